@@ -1,0 +1,50 @@
+"""Linear and logistic regression by gradient descent on large data, at the speed of memory.
+
+Names are imported when first used, so that ``import fastgd`` costs nothing: Numba, scipy and scikit-learn are
+loaded by the first name that needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastgd import optimizers as optimizers
+    from fastgd.estimators import LinearRegression as LinearRegression
+    from fastgd.estimators import LogisticRegression as LogisticRegression
+    from fastgd.exceptions import DivergenceError as DivergenceError
+    from fastgd.exceptions import ModelFileError as ModelFileError
+    from fastgd.persistence import load as load
+    from fastgd.threads import get_num_threads as get_num_threads
+    from fastgd.threads import set_num_threads as set_num_threads
+
+__version__ = "0.1.0"
+
+# Public name -> the module that holds it; a module named after itself is the public name.
+_HOMES = {
+    "DivergenceError": "fastgd.exceptions",
+    "LinearRegression": "fastgd.estimators",
+    "LogisticRegression": "fastgd.estimators",
+    "ModelFileError": "fastgd.exceptions",
+    "get_num_threads": "fastgd.threads",
+    "load": "fastgd.persistence",
+    "optimizers": "fastgd.optimizers",
+    "set_num_threads": "fastgd.threads",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'fastgd' has no attribute {name!r}")
+    module = import_module(home)
+    value = module if home == f"fastgd.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
