@@ -5,6 +5,10 @@ class ModelFileError(ValueError):
     """A model file cannot be used: not one of fastgd's, damaged, altered, or of a newer format."""
 
 
+class TableError(ValueError):
+    """A data file, or a table read from one, cannot be used; the message says why and what to do."""
+
+
 class DivergenceError(RuntimeError):
     """A fit diverged: parameters or loss not finite, or the epoch loss above ten times that of the best constant model.
 

@@ -1,0 +1,1 @@
+"""Data on their way in: files, array-likes and layouts."""
