@@ -164,6 +164,7 @@ class ArrayTable(Table):
         self.n_rows = len(array)
         self.named = named
         self.default_target = next(iter(beside), None)
+        self.array_dtype = array.dtype
 
     def _raw(self, name: str) -> Any:
         return self._beside[name] if name in self._beside else self._array[:, self._index[name]]

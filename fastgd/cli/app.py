@@ -1,0 +1,195 @@
+"""The commands and their options, as typer reads them; what they do is imported when one of them runs.
+
+Every command returns its job instead of running it: typer then has let go of the exceptions by the time it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import fastgd
+from fastgd.cli.options import Dtype, FitOptions, Missing, Optimizer, PredictMissing, Task
+
+Job = Callable[[], None]
+
+# Rich would box and wrap at 80 columns and take brackets in a column's name for markup.
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Linear and logistic regression by gradient descent on large data, at the speed of memory.",
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"fastgd {fastgd.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _fastgd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header",
+        help="Whether the first line of a text file names the columns.",
+        show_default="found out",
+    ),
+]
+
+
+@app.command()
+def fit(  # noqa: PLR0913 - typer reads the options off the parameters
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="CSV or TSV (plain, .gz, .xz), Parquet, .npy or .npz. Without it, a data set of scikit-learn's.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL",
+            help="The column to predict; in a file without names its position, from 1, or -1 for the last.",
+        ),
+    ] = None,
+    task: Annotated[Task, typer.Option(help="Kind of regression; auto looks at the target.")] = "auto",
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COL", help="Leave out a column; may be given many times.")
+    ] = None,
+    missing: Annotated[
+        Missing, typer.Option(help="What to do about missing values: stop, leave out their rows, or fill in the mean.")
+    ] = "error",
+    header: Header = None,
+    dtype: Annotated[
+        Dtype, typer.Option(help="Precision; auto takes float32 where it holds the values exactly.")
+    ] = "auto",
+    holdout: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the rows to score on and not to fit.")
+    ] = 0.2,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**31 - 1, help="Decides the rows held out and the mini-batches.")
+    ] = 0,
+    optimizer: Annotated[
+        Optimizer, typer.Option(help="auto needs no tuning and ends at a certified optimum.")
+    ] = "auto",
+    learning_rate: Annotated[str, typer.Option(metavar="R|auto", help="Step of gd, momentum and adam.")] = "auto",
+    batch_size: Annotated[
+        str, typer.Option(metavar="N|full|auto", help="Rows a step: full is batch gradient descent, 1 is SGD.")
+    ] = "auto",
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Most passes over the rows.", show_default="the estimator's")
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(metavar="A", min=0, help="Strength of the penalty.", show_default="0 linear, 1e-4 logistic"),
+    ] = None,
+    l1_ratio: Annotated[
+        float | None,
+        typer.Option(metavar="R", min=0, max=1, help="Share of L1 in the penalty.", show_default="0: ridge"),
+    ] = None,
+    tol: Annotated[
+        float | None, typer.Option(metavar="C", min=0, help="Stop at this certificate.", show_default="1e-4")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(metavar="MODEL", help="Save the model, for 'fastgd predict'.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> Job:
+    """Fit a regression to a file and tell how good it is.
+
+    Example: fastgd fit flights.csv.gz --target arr_delay --drop carrier --missing drop --save delay.model
+    """
+    options = FitOptions(
+        source=source,
+        target=target,
+        task=task,
+        drop=tuple(drop or ()),
+        missing=missing,
+        header=header,
+        dtype=dtype,
+        holdout=holdout,
+        seed=seed,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        epochs=epochs,
+        alpha=alpha,
+        l1_ratio=l1_ratio,
+        tol=tol,
+        save=save,
+        json=json,
+    )
+
+    def job() -> None:
+        from fastgd.cli.fit import fit as run
+
+        run(options)
+
+    return job
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file that 'fastgd fit --save' wrote.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The rows to predict, in any form that fit reads.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="Where to write: .csv, .tsv, .parquet or .npy.")
+    ],
+    header: Header = None,
+    missing: Annotated[
+        PredictMissing, typer.Option(help="Rows with missing values: stop, or predict nothing for them.")
+    ] = "error",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write the probability of every class, too.")
+    ] = False,
+) -> Job:
+    """Predict the rows of a file with a saved model.
+
+    Example: fastgd predict delay.model new.parquet -o predictions.csv
+    """
+
+    def job() -> None:
+        from fastgd.cli.predict import PredictOptions
+        from fastgd.cli.predict import predict as run
+
+        run(PredictOptions(model, source, output, header, missing, probabilities))
+
+    return job
+
+
+@app.command()
+def info(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> Job:
+    """Show versions, threads and the folder of the compiled kernels."""
+
+    def job() -> None:
+        from fastgd.cli.info import info as run
+
+        run(json)
+
+    return job
+
+
+@app.command()
+def warmup() -> Job:
+    """Compile and cache the usual kernels, so that no later fit waits for them."""
+
+    def job() -> None:
+        from fastgd.cli.warmup import warmup as run
+
+        run()
+
+    return job

@@ -1,0 +1,43 @@
+"""What the command says when it cannot go on: one line on stderr that says what to do, and no traceback."""
+
+from __future__ import annotations
+
+import sys
+
+from fastgd.exceptions import DivergenceError, ModelFileError, TableError
+
+
+class InputError(Exception):
+    """The user's input cannot be used; the message says why and what to do."""
+
+
+def say(kind: str, message: str) -> None:
+    """Print one line on stderr, whatever line breaks the message has."""
+    line = " ".join(part.strip() for part in message.splitlines() if part.strip())
+    print(f"fastgd: {kind}: {line}", file=sys.stderr, flush=True)
+
+
+def describe(error: BaseException) -> str | None:
+    """Return the line that tells a user of an error; None for one that is a fault of the program.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    str or None
+        The line, to be followed by exit code 2.
+    """
+    if isinstance(error, InputError | TableError | ModelFileError | DivergenceError):
+        return str(error)
+    if hasattr(error, "format_message"):  # what typer raises for options that it refuses
+        return f"{error.format_message().rstrip('.')}; see 'fastgd --help'"
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}; try --dtype float32 or fewer columns"
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename} does not exist: check the path"
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        return f"{error.filename or 'input or output'}: {error.strerror or error}"
+    return None

@@ -1,0 +1,113 @@
+"""``fastgd fit``: read, fit, score, tell."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastgd.cli import errors
+from fastgd.cli.options import FitOptions
+from fastgd.cli.prepare import Problem, prepare
+from fastgd.cli.progress import progress
+from fastgd.cli.report import Coefficient, Result, page, to_json
+from fastgd.cli.score import baseline_scores, column_scales, held_out_scores
+from fastgd.exceptions import DivergenceError
+
+
+def fit(options: FitOptions) -> None:
+    """Fit the source as asked, print the result and save the model where that is asked for.
+
+    Parameters
+    ----------
+    options : FitOptions
+        What the user asked for.
+
+    Raises
+    ------
+    InputError, TableError, ModelFileError, DivergenceError, OSError
+        What the command tells in one line; nothing has been written then.
+    """
+    options.check()
+    with progress() as show, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        show("reading")
+        problem = prepare(options)
+        show("preparing the kernels")
+        model = make_model(problem.task, options)
+        show("fitting")
+        started = time.perf_counter()
+        run_fit(model, problem)
+        seconds = time.perf_counter() - started
+        show("scoring")
+        result = _result(problem, model, seconds)
+    if options.save is not None:
+        save(model, problem.names, options.save)
+        result.saved = str(options.save)
+    told = [*model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
+    result.warnings = list(dict.fromkeys(told))
+    if options.json:
+        print(to_json(result))
+        return
+    for warning in result.warnings:
+        errors.say("warning", warning)
+    print(page(result))
+
+
+def make_model(task: str, options: FitOptions) -> Any:
+    """Return the estimator, with the parameters that the user set."""
+    from fastgd import LinearRegression, LogisticRegression
+
+    kind = LinearRegression if task == "linear" else LogisticRegression
+    return kind(**options.parameters())
+
+
+def run_fit(model: Any, problem: Problem) -> None:
+    """Fit; what the estimator says of the values that it was given is the user's to mend."""
+    try:
+        model.fit(problem.X, problem.y)
+    except DivergenceError:
+        raise
+    except ValueError as error:
+        raise errors.InputError(str(error)) from error
+
+
+def save(model: Any, names: list[str], path: Path) -> None:
+    """Save the model with the names of its columns, by which ``fastgd predict`` finds them."""
+    model.feature_names_in_ = np.array(names, dtype=object)
+    model.save(path)
+
+
+def _result(problem: Problem, model: Any, seconds: float) -> Result:
+    report = model.fit_report_
+    held_out = len(problem.y_held) > 0
+    X, y = (problem.X_held, problem.y_held) if held_out else (problem.X, problem.y)
+    return Result(
+        problem=problem,
+        report=dict(report),
+        scores=held_out_scores(problem.task, y, model.predict(X)),
+        baseline=baseline_scores(problem.task, y, problem.y),
+        scored_on="held-out rows" if held_out else "the rows that were fitted",
+        n_scored=len(y),
+        coefficients=_coefficients(problem, model),
+        intercept=np.atleast_1d(model.intercept_).tolist(),
+        classes=[] if problem.task == "linear" else model.classes_.tolist(),
+        n_iter=int(model.n_iter_),
+        seconds_fit=seconds,
+    )
+
+
+def _coefficients(problem: Problem, model: Any) -> list[Coefficient]:
+    """Return the coefficients, the largest effect per standard deviation of its column first."""
+    rows = np.atleast_2d(model.coef_)
+    scales = column_scales(problem.X)
+    classes = [None] if len(rows) == 1 else model.classes_.tolist()
+    found = [
+        Coefficient(name, label, float(value), float(value * scale))
+        for label, row in zip(classes, rows, strict=True)
+        for name, value, scale in zip(problem.names, row, scales, strict=True)
+    ]
+    return sorted(found, key=lambda coefficient: -abs(coefficient.per_sd))

@@ -1,0 +1,65 @@
+"""``fastgd info``: versions, threads and folders, as a report of a fault needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import fastgd
+
+_PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "safetensors", "polars", "typer", "rich")
+
+
+def info(as_json: bool) -> None:
+    """Print the facts about this installation.
+
+    Parameters
+    ----------
+    as_json : bool
+        As one JSON object on one line.
+    """
+    facts = collect()
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        print(f"{name:<14}{value}")
+
+
+def collect() -> dict[str, Any]:
+    """Return the facts: versions by package, the machine, threads, and the folder of the compiled kernels."""
+    from fastgd.kernels._jit import cache_folder
+
+    folder = cache_folder()
+    return {
+        "fastgd": fastgd.__version__,
+        "python": platform.python_version(),
+        **{package: _version(package) for package in _PACKAGES},
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpus": os.cpu_count(),
+        "threads": fastgd.get_num_threads(),
+        "devices": "cpu",
+        "cache": "none: kernels are compiled anew in every process" if folder is None else str(folder),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

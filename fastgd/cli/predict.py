@@ -1,0 +1,152 @@
+"""``fastgd predict``: a saved model applied to the rows of a file."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.cli.errors import InputError
+from fastgd.cli.options import PredictMissing, check_output
+from fastgd.cli.prepare import check_columns
+from fastgd.cli.progress import progress
+from fastgd.cli.stops import whole_file
+from fastgd.data.files import read_table
+from fastgd.data.table import Table
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """The options of ``fastgd predict``."""
+
+    model: Path
+    source: Path
+    output: Path
+    header: bool | None
+    missing: PredictMissing
+    probabilities: bool
+
+
+def predict(options: PredictOptions) -> None:
+    """Predict every row of the source and write the predictions, in the order of the rows.
+
+    Parameters
+    ----------
+    options : PredictOptions
+        What the user asked for.
+
+    Raises
+    ------
+    InputError, TableError, ModelFileError, OSError
+        What the command tells in one line; nothing has been written then.
+    """
+    suffix = options.output.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"-o {options.output}: the name must end in one of {', '.join(SUFFIXES)}")
+    check_output(options.output, "-o")
+    with progress() as show:
+        show("reading")
+        model = _load(options.model)
+        if options.probabilities and not hasattr(model, "predict_proba"):
+            raise InputError(f"--probabilities: {options.model} is a linear regression, which has none")
+        table = read_table(options.source, header=options.header)
+        names = model_columns(model, table)
+        X, usable = _matrix(table, names, options.missing)
+        show("predicting")
+        columns = _predictions(model, X, usable, options.probabilities)
+        show("writing")
+        with whole_file(options.output) as temporary:
+            _write(columns, temporary, suffix)
+    print(f"{len(usable):,} predictions written to {options.output}")
+
+
+def model_columns(model: Any, table: Table) -> list[str]:
+    """Return the columns of `table` that the model takes, in its order.
+
+    They are found by name; by position where the model or the table has no names and the numbers of columns agree.
+    """
+    names = getattr(model, "feature_names_in_", None)
+    count = int(model.n_features_in_)
+    if names is not None and set(names) <= set(table.names):
+        return [str(name) for name in names]
+    if (names is None or not table.named) and len(table.names) == count:
+        return list(table.names)
+    if names is None:
+        raise InputError(f"the model takes {count} columns without names, but the source has {len(table.names)}")
+    absent = [str(name) for name in names if name not in table.names]
+    shown = ", ".join(map(repr, absent[:8])) + (f" and {len(absent) - 8} more" if len(absent) > 8 else "")
+    raise InputError(f"the source lacks {len(absent)} of the model's {count} columns: {shown}")
+
+
+def _load(path: Path) -> Any:
+    from fastgd import load
+
+    return load(path)
+
+
+def _matrix(table: Table, names: list[str], missing: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the rows that can be predicted, and the mask of them among all rows."""
+    check_columns(table, names, "the model needs numbers there")
+    gaps = table.gaps(names)
+    holes = gaps.missing | gaps.infinite
+    if gaps.infinite or (holes and missing == "error"):
+        shown = ", ".join(f"{name!r} ({count:,} rows)" for name, count in list(holes.items())[:8])
+        raise InputError(
+            f"missing or infinite values in {shown}: fill them in, or --missing empty predicts nothing there"
+        )
+    usable = ~gaps.rows
+    rows = slice(None) if usable.all() else np.flatnonzero(usable)
+    return table.take(names, [rows], table.dtype(names))[0], usable
+
+
+def _predictions(
+    model: Any, X: NDArray[Any], usable: NDArray[np.bool_], probabilities: bool
+) -> dict[str, NDArray[Any]]:
+    with warnings.catch_warnings():
+        # The columns were matched by name above; the matrix that scikit-learn's check sees has lost the names.
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        predicted = model.predict(X)
+        columns = {"prediction": predicted} if predicted.ndim == 1 else _targets(predicted)
+        if probabilities:
+            shares = model.predict_proba(X)
+            columns |= {f"probability_{label}": shares[:, k] for k, label in enumerate(model.classes_.tolist())}
+    if usable.all():
+        return columns
+    return {name: _spread(values, usable) for name, values in columns.items()}
+
+
+def _targets(predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    return {f"prediction_{k + 1}": predicted[:, k] for k in range(predicted.shape[1])}
+
+
+def _spread(values: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[Any]:
+    """Put predictions at their rows, with NaN or an empty text at the rows between."""
+    if values.dtype.kind in "OU":
+        spread = np.full(len(usable), "", dtype=values.dtype)
+    else:
+        spread = np.full(len(usable), np.nan)
+    spread[usable] = values
+    return spread
+
+
+def _write(columns: dict[str, NDArray[Any]], path: Path, suffix: str) -> None:
+    if suffix == ".npy":
+        values = list(columns.values())
+        np.save(path, values[0] if len(values) == 1 else np.column_stack(values), allow_pickle=False)
+        return
+    import polars as pl
+
+    frame = pl.DataFrame(
+        {name: values.tolist() if values.dtype.kind == "O" else values for name, values in columns.items()}
+    )
+    frame = frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+    if suffix == ".parquet":
+        frame.write_parquet(path)
+    else:
+        frame.write_csv(path, separator="\t" if suffix == ".tsv" else ",")

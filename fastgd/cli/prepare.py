@@ -1,0 +1,184 @@
+"""From a source to the matrices of a fit: columns chosen, gaps treated, rows held out."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.cli.errors import InputError
+from fastgd.cli.options import FitOptions
+from fastgd.cli.target import choose_target, find_column, read_target
+from fastgd.data.files import read_table
+from fastgd.data.table import ArrayTable, Rows, Table
+
+
+@dataclass
+class Problem:
+    """What is fitted, and how it came about."""
+
+    source: str
+    n_rows_read: int
+    n_columns_read: int
+    target: str
+    task: Literal["linear", "logistic"]
+    reason: str
+    names: list[str]
+    """The columns of `X`."""
+    X: NDArray[Any]
+    """Shape (n, d), C order, float32 or float64."""
+    y: NDArray[Any]
+    """Shape (n,)."""
+    X_held: NDArray[Any]
+    """Shape (n_held, d); no row where nothing is held out."""
+    y_held: NDArray[Any]
+    n_rows_dropped: int = 0
+    filled: dict[str, int] = field(default_factory=dict)
+    """Column -> count of missing values that its mean has taken the place of."""
+    dropped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds_reading: float = 0.0
+
+
+def prepare(options: FitOptions) -> Problem:
+    """Read the source and make the problem that ``fastgd fit`` fits.
+
+    Parameters
+    ----------
+    options : FitOptions
+        What the user asked for.
+
+    Returns
+    -------
+    Problem
+        Matrices, names and counts.
+
+    Raises
+    ------
+    InputError, TableError, OSError
+        The source cannot be used as it was asked.
+    """
+    if options.source is None:
+        import sklearn.datasets  # noqa: F401 - so that its time is not taken for reading
+    started = time.perf_counter()
+    if options.source is None:
+        table, source = example_table(), "the breast cancer data that scikit-learn ships (no SOURCE was given)"
+    else:
+        table, source = read_table(options.source, header=options.header, target=options.target), str(options.source)
+    target = choose_target(table, options.target)
+    dropped = [find_column(table, name, "--drop") for name in options.drop]
+    names = [name for name in table.names if name != target and name not in dropped]
+    problem = _fill(table, target, names, options)
+    problem.source, problem.dropped = source, dropped
+    problem.seconds_reading = time.perf_counter() - started
+    return problem
+
+
+def example_table() -> Table:
+    """Return real data that comes with scikit-learn: 569 tumours, 30 measurements, malignant or benign."""
+    from sklearn.datasets import load_breast_cancer
+
+    data = load_breast_cancer()
+    return ArrayTable(data.data, data.feature_names.tolist(), {"diagnosis": data.target_names[data.target]})
+
+
+def check_columns(table: Table, names: Sequence[str], cure: str) -> None:
+    """Raise `InputError` naming the columns that are no numbers."""
+    unusable = table.unusable(names)
+    if unusable:
+        what = ", ".join(f"{name!r} ({kind})" for name, kind in unusable.items())
+        raise InputError(f"columns that are no numbers: {what}; {cure.format(' '.join(map(_quoted, unusable)))}")
+
+
+def _fill(table: Table, target: str, names: list[str], options: FitOptions) -> Problem:
+    if not names:
+        raise InputError(f"no column is left to predict {target!r} from: drop fewer")
+    check_columns(table, names, "leave them out: {}")
+    rows, filled = _usable_rows(table, target, names, options.missing)
+    values = table.values(target)
+    chosen = read_target(values if isinstance(rows, slice) else values[rows], target, options.task)
+    n_usable = len(chosen.y)
+    held, kept = split_rows(n_usable, options.holdout, options.seed)
+    dtype = table.dtype(names) if options.dtype == "auto" else np.dtype(options.dtype)
+    parts = [part if isinstance(rows, slice) else rows[part] for part in (kept, held)]
+    X, X_held = table.take(names, parts, dtype)
+    if filled and not X.flags.writeable:
+        X = X.copy()
+    fill_means(X, X_held, names, filled)
+    problem = Problem(
+        source="",
+        n_rows_read=table.n_rows,
+        n_columns_read=len(table.names),
+        target=target,
+        task=chosen.task,
+        reason=chosen.reason,
+        names=names,
+        X=X,
+        y=chosen.y[kept],
+        X_held=X_held,
+        y_held=chosen.y[held],
+        n_rows_dropped=table.n_rows - n_usable,
+        filled=filled,
+    )
+    if isinstance(table, ArrayTable) and table.array_dtype != dtype:
+        problem.notes.append(
+            f"{table.array_dtype} converted to {dtype}, once ({(X.nbytes + X_held.nbytes) / 1e6:.0f} MB)"
+        )
+    return problem
+
+
+def _usable_rows(table: Table, target: str, names: list[str], missing: str) -> tuple[Rows, dict[str, int]]:
+    """Return the rows to use, and the counts of missing values that are left in them by column."""
+    gaps = table.gaps(names)
+    if gaps.infinite:
+        raise InputError(f"infinite values in {_counted(gaps.infinite)}: remove those rows, or --drop the columns")
+    without = table.missing(target)
+    holes = dict(gaps.missing) | ({target: int(without.sum())} if without.any() else {})
+    if holes and missing == "error":
+        raise InputError(
+            f"missing values in {_counted(holes)}: use --missing drop to leave those rows out, or --missing mean"
+        )
+    unusable = without if missing == "mean" else without | gaps.rows
+    if unusable.all():
+        raise InputError("every row has a missing value: --drop the columns that lack the most, or use --missing mean")
+    rows = np.flatnonzero(~unusable) if unusable.any() else slice(None)
+    return rows, (gaps.missing if missing == "mean" else {})
+
+
+def split_rows(n_rows: int, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Return the rows held out and the rows kept, both in order; a share of 0 keeps all."""
+    n_held = round(n_rows * share)
+    if n_held == 0:
+        return slice(0, 0), slice(None)
+    if n_rows - n_held < 2:
+        raise InputError(f"{n_rows} usable rows are too few to hold out a share of {share:g}: use --holdout 0")
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[np.random.default_rng(seed).permutation(n_rows)[:n_held]] = True
+    return np.flatnonzero(mask), np.flatnonzero(~mask)
+
+
+def fill_means(X: NDArray[Any], X_held: NDArray[Any], names: list[str], filled: dict[str, int]) -> None:
+    """Put the means of the columns of `X` in place of their missing values, in both matrices."""
+    for name in filled:
+        column = X[:, names.index(name)]
+        missing = np.isnan(column)
+        if missing.all():
+            raise InputError(f"column {name!r} holds no value at all: --drop it")
+        mean = column[~missing].mean(dtype=np.float64)
+        column[missing] = mean
+        held = X_held[:, names.index(name)]
+        held[np.isnan(held)] = mean
+
+
+def _counted(counts: dict[str, int]) -> str:
+    shown = ", ".join(f"{name!r} ({count:,} rows)" for name, count in list(counts.items())[:8])
+    return f"{shown} and {len(counts) - 8} more columns" if len(counts) > 8 else shown
+
+
+def _quoted(name: str) -> str:
+    return f"--drop {shlex.quote(name)}"

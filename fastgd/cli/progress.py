@@ -1,0 +1,78 @@
+"""Progress on stderr where that is a terminal: what goes on, and for a fit the epoch, loss and certificate."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_LOGGER = logging.getLogger("fastgd")
+
+
+class Show(Protocol):
+    """Tells the user which stage the command has reached."""
+
+    def __call__(self, stage: str) -> None:
+        """Show `stage` from now on."""
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Show]:
+    """Give a function that shows a stage; it does nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda stage: None
+        return
+    display = _display()
+    task = display.add_task("starting", total=None, detail="")
+    handler = _EpochHandler(display, task)
+    level = _LOGGER.level
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.INFO)
+
+    def show(stage: str) -> None:
+        display.refresh()  # the last state of the stage before, however short it was
+        display.update(task, description=stage, total=None, detail="")
+
+    try:
+        with display:
+            yield show
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(level)
+
+
+class _EpochHandler(logging.Handler):
+    """Turns the record of an epoch, as the estimators log it, into the state of the display."""
+
+    def __init__(self, display: Progress, task: TaskID) -> None:
+        super().__init__(logging.INFO)
+        self._display = display
+        self._task = task
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts: dict[str, Any] | None = getattr(record, "fastgd", None)
+        if not facts or "epoch" not in facts:
+            return
+        parts = [f"epoch {facts['epoch']}"]
+        parts += [f"{name} {facts[name]:.3g}" for name in ("loss", "certificate") if facts.get(name) is not None]
+        self._display.update(self._task, completed=facts["epoch"], total=facts.get("max_iter"), detail="  ".join(parts))
+
+
+def _display() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[detail]}", markup=False),
+        TimeElapsedColumn(),
+        console=Console(stderr=True, markup=False, highlight=False),
+        transient=True,
+    )

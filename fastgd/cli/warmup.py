@@ -1,0 +1,53 @@
+"""``fastgd warmup``: compile and cache the usual kernels, so that no later fit waits for them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.cli.progress import progress
+
+_LOSSES = ("squared", "huber", "logistic", "softmax")
+
+
+def warmup() -> None:
+    """Fit tiny problems, one for each usual kernel: every loss, float32 and float64, full batches and mini-batches."""
+    started = time.perf_counter()
+    count = 0
+    with progress() as show:
+        for label, model, X, y in _problems():
+            show(label)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a few epochs on noise need not converge
+                model.fit(X, y)
+                model.predict(X)
+            count += 1
+    print(f"{count} kinds of fit are ready ({time.perf_counter() - started:.1f} s)")
+
+
+def _problems() -> Iterator[tuple[str, Any, NDArray[Any], NDArray[Any]]]:
+    rng = np.random.default_rng(0)
+    for loss in _LOSSES:
+        for dtype in (np.float32, np.float64):
+            X = rng.normal(size=(256, 4)).astype(dtype)
+            for optimizer, batch_size in (("auto", "auto"), ("adam", 64)):
+                label = f"{loss} {np.dtype(dtype)} {optimizer}"
+                yield label, _model(loss, optimizer, batch_size), X, _target(loss, X)
+
+
+def _model(loss: str, optimizer: str, batch_size: int | str) -> Any:
+    from fastgd import LinearRegression, LogisticRegression
+
+    common: dict[str, Any] = {"optimizer": optimizer, "batch_size": batch_size, "max_iter": 2, "random_state": 0}
+    return LinearRegression(loss, **common) if loss in {"squared", "huber"} else LogisticRegression(**common)
+
+
+def _target(loss: str, X: NDArray[Any]) -> NDArray[Any]:
+    if loss in {"squared", "huber"}:
+        return X.sum(axis=1)
+    return np.arange(len(X)) % (2 if loss == "logistic" else 3)
