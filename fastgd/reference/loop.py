@@ -1,0 +1,132 @@
+"""The mini-batch loop: gradient descent over batches of rows, an update after each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from fastgd.reference.objective import Problem, l1_thresholds, objective, smooth_gradient
+from fastgd.reference.rules import State, init, update
+from fastgd.reference.shuffle import epoch_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fastgd.reference._arrays import Floats, Ints
+
+
+class Plan(NamedTuple):
+    """How to run: rule, rate and batches.
+
+    Attributes
+    ----------
+    rule : str
+        A name in `rules.RULES`.
+    rate : float or callable
+        The learning rate, or a function of the update's number t = 1, 2, ... that returns it.
+    epochs : int
+    batch_size : int or "full", default="full"
+        "full" takes all rows in their natural order, whatever `shuffle` says.
+    hyper : mapping of str to float, default={}
+        Hyper-parameters of the rule that differ from its defaults.
+    shuffle : bool, default=True
+        False takes the rows in their natural order.
+    drop_last : bool, default=False
+        True leaves out the last batch of an epoch where it is shorter than the others.
+    seed : int, default=0
+        From 0 to 2^31 - 1.
+    """
+
+    rule: str
+    rate: float | Callable[[int], float]
+    epochs: int
+    batch_size: int | Literal["full"] = "full"
+    hyper: Mapping[str, float] = {}
+    shuffle: bool = True
+    drop_last: bool = False
+    seed: int = 0
+
+
+class Run(NamedTuple):
+    """What a run did.
+
+    Attributes
+    ----------
+    theta : ndarray of float64, shape (K, d + 1)
+    losses : ndarray of float64, shape (epochs,)
+        Mean over an epoch's batches, weighted by their rows, of the batch's loss before its update, penalty included.
+    state : dict of ndarray
+        The rule's state after the last update.
+    steps : ndarray of float64, shape (updates, K, d + 1), or None
+        theta after every update, where asked for.
+    """
+
+    theta: Floats
+    losses: Floats
+    state: State
+    steps: Floats | None
+
+
+def batches(n: int, plan: Plan, epoch: int) -> list[Ints]:
+    """The row numbers of each batch of one epoch, in order.
+
+    Raises
+    ------
+    ValueError
+        Where batch_size is below 1, or drop_last leaves no batch.
+    """
+    if plan.batch_size == "full":
+        return [np.arange(n)]
+    size = plan.batch_size
+    if size < 1 or (plan.drop_last and size > n):
+        raise ValueError(f"batch_size must be from 1 to {n} (more without drop_last) or 'full', got {size}")
+    order = epoch_order(n, plan.seed, epoch) if plan.shuffle else np.arange(n)
+    stop = n - n % size if plan.drop_last else n
+    return [order[start : start + size] for start in range(0, stop, size)]
+
+
+def run(
+    problem: Problem,
+    theta: Floats,
+    plan: Plan,
+    *,
+    trace: bool = False,
+    batch_loss: Callable[[Floats, Ints], float] | None = None,
+) -> Run:
+    """Minimise a problem, from theta.
+
+    Parameters
+    ----------
+    problem : Problem
+        In the coordinates in which the rule is to work: see `scaling.working_problem`.
+    theta : ndarray of float64, shape (K, d + 1)
+        Where to start; it is not changed.
+    plan : Plan
+    trace : bool, default=False
+        Whether to return theta after every update.
+    batch_loss : callable, default=None
+        What to record for (theta, rows) before each update; None for the objective of `problem` on these rows.
+
+    Returns
+    -------
+    Run
+    """
+    if theta.shape != problem.shape:
+        raise ValueError(f"theta must have shape (K, d + 1) = {problem.shape}, got {theta.shape}")
+    record = batch_loss or (lambda at, rows: objective(problem, at, rows))
+    thresholds, state = l1_thresholds(problem), init(plan.rule, theta.shape)
+    losses, steps, t = [], [], 0
+    for epoch in range(plan.epochs):
+        total, seen = 0.0, 0
+        for rows in batches(problem.n_rows, plan, epoch):
+            t += 1
+            total += len(rows) * record(theta, rows)
+            seen += len(rows)
+            g = smooth_gradient(problem, theta, rows)
+            rate = plan.rate(t) if callable(plan.rate) else plan.rate
+            theta, state = update(plan.rule, theta, g, state, t, rate, plan.hyper, thresholds)
+            if trace:
+                steps.append(theta)
+        losses.append(total / seen)
+    return Run(theta, np.array(losses), state, np.array(steps) if trace else None)

@@ -1,0 +1,165 @@
+"""The losses as functions of the margins, one row per sample.
+
+Shapes, with n rows and K outputs: margins ``z`` (n, K) float64; targets ``y`` (n, K) float64 for the elementwise losses
+(squared, Huber: any numbers; logistic: -1 or +1) and (n,) int64 class numbers 0..K-1 for softmax; ``delta`` float, read
+by Huber only. ``value`` is (n,), the sum over outputs; ``gradient`` is (n, K); ``curvature`` is (n, K, K), each row's
+Hessian in its margins, diagonal for the elementwise losses; ``conjugate`` of r (n, K) is (n,),
+sup_z sum_k r_k z_k - loss(z, y), infinite outside its domain.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastgd.reference._arrays import Floats, Ints
+
+
+class Loss(NamedTuple):
+    """One loss: its functions of (z, y, delta), and the largest eigenvalue its curvature can have."""
+
+    value: Callable[..., Floats]
+    gradient: Callable[..., Floats]
+    curvature: Callable[..., Floats]
+    conjugate: Callable[..., Floats]
+    largest_curvature: float
+
+
+def _diagonal(entries: Floats) -> Floats:
+    """Stack of diagonal matrices (n, K, K) with the given diagonals (n, K)."""
+    return entries[:, :, None] * np.eye(entries.shape[1])
+
+
+def _xlogx(x: Floats) -> Floats:
+    """x log x, continued by 0 at 0."""
+    return x * np.log(np.where(x > 0, x, 1.0))
+
+
+def squared_value(z: Floats, y: Floats, delta: float) -> Floats:
+    """(z - y)^2 / 2."""
+    return ((z - y) ** 2 / 2).sum(axis=1)
+
+
+def squared_gradient(z: Floats, y: Floats, delta: float) -> Floats:
+    """z - y."""
+    return z - y
+
+
+def squared_curvature(z: Floats, y: Floats, delta: float) -> Floats:
+    """1."""
+    return _diagonal(np.ones_like(z))
+
+
+def squared_conjugate(r: Floats, y: Floats, delta: float) -> Floats:
+    """r^2 / 2 + r y."""
+    return (r**2 / 2 + r * y).sum(axis=1)
+
+
+def huber_value(z: Floats, y: Floats, delta: float) -> Floats:
+    """r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2), with r = z - y (Huber 1964).
+
+    Written as q (|r| - q / 2) with q = min(|r|, delta), which is both branches and never squares a large number.
+    """
+    size = np.abs(z - y)
+    inner = np.minimum(size, delta)
+    return (inner * (size - inner / 2)).sum(axis=1)
+
+
+def huber_gradient(z: Floats, y: Floats, delta: float) -> Floats:
+    """z - y clipped to [-delta, delta]."""
+    return np.clip(z - y, -delta, delta)
+
+
+def huber_curvature(z: Floats, y: Floats, delta: float) -> Floats:
+    """1 where |z - y| <= delta, else 0."""
+    return _diagonal((np.abs(z - y) <= delta).astype(np.float64))
+
+
+def huber_conjugate(r: Floats, y: Floats, delta: float) -> Floats:
+    """r^2 / 2 + r y where |r| <= delta, else infinite."""
+    return np.where(np.abs(r) <= delta, r**2 / 2 + r * y, np.inf).sum(axis=1)
+
+
+def _sigmoid(z: Floats) -> Floats:
+    """1 / (1 + exp(-z)), with no exponential of a positive number."""
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1.0, e) / (1.0 + e)
+
+
+def logistic_value(z: Floats, y: Floats, delta: float) -> Floats:
+    """log(1 + exp(-y z)) = max(-y z, 0) + log1p(exp(-|z|)), for y in {-1, +1}."""
+    return (np.maximum(-y * z, 0.0) + np.log1p(np.exp(-np.abs(z)))).sum(axis=1)
+
+
+def logistic_gradient(z: Floats, y: Floats, delta: float) -> Floats:
+    """-y sigmoid(-y z)."""
+    return -y * _sigmoid(-y * z)
+
+
+def logistic_curvature(z: Floats, y: Floats, delta: float) -> Floats:
+    """sigmoid(z) sigmoid(-z), at most 1/4."""
+    return _diagonal(_sigmoid(z) * _sigmoid(-z))
+
+
+def logistic_conjugate(r: Floats, y: Floats, delta: float) -> Floats:
+    """q log q + (1 - q) log(1 - q) with q = -y r where 0 <= q <= 1, else infinite."""
+    q = -y * r
+    inside = np.clip(q, 0.0, 1.0)
+    return np.where(inside == q, _xlogx(inside) + _xlogx(1.0 - inside), np.inf).sum(axis=1)
+
+
+def _softmax(z: Floats) -> Floats:
+    """exp(z_k) / sum_j exp(z_j), with no exponential of a positive number."""
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_value(z: Floats, y: Ints, delta: float) -> Floats:
+    """log(sum_k exp(z_k)) - z_y.
+
+    Written as (z_m - z_y) + log1p(sum over k other than m of exp(z_k - z_m)), m the largest margin, so that a confident
+    right answer keeps all its digits.
+    """
+    row = np.arange(len(z))
+    top = z.argmax(axis=1)
+    others = np.exp(z - z[row, top][:, None])
+    others[row, top] = 0.0
+    return (z[row, top] - z[row, y]) + np.log1p(others.sum(axis=1))
+
+
+def softmax_gradient(z: Floats, y: Ints, delta: float) -> Floats:
+    """p_k - [k = y], p the softmax of z; p_y - 1 is written as minus the sum of the others."""
+    row = np.arange(len(z))
+    g = _softmax(z)
+    g[row, y] = 0.0
+    g[row, y] = -g.sum(axis=1)
+    return g
+
+
+def softmax_curvature(z: Floats, y: Ints, delta: float) -> Floats:
+    """diag(p) - p p', whose eigenvalues are at most 1/2 (Böhning 1992)."""
+    p = _softmax(z)
+    off = -p[:, :, None] * p[:, None, :] * (1.0 - np.eye(z.shape[1]))
+    return off - _diagonal(off.sum(axis=2))
+
+
+def softmax_conjugate(r: Floats, y: Ints, delta: float) -> Floats:
+    """sum_k p_k log p_k with p = r + [k = y] where p is a distribution, else infinite; its sum is not checked."""
+    p = r.copy()
+    p[np.arange(len(r)), y] += 1.0
+    # 1 + r_y rounds: a few units in the last place outside the simplex still count as inside.
+    inside = np.all((p >= -1e-15) & (p <= 1.0 + 1e-15), axis=1)
+    return np.where(inside, _xlogx(np.clip(p, 0.0, 1.0)).sum(axis=1), np.inf)
+
+
+#: The losses by name.
+LOSSES = {
+    "squared": Loss(squared_value, squared_gradient, squared_curvature, squared_conjugate, 1.0),
+    "huber": Loss(huber_value, huber_gradient, huber_curvature, huber_conjugate, 1.0),
+    "logistic": Loss(logistic_value, logistic_gradient, logistic_curvature, logistic_conjugate, 0.25),
+    "softmax": Loss(softmax_value, softmax_gradient, softmax_curvature, softmax_conjugate, 0.5),
+}
