@@ -1,0 +1,174 @@
+"""The losses against hand values, extreme arguments, finite differences and scikit-learn's private losses."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastgd.reference import LOSSES
+from tests.reference.numdiff import gradient
+from tests.reference.problems import KINDS
+
+
+def sample(loss: str, outputs: int, n: int = 50, size: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    z = size * rng.standard_normal((n, outputs))
+    if loss == "softmax":
+        return z, rng.integers(0, outputs, n)
+    if loss == "logistic":
+        return z, rng.choice([-1.0, 1.0], (n, 1))
+    return z, size * rng.standard_normal((n, outputs))
+
+
+HAND = [
+    # loss, z, y, delta, value, gradient, diagonal of the curvature
+    ("squared", [3.0], [1.0], 1.0, 2.0, [2.0], [1.0]),
+    ("squared", [1.0, -2.0], [0.0, 2.0], 1.0, 8.5, [1.0, -4.0], [1.0, 1.0]),
+    ("huber", [0.5], [0.0], 1.0, 0.125, [0.5], [1.0]),
+    ("huber", [-3.0], [0.0], 1.0, 2.5, [-1.0], [0.0]),
+    ("huber", [5.0, 2.0], [1.0, 1.0], 2.0, 6.5, [2.0, 1.0], [0.0, 1.0]),
+    ("logistic", [0.0], [1.0], 1.0, math.log(2), [-0.5], [0.25]),
+    ("logistic", [math.log(3)], [-1.0], 1.0, math.log(4), [0.75], [3 / 16]),
+    ("softmax", [0.0, 0.0], 1, 1.0, math.log(2), [0.5, -0.5], [0.25, 0.25]),
+    ("softmax", [math.log(2), 0.0, 0.0], 0, 1.0, math.log(2), [-0.5, 0.25, 0.25], [0.25, 3 / 16, 3 / 16]),
+]
+
+
+@pytest.mark.parametrize(("name", "z", "y", "delta", "value", "slope", "bend"), HAND)
+def test_hand_values(name, z, y, delta, value, slope, bend):
+    loss, margins, target = LOSSES[name], np.array([z]), np.array([y])
+    np.testing.assert_allclose(loss.value(margins, target, delta), [value], rtol=1e-15)
+    np.testing.assert_allclose(loss.gradient(margins, target, delta), [slope], rtol=1e-15)
+    np.testing.assert_allclose(np.diagonal(loss.curvature(margins, target, delta)[0]), bend, rtol=1e-15)
+
+
+@pytest.mark.parametrize(("name", "outputs"), KINDS)
+def test_derivatives_against_finite_differences(name, outputs):
+    loss = LOSSES[name]
+    z, y = sample(name, outputs)
+    if name == "huber":
+        away = np.all(np.abs(np.abs(z - y) - 1.3) > 0.01, axis=1)
+        z, y = z[away], y[away]
+    for i in range(len(z)):
+        row, target = z[i], y[i : i + 1]
+        slope = gradient(lambda t, target=target: loss.value(t[None], target, 1.3)[0], row)
+        np.testing.assert_allclose(loss.gradient(row[None], target, 1.3)[0], slope, rtol=1e-9, atol=1e-11)
+        bend = gradient(lambda t, target=target: loss.gradient(t[None], target, 1.3)[0], row)
+        np.testing.assert_allclose(loss.curvature(row[None], target, 1.3)[0], bend, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(("name", "outputs"), KINDS)
+def test_largest_curvature_is_reached_and_never_passed(name, outputs):
+    loss = LOSSES[name]
+    z, y = sample(name, outputs, n=500)
+    top = np.linalg.eigvalsh(loss.curvature(z, y, 1.3)).max()
+    assert top <= loss.largest_curvature * (1 + 1e-12)
+    # Softmax reaches 1/2 where two classes share everything.
+    z = np.zeros((1, outputs)) if name != "softmax" else np.array([[40.0, 40.0, 0.0]])
+    y = np.zeros((1, outputs)) if name != "softmax" else np.array([0])
+    np.testing.assert_allclose(np.linalg.eigvalsh(loss.curvature(z, y, 1.3)).max(), loss.largest_curvature)
+
+
+@pytest.mark.parametrize("size", [40.0, 1e4, 1e8, 1e300])
+def test_logistic_at_extreme_margins(size):
+    loss, one = LOSSES["logistic"], np.array([[1.0]])
+    right, wrong = np.array([[size]]), np.array([[-size]])
+    expected = math.exp(-size)
+    assert loss.value(right, one, 1.0)[0] == pytest.approx(expected, rel=1e-14)
+    assert loss.value(wrong, one, 1.0)[0] == pytest.approx(size + expected, rel=1e-15)
+    assert loss.gradient(right, one, 1.0)[0, 0] == pytest.approx(-expected, rel=1e-14)
+    assert loss.gradient(wrong, one, 1.0)[0, 0] == -1.0
+    assert loss.curvature(right, one, 1.0)[0, 0, 0] == pytest.approx(expected, rel=1e-14)
+    assert loss.curvature(wrong, one, 1.0)[0, 0, 0] == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("size", [40.0, 1e4, 1e8, 1e300])
+def test_softmax_at_extreme_margins(size):
+    loss = LOSSES["softmax"]
+    z = np.array([[size, 0.0, -size], [size, 0.0, -size], [size, size, -size]])
+    y = np.array([0, 1, 0])
+    e = math.exp(-size)
+    np.testing.assert_allclose(loss.value(z, y, 1.0), [e + math.exp(-2 * size), size, math.log(2)], rtol=1e-14)
+    np.testing.assert_allclose(loss.gradient(z, y, 1.0)[0, :2], [-e, e], rtol=1e-14)
+    np.testing.assert_allclose(loss.gradient(z, y, 1.0)[1], [1.0, -1.0, 0.0], atol=2 * e)
+    np.testing.assert_allclose(loss.gradient(z, y, 1.0)[2], [-0.5, 0.5, 0.0], atol=2 * e)
+    np.testing.assert_allclose(np.diagonal(loss.curvature(z, y, 1.0)[0])[:2], [e, e], rtol=1e-14)
+
+
+def test_softmax_does_not_change_when_all_margins_move():
+    z, y = sample("softmax", 3)
+    for shift in (1e4, -1e4):
+        np.testing.assert_allclose(
+            LOSSES["softmax"].value(z + shift, y, 1.0), LOSSES["softmax"].value(z, y, 1.0), atol=1e-10
+        )
+
+
+@pytest.mark.parametrize("size", [1e4, 1e300])
+def test_huber_at_extreme_margins(size):
+    loss, zero = LOSSES["huber"], np.zeros((2, 1))
+    z = np.array([[size], [-size]])
+    np.testing.assert_allclose(loss.value(z, zero, 2.0), 2.0 * size - 2.0, rtol=1e-15)
+    np.testing.assert_array_equal(loss.gradient(z, zero, 2.0), [[2.0], [-2.0]])
+    np.testing.assert_array_equal(loss.curvature(z, zero, 2.0), np.zeros((2, 1, 1)))
+
+
+def test_squared_at_extreme_margins():
+    assert LOSSES["squared"].value(np.array([[1e150]]), np.zeros((1, 1)), 1.0)[0] == pytest.approx(1e300 / 2, rel=1e-15)
+    assert LOSSES["squared"].gradient(np.array([[-1e150]]), np.zeros((1, 1)), 1.0)[0, 0] == -1e150
+
+
+def test_nan_margins_give_nan():
+    for name, outputs in KINDS:
+        z, y = sample(name, outputs, n=2)
+        z[0, 0] = np.nan
+        assert np.isnan(LOSSES[name].value(z, y, 1.0)[0]), name
+        assert np.isnan(LOSSES[name].gradient(z, y, 1.0)[0]).any(), name
+
+
+@pytest.mark.parametrize(("name", "outputs"), KINDS)
+def test_conjugate_meets_fenchel(name, outputs):
+    """loss(z) + conjugate(r) >= r.z for every z, equal at r = loss'(z): both halves define the conjugate."""
+    loss = LOSSES[name]
+    z, y = sample(name, outputs)
+    r = loss.gradient(z, y, 1.3)
+    conjugate = loss.conjugate(r, y, 1.3)
+    np.testing.assert_allclose(loss.value(z, y, 1.3) + conjugate, (r * z).sum(axis=1), rtol=1e-12, atol=1e-12)
+    other = z + np.random.default_rng(5).standard_normal(z.shape)
+    assert np.all(loss.value(other, y, 1.3) + conjugate >= (r * other).sum(axis=1) - 1e-12)
+
+
+def test_conjugate_is_infinite_outside_its_domain():
+    assert LOSSES["huber"].conjugate(np.array([[1.5]]), np.zeros((1, 1)), 1.0)[0] == np.inf
+    assert LOSSES["logistic"].conjugate(np.array([[0.5]]), np.ones((1, 1)), 1.0)[0] == np.inf
+    assert LOSSES["softmax"].conjugate(np.array([[0.5, -0.5]]), np.array([0]), 1.0)[0] == np.inf
+
+
+def sklearn_loss(name: str):
+    """scikit-learn's loss, and our targets in its coding."""
+    private = pytest.importorskip("sklearn._loss", reason="scikit-learn's private losses have moved")
+    return {
+        "squared": lambda: (private.HalfSquaredError(), lambda y: y[:, 0]),
+        "huber": lambda: (private.HuberLoss(delta=1.3), lambda y: y[:, 0]),
+        "logistic": lambda: (private.HalfBinomialLoss(), lambda y: (y[:, 0] + 1) / 2),
+        "softmax": lambda: (private.HalfMultinomialLoss(n_classes=3), lambda y: y.astype(np.float64)),
+    }[name]()
+
+
+@pytest.mark.parametrize(("name", "outputs"), [("squared", 1), ("huber", 1), ("logistic", 1), ("softmax", 3)])
+@pytest.mark.parametrize("size", [1.0, 30.0, 300.0])
+def test_against_scikit_learn(name, outputs, size):
+    ours = LOSSES[name]
+    theirs, code = sklearn_loss(name)
+    z, y = sample(name, outputs, n=400, size=size)
+    raw = z if outputs > 1 else z[:, 0].copy()
+    value, slope = theirs.loss_gradient(code(y), raw)
+    np.testing.assert_allclose(ours.value(z, y, 1.3), value, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(ours.gradient(z, y, 1.3), slope.reshape(z.shape), rtol=1e-12, atol=1e-13)
+    if name in ("squared", "logistic"):
+        bend = np.broadcast_to(theirs.gradient_hessian(code(y), raw)[1], len(z))
+        np.testing.assert_allclose(ours.curvature(z, y, 1.3)[:, 0, 0], bend, rtol=1e-12, atol=1e-13)
+    if name == "softmax":
+        bend = theirs.gradient_hessian(code(y), raw)[1]
+        np.testing.assert_allclose(
+            np.diagonal(ours.curvature(z, y, 1.3), axis1=1, axis2=2), bend, rtol=1e-12, atol=1e-13
+        )
