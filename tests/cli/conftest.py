@@ -1,0 +1,59 @@
+"""The real command, in a process of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Return the command's words: the installed script, or the module where the checkout is not installed."""
+    script = shutil.which("fastgd", path=str(Path(sys.executable).parent))
+    return [script] if script else [sys.executable, "-m", "fastgd"]
+
+
+@pytest.fixture(scope="session")
+def environment(root):
+    """Return the environment for the command: no colours, and the checkout where it is not installed."""
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "200"}
+
+
+@pytest.fixture
+def run(command, environment, tmp_path):
+    """Return a function that runs the command in `tmp_path` and gives the finished process."""
+
+    def run(*words):
+        return subprocess.run(
+            [*command, *map(str, words)],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def line_data():
+    """Return X (400, 3) on very different scales, and y = 5 + 2 a - 30 b + 0 c."""
+    X = np.random.default_rng(7).normal(size=(400, 3)) * [1.0, 1e-3, 1e4]
+    return X, 5.0 + X @ [2.0, -3e4, 0.0]
+
+
+@pytest.fixture
+def line_csv(tmp_path, line_data):
+    """Return a CSV file with the columns a, b, c, y of `line_data`."""
+    X, y = line_data
+    path = tmp_path / "line.csv"
+    np.savetxt(path, np.column_stack([X, y]), delimiter=",", header="a,b,c,y", comments="", fmt="%.17g")
+    return path

@@ -1,0 +1,116 @@
+"""The main job through the real command: fit, save, predict."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+
+def facts(process):
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert len(lines) == 1
+    return json.loads(lines[0])
+
+
+def test_without_a_source_it_fits_real_data_and_says_so(run):
+    done = run("fit")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "breast cancer data that scikit-learn ships" in done.stdout
+    assert "569 rows x 31 columns" in done.stdout
+    assert "always the largest class" in done.stdout
+    for label in ("source", "task", "score", "certificate", "seconds", "speed", "largest coefficients"):
+        assert label in done.stdout
+    assert "reached" in done.stdout
+
+
+def test_linear_fit_and_its_predictions(run, tmp_path, line_csv, line_data):
+    X, y = line_data
+    told = facts(run("fit", line_csv, "--target", "y", "--tol", 1e-9, "--save", "line.model", "--json"))
+    assert told["task"] == "linear"
+    assert (told["rows"], told["columns"], told["rows_fitted"], told["rows_scored"]) == (400, 4, 320, 80)
+    assert told["score"]["r2"] == pytest.approx(1, abs=1e-6)
+    assert abs(told["baseline"]["r2"]) < 0.1
+    values = {entry["name"]: entry["value"] for entry in told["coefficients"]}
+    assert values["a"] == pytest.approx(2, rel=1e-5)
+    assert values["b"] == pytest.approx(-3e4, rel=1e-5)
+    assert told["coefficients"][0]["name"] == "b"  # by effect: 30 a standard deviation, against 2 and 0
+    assert told["intercept"][0] == pytest.approx(5, rel=1e-5)
+    assert told["fit"]["converged"] is True
+
+    # Other columns, in another order: they are found by name.
+    frame = pl.DataFrame({"c": X[:, 2], "id": np.arange(400), "b": X[:, 1], "a": X[:, 0]})
+    frame.write_parquet(tmp_path / "new.parquet")
+    done = run("predict", "line.model", "new.parquet", "-o", "out.csv")
+    assert done.returncode == 0, done.stderr
+    predicted = pl.read_csv(tmp_path / "out.csv")
+    assert predicted.columns == ["prediction"]
+    np.testing.assert_allclose(predicted["prediction"].to_numpy(), y, rtol=1e-5, atol=1e-4)
+
+    np.save(tmp_path / "new.npy", X)
+    assert run("predict", "line.model", "new.npy", "-o", "out.npy").returncode == 0
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), predicted["prediction"], rtol=1e-12)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("line.csv", "line.model", "new.npy", "new.parquet", "out.csv", "out.npy")
+    ]
+
+
+def test_text_classes_with_gaps(run, tmp_path):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(600, 2))
+    kind = np.array(["oak", "elm", "fir"])[np.argmax(np.column_stack([X, -X.sum(axis=1)]), axis=1)]
+    frame = pl.DataFrame({"[u]": X[:, 0], "v": X[:, 1], "kind": kind, "note": ["x"] * 600})
+    frame = frame.with_columns(pl.when(pl.int_range(600) % 50 == 0).then(None).otherwise(pl.col("v")).alias("v"))
+    frame.write_csv(tmp_path / "trees.tsv", separator="\t", null_value="NA")
+    words = ("fit", "trees.tsv", "--target", "kind", "--drop", "note", "--missing", "drop", "--holdout", 0)
+    told = facts(run(*words, "--save", "trees.model", "--json"))
+    assert told["task"] == "logistic"
+    assert told["classes"] == ["elm", "fir", "oak"]
+    assert told["rows_dropped"] == 12
+    assert told["rows_fitted"] == told["rows_scored"] == 588
+    assert told["score"]["accuracy"] > 0.95 > told["baseline"]["accuracy"]
+    assert {(entry["name"], entry["class"]) for entry in told["coefficients"]} == {
+        (name, label) for name in ("[u]", "v") for label in told["classes"]
+    }
+
+    refused = run("predict", "trees.model", "trees.tsv", "-o", "out.csv")
+    assert refused.returncode == 2
+    assert "'v' (12 rows)" in refused.stderr
+    done = run("predict", "trees.model", "trees.tsv", "-o", "out.csv", "--missing", "empty", "--probabilities")
+    assert done.returncode == 0, done.stderr
+    out = pl.read_csv(tmp_path / "out.csv")
+    assert out.columns == ["prediction", "probability_elm", "probability_fir", "probability_oak"]
+    assert out.height == 600
+    filled = out["probability_elm"].is_not_null().to_numpy()
+    assert filled.sum() == 588
+    assert np.mean(out["prediction"].to_numpy()[filled] == kind[filled]) > 0.95
+    np.testing.assert_allclose(out.select(pl.sum_horizontal(out.columns[1:])).to_numpy()[filled], 1, rtol=1e-9)
+
+
+def test_images_as_npz(run, tmp_path):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    np.savez(tmp_path / "digits.npz", X=digits.images.astype(np.uint8), y=digits.target)
+    told = facts(run("fit", "digits.npz", "--json"))
+    assert told["task"] == "logistic"
+    assert told["columns"] == 65
+    assert told["fit"]["dtype"] == "float32"
+    assert "uint8 converted to float32" in told["notes"][0]
+    assert told["score"]["accuracy"] > 0.9
+
+
+def test_mini_batches_with_a_rate_and_a_penalty(run, line_csv):
+    words = ("--optimizer", "adam", "--learning-rate", 0.01, "--batch-size", 64, "--epochs", 3)
+    told = facts(run("fit", line_csv, "--target", "y", *words, "--alpha", 0.1, "--l1-ratio", 0.5, "--json"))
+    assert told["epochs"] == 3
+    assert told["fit"]["learning_rate"] == 0.01
+
+
+def test_the_seed_decides_the_rows_held_out(run, line_csv):
+    first, again, other = (
+        facts(run("fit", line_csv, "--target", "y", "--seed", seed, "--json"))["baseline"]["rmse"] for seed in (1, 1, 2)
+    )
+    assert first == again != other

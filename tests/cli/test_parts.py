@@ -1,0 +1,108 @@
+"""The parts of the command that need no process: targets, gaps, hold-out, scores, the page."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, r2_score, root_mean_squared_error
+
+from fastgd.cli.errors import InputError
+from fastgd.cli.prepare import fill_means, split_rows
+from fastgd.cli.report import _finite
+from fastgd.cli.score import baseline_scores, column_scales, held_out_scores
+from fastgd.cli.target import find_column, read_target
+from fastgd.data.table import ArrayTable, generated_names
+
+INTEGERS = np.arange(400.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        (INTEGERS, "linear"),
+        (INTEGERS % 2, "logistic"),
+        (INTEGERS % 10, "logistic"),
+        (INTEGERS % 10 + 0.5, "linear"),
+        (INTEGERS % 21, "linear"),
+        (np.array([0, 1], dtype=np.uint8), "logistic"),
+        (np.arange(10), "linear"),
+        (np.array(["u", "v"] * 9), "logistic"),
+        (np.array(["u", "v"] * 9, dtype=object), "logistic"),
+    ],
+)
+def test_the_target_decides_the_task(values, task):
+    found = read_target(values, "y", "auto")
+    assert found.task == task
+    assert "'y' holds" in found.reason
+    assert found.y.tolist() == values.tolist()
+    assert found.y.dtype.kind in ("f" if task == "linear" else "iU")
+
+
+def test_the_user_decides_the_task():
+    found = read_target(INTEGERS % 2, "y", "linear")
+    assert (found.task, found.reason, found.y.dtype) == ("linear", "asked for", np.float64)
+    with pytest.raises(InputError, match="no classes"):
+        read_target(INTEGERS, "y", "logistic")
+    with pytest.raises(InputError, match="no classes"):
+        read_target(np.array([f"name {i}" for i in range(50)]), "y", "auto")
+
+
+def test_columns_by_position_where_there_are_no_names():
+    array = np.zeros((2, 3))
+    unnamed = ArrayTable(array, generated_names(3), {}, named=False)
+    assert find_column(unnamed, "1", "--target") == "column_1"
+    assert find_column(unnamed, "-1", "--target") == "column_3"
+    with pytest.raises(InputError, match="from 1 to 3"):
+        find_column(unnamed, "4", "--target")
+    named = ArrayTable(array, ["2", "x", "y"], {})
+    assert find_column(named, "2", "--target") == "2"
+    with pytest.raises(InputError, match="no column '1'"):
+        find_column(named, "1", "--target")
+
+
+def test_rows_are_held_out_once_each():
+    held, kept = split_rows(1000, 0.2, seed=3)
+    assert len(held) == 200
+    assert sorted([*held, *kept]) == list(range(1000))
+    np.testing.assert_array_equal(held, split_rows(1000, 0.2, seed=3)[0])
+    assert held.tolist() != split_rows(1000, 0.2, seed=4)[0].tolist()
+    held, kept = split_rows(1000, 0.0, seed=3)
+    assert np.arange(1000)[held].size == 0
+    assert np.arange(1000)[kept].size == 1000
+
+
+def test_means_come_from_the_fitted_rows_alone():
+    X, held = np.array([[1.0, 5], [np.nan, 6], [3.0, 7]]), np.array([[np.nan, 1.0]])
+    fill_means(X, held, ["a", "b"], {"a": 2})
+    assert X[:, 0].tolist() == [1, 2, 3]
+    assert held.tolist() == [[2, 1]]
+    with pytest.raises(InputError, match="no value at all"):
+        fill_means(np.full((2, 1), np.nan), held, ["a"], {"a": 2})
+
+
+def test_scores_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    y, predicted, fitted = rng.normal(3, 2, (3, 500))
+    found = held_out_scores("linear", y, predicted)
+    assert found["r2"] == pytest.approx(r2_score(y, predicted), rel=1e-12)
+    assert found["rmse"] == pytest.approx(root_mean_squared_error(y, predicted), rel=1e-12)
+    plain = baseline_scores("linear", y, fitted)
+    assert plain["r2"] == pytest.approx(r2_score(y, np.full(500, fitted.mean())), rel=1e-9)
+    labels, guesses = rng.integers(0, 3, (2, 500))
+    assert held_out_scores("logistic", labels, guesses)["accuracy"] == accuracy_score(labels, guesses)
+    assert baseline_scores("logistic", labels, np.array([2, 1, 2]))["accuracy"] == np.mean(labels == 2)
+
+
+def test_scales_of_columns_far_from_zero():
+    X = (np.random.default_rng(0).normal(size=(40_000, 3)) * [1, 1e-3, 1e5] + [1e4, 0, 1e6]).astype(np.float32)
+    np.testing.assert_allclose(column_scales(X), X.astype(np.float64).std(axis=0), rtol=1e-6)
+
+
+def test_json_holds_no_numbers_that_json_does_not_know():
+    facts = {"a": np.float32(1.5), "b": [np.nan, np.int64(2)], "c": (np.inf, "x"), 1: np.array([1.0, np.nan])}
+    assert json.loads(json.dumps(_finite(facts), allow_nan=False)) == {
+        "a": 1.5,
+        "b": [None, 2],
+        "c": [None, "x"],
+        "1": [1.0, None],
+    }

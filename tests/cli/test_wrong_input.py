@@ -1,0 +1,79 @@
+"""Wrong input ends in exit code 2 and one line that says what to do, with no traceback and nothing written."""
+
+import numpy as np
+import pytest
+
+GOOD = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{i % 7 + 0.5 * (i % 3)}\n" for i in range(60))
+FIT = ("fit", "t.csv", "--target", "y", "--save", "saved.model")
+
+CASES = {
+    "missing file": (FIT, None, "t.csv does not exist"),
+    "empty file": (FIT, "", "is empty"),
+    "names only": (FIT, "a,b,y\n", "no row of data"),
+    "unknown column": (("fit", "t.csv", "--target", "Y"), GOOD, "did you mean 'y'?"),
+    "close name": (("fit", "t.csv", "--target", "targett"), GOOD.replace("y", "target"), "did you mean 'target'?"),
+    "unknown column to drop": ((*FIT, "--drop", "q"), GOOD, "--drop: there is no column 'q'; the columns are a, b, y"),
+    "no target": (("fit", "t.csv"), GOOD, "--target is missing"),
+    "no column left": ((*FIT, "--drop", "a", "--drop", "b"), GOOD, "no column is left"),
+    "text column": (FIT, GOOD.replace("3,", "three,"), "'a' (text), 'b' (text); leave them out: --drop a --drop b"),
+    "missing values": (FIT, GOOD + "1,,2\n,,\n", "'a' (1 rows), 'b' (2 rows), 'y' (1 rows): use --missing drop"),
+    "infinite values": (FIT, GOOD + "1,inf,2\n", "infinite values in 'b'"),
+    "nothing but gaps": ((*FIT, "--missing", "drop"), "a,y\n1,\n,2\n", "every row has a missing value"),
+    "constant target": (FIT, "a,y\n" + "".join(f"{i},3\n" for i in range(60)), "is 3 in every row"),
+    "one class": (FIT, "a,y\n" + "".join(f"{i},yes\n" for i in range(60)), "is 'yes' in every row"),
+    "linear fit of text": ((*FIT, "--task", "linear"), "a,y\n1,u\n2,v\n3,u\n4,v\n", "use --task logistic"),
+    "classes that are none": ((*FIT, "--task", "logistic"), GOOD, "use --task linear"),
+    "too few rows": ((*FIT, "--holdout", "0.6"), "a,y\n1,2.5\n2,3.5\n3,4\n", "use --holdout 0"),
+    "unknown task": ((*FIT, "--task", "poisson"), GOOD, "'poisson' is not one of"),
+    "unknown option": ((*FIT, "--learing-rate", "1"), GOOD, "--learing-rate"),
+    "unknown command": (("fitt",), GOOD, "No such command 'fitt'"),
+    "negative penalty": ((*FIT, "--alpha", "-1"), GOOD, "'--alpha'"),
+    "rate that is none": ((*FIT, "--optimizer", "gd", "--learning-rate", "fast"), GOOD, "--learning-rate fast"),
+    "rate without a rule": ((*FIT, "--learning-rate", "0.1"), GOOD, "--learning-rate needs --optimizer"),
+    "batch that is none": ((*FIT, "--batch-size", "2.5"), GOOD, "--batch-size 2.5"),
+    "all held out": ((*FIT, "--holdout", "1"), GOOD, "--holdout 1"),
+    "divergence": ((*FIT, "--optimizer", "gd", "--learning-rate", "1e9"), GOOD, "iverge"),
+    "nowhere to save": (("fit", "t.csv", "--target", "y", "--save", "no/saved.model"), GOOD, "does not exist"),
+    "foreign model": (("predict", "t.csv", "t.csv", "-o", "out.csv"), GOOD, "t.csv"),
+    "missing model": (("predict", "m.model", "t.csv", "-o", "out.csv"), GOOD, "m.model"),
+    "output of no known form": (("predict", "m.model", "t.csv", "-o", "out.xlsx"), GOOD, ".parquet"),
+    "no output": (("predict", "m.model", "t.csv"), GOOD, "--output"),
+    "a folder": (("fit", ".", "--target", "y"), GOOD, "is a folder"),
+}
+
+
+def check_refusal(done, message, tmp_path, before):
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("fastgd: error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_wrong_input(run, tmp_path, name):
+    words, content, message = CASES[name]
+    if content is not None:
+        (tmp_path / "t.csv").write_text(content)
+    before = {path.name for path in tmp_path.iterdir()}
+    check_refusal(run(*words), message, tmp_path, before)
+
+
+def test_altered_model_and_missing_columns(run, tmp_path):
+    (tmp_path / "t.csv").write_text(GOOD)
+    assert run(*FIT).returncode == 0
+    (tmp_path / "u.csv").write_text("a,q\n1,2\n")
+    data = bytearray((tmp_path / "saved.model").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "altered.model").write_bytes(data)
+    np.save(tmp_path / "wide.npy", np.ones((2, 5)))
+    before = {path.name for path in tmp_path.iterdir()}
+    for model, source, message in [
+        ("saved.model", "u.csv", "lacks 1 of the model's 2 columns: 'b'"),
+        ("saved.model", "wide.npy", "lacks 2 of the model's 2 columns"),
+        ("altered.model", "t.csv", "altered.model"),
+    ]:
+        check_refusal(run("predict", model, source, "-o", "out.csv"), message, tmp_path, before)
+    refused = run("predict", "saved.model", "t.csv", "-o", "out.csv", "--probabilities")
+    check_refusal(refused, "linear regression", tmp_path, before)

@@ -1,0 +1,140 @@
+"""What is installed, under which names, and what importing it costs."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+import fastgd
+
+
+@pytest.fixture(scope="module")
+def project(root):
+    return tomllib.loads((root / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def wheel(root, tmp_path_factory):
+    """Build the wheel from a copy of the sources without the symlink, as a checkout on Windows has them."""
+    copy = tmp_path_factory.mktemp("sources")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, copy)
+    for name in ("fastgd", "kernels"):
+        shutil.copytree(root / name, copy / name, ignore=lambda folder, names: _left_out(folder, names), symlinks=True)
+    words = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", "dist", "."]
+    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *words], cwd=copy, check=True)
+    (path,) = (copy / "dist").iterdir()
+    return path
+
+
+def _left_out(folder, names):
+    return {name for name in names if name == "__pycache__" or os.path.islink(os.path.join(folder, name))}
+
+
+def python(code, **options):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **options)
+
+
+def folders_of_code(root):
+    """Return package name -> folder, for every folder that holds Python files."""
+    found = {}
+    for top, name in (("fastgd", "fastgd"), ("kernels", "fastgd.kernels")):
+        for folder, _, files in os.walk(root / top):
+            if any(file.endswith(".py") for file in files):
+                inside = os.path.relpath(folder, root / top)
+                parts = [] if inside == "." else inside.split(os.sep)
+                found[".".join([name, *parts])] = "/".join([top, *parts])
+    return found
+
+
+def test_packages_are_the_folders_on_disk(root, project):
+    found = folders_of_code(root)
+    tool = project["tool"]["setuptools"]
+    assert sorted(tool["packages"]) == sorted(found)
+    mapped = tool["package-dir"]
+    assert mapped == {name: folder for name, folder in found.items() if name in mapped}
+    assert {name for name in found if name.startswith("fastgd.kernels")} == mapped.keys() - {"fastgd"}
+
+
+def test_static_tools_find_the_kernels_by_the_symlink(root):
+    link = root / "fastgd" / "kernels"
+    if not link.is_symlink():
+        pytest.skip("this checkout has no symlinks")
+    assert link.resolve() == (root / "kernels").resolve()
+
+
+def test_wheel_holds_the_kernels_inside_fastgd_only(root, wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {"fastgd", f"fastgd-{fastgd.__version__}.dist-info"}
+    assert "fastgd/py.typed" in names
+    sources = list((root / "kernels").rglob("*.py"))
+    assert len(sources) > 3
+    for path in sources:
+        assert f"fastgd/kernels/{path.relative_to(root / 'kernels').as_posix()}" in names
+
+
+def test_wheel_works_from_another_folder(wheel, tmp_path):
+    site = tmp_path / "site"
+    words = ["install", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = python(
+        "import fastgd, fastgd.kernels, numpy as np\n"
+        "X = np.random.default_rng(0).normal(size=(200, 3))\n"
+        "model = fastgd.LinearRegression(tol=1e-9).fit(X, X @ [1.0, 2.0, 3.0] + 4)\n"
+        "np.testing.assert_allclose([*model.coef_, model.intercept_], [1, 2, 3, 4], rtol=1e-6)\n"
+        "print(fastgd.__file__, fastgd.kernels.__file__)\n",
+        cwd=elsewhere,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(site / "fastgd" / "__init__.py"), str(site / "fastgd/kernels/__init__.py")]
+    script = subprocess.run([site / "bin" / "fastgd", "--version"], cwd=elsewhere, env=environment, capture_output=True)
+    assert script.stdout.decode() == f"fastgd {fastgd.__version__}\n"
+
+
+def test_importing_fastgd_imports_nothing_heavy(root):
+    check = "import sys, fastgd; print({'numpy', 'numba', 'scipy', 'sklearn', 'typer'} & sys.modules.keys())"
+    done = python(check, cwd=root)
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_the_folder_kernels_is_no_package_of_that_name(root):
+    done = python("import kernels", cwd=root)
+    assert "ImportError" in done.stderr
+    assert "fastgd.kernels" in done.stderr
+
+
+def test_public_names(root):
+    for name in fastgd.__all__:
+        assert getattr(fastgd, name) is not None
+        assert name in dir(fastgd)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fastgd.nothing  # noqa: B018
+    tree = ast.parse((root / "fastgd" / "__init__.py").read_text())
+    hinted = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert hinted - {None} == set(fastgd.__all__) - {"__version__"}
+
+
+def test_imports_run_downward_only(root, monkeypatch):
+    from importlinter.cli import lint_imports
+
+    monkeypatch.chdir(root)
+    assert lint_imports(config_filename="pyproject.toml", no_cache=True) == 0
+
+
+def test_errors_survive_pickle():
+    import pickle
+
+    error = fastgd.DivergenceError("diverged", rate=2.0, epoch=3, safe_rate=0.1)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.rate, again.epoch, again.safe_rate) == ("diverged", 2.0, 3, 0.1)
+    assert isinstance(again, RuntimeError)
+    assert issubclass(fastgd.ModelFileError, ValueError)
