@@ -5,9 +5,9 @@ Text and Parquet are read by polars, which the extra ``fastgd[cli]`` installs; i
 
 from __future__ import annotations
 
-import io
 import lzma
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ def _read_text(path: Path, header: bool | None) -> Table:
             frame = _parse(source, layout, schema_overrides=dtypes)
         except pl.exceptions.ComputeError:  # a later line holds text where the first ones hold numbers
             frame = _parse(source, layout, infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError, EOFError, lzma.LZMAError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise TableError(f"{path} cannot be read as a table: {_first_line(error)}") from error
     if frame.height == 0:
         raise TableError(f"{path} is empty: it holds names of columns but no row of data")
@@ -85,17 +85,18 @@ def _read_text(path: Path, header: bool | None) -> Table:
 
 
 def _text_source(path: Path) -> Path | bytes:
-    """Return what polars is to read: it undoes gzip itself, and not xz."""
-    if path.suffix.lower() != ".xz":
+    """Return what polars is to read: Python decompresses, and says so where a file has been cut off."""
+    opener = OPENERS.get(path.suffix.lower())
+    if opener is None:
         return path
-    with OPENERS[".xz"](path, "rb") as file:
+    with opener(path, "rb") as file:
         return file.read()
 
 
 def _parse(source: Path | bytes, layout: Layout, **options: Any) -> pl.DataFrame:
     pl = _polars()
     frame = pl.read_csv(
-        io.BytesIO(source) if isinstance(source, bytes) else source,
+        source,
         has_header=layout.header,
         separator=layout.separator,
         null_values=list(MISSING[1:]),
