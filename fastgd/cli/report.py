@@ -147,8 +147,11 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
 
 def _coefficient_table(result: Result) -> str:
     shown = result.coefficients[:SHOWN]
-    width = max(len(coefficient.name) for coefficient in shown)
-    lines = [f"largest coefficients: change of {_subject(result)} per standard deviation of the column, and per unit"]
+    width = max(len("column"), *(len(coefficient.name) for coefficient in shown))
+    lines = [
+        f"largest coefficients, by the change of {_subject(result)} per standard deviation (sd) of the column:",
+        f"  {'column':<{width}}  {'per sd':>12}  {'per unit':>12}",
+    ]
     for name, label, value, per_sd in shown:
         of_class = "" if label is None else f"  class {label}"
         lines.append(f"  {name:<{width}}  {per_sd:+12.5g}  {value:+12.5g}{of_class}")
