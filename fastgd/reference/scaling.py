@@ -35,7 +35,6 @@ def column_moments(x: Floats, weight: Floats) -> tuple[Floats, Floats]:
     """
     share = weight / weight.sum()
     mean = share @ x
-    mean = mean + share @ (x - mean)
     sd = np.sqrt(share @ (x - mean) ** 2)
     seen = x[weight > 0]
     constant = seen.min(axis=0) == seen.max(axis=0)

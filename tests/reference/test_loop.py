@@ -1,0 +1,169 @@
+"""The mini-batch loop against a recomputation from single rows, and its choice of batches."""
+
+import numpy as np
+import pytest
+
+from fastgd.reference import (
+    LOSSES,
+    Plan,
+    batches,
+    certificate,
+    duality_gap,
+    epoch_order,
+    fit_scaling,
+    make_problem,
+    objective,
+    raw_theta,
+    run,
+    smooth_gradient,
+    working_problem,
+)
+from tests.reference.problems import KINDS, random_problem, random_theta
+
+
+def rows_of(problem, plan, epoch):
+    return [rows.tolist() for rows in batches(problem.n_rows, plan, epoch)]
+
+
+def test_batches_by_hand():
+    p = make_problem(np.zeros((7, 1)), np.zeros(7))
+    assert rows_of(p, Plan("gd", 0.1, 1, 3, shuffle=False), 0) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert rows_of(p, Plan("gd", 0.1, 1, 3, shuffle=False, drop_last=True), 0) == [[0, 1, 2], [3, 4, 5]]
+    assert rows_of(p, Plan("gd", 0.1, 1, 7, shuffle=False, drop_last=True), 0) == [[0, 1, 2, 3, 4, 5, 6]]
+    assert rows_of(p, Plan("gd", 0.1, 1, 99, shuffle=False), 0) == [[0, 1, 2, 3, 4, 5, 6]]
+    assert rows_of(p, Plan("gd", 0.1, 1, "full"), 0) == [[0, 1, 2, 3, 4, 5, 6]]
+    shuffled = rows_of(p, Plan("gd", 0.1, 1, 3, seed=9), 4)
+    assert [i for rows in shuffled for i in rows] == epoch_order(7, 9, 4).tolist()
+    assert [len(rows) for rows in shuffled] == [3, 3, 1]
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_bad_batches_are_refused(size):
+    with pytest.raises(ValueError, match="batch_size"):
+        batches(5, Plan("gd", 0.1, 1, size), 0)
+    with pytest.raises(ValueError, match="batch_size"):
+        batches(5, Plan("gd", 0.1, 1, 6, drop_last=True), 0)
+
+
+def slow_batch(problem, theta, rows):
+    """Loss and gradient of a batch, row by row from the loss's value and gradient, penalty by Python sums."""
+    s_mean = problem.weight.sum() / problem.n_rows
+    loss, total, g = LOSSES[problem.loss], 0.0, np.zeros(theta.shape)
+    for i in rows:
+        z = np.array([[w[:-1] @ problem.x[i] + w[-1] for w in theta]])
+        total += problem.weight[i] * loss.value(z, problem.y[i : i + 1], problem.delta)[0]
+        r = loss.gradient(z, problem.y[i : i + 1], problem.delta)[0]
+        for k in range(len(theta)):
+            g[k, :-1] += problem.weight[i] * r[k] * problem.x[i]
+            g[k, -1] += problem.weight[i] * r[k] * problem.fit_intercept
+    g /= len(rows) * s_mean
+    g[:, :-1] += problem.l2 * theta[:, :-1]
+    w = theta[:, :-1]
+    return total / (len(rows) * s_mean) + (problem.l1 * abs(w) + problem.l2 * w**2 / 2).sum(), g
+
+
+def slow_step(rule, theta, g, memory, t, rate, l1):
+    """The three rules again, from their formulas, with thresholds by cases."""
+
+    def shrink(v, a):
+        return np.where(v > a, v - a, np.where(v < -a, v + a, 0.0))
+
+    if rule == "gd":
+        return shrink(theta - rate * g, rate * l1)
+    if rule == "momentum":
+        new = shrink(theta + 0.9 * memory.get("V", 0.0) - rate * g, rate * l1)
+        memory["V"] = new - theta
+        return new
+    memory["gs"] = [*memory.get("gs", []), g]
+    # The moments as explicit sums over all past gradients.
+    m = sum(0.1 * 0.9 ** (t - 1 - k) * past for k, past in enumerate(memory["gs"])) / (1 - 0.9**t)
+    v = sum(0.001 * 0.999 ** (t - 1 - k) * past**2 for k, past in enumerate(memory["gs"])) / (1 - 0.999**t)
+    step = rate / (np.sqrt(v) + 1e-8)
+    return shrink(theta - step * m, step * l1)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+@pytest.mark.parametrize("rule", ["gd", "momentum", "adam"])
+@pytest.mark.parametrize("options", [{"batch_size": 8}, {"batch_size": 8, "drop_last": True}, {"batch_size": "full"}])
+def test_against_recomputation(loss, outputs, rule, options):
+    raw = random_problem(loss, outputs, n=35, alpha=0.2, l1_ratio=0.5, fit_intercept=rule != "momentum")
+    problem = working_problem(raw, fit_scaling(raw))
+    plan = Plan(rule, lambda t: 0.1 / (1 + 0.1 * t), 3, seed=5, **options)
+    start = random_theta(problem)
+    result = run(problem, start, plan, trace=True)
+    theta, memory, t, l1 = start, {}, 0, np.column_stack([problem.l1, np.zeros(outputs)])
+    for epoch in range(3):
+        order = epoch_order(35, 5, epoch) if plan.batch_size != "full" else np.arange(35)
+        size = 35 if plan.batch_size == "full" else 8
+        parts = [order[i : i + size] for i in range(0, 35, size)]
+        parts = [rows for rows in parts if len(rows) == size or not plan.drop_last]
+        seen = []
+        for rows in parts:
+            value, g = slow_batch(problem, theta, rows)
+            seen += [value] * len(rows)
+            t += 1
+            theta = slow_step(rule, theta, g, memory, t, 0.1 / (1 + 0.1 * t), l1)
+            np.testing.assert_allclose(result.steps[t - 1], theta, rtol=1e-9, atol=1e-11)
+        assert result.losses[epoch] == pytest.approx(np.mean(seen), rel=1e-11)
+    assert len(result.steps) == t
+    np.testing.assert_array_equal(result.theta, result.steps[-1])
+
+
+def test_full_batch_records_the_objective_at_the_start_of_each_epoch():
+    problem = random_problem("logistic", alpha=0.1)
+    result = run(problem, random_theta(problem), Plan("gd", 0.01, 4), trace=True)
+    assert result.losses[0] == pytest.approx(objective(problem, random_theta(problem)), rel=1e-13)
+    assert result.losses[3] == pytest.approx(objective(problem, result.steps[2]), rel=1e-13)
+
+
+def test_losses_in_raw_units():
+    raw = random_problem("squared", 3, alpha=0.1, l1_ratio=0.5)
+    scaling = fit_scaling(raw)
+    work = working_problem(raw, scaling)
+    result = run(
+        work,
+        np.zeros(work.shape),
+        Plan("gd", 0.1, 3),
+        trace=True,
+        batch_loss=lambda theta, rows: objective(raw, raw_theta(theta, scaling), rows),
+    )
+    assert result.losses[2] == pytest.approx(objective(raw, raw_theta(result.steps[1], scaling)), rel=1e-13)
+
+
+def test_without_intercept_its_column_stays_zero():
+    problem = random_problem("softmax", 3, fit_intercept=False)
+    for rule in ("gd", "momentum", "adam"):
+        result = run(problem, np.zeros(problem.shape), Plan(rule, 0.01, 2, 16))
+        assert not result.theta[:, -1].any()
+        assert result.theta[:, :-1].all()
+
+
+def test_start_of_another_shape_is_refused():
+    problem = random_problem("softmax", 3)
+    with pytest.raises(ValueError, match="theta must have shape"):
+        run(problem, np.zeros((1, 5)), Plan("gd", 0.1, 1))
+
+
+def lasso_1d():
+    """(w - 2)^2 / 2 + |w| / 2 up to a constant: the optimum is 1.5."""
+    return make_problem([[1.0]], [2.0], alpha=0.5, l1_ratio=1.0, fit_intercept=False)
+
+
+@pytest.mark.parametrize(("rule", "rate"), [("gd", 0.3), ("momentum", 0.1), ("adam", 0.02)])
+def test_lasso_in_one_dimension_reaches_the_certified_optimum(rule, rate):
+    problem = lasso_1d()
+    plan = Plan(rule, lambda t: rate / (1 + 0.001 * t), 3000)
+    theta = run(problem, np.zeros((1, 2)), plan).theta
+    assert theta[0, 0] == pytest.approx(1.5, abs=1e-6)
+    assert certificate(problem, theta) < 1e-6
+    assert duality_gap(problem, theta).bound < 1e-10
+
+
+def test_momentum_before_the_prox_would_miss_the_optimum():
+    """The classical V, kept before the prox, settles at 1.95: why the rule keeps the difference after it."""
+    problem, theta, v = lasso_1d(), np.zeros((1, 2)), np.zeros((1, 2))
+    for _ in range(3000):
+        v = 0.9 * v - 0.1 * smooth_gradient(problem, theta)
+        theta = np.sign(theta + v) * np.maximum(np.abs(theta + v) - 0.1 * 0.5 * np.array([[1.0, 0.0]]), 0.0)
+    assert theta[0, 0] == pytest.approx(1.95, abs=1e-6)
+    assert certificate(problem, theta) > 0.1
