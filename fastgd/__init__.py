@@ -10,16 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastgd import optimizers as optimizers
-    from fastgd.estimators import LinearRegression as LinearRegression
-    from fastgd.estimators import LogisticRegression as LogisticRegression
-    from fastgd.exceptions import DivergenceError as DivergenceError
-    from fastgd.exceptions import ModelFileError as ModelFileError
-    from fastgd.persistence import load as load
-    from fastgd.threads import get_num_threads as get_num_threads
-    from fastgd.threads import set_num_threads as set_num_threads
+    import fastgd.optimizers as optimizers
+    from fastgd.estimators import LinearRegression, LogisticRegression
+    from fastgd.exceptions import DivergenceError, ModelFileError
+    from fastgd.persistence import load
+    from fastgd.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DivergenceError",
+    "LinearRegression",
+    "LogisticRegression",
+    "ModelFileError",
+    "__version__",
+    "get_num_threads",
+    "load",
+    "optimizers",
+    "set_num_threads",
+]
 
 # Public name -> the module that holds it; a module named after itself is the public name.
 _HOMES = {
@@ -32,8 +41,6 @@ _HOMES = {
     "optimizers": "fastgd.optimizers",
     "set_num_threads": "fastgd.threads",
 }
-
-__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
