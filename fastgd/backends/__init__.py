@@ -1,0 +1,1 @@
+"""Who implements the verbs of `fastgd.objective`: one module a device."""

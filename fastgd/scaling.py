@@ -1,0 +1,108 @@
+"""Working coordinates: columns centred and scaled by arithmetic on w, g and the penalty, never by copying X.
+
+With x~ = (x - center) / scale and theta = (u, b0), margins are z = x~ . u + b0 = x . w + b with w = u / scale and
+b = b0 - w . center. Penalties keep their value: L1 weights a1 / scale_j, L2 weights a2 / scale_j^2.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Above this |mean| / sd the mean is subtracted on load, since x . w - mean . w would lose digits.
+SHIFT_FROM = {"f4": 30.0, "f8": 1e5}
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted mean and standard deviation of each column, shapes (d,)."""
+
+    weight: float
+    mean: Array
+    sd: Array
+
+    @property
+    def constant(self) -> NDArray[np.bool_]:
+        """Which columns hold one value only."""
+        return self.sd == 0.0
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Center and scale of each column, shapes (d,); the inverse scale of a constant column is 0."""
+
+    center: Array
+    inv_scale: Array
+
+    @classmethod
+    def standard(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
+        """Mean and sd; without an intercept no centring and the root mean square."""
+        if fit_intercept:
+            return cls(moments.mean, _inverse(moments.sd))
+        return cls(np.zeros_like(moments.mean), _inverse(np.hypot(moments.mean, moments.sd)))
+
+    @classmethod
+    def identity(cls, d: int) -> "Scaling":
+        """Raw columns."""
+        return cls(np.zeros(d), np.ones(d))
+
+    def to_raw(self, theta: Array) -> tuple[Array, Array]:
+        """Raw coefficients (K, d) and intercepts (K,) of theta (K, d + 1)."""
+        coef = theta[:, :-1] * self.inv_scale
+        return coef, theta[:, -1] - coef @ self.center
+
+    def penalty_weights(self, l1: Array, l2: float) -> tuple[Array, Array]:
+        """L1 and L2 weights (K, d + 1) in working coordinates, the intercept's 0, from raw ones: l1 (K,), l2."""
+        zero = np.zeros((l1.size, 1))
+        return (
+            np.hstack([l1[:, None] * self.inv_scale, zero]),
+            np.hstack([np.broadcast_to(l2 * self.inv_scale**2, (l1.size, self.inv_scale.size)), zero]),
+        )
+
+
+def _inverse(scale: Array) -> Array:
+    return np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
+
+
+def load_shift(moments: Moments, dtype: str) -> Array:
+    """What is subtracted from each element on load: the means, rounded to the dtype, where one is very large, else 0."""
+    varying = ~moments.constant
+    if not np.any(np.abs(moments.mean[varying]) > SHIFT_FROM[dtype] * moments.sd[varying]):
+        return np.zeros_like(moments.mean)
+    return moments.mean.astype(dtype).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class TargetScaling:
+    """Targets of a linear fit are worked on as (y_k - center_k) / scale_k; shapes (K,).
+
+    Losses in these units are scale_k^2 times smaller, a1 becomes a1 / scale_k and Huber's delta delta / scale_k.
+    Each target of a squared loss has its own scale, so that fitting several is fitting each alone; Huber's delta
+    is one number a kernel call, so its targets share the root of their mean variance.
+    """
+
+    center: Array
+    scale: Array
+
+    @classmethod
+    def identity(cls, outputs: int) -> "TargetScaling":
+        """Targets as they are."""
+        return cls(np.zeros(outputs), np.ones(outputs))
+
+    @classmethod
+    def standard(cls, y: NDArray[Any], s: NDArray[Any] | None, fit_intercept: bool, shared: bool) -> "TargetScaling":
+        """Weighted mean and sd of y (n, K) (without intercept 0 and the root mean square); `shared`: one scale."""
+        center = np.zeros(y.shape[1])
+        variance = np.zeros(y.shape[1])
+        for k in range(y.shape[1]):
+            target = np.asarray(y[:, k], dtype=np.float64)
+            if fit_intercept:
+                # From the first value on, so that a constant target has a deviation of exactly 0.
+                center[k] = target[0] + np.average(target - target[0], weights=s)
+            variance[k] = np.average((target - center[k]) ** 2, weights=s)
+        if shared:
+            variance[:] = np.mean(variance)
+        return cls(center, np.where(variance > 0.0, np.sqrt(variance), 1.0))

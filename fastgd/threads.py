@@ -1,0 +1,134 @@
+"""How many threads a fit uses, and the pool that they live in."""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_chosen: int | None = None
+
+
+def _quota() -> int | None:
+    """Processors that the control group allows, or None."""
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if limit == "max" else max(1, round(int(limit) / int(period)))
+    except (OSError, ValueError):
+        pass
+    try:
+        folder = Path("/sys/fs/cgroup/cpu")
+        limit_us = int((folder / "cpu.cfs_quota_us").read_text())
+        period_us = int((folder / "cpu.cfs_period_us").read_text())
+        return max(1, round(limit_us / period_us)) if limit_us > 0 else None
+    except (OSError, ValueError):
+        return None
+
+
+def available_threads() -> int:
+    """Threads that affinity, the control group's quota and ``NUMBA_NUM_THREADS`` allow together."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limits = [affinity, _quota()]
+    asked = os.environ.get("NUMBA_NUM_THREADS", "")
+    if asked.isdigit():
+        limits.append(int(asked))
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+def set_num_threads(n: int | None) -> None:
+    """Set how many threads fits use from now on.
+
+    Parameters
+    ----------
+    n : int or None
+        Number of threads, at least 1; None for all that affinity, quota and ``NUMBA_NUM_THREADS`` allow.
+        Results do not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If n is not a positive integer.
+    """
+    global _chosen
+    _chosen = None if n is None else check_threads(n, "n")
+
+
+def get_num_threads() -> int:
+    """Number of threads that a fit with ``n_threads=None`` uses."""
+    return _chosen or available_threads()
+
+
+def check_threads(n: object, name: str) -> int:
+    """Return n as a thread count or raise a ValueError that names the argument."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"{name} must be a positive integer or None, got {n!r}")
+    return n
+
+
+def _executor(n: int) -> ThreadPoolExecutor:
+    """The pool of the process, made at first use and remade when more threads are asked for."""
+    global _pool
+    with _lock:
+        if _pool is None or _pool._max_workers < n:
+            _pool = ThreadPoolExecutor(max_workers=n, thread_name_prefix="fastgd")
+        return _pool
+
+
+def _forget() -> None:
+    """A forked child has the pool's object but none of its threads."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def run(count: int, n_threads: int, work: Callable[[int, int], None]) -> None:
+    """Call ``work(slot, number)`` for every number below `count`, from up to `n_threads` threads.
+
+    The calling thread is one of them, so that fits in several threads share the pool without waiting for each other.
+    `slot` numbers the threads of this call. After an error or Ctrl-C no further work starts, and the call
+    returns only when every piece under way has ended.
+    """
+    numbers = itertools.count()
+    stopped = threading.Event()
+
+    def worker(slot: int) -> None:
+        try:
+            while not stopped.is_set() and (number := next(numbers)) < count:
+                work(slot, number)
+        except BaseException:
+            stopped.set()
+            raise
+
+    helpers = min(n_threads, count) - 1
+    if helpers < 1:
+        worker(0)
+        return
+    pool = _executor(helpers)
+    futures: list[Future[None]] = [pool.submit(worker, slot + 1) for slot in range(helpers)]
+    try:
+        worker(0)
+    finally:
+        for future in futures:
+            if not future.cancel():
+                _wait(future, stopped)
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+
+
+def _wait(future: "Future[None]", stopped: threading.Event) -> None:
+    """Wait for a helper; an interrupt meanwhile stops new work, and is raised once the helper has ended."""
+    while True:
+        try:
+            future.exception()
+            return
+        except KeyboardInterrupt:
+            stopped.set()
+            future.exception()
+            raise

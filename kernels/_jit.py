@@ -1,0 +1,312 @@
+"""Every Numba decorator of the project, and what had to be learned about each.
+
+Scalar functions are marked `jitable` (they stay plain Python and serve the reference tests, the CPU and the GPU);
+loops are made by factories and marked `cpu_kernel`. The traps, once:
+
+- Passing or capturing an ``@njit`` function defeats ``cache=True`` (numba#6264); capturing a `jitable` one does not.
+- A shared ``@njit`` helper takes the fast-math flags of whichever caller compiles it first (numba#7168); a `jitable`
+  one is compiled into each caller.
+- Kernels that share a name share one cache index, so the ingredients stand in the name.
+- Numba's cache does not see edits in other files (numba#1833), so the cache folder carries a hash of all sources.
+- A scalar function that LLVM does not inline keeps its loop from vectorising (the logistic loss: 13 ns a row instead
+  of 1), hence ``forceinline``.
+- A slice inside a loop costs an atomic reference count (about 5 ns), a signed index a wrap-around check: row numbers
+  are `unsigned`.
+- Without ``error_model="numpy"`` every division carries a branch and loops do not vectorise.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import filelock
+import numba
+import numpy as np
+import platformdirs
+from numba import types
+from numba.core import cgutils, event
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.extending import intrinsic, overload, register_jitable
+
+logger = logging.getLogger("fastgd")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Never ``nnan`` or ``ninf``: checks for NaN and overflow must survive.
+FASTMATH = frozenset({"reassoc", "contract", "nsz", "arcp", "afn"})
+
+_LOCK_SECONDS = 120.0
+
+
+def source_stamp() -> str:
+    """Hash of every source file of the kernels: an edit in any of them misses the cache."""
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+STAMP = source_stamp()
+
+
+def cache_folder() -> Path | None:
+    """The first writable folder of: ``NUMBA_CACHE_DIR``, the user's cache, a private temporary one; else None."""
+    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
+    candidates = [
+        os.environ.get("NUMBA_CACHE_DIR"),
+        platformdirs.user_cache_dir("fastgd", appauthor=False),
+        os.path.join(tempfile.gettempdir(), f"fastgd-{user}"),
+    ]
+    for root in filter(None, candidates):
+        folder = Path(root) / f"fastgd-{STAMP}"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # A folder of somebody else in a shared temporary place could hold foreign machine code.
+            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+                continue
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+    return None
+
+
+_CACHE_FOLDER = cache_folder()
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    """Tells Numba where a kernel is cached; freshness is in the folder's name."""
+
+    def get_cache_path(self) -> str:
+        return str(_CACHE_FOLDER)
+
+    def get_source_stamp(self) -> str:
+        return STAMP
+
+    def get_disambiguator(self) -> str:
+        return "cpu"
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator":
+        return cls()
+
+
+class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = [_Locator]
+
+
+class _KernelCache(FunctionCache):  # type: ignore[misc]
+    """Numba's disk cache, with a file lock from a miss to its save, and no error that could stop a fit."""
+
+    _impl_class = _CacheImpl
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        self._lock = filelock.FileLock(f"{_CACHE_FOLDER}/{self._impl.filename_base}.lock", timeout=_LOCK_SECONDS)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = self._load(sig, target_context)
+        if found is None:
+            # Released by save_overload; after a failed compile, by the next miss or the end of the process.
+            with contextlib.suppress(OSError, filelock.Timeout):
+                self._lock.release(force=True)
+                self._lock.acquire()
+                found = self._load(sig, target_context)
+        if found is not None:
+            self._lock.release(force=True)
+        return found
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a torn or foreign file is a miss, whatever unpickling it raises
+            logger.warning("ignored an unreadable cached kernel in %s (%s)", self.cache_path, error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            logger.warning("could not cache a compiled kernel in %s (%s)", self.cache_path, error)
+        finally:
+            self._lock.release(force=True)
+
+
+class _CompileClock(event.Listener):  # type: ignore[misc]
+    """Adds up the seconds that Numba spends compiling (cache hits cost none)."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._local = threading.local()
+
+    def on_start(self, event: Any) -> None:
+        self._local.depth = getattr(self._local, "depth", 0) + 1
+        if self._local.depth == 1:
+            self._local.start = time.perf_counter()
+
+    def on_end(self, event: Any) -> None:
+        self._local.depth -= 1
+        if self._local.depth == 0:
+            self.seconds += time.perf_counter() - self._local.start
+
+
+_clock = _CompileClock()
+event.register("numba:compile", _clock)
+
+_kernels: list[Any] = []
+
+
+def compile_seconds() -> float:
+    """Seconds that this process has spent compiling since its start."""
+    return _clock.seconds
+
+
+def compiled_kernels() -> list[str]:
+    """Names of the kernels that this process has compiled or loaded, one entry a signature."""
+    return [kernel.__name__ for kernel in _kernels for _ in getattr(kernel, "signatures", ())]
+
+
+def jitable(function: Function) -> Function:
+    """Mark a scalar function as usable inside kernels; it stays plain Python."""
+    register_jitable(forceinline=True)(function)
+    return function
+
+
+@jitable
+def unsigned(i: Any) -> Any:
+    """A row number that is known not to be negative: without the wrap-around check of signed ones loops vectorise."""
+    return np.uint64(i)
+
+
+def by_dtype(single: Callable[..., Any], double: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Make a scalar function that calls `single` on float32 and `double` on everything else."""
+
+    def wrap(function: Function) -> Function:
+        @overload(function, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+        def choose(x: Any) -> Callable[..., Any]:
+            return single if x == types.float32 else double
+
+        return function
+
+    return wrap
+
+
+def cpu_kernel(name: str, *, fastmath: bool = True) -> Callable[[Function], Function]:
+    """Compile a loop for the CPU, cached on disk under `name`, which holds the ingredients of its factory."""
+
+    def wrap(function: Function) -> Function:
+        function.__name__ = name
+        function.__qualname__ = f"{name}-{STAMP}"
+        kernel = numba.njit(
+            nogil=True, error_model="numpy", fastmath=set(FASTMATH) if fastmath else False
+        )(function)
+        if _CACHE_FOLDER is not None and hasattr(kernel, "enable_caching"):
+            kernel._cache = _KernelCache(function)
+        _kernels.append(kernel)
+        return kernel  # type: ignore[no-any-return]
+
+    return wrap
+
+
+# Stand-ins first: what plain Python, NUMBA_DISABLE_JIT and the CUDA simulator run.
+
+
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c with one rounding where compiled; opaque to reassociation."""
+    if isinstance(a, np.float32):
+        return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
+    return a * b + c
+
+
+def float_bits(x: Any) -> Any:
+    """The bits of a float as a signed integer of the same width."""
+    if isinstance(x, np.float32):
+        return np.int32(struct.unpack("<i", struct.pack("<f", x))[0])
+    return np.int64(struct.unpack("<q", struct.pack("<d", x))[0])
+
+
+def bits_float(i: Any) -> Any:
+    """The float whose bits are the given int32 or int64."""
+    if isinstance(i, np.int32):
+        return np.float32(struct.unpack("<f", struct.pack("<i", i))[0])
+    return np.float64(struct.unpack("<d", struct.pack("<q", i))[0])
+
+
+def prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> None:
+    """Ask for the cache lines of bytes [start, stop) of a row of a 2-D array; lines outside of it do no harm."""
+
+
+_BITS_OF = {types.float32: types.int32, types.float64: types.int64}
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return a(a, a, a), codegen
+
+
+def _bitcast(result: Any, source: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(signature.return_type))
+
+    return result(source), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _float_bits(typingctx: Any, x: Any) -> Any:
+    return _bitcast(_BITS_OF[x], x)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _bits_float(typingctx: Any, i: Any) -> Any:
+    return _bitcast(types.float32 if i == types.int32 else types.float64, i)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _prefetch(typingctx: Any, array: Any, row: Any, offset: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        fields = context.make_array(array)(context, builder, args[0])
+        at = builder.add(builder.mul(args[1], builder.extract_value(fields.strides, 0)), args[2])
+        address = builder.gep(builder.bitcast(fields.data, cgutils.voidptr_t), [at])
+        i32, ir = cgutils.int32_t, cgutils.ir
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
+        # Read, into every level of cache, data.
+        builder.call(function, [address, i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), codegen
+
+
+@overload(fma, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _overload_fma(a: Any, b: Any, c: Any) -> Any:
+    return lambda a, b, c: _fma(a, b, c)
+
+
+@overload(float_bits, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _overload_float_bits(x: Any) -> Any:
+    return lambda x: _float_bits(x)
+
+
+@overload(bits_float, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _overload_bits_float(i: Any) -> Any:
+    return lambda i: _bits_float(i)
+
+
+@overload(prefetch_row, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+def _overload_prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> Any:
+    def prefetch(array: Any, row: Any, start: Any, stop: Any) -> None:
+        for offset in range(start, stop, 64):
+            _prefetch(array, row, offset)
+
+    return prefetch

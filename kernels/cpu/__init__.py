@@ -1,0 +1,1 @@
+"""The loops of fastgd on the CPU, one file an access pattern."""

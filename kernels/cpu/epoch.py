@@ -1,0 +1,172 @@
+"""The mini-batch loop: gradient of a batch, rule and prox, next batch, without leaving compiled code."""
+
+import functools
+from typing import Any
+
+from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
+from fastgd.kernels.cpu.residual import make_residual
+from fastgd.kernels.cpu.tiles import LOADS, make_accumulate, make_gather, make_margins, prefetch_rows
+from fastgd.kernels.cpu.update import apply_rule, penalty
+from fastgd.kernels.records import BLOCK_ROWS
+from fastgd.kernels.shuffle import RUN, WINDOW, bit_length, feistel, make_key, permute
+
+
+@jitable
+def fill_window(window: Any, n: Any, batches: Any, order: Any, runs: Any) -> None:
+    """Write the rows of a window in the order in which they are visited; `runs` is scratch."""
+    base = window * WINDOW
+    size = min(WINDOW, n - base)
+    whole = n // RUN
+    key = make_key(batches.seed, batches.epoch, 0)
+    first = base // RUN
+    for q in range((size + RUN - 1) // RUN):
+        run = first + q
+        runs[q] = permute(run, whole, key) if run < whole else run
+    key = make_key(batches.seed, batches.epoch, 1 + window)
+    bits = bit_length(size - 1)
+    # Apart from the walk, so that this loop vectorises: a full window needs no walking.
+    for i in range(size):
+        order[i] = feistel(i, bits, key)
+    for i in range(size):
+        q = order[i]
+        while q >= size:
+            q = feistel(q, bits, key)
+        order[i] = runs[unsigned(q // RUN)] * RUN + q % RUN
+
+
+@jitable
+def row_in_order(t: Any, n: Any, batches: Any, schedule: Any) -> Any:
+    """The row at position t of the epoch."""
+    if not batches.shuffle:
+        return t
+    window = t // WINDOW
+    half = window % 2
+    if schedule.filled[half] != window:
+        fill_window(window, n, batches, schedule.order[half], schedule.runs)
+        schedule.filled[half] = window
+    return schedule.order[half, t % WINDOW]
+
+
+@jitable
+def name_batch_rows(at: Any, m: Any, n: Any, batches: Any, work: Any) -> None:
+    """Name the m rows from position `at` of the epoch, and as many from `work.ahead` further on, to be prefetched."""
+    rows = work.tile.rows
+    half = rows.size // 2
+    for i in range(m):
+        rows[i] = row_in_order(at + i, n, batches, work.schedule)
+    for i in range(m):
+        rows[half + i] = row_in_order(min(at + work.ahead + i, n - 1), n, batches, work.schedule)
+
+
+@jitable
+def load_batch_targets(data: Any, m: Any, tile: Any) -> None:
+    """Copy targets and weights of the tile's rows."""
+    for k in range(tile.y.shape[0]):
+        for i in range(m):
+            tile.y[k, i] = data.y[k, tile.rows[i]]
+    for i in range(m):
+        tile.s[i] = data.s[0] if data.weight_step == 0 else data.s[tile.rows[i]]
+
+
+@jitable
+def to_raw(state: Any, coordinates: Any, work: Any) -> None:
+    """Write the raw coefficients and intercepts of theta into work.point, in the dtype of X."""
+    w, b = work.point.w, work.point.b
+    outputs, d = w.shape
+    for k in range(outputs):
+        moved = state.theta[k, d]
+        for j in range(d):
+            raw = state.theta[k, j] * coordinates.inv_scale[j]
+            w[k, j] = raw
+            moved -= raw * work.offset[j]
+        b[k] = moved
+
+
+@jitable
+def to_gradient(state: Any, coordinates: Any, work: Any, factor: Any) -> None:
+    """Turn batch sums in work.sums, work.derivatives into the gradient work.g in working coordinates, with L2."""
+    outputs, d = work.sums.shape
+    theta = state.theta
+    for k in range(outputs):
+        total = work.derivatives[k]
+        for j in range(d):
+            centred = (work.sums[k, j] - work.offset[j] * total) * coordinates.inv_scale[j]
+            work.g[k, j] = factor * centred + coordinates.l2[k, j] * theta[k, j]
+        work.g[k, d] = factor * total * work.intercept
+
+
+@jitable
+def flush(work: Any, tile: Any) -> None:
+    """Move the tile's gradient sum into the batch's, in float64."""
+    for k in range(tile.g.shape[0]):
+        for j in range(tile.g.shape[1]):
+            work.sums[k, j] += tile.g[k, j]
+            tile.g[k, j] = 0
+
+
+@functools.lru_cache(maxsize=None)
+def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
+    """The mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not.
+
+    `epoch(data, batches, first, last, rule, state, coordinates, work)` runs batches [first, last) of an epoch and
+    adds the sum over them of rows x (mean loss before the update + penalty) into work.seen, an entry an output.
+    Written: `state`; the rest of `work` is scratch.
+    The gradient of batch B is (1 / (|B| s_mean)) sum_B s_i dloss/dz_i x_i + l2 theta (1 / s_mean is work.factor).
+    """
+    name = f"epoch[{loss},{dtype},{order}{',shift' if shift else ''}]"
+    # Shuffled column-major rows are gathered into a row-major tile, shifted on the way.
+    gathers = order == "F"
+    gather = make_gather(LOADS[shift])
+    load = LOADS[shift and not gathers]
+    margins, accumulate = make_margins(load), make_accumulate(load)
+    residual = make_residual(loss)
+
+    @jitable
+    def add_tile(data: Any, m: Any, work: Any, tile: Any) -> None:
+        load_batch_targets(data, m, tile)
+        if gathers:
+            gather(data.X, work.point.shift, tile.rows, m, work.gathered)
+            margins(work.gathered, work.point, work.consecutive, m, tile.z)
+            residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, work.lost, 0)
+            accumulate(work.gathered, work.point.shift, work.consecutive, m, tile.r, tile.g)
+        else:
+            margins(data.X, work.point, tile.rows, m, tile.z)
+            residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, work.lost, 0)
+            accumulate(data.X, work.point.shift, tile.rows, m, tile.r, tile.g)
+        for k in range(tile.r.shape[0]):
+            total = 0.0
+            for i in range(m):
+                total += tile.r[k, i]
+            work.derivatives[k] += total
+
+    @cpu_kernel(name)
+    def epoch(
+        data: Any, batches: Any, first: Any, last: Any, rule: Any, state: Any, coordinates: Any, work: Any
+    ) -> None:
+        n = data.y.shape[1]
+        tile = work.tile
+        size = tile.rows.size // 2
+        for number in range(first, last):
+            start = number * batches.size
+            stop = min(start + batches.size, n)
+            to_raw(state, coordinates, work)
+            work.sums[:, :] = 0.0
+            work.derivatives[:] = 0.0
+            work.lost[:] = 0.0
+            for at in range(start, stop, size):
+                m = min(size, stop - at)
+                name_batch_rows(at, m, n, batches, work)
+                if size < 8 and not gathers:
+                    prefetch_rows(data.X, tile.rows, size, size + m)
+                add_tile(data, m, work, tile)
+                # As many rows as a block of the full pass are summed in the dtype of X.
+                if (at - start) % BLOCK_ROWS == BLOCK_ROWS - size:
+                    flush(work, tile)
+            flush(work, tile)
+            factor = work.factor / (stop - start)
+            for k in range(work.seen.size):
+                work.seen[k] += work.lost[k] * work.factor + (stop - start) * penalty(state.theta, coordinates, k)
+            to_gradient(state, coordinates, work, factor)
+            apply_rule(state, work.g, rule, rule.rates[number - first], coordinates.l1)
+
+    return epoch

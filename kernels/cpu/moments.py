@@ -1,0 +1,129 @@
+"""Weighted column means and sums of squared deviations, by block and merged pairwise (Chan, Golub, LeVeque 1983).
+
+A node is (weight, d means, d sums of squared deviations), float64. Non-finite data make a node non-finite.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
+
+
+@jitable
+def merge(left: Any, right: Any) -> None:
+    """Merge the node on the left into `right`."""
+    d = (left.size - 1) // 2
+    total = left[0] + right[0]
+    share = right[0] / total if total > 0.0 else 0.0
+    for j in range(1, d + 1):
+        delta = right[j] - left[j]
+        right[j] = left[j] + share * delta
+        right[d + j] = left[d + j] + right[d + j] + delta * delta * (left[0] * share)
+    right[0] = total
+
+
+@jitable
+def push_moments(stack: Any, count: Any, leaf: Any) -> None:
+    """Add leaf number `count` of a node, as `tree.push`."""
+    level = 0
+    while (count >> level) & 1:
+        merge(stack[level], leaf)
+        level += 1
+    stack[level, :] = leaf
+
+
+@jitable
+def collapse_moments(stack: Any, count: Any, out: Any) -> None:
+    """Write the node of `count` >= 1 leaves into `out`, as `tree.collapse`."""
+    level = 0
+    while not (count >> level) & 1:
+        level += 1
+    out[:] = stack[level]
+    level += 1
+    while (count >> level) > 0:
+        if (count >> level) & 1:
+            merge(stack[level], out)
+        level += 1
+
+
+@cpu_kernel("fold_moments")
+def fold_moments(nodes: Any, stack: Any, out: Any) -> None:
+    """Combine consecutive nodes (count, size), all of one level but the last, into `out` (size,)."""
+    for i in range(nodes.shape[0]):
+        out[:] = nodes[i]
+        push_moments(stack, i, out)
+    collapse_moments(stack, nodes.shape[0], out)
+
+
+@jitable
+def block_weight(data: Any, start: Any, m: Any) -> Any:
+    """Sum of the weights of m consecutive rows."""
+    total = 0.0
+    for i in range(m):
+        total += np.float64(data.s[unsigned((start + i) * data.weight_step)])
+    return total
+
+
+@jitable
+def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
+    """Moments of consecutive rows of row-major data."""
+    X, s, step = data.X, data.s, data.weight_step
+    d = X.shape[1]
+    leaf[1:] = 0.0
+    leaf[0] = block_weight(data, start, m)
+    scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
+    first = unsigned(start)
+    # From the first row on, so that a constant column has a deviation of exactly 0.
+    for i in range(m):
+        at = unsigned(start + i)
+        weight = np.float64(s[unsigned((start + i) * step)]) * scale
+        for j in range(d):
+            leaf[1 + j] += weight * (np.float64(X[at, j]) - np.float64(X[first, j]))
+    for j in range(d):
+        leaf[1 + j] += np.float64(X[first, j])
+    for i in range(m):
+        at = unsigned(start + i)
+        weight = np.float64(s[unsigned((start + i) * step)])
+        for j in range(d):
+            deviation = np.float64(X[at, j]) - leaf[1 + j]
+            leaf[1 + d + j] += weight * deviation * deviation
+
+
+@jitable
+def column_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
+    """Moments of consecutive rows of column-major data."""
+    X, s, step = data.X, data.s, data.weight_step
+    d = X.shape[0]
+    leaf[0] = block_weight(data, start, m)
+    scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
+    for j in range(d):
+        first = np.float64(X[j, unsigned(start)])
+        mean = 0.0
+        for i in range(m):
+            mean += np.float64(s[unsigned((start + i) * step)]) * (np.float64(X[j, unsigned(start + i)]) - first)
+        mean = first + mean * scale
+        squares = 0.0
+        for i in range(m):
+            deviation = np.float64(X[j, unsigned(start + i)]) - mean
+            squares += np.float64(s[unsigned((start + i) * step)]) * deviation * deviation
+        leaf[1 + j] = mean
+        leaf[1 + d + j] = squares
+
+
+@functools.lru_cache(maxsize=None)
+def make_moments(dtype: str, order: str) -> Any:
+    """The kernel `moments(data, first, last, rows, stack, out)`: the node of blocks [first, last); reads X once."""
+    block = row_block if order == "C" else column_block
+
+    @cpu_kernel(f"moments[{dtype},{order}]")
+    def moments(data: Any, first: Any, last: Any, rows: Any, stack: Any, out: Any) -> None:
+        n = data.y.shape[1]
+        for number in range(first, last):
+            start = number * rows
+            block(data, start, min(rows, n - start), out)
+            push_moments(stack, number - first, out)
+        collapse_moments(stack, last - first, out)
+
+    return moments

@@ -1,0 +1,158 @@
+"""What crosses into kernels: NamedTuples of arrays, and the sizes that fix the order of summation.
+
+One letter, one meaning: X data, y targets, s sample weights, w coefficients, b intercepts, z margins x.w + b,
+r weighted derivatives of the loss in z, g gradient; n rows, d columns, K outputs; i row, j column, k output.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+#: Rows of a block of row-major data. Block sums are the leaves of the fixed tree, so this must not depend on n.
+BLOCK_ROWS = 256
+#: Rows that are in the first-level cache together.
+TILE_ROWS = 32
+_TILE_BYTES = 1 << 19
+_COLUMN_BLOCK_BYTES = 1 << 19
+
+
+class Data(NamedTuple):
+    """Rows of a data set, as kernels read them; nothing in here is written."""
+
+    #: (n, d) row-major, or (d, n): the transpose of column-major data.
+    X: Any
+    #: (K, n) targets; (1, n) labels in {-1, +1} or class numbers.
+    y: Any
+    #: (n,) weights, or (1,) with `weight_step` 0 when all rows weigh the same.
+    s: Any
+    weight_step: int
+
+
+class Point(NamedTuple):
+    """Where the loss is evaluated, in the dtype of X: z = (x - shift) . w + b."""
+
+    w: Any
+    b: Any
+    shift: Any
+    #: The parameter of the loss (Huber's delta).
+    p: Any
+
+
+class Tile(NamedTuple):
+    """Scratch memory of one thread; written and read by one kernel call at a time."""
+
+    #: (2 * TILE_ROWS,) row numbers: this tile's, then the next one's.
+    rows: Any
+    z: Any
+    r: Any
+    y: Any
+    s: Any
+    #: (K, d) gradient sum of a block in the dtype of X.
+    g: Any
+
+
+class Batches(NamedTuple):
+    """Which rows make up the batches of an epoch."""
+
+    size: int
+    seed: int
+    epoch: int
+    shuffle: bool
+
+
+class Rule(NamedTuple):
+    """An update rule and its numbers; every one is a runtime value."""
+
+    code: int
+    #: (steps,) learning rate of each update of this call.
+    rates: Any
+    #: Hyper-parameters in the order that `rules` gives for `code`.
+    h1: float
+    h2: float
+    h3: float
+
+
+class State(NamedTuple):
+    """Everything that moves in a mini-batch fit, float64, updated in place."""
+
+    #: (K, d + 1) parameters in working coordinates, intercept last.
+    theta: Any
+    #: (slots, K, d + 1) the rule's memory.
+    slots: Any
+    #: (1,) number of updates done.
+    step: Any
+
+
+class Coordinates(NamedTuple):
+    """Working coordinates (x - center) * inv_scale, and the penalty in them, float64."""
+
+    center: Any
+    inv_scale: Any
+    #: (K, d + 1) L1 weights, the intercept's 0.
+    l1: Any
+    #: (K, d + 1) L2 weights, the intercept's 0.
+    l2: Any
+
+
+def tile_rows(row_bytes: int) -> int:
+    """Rows per tile: at most TILE_ROWS, fewer when rows are so long that a tile would leave the second-level cache."""
+    rows = TILE_ROWS
+    while rows > 8 and rows * row_bytes > _TILE_BYTES:
+        rows //= 2
+    return rows
+
+
+def column_block_rows(d: int, itemsize: int) -> int:
+    """Rows of a block of column-major data: long enough to stream each column, small enough for the cache."""
+    rows = 4096
+    while rows > 64 and rows * d * itemsize > _COLUMN_BLOCK_BYTES:
+        rows //= 2
+    return rows
+
+
+def new_tile(d: int, outputs: int, targets: int, dtype: Any, rows: int) -> Tile:
+    """Scratch memory for tiles of `rows` rows."""
+    return Tile(
+        rows=np.zeros(2 * rows, np.uint64),
+        z=np.zeros((outputs, rows), dtype),
+        r=np.zeros((outputs, rows), dtype),
+        y=np.zeros((targets, rows), dtype),
+        s=np.zeros(rows, dtype),
+        g=np.zeros((outputs, d), dtype),
+    )
+
+
+class Schedule(NamedTuple):
+    """The two windows of shuffled rows in use (a tile's and the next one's), filled on demand."""
+
+    order: Any
+    runs: Any
+    #: (2,) which window each half of `order` holds; -1 for none.
+    filled: Any
+
+
+class Work(NamedTuple):
+    """Scratch memory and constants of a mini-batch loop."""
+
+    tile: Tile
+    point: Point
+    schedule: Schedule
+    #: (K, d) and (K,) sums over a batch, float64.
+    sums: Any
+    derivatives: Any
+    #: (K, d + 1) gradient in working coordinates.
+    g: Any
+    #: (K,) losses of a batch, and what they add up to over the batches of a call.
+    lost: Any
+    seen: Any
+    #: (d,) what centring leaves to arithmetic: center - shift.
+    offset: Any
+    #: Row-major tile for shuffled column-major rows, and its row numbers.
+    gathered: Any
+    consecutive: Any
+    #: How many positions ahead rows are prefetched.
+    ahead: int
+    #: 1 / mean weight.
+    factor: float
+    #: 1.0 with an intercept, else 0.0.
+    intercept: float
