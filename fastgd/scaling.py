@@ -5,7 +5,6 @@ b = b0 - w . center. Penalties keep their value: L1 weights a1 / scale_j, L2 wei
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,16 +92,10 @@ class TargetScaling:
         return cls(np.zeros(outputs), np.ones(outputs))
 
     @classmethod
-    def standard(cls, y: NDArray[Any], s: NDArray[Any] | None, fit_intercept: bool, shared: bool) -> "TargetScaling":
-        """Weighted mean and sd of y (n, K) (without intercept 0 and the root mean square); `shared`: one scale."""
-        center = np.zeros(y.shape[1])
-        variance = np.zeros(y.shape[1])
-        for k in range(y.shape[1]):
-            target = np.asarray(y[:, k], dtype=np.float64)
-            if fit_intercept:
-                # From the first value on, so that a constant target has a deviation of exactly 0.
-                center[k] = target[0] + np.average(target - target[0], weights=s)
-            variance[k] = np.average((target - center[k]) ** 2, weights=s)
+    def standard(cls, moments: Moments, fit_intercept: bool, shared: bool) -> "TargetScaling":
+        """Mean and sd of the targets (without intercept 0 and the root mean square); `shared`: one scale for all."""
+        center = moments.mean if fit_intercept else np.zeros_like(moments.mean)
+        scale = moments.sd if fit_intercept else np.hypot(moments.mean, moments.sd)
         if shared:
-            variance[:] = np.mean(variance)
-        return cls(center, np.where(variance > 0.0, np.sqrt(variance), 1.0))
+            scale = np.full_like(scale, np.sqrt(np.mean(scale**2)))
+        return cls(center, np.where(scale > 0.0, scale, 1.0))

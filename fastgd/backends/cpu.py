@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastgd import threads
 from fastgd.kernels import records
+from fastgd.kernels._jit import compile_seconds as compile_seconds
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.moments import fold_moments, make_moments
@@ -63,17 +64,13 @@ class CpuData:
         self.dtype = "f4" if X.dtype == np.float32 else "f8"
         self.nbytes = X.nbytes
         self.n_threads = n_threads
-        self.passes = 0
+        #: Rows that passes and epochs have read so far.
+        self.rows_read = 0
         weights = np.ones(1, X.dtype) if s is None else s
         self.data = records.Data(
             read_only(X if self.order == "C" else X.T), read_only(y), read_only(weights), 0 if s is None else 1
         )
         self.weight = float(self.n) if s is None else float(np.sum(s, dtype=np.float64))
-
-    def rows(self, start: int, stop: int) -> "CpuData":
-        """Rows [start, stop) as a data set of their own; row-major data only."""
-        X, y, s, step = self.data
-        return CpuData(X[start:stop], y[:, start:stop], s[start:stop] if step else None, self.n_threads)
 
     @cached_property
     def _blocks(self) -> tuple[int, int, int]:
@@ -102,7 +99,7 @@ class CpuData:
             kernel(first, min(first + per_chunk, count), rows, stacks[slot], nodes[number], slot)
 
         threads.run(chunks, self.n_threads, work)
-        self.passes += 1
+        self.rows_read += self.n
         if chunks == 1:
             return nodes[0]
         out = np.empty(size)
@@ -155,7 +152,7 @@ class CpuData:
             largest[number] = kernel(self.data, coordinates, number * step, min((number + 1) * step, self.n))
 
         threads.run(chunks, self.n_threads, work)
-        self.passes += 1
+        self.rows_read += self.n
         return float(largest.max()) * self.n / self.weight
 
     def epochs(self, loss: str, problem: "EpochProblem") -> "CpuEpochs":
@@ -202,6 +199,8 @@ class CpuEpochs:
         self._kernel(
             self._data.data, batches, first, last, rule.record(rates), rule.state, self._coordinates, self._work
         )
+        stop = min(last * problem.batch_size, self._data.n)
+        self._data.rows_read += stop - first * problem.batch_size
         return self._work.seen.copy()
 
     def _new_work(self, outputs: int) -> records.Work:

@@ -1,0 +1,80 @@
+"""The best constant model: what a fit is measured against."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.scaling import Array
+
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class ConstantModel:
+    """Losses (K,) of the best constant margins (without intercept: of margins 0), and the rms of dloss/dz there.
+
+    The rms is sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 where it would be 0.
+    """
+
+    losses: Array
+    rms: float
+
+
+def constant_classes(weights: Array, fit_intercept: bool) -> ConstantModel:
+    """From the weight of each class, shape (C,) with C >= 2; two classes have one output, more have C."""
+    share = weights / weights.sum()
+    if not fit_intercept:
+        share_at = np.full(share.size, 1.0 / share.size)
+    else:
+        share_at = share
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss = -float(np.sum(np.where(share > 0.0, share * np.log(share_at), 0.0)))
+    # E |p - e_y|^2 = sum p^2 - 2 sum share p + 1; with two classes and one output half of it.
+    square = float(np.sum(share_at**2) - 2.0 * np.sum(share * share_at) + 1.0)
+    outputs = 1 if share.size == 2 else share.size
+    losses = np.zeros(outputs)
+    losses[0] = loss
+    return ConstantModel(losses, _positive(np.sqrt(square / 2.0 if outputs == 1 else square)))
+
+
+def constant_squared(mean: Array, sd: Array, fit_intercept: bool) -> ConstantModel:
+    """From weighted means and sds (K,) of working targets."""
+    squares = sd**2 if fit_intercept else sd**2 + mean**2
+    return ConstantModel(squares / 2.0, _positive(np.sqrt(squares.sum())))
+
+
+def constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:
+    """From working targets y (K, n) and weights (n,): Newton's method on each output, safeguarded by bisection."""
+    losses, squares = np.zeros(y.shape[0]), 0.0
+    for k, target in enumerate(y):
+        low, high = float(target.min()), float(target.max())
+        b = min(max(0.0, low), high) if fit_intercept else 0.0
+        for _ in range(200 if fit_intercept else 1):
+            loss, slope, curvature, square = _huber_sums(target, s, delta, b)
+            if not fit_intercept or abs(slope) <= 1e-12 * delta or high - low <= 1e-15 * max(1.0, abs(b)):
+                break
+            low, high = (b, high) if slope < 0.0 else (low, b)
+            newton = b - slope / curvature if curvature > 0.0 else np.inf
+            b = newton if low < newton < high else 0.5 * (low + high)
+        losses[k] = loss
+        squares += square
+    return ConstantModel(losses, _positive(np.sqrt(squares)))
+
+
+def _huber_sums(y: NDArray[Any], s: NDArray[Any] | None, delta: float, b: float) -> tuple[float, float, float, float]:
+    """Means of loss, gradient, curvature and squared gradient at the margin b, by blocks so that no copy of y is held."""
+    sums = np.zeros(5)
+    for start in range(0, y.size, _BLOCK):
+        r = b - y[start : start + _BLOCK].astype(np.float64)
+        weight = np.ones_like(r) if s is None else s[start : start + _BLOCK].astype(np.float64)
+        g = np.clip(r, -delta, delta)
+        inside = np.abs(r) <= delta
+        sums += weight.sum(), weight @ (g * (r - 0.5 * g)), weight @ g, weight @ inside, weight @ (g * g)
+    loss, slope, curvature, square = sums[1:] / sums[0]
+    return loss, slope, curvature, square
+
+
+def _positive(rms: float) -> float:
+    return float(rms) if rms > 0.0 else 1.0

@@ -1,0 +1,6 @@
+"""The scikit-learn-compatible estimators."""
+
+from fastgd.estimators.linear import LinearRegression
+from fastgd.estimators.logistic import LogisticRegression
+
+__all__ = ["LinearRegression", "LogisticRegression"]

@@ -1,0 +1,102 @@
+"""What both estimators share: the parameters, prediction, saving."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastgd.estimators._report import FitReport
+from fastgd.optimizers import Optimizer
+from fastgd.scaling import Array
+
+#: Rows are predicted this many numbers at a time, so that no float64 copy of X is held.
+_BLOCK_NUMBERS = 1 << 20
+
+
+class LinearModel(BaseEstimator):  # type: ignore[misc]
+    """Parameters that both estimators take, and margins."""
+
+    coef_: Array
+    intercept_: Any
+    n_iter_: int
+    history_: dict[str, Array]
+    fit_report_: FitReport
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        optimizer: str | Optimizer = "auto",
+        batch_size: int | str = "auto",
+        shuffle: bool = True,
+        drop_last: bool = False,
+        max_iter: int | None = None,
+        tol: float = 1e-4,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = 0,
+        n_threads: int | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.standardize = standardize
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_threads = n_threads
+
+    def _margins(self, X: ArrayLike) -> Array:
+        """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba."""
+        check_is_fitted(self)
+        checked = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order=None)
+        coef = np.atleast_2d(self.coef_).T
+        margins = np.empty((checked.shape[0], coef.shape[1]))
+        step = max(1, _BLOCK_NUMBERS // max(1, checked.shape[1]))
+        for start in range(0, checked.shape[0], step):
+            block = checked[start : start + step].astype(np.float64, copy=False)
+            np.matmul(block, coef, out=margins[start : start + step])
+        margins += np.ravel(self.intercept_)
+        return margins
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            Written whole or not at all. The format is safetensors: tensors and JSON, no code; `fastgd.load` reads it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model is not fitted.
+        """
+        from fastgd.persistence import save
+
+        check_is_fitted(self)
+        save(self, path)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "coef_")
+
+    def _finish(self, history: dict[str, Array], report: FitReport) -> Self:
+        """Set what a fit tells about itself; an interrupted one raises now that the model is usable."""
+        self.history_ = history
+        self.fit_report_ = report
+        self.n_iter_ = len(history["loss"])
+        if report["stopped_by"] == "interrupted":
+            raise KeyboardInterrupt
+        return self

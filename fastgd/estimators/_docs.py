@@ -1,0 +1,66 @@
+"""Text that the docstrings of the estimators share, so that it has one place."""
+
+import inspect
+from typing import TypeVar
+
+Class = TypeVar("Class", bound=type)
+
+_SHARED = """
+l1_ratio : float, default=0.0
+    rho in [0, 1]: share of the L1 norm in the penalty; 0 is ridge, 1 the lasso.
+fit_intercept : bool, default=True
+standardize : bool, default=True
+    Work on columns centred and divided by their weighted standard deviation (without intercept: divided by the root
+    mean square), by arithmetic and without a copy. The objective stays the one above; only how fast and how safely it
+    is reached depends on it. Linear models scale y likewise. False runs the textbook formulas on raw columns.
+optimizer : "auto", "gd", "momentum", "adam" or an object of `fastgd.optimizers`, default="auto"
+    "auto" needs no tuning and ends at a certified optimum; the others are the classic update rules.
+batch_size : "auto", "full" or int, default="auto"
+    Rows of a batch: "full" is batch gradient descent, 1 stochastic gradient descent, anything between mini-batches.
+    "auto" is all rows with ``optimizer="auto"`` and 256 with a rule.
+shuffle : bool, default=True
+    Visit rows in a new order every epoch; only for mini-batches.
+drop_last : bool, default=False
+    Leave out the last batch of an epoch where it is short; only for mini-batches.
+max_iter : int or None, default=None
+    Epochs at most; None is 1000 for the full batch and 50 for mini-batches.
+tol : float, default=1e-4
+    Full-batch solvers stop when the certificate is at most `tol`: the largest component of the (sub)gradient of F in
+    standardised coordinates, intercept included, divided by the root mean square of dloss/dz at the best constant
+    model; free of the units of columns, y and weights. Mini-batch rules stop when the loss has not fallen by `tol`
+    times the constant model's for 5 epochs. 0 disables both.
+random_state : int, RandomState instance or None, default=None
+    Decides the order of rows. The same number gives the same bits, whatever the number of threads.
+verbose : bool or int, default=0
+    Log an INFO record an epoch to the logger "fastgd"; nothing is printed.
+n_threads : int or None, default=None
+    Threads; None is `fastgd.get_num_threads`. Results do not depend on it.
+"""
+
+_FITTED = """
+n_iter_ : int
+    Epochs run.
+history_ : dict of ndarray of shape (n_iter_,)
+    "loss": F at the epoch's start (full batch), or the mean over the epoch of F on each batch before its update;
+    "learning_rate" of the epoch's first update; "seconds"; for full-batch solvers "certificate".
+fit_report_ : dict
+    What the fit did; keys in `fastgd.estimators._report.FitReport`.
+n_features_in_ : int
+feature_names_in_ : ndarray of shape (d,), only where X had column names
+"""
+
+_REFERENCES = """
+Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm", 2009.
+O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
+"""
+
+_TEXTS = {"{shared}": _SHARED, "{fitted}": _FITTED, "{references}": _REFERENCES}
+
+
+def document(kind: Class) -> Class:
+    """Fill the shared parts into a class's docstring."""
+    doc = inspect.cleandoc(kind.__doc__ or "")
+    for mark, text in _TEXTS.items():
+        doc = doc.replace(mark, text.strip())
+    kind.__doc__ = doc
+    return kind

@@ -1,0 +1,62 @@
+"""Array-likes into the layouts that kernels read, without copies where X is C or F order, float32 or float64."""
+
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import _check_sample_weight, assert_all_finite, validate_data
+
+logger = logging.getLogger("fastgd")
+
+_FLOATS = [np.float64, np.float32]
+
+
+class Converted(NamedTuple):
+    """An array ready for kernels, and the bytes that making it took (0 where the user's memory is used)."""
+
+    array: NDArray[Any]
+    nbytes: int
+
+
+def check_X(estimator: Any, X: ArrayLike, *, reset: bool) -> Converted:
+    """Validate X and bring it into C or F order, float32 or float64.
+
+    Finiteness is not checked here: the first pass over X sees it.
+    """
+    checked = validate_data(
+        estimator, X, reset=reset, dtype=_FLOATS, order=None, ensure_all_finite=False, ensure_min_samples=1
+    )
+    if not (checked.flags.c_contiguous or checked.flags.f_contiguous) or not checked.flags.aligned:
+        checked = np.ascontiguousarray(checked)
+    if not checked.dtype.isnative:
+        checked = checked.astype(checked.dtype.newbyteorder("="))
+    return Converted(checked, _new_bytes(checked, X))
+
+
+def _new_bytes(made: NDArray[Any], given: Any) -> int:
+    """Bytes of `made` unless it is memory of `given`."""
+    if isinstance(given, np.ndarray) and np.may_share_memory(made, given):
+        return 0
+    if hasattr(given, "to_numpy") and np.may_share_memory(made, np.asarray(given)):
+        return 0
+    logger.info("X was converted once to %s %s, %d bytes", made.dtype, "x".join(map(str, made.shape)), made.nbytes)
+    return int(made.nbytes)
+
+
+def check_finite(X: NDArray[Any], finite: bool) -> None:
+    """Raise scikit-learn's error for NaN or infinity; `finite` tells what the first pass saw."""
+    if finite:
+        return
+    assert_all_finite(X, input_name="X")
+    raise ValueError("X has values so large that their squares overflow float64: scale these columns down")
+
+
+def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any]) -> NDArray[Any] | None:
+    """Sample weights (n,) in the dtype of X, or None."""
+    if sample_weight is None:
+        return None
+    weights: NDArray[Any] = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    if not np.any(weights):
+        raise ValueError("sample_weight is zero for every row: at least one row needs a positive weight")
+    return weights

@@ -1,0 +1,81 @@
+"""Labels into numbers, block by block, so that no second copy of them is held."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The user's labels (n,) and the sorted classes (C,) in them."""
+
+    given: NDArray[Any]
+    classes: NDArray[Any]
+
+    def indices(self) -> Iterator[tuple[slice, NDArray[np.intp]]]:
+        """Class numbers, a block of rows at a time."""
+        for start in range(0, self.given.shape[0], _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            yield rows, np.searchsorted(self.classes, self.given[rows])
+
+    def encoded(self, dtype: Any) -> NDArray[Any]:
+        """(1, n): -1 and +1 for two classes, class numbers for more."""
+        codes = np.arange(self.classes.size) if self.classes.size > 2 else np.array([-1, 1])
+        encoded = np.empty((1, self.given.shape[0]), dtype)
+        for rows, index in self.indices():
+            encoded[0, rows] = codes[index]
+        return encoded
+
+    def weights(self, sample_weight: NDArray[Any] | None) -> NDArray[np.float64]:
+        """Total weight of each class, (C,)."""
+        total = np.zeros(self.classes.size)
+        for rows, index in self.indices():
+            each = None if sample_weight is None else sample_weight[rows].astype(np.float64)
+            total += np.bincount(index, weights=each, minlength=total.size)
+        return total
+
+
+def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
+    """Validate labels; a ValueError where they are not at least two classes."""
+    given = column_or_1d(y, warn=True)
+    check_consistent_length(X, given)
+    # Its look at all labels at once costs as much memory as they do; blocks tell the same.
+    for start in range(0, given.shape[0], _BLOCK):
+        check_classification_targets(given[start : start + _BLOCK])
+    parts = [np.unique(given[start : start + _BLOCK]) for start in range(0, given.shape[0], _BLOCK)]
+    classes = np.unique(np.concatenate(parts))
+    if classes.size < 2:
+        raise ValueError(
+            f"y holds one class only ({classes[0]!r}): this solver needs samples of at least 2 classes in the data"
+        )
+    return Labels(given, classes)
+
+
+def class_weights(
+    class_weight: dict[Any, float] | str | None, labels: Labels, sample_weight: NDArray[Any] | None
+) -> NDArray[Any] | None:
+    """Sample weights times class weights, or None where all rows weigh the same."""
+    if class_weight is None:
+        return sample_weight
+    if not isinstance(class_weight, dict) and class_weight != "balanced":
+        raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
+    if isinstance(class_weight, dict):
+        unknown = [label for label in class_weight if label not in set(labels.classes.tolist())]
+        if unknown:
+            raise ValueError(f"class_weight names {unknown[0]!r}, which is not among the classes of y")
+    each = compute_class_weight(class_weight, classes=labels.classes, y=labels.given)
+    if np.any(each < 0.0) or not np.all(np.isfinite(each)) or not np.any(each > 0.0):
+        raise ValueError(f"class_weight must be finite and at least 0, and not 0 for every class, got {class_weight!r}")
+    dtype = np.float32 if sample_weight is None else sample_weight.dtype
+    weights = np.empty(labels.given.shape[0], dtype)
+    for rows, index in labels.indices():
+        weights[rows] = each[index] if sample_weight is None else each[index] * sample_weight[rows]
+    return weights

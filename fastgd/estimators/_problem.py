@@ -1,0 +1,107 @@
+"""From checked arrays to the data and the problem that solvers see."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from fastgd.backends.cpu import CpuData
+from fastgd.constant import constant_classes, constant_huber, constant_squared
+from fastgd.estimators._fit import Result, add_warning
+from fastgd.estimators._labels import Labels
+from fastgd.estimators._options import Options
+from fastgd.objective import Problem
+from fastgd.scaling import Array, Moments, TargetScaling
+
+
+def linear_problem(
+    estimator: Any, options: Options, X: NDArray[Any], y: NDArray[Any], s: NDArray[Any] | None, delta: float
+) -> tuple[CpuData, Problem]:
+    """Data with working targets, and the linear problem; y is (n, K)."""
+    loss, intercept = estimator.loss, estimator.fit_intercept
+    moments = _target_moments(y, s, options.n_threads)
+    if estimator.standardize:
+        targets = TargetScaling.standard(moments, intercept, shared=loss == "huber")
+    else:
+        targets = TargetScaling.identity(y.shape[1])
+    working = _working_targets(y, targets, X.dtype)
+    delta = delta / float(targets.scale[0])
+    if loss == "huber":
+        constant = constant_huber(working, s, delta, intercept)
+    else:
+        mean = (moments.mean - targets.center) / targets.scale
+        constant = constant_squared(mean, moments.sd / targets.scale, intercept)
+    l1 = options.alpha * options.l1_ratio / targets.scale
+    problem = Problem(loss, delta, l1, options.alpha * (1.0 - options.l1_ratio), intercept, constant, targets)
+    return CpuData(X, working, s, options.n_threads), problem
+
+
+def _target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> Moments:
+    """Moments of the targets, by the kernel that takes those of the columns."""
+    weights = None if s is None else s.astype(y.dtype, copy=False)
+    return CpuData(y, np.zeros((1, y.shape[0]), y.dtype), weights, n_threads).moments()
+
+
+def _working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any) -> NDArray[Any]:
+    """(K, n) targets in working units and the dtype of X, computed in float64 block by block."""
+    working = np.empty((y.shape[1], y.shape[0]), dtype)
+    step = max(1, (1 << 16) // y.shape[1])
+    for start in range(0, y.shape[0], step):
+        block = y[start : start + step].astype(np.float64)
+        working[:, start : start + step] = ((block - targets.center) / targets.scale).T
+    return working
+
+
+def logistic_problem(
+    estimator: Any, options: Options, X: NDArray[Any], labels: Labels, s: NDArray[Any] | None
+) -> tuple[CpuData, Problem]:
+    """Data with encoded labels, and the logistic or softmax problem."""
+    totals = labels.weights(s)
+    if np.sum(totals > 0.0) < 2:
+        raise ValueError("only one class of y has a positive weight: at least 2 classes are needed")
+    weights = None if s is None else s.astype(X.dtype, copy=False)
+    outputs = 1 if labels.classes.size == 2 else labels.classes.size
+    constant = constant_classes(totals, estimator.fit_intercept)
+    l1 = np.full(outputs, options.alpha * options.l1_ratio)
+    l2 = options.alpha * (1.0 - options.l1_ratio)
+    loss = "logistic" if outputs == 1 else "softmax"
+    identity = TargetScaling.identity(outputs)
+    problem = Problem(loss, 0.0, l1, l2, estimator.fit_intercept, constant, identity)
+    return CpuData(X, labels.encoded(X.dtype), weights, options.n_threads), problem
+
+
+def warn_if_separable(result: Result, data: CpuData) -> None:
+    """Without penalty, a model that gets every row right can be scaled up for ever: there is no optimum."""
+    if not _separates(result.coef, result.intercept, data):
+        return
+    result.report["stopped_by"] = "no optimum"
+    result.report["converged"] = False
+    add_warning(
+        result,
+        "alpha=0 and a hyperplane separates the classes: there is no optimum, coefficients grow for ever. "
+        "This is the last iterate; set alpha > 0",
+        ConvergenceWarning,
+    )
+
+
+def _separates(coef: Array, intercept: Array, data: CpuData) -> bool:
+    """Whether every row with weight has its own class's margin strictly on top."""
+    X = data.data.X if data.order == "C" else data.data.X.T
+    y, s = data.data.y[0], data.data.s
+    step = max(1, (1 << 19) // data.d)
+    for start in range(0, data.n, step):
+        rows = slice(start, start + step)
+        z = X[rows].astype(np.float64, copy=False) @ coef.T + intercept
+        label = y[rows]
+        if coef.shape[0] == 1:
+            right = label * z[:, 0] > 0.0
+        else:
+            index = label.astype(np.intp)
+            own = np.take_along_axis(z, index[:, None], axis=1)[:, 0].copy()
+            np.put_along_axis(z, index[:, None], -np.inf, axis=1)
+            right = own > z.max(axis=1)
+        counted = right | (s[rows] == 0.0) if data.data.weight_step else right
+        if not np.all(counted):
+            return False
+    return True

@@ -1,0 +1,70 @@
+"""What a fit tells about itself."""
+
+from typing import TypedDict
+
+
+class FitReport(TypedDict):
+    """The fitted attribute ``fit_report_``.
+
+    Keys
+    ----
+    solver, reason : str
+        Which solver ran and why it was chosen.
+    device : str
+        "cpu".
+    threads : int
+        Threads that passes over X could use (mini-batch epochs run on one).
+    passes : float
+        How often all of X was read, epochs included; a fraction where `drop_last` left rows out.
+    bytes_read : int
+        Bytes of X that passes, epochs and the curvature's sample read.
+    bytes_converted : int
+        Bytes of the converted copy of X; 0 where X was used in place.
+    seconds_total, seconds_compile, seconds_compute : float
+        Of the whole fit; of compiling kernels in this process meanwhile; the difference of the two.
+    certificate, tol : float
+        The certificate at the end (see the class) and the tolerance it was asked to reach.
+    converged : bool
+        Whether the fit ended by itself rather than by `max_iter`.
+    stopped_by : str
+        "certificate", "flat loss", "max_iter", "interrupted" or "no optimum".
+    objective : float
+        F at the end, in the units of y.
+    n_rows, n_features, n_outputs : int
+        The problem's size.
+    dtype, order : str
+        Of X as kernels read it.
+    learning_rate : float
+        Rate of the first update in working coordinates.
+    random_state : int or None
+        The seed of the batches; None where none were drawn.
+    collinear : list of int
+        Columns found to be combinations of others (looked for at ``alpha=0``).
+    warnings : list of str
+        Every warning of the fit.
+    """
+
+    solver: str
+    reason: str
+    device: str
+    threads: int
+    passes: float
+    bytes_read: int
+    bytes_converted: int
+    seconds_total: float
+    seconds_compile: float
+    seconds_compute: float
+    certificate: float
+    tol: float
+    converged: bool
+    stopped_by: str
+    objective: float
+    n_rows: int
+    n_features: int
+    n_outputs: int
+    dtype: str
+    order: str
+    learning_rate: float
+    random_state: int | None
+    collinear: list[int]
+    warnings: list[str]

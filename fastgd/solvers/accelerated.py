@@ -1,0 +1,73 @@
+"""Accelerated proximal gradient with an automatic step and adaptive restart, stopped by the certificate.
+
+FISTA (Beck and Teboulle 2009) with the gradient restart of O'Donoghue and Candes 2015. The elastic net, L2 part
+included, is in the prox, so that a stiff penalty (columns of tiny scale) does not shorten the step. The gradient is
+needed at the extrapolated point alone: one pass an iteration, which also gives loss and certificate.
+"""
+
+import math
+
+import numpy as np
+
+from fastgd.objective import Evaluation, Objective
+from fastgd.scaling import Array
+from fastgd.stopping import Monitor, Solution, logger
+
+#: Relative excess of the curvature seen along a step over L from which L is raised; rounding stays below.
+_EXCESS = 1.02
+
+
+def elastic_net_prox(v: Array, step: float, l1: Array, l2: Array) -> Array:
+    """argmin_u |u - v|^2 / (2 step) + l1 |u| + l2 u^2 / 2, coordinate by coordinate."""
+    shrunk: Array = np.sign(v) * np.maximum(np.abs(v) - step * l1, 0.0) / (1.0 + step * l2)
+    return shrunk
+
+
+def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
+    """Minimise from theta until the certificate is at most tol or `monitor.max_iter` passes are done."""
+    curvature = objective.curvature
+    exact_zeros = bool(np.any(objective.l1 > 0.0))
+    y, x = theta, theta
+    inertia = 1.0
+    seen: Evaluation | None = None
+    best, best_certificate = theta, math.inf
+    settle = tol
+    for _ in range(monitor.max_iter):
+        evaluation = objective.evaluate(y)
+        certificate = objective.certificate(evaluation)
+        monitor.record(objective.value(evaluation), 1.0 / curvature, certificate)
+        if certificate < best_certificate:
+            best, best_certificate = y, certificate
+            monitor.theta = best
+        if certificate <= tol and tol > 0.0:
+            return Solution(y, True, "certificate", 1.0 / curvature)
+        if not math.isfinite(certificate):
+            break
+        steeper = _curvature_seen(seen, evaluation)
+        if steeper > _EXCESS * curvature:
+            logger.debug("curvature raised from %.6g to %.6g", curvature, 1.1 * steeper)
+            curvature, inertia = 1.1 * steeper, 1.0
+        seen = evaluation
+        step = elastic_net_prox(y - evaluation.gradient / curvature, 1.0 / curvature, objective.l1, objective.l2)
+        move = y - step
+        if np.vdot(move, step - x) > 0.0:
+            inertia = 1.0
+        if exact_zeros and curvature * float(np.max(np.abs(move))) <= settle * objective.problem.constant.rms:
+            # Only the prox has exact zeros: look there next, and not again before the map is half as large.
+            y, x, inertia, settle = step, step, 1.0, 0.5 * settle
+            continue
+        following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia))
+        y, x, inertia = step + (inertia - 1.0) / following * (step - x), step, following
+    return Solution(best, False, "max_iter", 1.0 / curvature)
+
+
+def _curvature_seen(before: Evaluation | None, now: Evaluation) -> float:
+    """Curvature of the mean loss along the last move: a lower bound of the largest one."""
+    if before is None:
+        return 0.0
+    move = now.theta - before.theta
+    length = float(np.vdot(move, move))
+    change = float(np.vdot(now.gradient - before.gradient, move))
+    # Below this the difference of two gradients is rounding.
+    noise = 1e-5 * float(np.linalg.norm(now.gradient) * np.linalg.norm(move))
+    return change / length if length > 0.0 and change > noise else 0.0

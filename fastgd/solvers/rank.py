@@ -1,0 +1,72 @@
+"""Which columns are combinations of others: what makes an optimum without penalty not unique."""
+
+import numpy as np
+from scipy import linalg
+
+from fastgd.objective import Objective
+from fastgd.sample import sample_rows
+from fastgd.scaling import Array
+
+#: Beyond this many columns a factorisation costs more than it tells.
+_MOST_COLUMNS = 2000
+_BLOCK_BYTES = 1 << 22
+
+
+def collinear_columns(objective: Objective) -> list[int]:
+    """Columns, constant ones included, without which the columns span the same space: pivoted QR of a sample of
+    standardised rows, confirmed on all rows. Empty above 2000 columns, where it is not looked for.
+    """
+    d = objective.data.d
+    inv_scale = objective.standard.inv_scale
+    constant = [int(j) for j in np.flatnonzero(inv_scale == 0.0)]
+    if d > _MOST_COLUMNS:
+        return constant
+    rows, _ = sample_rows(objective.data)
+    sample = _standardised(objective, rows)
+    # A column that does not vary in the sample alone is not dependent, only rare.
+    live = np.flatnonzero(np.linalg.norm(sample, axis=0) > 1e-3 * np.sqrt(len(sample)))
+    if live.size == 0:
+        return constant
+    tolerance = max(sample.shape) * float(np.finfo(rows.dtype).eps)
+    if not _is_suspect(sample[:, live], tolerance):
+        return constant
+    upper, order = linalg.qr(sample[:, live], mode="r", pivoting=True, check_finite=False)
+    upper = upper[: live.size]
+    diagonal = np.abs(np.diag(upper))
+    rank = int(np.sum(diagonal > tolerance * diagonal[0]))
+    if rank == live.size:
+        return constant
+    # Each dependent column minus its combination of the independent ones: 0 on all rows if it holds.
+    null = np.zeros((d, live.size - rank))
+    null[live[order[rank : upper.shape[1]]], np.arange(live.size - rank)] = 1.0
+    if rank:
+        null[live[order[:rank]]] = -linalg.solve_triangular(upper[:rank, :rank], upper[:rank, rank:])
+    held = _residual(objective, null) <= 100.0 * tolerance
+    return sorted(constant + [int(live[j]) for j in order[rank:][held]])
+
+
+def _is_suspect(sample: Array, tolerance: float) -> bool:
+    """Whether the smallest eigenvalue of the Gram matrix lies near rounding; spares well-conditioned data the QR."""
+    gram = sample.T @ sample
+    values = linalg.eigvalsh(gram, check_finite=False)
+    floor = max(tolerance**2, 10.0 * gram.shape[0] * float(np.finfo(np.float64).eps))
+    return bool(values[0] <= floor * values[-1])
+
+
+def _standardised(objective: Objective, rows: Array) -> Array:
+    standard = objective.standard
+    result: Array = (rows.astype(np.float64) - standard.center) * standard.inv_scale
+    return result
+
+
+def _residual(objective: Objective, null: Array) -> Array:
+    """Root mean square over all rows of standardised columns times each null vector, relative to its norm."""
+    data = objective.data
+    X = data.data.X if data.order == "C" else data.data.X.T
+    squares = np.zeros(null.shape[1])
+    step = max(1, _BLOCK_BYTES // (data.d * 8))
+    for start in range(0, data.n, step):
+        squares += np.sum((_standardised(objective, X[start : start + step]) @ null) ** 2, axis=0)
+    data.rows_read += data.n
+    norms: Array = np.sqrt(squares / data.n) / np.linalg.norm(null, axis=0)
+    return norms
