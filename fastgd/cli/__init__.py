@@ -27,9 +27,9 @@ def main(argv: list[str] | None = None) -> int:
         if callable(job):
             job()
         sys.stdout.flush()
-    except stops.Stopped as stop:
+    except KeyboardInterrupt:
         errors.say("stopped", "nothing was written")
-        return stop.exit_code
+        return stops.exit_code()
     except BrokenPipeError:  # the reader of our output has seen enough; Python's own flush at exit must find no pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

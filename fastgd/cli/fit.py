@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,14 @@ def fit(options: FitOptions) -> None:
         show("preparing the kernels")
         model = make_model(problem.task, options)
         show("fitting")
-        started = time.perf_counter()
         run_fit(model, problem)
-        seconds = time.perf_counter() - started
         show("scoring")
-        result = _result(problem, model, seconds)
+        result = _result(problem, model)
     if options.save is not None:
         save(model, problem.names, options.save)
         result.saved = str(options.save)
     told = [*model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
-    result.warnings = list(dict.fromkeys(told))
+    result.warnings = [_with_names(message, problem.names) for message in dict.fromkeys(told)]
     if options.json:
         print(to_json(result))
         return
@@ -72,7 +70,12 @@ def run_fit(model: Any, problem: Problem) -> None:
     except DivergenceError:
         raise
     except ValueError as error:
-        raise errors.InputError(str(error)) from error
+        raise errors.InputError(_with_names(str(error), problem.names)) from error
+
+
+def _with_names(message: str, names: list[str]) -> str:
+    """Put a column's name for ``column 3``, as an estimator calls the columns of an array."""
+    return re.sub(r"\bcolumn (\d+)\b", lambda found: names[int(found[1])], message)
 
 
 def save(model: Any, names: list[str], path: Path) -> None:
@@ -81,7 +84,7 @@ def save(model: Any, names: list[str], path: Path) -> None:
     model.save(path)
 
 
-def _result(problem: Problem, model: Any, seconds: float) -> Result:
+def _result(problem: Problem, model: Any) -> Result:
     report = model.fit_report_
     held_out = len(problem.y_held) > 0
     X, y = (problem.X_held, problem.y_held) if held_out else (problem.X, problem.y)
@@ -96,7 +99,6 @@ def _result(problem: Problem, model: Any, seconds: float) -> Result:
         intercept=np.atleast_1d(model.intercept_).tolist(),
         classes=[] if problem.task == "linear" else model.classes_.tolist(),
         n_iter=int(model.n_iter_),
-        seconds_fit=seconds,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,7 +33,7 @@ def progress() -> Iterator[Show]:
     handler = _EpochHandler(display, task)
     level = _LOGGER.level
     _LOGGER.addHandler(handler)
-    _LOGGER.setLevel(logging.INFO)
+    _LOGGER.setLevel(logging.DEBUG)  # at which the epochs of a fit that is not verbose are logged
 
     def show(stage: str) -> None:
         display.refresh()  # the last state of the stage before, however short it was
@@ -50,7 +51,7 @@ class _EpochHandler(logging.Handler):
     """Turns the record of an epoch, as the estimators log it, into the state of the display."""
 
     def __init__(self, display: Progress, task: TaskID) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self._display = display
         self._task = task
 
@@ -59,8 +60,8 @@ class _EpochHandler(logging.Handler):
         if not facts or "epoch" not in facts:
             return
         parts = [f"epoch {facts['epoch']}"]
-        parts += [f"{name} {facts[name]:.3g}" for name in ("loss", "certificate") if facts.get(name) is not None]
-        self._display.update(self._task, completed=facts["epoch"], total=facts.get("max_iter"), detail="  ".join(parts))
+        parts += [f"{name} {facts[name]:.3g}" for name in ("loss", "certificate") if math.isfinite(facts[name])]
+        self._display.update(self._task, completed=facts["epoch"], total=facts["max_iter"], detail="  ".join(parts))
 
 
 def _display() -> Progress:

@@ -41,7 +41,6 @@ class Result:
     intercept: list[float]
     classes: list[Any]
     n_iter: int
-    seconds_fit: float
     saved: str | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -89,7 +88,7 @@ def to_json(result: Result) -> str:
         "epochs": result.n_iter,
         "seconds_reading": problem.seconds_reading,
         "seconds_compiling": report["seconds_compile"],
-        "seconds_fitting": result.seconds_fit,
+        "seconds_fitting": report["seconds_compute"],
         "rows_per_second": result.rows_per_second,
         "gigabytes_per_second": result.gigabytes_per_second,
         "fit": report,
@@ -129,13 +128,11 @@ def _score_lines(result: Result) -> list[tuple[str, str]]:
 
 def _fit_lines(result: Result) -> list[tuple[str, str]]:
     report = result.report
-    compiling = report["seconds_compile"]
-    fitting = max(result.seconds_fit - compiling, 0.0)
-    verdict = "reached" if report["converged"] else "not reached: allow more --epochs"
+    reading, compiling, fitting = result.problem.seconds_reading, report["seconds_compile"], report["seconds_compute"]
     lines = [
         ("solver", f"{report['solver']} on {report['device']}, {report['threads']} threads: {report['reason']}"),
-        ("certificate", f"{report['certificate']:.2g}, asked for {report['tol']:.2g}: {verdict}"),
-        ("seconds", f"reading {result.problem.seconds_reading:.2f}, compiling {compiling:.2f}, fitting {fitting:.2f}"),
+        ("certificate", f"{report['certificate']:.2g}, asked for {report['tol']:.2g}: {_verdict(report)}"),
+        ("seconds", f"reading {reading:.2f}, compiling {compiling:.2f}, fitting {fitting:.2f}"),
         (
             "speed",
             f"{result.rows_per_second / 1e6:,.3g} million rows/s, {result.gigabytes_per_second:.3g} GB/s over"
@@ -143,6 +140,14 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
         ),
     ]
     return [*lines, ("saved", result.saved)] if result.saved else lines
+
+
+def _verdict(report: dict[str, Any]) -> str:
+    if report["certificate"] <= report["tol"]:
+        return "reached"
+    if report["converged"]:
+        return f"not reached, stopped by {report['stopped_by']}"
+    return "not reached: allow more --epochs"
 
 
 def _coefficient_table(result: Result) -> str:

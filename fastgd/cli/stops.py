@@ -17,18 +17,11 @@ from typing import NoReturn
 GRACE_SECONDS = 0.7
 
 _unfinished: set[Path] = set()
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal asked the command to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"signal {number}")
-        self.exit_code = 128 + number
+_received: list[int] = []
 
 
 def install() -> None:
-    """Raise `Stopped` in the main thread on SIGINT and SIGTERM, and end the process if it cannot take it in time.
+    """Raise KeyboardInterrupt in the main thread on SIGINT and SIGTERM, and end the process if it cannot take it in time.
 
     Python runs a signal's handler between two of its own instructions, and so not while the main thread compiles or
     reads inside another library; the interpreter's wake-up socket tells a second thread at once.
@@ -39,6 +32,11 @@ def install() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise)
     threading.Thread(target=_watch, args=(reader, writer), daemon=True, name="fastgd-stops").start()
+
+
+def exit_code() -> int:
+    """Return the exit code that tells of the signal that came: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + (_received[0] if _received else signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -58,7 +56,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stopped(number)
+    _received.append(number)
+    raise KeyboardInterrupt
 
 
 def _watch(reader: socket.socket, writer: socket.socket) -> None:
