@@ -21,7 +21,7 @@ _received: list[int] = []
 
 
 def install() -> None:
-    """Raise KeyboardInterrupt in the main thread on SIGINT and SIGTERM, and end the process if it cannot take it in time.
+    """Raise KeyboardInterrupt in the main thread on SIGINT and SIGTERM; end the process if it cannot be in time.
 
     Python runs a signal's handler between two of its own instructions, and so not while the main thread compiles or
     reads inside another library; the interpreter's wake-up socket tells a second thread at once.
