@@ -93,8 +93,10 @@ class Objective:
         return float(np.sum(values * self.problem.targets.scale**2))
 
     def certificate(self, evaluation: Evaluation) -> float:
-        """Largest distance of 0 to a component of the subdifferential of F in standardised coordinates, intercept
-        included, divided by the rms of dloss/dz at the best constant model: free of the units of columns and y.
+        """How far theta is from optimal, free of the units of columns, y and weights.
+
+        The largest distance of 0 to a component of the subdifferential of F in standardised coordinates, intercept
+        included, divided by the rms of dloss/dz at the best constant model.
         """
         problem, sums = self.problem, evaluation.sums
         coef = evaluation.theta[:, :-1] * self.scaling.inv_scale
@@ -110,6 +112,10 @@ class Objective:
     def constant_value(self) -> float:
         """F of the best constant model, in the units of the user's targets."""
         return self.in_target_units(self.problem.constant.losses)
+
+    def start_value(self) -> float:
+        """F at `start`, in the units of the user's targets."""
+        return self.in_target_units(self.problem.constant.start)
 
     @cached_property
     def curvature(self) -> float:
@@ -170,7 +176,15 @@ class Objective:
         return self.data.epochs(
             problem.loss,
             EpochProblem(
-                self.scaling, self.shift, self.l1, self.l2, problem.delta, problem.fit_intercept, batch_size, seed, shuffle
+                self.scaling,
+                self.shift,
+                self.l1,
+                self.l2,
+                problem.delta,
+                problem.fit_intercept,
+                batch_size,
+                seed,
+                shuffle,
             ),
         )
 

@@ -67,7 +67,7 @@ def _inverse(scale: Array) -> Array:
 
 
 def load_shift(moments: Moments, dtype: str) -> Array:
-    """What is subtracted from each element on load: the means, rounded to the dtype, where one is very large, else 0."""
+    """What is subtracted from each element on load: means rounded to the dtype where one is very large, else 0."""
     varying = ~moments.constant
     if not np.any(np.abs(moments.mean[varying]) > SHIFT_FROM[dtype] * moments.sd[varying]):
         return np.zeros_like(moments.mean)

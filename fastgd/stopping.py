@@ -11,7 +11,7 @@ logger = logging.getLogger("fastgd")
 
 #: Epochs without an improvement of `tol` times the constant model's loss after which mini-batch rules stop.
 FLAT_EPOCHS = 5
-#: A fit has diverged when its loss is this many times that of the best constant model.
+#: A fit has diverged when its loss is this many times that of the best constant model, and of its start.
 DIVERGED = 10.0
 
 
@@ -83,9 +83,13 @@ class FlatLoss:
         return self._tolerance > 0.0 and self._waited >= FLAT_EPOCHS
 
 
-def diverged(loss: float, constant: float) -> bool:
-    """Whether a loss says that the fit has diverged; constant is that of the best constant model."""
-    return not math.isfinite(loss) or (constant > 0.0 and loss > DIVERGED * constant)
+def diverged(loss: float, start: float) -> bool:
+    """Whether a loss says that the fit has diverged.
+
+    start is the loss of margins 0: no less than the best constant model's, and with very unequal class weights, where
+    that is close to 0, so much more that the first epochs stay above ten times the latter.
+    """
+    return not math.isfinite(loss) or (start > 0.0 and loss > DIVERGED * start)
 
 
 @dataclass

@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import filelock
 import numba
@@ -82,7 +82,7 @@ def cache_folder() -> Path | None:
 _CACHE_FOLDER = cache_folder()
 
 
-class _Locator(_CacheLocator):  # type: ignore[misc]
+class _Locator(_CacheLocator):
     """Tells Numba where a kernel is cached; freshness is in the folder's name."""
 
     def get_cache_path(self) -> str:
@@ -99,11 +99,11 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
         return cls()
 
 
-class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = [_Locator]
+class _CacheImpl(CompileResultCacheImpl):
+    _locator_classes: ClassVar = [_Locator]
 
 
-class _KernelCache(FunctionCache):  # type: ignore[misc]
+class _KernelCache(FunctionCache):
     """Numba's disk cache, with a file lock from a miss to its save, and no error that could stop a fit."""
 
     _impl_class = _CacheImpl
@@ -140,7 +140,7 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
             self._lock.release(force=True)
 
 
-class _CompileClock(event.Listener):  # type: ignore[misc]
+class _CompileClock(event.Listener):
     """Adds up the seconds that Numba spends compiling (cache hits cost none)."""
 
     def __init__(self) -> None:
@@ -190,7 +190,7 @@ def by_dtype(single: Callable[..., Any], double: Callable[..., Any]) -> Callable
     """Make a scalar function that calls `single` on float32 and `double` on everything else."""
 
     def wrap(function: Function) -> Function:
-        @overload(function, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+        @overload(function, strict=False, jit_options={"forceinline": True})
         def choose(x: Any) -> Callable[..., Any]:
             return single if x == types.float32 else double
 
@@ -205,13 +205,11 @@ def cpu_kernel(name: str, *, fastmath: bool = True) -> Callable[[Function], Func
     def wrap(function: Function) -> Function:
         function.__name__ = name
         function.__qualname__ = f"{name}-{STAMP}"
-        kernel = numba.njit(
-            nogil=True, error_model="numpy", fastmath=set(FASTMATH) if fastmath else False
-        )(function)
+        kernel = numba.njit(nogil=True, error_model="numpy", fastmath=set(FASTMATH) if fastmath else False)(function)
         if _CACHE_FOLDER is not None and hasattr(kernel, "enable_caching"):
             kernel._cache = _KernelCache(function)
         _kernels.append(kernel)
-        return kernel  # type: ignore[no-any-return]
+        return kernel
 
     return wrap
 
@@ -247,7 +245,7 @@ def prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> None:
 _BITS_OF = {types.float32: types.int32, types.float64: types.int64}
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fma(*args)
@@ -262,17 +260,17 @@ def _bitcast(result: Any, source: Any) -> Any:
     return result(source), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _float_bits(typingctx: Any, x: Any) -> Any:
     return _bitcast(_BITS_OF[x], x)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _bits_float(typingctx: Any, i: Any) -> Any:
     return _bitcast(types.float32 if i == types.int32 else types.float64, i)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _prefetch(typingctx: Any, array: Any, row: Any, offset: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         fields = context.make_array(array)(context, builder, args[0])
@@ -288,22 +286,22 @@ def _prefetch(typingctx: Any, array: Any, row: Any, offset: Any) -> Any:
     return types.void(array, types.intp, types.intp), codegen
 
 
-@overload(fma, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+@overload(fma, strict=False, jit_options={"forceinline": True})
 def _overload_fma(a: Any, b: Any, c: Any) -> Any:
     return lambda a, b, c: _fma(a, b, c)
 
 
-@overload(float_bits, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+@overload(float_bits, strict=False, jit_options={"forceinline": True})
 def _overload_float_bits(x: Any) -> Any:
     return lambda x: _float_bits(x)
 
 
-@overload(bits_float, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+@overload(bits_float, strict=False, jit_options={"forceinline": True})
 def _overload_bits_float(i: Any) -> Any:
     return lambda i: _bits_float(i)
 
 
-@overload(prefetch_row, strict=False, jit_options={"forceinline": True})  # type: ignore[untyped-decorator]
+@overload(prefetch_row, strict=False, jit_options={"forceinline": True})
 def _overload_prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> Any:
     def prefetch(array: Any, row: Any, start: Any, stop: Any) -> None:
         for offset in range(start, stop, 64):

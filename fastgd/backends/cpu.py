@@ -143,7 +143,7 @@ class CpuData:
         """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
         kernel = make_largest_norm(self.dtype, self.order)
         coordinates = _coordinates(scaling, np.zeros((1, 1)), np.zeros((1, 1)))
-        rows, count, per_chunk = self._blocks
+        rows, _, per_chunk = self._blocks
         step = rows * per_chunk
         chunks = -(-self.n // step)
         largest = np.zeros(chunks)

@@ -16,7 +16,7 @@ from fastgd.scaling import Array
 _BLOCK_NUMBERS = 1 << 20
 
 
-class LinearModel(BaseEstimator):  # type: ignore[misc]
+class LinearModel(BaseEstimator):
     """Parameters that both estimators take, and margins."""
 
     coef_: Array
@@ -27,7 +27,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     n_features_in_: int
     feature_names_in_: NDArray[Any]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         *,
         alpha: float = 0.0,

@@ -61,7 +61,8 @@ def run_fit(estimator: Any, options: Options, data: CpuData, X: Converted, probl
         _warn(
             messages,
             f"{solution.reason} reached after {len(monitor.loss)} epochs at certificate {certificate:.3g} > tol="
-            f"{options.tol:g}: increase max_iter or tol" + ("" if options.optimizer is None else ", or use optimizer='auto'"),
+            f"{options.tol:g}: increase max_iter or tol"
+            + ("" if options.optimizer is None else ", or use optimizer='auto'"),
             ConvergenceWarning,
         )
     coef, intercept = objective.scaling.to_raw(solution.theta)

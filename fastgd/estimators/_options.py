@@ -68,7 +68,9 @@ def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None
             raise ValueError(f"batch_size must be 'auto', 'full' or a positive integer, got {given!r}") from None
     if optimizer is None:
         if not isinstance(given, str):
-            raise ValueError(f"batch_size={given} needs a rule such as optimizer='adam': optimizer='auto' uses all rows")
+            raise ValueError(
+                f"batch_size={given} needs a rule such as optimizer='adam': optimizer='auto' uses all rows"
+            )
         _unused(estimator, "optimizer='auto'")
         return None, "optimizer='auto': full-batch accelerated gradient needs no tuning and ends with a certificate"
     if given == "full":

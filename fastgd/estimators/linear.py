@@ -15,7 +15,7 @@ from fastgd.scaling import Array
 
 
 @document
-class LinearRegression(RegressorMixin, LinearModel):  # type: ignore[misc]
+class LinearRegression(RegressorMixin, LinearModel):
     r"""Linear regression: squared or Huber loss with an elastic-net penalty, on one or several targets.
 
     Minimises over w, b (the sum over targets of)
@@ -59,7 +59,7 @@ class LinearRegression(RegressorMixin, LinearModel):  # type: ignore[misc]
     (array([2.]), 1.0)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         loss: str = "squared",
         *,
@@ -134,13 +134,12 @@ class LinearRegression(RegressorMixin, LinearModel):  # type: ignore[misc]
         delta = self._check_loss()
         options = _options.resolve(self)
         matrix = check_X(self, X, reset=True)
-        targets = _check_targets(y, matrix.array)
+        targets, single = _check_targets(y, matrix.array)
         weights = check_weights(sample_weight, matrix.array)
         data, problem = linear_problem(self, options, matrix.array, targets, weights, delta)
         result = _fit.run_fit(self, options, data, matrix, problem, clock)
         coef = result.coef * problem.targets.scale[:, None]
         intercept = result.intercept * problem.targets.scale + problem.targets.center
-        single = np.ndim(y) == 1
         self.coef_ = coef[0] if single else coef
         self.intercept_ = float(intercept[0]) if single else intercept
         return self._finish(result.history, result.report)
@@ -178,14 +177,12 @@ class LinearRegression(RegressorMixin, LinearModel):  # type: ignore[misc]
         return tags
 
 
-def _check_targets(y: ArrayLike, X: NDArray[Any]) -> NDArray[Any]:
-    """Targets as (n, K), float32 or float64."""
-    targets = check_array(
-        y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name="y", allow_nd=False
-    )
+def _check_targets(y: ArrayLike, X: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+    """Targets as (n, K), float32 or float64, and whether they came as one vector."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name="y")
     check_consistent_length(X, targets)
     if targets.ndim == 1:
-        return np.ascontiguousarray(targets)[:, None]
-    if targets.shape[1] == 0:
-        raise ValueError("y must have at least one column, got shape (n, 0)")
-    return targets
+        return targets[:, None], True
+    return targets, False

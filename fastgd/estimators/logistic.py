@@ -15,7 +15,7 @@ from fastgd.scaling import Array
 
 
 @document
-class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
+class LogisticRegression(ClassifierMixin, LinearModel):
     r"""Logistic regression, binary or multinomial, with an elastic-net penalty.
 
     Minimises over w, b
@@ -64,7 +64,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
 
     classes_: NDArray[Any]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         *,
         alpha: float = 1e-4,

@@ -64,7 +64,9 @@ def solve_mini_batch(objective: Objective, theta: Array, plan: Plan, monitor: Mo
 def _with_restarts(objective: Objective, theta: Array, plan: Plan, monitor: Monitor, run: _Run) -> Solution:
     """Run; where an automatic rate diverges halve it and start again, where the user's does raise."""
     automatic = plan.optimizer.get_params()["learning_rate"] == "auto"
-    rates = automatic_rates(objective, plan) if automatic else Rates(float(plan.optimizer.get_params()["learning_rate"]))
+    rates = (
+        automatic_rates(objective, plan) if automatic else Rates(float(plan.optimizer.get_params()["learning_rate"]))
+    )
     for _ in range(_RESTARTS):
         try:
             monitor.theta = theta.copy()
@@ -82,12 +84,12 @@ def _with_restarts(objective: Objective, theta: Array, plan: Plan, monitor: Moni
 
 
 def _run_full_batch(objective: Objective, theta: Array, plan: Plan, rates: Rates, monitor: Monitor) -> Solution:
-    constant = objective.constant_value()
+    start = objective.start_value()
     rule = RuleState(plan.optimizer.rule, plan.optimizer.numbers(), theta)
     for epoch in range(plan.max_iter):
         evaluation = objective.evaluate(theta.copy())
         loss, certificate = objective.value(evaluation), objective.certificate(evaluation)
-        if diverged(loss, constant) or not np.all(np.isfinite(evaluation.gradient)):
+        if diverged(loss, start) or not np.all(np.isfinite(evaluation.gradient)):
             raise _Diverged(epoch)
         rate = float(rates.at(epoch, 0, 1, 1)[0])
         monitor.record(loss, rate, certificate)
@@ -99,8 +101,8 @@ def _run_full_batch(objective: Objective, theta: Array, plan: Plan, rates: Rates
 
 def _run_mini_batch(objective: Objective, theta: Array, plan: Plan, rates: Rates, monitor: Monitor) -> Solution:
     assert plan.batch_size is not None
-    n, constant = objective.data.n, objective.constant_value()
-    flat = FlatLoss(plan.tol * constant)
+    n, start = objective.data.n, objective.start_value()
+    flat = FlatLoss(plan.tol * objective.constant_value())
     rule = RuleState(plan.optimizer.rule, plan.optimizer.numbers(), theta)
     epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
     batches = plan.batches(n)
@@ -108,7 +110,7 @@ def _run_mini_batch(objective: Objective, theta: Array, plan: Plan, rates: Rates
     slices = _Slices(objective.data.nbytes / n * plan.batch_size)
     for epoch in range(plan.max_iter):
         loss = objective.in_target_units(_run_epoch(epochs, epoch, batches, rates, rule, slices)) / rows
-        if diverged(loss, constant) or not np.all(np.isfinite(theta)):
+        if diverged(loss, start) or not np.all(np.isfinite(theta)):
             raise _Diverged(epoch)
         monitor.record(loss, float(rates.at(epoch, 0, 1, batches)[0]))
         if flat.seen(loss):
@@ -122,9 +124,9 @@ def _run_epoch(epochs: CpuEpochs, epoch: int, batches: int, rates: Rates, rule: 
     first = 0
     while first < batches:
         last = min(first + slices.length, batches)
-        start = time.perf_counter()
+        began = time.perf_counter()
         seen += epochs.run(epoch, first, last, rates.at(epoch, first, last, batches), rule)
-        slices.took(last - first, time.perf_counter() - start)
+        slices.took(last - first, time.perf_counter() - began)
         if not np.all(np.isfinite(seen)):
             raise _Diverged(epoch)
         first = last
@@ -172,4 +174,3 @@ def _first_falling(objective: Objective, theta: Array, plan: Plan, rate: float) 
         if math.isfinite(monitor.loss[-1]) and monitor.loss[-1] < start:
             return trial
     return None
-

@@ -13,8 +13,9 @@ _BLOCK_BYTES = 1 << 22
 
 
 def collinear_columns(objective: Objective) -> list[int]:
-    """Columns, constant ones included, without which the columns span the same space: pivoted QR of a sample of
-    standardised rows, confirmed on all rows. Empty above 2000 columns, where it is not looked for.
+    """Columns, constant ones included, without which the others span the same space.
+
+    Pivoted QR of a sample of standardised rows, confirmed on all rows; above 2000 columns constant ones only.
     """
     d = objective.data.d
     inv_scale = objective.standard.inv_scale

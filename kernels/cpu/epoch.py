@@ -104,7 +104,17 @@ def flush(work: Any, tile: Any) -> None:
             tile.g[k, j] = 0
 
 
-@functools.lru_cache(maxsize=None)
+@jitable
+def add_derivatives(tile: Any, m: Any, work: Any) -> None:
+    """Add sum_i r[k, i] into the batch's."""
+    for k in range(tile.r.shape[0]):
+        total = 0.0
+        for i in range(m):
+            total += tile.r[k, i]
+        work.derivatives[k] += total
+
+
+@functools.cache
 def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
     """The mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not.
 
@@ -114,30 +124,7 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
     The gradient of batch B is (1 / (|B| s_mean)) sum_B s_i dloss/dz_i x_i + l2 theta (1 / s_mean is work.factor).
     """
     name = f"epoch[{loss},{dtype},{order}{',shift' if shift else ''}]"
-    # Shuffled column-major rows are gathered into a row-major tile, shifted on the way.
-    gathers = order == "F"
-    gather = make_gather(LOADS[shift])
-    load = LOADS[shift and not gathers]
-    margins, accumulate = make_margins(load), make_accumulate(load)
-    residual = make_residual(loss)
-
-    @jitable
-    def add_tile(data: Any, m: Any, work: Any, tile: Any) -> None:
-        load_batch_targets(data, m, tile)
-        if gathers:
-            gather(data.X, work.point.shift, tile.rows, m, work.gathered)
-            margins(work.gathered, work.point, work.consecutive, m, tile.z)
-            residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, work.lost, 0)
-            accumulate(work.gathered, work.point.shift, work.consecutive, m, tile.r, tile.g)
-        else:
-            margins(data.X, work.point, tile.rows, m, tile.z)
-            residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, work.lost, 0)
-            accumulate(data.X, work.point.shift, tile.rows, m, tile.r, tile.g)
-        for k in range(tile.r.shape[0]):
-            total = 0.0
-            for i in range(m):
-                total += tile.r[k, i]
-            work.derivatives[k] += total
+    add_tile = _make_row_tile(loss, shift) if order == "C" else _make_column_tile(loss, shift)
 
     @cpu_kernel(name)
     def epoch(
@@ -156,17 +143,48 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
             for at in range(start, stop, size):
                 m = min(size, stop - at)
                 name_batch_rows(at, m, n, batches, work)
-                if size < 8 and not gathers:
-                    prefetch_rows(data.X, tile.rows, size, size + m)
+                load_batch_targets(data, m, tile)
                 add_tile(data, m, work, tile)
+                add_derivatives(tile, m, work)
                 # As many rows as a block of the full pass are summed in the dtype of X.
                 if (at - start) % BLOCK_ROWS == BLOCK_ROWS - size:
                     flush(work, tile)
             flush(work, tile)
-            factor = work.factor / (stop - start)
             for k in range(work.seen.size):
                 work.seen[k] += work.lost[k] * work.factor + (stop - start) * penalty(state.theta, coordinates, k)
-            to_gradient(state, coordinates, work, factor)
+            to_gradient(state, coordinates, work, work.factor / (stop - start))
             apply_rule(state, work.g, rule, rule.rates[number - first], coordinates.l1)
 
     return epoch
+
+
+def _make_row_tile(loss: str, shift: bool) -> Any:
+    margins, accumulate = make_margins(LOADS[shift]), make_accumulate(LOADS[shift])
+    residual = make_residual(loss)
+
+    @jitable
+    def add_tile(data: Any, m: Any, work: Any, tile: Any) -> None:
+        half = tile.rows.size // 2
+        if half < 8:
+            # Too few rows for the loops below, which prefetch in groups.
+            prefetch_rows(data.X, tile.rows, half, half + m)
+        margins(data.X, work.point, tile.rows, m, tile.z)
+        residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, work.lost, 0)
+        accumulate(data.X, work.point.shift, tile.rows, m, tile.r, tile.g)
+
+    return add_tile
+
+
+def _make_column_tile(loss: str, shift: bool) -> Any:
+    """Shuffled column-major rows are gathered into a row-major tile, shifted on the way."""
+    margins, accumulate = make_margins(LOADS[False]), make_accumulate(LOADS[False])
+    gather, residual = make_gather(LOADS[shift]), make_residual(loss)
+
+    @jitable
+    def add_tile(data: Any, m: Any, work: Any, tile: Any) -> None:
+        gather(data.X, work.point.shift, tile.rows, m, work.gathered)
+        margins(work.gathered, work.point, work.consecutive, m, tile.z)
+        residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, work.lost, 0)
+        accumulate(work.gathered, work.point.shift, work.consecutive, m, tile.r, tile.g)
+
+    return add_tile

@@ -1,10 +1,10 @@
 """The full pass: loss and gradient over a run of blocks, reading X once from memory.
 
-Contract of both kernels made here, `gradient(data, point, first, last, rows, tile, stack, out)`: compute the tree node
+Contract of the kernels made here, `gradient(data, point, first, last, rows, tile, stack, out)`: compute the tree node
 of blocks [first, last), where `first` is a multiple of a power of two not smaller than last - first. Written: `out`
-(K d + 2 K,) float64, holding sum_i s_i dloss/dz_ik (x_i - shift) output by output, then sum_i s_i dloss/dz_ik,
-then sum_i s_i loss_ik (softmax: all of it in the first); `tile` and `stack` are scratch. Margins and products are in the dtype of X, sums over blocks in
-float64. Cost: n d numbers read, 4 n d K flops.
+(K d + 2 K,) float64, holding sum_i s_i dloss/dz_ik (x_i - shift) output by output, then sum_i s_i dloss/dz_ik, then
+sum_i s_i loss_ik (softmax: all of it in the first); `tile` and `stack` are scratch. Margins and products are in the
+dtype of X, sums over blocks in float64. Cost: n d numbers read, 4 n d K flops.
 """
 
 import functools
@@ -33,7 +33,7 @@ def load_targets(data: Any, start: Any, m: Any, tile: Any) -> None:
 
 @jitable
 def name_rows(rows: Any, start: Any, n: Any) -> None:
-    """Name this tile's and the next one's consecutive rows; past the end the last row, which is harmless to prefetch."""
+    """Name this tile's and the next one's consecutive rows; past the end the last row, harmless to prefetch."""
     last = n - 1 - start
     for i in range(rows.size):
         rows[i] = start + min(i, last)
@@ -67,16 +67,14 @@ def store(tile: Any, leaf: Any) -> None:
             leaf[k * d + j] = tile.g[k, j]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def make_gradient(loss: str, dtype: str, order: str, shift: bool) -> Any:
     """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not."""
     name = f"gradient[{loss},{dtype},{order}{',shift' if shift else ''}]"
     block = _make_row_block(loss, shift) if order == "C" else _make_column_block(loss, shift)
 
     @cpu_kernel(name)
-    def gradient(
-        data: Any, point: Any, first: Any, last: Any, rows: Any, tile: Any, stack: Any, out: Any
-    ) -> None:
+    def gradient(data: Any, point: Any, first: Any, last: Any, rows: Any, tile: Any, stack: Any, out: Any) -> None:
         n = data.y.shape[1]
         for number in range(first, last):
             start = number * rows

@@ -112,7 +112,7 @@ def column_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
         leaf[1 + d + j] = squares
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def make_moments(dtype: str, order: str) -> Any:
     """The kernel `moments(data, first, last, rows, stack, out)`: the node of blocks [first, last); reads X once."""
     block = row_block if order == "C" else column_block

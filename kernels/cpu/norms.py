@@ -8,7 +8,7 @@ import numpy as np
 from fastgd.kernels._jit import cpu_kernel, unsigned
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def make_largest_norm(dtype: str, order: str) -> Any:
     """The kernel `largest_norm(data, coordinates, start, stop)`: max_i s_i (|x~_i|^2) over rows [start, stop)."""
     by_row = order == "C"

@@ -1,7 +1,8 @@
 """From margins to weighted loss derivatives: the loop between the two over X.
 
 `make_residual` gives one function for every loss, `residual(z, y, s, m, p, r, lost, at)`: it writes
-r[k, i] = s_i dloss/dz_k and adds sum_i s_i loss_ik into lost[at + k], float64 (softmax: into lost[at] alone). Margins are (K, rows), so that the loops vectorise over rows.
+r[k, i] = s_i dloss/dz_k and adds sum_i s_i loss_ik into lost[at + k], float64 (softmax: into lost[at] alone).
+Margins are (K, rows), so that the loops vectorise over rows.
 """
 
 from typing import Any

@@ -106,7 +106,7 @@ def make_accumulate(load: Any) -> Any:
 
 
 def make_gather(load: Any) -> Any:
-    """Factory of the copy out[i, j] = x_ij - shift_j of named rows of column-major data (d, n) into a row-major tile."""
+    """Factory of the copy out[i, j] = x_ij - shift_j of named rows of column-major data (d, n), row-major."""
 
     @jitable
     def gather(X: Any, shift: Any, rows: Any, m: Any, out: Any) -> None:

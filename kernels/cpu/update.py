@@ -12,7 +12,7 @@ from fastgd.kernels.rules import ADAM, GD, MOMENTUM
 
 @jitable
 def apply_rule(state: Any, g: Any, rule: Any, rate: Any, l1: Any) -> None:
-    """One update of `state` with gradient g (K, d + 1), which holds the L2 term; L1 weights l1 (K, d + 1) go to the prox.
+    """One update of `state` with gradient g (K, d + 1), L2 term included; L1 weights l1 (K, d + 1) go to the prox.
 
     The prox's step is that of the coordinate itself. Momentum's memory is the difference of iterates after the prox:
     kept before it, a one-dimensional lasso converges to the wrong point.
