@@ -35,27 +35,33 @@ def fill_window(window: Any, n: Any, batches: Any, order: Any, runs: Any) -> Non
 
 
 @jitable
-def row_in_order(t: Any, n: Any, batches: Any, schedule: Any) -> Any:
-    """The row at position t of the epoch."""
-    if not batches.shuffle:
-        return t
-    window = t // WINDOW
-    half = window % 2
-    if schedule.filled[half] != window:
-        fill_window(window, n, batches, schedule.order[half], schedule.runs)
-        schedule.filled[half] = window
-    return schedule.order[half, t % WINDOW]
+def name_rows_in_order(at: Any, m: Any, n: Any, batches: Any, schedule: Any, rows: Any, to: Any) -> None:
+    """Write the rows at positions [at, at + m) of the epoch into rows[to : to + m]; past the end the last row."""
+    i = 0
+    while i < m:
+        t = min(at + i, n - 1)
+        if not batches.shuffle:
+            rows[to + i] = t
+            i += 1
+            continue
+        window = t // WINDOW
+        half = window % 2
+        if schedule.filled[half] != window:
+            fill_window(window, n, batches, schedule.order[half], schedule.runs)
+            schedule.filled[half] = window
+        offset = t - window * WINDOW
+        count = min(m - i, WINDOW - offset, n - t)
+        for q in range(count):
+            rows[to + i + q] = schedule.order[half, unsigned(offset + q)]
+        i += count
 
 
 @jitable
 def name_batch_rows(at: Any, m: Any, n: Any, batches: Any, work: Any) -> None:
     """Name the m rows from position `at` of the epoch, and as many from `work.ahead` further on, to be prefetched."""
     rows = work.tile.rows
-    half = rows.size // 2
-    for i in range(m):
-        rows[i] = row_in_order(at + i, n, batches, work.schedule)
-    for i in range(m):
-        rows[half + i] = row_in_order(min(at + work.ahead + i, n - 1), n, batches, work.schedule)
+    name_rows_in_order(at, m, n, batches, work.schedule, rows, 0)
+    name_rows_in_order(at + work.ahead, m, n, batches, work.schedule, rows, rows.size // 2)
 
 
 @jitable
