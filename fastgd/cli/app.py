@@ -151,7 +151,10 @@ def predict(
     ],
     header: Header = None,
     missing: Annotated[
-        PredictMissing, typer.Option(help="Rows with missing values: stop, or predict nothing for them.")
+        PredictMissing,
+        typer.Option(
+            help="Missing values: stop, predict nothing for their rows, or take the means of the fitted rows."
+        ),
     ] = "error",
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write the probability of every class, too.")

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd.cli import errors
-from fastgd.cli.options import FitOptions
+from fastgd.cli.options import MEANS_KEY, FitOptions
 from fastgd.cli.prepare import Problem, prepare
 from fastgd.cli.progress import progress
 from fastgd.cli.report import Coefficient, Result, page, to_json
-from fastgd.cli.score import baseline_scores, column_scales, held_out_scores
+from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
 from fastgd.exceptions import DivergenceError
+
+Vector = NDArray[np.float64]
 
 
 def fit(options: FitOptions) -> None:
@@ -41,9 +44,10 @@ def fit(options: FitOptions) -> None:
         show("fitting")
         run_fit(model, problem)
         show("scoring")
-        result = _result(problem, model)
+        means, scales = column_moments(problem.X)
+        result = _result(problem, model, scales)
     if options.save is not None:
-        save(model, problem.names, options.save)
+        save(model, problem.names, means, options.save)
         result.saved = str(options.save)
     told = [*model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
     result.warnings = [_with_names(message, problem.names) for message in dict.fromkeys(told)]
@@ -78,13 +82,14 @@ def _with_names(message: str, names: list[str]) -> str:
     return re.sub(r"\bcolumn (\d+)\b", lambda found: names[int(found[1])], message)
 
 
-def save(model: Any, names: list[str], path: Path) -> None:
-    """Save the model with the names of its columns, by which ``fastgd predict`` finds them."""
+def save(model: Any, names: list[str], means: Vector, path: Path) -> None:
+    """Save the model with the names of its columns, by which ``fastgd predict`` finds them, and their means."""
     model.feature_names_in_ = np.array(names, dtype=object)
+    model.fit_report_[MEANS_KEY] = means.tolist()
     model.save(path)
 
 
-def _result(problem: Problem, model: Any) -> Result:
+def _result(problem: Problem, model: Any, scales: Vector) -> Result:
     report = model.fit_report_
     held_out = len(problem.y_held) > 0
     X, y = (problem.X_held, problem.y_held) if held_out else (problem.X, problem.y)
@@ -95,17 +100,16 @@ def _result(problem: Problem, model: Any) -> Result:
         baseline=baseline_scores(problem.task, y, problem.y),
         scored_on="held-out rows" if held_out else "the rows that were fitted",
         n_scored=len(y),
-        coefficients=_coefficients(problem, model),
+        coefficients=_coefficients(problem, model, scales),
         intercept=np.atleast_1d(model.intercept_).tolist(),
         classes=[] if problem.task == "linear" else model.classes_.tolist(),
         n_iter=int(model.n_iter_),
     )
 
 
-def _coefficients(problem: Problem, model: Any) -> list[Coefficient]:
+def _coefficients(problem: Problem, model: Any, scales: Vector) -> list[Coefficient]:
     """Return the coefficients, the largest effect per standard deviation of its column first."""
     rows = np.atleast_2d(model.coef_)
-    scales = column_scales(problem.X)
     classes = [None] if len(rows) == 1 else model.classes_.tolist()
     found = [
         Coefficient(name, label, float(value), float(value * scale))

@@ -12,8 +12,11 @@ from fastgd.cli.errors import InputError
 Task = Literal["auto", "linear", "logistic"]
 Optimizer = Literal["auto", "gd", "momentum", "adam"]
 Missing = Literal["error", "drop", "mean"]
-PredictMissing = Literal["error", "empty"]
+PredictMissing = Literal["error", "empty", "mean"]
 Dtype = Literal["auto", "float32", "float64"]
+
+# Where a saved model's ``fit_report_`` keeps the means of its columns, for `fastgd predict --missing mean`.
+MEANS_KEY = "column_means"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
-from fastgd.cli.options import PredictMissing, check_output
-from fastgd.cli.prepare import check_columns
+from fastgd.cli.options import MEANS_KEY, PredictMissing, check_output
+from fastgd.cli.prepare import check_columns, counted
 from fastgd.cli.progress import progress
 from fastgd.cli.stops import whole_file
 from fastgd.data.files import read_table
@@ -57,7 +57,7 @@ def predict(options: PredictOptions) -> None:
             raise InputError(f"--probabilities: {options.model} is a linear regression, which has none")
         table = read_table(options.source, header=options.header)
         names = model_columns(model, table)
-        X, usable = _matrix(table, names, options.missing)
+        X, usable = _matrix(table, names, model, options.missing)
         show("predicting")
         columns = _predictions(model, X, usable, options.probabilities)
         show("writing")
@@ -90,19 +90,33 @@ def _load(path: Path) -> Any:
     return load(path)
 
 
-def _matrix(table: Table, names: list[str], missing: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _means(model: Any) -> list[float]:
+    """Return the means of the columns that the model was fitted on."""
+    means: list[float] | None = model.fit_report_.get(MEANS_KEY)
+    if means is None:
+        raise InputError("--missing mean: this model holds no means; one that 'fastgd fit --save' wrote does")
+    return means
+
+
+def _matrix(
+    table: Table, names: list[str], model: Any, missing: PredictMissing
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the rows that can be predicted, and the mask of them among all rows."""
     check_columns(table, names, "the model needs numbers there")
     gaps = table.gaps(names)
-    holes = gaps.missing | gaps.infinite
-    if gaps.infinite or (holes and missing == "error"):
-        shown = ", ".join(f"{name!r} ({count:,} rows)" for name, count in list(holes.items())[:8])
+    if gaps.infinite:
+        raise InputError(f"infinite values in {counted(gaps.infinite)}: mend them")
+    if gaps.missing and missing == "error":
         raise InputError(
-            f"missing or infinite values in {shown}: fill them in, or --missing empty predicts nothing there"
+            f"missing values in {counted(gaps.missing)}: use --missing mean (fill in the means of the fitted rows)"
+            " or --missing empty (predict nothing there)"
         )
-    usable = ~gaps.rows
+    usable = np.ones(table.n_rows, dtype=bool) if missing == "mean" else ~gaps.rows
     rows = slice(None) if usable.all() else np.flatnonzero(usable)
-    return table.take(names, [rows], table.dtype(names))[0], usable
+    X = table.take(names, [rows], table.dtype(names))[0]
+    if missing == "mean" and gaps.missing:
+        X = np.where(np.isnan(X), np.array(_means(model), dtype=X.dtype), X)
+    return X, usable
 
 
 def _predictions(

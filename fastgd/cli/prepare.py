@@ -136,12 +136,12 @@ def _usable_rows(table: Table, target: str, names: list[str], missing: str) -> t
     """Return the rows to use, and the counts of missing values that are left in them by column."""
     gaps = table.gaps(names)
     if gaps.infinite:
-        raise InputError(f"infinite values in {_counted(gaps.infinite)}: remove those rows, or --drop the columns")
+        raise InputError(f"infinite values in {counted(gaps.infinite)}: remove those rows, or --drop the columns")
     without = table.missing(target)
     holes = dict(gaps.missing) | ({target: int(without.sum())} if without.any() else {})
     if holes and missing == "error":
         raise InputError(
-            f"missing values in {_counted(holes)}: use --missing drop to leave those rows out, or --missing mean"
+            f"missing values in {counted(holes)}: use --missing drop to leave those rows out, or --missing mean"
         )
     unusable = without if missing == "mean" else without | gaps.rows
     if unusable.all():
@@ -175,7 +175,8 @@ def fill_means(X: NDArray[Any], X_held: NDArray[Any], names: list[str], filled: 
         held[np.isnan(held)] = mean
 
 
-def _counted(counts: dict[str, int]) -> str:
+def counted(counts: dict[str, int]) -> str:
+    """Return columns and their counts of rows, the first few of them, for a message."""
     shown = ", ".join(f"{name!r} ({count:,} rows)" for name, count in list(counts.items())[:8])
     return f"{shown} and {len(counts) - 8} more columns" if len(counts) > 8 else shown
 

@@ -42,14 +42,14 @@ def baseline_scores(task: str, y: NDArray[Any], y_fitted: NDArray[Any]) -> dict[
     return held_out_scores(task, y, np.full(len(y), constant))
 
 
-def column_scales(X: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the standard deviations of the columns of X, shape (d,), summed in float64 a block of rows at a time."""
+def column_moments(X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return means and standard deviations of the columns of X, shapes (d,), summed in float64 by blocks of rows."""
+    near = X[:_BLOCK].mean(axis=0, dtype=np.float64)  # near enough to the mean to keep the squares from cancelling
     total = np.zeros(X.shape[1])
-    mean = X[:_BLOCK].mean(axis=0, dtype=np.float64)  # near enough to keep the squares from cancelling
     squares = np.zeros(X.shape[1])
     for start in range(0, len(X), _BLOCK):
-        block = X[start : start + _BLOCK] - mean
+        block = X[start : start + _BLOCK] - near
         total += block.sum(axis=0)
         squares += np.square(block).sum(axis=0)
-    variance = squares / len(X) - np.square(total / len(X))
-    return np.sqrt(np.maximum(variance, 0.0))
+    offset = total / len(X)
+    return near + offset, np.sqrt(np.maximum(squares / len(X) - np.square(offset), 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,7 +17,11 @@ _LOSSES = ("squared", "huber", "logistic", "softmax")
 
 
 def warmup() -> None:
-    """Fit tiny problems, one for each usual kernel: every loss, float32 and float64, full batches and mini-batches."""
+    """Fit tiny problems, one for each usual kernel.
+
+    These are: every loss, float32 and float64, columns near and far from zero (of which the mean is taken as they are
+    read), full batches and mini-batches; rows that lie together in memory (C order).
+    """
     started = time.perf_counter()
     count = 0
     with progress() as show:
@@ -25,19 +30,17 @@ def warmup() -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a few epochs on noise need not converge
                 model.fit(X, y)
-                model.predict(X)
             count += 1
     print(f"{count} kinds of fit are ready ({time.perf_counter() - started:.1f} s)")
 
 
 def _problems() -> Iterator[tuple[str, Any, NDArray[Any], NDArray[Any]]]:
-    rng = np.random.default_rng(0)
-    for loss in _LOSSES:
-        for dtype in (np.float32, np.float64):
-            X = rng.normal(size=(256, 4)).astype(dtype)
-            for optimizer, batch_size in (("auto", "auto"), ("adam", 64)):
-                label = f"{loss} {np.dtype(dtype)} {optimizer}"
-                yield label, _model(loss, optimizer, batch_size), X, _target(loss, X)
+    near = np.random.default_rng(0).normal(size=(256, 4))
+    batches: tuple[tuple[str, int | str], ...] = batches
+    kinds = itertools.product(_LOSSES, (np.float32, np.float64), (0.0, 100.0), batches)
+    for loss, dtype, mean, (optimizer, batch_size) in kinds:
+        label = f"{loss} {np.dtype(dtype)} {optimizer}{' far from zero' if mean else ''}"
+        yield label, _model(loss, optimizer, batch_size), (near + mean).astype(dtype), _target(loss, near)
 
 
 def _model(loss: str, optimizer: str, batch_size: int | str) -> Any:

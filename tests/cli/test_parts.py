@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, r2_score, root_mean_squared_error
 from fastgd.cli.errors import InputError
 from fastgd.cli.prepare import fill_means, split_rows
 from fastgd.cli.report import _finite
-from fastgd.cli.score import baseline_scores, column_scales, held_out_scores
+from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
 from fastgd.cli.target import find_column, read_target
 from fastgd.data.table import ArrayTable, generated_names
 
@@ -93,9 +93,11 @@ def test_scores_agree_with_scikit_learn():
     assert baseline_scores("logistic", labels, np.array([2, 1, 2]))["accuracy"] == np.mean(labels == 2)
 
 
-def test_scales_of_columns_far_from_zero():
+def test_moments_of_columns_far_from_zero():
     X = (np.random.default_rng(0).normal(size=(40_000, 3)) * [1, 1e-3, 1e5] + [1e4, 0, 1e6]).astype(np.float32)
-    np.testing.assert_allclose(column_scales(X), X.astype(np.float64).std(axis=0), rtol=1e-6)
+    means, scales = column_moments(X)
+    np.testing.assert_allclose(means, X.astype(np.float64).mean(axis=0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(scales, X.astype(np.float64).std(axis=0), rtol=1e-6)
 
 
 def test_json_holds_no_numbers_that_json_does_not_know():

@@ -121,11 +121,11 @@ def test_a_signal_ends_work_that_python_cannot_interrupt(environment, tmp_path):
         "stops.install()\n"
         "with stops.whole_file(pathlib.Path('out.csv')) as path:\n"
         "    path.write_text('half')\n"
-        "    print('ready', flush=True)\n"
         "    while True:\n"
         "        try:\n"
+        "            print('ready', flush=True)\n"
         "            hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)\n"
-        "        except KeyboardInterrupt:  # raised before the work could begin\n"
+        "        except KeyboardInterrupt:  # it came before the work had begun\n"
         "            pass\n"
     )
     with subprocess.Popen(
