@@ -36,7 +36,7 @@ def warmup() -> None:
 
 def _problems() -> Iterator[tuple[str, Any, NDArray[Any], NDArray[Any]]]:
     near = np.random.default_rng(0).normal(size=(256, 4))
-    batches: tuple[tuple[str, int | str], ...] = batches
+    batches: tuple[tuple[str, int | str], ...] = (("auto", "auto"), ("momentum", 64))
     kinds = itertools.product(_LOSSES, (np.float32, np.float64), (0.0, 100.0), batches)
     for loss, dtype, mean, (optimizer, batch_size) in kinds:
         label = f"{loss} {np.dtype(dtype)} {optimizer}{' far from zero' if mean else ''}"
