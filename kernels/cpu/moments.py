@@ -14,6 +14,11 @@ from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
 @jitable
 def merge(left: Any, right: Any) -> None:
     """Merge the node on the left into `right`."""
+    if left[0] == 0.0:
+        # Rows without weight count as absent; what is not finite in them is passed on.
+        for j in range(1, left.size):
+            right[j] += 0.0 * left[j]
+        return
     d = (left.size - 1) // 2
     total = left[0] + right[0]
     share = right[0] / total if total > 0.0 else 0.0
@@ -67,6 +72,19 @@ def block_weight(data: Any, start: Any, m: Any) -> Any:
 
 
 @jitable
+def first_with_weight(data: Any, start: Any, m: Any) -> Any:
+    """The first of m rows with a weight above 0, else the first.
+
+    Deviations are taken from it: a constant column then has exactly none, and what stands in rows without weight,
+    however large, leaves no rounding behind.
+    """
+    for i in range(m):
+        if data.s[unsigned((start + i) * data.weight_step)] > 0.0:
+            return unsigned(start + i)
+    return unsigned(start)
+
+
+@jitable
 def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
     """Moments of consecutive rows of row-major data."""
     X, s, step = data.X, data.s, data.weight_step
@@ -74,8 +92,7 @@ def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
     leaf[1:] = 0.0
     leaf[0] = block_weight(data, start, m)
     scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
-    first = unsigned(start)
-    # From the first row on, so that a constant column has a deviation of exactly 0.
+    first = first_with_weight(data, start, m)
     for i in range(m):
         at = unsigned(start + i)
         weight = np.float64(s[unsigned((start + i) * step)]) * scale
@@ -98,8 +115,9 @@ def column_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
     d = X.shape[0]
     leaf[0] = block_weight(data, start, m)
     scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
+    anchor = first_with_weight(data, start, m)
     for j in range(d):
-        first = np.float64(X[j, unsigned(start)])
+        first = np.float64(X[j, anchor])
         mean = 0.0
         for i in range(m):
             mean += np.float64(s[unsigned((start + i) * step)]) * (np.float64(X[j, unsigned(start + i)]) - first)

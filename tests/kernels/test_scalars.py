@@ -1,0 +1,162 @@
+"""Losses, penalties and rules as plain Python scalars, against the reference and finite differences."""
+
+import numpy as np
+import pytest
+
+from fastgd import reference
+from fastgd.kernels import losses, penalties, rules
+from fastgd.kernels.cpu.residual import make_residual, softmax_residual
+from tests.kernels.table import LOSSES
+from tests.reference.numdiff import derivative
+
+KINDS = {"f4": np.float32, "f8": np.float64}
+DELTA = 0.75
+MARGINS = [0.0, 1e-30, 0.3, 0.75, 1.0, 5.0, 17.0, 40.0, 88.0, 90.0, 700.0, 1e4, 1e8]
+TARGETS = {"squared": [-3.0, 0.0, 0.5], "huber": [-3.0, 0.0, 0.5], "logistic": [-1.0, 1.0]}
+# Cancellation-free losses are a few roundings off at any argument.
+ULPS = 8
+
+
+def scalar_cases(loss: str, kind) -> np.ndarray:
+    """Pairs (z, y) rounded to the dtype."""
+    pairs = [(sign * z, y) for z in MARGINS for sign in (-1, 1) for y in TARGETS[loss]]
+    return np.array(pairs, kind)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("loss", losses.ELEMENTWISE)
+def test_losses_against_the_reference(loss, dtype):
+    kind = KINDS[dtype]
+    ours, truth = losses.ELEMENTWISE[loss], reference.LOSSES[loss]
+    for z, y in scalar_cases(loss, kind):
+        at = np.array([[float(z)]]), np.array([[float(y)]]), DELTA
+        with np.errstate(under="ignore"):
+            got = [function(z, y, kind(DELTA)) for function in ours]
+        expected = [truth.value(*at)[0], truth.gradient(*at)[0, 0], truth.curvature(*at)[0, 0, 0]]
+        assert {type(number) for number in got} == {kind}, "float64 has crept in"
+        # z - y itself is rounded to the dtype; below the smallest normal number relative errors grow.
+        rtol = ULPS * np.finfo(kind).eps
+        np.testing.assert_allclose(got, expected, rtol=rtol, atol=np.finfo(kind).tiny, err_msg=f"z={z}, y={y}")
+
+
+@pytest.mark.parametrize("loss", losses.ELEMENTWISE)
+def test_derivatives_against_finite_differences(loss):
+    value, grad, curvature = losses.ELEMENTWISE[loss]
+    rng = np.random.default_rng(0)
+    step = 1e-3
+    for z, y in zip(5 * rng.standard_normal(100), rng.choice(TARGETS[loss], 100), strict=True):
+        if loss == "huber" and abs(abs(z - y) - DELTA) < 3 * step:
+            continue
+        # A difference of numbers of size |f| over a step: their rounding over the step.
+        atol = 1e-10 * (1.0 + value(z, y, DELTA))
+        slope = derivative(lambda t, z=z, y=y: value(np.float64(z + t), y, DELTA), step)
+        bend = derivative(lambda t, z=z, y=y: grad(np.float64(z + t), y, DELTA), step)
+        np.testing.assert_allclose(grad(np.float64(z), y, DELTA), slope, rtol=1e-9, atol=atol)
+        np.testing.assert_allclose(curvature(np.float64(z), y, DELTA), bend, rtol=1e-9, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("loss", losses.ELEMENTWISE)
+def test_losses_at_nan_and_infinity(loss, dtype):
+    kind = KINDS[dtype]
+    value, grad, _ = losses.ELEMENTWISE[loss]
+    y, p = kind(1.0), kind(DELTA)
+    assert np.isnan(value(kind(np.nan), y, p))
+    assert np.isnan(grad(kind(np.nan), y, p))
+    assert np.isnan(value(kind(0.5), kind(np.nan), p))
+    assert value(kind(-np.inf), y, p) == np.inf
+    assert grad(kind(-np.inf), y, p) == {"squared": -np.inf, "huber": -p, "logistic": -1.0}[loss]
+    if loss != "logistic":
+        assert value(kind(np.inf), y, p) == np.inf
+    else:
+        assert value(kind(np.inf), y, p) == grad(kind(np.inf), y, p) == 0.0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_largest_curvature_is_the_references(loss):
+    assert losses.LARGEST_CURVATURE[loss] == reference.LOSSES[loss].largest_curvature
+
+
+def run_residual(loss: str, z: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted derivatives (K, m) and loss sums (K,) of the plain residual loop; scratch starts as NaN."""
+    r, lost = np.full_like(z, np.nan), np.zeros(2 + len(z))
+    with np.errstate(under="ignore", invalid="ignore"):
+        make_residual(loss)(z, y, s, z.shape[1], z.dtype.type(DELTA), r, lost, 2)
+    assert not lost[:2].any()
+    return r, lost[2:]
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("size", [1.0, 30.0, 300.0, 1e4])
+@pytest.mark.parametrize(("loss", "outputs"), [("softmax", 2), ("softmax", 3), ("softmax", 7), ("squared", 3)])
+def test_residual_loop_against_the_reference(loss, outputs, size, dtype):
+    rng = np.random.default_rng(5)
+    z = (size * rng.standard_normal((outputs, 40))).astype(dtype)
+    z[1, :3] = z[0, :3]
+    y = (rng.integers(0, outputs, (1, 40)) if loss == "softmax" else rng.standard_normal((outputs, 40))).astype(dtype)
+    s = rng.uniform(0, 2, 40).astype(dtype)
+    s[5] = 0
+    r, lost = run_residual(loss, z, y, s)
+    truth, label = reference.LOSSES[loss], y[0].astype(int) if loss == "softmax" else y.T.astype(float)
+    margins = z.T.astype(float)
+    expected = truth.gradient(margins, label, DELTA).T * s
+    losses_of_rows = s * truth.value(margins, label, DELTA)
+    # exp turns a rounding of a margin difference, size x eps, into a relative error.
+    rtol = (20 + 6 * size) * np.finfo(dtype).eps
+    np.testing.assert_allclose(r, expected, rtol=rtol, atol=40 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(lost.sum(), losses_of_rows.sum(), rtol=rtol)
+    assert r.dtype == z.dtype
+    if loss == "softmax":
+        assert not lost[1:].any()
+
+
+def test_softmax_with_a_nan_margin_is_nan_wherever_it_stands():
+    for k in range(3):
+        z = np.array([[0.5], [1.0], [-2.0]])
+        z[k] = np.nan
+        r, lost = np.zeros((3, 1)), np.zeros(3)
+        softmax_residual(z, np.ones((1, 1)), np.ones(1), 1, 0.0, r, lost, 0)
+        assert np.isnan(r).all(), k
+        assert np.isnan(lost[0]), k
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_soft_threshold_against_the_reference(dtype):
+    kind = KINDS[dtype]
+    points = [0.0, 1e-30, 0.3, 0.5, 0.7, 3.0, 1e30]
+    for v in [sign * p for p in points for sign in (-1, 1)]:
+        for t in [0.0, 0.3, 0.5, 1e30]:
+            got = penalties.soft_threshold(kind(v), kind(t))
+            assert type(got) is kind
+            assert got == kind(reference.prox(np.array(float(kind(v))), 1.0, float(kind(t)))), (v, t)
+    assert np.isnan(penalties.soft_threshold(kind(np.nan), kind(0.1)))
+    assert np.isnan(penalties.soft_threshold(kind(1.0), kind(np.nan)))
+
+
+def test_elastic_net_value_against_the_reference():
+    rng = np.random.default_rng(2)
+    w, l1, l2 = rng.standard_normal((3, 50))
+    total = sum(penalties.elastic_net_value(*row) for row in zip(w, abs(l1), abs(l2), strict=True))
+    np.testing.assert_allclose(total, reference.elastic_net(w, abs(l1), abs(l2)), rtol=1e-14)
+
+
+def test_every_rule_of_the_reference_has_a_number():
+    assert rules.RULES.keys() == reference.RULES.keys()
+    assert len({code for code, _ in rules.RULES.values()}) == len(rules.RULES)
+    for name, (_, slots) in rules.RULES.items():
+        assert slots == len(reference.RULES[name].state)
+
+
+def test_rule_scalars_against_the_reference():
+    rng = np.random.default_rng(3)
+    theta, g, v = rng.standard_normal((3, 20))
+    gd = [rules.gd(*row, 0.1) for row in zip(theta, g, strict=True)]
+    np.testing.assert_allclose(gd, reference.update("gd", theta, g, {}, 1, 0.1, {}, 0.0).theta, rtol=1e-15)
+    heavy = [rules.momentum(*row, 0.1, 0.8) for row in zip(theta, v, g, strict=True)]
+    step = reference.update("momentum", theta, g, {"v": v}, 1, 0.1, {"momentum": 0.8}, 0.0)
+    np.testing.assert_allclose(heavy, step.theta, rtol=1e-14, atol=1e-15)
+    state = reference.update("adam", theta, g, {"m": v, "v": v**2}, 3, 0.1, {"beta1": 0.8, "beta2": 0.9}, 0.0).state
+    first = [rules.adam_first(*row, 0.8) for row in zip(v, g, strict=True)]
+    second = [rules.adam_second(*row, 0.9) for row in zip(v**2, g, strict=True)]
+    np.testing.assert_allclose(first, state["m"], rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(second, state["v"], rtol=1e-13)
