@@ -103,7 +103,7 @@ class CpuData:
         if chunks == 1:
             return nodes[0]
         out = np.empty(size)
-        combine(nodes, stacks[0], out)
+        combine(nodes, np.empty((_LEVELS, size)), out)
         return out
 
     def moments(self) -> Moments:
