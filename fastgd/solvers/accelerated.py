@@ -17,6 +17,8 @@ from fastgd.stopping import Monitor, Solution, logger
 
 #: Relative excess of the curvature seen along a step over L from which L is raised; rounding stays below.
 _EXCESS = 1.02
+#: Roundings of the gradient, in units of eps times the rms of dloss/dz, below which its change tells nothing of L.
+_ROUNDING = 64.0
 #: Share by which L is lowered at each pass in the hope that the bound is loose; halved each time it proves wrong.
 _HOPE = 0.05
 
@@ -30,6 +32,7 @@ def elastic_net_prox(v: Array, step: float, l1: Array, l2: Array) -> Array:
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.max_iter` passes are done."""
     curvature = objective.curvature
+    noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * objective.problem.constant.rms
     exact_zeros = bool(np.any(objective.l1 > 0.0))
     y, x = theta, theta
     inertia, hope = 1.0, _HOPE
@@ -47,11 +50,11 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
             return Solution(y, True, "certificate", 1.0 / curvature)
         if not math.isfinite(certificate):
             break
-        steeper = _curvature_seen(seen, evaluation)
+        steeper = _curvature_seen(seen, evaluation, noise)
         if steeper > _EXCESS * curvature:
             logger.debug("curvature raised from %.6g to %.6g", curvature, 1.1 * steeper)
             curvature, inertia, hope = 1.1 * steeper, 1.0, 0.5 * hope
-        else:
+        elif steeper > 0.0:
             curvature = max((1.0 - hope) * curvature, steeper)
         seen = evaluation
         step = elastic_net_prox(y - evaluation.gradient / curvature, 1.0 / curvature, objective.l1, objective.l2)
@@ -67,13 +70,14 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
     return Solution(best, False, "max_iter", 1.0 / curvature)
 
 
-def _curvature_seen(before: Evaluation | None, now: Evaluation) -> float:
-    """Curvature of the mean loss along the last move: a lower bound of the largest one."""
+def _curvature_seen(before: Evaluation | None, now: Evaluation, noise: float) -> float:
+    """Curvature of the mean loss along the last move, a lower bound of the largest one; 0 where none can be seen.
+
+    noise: change of the gradient that may be rounding.
+    """
     if before is None:
         return 0.0
     move = now.theta - before.theta
     length = float(np.vdot(move, move))
     change = float(np.vdot(now.gradient - before.gradient, move))
-    # Below this the difference of two gradients is rounding.
-    noise = 1e-5 * float(np.linalg.norm(now.gradient) * np.linalg.norm(move))
-    return change / length if length > 0.0 and change > noise else 0.0
+    return change / length if change > noise * math.sqrt(length) else 0.0
