@@ -41,10 +41,10 @@ def constant_classes(weights: Array, fit_intercept: bool) -> ConstantModel:
     return ConstantModel(losses, start, _positive(np.sqrt(square / 2.0 if outputs == 1 else square)))
 
 
-def constant_squared(mean: Array, sd: Array, fit_intercept: bool) -> ConstantModel:
-    """From weighted means and sds (K,) of working targets."""
+def constant_squared(mean: Array, sd: Array, fit_intercept: bool, units: Array) -> ConstantModel:
+    """From weighted means and sds (K,) of working targets; the rms in units (K,)."""
     squares = sd**2 if fit_intercept else sd**2 + mean**2
-    return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, _positive(np.sqrt(squares.sum())))
+    return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, _positive(np.sqrt(np.sum(squares / units**2))))
 
 
 def constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:

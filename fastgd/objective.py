@@ -21,7 +21,7 @@ class Problem:
     """What is minimised, in raw columns and working targets.
 
     loss by name; delta in working units; l1 (K,) and l2: penalty weights of raw coefficients; constant: the best
-    model without columns.
+    model without columns; units (K,): of the targets in which certificates are taken, by working ones.
     """
 
     loss: str
@@ -31,6 +31,7 @@ class Problem:
     fit_intercept: bool
     constant: ConstantModel
     targets: TargetScaling
+    units: Array
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Objective:
         """How far theta is from optimal, free of the units of columns, y and weights.
 
         The largest distance of 0 to a component of the subdifferential of F in standardised coordinates, intercept
-        included, divided by the rms of dloss/dz at the best constant model.
+        included, divided by the rms of dloss/dz at the best constant model; each target in its own units.
         """
         problem, sums = self.problem, evaluation.sums
         coef = evaluation.theta[:, :-1] * self.scaling.inv_scale
@@ -104,9 +105,9 @@ class Objective:
         g = centred / self.data.weight + problem.l2 * coef
         l1 = problem.l1[:, None]
         distance = np.where(coef != 0.0, np.abs(g + l1 * np.sign(coef)), np.maximum(np.abs(g) - l1, 0.0))
-        largest = np.max(distance * self.standard.inv_scale, initial=0.0)
+        largest = np.max(distance * self.standard.inv_scale / problem.units[:, None], initial=0.0)
         if problem.fit_intercept:
-            largest = max(largest, np.max(np.abs(sums.derivatives)) / self.data.weight)
+            largest = max(largest, np.max(np.abs(sums.derivatives) / problem.units) / self.data.weight)
         return float(largest / problem.constant.rms)
 
     def constant_value(self) -> float:

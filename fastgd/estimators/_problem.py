@@ -21,19 +21,19 @@ def linear_problem(
     """Data with working targets, and the linear problem; y is (n, K)."""
     loss, intercept = estimator.loss, estimator.fit_intercept
     moments = _target_moments(y, s, options.n_threads)
-    if estimator.standardize:
-        targets = TargetScaling.standard(moments, intercept, shared=loss == "huber")
-    else:
-        targets = TargetScaling.identity(y.shape[1])
+    standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
+    targets = standard if estimator.standardize else TargetScaling.identity(y.shape[1])
+    units = standard.scale / targets.scale
     working = _working_targets(y, targets, X.dtype)
     delta = delta / float(targets.scale[0])
     if loss == "huber":
-        constant = constant_huber(working, s, delta, intercept)
+        # One unit for all: it cancels.
+        units, constant = np.ones_like(units), constant_huber(working, s, delta, intercept)
     else:
         mean = (moments.mean - targets.center) / targets.scale
-        constant = constant_squared(mean, moments.sd / targets.scale, intercept)
+        constant = constant_squared(mean, moments.sd / targets.scale, intercept, units)
     l1 = options.alpha * options.l1_ratio / targets.scale
-    problem = Problem(loss, delta, l1, options.alpha * (1.0 - options.l1_ratio), intercept, constant, targets)
+    problem = Problem(loss, delta, l1, options.alpha * (1.0 - options.l1_ratio), intercept, constant, targets, units)
     return CpuData(X, working, s, options.n_threads), problem
 
 
@@ -67,7 +67,7 @@ def logistic_problem(
     l2 = options.alpha * (1.0 - options.l1_ratio)
     loss = "logistic" if outputs == 1 else "softmax"
     identity = TargetScaling.identity(outputs)
-    problem = Problem(loss, 0.0, l1, l2, estimator.fit_intercept, constant, identity)
+    problem = Problem(loss, 0.0, l1, l2, estimator.fit_intercept, constant, identity, identity.scale)
     return CpuData(X, labels.encoded(X.dtype), weights, options.n_threads), problem
 
 

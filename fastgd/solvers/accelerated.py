@@ -32,7 +32,9 @@ def elastic_net_prox(v: Array, step: float, l1: Array, l2: Array) -> Array:
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.max_iter` passes are done."""
     curvature = objective.curvature
-    noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * objective.problem.constant.rms
+    rms = objective.problem.constant.rms * float(np.max(objective.problem.units))
+    # A sum of s_i r_i (x_i . move) is at most rms sqrt(L) |move|: its rounding is eps times that.
+    noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * rms * math.sqrt(curvature)
     exact_zeros = bool(np.any(objective.l1 > 0.0))
     y, x = theta, theta
     inertia, hope = 1.0, _HOPE
@@ -61,7 +63,7 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
         move = y - step
         if np.vdot(move, step - x) > 0.0:
             inertia, hope = 1.0, _HOPE
-        if exact_zeros and curvature * float(np.max(np.abs(move))) <= settle * objective.problem.constant.rms:
+        if exact_zeros and curvature * float(np.max(np.abs(move))) <= settle * rms:
             # Only the prox has exact zeros: look there next, and not again before the map is half as large.
             y, x, inertia, settle = step, step, 1.0, 0.5 * settle
             continue
