@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from fastgd.cli.progress import progress
 
+_ROWS = 40_000  # several blocks of rows, so that their sums have to be put together
 _LOSSES = ("squared", "huber", "logistic", "softmax")
 
 
 def warmup() -> None:
     """Fit tiny problems, one for each usual kernel.
 
-    These are: every loss, float32 and float64, columns near and far from zero (of which the mean is taken as they are
-    read), full batches and mini-batches; rows that lie together in memory (C order).
+    These are: every loss; float32 with columns near and far from zero (of which the mean is taken off as they are read)
+    and float64; full batches and mini-batches; all with rows that lie together in memory (C order).
     """
     started = time.perf_counter()
     count = 0
@@ -35,10 +36,10 @@ def warmup() -> None:
 
 
 def _problems() -> Iterator[tuple[str, Any, NDArray[Any], NDArray[Any]]]:
-    near = np.random.default_rng(0).normal(size=(256, 4))
-    batches: tuple[tuple[str, int | str], ...] = (("auto", "auto"), ("momentum", 64))
-    kinds = itertools.product(_LOSSES, (np.float32, np.float64), (0.0, 100.0), batches)
-    for loss, dtype, mean, (optimizer, batch_size) in kinds:
+    near = np.random.default_rng(0).normal(size=(_ROWS, 4))
+    batches: tuple[tuple[str, int | str], ...] = (("auto", "auto"), ("momentum", 4096))
+    columns = ((np.float32, 0.0), (np.float32, 100.0), (np.float64, 0.0))
+    for loss, (dtype, mean), (optimizer, batch_size) in itertools.product(_LOSSES, columns, batches):
         label = f"{loss} {np.dtype(dtype)} {optimizer}{' far from zero' if mean else ''}"
         yield label, _model(loss, optimizer, batch_size), (near + mean).astype(dtype), _target(loss, near)
 

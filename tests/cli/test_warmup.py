@@ -1,0 +1,31 @@
+"""After ``fastgd warmup`` the usual fits compile nothing."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+
+@pytest.mark.slow
+def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path):
+    environment = {**environment, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    rng = np.random.default_rng(0)
+    X = rng.normal(50, 1, (3000, 5))
+    np.savez(tmp_path / "classes.npz", X=X, y=rng.integers(0, 3, 3000))
+    np.savez(tmp_path / "numbers.npz", X=X.astype(np.float32), y=X.sum(axis=1))
+
+    def run(*words):
+        done = subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, check=True)
+        return done.stdout
+
+    def compiled():
+        return {path.name for path in (tmp_path / "cache").rglob("*.nbc")}
+
+    assert b"are ready" in run("warmup")
+    before = compiled()
+    assert len(before) > 20
+    for source in ("classes.npz", "numbers.npz"):
+        for words in ((), ("--optimizer", "adam", "--epochs", "2"), ("--optimizer", "gd", "--epochs", "2")):
+            assert json.loads(run("fit", source, "--json", *words))["rows"] == 3000
+    assert compiled() == before
