@@ -10,9 +10,10 @@ import numpy as np
 
 #: Rows of a block of row-major data. Block sums are the leaves of the fixed tree, so this must not depend on n.
 BLOCK_ROWS = 256
-#: Rows that are in the first-level cache together.
+#: Rows that are in the first-level cache together, the next tile's beside them.
 TILE_ROWS = 32
-_TILE_BYTES = 1 << 19
+#: A third of a first-level cache; half of a second-level one.
+_TILE_BYTES = (1 << 14, 1 << 19)
 _COLUMN_BLOCK_BYTES = 1 << 19
 
 
@@ -41,7 +42,7 @@ class Point(NamedTuple):
 class Tile(NamedTuple):
     """Scratch memory of one thread; written and read by one kernel call at a time."""
 
-    #: (2 * TILE_ROWS,) row numbers: this tile's, then the next one's.
+    #: (2 * rows,) row numbers: this tile's, then the next one's.
     rows: Any
     z: Any
     r: Any
@@ -95,9 +96,11 @@ class Coordinates(NamedTuple):
 
 
 def tile_rows(row_bytes: int) -> int:
-    """Rows per tile: at most TILE_ROWS, fewer when rows are so long that a tile would leave the second-level cache."""
+    """Rows per tile, a power of two: 32, more of short rows so that loops over rows are long, fewer of very long ones."""
     rows = TILE_ROWS
-    while rows > 8 and rows * row_bytes > _TILE_BYTES:
+    while rows < BLOCK_ROWS and 2 * rows * row_bytes <= _TILE_BYTES[0]:
+        rows *= 2
+    while rows > 8 and rows * row_bytes > _TILE_BYTES[1]:
         rows //= 2
     return rows
 

@@ -2,7 +2,8 @@
 
 `make_residual` gives one function for every loss, `residual(z, y, s, m, p, r, lost, at)`: it writes
 r[k, i] = s_i dloss/dz_k and adds sum_i s_i loss_ik into lost[at + k], float64 (softmax: into lost[at] alone).
-Margins are (K, rows), so that the loops vectorise over rows.
+Margins are (K, rows), so that the loops vectorise over rows; y is scratch
+afterwards.
 """
 
 from typing import Any
@@ -23,10 +24,14 @@ def make_residual(loss: str) -> Any:
     @jitable
     def residual(z: Any, y: Any, s: Any, m: Any, p: Any, r: Any, lost: Any, at: Any) -> None:
         for k in range(z.shape[0]):
+            for i in range(m):
+                target = y[k, i]
+                r[k, i] = s[i] * grad(z[k, i], target, p)
+                # Targets have done their duty; a float64 sum in this loop would halve its vectors.
+                y[k, i] = s[i] * value(z[k, i], target, p)
             total = 0.0
             for i in range(m):
-                total += np.float64(s[i] * value(z[k, i], y[k, i], p))
-                r[k, i] = s[i] * grad(z[k, i], y[k, i], p)
+                total += np.float64(y[k, i])
             lost[at + k] += total
 
     return residual

@@ -44,23 +44,27 @@ def make_margins(load: Any) -> Any:
         w, b, shift = point.w, point.b, point.shift
         d = X.shape[1]
         half = rows.size // 2
-        m4 = m // 4 * 4
+        m8 = m // 8 * 8
         for k in range(w.shape[0]):
-            for i in range(0, m4, 4):
+            for i in range(0, m8, 8):
                 if k == 0:
-                    prefetch_rows(X, rows, half + i // 2, half + i // 2 + 2)
+                    prefetch_rows(X, rows, half + i // 2, half + i // 2 + 4)
                 i0, i1, i2, i3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
-                a0 = a1 = a2 = a3 = w.dtype.type(0)
+                i4, i5, i6, i7 = rows[i + 4], rows[i + 5], rows[i + 6], rows[i + 7]
+                a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = w.dtype.type(0)
                 for j in range(d):
-                    a0 += load(X[i0, j], shift[j]) * w[k, j]
-                    a1 += load(X[i1, j], shift[j]) * w[k, j]
-                    a2 += load(X[i2, j], shift[j]) * w[k, j]
-                    a3 += load(X[i3, j], shift[j]) * w[k, j]
-                z[k, i] = a0 + b[k]
-                z[k, i + 1] = a1 + b[k]
-                z[k, i + 2] = a2 + b[k]
-                z[k, i + 3] = a3 + b[k]
-            for i in range(m4, m):
+                    v, c = w[k, j], shift[j]
+                    a0 += load(X[i0, j], c) * v
+                    a1 += load(X[i1, j], c) * v
+                    a2 += load(X[i2, j], c) * v
+                    a3 += load(X[i3, j], c) * v
+                    a4 += load(X[i4, j], c) * v
+                    a5 += load(X[i5, j], c) * v
+                    a6 += load(X[i6, j], c) * v
+                    a7 += load(X[i7, j], c) * v
+                z[k, i], z[k, i + 1], z[k, i + 2], z[k, i + 3] = a0 + b[k], a1 + b[k], a2 + b[k], a3 + b[k]
+                z[k, i + 4], z[k, i + 5], z[k, i + 6], z[k, i + 7] = a4 + b[k], a5 + b[k], a6 + b[k], a7 + b[k]
+            for i in range(m8, m):
                 i0 = rows[i]
                 a0 = w.dtype.type(0)
                 for j in range(d):
