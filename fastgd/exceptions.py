@@ -1,4 +1,8 @@
-"""The errors of fastgd that a caller may want to catch by name."""
+"""The errors and warnings of fastgd that a caller may want to catch by name."""
+
+
+class RankWarning(UserWarning):
+    """Without penalty, columns that are combinations of others leave more than one optimum."""
 
 
 class ModelFileError(ValueError):

@@ -15,6 +15,7 @@ from fastgd.backends.cpu import CpuData, compile_seconds
 from fastgd.estimators._input import Converted, check_finite
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import FitReport
+from fastgd.exceptions import RankWarning
 from fastgd.objective import Objective, Problem
 from fastgd.scaling import Array
 from fastgd.solvers import Plan, solve_accelerated, solve_full_batch, solve_mini_batch
@@ -133,7 +134,7 @@ def _look_for_collinear(estimator: Any, objective: Objective, options: Options, 
             messages,
             f"columns that are combinations of others: {listed}{more}; of all optima the one of least norm in "
             "standardised columns is found. Drop them or set alpha > 0 for coefficients that mean something",
-            np.exceptions.RankWarning,
+            RankWarning,
         )
     return found
 
