@@ -1,0 +1,112 @@
+"""Fits and the reference's problems for the same data and parameters, and independent optima of these problems."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import optimize
+
+from fastgd import LinearRegression, LogisticRegression
+from fastgd.reference import (
+    Problem,
+    certificate,
+    fit_scaling,
+    hessian,
+    objective,
+    raw_theta,
+    smooth_gradient,
+    working_problem,
+    working_theta,
+)
+from tests.reference.problems import random_problem
+
+DTYPES = {"f4": np.float32, "f8": np.float64}
+
+
+def rounded(problem: Problem, dtype: str) -> Problem:
+    """The problem with every number exact in a dtype, so that a fit and the reference see the same."""
+
+    def cast(values):
+        return values.astype(DTYPES[dtype]).astype(np.float64)
+
+    y = problem.y if problem.loss in ("logistic", "softmax") else cast(problem.y)
+    return replace(problem, x=cast(problem.x), y=y, weight=cast(problem.weight))
+
+
+def problem_for(loss: str, outputs: int = 1, *, dtype: str = "f8", n: int = 200, **options) -> Problem:
+    """A random problem, see `tests.reference.problems`, exact in a dtype."""
+    return rounded(random_problem(loss, outputs, n=n, **options), dtype)
+
+
+def model_for(problem: Problem, **parameters):
+    """The estimator that minimises a problem."""
+    l1, l2 = problem.l1.max(initial=0.0), problem.l2.max(initial=0.0)
+    alpha = float(l1 + l2)
+    shared = {
+        "alpha": alpha,
+        "l1_ratio": float(l1 / alpha) if alpha else 0.0,
+        "fit_intercept": problem.fit_intercept,
+        **parameters,
+    }
+    if problem.loss in ("logistic", "softmax"):
+        return LogisticRegression(**shared)
+    return LinearRegression(problem.loss, delta=problem.delta if problem.loss == "huber" else None, **shared)
+
+
+def features(problem: Problem, dtype: str = "f8", order: str = "C") -> np.ndarray:
+    """The columns as a fit gets them."""
+    return np.asarray(problem.x, dtype=DTYPES[dtype], order=order)
+
+
+def targets(problem: Problem) -> np.ndarray:
+    """The targets as a user writes them: a vector where there is one."""
+    return problem.y[:, 0] if problem.y.ndim == 2 and problem.y.shape[1] == 1 else problem.y
+
+
+def fit(problem: Problem, *, dtype: str = "f8", order: str = "C", **parameters):
+    """Fit a problem's data, weights included."""
+    return model_for(problem, **parameters).fit(features(problem, dtype, order), targets(problem), problem.weight)
+
+
+def theta_of(model) -> np.ndarray:
+    """Raw coefficients and intercepts, (K, d + 1)."""
+    return np.column_stack([np.atleast_2d(model.coef_), np.ravel(model.intercept_)])
+
+
+def value_of(problem: Problem, model) -> float:
+    """F of a fitted model on a problem, by the reference."""
+    return objective(problem, theta_of(model))
+
+
+def certificate_of(problem: Problem, model) -> float:
+    """The reference's certificate of a fitted model, in standardised coordinates."""
+    scaling = fit_scaling(problem)
+    return certificate(working_problem(problem, scaling), working_theta(theta_of(model), scaling))
+
+
+def scipy_optimum(problem: Problem) -> np.ndarray:
+    """Raw theta (K, d + 1) at the optimum of a problem without L1, by scipy in standardised coordinates."""
+    scaling = fit_scaling(problem)
+    working = working_problem(problem, scaling)
+    free = np.ones(problem.shape, dtype=bool)
+    free[:, -1] = problem.fit_intercept
+
+    def at(v):
+        theta = np.zeros(problem.shape)
+        theta[free] = v
+        return theta
+
+    mask = np.ix_(free.ravel(), free.ravel())
+    found = optimize.minimize(
+        lambda v: objective(working, at(v)),
+        np.zeros(int(free.sum())),
+        jac=lambda v: smooth_gradient(working, at(v))[free],
+        hess=lambda v: hessian(working, at(v))[mask],
+        method="trust-exact",
+        options={"gtol": 1e-13, "maxiter": 500},
+    )
+    assert certificate(working, at(found.x)) < 1e-7
+    theta = raw_theta(at(found.x), scaling)
+    if problem.loss == "softmax":
+        # A number added to all intercepts changes nothing: fits have their sum at 0.
+        theta[:, -1] -= theta[:, -1].mean()
+    return theta

@@ -1,0 +1,170 @@
+"""`optimizer="auto"` ends at the optimum that independent methods find: scipy, closed forms, scikit-learn, duality."""
+
+import numpy as np
+import pytest
+from sklearn import linear_model
+
+from fastgd import LinearRegression
+from fastgd.reference import duality_gap, fit_scaling, make_problem, objective, working_problem, working_theta
+from tests.estimators.fits import (
+    certificate_of,
+    features,
+    fit,
+    problem_for,
+    scipy_optimum,
+    targets,
+    theta_of,
+    value_of,
+)
+from tests.reference.problems import KINDS
+
+LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
+#: The certificate that each dtype reaches with room to spare.
+TIGHT = {"f4": 2e-6, "f8": 1e-10}
+
+
+@pytest.mark.parametrize(("dtype", "order"), LAYOUTS)
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_scipys_optimum(loss, outputs, dtype, order):
+    problem = problem_for(loss, outputs, dtype=dtype, alpha=1e-3)
+    best = scipy_optimum(problem)
+    optimum = objective(problem, best)
+    default = fit(problem, dtype=dtype, order=order)
+    assert default.fit_report_["stopped_by"] == "certificate"
+    assert value_of(problem, default) <= optimum * (1 + 1e-6)
+    tight = fit(problem, dtype=dtype, order=order, tol=TIGHT[dtype])
+    # Suboptimality is quadratic in the certificate, parameters are linear in it.
+    assert value_of(problem, tight) <= optimum * (1 + (1e-13 if dtype == "f8" else 1e-9))
+    np.testing.assert_allclose(theta_of(tight), best, rtol=0, atol=1e-7 if dtype == "f8" else 1e-3)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_certificate_and_objective_are_the_references(loss, outputs, intercept, standardize):
+    """At a point that is far from the optimum: after a few passes."""
+    problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=0.3, fit_intercept=intercept)
+    with pytest.warns(UserWarning, match="max_iter reached"):
+        model = fit(problem, max_iter=3, standardize=standardize)
+    report = model.fit_report_
+    assert report["certificate"] == pytest.approx(certificate_of(problem, model), rel=1e-9)
+    assert report["certificate"] > 1e-5
+    assert report["objective"] == pytest.approx(value_of(problem, model), rel=1e-12)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_without_intercept(loss, outputs, standardize):
+    problem = problem_for(loss, outputs, alpha=1e-2, fit_intercept=False)
+    model = fit(problem, tol=1e-9, standardize=standardize, max_iter=20000)
+    assert np.all(model.intercept_ == 0.0)
+    np.testing.assert_allclose(theta_of(model), scipy_optimum(problem), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-3, 3.0])
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_weighted_least_squares_and_ridge_in_closed_form(intercept, outputs, alpha):
+    """The normal equations of F: (X' S X / sum s + alpha I) w = X' S y / sum s, intercept unpenalised."""
+    problem = problem_for("squared", outputs, alpha=alpha, fit_intercept=intercept)
+    rows = np.column_stack([problem.x, np.full(problem.n_rows, float(intercept))])
+    share = problem.weight / problem.weight.sum()
+    gram = (rows.T * share) @ rows + alpha * np.diag([1.0] * problem.x.shape[1] + [0.0])
+    exact = np.linalg.lstsq(gram, (rows.T * share) @ problem.y, rcond=1e-14)[0].T
+    np.testing.assert_allclose(theta_of(fit(problem, tol=1e-11)), exact, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_elastic_net_by_certificate_and_duality(loss, outputs, l1_ratio):
+    problem = problem_for(loss, outputs, n=100, d=8, alpha=0.02, l1_ratio=l1_ratio)
+    model = fit(problem, tol=1e-8, max_iter=20000)
+    assert certificate_of(problem, model) <= 1.0001e-8
+    scaling = fit_scaling(problem)
+    working = working_problem(problem, scaling)
+    gap = duality_gap(working, working_theta(theta_of(model), scaling))
+    # The gap of the lasso, whose dual point is scaled, is linear in the certificate, the other quadratic.
+    assert 0.0 <= gap.bound + 1e-15 < (1e-5 if l1_ratio == 1.0 else 1e-10) * objective(working, gap.theta)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_zeros_are_exact(dtype):
+    """The coordinates that a coordinate-descent lasso leaves at 0 are 0.0 here, too, and no others."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((300, 30)).astype(dtype)
+    y = X[:, :5] @ np.array([3.0, -2.0, 1.0, 0.5, -0.5]) + rng.standard_normal(300)
+    exact = linear_model.Lasso(alpha=0.1, tol=1e-12, max_iter=10**6).fit(X.astype(float), y)
+    model = LinearRegression(alpha=0.1, l1_ratio=1.0).fit(X, y)
+    assert 3 < np.count_nonzero(exact.coef_) < 15
+    assert np.array_equal(model.coef_ == 0.0, exact.coef_ == 0.0)
+
+
+def test_l1_that_silences_every_column():
+    problem = problem_for("logistic", alpha=10.0, l1_ratio=1.0)
+    model = fit(problem, tol=1e-12)
+    assert np.all(model.coef_ == 0.0)
+    share = problem.weight @ (problem.y[:, 0] > 0) / problem.weight.sum()
+    assert model.intercept_[0] == pytest.approx(np.log(share / (1 - share)), rel=1e-9)
+
+
+def test_ridge_of_scikit_learn():
+    problem = problem_for("squared", outputs=3, alpha=0.03)
+    theirs = linear_model.Ridge(alpha=0.03 * problem.weight.sum(), solver="svd")
+    theirs.fit(features(problem), targets(problem), problem.weight)
+    ours = fit(problem, tol=1e-10)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+def test_elastic_net_of_scikit_learn(l1_ratio):
+    problem = problem_for("squared", alpha=0.05, l1_ratio=l1_ratio)
+    theirs = linear_model.ElasticNet(alpha=0.05, l1_ratio=l1_ratio, tol=1e-14, max_iter=10**6)
+    theirs.fit(features(problem), targets(problem), problem.weight)
+    ours = fit(problem, tol=1e-11, max_iter=20000)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-9)
+    assert ours.intercept_ == pytest.approx(theirs.intercept_, rel=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("logistic", 1), ("softmax", 3)])
+def test_logistic_regression_of_scikit_learn(loss, outputs):
+    problem = problem_for(loss, outputs, alpha=0.01)
+    C = 1.0 / (0.01 * problem.weight.sum())
+    theirs = linear_model.LogisticRegression(C=C, tol=1e-12, max_iter=10**4, solver="newton-cholesky")
+    theirs.fit(features(problem), targets(problem), problem.weight)
+    ours = fit(problem, tol=1e-10)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-8)
+    probability = theirs.predict_proba(features(problem))
+    np.testing.assert_allclose(ours.predict_proba(features(problem)), probability, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("squared", 3), ("huber", 2)])
+def test_several_targets_are_separate_fits(loss, outputs):
+    problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=0.5)
+    together = fit(problem, tol=1e-10, max_iter=20000)
+    assert together.coef_.shape == (outputs, 4)
+    for k in range(outputs):
+        options = {"alpha": 0.05, "l1_ratio": 0.5, "tol": 1e-10, "max_iter": 20000}
+        delta = problem.delta if loss == "huber" else None
+        alone = LinearRegression(loss, delta=delta, **options).fit(problem.x, problem.y[:, k], problem.weight)
+        assert alone.coef_.shape == (4,)
+        np.testing.assert_allclose(together.coef_[k], alone.coef_, rtol=1e-7, atol=1e-9)
+        assert together.intercept_[k] == pytest.approx(alone.intercept_, rel=1e-7)
+
+
+def test_softmax_of_two_classes_is_one_sigmoid_row():
+    """Two softmax rows w/2 and -w/2 have the margin w and, at twice alpha, the penalty of one sigmoid row w."""
+    problem = problem_for("logistic", alpha=0.05)
+    model = fit(problem, tol=1e-10)
+    assert model.coef_.shape == (1, 4)
+    assert model.intercept_.shape == (1,)
+    classes = (problem.y[:, 0] > 0).astype(int)
+    rows = scipy_optimum(make_problem(problem.x, classes, "softmax", alpha=0.1, sample_weight=problem.weight))
+    np.testing.assert_allclose(theta_of(model)[0], rows[1] - rows[0], rtol=1e-6)
+
+
+def test_softmax_intercepts_sum_to_zero():
+    for alpha in (0.0, 0.1):
+        model = fit(problem_for("softmax", 3, alpha=alpha), tol=1e-6)
+        assert abs(model.intercept_.sum()) < 1e-12 * np.abs(model.intercept_).max()
+        assert np.abs(model.coef_.sum(axis=0)).max() < 1e-12 * np.abs(model.coef_).max()

@@ -1,0 +1,172 @@
+"""Problems without a unique optimum, or without any."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from fastgd import LinearRegression, LogisticRegression
+from fastgd.exceptions import RankWarning
+from tests.estimators.fits import problem_for, targets
+
+
+def minimum_norm(X, y):
+    """Raw coefficients of the least-squares solution of least norm in standardised columns."""
+    mean, sd = X.mean(axis=0), X.std(axis=0)
+    sd = np.where(sd > 1e-12 * np.abs(mean), sd, np.inf)
+    return np.linalg.lstsq((X - mean) / sd, y - y.mean(), rcond=1e-10)[0] / sd
+
+
+def collinear_frame():
+    """Column "total" is the sum of two others, "fixed" is constant."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.standard_normal((200, 3)) * [1.0, 50.0, 1e-3], columns=["a", "b", "c"])
+    frame["total"] = frame["a"] + frame["b"]
+    frame["fixed"] = 7.5
+    return frame, frame["a"] * 2.0 + frame["c"] * 1e3 + rng.standard_normal(200)
+
+
+@pytest.mark.parametrize("value", [7.5, 0.0, 0.1, 1e8 + 1 / 3])
+def test_constant_columns_get_zero(value):
+    rng = np.random.default_rng(1)
+    X = np.column_stack([rng.standard_normal(100), np.full(100, value)])
+    y = X[:, 0] + rng.standard_normal(100)
+    with pytest.warns(RankWarning, match="column 1"):
+        assert LinearRegression().fit(X, y).coef_[1] == 0.0
+    assert LinearRegression(alpha=0.1).fit(X, y).coef_[1] == 0.0
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_constant_raw_columns_leave_predictions_alone(alpha):
+    rng = np.random.default_rng(1)
+    X = np.column_stack([rng.standard_normal(100), np.full(100, 2.0)])
+    y = X[:, 0] + rng.standard_normal(100)
+    model = LinearRegression(alpha=alpha, tol=1e-10, standardize=False)
+    if alpha:
+        model.fit(X, y)
+    else:
+        with pytest.warns(RankWarning, match="column 1"):
+            model.fit(X, y)
+    alone = LinearRegression(alpha=alpha, tol=1e-10).fit(X[:, :1], y)
+    np.testing.assert_allclose(model.predict(X), alone.predict(X[:, :1]), rtol=0, atol=1e-8)
+
+
+def test_a_constant_column_stands_for_a_missing_intercept():
+    rng = np.random.default_rng(1)
+    X = np.column_stack([rng.standard_normal(100), np.full(100, 2.0)])
+    y = X[:, 0] + 6.0
+    model = LinearRegression(fit_intercept=False, tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(model.coef_, [1.0, 3.0], rtol=1e-8)
+
+
+def test_collinear_columns_are_named_and_shared():
+    frame, y = collinear_frame()
+    with pytest.warns(RankWarning) as caught:
+        model = LinearRegression(tol=1e-11).fit(frame, y)
+    message = str(caught[0].message)
+    named = re.search(r"combinations of others: ([^;]*);", message).group(1).split(", ")
+    assert "fixed" in named
+    assert len(named) == 2
+    assert set(named) < {"a", "b", "total", "fixed"}
+    assert [frame.columns[j] for j in model.fit_report_["collinear"]] == sorted(named, key=list(frame.columns).index)
+    assert model.fit_report_["warnings"] == [message]
+    np.testing.assert_allclose(model.coef_, minimum_norm(frame.to_numpy(), y.to_numpy()), rtol=1e-6, atol=1e-8)
+
+
+def test_a_warning_can_be_had_without_names_and_leaves_predictions_alone():
+    frame, y = collinear_frame()
+    with pytest.warns(RankWarning, match=r"column \d"):
+        model = LinearRegression(tol=1e-11).fit(frame.to_numpy(), y)
+    independent = frame[["a", "b", "c"]].to_numpy()
+    alone = LinearRegression(tol=1e-11).fit(independent, y)
+    np.testing.assert_allclose(model.predict(frame.to_numpy()), alone.predict(independent), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_fewer_rows_than_columns_give_the_minimum_norm(dtype):
+    rng = np.random.default_rng(2)
+    X = (rng.standard_normal((20, 50)) * 10.0 ** rng.uniform(-2, 2, 50)).astype(dtype)
+    y = rng.standard_normal(20)
+    with pytest.warns(RankWarning, match="and 11 more"):
+        model = LinearRegression(tol=1e-10 if dtype == "f8" else 1e-5).fit(X, y)
+    exact = minimum_norm(X.astype(float), y)
+    assert np.abs((model.coef_ - exact) * X.std(axis=0)).max() < (1e-7 if dtype == "f8" else 1e-3) * np.abs(y).max()
+    assert len(model.fit_report_["collinear"]) == 31
+
+
+def test_full_rank_is_not_warned_of():
+    """Though two columns correlate at 1 - 1e-12, which float64 can tell apart."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((500, 3))
+    X[:, 2] = X[:, 1] + 1e-6 * X[:, 2]
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        model = LinearRegression(tol=1e-9, max_iter=20).fit(X, X[:, 0] + rng.standard_normal(500))
+    assert model.fit_report_["collinear"] == []
+
+
+def test_a_penalty_needs_no_warning():
+    frame, y = collinear_frame()
+    assert LinearRegression(alpha=1e-6).fit(frame, y).fit_report_["collinear"] == []
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_collinear_columns_of_a_logistic_fit(dtype):
+    problem = problem_for("logistic", dtype=dtype)
+    y = targets(problem)
+    X = np.column_stack([problem.x, problem.x[:, 0] - 2.0 * problem.x[:, 1]]).astype(dtype)
+    # In float32 the last column is rounded, yet dependent as far as float32 can tell.
+    with pytest.warns(RankWarning):
+        model = LogisticRegression(alpha=0.0, tol=1e-6 if dtype == "f4" else 1e-10).fit(X, y, problem.weight)
+    alone = LogisticRegression(alpha=0.0, tol=1e-10).fit(problem.x, y, problem.weight)
+    ours, theirs = model.decision_function(X), alone.decision_function(problem.x)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6 if dtype == "f8" else 1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_separable_classes_have_no_optimum(classes):
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((300, 2))
+    # A gap that a few hundred passes find.
+    X[:, 0] += 0.2 * np.sign(X[:, 0])
+    y = (X[:, 0] > 0).astype(int) + (0 if classes == 2 else (X[:, 0] > X[X[:, 0] > 0, 0].mean()).astype(int))
+    with pytest.warns(ConvergenceWarning) as caught:
+        model = LogisticRegression(alpha=0.0, max_iter=200 if classes == 2 else 2000).fit(X, y)
+    assert any("no optimum" in str(warning.message) for warning in caught)
+    assert model.fit_report_["stopped_by"] == "no optimum"
+    assert not model.fit_report_["converged"]
+    assert np.all(np.isfinite(model.coef_))
+    assert model.score(X, y) == 1.0
+    assert LogisticRegression(alpha=1e-3).fit(X, y).fit_report_["stopped_by"] == "certificate"
+
+
+def test_one_row_that_does_not_fit_makes_an_optimum():
+    X = np.arange(10.0)[:, None]
+    y = (X[:, 0] > 4.5).astype(int)
+    y[0] = 1
+    assert LogisticRegression(alpha=0.0).fit(X, y).fit_report_["stopped_by"] == "certificate"
+
+
+def test_rows_without_weight_do_not_keep_classes_apart():
+    X = np.arange(10.0)[:, None]
+    y = (X[:, 0] > 4.5).astype(int)
+    y[0], s = 1, np.ones(10)
+    s[0] = 0.0
+    with pytest.warns(ConvergenceWarning, match="no optimum"):
+        LogisticRegression(alpha=0.0, max_iter=100).fit(X, y, s)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "gd", "adam"])
+@pytest.mark.parametrize("value", [0.0, -3.25, 1e9 + 1 / 3])
+def test_constant_targets(value, optimizer):
+    X = np.random.default_rng(5).standard_normal((50, 3))
+    model = LinearRegression(optimizer=optimizer).fit(X, np.full(50, value))
+    np.testing.assert_allclose(model.predict(X), value, rtol=1e-12, atol=1e-12)
+
+
+def test_one_row_and_one_column():
+    with pytest.warns(RankWarning):
+        model = LinearRegression().fit([[2.0]], [5.0])
+    assert model.predict([[2.0]])[0] == pytest.approx(5.0)
+    assert model.coef_[0] == 0.0

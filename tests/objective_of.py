@@ -1,0 +1,28 @@
+"""The objective that a fit would minimise, built from a problem of the reference, without the fit."""
+
+import numpy as np
+
+from fastgd.estimators._labels import check_labels
+from fastgd.estimators._options import resolve
+from fastgd.estimators._problem import linear_problem, logistic_problem
+from fastgd.objective import Objective
+from fastgd.reference import Problem, Scaling, fit_scaling, working_problem
+from tests.estimators.fits import DTYPES, features, model_for, targets
+
+
+def objective_of(problem: Problem, *, dtype: str = "f8", order: str = "C", standardize: bool = True) -> Objective:
+    """The library's objective on a problem's data."""
+    model = model_for(problem, standardize=standardize, n_threads=1)
+    options, X, s = resolve(model), features(problem, dtype, order), problem.weight.astype(DTYPES[dtype])
+    if problem.loss in ("logistic", "softmax"):
+        data, found = logistic_problem(model, options, X, check_labels(targets(problem), X), s)
+    else:
+        y = np.ascontiguousarray(problem.y)
+        data, found = linear_problem(model, options, X, y, s, problem.delta if problem.loss == "huber" else 0.0)
+    return Objective(data, found, data.moments(), standardize)
+
+
+def working(problem: Problem, standardize: bool = True) -> tuple[Problem, Scaling]:
+    """The reference's problem in the coordinates of `objective_of`."""
+    scaling = fit_scaling(problem, standardize)
+    return working_problem(problem, scaling), scaling
