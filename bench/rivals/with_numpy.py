@@ -1,0 +1,119 @@
+"""NumPy: two readings of X for a full pass; a Python loop over batches for an epoch."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from bench.candidates import Candidate
+from bench.check import Floats, Plan, Point
+from bench.problems import Data
+from bench.yardstick import cores
+
+_blas = ThreadpoolController()
+
+
+def _on(threads: int, run: Callable[[], Any]) -> Callable[[], Any]:
+    def limited() -> Any:
+        with _blas.limit(limits=threads, user_api="blas"):
+            return run()
+
+    return limited
+
+
+def _settings() -> list[int]:
+    return sorted({1, cores()})
+
+
+def full_passes(data: Data, point: Point) -> Iterator[Candidate]:
+    """Margins by one product, elementwise functions in place, the gradient by a second product."""
+    X, y, kind = data.X, data.signs(), data.X.dtype.type
+    w, b, n = point.coef.astype(kind), kind(point.intercept), len(data.y)
+    z, e = np.empty(n, kind), np.empty(n, kind)
+
+    def run() -> Floats:
+        np.dot(X, w, out=z)
+        np.add(z, b, out=z)
+        np.multiply(z, y, out=z)
+        # log(1 + exp(-t)) = max(-t, 0) + log(1 + exp(-|t|)); log, unlike log1p, is vectorised.
+        np.exp(-np.abs(z, out=e), out=e)
+        np.add(e, 1, out=e)
+        loss = np.log(e, out=e).sum(dtype=np.float64) - np.minimum(z, 0, out=e).sum(dtype=np.float64)
+        np.exp(z, out=z)
+        np.add(z, 1, out=z)
+        np.divide(y, z, out=z)
+        return np.concatenate([[loss], -(z @ X), [-z.sum(dtype=np.float64)]]) / n
+
+    for threads in _settings():
+        yield Candidate("NumPy, two products", f"BLAS threads: {threads}", _on(threads, run))
+
+
+def epochs(data: Data, plan: Plan) -> Iterator[Candidate]:
+    """Batches as views, in order; and drawn without replacement."""
+    for threads in _settings():
+        for shuffle in (False, True):
+            name = "NumPy loop, shuffled" if shuffle else "NumPy loop, in order"
+            loop = _Loop(data, plan, shuffle)
+            order = loop.draw() if shuffle else None
+            yield Candidate(name, f"BLAS threads: {threads}", _on(threads, loop.run), order)
+
+
+class _Loop:
+    """Everything is allocated once; no Python object is made in a batch that could be made before."""
+
+    def __init__(self, data: Data, plan: Plan, shuffle: bool) -> None:
+        self._X, self._y, self._plan, self._shuffle = data.X, data.signs(), plan, shuffle
+
+    def draw(self) -> NDArray[Any]:
+        """The rows in random order, the same in each run."""
+        return np.random.default_rng(self._plan.seed).permutation(len(self._y))
+
+    def _batches(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        X, y, size = self._X, self._y, self._plan.batch_size
+        starts = range(0, self._plan.batches(len(y)) * size, size)
+        if not self._shuffle:
+            yield from ((X[start : start + size], y[start : start + size]) for start in starts)
+            return
+        rows = self.draw()
+        batch, signs = np.empty((size, X.shape[1]), X.dtype), np.empty(size, X.dtype)
+        for start in starts:
+            chosen = rows[start : start + size]
+            # With `out`, the mode "raise" would go through a buffer.
+            yield X.take(chosen, 0, batch, "clip"), y.take(chosen, None, signs, "clip")
+
+    def run(self) -> NDArray[Any]:
+        """One epoch of Adam from zero."""
+        plan, kind, d = self._plan, self._X.dtype.type, self._X.shape[1]
+        theta, m, v, g, a = np.zeros((5, d + 1), kind)
+        z = np.empty(plan.batch_size, kind)
+        w, gw = theta[:-1], g[:-1]
+        scale, alpha = kind(-1 / plan.batch_size), kind(plan.alpha)
+        beta1, beta2, eps = plan.beta1, plan.beta2, plan.eps
+        for t, (X, y) in enumerate(self._batches(), start=1):
+            np.dot(X, w, out=z)
+            np.add(z, theta[-1], out=z)
+            np.multiply(z, y, out=z)
+            np.exp(z, out=z)
+            np.add(z, 1, out=z)
+            np.divide(y, z, out=z)
+            np.dot(z, X, out=gw)
+            g[-1] = z.sum()
+            np.multiply(g, scale, out=g)
+            np.multiply(w, alpha, out=a[:-1])
+            np.add(gw, a[:-1], out=gw)
+            np.multiply(m, beta1, out=m)
+            np.multiply(g, 1 - beta1, out=a)
+            np.add(m, a, out=m)
+            np.multiply(v, beta2, out=v)
+            np.multiply(g, g, out=g)
+            np.multiply(g, 1 - beta2, out=g)
+            np.add(v, g, out=v)
+            np.multiply(v, 1 / (1 - beta2**t), out=a)
+            np.sqrt(a, out=a)
+            np.add(a, eps, out=a)
+            np.divide(m, a, out=a)
+            np.multiply(a, plan.rate / (1 - beta1**t), out=a)
+            np.subtract(theta, a, out=theta)
+        return theta

@@ -1,0 +1,54 @@
+"""Run cases and write bench/results/<case>.json: python -m bench.run [--case NAME ...] [--quick] [--out FOLDER]."""
+
+import argparse
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from bench.cases import CASES, load
+from bench.result import RESULTS, Finding, write
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the cases named on the command line, or all; 1 if one of them failed, whatever was measured."""
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("--case", nargs="+", action="extend", choices=CASES, metavar="NAME", help=", ".join(CASES))
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, 3 rounds: to see that all works")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
+    options = parser.parse_args(arguments)
+    folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
+    failed = []
+    for case in options.case or CASES:
+        start = time.perf_counter()
+        try:
+            result = load(case)(options.quick)
+        except Exception:
+            traceback.print_exc()
+            failed.append(case)
+            continue
+        path = write(case, result, folder, options.quick)
+        print(f"\n{case}: {time.perf_counter() - start:.0f} s, written to {path}")
+        for finding in result.findings:
+            print(line(finding))
+        for rival, error in result.missing.items():
+            print(f"  not measured: {rival} ({error})")
+        sys.stdout.flush()
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def line(finding: Finding) -> str:
+    """A finding for the terminal."""
+    ratio = ""
+    if finding.ratio:
+        ratio = "  {median:.3g} ({min:.3g} to {max:.3g})".format(**finding.ratio)
+    bounds = [("at least", finding.at_least), ("at most", finding.at_most)]
+    wanted = "".join(f" [{word} {bound:g}]" for word, bound in bounds if bound is not None)
+    verdict = " MISSED" if finding.missed else ""
+    return f"  {finding.what}\n    {finding.value:.4g} {finding.unit}{ratio}{wanted}{verdict}  | {finding.against}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

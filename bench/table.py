@@ -1,0 +1,122 @@
+"""Write README's table from the tracked results: python -m bench.table [--check].
+
+The part of README.md between the two markers is replaced; with --check it is compared instead, and a difference is an
+error.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.cases import CASES
+from bench.result import RESULTS, Finding, read
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+README = RESULTS.parents[1] / "README.md"
+
+
+def table(folder: Path = RESULTS) -> str:
+    """The table and what it was measured on, in Markdown.
+
+    Raises
+    ------
+    ValueError
+        Where there is no result, or one of a quick run.
+    """
+    lines = ["| what | fastgd | compared with | |", "|---|---|---|---|"]
+    origins: dict[str, list[str]] = {}
+    for case in CASES:
+        path = folder / f"{case}.json"
+        if not path.exists():
+            continue
+        content, findings = read(path)
+        if content["quick"]:
+            raise ValueError(f"{path} is of a quick run, which is no result; run: python -m bench.run --case {case}")
+        lines += [row(finding) for finding in findings if finding.in_readme]
+        origins.setdefault(_origin(content), []).append(case)
+    if not origins:
+        raise ValueError(f"no results in {folder}; run: python -m bench.run")
+    note = (
+        "Medians, with the least and the largest in brackets, of rounds in which the things compared were run in turn. "
+        "What is included, all numbers and the rivals' settings: `bench/results/`; to measure again: "
+        "`python -m bench.run`."
+    )
+    shared = len(origins) == 1
+    places = [f"{'Measured' if shared else ', '.join(cases)}{text}" for text, cases in origins.items()]
+    return "\n".join([*lines, "", note, *places])
+
+
+def row(finding: Finding) -> str:
+    """One line of the table."""
+    cells = [finding.what, quantity(finding.value, finding.unit), finding.against, ratio(finding)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def quantity(value: float, unit: str) -> str:
+    """Three digits, seconds in the unit that suits them."""
+    if unit == "s" and value < 1.0:
+        value, unit = 1e3 * value, "ms"
+    return f"{digits(value)} {unit}"
+
+
+def digits(value: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def ratio(finding: Finding) -> str:
+    """The ratio with its range."""
+    if finding.ratio is None:
+        return ""
+    if finding.kind == "share":
+        median, low, high = (digits(100 * finding.ratio[key]) for key in ("median", "min", "max"))
+        return f"**{median} %** ({low} to {high})"
+    median, low, high = (f"{finding.ratio[key]:.1f}" for key in ("median", "min", "max"))
+    return f"**{median} times** as fast ({low} to {high})"
+
+
+def _origin(content: dict[str, Any]) -> str:
+    machine = content["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number[0].isdigit())
+    kind = " of a virtual machine" if machine["virtual"] else ""
+    return f" on {machine['cpu']}, {machine['cores']} cores{kind}, {machine['memory_gb']:.0f} GB; {versions}."
+
+
+def replaced(text: str, part: str) -> str:
+    """The text with `part` between the markers.
+
+    Raises
+    ------
+    ValueError
+        Where it does not hold each marker once, in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{BEGIN} and {END} are needed once each, in this order")
+    return f"{text[: text.index(BEGIN)]}{BEGIN}\n{part}\n{text[text.index(END) :]}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """1 where --check finds a difference, 2 where there is nothing to write from or to."""
+    parser = argparse.ArgumentParser(prog="python -m bench.table", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail where README is not up to date")
+    parser.add_argument("--readme", type=Path, default=README)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    try:
+        text = options.readme.read_text(encoding="utf-8")
+        wanted = replaced(text, table(options.results))
+    except (OSError, ValueError) as error:
+        print(f"bench.table: {error}", file=sys.stderr)
+        return 2
+    if wanted == text:
+        return 0
+    if options.check:
+        print(f"{options.readme} is not up to date: run python -m bench.table", file=sys.stderr)
+        return 1
+    options.readme.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""How many times as fast as a rival."""
+
+import numpy as np
+
+from bench.candidates import Candidate
+from bench.result import Finding, Result
+from bench.timing import ratios
+
+
+def add_times(
+    result: Result,
+    seconds: dict[str, list[float]],
+    ours: Candidate,
+    rival: Candidate,
+    what: str,
+    at_least: float | None,
+) -> None:
+    """Note seconds of a rival over seconds of ours, round by round; both under their names in `seconds`."""
+    took, theirs = (float(np.median(seconds[candidate.name])) for candidate in (ours, rival))
+    against = f"{rival.label}, {theirs * 1e3:.3g} ms"
+    ratio = ratios(seconds[rival.name], seconds[ours.name])
+    result.findings.append(Finding(what, took, "s", against, ratio, "times", at_least))

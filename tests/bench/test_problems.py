@@ -1,0 +1,64 @@
+"""Generated problems are what their names say."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench.problems import PROBLEMS, Problem, of_bytes
+
+
+@pytest.mark.parametrize("task", ["linear", "logistic", "softmax"])
+def test_the_same_numbers_every_time_and_others_with_another_seed(task: str) -> None:
+    problem = Problem(task, 500, 7, classes=4)
+    first, second, other = problem.make(), problem.make(), replace(problem, seed=1).make()
+    np.testing.assert_array_equal(first.X, second.X)
+    np.testing.assert_array_equal(first.y, second.y)
+    assert not np.any(first.X == other.X)
+
+
+def test_dtype_and_order_change_no_value() -> None:
+    problem = Problem("logistic", 500, 7)
+    X = problem.make().X
+    other = replace(problem, dtype="f8", order="F").make().X
+    assert X.dtype == np.float32
+    assert other.dtype == np.float64
+    assert X.flags.c_contiguous
+    assert other.flags.f_contiguous
+    np.testing.assert_array_equal(X, other)
+
+
+def test_condition_number() -> None:
+    X = Problem("linear", 200_000, 6, "f8", condition=400.0).make().X
+    assert np.linalg.cond(X) ** 2 == pytest.approx(400.0, rel=0.02)
+
+
+def test_linear_targets_follow_the_model() -> None:
+    data = Problem("linear", 100_000, 5).make()
+    fitted, residual, *_ = np.linalg.lstsq(data.X.astype(float), data.y.astype(float), rcond=None)
+    np.testing.assert_allclose(fitted, data.coef[0], atol=0.05)
+    assert residual[0] / 100_000 == pytest.approx(0.25, rel=0.02)
+
+
+def test_labels_have_the_probabilities_of_the_model() -> None:
+    data = Problem("logistic", 100_000, 5).make()
+    margins = data.X @ data.coef[0]
+    assert margins.std() == pytest.approx(2.0, rel=0.02)
+    assert set(data.signs()) == {-1.0, 1.0}
+    for low, high in ((-3.0, -2.0), (-0.5, 0.5), (1.0, 2.0)):
+        chosen = (margins > low) & (margins < high)
+        expected = np.mean(1.0 / (1.0 + np.exp(-margins[chosen])))
+        assert data.y[chosen].mean() == pytest.approx(expected, abs=0.02)
+
+
+def test_classes_have_the_probabilities_of_the_model() -> None:
+    data = Problem("softmax", 100_000, 5, classes=3).make()
+    weights = np.exp(data.X.astype(float) @ data.coef.T)
+    expected = (weights / weights.sum(axis=1, keepdims=True)).mean(axis=0)
+    np.testing.assert_allclose(np.bincount(data.y) / 100_000, expected, atol=0.005)
+
+
+def test_named_problems_are_larger_than_caches() -> None:
+    large = [problem for name, problem in PROBLEMS.items() if name != "start"]
+    assert min(problem.nbytes for problem in large) >= 200_000_000
+    assert of_bytes("logistic", 20, "f8").nbytes == 800_000_000

@@ -1,0 +1,90 @@
+"""README's table comes from the result files and from nowhere else."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.result import Finding
+from bench.table import BEGIN, END, main, quantity, row
+
+FINDINGS = [
+    Finding("Pass", 43.21, "GB/s", "reading", {"median": 0.864, "min": 0.8, "max": 0.9012}, "share", 0.8),
+    Finding("Epoch", 0.01234, "s", "other, 30 ms", {"median": 2.43, "min": 2.0, "max": 3.14159}, "times"),
+    Finding("First fit", 1.234, "s", "its imports", at_most=10.0),
+    Finding("Detail", 1.0, "s", in_readme=False),
+]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    _write(folder, FINDINGS, quick=False)
+    return folder
+
+
+@pytest.fixture
+def readme(tmp_path: Path) -> Path:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    return path
+
+
+def _write(folder: Path, findings: list[Finding], quick: bool) -> None:
+    versions = {"python": "3.11.7", "torch": "not installed"}
+    machine = {"cpu": "Some CPU", "cores": 2, "virtual": True, "memory_gb": 25.3, "versions": versions}
+    content: dict[str, Any] = {"quick": quick, "machine": machine, "findings": [asdict(f) for f in findings]}
+    (folder / "epoch.json").write_text(json.dumps(content))
+
+
+def _run(readme: Path, results: Path, *more: str) -> int:
+    return main(["--readme", str(readme), "--results", str(results), *more])
+
+
+def test_rows_are_written_between_the_markers(readme: Path, results: Path) -> None:
+    assert _run(readme, results) == 0
+    text = readme.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n|")
+    assert text.endswith(f"\n{END}\nafter\n")
+    assert "old" not in text
+    assert "| Pass | 43.2 GB/s | reading | **86.4 %** (80 to 90.1) |" in text
+    assert "| Epoch | 12.3 ms | other, 30 ms | **2.4 times** as fast (2.0 to 3.1) |" in text
+    assert "| First fit | 1.23 s | its imports |  |" in text
+    assert "Detail" not in text
+    assert "on Some CPU, 2 cores of a virtual machine, 25 GB; python 3.11.7." in text
+
+
+def test_check_writes_nothing_and_fails_until_the_table_is_up_to_date(readme: Path, results: Path) -> None:
+    before = readme.read_text()
+    assert _run(readme, results, "--check") == 1
+    assert readme.read_text() == before
+    assert _run(readme, results) == 0
+    assert _run(readme, results, "--check") == 0
+    _write(results, FINDINGS[:1], quick=False)
+    assert _run(readme, results, "--check") == 1
+
+
+def test_quick_runs_are_no_results(readme: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(results, FINDINGS, quick=True)
+    assert _run(readme, results) == 2
+    assert "quick" in capsys.readouterr().err
+
+
+def test_no_results_and_no_markers_are_errors(readme: Path, results: Path, tmp_path: Path) -> None:
+    assert _run(readme, tmp_path / "nowhere") == 2
+    readme.write_text(f"{END}\n{BEGIN}\n")
+    assert _run(readme, results) == 2
+
+
+def test_bounds_are_those_of_the_ratio_or_of_the_value() -> None:
+    assert [finding.missed for finding in FINDINGS] == [False, False, False, False]
+    assert Finding("a", 0.0, "s", ratio={"median": 0.7, "min": 0.6, "max": 0.9}, at_least=0.8).missed
+    assert Finding("a", 11.0, "s", at_most=10.0).missed
+
+
+def test_quantities_and_cells() -> None:
+    assert [quantity(*q) for q in ((0.5, "s"), (12.0, "s"), (1234.5, "MB"))] == ["500 ms", "12 s", "1234 MB"]
+    assert row(Finding("a|b", 1.0, "s")) == "| a\\|b | 1 s |  |  |"
