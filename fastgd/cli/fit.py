@@ -41,7 +41,6 @@ def fit(options: FitOptions) -> None:
         problem = prepare(options)
         show("preparing the kernels")
         model = make_model(problem.task, options)
-        show("fitting")
         run_fit(model, problem)
         show("scoring")
         means, scales = column_moments(problem.X)

@@ -61,7 +61,8 @@ class _EpochHandler(logging.Handler):
             return
         parts = [f"epoch {facts['epoch']}"]
         parts += [f"{name} {facts[name]:.3g}" for name in ("loss", "certificate") if math.isfinite(facts[name])]
-        self._display.update(self._task, completed=facts["epoch"], total=facts["max_iter"], detail="  ".join(parts))
+        state = {"completed": facts["epoch"], "total": facts["max_iter"], "detail": "  ".join(parts)}
+        self._display.update(self._task, description="fitting", **state)
 
 
 def _display() -> Progress:
