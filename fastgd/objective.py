@@ -156,7 +156,10 @@ class Objective:
 
     @cached_property
     def row_curvature(self) -> float:
-        """Largest curvature of one row's loss in working coordinates, without L2: max_i s_i |(x~_i, 1)|^2 / s_mean."""
+        """Bound on the curvature of a row's loss in working coordinates, without L2: max_i s_i |(x~_i, 1)|^2 / s_mean.
+
+        Exact where weights are equal; else the intercept's 1 counts with the largest weight.
+        """
         largest = self.data.largest_norm(self.scaling)
         if self.problem.fit_intercept:
             largest += float(np.max(self.data.data.s)) * self.data.n / self.data.weight
