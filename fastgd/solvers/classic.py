@@ -70,7 +70,9 @@ def _with_restarts(objective: Objective, theta: Array, plan: Plan, monitor: Moni
     for _ in range(_RESTARTS):
         try:
             monitor.theta = theta.copy()
-            return run(objective, monitor.theta, plan, rates, monitor)
+            # A run that diverges may overflow before it is seen to.
+            with np.errstate(over="ignore", invalid="ignore"):
+                return run(objective, monitor.theta, plan, rates, monitor)
         except _Diverged as error:
             if not automatic:
                 raise _divergence(objective, theta, plan, rates.first, error.epoch) from None
@@ -168,7 +170,8 @@ def _first_falling(objective: Objective, theta: Array, plan: Plan, rate: float) 
         trial = rate / 10.0**power
         monitor = Monitor(3)
         try:
-            run(objective, theta.copy(), replace(plan, max_iter=3, tol=0.0), Rates(trial), monitor)
+            with np.errstate(over="ignore", invalid="ignore"):
+                run(objective, theta.copy(), replace(plan, max_iter=3, tol=0.0), Rates(trial), monitor)
         except _Diverged:
             continue
         if math.isfinite(monitor.loss[-1]) and monitor.loss[-1] < start:
