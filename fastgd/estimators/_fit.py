@@ -59,13 +59,7 @@ def run_fit(estimator: Any, options: Options, data: CpuData, X: Converted, probl
     final = objective.evaluate(solution.theta)
     certificate = objective.certificate(final)
     if solution.reason == "max_iter" and certificate > options.tol > 0.0:
-        _warn(
-            messages,
-            f"{solution.reason} reached after {len(monitor.loss)} epochs at certificate {certificate:.3g} > tol="
-            f"{options.tol:g}: increase max_iter or tol"
-            + ("" if options.optimizer is None else ", or use optimizer='auto'"),
-            ConvergenceWarning,
-        )
+        _tell_unfinished(messages, options, len(monitor.loss), certificate)
     coef, intercept = objective.scaling.to_raw(solution.theta)
     compiled = compile_seconds() - clock.compiled
     total = time.perf_counter() - clock.start
@@ -139,8 +133,19 @@ def _look_for_collinear(estimator: Any, objective: Objective, options: Options, 
     return found
 
 
+def _tell_unfinished(messages: list[str], options: Options, epochs: int, certificate: float) -> None:
+    remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
+    _warn(
+        messages,
+        f"max_iter reached after {epochs} epochs at certificate {certificate:.3g} > tol={options.tol:g}: "
+        f"increase max_iter or tol{remedy}",
+        ConvergenceWarning,
+    )
+
+
 def _warn(messages: list[str], message: str, category: type[Warning]) -> None:
     messages.append(message)
+    # The caller of `fit`, which is four calls above.
     warnings.warn(message, category, stacklevel=5)
 
 

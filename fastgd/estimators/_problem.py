@@ -73,7 +73,11 @@ def logistic_problem(
 
 def warn_if_separable(result: Result, data: CpuData) -> None:
     """Without penalty, a model that gets every row right can be scaled up for ever: there is no optimum."""
-    if not _separates(result.coef, result.intercept, data):
+    before = data.rows_read
+    separates = _separates(result.coef, result.intercept, data)
+    result.report["passes"] = data.rows_read / data.n
+    result.report["bytes_read"] += (data.rows_read - before) * (data.nbytes // data.n)
+    if not separates:
         return
     result.report["stopped_by"] = "no optimum"
     result.report["converged"] = False
@@ -94,6 +98,7 @@ def _separates(coef: Array, intercept: Array, data: CpuData) -> bool:
         rows = slice(start, start + step)
         z = X[rows].astype(np.float64, copy=False) @ coef.T + intercept
         label = y[rows]
+        data.rows_read += label.size
         if coef.shape[0] == 1:
             right = label * z[:, 0] > 0.0
         else:
