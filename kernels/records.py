@@ -96,7 +96,7 @@ class Coordinates(NamedTuple):
 
 
 def tile_rows(row_bytes: int) -> int:
-    """Rows per tile, a power of two: 32, more of short rows so that loops over rows are long, fewer of very long ones."""
+    """Rows per tile, a power of two: 32, more where rows are short (for longer loops), fewer where very long."""
     rows = TILE_ROWS
     while rows < BLOCK_ROWS and 2 * rows * row_bytes <= _TILE_BYTES[0]:
         rows *= 2

@@ -238,7 +238,8 @@ class RuleState:
 
     def __init__(self, rule: str, numbers: tuple[float, float, float], theta: Array) -> None:
         code, slots = RULES[rule]
-        self._code, self._numbers = code, numbers
+        # An integer among them would be another signature, and compile again.
+        self._code, self._numbers = code, tuple(float(number) for number in numbers)
         self.theta = theta
         self.state = records.State(theta, np.zeros((slots, *theta.shape)), np.zeros(1, np.int64))
 
