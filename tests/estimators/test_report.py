@@ -1,0 +1,238 @@
+"""Every figure of `fit_report_` against an independent count."""
+
+import time
+from collections import Counter
+
+import numba
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastgd
+from fastgd import LinearRegression, LogisticRegression
+from fastgd.backends import cpu
+from fastgd.estimators._report import FitReport
+from tests.estimators.fits import features, fit, problem_for
+
+N, D = 500, 6
+LAYOUTS = [("squared", "f8", "C"), ("squared", "f4", "F"), ("logistic", "f8", "C")]
+
+
+@pytest.fixture
+def rows_read(monkeypatch):
+    """Count the rows of N x D data that each kernel is asked to read; those of the curvature's sample apart."""
+    seen = Counter()
+
+    def count(name, rows_of):
+        make = getattr(cpu, name)
+
+        def made(*ingredients):
+            kernel = make(*ingredients)
+
+            def counted(data, *arguments):
+                if data.X.size == N * D:
+                    seen["sample" if not data.y.any() else name] += rows_of(*arguments)
+                return kernel(data, *arguments)
+
+            return counted
+
+        monkeypatch.setattr(cpu, name, made)
+
+    def blocks(first, last, rows, *_):
+        return min(last * rows, N) - first * rows
+
+    count("make_moments", blocks)
+    count("make_gradient", lambda point, *rest: blocks(*rest))
+    count("make_largest_norm", lambda coordinates, start, stop: stop - start)
+    count("make_epoch", lambda batches, first, last, *_: blocks(first, last, batches.size))
+    return seen
+
+
+FITS = [
+    {"alpha": 0.1},
+    {"alpha": 0.1, "l1_ratio": 1.0},
+    {"optimizer": "gd", "batch_size": "full"},
+    {"optimizer": "gd", "batch_size": 32},
+    {"optimizer": "momentum", "batch_size": 64, "drop_last": True},
+    {"optimizer": "adam"},
+    {"optimizer": fastgd.optimizers.GradientDescent(0.01), "batch_size": 1},
+]
+
+
+@pytest.mark.parametrize("parameters", FITS, ids=[",".join(map(str, p.values())) for p in FITS])
+@pytest.mark.parametrize(
+    ("loss", "dtype", "order"), [("squared", "f8", "C"), ("squared", "f4", "F"), ("logistic", "f8", "C")]
+)
+def test_passes_and_bytes(rows_read, loss, dtype, order, parameters):
+    problem = problem_for(loss, n=N, d=D, dtype=dtype)
+    model = fit(problem, dtype=dtype, order=order, **{"alpha": 0.1, "max_iter": 7, "tol": 0.0, **parameters})
+    report = model.fit_report_
+    sampled = rows_read.pop("sample", 0)
+    assert report["passes"] == sum(rows_read.values()) / N
+    assert report["bytes_read"] == (sum(rows_read.values()) + sampled) * D * np.dtype(dtype).itemsize
+    # One pass for the moments, one for the certificate at the end, and an epoch each.
+    batches = parameters.get("batch_size", "full") if parameters.get("optimizer", "auto") != "adam" else 256
+    rows = 7 * (N - N % 64 if parameters.get("drop_last") else N)
+    full = batches == "full"
+    assert rows_read["make_gradient"] == (rows + N if full else N)
+    assert rows_read["make_epoch"] == (0 if full else rows)
+    assert rows_read["make_moments"] == N
+    assert model.n_iter_ == 7
+
+
+def test_the_look_for_a_separating_plane_counts(rows_read):
+    model = fit(problem_for("logistic", n=N, d=D), tol=1e-3)
+    assert model.alpha == 0.0
+    rows_read.pop("sample")
+    assert model.fit_report_["passes"] == sum(rows_read.values()) / N + 1
+
+
+def test_every_key_is_there_and_documented():
+    report = fit(problem_for("logistic"), alpha=0.1).fit_report_
+    assert set(report) == set(FitReport.__annotations__)
+    assert all(key in FitReport.__doc__ for key in report)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_sizes_and_solver(outputs):
+    problem = problem_for("softmax" if outputs == 3 else "logistic", outputs, n=N, d=D)
+    report = fit(problem, alpha=0.1, tol=1e-3, dtype="f4", order="F").fit_report_
+    expected = {"n_rows": N, "n_features": D, "n_outputs": outputs, "dtype": "float32", "order": "F", "tol": 1e-3}
+    assert {key: report[key] for key in expected} == expected
+    assert report["device"] == "cpu"
+    assert report["solver"] == "accelerated gradient"
+    assert "optimizer='auto'" in report["reason"]
+    assert report["random_state"] is None
+    assert report["collinear"] == []
+    assert report["warnings"] == []
+    assert report["converged"]
+
+
+def test_solver_and_reason_of_a_rule():
+    report = fit(
+        problem_for("squared"), optimizer="adam", batch_size=50, tol=0.0, max_iter=1, random_state=5
+    ).fit_report_
+    assert report["solver"] == "Adam, batches of 50"
+    assert report["reason"] == "batch_size=50"
+    assert report["random_state"] == np.random.RandomState(5).randint(2**31 - 1)
+    assert report["stopped_by"] == "max_iter"
+    assert not report["converged"]
+    report = fit(problem_for("squared"), optimizer="gd", batch_size="full", tol=1e-3).fit_report_
+    assert report["solver"] == "GradientDescent, full batch"
+    assert report["stopped_by"] == "certificate"
+    assert report["converged"]
+
+
+def test_mini_batches_stop_on_a_flat_loss():
+    """Not before `tol` times the constant model's loss has been missed five times in a row, and then at once."""
+    problem = problem_for("squared", n=N)
+    model = fit(problem, optimizer="gd", batch_size=32, tol=1e-3, max_iter=1000, random_state=0)
+    assert model.fit_report_["stopped_by"] == "flat loss"
+    assert model.fit_report_["converged"]
+    y, s = problem.y[:, 0], problem.weight
+    variance = np.average((y - np.average(y, weights=s)) ** 2, weights=s)
+    best, waited = np.inf, []
+    for loss in model.history_["loss"]:
+        fell = loss < best - 1e-3 * variance / 2
+        best = loss if fell else best
+        waited.append(0 if fell else waited[-1] + 1)
+    assert waited[-1] == 5
+    assert max(waited[:-1]) < 5
+
+
+def test_tol_0_stops_nothing():
+    X = np.random.default_rng(0).standard_normal((50, 2))
+    for optimizer in ("auto", "gd", "adam"):
+        model = LinearRegression(optimizer=optimizer, tol=0.0, max_iter=30, alpha=0.1).fit(X, np.zeros(50))
+        assert model.n_iter_ == 30
+        assert model.fit_report_["stopped_by"] == "max_iter"
+
+
+def test_threads():
+    problem = problem_for("squared")
+    assert fit(problem, n_threads=3).fit_report_["threads"] == 3
+    assert fit(problem).fit_report_["threads"] == fastgd.get_num_threads()
+    fastgd.set_num_threads(5)
+    try:
+        assert fastgd.get_num_threads() == 5
+        assert fit(problem).fit_report_["threads"] == 5
+    finally:
+        fastgd.set_num_threads(None)
+
+
+def test_seconds_add_up(monkeypatch):
+    problem = problem_for("squared", alpha=0.1)
+    fit(problem)
+    began = time.perf_counter()
+    report = fit(problem).fit_report_
+    assert 0.0 < report["seconds_total"] <= time.perf_counter() - began
+    assert report["seconds_compile"] == 0.0
+    assert report["seconds_compute"] == report["seconds_total"]
+    moments = cpu.CpuData.moments
+
+    def compiling(data):
+        numba.njit(lambda x: x + 1)(1)
+        return moments(data)
+
+    monkeypatch.setattr(cpu.CpuData, "moments", compiling)
+    model = fit(problem)
+    report = model.fit_report_
+    assert 0.0 < report["seconds_compile"] < report["seconds_total"]
+    assert report["seconds_compute"] == pytest.approx(report["seconds_total"] - report["seconds_compile"])
+    assert 0.0 < model.history_["seconds"].sum() < report["seconds_compute"]
+
+
+def frame(kinds):
+    return pd.DataFrame({f"c{j}": np.arange(8, dtype=kind) ** j for j, kind in enumerate(kinds)})
+
+
+CONVERTED = {
+    "int64": (np.arange(24).reshape(8, 3), 8 * 24),
+    "bool": (np.eye(8, 3, dtype=bool), 8 * 24),
+    "float16": (np.eye(8, 3, dtype=np.float16), 8 * 24),
+    "float32 of the other byte order": (np.eye(8, 3, dtype=">f4"), None),
+    "strided float32": (np.eye(8, 6, dtype=np.float32)[:, ::2], 4 * 24),
+    "reversed float64": (np.eye(8, 3)[::-1], 8 * 24),
+    "list": (np.eye(8, 3).tolist(), 8 * 24),
+    "frame of float64 and int64": (frame(["f8", "i8", "f8"]), 8 * 24),
+    "frame of float32 and float64": (frame(["f4", "f8", "f4"]), 8 * 24),
+    "C": (np.eye(8, 3), 0),
+    "F": (np.asfortranarray(np.eye(8, 3, dtype=np.float32)), 0),
+    "frame of one block": (pd.DataFrame(np.eye(8, 3)), 0),
+    "rows of a larger array": (np.eye(16, 3)[4:12], 0),
+    "transposed": (np.eye(3, 8).T, 0),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_bytes_converted(name, caplog):
+    X, nbytes = CONVERTED[name]
+    y = np.arange(8.0) % 3
+    with caplog.at_level("INFO", "fastgd"):
+        report = LinearRegression(alpha=0.1).fit(X, y).fit_report_
+    if nbytes is None:
+        nbytes = 24 * np.dtype(report["dtype"]).itemsize
+    assert report["bytes_converted"] == nbytes
+    assert any("converted once" in record.getMessage() for record in caplog.records) == (nbytes > 0)
+    same = LinearRegression(alpha=0.1).fit(np.ascontiguousarray(X, report["dtype"]), y)
+    assert report["objective"] == pytest.approx(same.fit_report_["objective"], rel=1e-6)
+
+
+def test_verbose_logs_an_epoch_a_record(caplog):
+    problem = problem_for("logistic", alpha=0.1)
+    with caplog.at_level("INFO", "fastgd"):
+        model = fit(problem, verbose=1)
+        records = [record for record in caplog.records if hasattr(record, "fastgd")]
+        assert [record.fastgd["epoch"] for record in records] == list(range(1, model.n_iter_ + 1))
+        assert [record.fastgd["loss"] for record in records] == model.history_["loss"].tolist()
+        caplog.clear()
+        fit(problem)
+        assert not caplog.records
+
+
+def test_warnings_are_in_the_report():
+    X = features(problem_for("logistic"))
+    with pytest.warns(UserWarning, match="max_iter reached") as caught:
+        report = LogisticRegression(max_iter=2, tol=1e-9).fit(X, np.arange(len(X)) % 2).fit_report_
+    assert report["warnings"] == [str(caught[0].message)]
+    assert caught[0].filename == __file__
