@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import compute_class_weight
+from sklearn.utils import assert_all_finite, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -47,6 +47,8 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     """Validate labels; a ValueError where they are not at least two classes."""
     given = column_or_1d(y, warn=True)
     check_consistent_length(X, given)
+    if given.dtype.kind == "f":
+        assert_all_finite(given, input_name="y")
     # Its look at all labels at once costs as much memory as they do; blocks tell the same.
     for start in range(0, given.shape[0], _BLOCK):
         check_classification_targets(given[start : start + _BLOCK])
