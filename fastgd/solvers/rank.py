@@ -56,7 +56,9 @@ def _is_suspect(sample: Array, tolerance: float) -> bool:
 
 def _standardised(objective: Objective, rows: Array) -> Array:
     standard = objective.standard
-    result: Array = (rows.astype(np.float64) - standard.center) * standard.inv_scale
+    result: Array = rows.astype(np.float64)
+    result -= standard.center
+    result *= standard.inv_scale
     return result
 
 
