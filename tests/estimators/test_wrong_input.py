@@ -1,0 +1,214 @@
+"""Everything that a fit cannot use raises at once, by name, and says what to do."""
+
+import re
+
+import numpy as np
+import pytest
+
+from fastgd import LinearRegression, LogisticRegression, optimizers, set_num_threads
+
+X = np.arange(20.0).reshape(10, 2) % 7
+Y = np.arange(10.0) % 3
+LABELS = np.arange(10) % 2
+
+PARAMETERS = [
+    *({"alpha": value} for value in (-1e-9, np.nan, np.inf, "1", None, True)),
+    *({"l1_ratio": value} for value in (-0.1, 1.1, np.nan, "0.5")),
+    *({"tol": value} for value in (-1.0, np.nan, None, np.inf)),
+    *({"max_iter": value} for value in (0, -1, 2.5, True, "10")),
+    *({"n_threads": value} for value in (0, -1, 1.5, True, "2")),
+    *({"fit_intercept": value} for value in (1, None, "yes")),
+    *({"standardize": value} for value in (0, "no")),
+    *({"shuffle": value} for value in (0, None)),
+    *({"drop_last": value} for value in (1, None)),
+    *({"batch_size": value} for value in (0, -3, 2.5, "half", None, True)),
+    *({"optimizer": value} for value in ("sgd", None, 3, optimizers.Adam)),
+]
+RULES = [
+    *(
+        (kind, {"learning_rate": value})
+        for kind in ("GradientDescent", "Momentum", "Adam")
+        for value in (0, -1.0, np.nan, "big", True)
+    ),
+    *(("Momentum", {"momentum": value}) for value in (-0.1, 1.0, None)),
+    *(("Adam", {"beta1": value}) for value in (1.0, -0.1)),
+    *(("Adam", {"beta2": value}) for value in (1.0, np.nan)),
+    *(("Adam", {"eps": value}) for value in (0.0, -1e-8, "small")),
+]
+UNUSED = [
+    ({"batch_size": 32}, "batch_size"),
+    ({"shuffle": False}, "shuffle"),
+    ({"drop_last": True}, "drop_last"),
+    ({"optimizer": "gd", "batch_size": "full", "shuffle": False}, "shuffle"),
+    ({"optimizer": "adam", "batch_size": "full", "drop_last": True}, "drop_last"),
+    ({"optimizer": "gd", "batch_size": 11, "drop_last": True}, "drop_last"),
+    ({"optimizer": "gd", "drop_last": True}, "drop_last"),
+]
+
+
+def names(parameter):
+    """A message that begins with the parameter's name, or has it as a word."""
+    return rf"(?<![\w]){re.escape(parameter)}(?![\w])"
+
+
+@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
+@pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
+def test_parameters(estimator, parameters):
+    ((name, value),) = parameters.items()
+    with pytest.raises(ValueError, match=names(name)) as caught:
+        estimator(**parameters).fit(X, LABELS)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "parameters"), RULES, ids=str)
+def test_hyper_parameters_of_rules(kind, parameters):
+    """At the fit, as scikit-learn has it: a grid search sets them later."""
+    optimizer = getattr(optimizers, kind)(**parameters)
+    with pytest.raises(ValueError, match=names(next(iter(parameters)))):
+        LinearRegression(optimizer=optimizer).fit(X, Y)
+
+
+@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
+@pytest.mark.parametrize(("parameters", "name"), UNUSED, ids=str)
+def test_parameters_without_a_use(estimator, parameters, name):
+    with pytest.raises(ValueError, match=names(name)):
+        estimator(**parameters).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("random_state", ["seed", -1, 2.5])
+def test_random_state(random_state):
+    with pytest.raises(ValueError, match=r"random_state|seed|Seed"):
+        LinearRegression(optimizer="gd", random_state=random_state).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({"loss": "absolute"}, "loss"),
+        ({"loss": None}, "loss"),
+        ({"delta": 1.0}, "delta"),
+        *(({"loss": "huber", "delta": value}, "delta") for value in (0.0, -1.0, np.inf, np.nan, True, "1")),
+    ],
+    ids=str,
+)
+def test_losses(parameters, name):
+    with pytest.raises(ValueError, match=names(name)):
+        LinearRegression(**parameters).fit(X, Y)
+
+
+@pytest.mark.parametrize("class_weight", ["even", {0: -1.0}, {0: 0.0, 1: 0.0}, {0: np.nan}, {7: 1.0}, [1, 2], {0: 0.0}])
+def test_class_weights(class_weight):
+    with pytest.raises(ValueError, match=r"class_weight|class"):
+        LogisticRegression(class_weight=class_weight).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
+def test_values_of_X_that_are_not_finite(estimator, dtype, bad):
+    broken = X.astype(dtype)
+    broken[4, 1] = bad
+    with pytest.raises(ValueError, match=f"Input X contains {'NaN' if np.isnan(bad) else 'infinity'}"):
+        estimator().fit(broken, LABELS)
+    with pytest.raises(ValueError, match="Input X contains"):
+        estimator(optimizer="gd", standardize=False).fit(broken, LABELS)
+    model = estimator(alpha=0.1).fit(X, LABELS)
+    with pytest.raises(ValueError, match="Input X contains"):
+        model.predict(broken)
+
+
+def test_values_too_large_for_their_squares():
+    with pytest.raises(ValueError, match=r"X has values so large .* scale"):
+        LinearRegression().fit(X * 1e160, Y)
+
+
+def test_a_weight_of_zero_hides_no_nan():
+    broken, s = X.copy(), np.ones(10)
+    broken[4, 1], s[4] = np.nan, 0.0
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        LinearRegression().fit(broken, Y, s)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_targets_that_are_not_finite(bad):
+    broken = Y.copy()
+    broken[3] = bad
+    with pytest.raises(ValueError, match="Input y contains"):
+        LinearRegression().fit(X, broken)
+    with pytest.raises(ValueError, match="Input y contains"):
+        LogisticRegression().fit(X, broken)
+
+
+SHAPES = [
+    (X[:, 0], Y, "2D array"),
+    (X[None], Y, "dim"),
+    (X[:0], Y[:0], "0 sample"),
+    (X[:, :0], Y, r"0 feature\(s\)"),
+    (X[:5], Y, "inconsistent"),
+    (X, None, "y"),
+    (X, Y[:, None, None], "dim"),
+]
+
+
+@pytest.mark.parametrize(("data", "targets", "message"), SHAPES, ids=range(len(SHAPES)))
+@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
+def test_shapes(estimator, data, targets, message):
+    with pytest.raises(ValueError, match=message):
+        estimator().fit(data, targets)
+
+
+def test_labels_that_are_no_labels():
+    with pytest.raises(ValueError, match="one class"):
+        LogisticRegression().fit(X, np.ones(10))
+    with pytest.raises(ValueError, match="continuous"):
+        LogisticRegression().fit(X, Y + 0.5)
+    with pytest.raises(ValueError, match="1d array"):
+        LogisticRegression().fit(X, np.eye(10))
+    with pytest.raises(ValueError, match="only one class of y has a positive weight"):
+        LogisticRegression().fit(X, LABELS, LABELS.astype(float))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.zeros(10), r"[Ss]ample.weight.* (zero|non-zero)"),
+        (np.full(10, -1.0), "[Nn]egative"),
+        (np.ones(9), r"sample_weight"),
+        (np.ones((10, 2)), "[Ss]ample.?weights? must be 1D"),
+        (np.full(10, np.nan), "sample_weight contains NaN"),
+    ],
+    ids=["zero", "negative", "short", "two columns", "NaN"],
+)
+@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
+def test_weights(estimator, weights, message):
+    with pytest.raises(ValueError, match=message):
+        estimator().fit(X, LABELS, weights)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "text", "complex"])
+def test_kinds_of_data_that_have_no_kernels(kind):
+    from scipy import sparse
+
+    data = {"sparse": sparse.csr_matrix(X), "text": X.astype(str) + "a", "complex": X * 1j}[kind]
+    with pytest.raises((TypeError, ValueError)):
+        LinearRegression().fit(data, Y)
+
+
+def test_predictions_for_other_columns():
+    model = LinearRegression(alpha=0.1).fit(X, Y)
+    with pytest.raises(ValueError, match="3 features, but LinearRegression is expecting 2"):
+        model.predict(np.ones((4, 3)))
+
+
+@pytest.mark.parametrize("n", [0, -2, 1.5, True])
+def test_set_num_threads(n):
+    with pytest.raises(ValueError, match="n must be a positive integer"):
+        set_num_threads(n)
+
+
+def test_a_failed_fit_leaves_no_half_fitted_model():
+    model = LinearRegression()
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(np.full((5, 2), np.nan), np.ones(5))
+    assert not hasattr(model, "coef_")
+    assert not hasattr(model, "fit_report_")
