@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from fastgd.backends.cpu import CpuData, compile_seconds
 from fastgd.estimators._input import Converted, check_finite
 from fastgd.estimators._options import Options
-from fastgd.estimators._report import FitReport
+from fastgd.estimators._report import DataReport, FitReport, TimeReport
 from fastgd.exceptions import RankWarning
 from fastgd.objective import Objective, Problem
 from fastgd.scaling import Array
@@ -61,35 +61,44 @@ def run_fit(estimator: Any, options: Options, data: CpuData, X: Converted, probl
     if solution.reason == "max_iter" and certificate > options.tol > 0.0:
         _tell_unfinished(messages, options, len(monitor.loss), certificate)
     coef, intercept = objective.scaling.to_raw(solution.theta)
-    compiled = compile_seconds() - clock.compiled
-    total = time.perf_counter() - clock.start
     report = FitReport(
         solver=_name(options),
         reason=options.reason,
-        device=data.device,
-        threads=options.n_threads,
-        passes=data.rows_read / data.n,
-        bytes_read=objective.bytes_read,
-        bytes_converted=X.nbytes,
-        seconds_total=total,
-        seconds_compile=compiled,
-        seconds_compute=max(0.0, total - compiled),
         certificate=certificate,
         tol=options.tol,
         converged=solution.converged or bool(certificate <= options.tol),
         stopped_by=solution.reason,
         objective=objective.value(final),
+        learning_rate=solution.rate,
+        random_state=solution.seed,
+        collinear=collinear,
+        warnings=messages,
+        **_what_was_read(objective, options, X),
+        **_seconds(clock),
+    )
+    return Result(coef, intercept, _history(monitor), report)
+
+
+def _what_was_read(objective: Objective, options: Options, X: Converted) -> DataReport:
+    data = objective.data
+    return DataReport(
+        device=data.device,
+        threads=options.n_threads,
+        passes=data.rows_read / data.n,
+        bytes_read=objective.bytes_read,
+        bytes_converted=X.nbytes,
         n_rows=data.n,
         n_features=data.d,
         n_outputs=objective.outputs,
         dtype=str(X.array.dtype),
         order=data.order,
-        learning_rate=solution.rate,
-        random_state=solution.seed,
-        collinear=collinear,
-        warnings=messages,
     )
-    return Result(coef, intercept, _history(monitor), report)
+
+
+def _seconds(clock: Clock) -> TimeReport:
+    total = time.perf_counter() - clock.start
+    compiling = compile_seconds() - clock.compiled
+    return TimeReport(seconds_total=total, seconds_compile=compiling, seconds_compute=max(0.0, total - compiling))
 
 
 def _solve(estimator: Any, options: Options, objective: Objective, monitor: Monitor) -> Solution:

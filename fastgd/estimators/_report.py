@@ -3,7 +3,30 @@
 from typing import TypedDict
 
 
-class FitReport(TypedDict):
+class DataReport(TypedDict):
+    """The part of `FitReport` on what was read, and where."""
+
+    device: str
+    threads: int
+    passes: float
+    bytes_read: int
+    bytes_converted: int
+    n_rows: int
+    n_features: int
+    n_outputs: int
+    dtype: str
+    order: str
+
+
+class TimeReport(TypedDict):
+    """The part of `FitReport` on time."""
+
+    seconds_total: float
+    seconds_compile: float
+    seconds_compute: float
+
+
+class FitReport(DataReport, TimeReport):
     """The fitted attribute ``fit_report_``.
 
     Keys
@@ -46,24 +69,11 @@ class FitReport(TypedDict):
 
     solver: str
     reason: str
-    device: str
-    threads: int
-    passes: float
-    bytes_read: int
-    bytes_converted: int
-    seconds_total: float
-    seconds_compile: float
-    seconds_compute: float
     certificate: float
     tol: float
     converged: bool
     stopped_by: str
     objective: float
-    n_rows: int
-    n_features: int
-    n_outputs: int
-    dtype: str
-    order: str
     learning_rate: float
     random_state: int | None
     collinear: list[int]
