@@ -16,6 +16,7 @@ loops are made by factories and marked `cpu_kernel`. The traps, once:
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -62,11 +63,9 @@ STAMP = source_stamp()
 def cache_folder() -> Path | None:
     """The first writable folder of: ``NUMBA_CACHE_DIR``, the user's cache, a private temporary one; else None."""
     user = str(os.getuid()) if hasattr(os, "getuid") else "user"
-    candidates = [
-        os.environ.get("NUMBA_CACHE_DIR"),
-        platformdirs.user_cache_dir("fastgd", appauthor=False),
-        os.path.join(tempfile.gettempdir(), f"fastgd-{user}"),
-    ]
+    candidates = [os.environ.get("NUMBA_CACHE_DIR"), platformdirs.user_cache_dir("fastgd", appauthor=False)]
+    with contextlib.suppress(OSError):  # raised where no temporary folder can be written to
+        candidates.append(os.path.join(tempfile.gettempdir(), f"fastgd-{user}"))
     for root in filter(None, candidates):
         folder = Path(root) / f"fastgd-{STAMP}"
         with contextlib.suppress(OSError):
@@ -115,14 +114,18 @@ class _KernelCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         found = self._load(sig, target_context)
         if found is None:
-            # Released by save_overload; after a failed compile, by the next miss or the end of the process.
+            # `compile` releases it. Who waits for another process in vain compiles without.
             with contextlib.suppress(OSError, filelock.Timeout):
-                self._lock.release(force=True)
                 self._lock.acquire()
                 found = self._load(sig, target_context)
-        if found is not None:
-            self._lock.release(force=True)
         return found
+
+    def compile(self, dispatcher_compile: Callable[[Any], Any], sig: Any) -> Any:
+        """Compile or load, and let go of the lock whatever happens: Ctrl-C while compiling must lock nobody out."""
+        try:
+            return dispatcher_compile(sig)
+        finally:
+            self._lock.release(force=True)
 
     def _load(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -133,11 +136,15 @@ class _KernelCache(FunctionCache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)
-        except OSError as error:
+            try:
+                super().save_overload(sig, data)
+            except OSError:
+                raise
+            except Exception:  # a torn index raises whatever unpickling it raises: start a new one
+                self.flush()
+                super().save_overload(sig, data)
+        except Exception as error:
             logger.warning("could not cache a compiled kernel in %s (%s)", self.cache_path, error)
-        finally:
-            self._lock.release(force=True)
 
 
 class _CompileClock(event.Listener):
@@ -207,7 +214,8 @@ def cpu_kernel(name: str, *, fastmath: bool = True) -> Callable[[Function], Func
         function.__qualname__ = f"{name}-{STAMP}"
         kernel = numba.njit(nogil=True, error_model="numpy", fastmath=set(FASTMATH) if fastmath else False)(function)
         if _CACHE_FOLDER is not None and hasattr(kernel, "enable_caching"):
-            kernel._cache = _KernelCache(function)
+            cache = _KernelCache(function)
+            kernel._cache, kernel.compile = cache, functools.partial(cache.compile, kernel.compile)
         _kernels.append(kernel)
         return kernel
 

@@ -1,0 +1,276 @@
+"""Compiled kernels on disk: hits, misses after any edit, several processes at once, and files that cannot be used."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastgd.kernels import _jit
+
+#: Loss sum of a two-row problem, and what it cost to get there.
+FIT = """
+import json, sys
+import numpy as np
+from fastgd.backends.cpu import CpuData
+from fastgd.kernels import _jit
+
+losses = {}
+for loss in sys.argv[1:]:
+    X, y = np.array([[1.0], [2.0]]), np.ones((1, 2))
+    data = CpuData(X, y, None, 1)
+    coef, intercept = np.array([[0.5], [-2.0]]), np.array([0.25, 1.0])
+    k = 2 if loss == "softmax" else 1
+    losses[loss] = data.gradient(loss, coef[:k], intercept[:k], np.zeros(1), 0.1).losses.sum()
+print(json.dumps([losses, _jit.compile_seconds(), str(_jit._CACHE_FOLDER)]))
+"""
+Z = np.array([0.75, 1.25])
+#: The same losses by hand: margins 0.75 and 1.25 (softmax: against -1 and -3 for the other class), targets 1.
+EXPECTED = {
+    "squared": np.sum((Z - 1) ** 2 / 2),
+    "huber": np.sum(0.1 * (np.abs(Z - 1) - 0.05)),
+    "logistic": np.sum(np.log1p(np.exp(-Z))),
+    "softmax": np.sum(np.log(np.exp(Z) + np.exp([-1.0, -3.0])) - [-1.0, -3.0]),
+}
+
+
+def start(*losses: str, root: Path, code: str = FIT, **environment: str) -> subprocess.Popen:
+    """A new process that knows nothing but the sources in `root`."""
+    env = {**os.environ, "PYTHONPATH": str(root), **environment}
+    words = [sys.executable, "-c", code, *losses]
+    return subprocess.Popen(words, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen) -> tuple[dict[str, float], float, str]:
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return tuple(json.loads(out))
+
+
+@pytest.fixture(scope="module")
+def cache(root, tmp_path_factory):
+    """A cache folder in which the kernel of the squared loss lies."""
+    folder = tmp_path_factory.mktemp("cache")
+    losses, seconds, where = finish(start("squared", root=root, NUMBA_CACHE_DIR=str(folder)))
+    assert losses["squared"] == pytest.approx(EXPECTED["squared"], rel=1e-14)
+    assert seconds > 0
+    assert Path(where).parent == folder
+    return folder
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*.nb?")}
+
+
+def test_a_second_process_compiles_and_writes_nothing(root, cache):
+    before = contents(cache)
+    assert before
+    losses, seconds, _ = finish(start("squared", root=root, NUMBA_CACHE_DIR=str(cache)))
+    assert losses["squared"] == pytest.approx(EXPECTED["squared"], rel=1e-14)
+    assert seconds == 0
+    assert contents(cache) == before
+
+
+def test_an_edit_in_another_file_of_the_kernels_is_seen(root, cache, tmp_path):
+    """Numba looks at the file of a kernel's own function only; the loss is in another."""
+    for name in ("fastgd", "kernels"):
+        shutil.copytree(root / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "kernels" / "losses.py"
+    source = path.read_text()
+    assert source.count("type(z)(0.5) * r * r") == 1
+    path.write_text(source.replace("type(z)(0.5) * r * r", "type(z)(1.5) * r * r"))
+    if not (tmp_path / "fastgd" / "kernels").is_symlink():
+        pytest.skip("this checkout has no symlinks")
+    losses, seconds, _ = finish(start("squared", root=tmp_path, NUMBA_CACHE_DIR=str(cache)))
+    assert losses["squared"] == pytest.approx(3 * EXPECTED["squared"], rel=1e-14)
+    assert seconds > 0
+
+
+def test_four_processes_on_an_empty_cache(root, tmp_path):
+    """Kernels of one factory; once they shared a cache entry by their name, and one loss was computed for another."""
+    for compiled in (True, False):
+        processes = [start(loss, root=root, NUMBA_CACHE_DIR=str(tmp_path)) for loss in EXPECTED]
+        for loss, process in zip(EXPECTED, processes, strict=True):
+            losses, seconds, _ = finish(process)
+            assert losses[loss] == pytest.approx(EXPECTED[loss], rel=1e-14)
+            assert (seconds > 0) == compiled, loss
+
+
+NOWHERE = """
+import tempfile
+def fail():
+    raise FileNotFoundError("no usable temporary directory")
+tempfile._get_default_tempdir = fail
+"""
+
+
+def test_without_any_writable_folder_kernels_still_run(root):
+    nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "TMPDIR"), "/dev/null/none")
+    losses, seconds, folder = finish(start("squared", root=root, code=NOWHERE + FIT, **nowhere))
+    assert losses["squared"] == pytest.approx(EXPECTED["squared"], rel=1e-14)
+    assert seconds > 0
+    assert folder == "None"
+
+
+# The rest in this process, with a kernel that compiles at once.
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(_jit, "_CACHE_FOLDER", tmp_path)
+    monkeypatch.setattr(_jit, "_kernels", [])
+    return tmp_path
+
+
+def new_kernel():
+    """The same kernel as a new process has it: not compiled yet."""
+
+    def add_two(x):
+        return x + 2
+
+    return _jit.cpu_kernel("test_add_two")(add_two)
+
+
+def hit() -> bool:
+    """Whether a new process would load the kernel."""
+    kernel = new_kernel()
+    assert kernel(40) == 42
+    (hits,) = kernel.stats.cache_hits.values() or [0]
+    return hits == 1
+
+
+def test_a_kernel_is_saved_and_loaded(folder):
+    assert [hit(), hit(), hit()] == [False, True, True]
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(bytes(range(256)) * 20)
+
+
+def foreign(path: Path) -> None:
+    """A pickle, but of something else."""
+    path.write_bytes(b"\x80\x04N.")
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", [torn, empty, garbage, foreign])
+def test_a_damaged_file_is_a_miss_and_is_mended(folder, suffix, damage):
+    hit()
+    (path,) = folder.glob(f"*.{suffix}")
+    damage(path)
+    assert [hit(), hit()] == [False, True]
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc", "lock"])
+def test_a_file_that_cannot_be_opened_stops_nothing(folder, suffix, caplog):
+    """A folder in its place, since root may write to any file."""
+    hit()
+    for path in folder.glob(f"*.{suffix}"):
+        path.unlink()
+    (path,) = {Path(f"{name}.{suffix}") for name in [stem(folder) + (".1" if suffix == "nbc" else "")]}
+    path.mkdir()
+    assert hit() == (suffix == "lock")
+    assert (suffix == "lock") == ("could not cache" not in caplog.text)
+
+
+def stem(folder: Path) -> str:
+    return _jit._KernelCache(new_kernel().py_func)._lock.lock_file.removesuffix(".lock")
+
+
+def test_a_vanished_folder_stops_nothing(folder, caplog):
+    kernel = new_kernel()
+    shutil.rmtree(folder)
+    folder.write_bytes(b"")
+    assert kernel(1) == 3
+    assert "could not cache" in caplog.text
+
+
+def test_a_kernel_that_another_process_is_compiling_is_waited_for_and_loaded(folder):
+    hit()
+    saved = {path: path.read_bytes() for path in folder.glob("*.nb?")}
+    for path in saved:
+        path.unlink()
+    kernel, results = new_kernel(), []
+    thread = threading.Thread(target=lambda: results.append(kernel(1)), daemon=True)
+    with _jit._KernelCache(kernel.py_func)._lock:
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        for path, data in saved.items():
+            path.write_bytes(data)
+    thread.join()
+    assert results == [3]
+    assert sum(kernel.stats.cache_hits.values()) == 1
+
+
+def test_a_failed_compilation_leaves_no_lock(folder, monkeypatch):
+    """Its thread is still alive when another one compiles."""
+    monkeypatch.setattr(_jit, "_LOCK_SECONDS", 0.0)
+    kernel, failed, end = new_kernel(), threading.Event(), threading.Event()
+    errors = []
+
+    def fail():
+        try:
+            kernel(object())
+        except Exception as error:
+            errors.append(error)
+        failed.set()
+        end.wait()
+
+    thread = threading.Thread(target=fail, daemon=True)
+    thread.start()
+    failed.wait()
+    assert len(errors) == 1
+    other = _jit._KernelCache(kernel.py_func)._lock
+    with other:
+        assert other.is_locked
+    end.set()
+    thread.join()
+
+
+def test_the_cache_folder_is_the_first_that_can_be_written_to(tmp_path, monkeypatch):
+    name = f"fastgd-{_jit.STAMP}"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(_jit.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "own"))
+    assert _jit.cache_folder() == tmp_path / "own" / name
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/dev/null/none")
+    assert tmp_path / "user" in _jit.cache_folder().parents
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/none")
+    assert _jit.cache_folder() == tmp_path / f"fastgd-{os.getuid()}" / name
+    assert (_jit.cache_folder().stat().st_mode & 0o077) == 0
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
+    """It could hold machine code of theirs."""
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(_jit.tempfile, "tempdir", str(tmp_path))
+    assert _jit.cache_folder() is not None
+    monkeypatch.setattr(_jit.os, "getuid", lambda: 12345)
+    assert _jit.cache_folder() is None
+
+
+def test_every_source_file_is_in_the_stamp(tmp_path, monkeypatch):
+    copy = tmp_path / "kernels"
+    shutil.copytree(Path(_jit.__file__).resolve().parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(_jit, "__file__", str(copy / "_jit.py"))
+    stamps = {_jit.source_stamp()}
+    assert stamps == {_jit.STAMP}
+    for path in sorted(copy.rglob("*.py")):
+        path.write_text(path.read_text() + "\n")
+        stamps.add(_jit.source_stamp())
+    assert len(stamps) == 1 + len(list(copy.rglob("*.py")))
