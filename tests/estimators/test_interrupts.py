@@ -1,0 +1,132 @@
+"""Fits in several threads at once, and fits that are interrupted."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fastgd import LinearRegression, LogisticRegression, threads
+from fastgd.backends import cpu
+from tests.estimators.fits import fit, problem_for, theta_of
+
+ROWS = 20_000
+
+
+def jobs():
+    """Fits of several kinds, each on data of several chunks."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((ROWS, 10))
+    labels = (X[:, 0] + rng.standard_normal(ROWS) > 0).astype(int)
+    return [
+        (LinearRegression(alpha=0.1, n_threads=4), X, X @ np.arange(10.0)),
+        (LogisticRegression(n_threads=2), X, labels),
+        (LogisticRegression(optimizer="adam", max_iter=2, tol=0.0, random_state=0), X, labels),
+        (LinearRegression(optimizer="gd", batch_size="full", max_iter=5, tol=0.0), X.astype("f4"), X[:, 0]),
+    ]
+
+
+def test_fits_in_several_threads_equal_serial_ones():
+    serial = [theta_of(model.fit(X, y)) for model, X, y in jobs()]
+    work = jobs() * 3
+    with ThreadPoolExecutor(6) as pool:
+        models = list(pool.map(lambda job: job[0].fit(*job[1:]), work))
+    for k, model in enumerate(models):
+        assert np.array_equal(theta_of(model), serial[k % len(serial)])
+
+
+def test_a_helper_may_do_all_the_work(monkeypatch):
+    """The calling thread can come too late for any chunk."""
+    problem = problem_for("squared", n=30_000)
+    expected = fit(problem, n_threads=1)
+
+    def helper_only(count, n_threads, work):
+        for number in range(count):
+            work(1, number)
+
+    monkeypatch.setattr(threads, "run", helper_only)
+    assert np.array_equal(fit(problem, n_threads=4).coef_, expected.coef_)
+
+
+def test_errors_in_helpers_reach_the_caller():
+    def fail(slot, number):
+        if number == 5:
+            raise RuntimeError("chunk 5")
+
+    with pytest.raises(RuntimeError, match="chunk 5"):
+        threads.run(100, 4, fail)
+    done = []
+    threads.run(100, 4, lambda slot, number: done.append(number))
+    assert sorted(done) == list(range(100))
+
+
+def fit_in_child(results):
+    model, X, y = jobs()[0]
+    results.put(theta_of(model.fit(X, y)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of forks beside threads
+def test_a_forked_child_fits_with_threads_of_its_own():
+    model, X, y = jobs()[0]
+    expected = theta_of(model.fit(X, y))
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=fit_in_child, args=(results,))
+    child.start()
+    found = results.get(timeout=60)
+    child.join(60)
+    assert np.array_equal(found, expected)
+
+
+INTERRUPTED = [
+    {"alpha": 0.1},
+    {"optimizer": "gd", "batch_size": "full"},
+    {"optimizer": "adam", "batch_size": 8},
+]
+
+
+@pytest.mark.parametrize("parameters", INTERRUPTED, ids=["auto", "full batch", "batches"])
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, parameters):
+    """In the middle, after some passes or epochs."""
+    problem = problem_for(loss)
+    kind, name = (cpu.CpuEpochs, "run") if parameters.get("batch_size") == 8 else (cpu.CpuData, "gradient")
+    calls, original = [], getattr(kind, name)
+
+    def interrupted(self, *arguments):
+        calls.append(None)
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(kind, name, interrupted)
+    parameters = {"tol": 0.0, "max_iter": 100, "random_state": 0, **parameters}
+    model = (LinearRegression if loss == "squared" else LogisticRegression)(**parameters)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(problem.x, problem.y[:, 0], problem.weight)
+    assert model.fit_report_["stopped_by"] == "interrupted"
+    assert not model.fit_report_["converged"]
+    assert 0 < model.n_iter_ == len(model.history_["loss"]) < 100
+    assert model.fit_report_["objective"] < model.history_["loss"][0]
+    assert model.score(problem.x, problem.y[:, 0], problem.weight) > 0.3
+    model.save(tmp_path / "model")
+
+
+def test_ctrl_c_ends_a_fit_in_a_running_kernel():
+    """The signal comes from another thread while kernels run; the fit would take minutes."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200_000, 20))
+    y = (X[:, 0] > 0).astype(int)
+    model = LogisticRegression(optimizer="gd", batch_size=1, max_iter=100_000, tol=0.0)
+    LogisticRegression(optimizer="gd", batch_size=1, max_iter=1, tol=0.0).fit(X[:100], y[:100])
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    timer.join()
+    assert np.all(np.isfinite(model.coef_))
+    assert model.fit_report_["stopped_by"] == "interrupted"
