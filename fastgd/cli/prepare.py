@@ -70,11 +70,7 @@ def prepare(options: FitOptions) -> Problem:
         table, source = example_table(), "the breast cancer data that scikit-learn ships (no SOURCE was given)"
     else:
         table, source = read_table(options.source, header=options.header, target=options.target), str(options.source)
-    target = choose_target(table, options.target)
-    dropped = [find_column(table, name, "--drop") for name in options.drop]
-    names = [name for name in table.names if name != target and name not in dropped]
-    problem = _fill(table, target, names, options)
-    problem.source, problem.dropped = source, dropped
+    problem = _problem(table, source, options)
     problem.seconds_reading = time.perf_counter() - started
     return problem
 
@@ -95,41 +91,44 @@ def check_columns(table: Table, names: Sequence[str], cure: str) -> None:
         raise InputError(f"columns that are no numbers: {what}; {cure.format(' '.join(map(_quoted, unusable)))}")
 
 
-def _fill(table: Table, target: str, names: list[str], options: FitOptions) -> Problem:
+def _problem(table: Table, source: str, options: FitOptions) -> Problem:
+    target = choose_target(table, options.target)
+    dropped = [find_column(table, name, "--drop") for name in options.drop]
+    names = [name for name in table.names if name != target and name not in dropped]
     if not names:
         raise InputError(f"no column is left to predict {target!r} from: drop fewer")
     check_columns(table, names, "leave them out: {}")
     rows, filled = _usable_rows(table, target, names, options.missing)
     values = table.values(target)
-    chosen = read_target(values if isinstance(rows, slice) else values[rows], target, options.task)
-    n_usable = len(chosen.y)
-    held, kept = split_rows(n_usable, options.holdout, options.seed)
+    y, task, reason = read_target(values if isinstance(rows, slice) else values[rows], target, options.task)
+    held, kept = split_rows(len(y), options.holdout, options.seed)
     dtype = table.dtype(names) if options.dtype == "auto" else np.dtype(options.dtype)
-    parts = [part if isinstance(rows, slice) else rows[part] for part in (kept, held)]
-    X, X_held = table.take(names, parts, dtype)
-    if filled and not X.flags.writeable:
-        X = X.copy()
-    fill_means(X, X_held, names, filled)
-    problem = Problem(
-        source="",
+    X, X_held = table.take(names, [part if isinstance(rows, slice) else rows[part] for part in (kept, held)], dtype)
+    if filled:
+        X = X if X.flags.writeable else X.copy()
+        fill_means(X, X_held, names, filled)
+    return Problem(
+        source=source,
         n_rows_read=table.n_rows,
         n_columns_read=len(table.names),
         target=target,
-        task=chosen.task,
-        reason=chosen.reason,
+        task=task,
+        reason=reason,
         names=names,
         X=X,
-        y=chosen.y[kept],
+        y=y[kept],
         X_held=X_held,
-        y_held=chosen.y[held],
-        n_rows_dropped=table.n_rows - n_usable,
+        y_held=y[held],
+        n_rows_dropped=table.n_rows - len(y),
         filled=filled,
+        dropped=dropped,
+        notes=_conversions(table, names, dtype, X.nbytes + X_held.nbytes),
     )
-    if isinstance(table, ArrayTable) and table.array_dtype != dtype:
-        problem.notes.append(
-            f"{table.array_dtype} converted to {dtype}, once ({(X.nbytes + X_held.nbytes) / 1e6:.0f} MB)"
-        )
-    return problem
+
+
+def _conversions(table: Table, names: list[str], dtype: np.dtype[Any], size: int) -> list[str]:
+    others = sorted(map(str, table.source_dtypes(names) - {dtype}))
+    return [f"{', '.join(others)} converted to {dtype}, once ({size / 1e6:.3g} MB)"] if others else []
 
 
 def _usable_rows(table: Table, target: str, names: list[str], missing: str) -> tuple[Rows, dict[str, int]]:

@@ -131,7 +131,7 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
     reading, compiling, fitting = result.problem.seconds_reading, report["seconds_compile"], report["seconds_compute"]
     lines = [
         ("solver", f"{report['solver']} on {report['device']}, {report['threads']} threads: {report['reason']}"),
-        ("certificate", f"{report['certificate']:.2g}, asked for {report['tol']:.2g}: {_verdict(report)}"),
+        ("certificate", f"{report['certificate']:.3g}, asked for {report['tol']:.3g}: {_verdict(report)}"),
         ("seconds", f"reading {reading:.2f}, compiling {compiling:.2f}, fitting {fitting:.2f}"),
         (
             "speed",

@@ -73,8 +73,13 @@ class Table(ABC):
         """Count missing and infinite values in the numeric columns `names`."""
 
     @abstractmethod
+    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
+        """Return the types in which the source holds the numbers of `names`."""
+
     def dtype(self, names: Sequence[str]) -> np.dtype[Any]:
         """Return the smaller of float32 and float64 that holds the numbers of `names` as exactly as the source."""
+        exact = all(f"{dtype.kind}{dtype.itemsize}" in _FLOAT32_KINDS for dtype in self.source_dtypes(names))
+        return np.dtype(np.float32 if exact else np.float64)
 
     @abstractmethod
     def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
@@ -121,9 +126,9 @@ class ColumnTable(Table):
             _count(name, int(mask.sum()), int(np.isinf(column).sum()), missing, infinite)
         return Gaps(missing, infinite, rows)
 
-    def dtype(self, names: Sequence[str]) -> np.dtype[Any]:
-        """See `Table.dtype`."""
-        return _smallest_float([self._columns[name].dtype for name in names])
+    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
+        """See `Table.source_dtypes`."""
+        return {self._columns[name].dtype for name in names}
 
     def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
         """See `Table.take`."""
@@ -164,7 +169,6 @@ class ArrayTable(Table):
         self.n_rows = len(array)
         self.named = named
         self.default_target = next(iter(beside), None)
-        self.array_dtype = array.dtype
 
     def _raw(self, name: str) -> Any:
         return self._beside[name] if name in self._beside else self._array[:, self._index[name]]
@@ -188,9 +192,9 @@ class ArrayTable(Table):
             _count(name, n_missing, n_infinite, missing, infinite)
         return Gaps(missing, infinite, rows)
 
-    def dtype(self, names: Sequence[str]) -> np.dtype[Any]:
-        """See `Table.dtype`."""
-        return _smallest_float([self._array.dtype])
+    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
+        """See `Table.source_dtypes`."""
+        return {self._array.dtype}
 
     def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
         """See `Table.take`."""
@@ -233,11 +237,6 @@ def _count(name: str, n_missing: int, n_infinite: int, missing: dict[str, int], 
         missing[name] = n_missing
     if n_infinite:
         infinite[name] = n_infinite
-
-
-def _smallest_float(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
-    exact = all(f"{dtype.kind}{dtype.itemsize}" in _FLOAT32_KINDS for dtype in dtypes)
-    return np.dtype(np.float32 if exact else np.float64)
 
 
 def _length(rows: Rows, n_rows: int) -> int:
