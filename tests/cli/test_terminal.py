@@ -86,12 +86,6 @@ def test_progress_shows_the_epochs_and_leaves_the_page_alone(start, line_csv):
     assert "loss" in terminal.text
 
 
-def test_no_progress_where_stderr_is_no_terminal(run, line_csv):
-    done = run("fit", line_csv, "--target", "y")
-    assert done.returncode == 0
-    assert done.stderr == ""
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_fit_and_leaves_nothing(start, big_npz, tmp_path, number, code):
     process, terminal = start("fit", big_npz, *ENDLESS, "--save", "saved.model")
