@@ -21,11 +21,30 @@ class Optimizer:
     rule: ClassVar[str] = ""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Hyper-parameters by name."""
+        """Hyper-parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Without a meaning here: no hyper-parameter has parameters.
+
+        Returns
+        -------
+        dict
+        """
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def set_params(self, **params: Any) -> "Optimizer":
         """Set hyper-parameters of this object, as `sklearn.base.clone` and grid searches do.
+
+        Parameters
+        ----------
+        **params : float or str
+            Hyper-parameters by name; they are checked when a fit begins.
+
+        Returns
+        -------
+        self
 
         Raises
         ------

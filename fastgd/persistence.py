@@ -121,6 +121,7 @@ def load(path: str | Path) -> Any:
     Parameters
     ----------
     path : str or Path
+        The file.
 
     Returns
     -------

@@ -57,7 +57,13 @@ def set_num_threads(n: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """Number of threads that a fit with ``n_threads=None`` uses."""
+    """Number of threads that a fit with ``n_threads=None`` uses.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` set, else all that affinity, quota and ``NUMBA_NUM_THREADS`` allow.
+    """
     return _chosen or available_threads()
 
 

@@ -9,6 +9,7 @@ _SHARED = """
 l1_ratio : float, default=0.0
     rho in [0, 1]: share of the L1 norm in the penalty; 0 is ridge, 1 the lasso.
 fit_intercept : bool, default=True
+    Whether to fit b; else b = 0, and the fit does not centre columns.
 standardize : bool, default=True
     Work on columns centred and divided by their weighted standard deviation (without intercept: divided by the root
     mean square), by arithmetic and without a copy. The objective stays the one above; only how fast and how safely it

@@ -162,6 +162,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         Parameters
         ----------
         X : array-like of shape (n, d)
+            Rows of finite numbers, with the columns of the fit.
 
         Returns
         -------

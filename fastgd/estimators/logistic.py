@@ -68,6 +68,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         self,
         *,
         alpha: float = 1e-4,
+        class_weight: dict[Any, float] | str | None = None,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         standardize: bool = True,
@@ -77,7 +78,6 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         drop_last: bool = False,
         max_iter: int | None = None,
         tol: float = 1e-4,
-        class_weight: dict[Any, float] | str | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
         n_threads: int | None = None,
@@ -154,6 +154,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Parameters
         ----------
         X : array-like of shape (n, d)
+            Rows of finite numbers, with the columns of the fit.
 
         Returns
         -------
@@ -169,6 +170,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Parameters
         ----------
         X : array-like of shape (n, d)
+            Rows of finite numbers, with the columns of the fit.
 
         Returns
         -------
@@ -185,6 +187,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Parameters
         ----------
         X : array-like of shape (n, d)
+            Rows of finite numbers, with the columns of the fit.
 
         Returns
         -------
@@ -200,6 +203,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Parameters
         ----------
         X : array-like of shape (n, d)
+            Rows of finite numbers, with the columns of the fit.
 
         Returns
         -------
