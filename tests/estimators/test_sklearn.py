@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastgd import LinearRegression, LogisticRegression, optimizers
 from tests.estimators.fits import problem_for, targets
 
-MINI_BATCHES = LinearRegression(loss="huber", alpha=1e-3, optimizer="gd", batch_size=4)
+MINI_BATCHES = LinearRegression(alpha=1e-3, optimizer="gd", batch_size=4)
 CHECKED = [
     LinearRegression(),
     # With few rows and many columns paths part at rounding: only their ends compare.
