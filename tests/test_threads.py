@@ -1,0 +1,299 @@
+"""How many threads there are, and the pool: slots, errors, interrupts, forks, and several callers at once."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd import threads
+from fastgd.backends import cpu
+from tests.kernels import full_pass
+from tests.kernels.table import Case, sample
+
+
+@pytest.fixture(autouse=True)
+def own_pool(monkeypatch):
+    """Leave the number of threads and the pool of other tests alone."""
+    monkeypatch.setattr(threads, "_chosen", None)
+    monkeypatch.setattr(threads, "_pool", None)
+
+
+def limits(monkeypatch, affinity: int, quota: int | None, asked: str | None) -> None:
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
+    monkeypatch.setattr(threads, "_quota", lambda: quota)
+    if asked is None:
+        monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("NUMBA_NUM_THREADS", asked)
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "asked", "expected"),
+    [(8, None, None, 8), (8, 3, None, 3), (2, 3, None, 2), (8, 6, "4", 4), (8, None, "16", 8), (8, None, "x", 8)],
+)
+def test_available_threads_are_the_least_of_all_limits(monkeypatch, affinity, quota, asked, expected):
+    limits(monkeypatch, affinity, quota, asked)
+    assert threads.available_threads() == expected
+    assert fastgd.get_num_threads() == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "10000 100000"}, 1),
+        ({"cpu.cfs_quota_us": "400000", "cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+        ({"cpu.max": "nonsense"}, None),
+    ],
+)
+def test_quota_of_both_kinds_of_control_groups(monkeypatch, tmp_path, files, expected):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / "cpu" / name).write_text(text)
+    monkeypatch.setattr(threads, "Path", lambda path: tmp_path / path.removeprefix("/sys/fs/cgroup").lstrip("/"))
+    assert threads._quota() == expected
+
+
+def test_the_number_of_threads_can_be_set_and_unset(monkeypatch):
+    limits(monkeypatch, 2, None, None)
+    fastgd.set_num_threads(5)
+    assert fastgd.get_num_threads() == 5
+    fastgd.set_num_threads(None)
+    assert fastgd.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, "2", True])
+def test_wrong_numbers_of_threads_are_refused_by_name(bad):
+    with pytest.raises(ValueError, match=r"n must be a positive integer or None, got"):
+        fastgd.set_num_threads(bad)
+    with pytest.raises(ValueError, match="n_threads"):
+        threads.check_threads(bad, "n_threads")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 100])
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_every_number_is_worked_on_once_and_no_slot_by_two_at_a_time(count, n_threads):
+    done, busy, clashes = [], set(), []
+
+    def work(slot, number):
+        if slot in busy or not 0 <= slot < n_threads:
+            clashes.append(slot)
+        busy.add(slot)
+        time.sleep(0.0002)
+        done.append(number)
+        busy.discard(slot)
+
+    threads.run(count, n_threads, work)
+    assert sorted(done) == list(range(count))
+    assert not clashes
+
+
+def test_threads_run_at_the_same_time():
+    """Each piece waits for the other."""
+    barrier = threading.Barrier(3)
+    threads.run(3, 3, lambda slot, number: barrier.wait(10))
+
+
+@pytest.mark.parametrize("bad_slot", [0, 1])
+def test_an_error_ends_the_work_and_reaches_the_caller(bad_slot):
+    started, ended, both = [], [], threading.Barrier(2)
+
+    def work(slot, number):
+        started.append(number)
+        if number < 2:
+            both.wait(10)
+        try:
+            if slot == bad_slot:
+                raise ArithmeticError("from a chunk")
+            time.sleep(0.05)
+        finally:
+            ended.append(number)
+
+    with pytest.raises(ArithmeticError, match="from a chunk"):
+        threads.run(1000, 2, work)
+    now = len(started)
+    assert now < 20
+    assert sorted(started) == sorted(ended)
+    time.sleep(0.1)
+    assert len(started) == now
+    # The pool lives on.
+    done = []
+    threads.run(10, 2, lambda slot, number: done.append(number))
+    assert len(done) == 10
+
+
+def test_an_interrupt_waits_for_what_is_under_way_and_stops_the_rest():
+    """Scratch memory must not be given up while a kernel writes to it."""
+    started, ended, helper = [], [], threading.Event()
+
+    def work(slot, number):
+        started.append(number)
+        if slot == 0:
+            helper.wait(10)
+            raise KeyboardInterrupt
+        helper.set()
+        time.sleep(0.2)
+        ended.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(1000, 2, work)
+    assert len(started) < 10
+    assert len(ended) == len(started) - 1
+
+
+def test_an_interrupt_while_waiting_for_a_helper_comes_after_its_end(monkeypatch):
+    """The calling thread has done its piece already."""
+    real, helper, ended = threads._wait, threading.Event(), []
+
+    class Interrupted:
+        """A future whose wait is interrupted once."""
+
+        def __init__(self, future):
+            self.future, self.waits = future, 0
+
+        def exception(self):
+            self.waits += 1
+            if self.waits == 1:
+                raise KeyboardInterrupt
+            return self.future.exception()
+
+    monkeypatch.setattr(threads, "_wait", lambda future, stopped: real(Interrupted(future), stopped))
+
+    def work(slot, number):
+        if slot == 0:
+            helper.wait(10)
+        else:
+            helper.set()
+            time.sleep(0.2)
+        ended.append(slot)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(2, 2, work)
+    assert ended == [0, 1]
+
+
+def test_calls_inside_calls_do_not_wait_for_each_other():
+    done = []
+    threads.run(4, 2, lambda slot, i: threads.run(4, 2, lambda inner, j: done.append((i, j))))
+    assert len(set(done)) == 16
+
+
+def test_more_threads_than_the_pool_has_make_a_larger_one():
+    barrier = threading.Barrier(2)
+    threads.run(2, 2, lambda slot, number: barrier.wait(10))
+    larger = threading.Barrier(5)
+    threads.run(5, 5, lambda slot, number: larger.wait(10))
+
+
+def test_passes_from_several_python_threads_at_once(monkeypatch):
+    """More callers than processors, all through one pool, over data of their own and over the same data."""
+    monkeypatch.setattr(cpu, "_CHUNK_BYTES", (1, 1 << 29))
+    case = Case("logistic", "f8", "C")
+    samples = [sample(case, 5000, 7, weighted=True, seed=seed) for seed in range(3)]
+    samples += samples[:1]
+    shared = samples[0].on_cpu(2)
+    alone = [full_pass.run(case, data) for data in samples]
+    same, errors = [], []
+
+    def fit(k):
+        try:
+            for _ in range(10):
+                own = shared if k in (0, 3) else samples[k].on_cpu(2)
+                same.append(full_pass.same_bits(full_pass.gradient(case, samples[k], own), alone[k]))
+        except BaseException as error:
+            errors.append(error)
+
+    callers = [threading.Thread(target=fit, args=(k,)) for k in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert not errors
+    assert same == [True] * 40
+
+
+@pytest.mark.parametrize("slots", [(0,), (1,), (0, 1)])
+def test_whichever_threads_do_the_work_the_bits_are_the_same(monkeypatch, slots):
+    """The calling thread may get no chunk at all where the others are quick."""
+    case = Case("squared", "f8", "C")
+    data = sample(case, 5000, 7)
+    alone = full_pass.run(case, data)
+    monkeypatch.setattr(cpu, "_CHUNK_BYTES", (1, 1 << 29))
+
+    def run(count, n_threads, work):
+        for number in reversed(range(count)):
+            work(slots[number % len(slots)], number)
+
+    monkeypatch.setattr(threads, "run", run)
+    assert full_pass.same_bits(full_pass.run(case, data, 2), alone)
+
+
+FORK = """
+import os, sys, threading, warnings
+import numpy as np
+from fastgd import threads
+from fastgd.backends import cpu
+from fastgd.backends.cpu import CpuData
+
+cpu._CHUNK_BYTES = (1, 1 << 29)
+X, y = np.random.default_rng(0).standard_normal((5000, 3)), np.ones((1, 5000))
+
+def passes():
+    point = np.ones((1, 3)), np.zeros(1), np.zeros(3), 0.0
+    return CpuData(X, y, None, 2).gradient("squared", *point).products.tobytes()
+
+def both_threads_run():
+    barrier = threading.Barrier(2)
+    threads.run(2, 2, lambda slot, number: barrier.wait(5))
+    return True
+
+before = passes()
+assert both_threads_run()
+# Python 3.12 warns of any fork while there are threads; this is what the test is about.
+warnings.simplefilter("ignore", DeprecationWarning)
+child = os.fork()
+if child == 0:
+    os._exit(0 if passes() == before and both_threads_run() else 7)
+_, status = os.waitpid(child, 0)
+assert passes() == before
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_has_threads_of_its_own(root):
+    """It has the pool's object but none of its threads."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-c", FORK], cwd=root, env=environment, timeout=60, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_no_thread_is_started_by_an_import_or_a_single_threaded_pass(root):
+    code = (
+        "import threading, numpy as np\n"
+        "from fastgd.backends.cpu import CpuData\n"
+        "CpuData(np.ones((9, 2)), np.ones((1, 9)), None, 1).moments()\n"
+        "print(threading.active_count())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_numpy_results_of_the_pool_are_seen_by_the_caller():
+    out = np.zeros(1000)
+
+    def work(slot, number):
+        out[number] = number
+
+    threads.run(1000, 3, work)
+    np.testing.assert_array_equal(out, np.arange(1000.0))
