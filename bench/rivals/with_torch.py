@@ -1,5 +1,6 @@
 """PyTorch on the CPU: autograd for a full pass; a loop with hand-written gradient, and its own Adam, for an epoch."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,61 +46,74 @@ def full_passes(data: Data, point: Point) -> Iterator[Candidate]:
 
 
 def epochs(data: Data, plan: Plan) -> Iterator[Candidate]:
-    """Batches as views, in order."""
+    """Batches as views, in order; and gathered in random order, as a DataLoader would."""
     for threads in _settings():
         for fused in (False, True):
             setting = f"{'fused Adam' if fused else 'Adam by hand'}, threads: {threads}"
-            run = _fused_loop(data, plan) if fused else _hand_loop(data, plan)
-            yield Candidate("PyTorch loop, gradient by hand, in order", setting, _on(threads, run))
+            loop = _Loop(data, plan)
+            step = loop.fused_adam if fused else loop.adam_by_hand
+            for shuffle in (False, True):
+                name = f"PyTorch loop, gradient by hand, {'shuffled' if shuffle else 'in order'}"
+                run = functools.partial(loop.run, step, shuffle)
+                yield Candidate(name, setting, _on(threads, run), loop.draw().numpy() if shuffle else None)
 
 
-def _gradient(data: Data, plan: Plan, theta: torch.Tensor, g: torch.Tensor) -> Callable[[], Iterator[None]]:
-    """A generator that writes the gradient of one batch after the other into g."""
-    X, y = torch.from_numpy(data.X), torch.from_numpy(data.signs())
-    size, w, gw = plan.batch_size, theta[:-1], g[:-1]
-    rows = plan.batches(len(y)) * size
-    z = torch.empty(size, dtype=X.dtype)
-    batches = list(zip(X[:rows].split(size), X[:rows].split(size), y[:rows].split(size), strict=True))
-    batches = [(batch, batch.T, signs) for batch, _, signs in batches]
+class _Loop:
+    """Everything is allocated once; views of batches in order are made once, too."""
 
-    def write() -> Iterator[None]:
-        for batch, turned, signs in batches:
-            torch.mv(batch, w, out=z)
-            z.add_(theta[-1]).mul_(signs).neg_().sigmoid_().mul_(signs)
-            torch.addmv(w, turned, z, beta=plan.alpha, alpha=-1 / size, out=gw)
-            torch.sum(z, 0, out=g[-1]).mul_(-1 / size)
-            yield
+    def __init__(self, data: Data, plan: Plan) -> None:
+        self._X, self._y, self._plan = torch.from_numpy(data.X), torch.from_numpy(data.signs()), plan
+        d, kind = data.X.shape[1], self._X.dtype
+        self._theta, self._g, self._m, self._v = torch.zeros(4, d + 1, dtype=kind).unbind()
+        self._z = torch.empty(plan.batch_size, dtype=kind)
+        rows = plan.batches(len(self._y)) * plan.batch_size
+        batches, signs = self._X[:rows].split(plan.batch_size), self._y[:rows].split(plan.batch_size)
+        self._in_order = [(batch, batch.T, y) for batch, y in zip(batches, signs, strict=True)]
 
-    return write
+    def draw(self) -> torch.Tensor:
+        """The rows in random order, the same in each run."""
+        return torch.randperm(len(self._y), generator=torch.Generator().manual_seed(self._plan.seed))
 
-
-def _hand_loop(data: Data, plan: Plan) -> Callable[[], Floats]:
-    kind = torch.from_numpy(data.X[:1]).dtype
+    def _shuffled(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        size, rows = self._plan.batch_size, self.draw()
+        batch, signs = torch.empty_like(self._X[:size]), torch.empty_like(self._y[:size])
+        turned = batch.T
+        for t in range(self._plan.batches(len(rows))):
+            chosen = rows[t * size : (t + 1) * size]
+            torch.index_select(self._X, 0, chosen, out=batch)
+            torch.index_select(self._y, 0, chosen, out=signs)
+            yield batch, turned, signs
 
     @torch.no_grad()
-    def run() -> Floats:
-        theta, m, v, g = torch.zeros(4, data.X.shape[1] + 1, dtype=kind).unbind()
-        for t, _ in enumerate(_gradient(data, plan, theta, g)(), start=1):
+    def run(self, step: Callable[[], Callable[[int], Any]], shuffle: bool) -> Floats:
+        """One epoch of Adam from zero."""
+        plan, z, w, b = self._plan, self._z, self._theta[:-1], self._theta[-1]
+        gw, gb = self._g[:-1], self._g[-1]
+        self._theta.zero_()
+        update = step()
+        for t, (batch, turned, y) in enumerate(self._shuffled() if shuffle else self._in_order, start=1):
+            torch.mv(batch, w, out=z)
+            z.add_(b).mul_(y).neg_().sigmoid_().mul_(y)
+            torch.addmv(w, turned, z, beta=plan.alpha, alpha=-1 / plan.batch_size, out=gw)
+            torch.sum(z, 0, out=gb).mul_(-1 / plan.batch_size)
+            update(t)
+        return self._theta.numpy().copy()
+
+    def adam_by_hand(self) -> Callable[[int], Any]:
+        """Its update in five calls."""
+        plan, theta, g, m, v = self._plan, self._theta, self._g, self._m.zero_(), self._v.zero_()
+
+        def update(t: int) -> None:
             m.lerp_(g, 1 - plan.beta1)
             v.mul_(plan.beta2).addcmul_(g, g, value=1 - plan.beta2)
             root = v.sqrt().mul_((1 - plan.beta2**t) ** -0.5).add_(plan.eps)
             theta.addcdiv_(m, root, value=-plan.rate / (1 - plan.beta1**t))
-        return theta.numpy()
 
-    return run
+        return update
 
-
-def _fused_loop(data: Data, plan: Plan) -> Callable[[], Floats]:
-    kind = torch.from_numpy(data.X[:1]).dtype
-
-    @torch.no_grad()
-    def run() -> Floats:
-        theta, g = torch.zeros(2, data.X.shape[1] + 1, dtype=kind).unbind()
-        theta.grad = g
-        betas = (plan.beta1, plan.beta2)
-        adam = torch.optim.Adam([theta], lr=plan.rate, betas=betas, eps=plan.eps, fused=True)
-        for _ in _gradient(data, plan, theta, g)():
-            adam.step()
-        return theta.numpy()
-
-    return run
+    def fused_adam(self) -> Callable[[int], Any]:
+        """PyTorch's own, in one call."""
+        self._theta.grad = self._g
+        betas = (self._plan.beta1, self._plan.beta2)
+        adam = torch.optim.Adam([self._theta], lr=self._plan.rate, betas=betas, eps=self._plan.eps, fused=True)
+        return lambda t: adam.step()
