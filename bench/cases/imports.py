@@ -62,6 +62,6 @@ def run(quick: bool) -> Result:
 
 
 def _add(result: Result, what: str, seconds: Spread, at_most: float | None, note: str = "") -> None:
-    against = "; ".join(filter(None, [f"{seconds['min']:.3f} to {seconds['max']:.3f} s", note]))
+    against = "; ".join(filter(None, [f"{1e3 * seconds['min']:.3g} to {1e3 * seconds['max']:.3g} ms", note]))
     shown = at_most is not None
     result.findings.append(Finding(what, seconds["median"], "s", against, at_most=at_most, in_readme=shown))
