@@ -14,7 +14,7 @@ class TableError(ValueError):
 
 
 class DivergenceError(RuntimeError):
-    """A fit diverged: parameters or loss not finite, or the epoch loss above ten times that of the best constant model.
+    """A fit diverged: parameters or loss not finite, or an epoch's loss above ten times that of margins 0, the start.
 
     Parameters
     ----------

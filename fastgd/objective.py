@@ -63,7 +63,7 @@ class Objective:
         self.problem = problem
         self.moments = moments
         self.standard = Scaling.standard(moments, problem.fit_intercept)
-        self.scaling = self.standard if standardize else Scaling.identity(data.d)
+        self.scaling = self.standard if standardize else Scaling.identity(moments, problem.fit_intercept)
         self.shift = load_shift(moments, data.dtype) if problem.fit_intercept else np.zeros(data.d)
         self.outputs = problem.l1.size
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
@@ -72,6 +72,18 @@ class Objective:
     def start(self) -> Array:
         """Where fits start: zeros."""
         return np.zeros((self.outputs, self.data.d + 1))
+
+    def canonical(self, theta: Array) -> Array:
+        """Of the equally good softmax parameters those with sum_k b_k = 0, without penalty also sum_k w_k = 0."""
+        if self.problem.loss != "softmax":
+            return theta
+        _, intercept = self.scaling.to_raw(theta)
+        if self.problem.l2 == 0.0 and not np.any(self.problem.l1):
+            theta = theta - theta.mean(axis=0)
+        elif self.problem.fit_intercept:
+            theta = theta.copy()
+            theta[:, -1] -= intercept.mean()
+        return theta
 
     def evaluate(self, theta: Array) -> Evaluation:
         """Loss and gradient at theta. One pass."""

@@ -9,6 +9,7 @@ L1 term prox is the identity.
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 __all__ = ["Adam", "GradientDescent", "Momentum", "Optimizer"]
@@ -71,7 +72,7 @@ class Optimizer:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_fraction(name: str, value: object) -> None:

@@ -8,8 +8,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ def save(model: Any, path: str | Path) -> None:
     """Write a fitted model to `path`, whole or not at all."""
     from safetensors.numpy import save as to_bytes
 
+    if type(model).__name__ not in _KINDS:
+        raise TypeError(f"only {' and '.join(_KINDS)} can be saved, got {type(model).__name__}")
     tensors = {
         "coef": np.ascontiguousarray(np.atleast_2d(model.coef_), dtype=np.float64),
         "intercept": np.array(np.ravel(model.intercept_), dtype=np.float64),
@@ -100,18 +102,16 @@ def _checksum(text: str, tensors: dict[str, NDArray[Any]]) -> str:
 
 def _write_whole(path: Path, blob: bytes) -> None:
     """Write beside the target and rename, so that no reader sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(blob)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -149,7 +149,10 @@ def load(path: str | Path) -> Any:
         raise ModelFileError(f"{path} has format {metadata.get('format')}, this version reads {_FORMAT}: update fastgd")
     if _checksum(text, tensors) != recorded:
         raise ModelFileError(f"{path} was altered or damaged, its checksum does not match: save the model again")
-    return _build(metadata, tensors)
+    try:
+        return _build(metadata, tensors)
+    except (KeyError, IndexError, TypeError) as error:
+        raise ModelFileError(f"{path} lacks a part of a model ({error}): save the model again") from error
 
 
 def _header(blob: bytes, path: str | Path) -> tuple[str, str]:
@@ -163,7 +166,7 @@ def _header(blob: bytes, path: str | Path) -> tuple[str, str]:
     try:
         found = json.loads(blob[8 : 8 + length]).get("__metadata__", {})
         return found["fastgd"], found["sha256"]
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise foreign from error
 
 

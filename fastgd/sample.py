@@ -12,17 +12,19 @@ _RUNS = 64
 _BYTES = 1 << 24
 
 
-def sample_rows(data: "CpuData") -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Rows of X (m, d) and their weights (m,) or None: all rows where they take 16 MiB or less, else that much.
+def sample_rows(data: "CpuData", least: int = 0) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Rows of X (m, d) and their weights (m,) or None: 16 MiB of rows, or `least` rows where those are more.
 
-    At least 5 d rows, so that curvature is not underestimated by much.
+    Where that is all of X, or the rows picked do not weigh about what others do, X itself without a copy.
     """
     X, _, s, step = data.data
     rows = X if data.order == "C" else X.T
-    size = max(_BYTES // (data.nbytes // data.n), 5 * data.d, 1000)
-    if size >= data.n:
-        return rows, s if step else None
-    length = -(-size // _RUNS)
-    starts = np.linspace(0, data.n - length, _RUNS).astype(np.int64)
-    picked = np.concatenate([np.arange(start, start + length) for start in starts])
-    return np.ascontiguousarray(rows[picked]), s[picked] if step else None
+    size = max(_BYTES // (data.nbytes // data.n), least)
+    if size < data.n:
+        length = -(-size // _RUNS)
+        starts = np.linspace(0, data.n - length, _RUNS).astype(np.int64)
+        picked = np.concatenate([np.arange(start, start + length) for start in starts])
+        usual = np.mean(s[picked], dtype=np.float64) * data.n / data.weight if step else 1.0
+        if 0.5 <= usual <= 2.0:
+            return np.ascontiguousarray(rows[picked]), s[picked] if step else None
+    return rows, s if step else None

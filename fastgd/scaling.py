@@ -44,9 +44,10 @@ class Scaling:
         return cls(np.zeros_like(moments.mean), _inverse(np.hypot(moments.mean, moments.sd)))
 
     @classmethod
-    def identity(cls, d: int) -> "Scaling":
-        """Raw columns."""
-        return cls(np.zeros(d), np.ones(d))
+    def identity(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
+        """Raw columns; beside an intercept a constant column has nothing to say and stays at 0."""
+        silent = moments.constant & fit_intercept
+        return cls(np.zeros_like(moments.mean), np.where(silent, 0.0, 1.0))
 
     def to_raw(self, theta: Array) -> tuple[Array, Array]:
         """Raw coefficients (K, d) and intercepts (K,) of theta (K, d + 1)."""

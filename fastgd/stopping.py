@@ -11,7 +11,7 @@ logger = logging.getLogger("fastgd")
 
 #: Epochs without an improvement of `tol` times the constant model's loss after which mini-batch rules stop.
 FLAT_EPOCHS = 5
-#: A fit has diverged when its loss is this many times that of the best constant model, and of its start.
+#: A fit has diverged when its loss is this many times that of its start, margins 0.
 DIVERGED = 10.0
 
 
@@ -100,6 +100,6 @@ class Solution:
     converged: bool
     #: Why it ended: "certificate", "flat loss", "max_iter" or "interrupted".
     reason: str
-    #: The learning rate of the first update (1 / L for the automatic solver).
+    #: The learning rate of the first update.
     rate: float
     seed: int | None = None

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Integral
 from pathlib import Path
 
 _lock = threading.Lock()
@@ -69,9 +70,9 @@ def get_num_threads() -> int:
 
 def check_threads(n: object, name: str) -> int:
     """Return n as a thread count or raise a ValueError that names the argument."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
         raise ValueError(f"{name} must be a positive integer or None, got {n!r}")
-    return n
+    return int(n)
 
 
 def _executor(n: int) -> ThreadPoolExecutor:
@@ -115,9 +116,11 @@ def run(count: int, n_threads: int, work: Callable[[int, int], None]) -> None:
     if helpers < 1:
         worker(0)
         return
-    pool = _executor(helpers)
-    futures: list[Future[None]] = [pool.submit(worker, slot + 1) for slot in range(helpers)]
+    futures: list[Future[None]] = []
     try:
+        pool = _executor(helpers)
+        for slot in range(helpers):
+            futures.append(pool.submit(worker, slot + 1))
         worker(0)
     finally:
         for future in futures:

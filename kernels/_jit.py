@@ -69,13 +69,18 @@ def cache_folder() -> Path | None:
     for root in filter(None, candidates):
         folder = Path(root) / f"fastgd-{STAMP}"
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # A folder of somebody else in a shared temporary place could hold foreign machine code.
-            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            Path(root).mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(exist_ok=True, mode=0o700)
+            # What lies in a folder that another user made, or can exchange, may be foreign machine code.
+            if not (_is_own(folder) and (_is_own(Path(root)) or root != candidates[-1])):
                 continue
             with tempfile.TemporaryFile(dir=folder):
                 return folder
     return None
+
+
+def _is_own(folder: Path) -> bool:
+    return not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
 
 
 _CACHE_FOLDER = cache_folder()

@@ -95,6 +95,3 @@ ELEMENTWISE = {
 
 #: Largest curvature in z that each loss can have (softmax: largest eigenvalue, Böhning 1992).
 LARGEST_CURVATURE = {"squared": 1.0, "huber": 1.0, "logistic": 0.25, "softmax": 0.5}
-
-#: The parameter p of a loss that has none.
-NO_PARAMETER = 0.0

@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,8 @@ def run_fit(estimator: Any, options: Options, data: CpuData, X: Converted, probl
     final = objective.evaluate(solution.theta)
     certificate = objective.certificate(final)
     if solution.reason == "max_iter" and certificate > options.tol > 0.0:
-        _tell_unfinished(messages, options, len(monitor.loss), certificate)
-    coef, intercept = objective.scaling.to_raw(solution.theta)
+        _tell_unfinished(messages, options, objective, len(monitor.loss), certificate)
+    coef, intercept = objective.scaling.to_raw(final.theta)
     report = FitReport(
         solver=_name(options),
         reason=options.reason,
@@ -103,7 +103,9 @@ def _seconds(clock: Clock) -> TimeReport:
 
 def _solve(estimator: Any, options: Options, objective: Objective, monitor: Monitor) -> Solution:
     if options.optimizer is None:
-        return solve_accelerated(objective, objective.start(), options.tol, monitor)
+        solution = solve_accelerated(objective, objective.start(), options.tol, monitor)
+        # Rules report what their formula gives, step by step; an optimum is any of the equally good ones.
+        return replace(solution, theta=objective.canonical(solution.theta))
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1)) if options.batch_size else 0
     plan = Plan(
         options.optimizer,
@@ -142,8 +144,16 @@ def _look_for_collinear(estimator: Any, objective: Objective, options: Options, 
     return found
 
 
-def _tell_unfinished(messages: list[str], options: Options, epochs: int, certificate: float) -> None:
+def _tell_unfinished(
+    messages: list[str], options: Options, objective: Objective, epochs: int, certificate: float
+) -> None:
     remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
+    stiff = np.flatnonzero(objective.l2[0] > 10.0 * objective.curvature) if options.optimizer else np.array([])
+    if stiff.size:
+        remedy += (
+            f", which does not mind that the penalty on columns of tiny scale ({', '.join(map(str, stiff[:5]))}"
+            f"{', ...' if stiff.size > 5 else ''}) keeps the steps of a rule small"
+        )
     _warn(
         messages,
         f"max_iter reached after {epochs} epochs at certificate {certificate:.3g} > tol={options.tol:g}: "

@@ -29,8 +29,6 @@ def check_X(estimator: Any, X: ArrayLike, *, reset: bool) -> Converted:
     )
     if not (checked.flags.c_contiguous or checked.flags.f_contiguous) or not checked.flags.aligned:
         checked = np.ascontiguousarray(checked)
-    if not checked.dtype.isnative:
-        checked = checked.astype(checked.dtype.newbyteorder("="))
     return Converted(checked, _new_bytes(checked, X))
 
 
@@ -38,7 +36,8 @@ def _new_bytes(made: NDArray[Any], given: Any) -> int:
     """Bytes of `made` unless it is memory of `given`."""
     if isinstance(given, np.ndarray) and np.may_share_memory(made, given):
         return 0
-    if hasattr(given, "to_numpy") and np.may_share_memory(made, np.asarray(given)):
+    # A frame of several dtypes has no one block of memory, and making one to compare with would be a copy.
+    if len(set(getattr(given, "dtypes", ()))) == 1 and np.may_share_memory(made, np.asarray(given)):
         return 0
     logger.info("X was converted once to %s %s, %d bytes", made.dtype, "x".join(map(str, made.shape)), made.nbytes)
     return int(made.nbytes)
@@ -53,10 +52,21 @@ def check_finite(X: NDArray[Any], finite: bool) -> None:
 
 
 def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any]) -> NDArray[Any] | None:
-    """Sample weights (n,) in the dtype of X, or None."""
+    """Sample weights (n,), float64, or None."""
     if sample_weight is None:
         return None
-    weights: NDArray[Any] = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    weights: NDArray[Any] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not np.any(weights):
         raise ValueError("sample_weight is zero for every row: at least one row needs a positive weight")
     return weights
+
+
+def weights_as(weights: NDArray[Any] | None, dtype: Any) -> NDArray[Any] | None:
+    """Weights in the dtype of X; relative to their mean, on which no result depends, where float32 cannot hold them."""
+    if weights is None or weights.dtype == dtype:
+        return weights
+    with np.errstate(over="ignore", under="ignore"):
+        cast: NDArray[Any] = weights.astype(dtype)
+        if np.all(np.isfinite(cast)) and np.array_equal(cast >= np.finfo(dtype).tiny, weights > 0.0):
+            return cast
+        return (weights / weights.mean()).astype(dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import assert_all_finite, compute_class_weight
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -49,9 +49,11 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     check_consistent_length(X, given)
     if given.dtype.kind == "f":
         assert_all_finite(given, input_name="y")
-    # Its look at all labels at once costs as much memory as they do; blocks tell the same.
-    for start in range(0, given.shape[0], _BLOCK):
-        check_classification_targets(given[start : start + _BLOCK])
+        for start in range(0, given.shape[0], _BLOCK):
+            check_classification_targets(given[start : start + _BLOCK])
+    else:
+        # Other kinds show in a few rows; a look at all labels at once costs as much memory as they do.
+        check_classification_targets(given[:_BLOCK])
     parts = [np.unique(given[start : start + _BLOCK]) for start in range(0, given.shape[0], _BLOCK)]
     classes = np.unique(np.concatenate(parts))
     if classes.size < 2:
@@ -69,15 +71,22 @@ def class_weights(
         return sample_weight
     if not isinstance(class_weight, dict) and class_weight != "balanced":
         raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
-    if isinstance(class_weight, dict):
-        unknown = [label for label in class_weight if label not in set(labels.classes.tolist())]
-        if unknown:
-            raise ValueError(f"class_weight names {unknown[0]!r}, which is not among the classes of y")
-    each = compute_class_weight(class_weight, classes=labels.classes, y=labels.given)
+    each = _weight_of_each(class_weight, labels)
     if np.any(each < 0.0) or not np.all(np.isfinite(each)) or not np.any(each > 0.0):
         raise ValueError(f"class_weight must be finite and at least 0, and not 0 for every class, got {class_weight!r}")
-    dtype = np.float32 if sample_weight is None else sample_weight.dtype
-    weights = np.empty(labels.given.shape[0], dtype)
+    weights = np.empty(labels.given.shape[0])
     for rows, index in labels.indices():
         weights[rows] = each[index] if sample_weight is None else each[index] * sample_weight[rows]
     return weights
+
+
+def _weight_of_each(class_weight: dict[Any, float] | str, labels: Labels) -> NDArray[np.float64]:
+    """Weights (C,) of the classes."""
+    if not isinstance(class_weight, dict):
+        counts = labels.weights(None)
+        return counts.sum() / (counts.size * counts)
+    classes = labels.classes.tolist()
+    unknown = [label for label in class_weight if label not in classes]
+    if unknown:
+        raise ValueError(f"class_weight names {unknown[0]!r}, which is not among the classes of y")
+    return np.array([class_weight.get(label, 1.0) for label in classes], dtype=np.float64)

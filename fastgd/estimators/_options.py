@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from fastgd.optimizers import BY_NAME, Optimizer
 from fastgd.threads import check_threads, get_num_threads
 
@@ -38,7 +40,7 @@ def resolve(estimator: Any) -> Options:
     max_iter = None if estimator.max_iter is None else _count(estimator.max_iter, "max_iter")
     if estimator.n_threads is not None:
         check_threads(estimator.n_threads, "n_threads")
-    n_threads = estimator.n_threads or get_num_threads()
+    n_threads = int(estimator.n_threads or get_num_threads())
     optimizer = _optimizer(estimator.optimizer)
     batch_size, reason = _batch_size(estimator, optimizer)
     if max_iter is None:
@@ -106,5 +108,5 @@ def _count(value: Any, name: str) -> int:
 
 def _flag(estimator: Any, name: str) -> None:
     value = getattr(estimator, name)
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgd.backends.cpu import CpuData
 from fastgd.constant import constant_classes, constant_huber, constant_squared
 from fastgd.estimators._fit import Result, add_warning
+from fastgd.estimators._input import weights_as
 from fastgd.estimators._labels import Labels
 from fastgd.estimators._options import Options
 from fastgd.objective import Problem
@@ -34,13 +35,12 @@ def linear_problem(
         constant = constant_squared(mean, moments.sd / targets.scale, intercept, units)
     l1 = options.alpha * options.l1_ratio / targets.scale
     problem = Problem(loss, delta, l1, options.alpha * (1.0 - options.l1_ratio), intercept, constant, targets, units)
-    return CpuData(X, working, s, options.n_threads), problem
+    return CpuData(X, working, weights_as(s, X.dtype), options.n_threads), problem
 
 
 def _target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> Moments:
     """Moments of the targets, by the kernel that takes those of the columns."""
-    weights = None if s is None else s.astype(y.dtype, copy=False)
-    return CpuData(y, np.zeros((1, y.shape[0]), y.dtype), weights, n_threads).moments()
+    return CpuData(y, np.zeros((1, y.shape[0]), y.dtype), weights_as(s, y.dtype), n_threads).moments()
 
 
 def _working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any) -> NDArray[Any]:
@@ -60,7 +60,6 @@ def logistic_problem(
     totals = labels.weights(s)
     if np.sum(totals > 0.0) < 2:
         raise ValueError("only one class of y has a positive weight: at least 2 classes are needed")
-    weights = None if s is None else s.astype(X.dtype, copy=False)
     outputs = 1 if labels.classes.size == 2 else labels.classes.size
     constant = constant_classes(totals, estimator.fit_intercept)
     l1 = np.full(outputs, options.alpha * options.l1_ratio)
@@ -68,7 +67,7 @@ def logistic_problem(
     loss = "logistic" if outputs == 1 else "softmax"
     identity = TargetScaling.identity(outputs)
     problem = Problem(loss, 0.0, l1, l2, estimator.fit_intercept, constant, identity, identity.scale)
-    return CpuData(X, labels.encoded(X.dtype), weights, options.n_threads), problem
+    return CpuData(X, labels.encoded(X.dtype), weights_as(s, X.dtype), options.n_threads), problem
 
 
 def warn_if_separable(result: Result, data: CpuData) -> None:

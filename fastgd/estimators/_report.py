@@ -38,7 +38,8 @@ class FitReport(DataReport, TimeReport):
     threads : int
         Threads that passes over X could use (mini-batch epochs run on one).
     passes : float
-        How often all of X was read, epochs included; a fraction where `drop_last` left rows out.
+        How often all of X was read, epochs included; a fraction where `drop_last` left rows out. The sample that the
+        curvature is taken from counts in `bytes_read` alone.
     bytes_read : int
         Bytes of X that passes, epochs and the curvature's sample read.
     bytes_converted : int
@@ -48,7 +49,7 @@ class FitReport(DataReport, TimeReport):
     certificate, tol : float
         The certificate at the end (see the class) and the tolerance it was asked to reach.
     converged : bool
-        Whether the fit ended by itself rather than by `max_iter`.
+        Whether the certificate is at most `tol`, or a mini-batch fit's loss became flat.
     stopped_by : str
         "certificate", "flat loss", "max_iter", "interrupted" or "no optimum".
     objective : float

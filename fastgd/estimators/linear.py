@@ -1,5 +1,6 @@
 """Linear regression by the gradient-descent family."""
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -40,7 +41,7 @@ class LinearRegression(RegressorMixin, LinearModel):
     Attributes
     ----------
     coef_ : ndarray of shape (d,) or (n_targets, d), float64
-        Coefficients of the raw columns. 0 for constant columns.
+        Coefficients of the raw columns. With an intercept, 0 for constant columns.
     intercept_ : float or ndarray of shape (n_targets,)
     {fitted}
 
@@ -151,8 +152,8 @@ class LinearRegression(RegressorMixin, LinearModel):
             if self.delta is not None:
                 raise ValueError("delta has no effect with loss='squared': leave it at None or use loss='huber'")
             return 0.0
-        delta = 1.0 if self.delta is None else self.delta
-        if isinstance(delta, bool) or not isinstance(delta, int | float) or not 0 < delta < np.inf:
+        delta: Any = 1.0 if self.delta is None else self.delta
+        if isinstance(delta, bool) or not isinstance(delta, Real) or not 0 < float(delta) < np.inf:
             raise ValueError(f"delta must be a positive number or None, got {self.delta!r}")
         return float(delta)
 

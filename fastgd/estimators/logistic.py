@@ -43,7 +43,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
     classes_ : ndarray of shape (n_classes,)
         Sorted labels.
     coef_ : ndarray of shape (1, d) or (n_classes, d), float64
-        Coefficients of the raw columns. 0 for constant columns.
+        Coefficients of the raw columns. With an intercept, 0 for constant columns.
     intercept_ : ndarray of shape (1,) or (n_classes,), float64
     {fitted}
 
@@ -144,7 +144,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         self.classes_ = labels.classes
         self.coef_ = result.coef
         self.intercept_ = result.intercept
-        if options.alpha == 0.0:
+        if options.alpha == 0.0 and result.report["stopped_by"] != "interrupted":
             warn_if_separable(result, data)
         return self._finish(result.history, result.report)
 

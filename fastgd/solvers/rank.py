@@ -7,22 +7,22 @@ from fastgd.objective import Objective
 from fastgd.sample import sample_rows
 from fastgd.scaling import Array
 
-#: Beyond this many columns a factorisation costs more than it tells.
-_MOST_COLUMNS = 2000
+#: Beyond this many columns the factorisation costs more time and memory (40 MB here) than it tells.
+_MOST_COLUMNS = 1000
 _BLOCK_BYTES = 1 << 22
 
 
 def collinear_columns(objective: Objective) -> list[int]:
     """Columns, constant ones included, without which the others span the same space.
 
-    Pivoted QR of a sample of standardised rows, confirmed on all rows; above 2000 columns constant ones only.
+    Pivoted QR of a sample of standardised rows, confirmed on all rows; above 1000 columns constant ones only.
     """
     d = objective.data.d
     inv_scale = objective.standard.inv_scale
     constant = [int(j) for j in np.flatnonzero(inv_scale == 0.0)]
     if d > _MOST_COLUMNS:
         return constant
-    rows, _ = sample_rows(objective.data)
+    rows, _ = sample_rows(objective.data, least=5 * d)
     sample = _standardised(objective, rows)
     # A column that does not vary in the sample alone is not dependent, only rare.
     live = np.flatnonzero(np.linalg.norm(sample, axis=0) > 1e-3 * np.sqrt(len(sample)))
