@@ -2,7 +2,8 @@
 
 Rows are named by number, so that consecutive rows (the full pass) and shuffled ones (a mini-batch) share the loops.
 While a tile is worked on, the rows of the next one are prefetched, half of them in each of the two loops: spread
-evenly, memory neither idles nor queues (with all prefetches in one of the loops it is slower than without any).
+evenly, memory neither idles nor queues (with all prefetches in one of the loops it is slower than without any), and
+two rows at a time, since a core has only so many misses under way.
 """
 
 from typing import Any
@@ -47,7 +48,7 @@ def make_margins(load: Any) -> Any:
         for k in range(w.shape[0]):
             for i in range(0, m8, 8):
                 if k == 0:
-                    prefetch_rows(X, rows, half + i // 2, half + i // 2 + 4)
+                    prefetch_rows(X, rows, half + i // 2, half + i // 2 + 2)
                 i0, i1, i2, i3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
                 i4, i5, i6, i7 = rows[i + 4], rows[i + 5], rows[i + 6], rows[i + 7]
                 a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = w.dtype.type(0)
@@ -61,6 +62,8 @@ def make_margins(load: Any) -> Any:
                     a5 += load(X[i5, j], c) * v
                     a6 += load(X[i6, j], c) * v
                     a7 += load(X[i7, j], c) * v
+                if k == 0:
+                    prefetch_rows(X, rows, half + i // 2 + 2, half + i // 2 + 4)
                 z[k, i], z[k, i + 1], z[k, i + 2], z[k, i + 3] = a0 + b[k], a1 + b[k], a2 + b[k], a3 + b[k]
                 z[k, i + 4], z[k, i + 5], z[k, i + 6], z[k, i + 7] = a4 + b[k], a5 + b[k], a6 + b[k], a7 + b[k]
             for i in range(m8, m):
@@ -86,7 +89,7 @@ def make_accumulate(load: Any) -> Any:
         for k in range(g.shape[0]):
             for i in range(0, m8, 8):
                 if k == 0:
-                    prefetch_rows(X, rows, half + quarter + i // 2, half + quarter + i // 2 + 4)
+                    prefetch_rows(X, rows, half + quarter + i // 2, half + quarter + i // 2 + 2)
                 i0, i1, i2, i3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
                 i4, i5, i6, i7 = rows[i + 4], rows[i + 5], rows[i + 6], rows[i + 7]
                 r0, r1, r2, r3 = r[k, i], r[k, i + 1], r[k, i + 2], r[k, i + 3]
@@ -100,6 +103,8 @@ def make_accumulate(load: Any) -> Any:
                         r6 * load(X[i6, j], c) + r7 * load(X[i7, j], c)
                     )
                     g[k, j] += a + e
+                if k == 0:
+                    prefetch_rows(X, rows, half + quarter + i // 2 + 2, half + quarter + i // 2 + 4)
             for i in range(m8, m):
                 i0 = rows[i]
                 for j in range(d):
