@@ -194,11 +194,13 @@ def test_more_threads_than_the_pool_has_make_a_larger_one():
     threads.run(5, 5, lambda slot, number: larger.wait(10))
 
 
-def test_passes_from_several_python_threads_at_once(monkeypatch):
-    """More callers than processors, all through one pool, over data of their own and over the same data."""
-    monkeypatch.setattr(cpu, "_CHUNK_BYTES", (1, 1 << 29))
+def test_passes_from_several_python_threads_at_once():
+    """More callers than processors, all through one pool, over data of their own and over the same data.
+
+    Chunks are so long that kernels of several callers run at the same time.
+    """
     case = Case("logistic", "f8", "C")
-    samples = [sample(case, 5000, 7, weighted=True, seed=seed) for seed in range(3)]
+    samples = [sample(case, 40000, 20, weighted=True, seed=seed) for seed in range(3)]
     samples += samples[:1]
     shared = samples[0].on_cpu(2)
     alone = [full_pass.run(case, data) for data in samples]

@@ -1,10 +1,12 @@
 """Losses, penalties and rules as plain Python scalars, against the reference and finite differences."""
 
+import numba
 import numpy as np
 import pytest
 
 from fastgd import reference
 from fastgd.kernels import losses, penalties, rules
+from fastgd.kernels._jit import cpu_kernel
 from fastgd.kernels.cpu.residual import make_residual, softmax_residual
 from tests.kernels.table import LOSSES
 from tests.reference.numdiff import derivative
@@ -37,6 +39,24 @@ def test_losses_against_the_reference(loss, dtype):
         # z - y itself is rounded to the dtype; below the smallest normal number relative errors grow.
         rtol = ULPS * np.finfo(kind).eps
         np.testing.assert_allclose(got, expected, rtol=rtol, atol=np.finfo(kind).tiny, err_msg=f"z={z}, y={y}")
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("part", losses.Loss._fields)
+@pytest.mark.parametrize("loss", losses.ELEMENTWISE)
+def test_compiled_losses_keep_the_dtype_and_the_value(loss, part, dtype):
+    """Plain Python does not tell: there a float literal is weak, in a kernel it makes float64 of float32."""
+    function, kind = getattr(losses.ELEMENTWISE[loss], part), KINDS[dtype]
+
+    @cpu_kernel(f"test_loss[{loss},{part}]")
+    def compiled(z, y, p):
+        return function(z, y, p)
+
+    for z in (-2.0, 0.3, 40.0):
+        at = kind(z), kind(-1.0), kind(DELTA)
+        assert compiled(*at) == pytest.approx(float(function(*at)), rel=ULPS * np.finfo(kind).eps)
+    (signature,) = compiled.nopython_signatures
+    assert {*signature.args, signature.return_type} == {numba.from_dtype(np.dtype(dtype))}
 
 
 @pytest.mark.parametrize("loss", losses.ELEMENTWISE)
@@ -78,10 +98,10 @@ def test_largest_curvature_is_the_references(loss):
 
 
 def run_residual(loss: str, z: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted derivatives (K, m) and loss sums (K,) of the plain residual loop; scratch starts as NaN."""
+    """Weighted derivatives (K, m) and loss sums (K,) of the plain residual loop; r starts as NaN."""
     r, lost = np.full_like(z, np.nan), np.zeros(2 + len(z))
     with np.errstate(under="ignore", invalid="ignore"):
-        make_residual(loss)(z, y, s, z.shape[1], z.dtype.type(DELTA), r, lost, 2)
+        make_residual(loss)(z, y.copy(), s, z.shape[1], z.dtype.type(DELTA), r, lost, 2)
     assert not lost[:2].any()
     return r, lost[2:]
 

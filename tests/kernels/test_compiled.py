@@ -1,0 +1,73 @@
+"""How many kernels are compiled: one for a loss, a dtype, an order and a shift, whatever else changes."""
+
+from collections import Counter
+
+import numpy as np
+
+from fastgd import optimizers
+from fastgd.backends.cpu import CpuData, RuleState
+from fastgd.kernels._jit import compiled_kernels
+from tests.kernels import full_pass, minibatch
+from tests.kernels.minibatch import Setup
+from tests.kernels.table import Case, sample
+
+CASE = Case("squared", "f8", "C")
+
+
+def new_kernels(before: Counter) -> dict[str, int]:
+    return dict(Counter(compiled_kernels()) - before)
+
+
+def fit(setup: Setup = Setup(), *, n: int = 40, d: int = 3, outputs: int = 2, seed: int = 0) -> None:  # noqa: B008
+    """One of everything that a fit runs."""
+    data = sample(CASE, n, d, outputs=outputs, weighted=setup.weighted, seed=seed)
+    minibatch.ours(CASE, data, setup, 1)
+    on_cpu = data.on_cpu(2)
+    full_pass.gradient(CASE, data, on_cpu)
+    on_cpu.moments()
+    RuleState(setup.rule, optimizers.BY_NAME[setup.rule]().numbers(), np.zeros((2, d + 1))).update(
+        np.ones((2, d + 1)), 0.1, np.zeros((2, d + 1))
+    )
+
+
+def test_hyper_parameters_data_and_weights_compile_nothing_new():
+    fit()
+    before = Counter(compiled_kernels())
+    for rule in ("gd", "momentum", "adam"):
+        for size in (1, 7, 100):
+            fit(Setup(rule, size, shuffle=size > 1, weighted=size == 7, penalty="elastic net", scaled=True))
+    fit(Setup(intercept=False, drop_last=True, seed=2**31 - 1), n=300, d=7, outputs=1)
+    fit(Setup(penalty="l1"), n=1, d=1)
+    assert new_kernels(before) == {}
+
+
+def test_whole_numbers_among_hyper_parameters_compile_nothing_new():
+    """`momentum=0` is an int, and would be another signature of two kernels."""
+    fit()
+    before = Counter(compiled_kernels())
+    data = sample(CASE, 40, 3)
+    both = minibatch.twin(CASE, data, Setup())
+    for optimizer in (optimizers.Momentum(momentum=0), optimizers.Adam(beta1=0, beta2=0, eps=1)):
+        rule = RuleState(optimizer.rule, optimizer.numbers(), both.start.copy())
+        both.epochs.run(0, 0, 1, np.array([0.1]), rule)
+        rule.update(np.zeros_like(both.start), 0.1, np.zeros_like(both.start))
+    assert new_kernels(before) == {}
+
+
+def test_kinds_of_memory_compile_nothing_new(tmp_path):
+    """Read-only, memory-mapped, and coefficients in another order."""
+    data = sample(CASE, 40, 3)
+    full_pass.run(CASE, data)
+    before = Counter(compiled_kernels())
+    np.save(tmp_path / "x.npy", data.X)
+    full_pass.gradient(CASE, data, CpuData(np.load(tmp_path / "x.npy", mmap_mode="r"), data.y, data.s, 1))
+    data.X.flags.writeable = False
+    full_pass.run(CASE, data)
+    full_pass.run(CASE, data._replace(coef=np.asfortranarray(data.coef)))
+    assert new_kernels(before) == {}
+
+
+def test_no_kernel_has_two_signatures():
+    """Everything that this process has run so far, whatever ran it."""
+    fit()
+    assert [name for name, count in Counter(compiled_kernels()).items() if count > 1] == []

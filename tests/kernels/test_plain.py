@@ -1,0 +1,88 @@
+"""Every kernel as plain Python, NUMBA_DISABLE_JIT=1: what a debugger steps through, and a check of the stand-ins."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastgd.kernels import _jit
+from tests.kernels import full_pass, minibatch
+from tests.kernels.minibatch import Setup
+from tests.kernels.table import DTYPES, LOSSES, ORDERS, Case, sample
+
+#: Enough rows for two blocks, few enough for Python.
+N, D = 260, 2
+
+
+def full_passes() -> None:
+    for loss in LOSSES:
+        for dtype in DTYPES:
+            for order in ORDERS:
+                case = Case(loss, dtype, order, shift=loss == "huber")
+                full_pass.check(case, sample(case, 21, 3, weighted=True))
+    for order in ORDERS:
+        case = Case("logistic", "f8", order)
+        full_pass.check(case, sample(case, N, D))
+
+
+def epochs() -> None:
+    for number, loss in enumerate(LOSSES):
+        for order in ORDERS:
+            case = Case(loss, DTYPES[number % 2], order, shift=loss == "squared")
+            rule = ["gd", "momentum", "adam"][number % 3]
+            setup = Setup(rule, [7, 16][number % 2], weighted=True, penalty="elastic net", scaled=True)
+            minibatch.check(case, sample(case, 40, 3, weighted=True), setup)
+
+
+def moments() -> None:
+    for order in ORDERS:
+        data = sample(Case("squared", "f4", order), N, D, weighted=True)
+        s, X = data.s.astype(np.float64), data.X.astype(np.float64)
+        got = data.on_cpu().moments()
+        mean = s @ X / s.sum()
+        np.testing.assert_allclose(got.mean, mean, rtol=1e-12)
+        np.testing.assert_allclose(got.sd, np.sqrt(s @ (X - mean) ** 2 / s.sum()), rtol=1e-12)
+
+
+PARTS = {"full passes": full_passes, "epochs": epochs, "moments": moments}
+CODE = """
+import numba, sys
+from tests.kernels.test_plain import PARTS
+assert numba.config.DISABLE_JIT
+PARTS[sys.argv[1]]()
+from fastgd.kernels import _jit
+assert _jit.compile_seconds() == 0 and not _jit.compiled_kernels()
+"""
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_without_the_compiler(root, part):
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(root)}
+    words = [sys.executable, "-W", "error", "-c", CODE, part]
+    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_stand_ins_agree_with_what_is_compiled():
+    @_jit.cpu_kernel("test_stand_ins")
+    def fill(x, bits, back, fused):
+        for i in range(x.size):
+            bits[i] = _jit.float_bits(x[i])
+            back[i] = _jit.bits_float(bits[i])
+            fused[i] = _jit.fma(x[i], x[i], -x[i])
+
+    for dtype, integer in (("f4", "i4"), ("f8", "i8")):
+        x = np.array([0.0, 1.0, -1.0, 0.1, -2.5, 1e-40, 1e30, np.inf, -np.inf], dtype)
+        bits, back, fused = np.zeros(len(x), integer), np.zeros_like(x), np.zeros_like(x)
+        fill(x, bits, back, fused)
+        np.testing.assert_array_equal(bits, x.view(integer))
+        np.testing.assert_array_equal(back, x)
+        assert [_jit.float_bits(value) for value in x] == bits.tolist()
+        assert [type(_jit.bits_float(number)) for number in bits] == [x.dtype.type] * len(x)
+        np.testing.assert_array_equal([_jit.bits_float(number) for number in bits], x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            plain = np.array([_jit.fma(value, value, -value) for value in x])
+        # In float64 the stand-in rounds twice.
+        np.testing.assert_allclose(plain, fused, rtol=2 * np.finfo(dtype).eps)
