@@ -28,6 +28,8 @@ def small_chunks(monkeypatch):
 @pytest.mark.parametrize("case", lines(FULL_PASS))
 def test_against_the_reference(case):
     for n, d in SHAPES:
+        if case.order == "F" and 1 in (n, d):
+            continue  # such an array is in C order as well, and is read so
         full_pass.check(case, sample(case, n, d))
         full_pass.check(case, sample(case, n, d, weighted=True))
     for outputs in {"logistic": []}.get(case.loss, [1, 5] if case.loss != "softmax" else [2, 11]):
@@ -41,15 +43,25 @@ def test_rows_so_long_that_tiles_hold_fewer_of_them():
     full_pass.check(case, sample(case, 61, 16384, outputs=1))
 
 
-@pytest.mark.parametrize("case", lines([Case("logistic", "f4", "C"), Case("softmax", "f8", "F")]))
-def test_threads_and_chunks_give_the_same_bits(case, monkeypatch):
-    data = sample(case, 20011, 7, weighted=True)
+#: Sums of float32 blocks are mostly exact in float64, so that only float64 data tell one order of adding from another.
+TREES = [pytest.param(Case("logistic", "f8", "C"), 7, id="C"), pytest.param(Case("softmax", "f8", "F"), 130, id="F")]
+
+
+def block_rows(case: Case, d: int) -> int:
+    return records.BLOCK_ROWS if case.order == "C" else records.column_block_rows(d, 8)
+
+
+@pytest.mark.parametrize(("case", "d"), TREES)
+def test_threads_and_chunks_give_the_same_bits(case, d, monkeypatch):
+    """Chunks of all sizes that a limit in bytes can lead to: were they no powers of two, the tree would change."""
+    rows = block_rows(case, d)
+    data = sample(case, 37 * rows + 11, d, weighted=True)
     whole = full_pass.run(case, data)
-    for smallest in (1, 1 << 14, 1 << 17, 1 << 29):
-        monkeypatch.setattr(cpu, "_CHUNK_BYTES", (smallest, 1 << 29))
+    for blocks in (1, 3, 5, 11, 100):
+        monkeypatch.setattr(cpu, "_CHUNK_BYTES", (blocks * rows * d * 8, 1 << 29))
         for n_threads in (1, 2, 4):
             again = full_pass.run(case, data, n_threads)
-            assert full_pass.same_bits(whole, again), (smallest, n_threads)
+            assert full_pass.same_bits(whole, again), (blocks, n_threads)
 
 
 def node(case, data, first, last, rows):
@@ -63,11 +75,10 @@ def node(case, data, first, last, rows):
     return node(case, data, first, first + half, rows) + node(case, data, first + half, last, rows)
 
 
-@pytest.mark.parametrize("case", [Case("logistic", "f4", "C"), Case("softmax", "f8", "F")], ids=lambda case: case.name)
+@pytest.mark.parametrize(("case", "d"), TREES)
 @pytest.mark.parametrize("blocks", [2, 3, 7, 13])
-def test_blocks_are_added_in_the_fixed_tree(case, blocks, small_chunks):
-    d = 33
-    rows = records.BLOCK_ROWS if case.order == "C" else records.column_block_rows(d, 8)
+def test_blocks_are_added_in_the_fixed_tree(case, d, blocks, small_chunks):
+    rows = block_rows(case, d)
     data = sample(case, (blocks - 1) * rows + 5, d, weighted=True)
     sums = full_pass.run(case, data, 2)
     got = np.concatenate([sums.products.ravel(), sums.derivatives, sums.losses])

@@ -54,7 +54,7 @@ def test_compiled_losses_keep_the_dtype_and_the_value(loss, part, dtype):
 
     for z in (-2.0, 0.3, 40.0):
         at = kind(z), kind(-1.0), kind(DELTA)
-        assert compiled(*at) == pytest.approx(float(function(*at)), rel=ULPS * np.finfo(kind).eps)
+        assert compiled(*at) == pytest.approx(float(function(*at)), rel=float(ULPS * np.finfo(kind).eps))
     (signature,) = compiled.nopython_signatures
     assert {*signature.args, signature.return_type} == {numba.from_dtype(np.dtype(dtype))}
 
