@@ -171,11 +171,12 @@ def _read_npz(path: Path, target: str | None) -> Table:
     if len(deep) > 1 and key not in _MATRIX_KEYS:
         raise TableError(f"{path} holds several matrices ({', '.join(deep)}): name the one to use X")
     array = _as_matrix(path, arrays.pop(key), f"array {key!r}")
-    names = arrays.pop("feature_names", None)
-    beside = _target_of(path, arrays, len(array), target)
-    if names is None or names.shape != (array.shape[1],):
-        return ArrayTable(array, generated_names(array.shape[1]), beside, named=False)
-    return ArrayTable(array, [str(name) for name in names], beside)
+    given = arrays.pop("feature_names", None)
+    named = given is not None and given.shape == (array.shape[1],)
+    names = [str(name) for name in given] if named else generated_names(array.shape[1])
+    # Where a column of X is the target, the label beside X is none of its columns.
+    beside = {} if target in names else _target_of(path, arrays, len(array), target)
+    return ArrayTable(array, names, beside, named=named)
 
 
 def _columns_of(path: Path, arrays: dict[str, NDArray[Any]]) -> Table:

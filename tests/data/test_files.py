@@ -196,6 +196,14 @@ def test_npz_with_names(tmp_path):
     assert read_table(tmp_path / "t.npz").default_target is None
 
 
+def test_npz_whose_target_is_a_column_of_x_leaves_the_label_out(tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.arange(6.0).reshape(2, 3), y=[0, 1])
+    table = read_table(tmp_path / "t.npz", target="column_2")
+    assert table.names == ("column_1", "column_2", "column_3")
+    (others,) = table.take(["column_1", "column_3"], [slice(None)], np.float64)
+    np.testing.assert_array_equal(others, [[0.0, 2.0], [3.0, 5.0]])
+
+
 def test_npz_of_columns(tmp_path):
     np.savez(tmp_path / "t.npz", a=np.arange(3), b=np.arange(3.0))
     table = read_table(tmp_path / "t.npz")
