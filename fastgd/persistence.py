@@ -68,7 +68,8 @@ def _metadata(model: Any, classes: NDArray[Any] | None) -> dict[str, Any]:
 def _plain(value: Any, name: str) -> Any:
     """A parameter as JSON; an optimizer as its name and hyper-parameters."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"optimizer": value.rule, "params": value.get_params()}  # type: ignore[attr-defined]
+        params = {key: _plain(item, key) for key, item in value.get_params().items()}  # type: ignore[attr-defined]
+        return {"optimizer": value.rule, "params": params}  # type: ignore[attr-defined]
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
