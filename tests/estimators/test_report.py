@@ -123,6 +123,19 @@ def test_solver_and_reason_of_a_rule():
     assert report["converged"]
 
 
+@pytest.mark.parametrize("parameters", FITS, ids=[",".join(map(str, p.values())) for p in FITS])
+def test_history(parameters):
+    problem = problem_for("squared", n=N, d=D)
+    model = fit(problem, **{"alpha": 0.1, "max_iter": 7, "tol": 0.0, **parameters})
+    full = "optimizer" not in parameters or parameters.get("batch_size") == "full"
+    assert set(model.history_) == {"loss", "learning_rate", "seconds"} | ({"certificate"} if full else set())
+    assert all(values.shape == (7,) and values.dtype == np.float64 for values in model.history_.values())
+    assert model.fit_report_["learning_rate"] == model.history_["learning_rate"][0]
+    assert np.all(model.history_["seconds"] > 0.0)
+    # Each ends better than it began.
+    assert model.fit_report_["objective"] < model.history_["loss"][0]
+
+
 def test_mini_batches_stop_on_a_flat_loss():
     """Not before `tol` times the constant model's loss has been missed five times in a row, and then at once."""
     problem = problem_for("squared", n=N)

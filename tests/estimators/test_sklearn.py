@@ -147,6 +147,21 @@ def test_log_probabilities_keep_what_probabilities_lose():
     assert logs.max() == 0.0
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    problem = problem_for("squared")
+    plain = {"alpha": 0.5, "max_iter": 2, "tol": 0.0, "fit_intercept": True, "n_threads": 1, "batch_size": 16}
+    with_numpy = {key: np.array(value)[()] for key, value in plain.items()}
+    assert all(isinstance(value, np.generic) for value in with_numpy.values())
+    options = {"loss": "huber", "random_state": 0}
+    mine = LinearRegression(delta=0.5, optimizer=optimizers.Adam(0.25, 0.5), **options, **plain)
+    its = LinearRegression(
+        delta=np.float32(0.5), optimizer=optimizers.Adam(np.float32(0.25), 0.5), **options, **with_numpy
+    )
+    mine.fit(problem.x, targets(problem))
+    assert np.array_equal(its.fit(problem.x, targets(problem)).coef_, mine.coef_)
+    its.save(tmp_path / "model")
+
+
 def test_a_random_state_object_moves_on():
     problem = problem_for("squared")
     state = np.random.RandomState(0)

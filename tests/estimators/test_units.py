@@ -110,8 +110,20 @@ def model_without_weights(problem, dtype, tol):
     return fit(replace(problem, weight=None), dtype=dtype, tol=tol)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("unit", [2.0**200, 2.0**-200])
+@pytest.mark.parametrize(("loss", "outputs"), [("huber", 1), ("softmax", 3)])
+def test_weights_of_any_unit(loss, outputs, unit, dtype):
+    """Even one that float32 cannot hold."""
+    problem = problem_for(loss, outputs, dtype=dtype, alpha=0.1)
+    model, other = (fit(each, dtype=dtype) for each in (problem, replace(problem, weight=problem.weight * unit)))
+    # In float32 they are rounded anew.
+    np.testing.assert_allclose(theta_of(other), theta_of(model), rtol=0, atol=1e-12 if dtype == "f8" else 3e-6)
+    assert other.n_iter_ == model.n_iter_
+
+
 def test_rows_without_weight_have_no_say():
-    """Not even in the means, the scales or the certificate: an outlier of weight 0 changes no bit that is seen."""
+    """Not even in the means and scales."""
     problem = problem_for("squared")
     X, y, s = features(problem), targets(problem), problem.weight.copy()
     s[:3] = 0.0
