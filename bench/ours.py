@@ -36,7 +36,15 @@ def epoch(data: Data, plan: Plan, shuffle: bool) -> Candidate:
     loaded, d = load(data, 1), data.X.shape[1]
     l2 = np.append(np.full(d, plan.alpha), 0.0)[None, :]
     problem = EpochProblem(
-        Scaling.identity(d), np.zeros(d), np.zeros((1, d + 1)), l2, 0.0, True, plan.batch_size, plan.seed, shuffle
+        Scaling(np.zeros(d), np.ones(d)),
+        np.zeros(d),
+        np.zeros((1, d + 1)),
+        l2,
+        0.0,
+        True,
+        plan.batch_size,
+        plan.seed,
+        shuffle,
     )
     batches = plan.batches(loaded.n)
     rates = np.full(batches, plan.rate)

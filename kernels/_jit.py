@@ -192,6 +192,19 @@ def jitable(function: Function) -> Function:
     return function
 
 
+def kernel_factory(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep what a factory makes, by its ingredients; threads that ask at once get one kernel, so that one is compiled."""
+    made: dict[tuple[Any, ...], Any] = {}
+
+    @functools.wraps(make)
+    def factory(*ingredients: Any) -> Any:
+        kernel = made.get(ingredients)
+        # setdefault is atomic: no lock that a forked child could find held.
+        return made.setdefault(ingredients, make(*ingredients)) if kernel is None else kernel
+
+    return factory
+
+
 @jitable
 def unsigned(i: Any) -> Any:
     """A row number that is known not to be negative: without the wrap-around check of signed ones loops vectorise."""

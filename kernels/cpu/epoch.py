@@ -1,9 +1,8 @@
 """The mini-batch loop: gradient of a batch, rule and prox, next batch, without leaving compiled code."""
 
-import functools
 from typing import Any
 
-from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
+from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.residual import make_residual
 from fastgd.kernels.cpu.tiles import LOADS, make_accumulate, make_gather, make_margins, prefetch_rows
 from fastgd.kernels.cpu.update import apply_rule, penalty
@@ -120,7 +119,7 @@ def add_derivatives(tile: Any, m: Any, work: Any) -> None:
         work.derivatives[k] += total
 
 
-@functools.cache
+@kernel_factory
 def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
     """The mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not.
 

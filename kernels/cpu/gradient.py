@@ -7,10 +7,9 @@ sum_i s_i loss_ik (softmax: all of it in the first); `tile` and `stack` are scra
 dtype of X, sums over blocks in float64. Cost: n d numbers read, 4 n d K flops.
 """
 
-import functools
 from typing import Any
 
-from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
+from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.columns import make_column_accumulate, make_column_margins
 from fastgd.kernels.cpu.residual import make_residual
 from fastgd.kernels.cpu.tiles import LOADS, make_accumulate, make_margins
@@ -67,7 +66,7 @@ def store(tile: Any, leaf: Any) -> None:
             leaf[k * d + j] = tile.g[k, j]
 
 
-@functools.cache
+@kernel_factory
 def make_gradient(loss: str, dtype: str, order: str, shift: bool) -> Any:
     """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not."""
     name = f"gradient[{loss},{dtype},{order}{',shift' if shift else ''}]"

@@ -3,12 +3,11 @@
 A node is (weight, d means, d sums of squared deviations), float64. Non-finite data make a node non-finite.
 """
 
-import functools
 from typing import Any
 
 import numpy as np
 
-from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
+from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 
 
 @jitable
@@ -130,7 +129,7 @@ def column_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
         leaf[1 + d + j] = squares
 
 
-@functools.cache
+@kernel_factory
 def make_moments(dtype: str, order: str) -> Any:
     """The kernel `moments(data, first, last, rows, stack, out)`: the node of blocks [first, last); reads X once."""
     block = row_block if order == "C" else column_block

@@ -1,14 +1,13 @@
 """The largest squared norm of a row in working coordinates: what bounds the step of a single-row update."""
 
-import functools
 from typing import Any
 
 import numpy as np
 
-from fastgd.kernels._jit import cpu_kernel, unsigned
+from fastgd.kernels._jit import cpu_kernel, kernel_factory, unsigned
 
 
-@functools.cache
+@kernel_factory
 def make_largest_norm(dtype: str, order: str) -> Any:
     """The kernel `largest_norm(data, coordinates, start, stop)`: max_i s_i (|x~_i|^2) over rows [start, stop)."""
     by_row = order == "C"
