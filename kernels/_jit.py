@@ -193,7 +193,7 @@ def jitable(function: Function) -> Function:
 
 
 def kernel_factory(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep what a factory makes, by its ingredients; threads that ask at once get one kernel, so that one is compiled."""
+    """Keep what a factory makes, by its ingredients; threads that ask at once get one and the same kernel."""
     made: dict[tuple[Any, ...], Any] = {}
 
     @functools.wraps(make)

@@ -79,7 +79,7 @@ def test_moments(benchmark: Any, dtype: str, order: str) -> None:
 @pytest.mark.parametrize(("dtype", "order"), _LAYOUTS)
 def test_largest_norm(benchmark: Any, dtype: str, order: str) -> None:
     data, _ = _data("logistic", dtype, order, cores())
-    _report(benchmark, data, lambda: data.largest_norm(Scaling.identity(data.d)))
+    _report(benchmark, data, lambda: data.largest_norm(Scaling(np.zeros(data.d), np.ones(data.d))))
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -88,7 +88,9 @@ def test_largest_norm(benchmark: Any, dtype: str, order: str) -> None:
 def test_epoch(benchmark: Any, dtype: str, order: str, batch_size: int, shuffle: bool) -> None:
     data, _ = _data("logistic", dtype, order, 1)
     zeros = np.zeros((1, data.d + 1))
-    settings = EpochProblem(Scaling.identity(data.d), np.zeros(data.d), zeros, zeros, 0.0, True, batch_size, 1, shuffle)
+    settings = EpochProblem(
+        Scaling(np.zeros(data.d), np.ones(data.d)), np.zeros(data.d), zeros, zeros, 0.0, True, batch_size, 1, shuffle
+    )
     epochs, batches = data.epochs("logistic", settings), -(-data.n // batch_size)
     rates, numbered = np.full(batches, 1e-3), iter(range(1 << 30))
 
