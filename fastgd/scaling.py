@@ -56,11 +56,10 @@ class Scaling:
 
     def penalty_weights(self, l1: Array, l2: float) -> tuple[Array, Array]:
         """L1 and L2 weights (K, d + 1) in working coordinates, the intercept's 0, from raw ones: l1 (K,), l2."""
-        zero = np.zeros((l1.size, 1))
-        return (
-            np.hstack([l1[:, None] * self.inv_scale, zero]),
-            np.hstack([np.broadcast_to(l2 * self.inv_scale**2, (l1.size, self.inv_scale.size)), zero]),
-        )
+        weights = np.zeros((2, l1.size, self.inv_scale.size + 1))
+        weights[0, :, :-1] = l1[:, None] * self.inv_scale
+        weights[1, :, :-1] = l2 * self.inv_scale**2
+        return weights[0], weights[1]
 
 
 def _inverse(scale: Array) -> Array:
