@@ -1,6 +1,5 @@
 """Fits in several threads at once, and fits that are interrupted."""
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -9,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fastgd import LinearRegression, LogisticRegression, threads
+from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import cpu
-from tests.estimators.fits import fit, problem_for, theta_of
+from tests.estimators.fits import problem_for, theta_of
 
 ROWS = 20_000
 
@@ -36,50 +35,6 @@ def test_fits_in_several_threads_equal_serial_ones():
         models = list(pool.map(lambda job: job[0].fit(*job[1:]), work))
     for k, model in enumerate(models):
         assert np.array_equal(theta_of(model), serial[k % len(serial)])
-
-
-def test_a_helper_may_do_all_the_work(monkeypatch):
-    """The calling thread can come too late for any chunk."""
-    problem = problem_for("squared", n=30_000)
-    expected = fit(problem, n_threads=1)
-
-    def helper_only(count, n_threads, work):
-        for number in range(count):
-            work(1, number)
-
-    monkeypatch.setattr(threads, "run", helper_only)
-    assert np.array_equal(fit(problem, n_threads=4).coef_, expected.coef_)
-
-
-def test_errors_in_helpers_reach_the_caller():
-    def fail(slot, number):
-        if number == 5:
-            raise RuntimeError("chunk 5")
-
-    with pytest.raises(RuntimeError, match="chunk 5"):
-        threads.run(100, 4, fail)
-    done = []
-    threads.run(100, 4, lambda slot, number: done.append(number))
-    assert sorted(done) == list(range(100))
-
-
-def fit_in_child(results):
-    model, X, y = jobs()[0]
-    results.put(theta_of(model.fit(X, y)))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of forks beside threads
-def test_a_forked_child_fits_with_threads_of_its_own():
-    model, X, y = jobs()[0]
-    expected = theta_of(model.fit(X, y))
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    child = context.Process(target=fit_in_child, args=(results,))
-    child.start()
-    found = results.get(timeout=60)
-    child.join(60)
-    assert np.array_equal(found, expected)
 
 
 INTERRUPTED = [

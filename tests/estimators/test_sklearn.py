@@ -1,7 +1,5 @@
 """The estimators follow scikit-learn's rules, and work in its tools."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,20 +37,6 @@ def expected_to_fail(estimator):
 @parametrize_with_checks(CHECKED, expected_failed_checks=expected_to_fail)
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
-
-
-@pytest.mark.parametrize("kind", [optimizers.GradientDescent, optimizers.Momentum, optimizers.Adam])
-def test_optimizers_follow_the_protocol_of_parameters(kind):
-    optimizer = kind()
-    assert list(optimizer.get_params()) == [field.name for field in dataclasses.fields(kind)]
-    assert optimizer.set_params(learning_rate=0.5) is optimizer
-    assert optimizer.learning_rate == 0.5
-    assert optimizer == kind(learning_rate=0.5)
-    with pytest.raises(ValueError, match="no parameter 'rate'"):
-        optimizer.set_params(rate=1.0)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        optimizer.learning_rate = 1.0
-    assert "learning_rate=0.5" in repr(optimizer)
 
 
 def test_clones_share_nothing():
