@@ -5,8 +5,9 @@ itself tested against scikit-learn, scipy, PyTorch, finite differences and hand 
 """
 
 from fastgd.reference.certificate import Gap, certificate, duality_gap, relative_suboptimality
+from fastgd.reference.formulas import Step
 from fastgd.reference.intercept import best_constant, constant_gradient_rms, solve_intercept
-from fastgd.reference.loop import Plan, Run, batches, run
+from fastgd.reference.loop import Plan, Run, batches, run, saga_direction
 from fastgd.reference.losses import LOSSES, Loss
 from fastgd.reference.objective import (
     Problem,
@@ -21,7 +22,7 @@ from fastgd.reference.objective import (
 )
 from fastgd.reference.penalties import elastic_net, prox, subgradient_distance
 from fastgd.reference.rates import batch_curvature, largest_curvature, largest_row_curvature, safe_rate
-from fastgd.reference.rules import RULES, Rule, Step, init, update
+from fastgd.reference.rules import RULES, Rule, init, point, reported, update
 from fastgd.reference.scaling import (
     Scaling,
     column_moments,
@@ -65,12 +66,15 @@ __all__ = [
     "mean_loss",
     "mean_loss_gradient",
     "objective",
+    "point",
     "prox",
     "raw_theta",
     "relative_suboptimality",
+    "reported",
     "row_at",
     "run",
     "safe_rate",
+    "saga_direction",
     "smooth_gradient",
     "solve_intercept",
     "subgradient_distance",

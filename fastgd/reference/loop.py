@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from fastgd.reference.objective import Problem, l1_thresholds, objective, smooth_gradient
-from fastgd.reference.rules import State, init, update
+from fastgd.reference.losses import LOSSES
+from fastgd.reference.objective import Problem, l1_thresholds, margins, objective, smooth_gradient
+from fastgd.reference.rules import init, point, reported, update
 from fastgd.reference.shuffle import epoch_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fastgd.reference._arrays import Floats, Ints
+    from fastgd.reference.formulas import State
 
 
 class Plan(NamedTuple):
@@ -54,18 +56,23 @@ class Run(NamedTuple):
     Attributes
     ----------
     theta : ndarray of float64, shape (K, d + 1)
+        The last iterate: where the next update starts.
     losses : ndarray of float64, shape (epochs,)
-        Mean over an epoch's batches, weighted by their rows, of the batch's loss before its update, penalty included.
+        Mean over an epoch's batches, weighted by their rows, of the batch's loss before its update, penalty included,
+        where the rule takes its gradient.
     state : dict of ndarray
         The rule's state after the last update.
     steps : ndarray of float64, shape (updates, K, d + 1), or None
         theta after every update, where asked for.
+    reported : ndarray of float64, shape (K, d + 1)
+        What a fit returns: the mean of the iterates for "averaged", theta for all others.
     """
 
     theta: Floats
     losses: Floats
     state: State
     steps: Floats | None
+    reported: Floats
 
 
 def batches(n: int, plan: Plan, epoch: int) -> list[Ints]:
@@ -84,6 +91,42 @@ def batches(n: int, plan: Plan, epoch: int) -> list[Ints]:
     order = epoch_order(n, plan.seed, epoch) if plan.shuffle else np.arange(n)
     stop = n - n % size if plan.drop_last else n
     return [order[start : start + size] for start in range(0, stop, size)]
+
+
+def saga_direction(
+    problem: Problem, theta: Floats, rows: Ints, table: Floats, mean: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Where SAGA goes from a batch B, and its memory after that (Defazio et al. 2014); nothing is changed in place.
+
+    With r_i the loss's derivatives in the margins of row i, times s_i, and x_i ending in 1 for the intercept:
+
+    D = (1 / (|B| s_mean)) sum over B of (r_i at theta - r_i of the table) x_i;
+    direction = D + mean + l2 theta;  mean' = mean + (|B| / n) D;  the table's rows of B become r_i at theta.
+
+    From zeros, mean is always (1 / (n s_mean)) sum over all rows of the table's r_i x_i.
+
+    Parameters
+    ----------
+    problem : Problem
+    theta : ndarray of float64, shape (K, d + 1)
+    rows : ndarray of int64, shape (|B|,)
+        The rows of B, none of them twice.
+    table : ndarray of float64, shape (n, K)
+    mean : ndarray of float64, shape (K, d + 1)
+
+    Returns
+    -------
+    tuple of ndarray
+        Direction (K, d + 1), in which the L2 penalty is, and the new table and mean, in which it is not.
+    """
+    x = np.column_stack([problem.x[rows], np.full(len(rows), float(problem.fit_intercept))])
+    r = LOSSES[problem.loss].gradient(margins(problem.x[rows], theta), problem.y[rows], problem.delta)
+    r = problem.weight[rows][:, None] * r
+    change = (r - table[rows]).T @ x / (len(rows) * problem.weight.mean())
+    ridge = np.column_stack([problem.l2 * theta[:, :-1], np.zeros(len(theta))])
+    filled = table.copy()
+    filled[rows] = r
+    return change + mean + ridge, filled, mean + len(rows) / problem.n_rows * change
 
 
 def run(
@@ -116,17 +159,24 @@ def run(
         raise ValueError(f"theta must have shape (K, d + 1) = {problem.shape}, got {theta.shape}")
     record = batch_loss or (lambda at, rows: objective(problem, at, rows))
     thresholds, state = l1_thresholds(problem), init(plan.rule, theta.shape)
+    table = np.zeros((problem.n_rows, len(theta)))  # of "saga", the one rule that remembers rows
     losses, steps, t = [], [], 0
     for epoch in range(plan.epochs):
         total, seen = 0.0, 0
         for rows in batches(problem.n_rows, plan, epoch):
             t += 1
-            total += len(rows) * record(theta, rows)
+            at = point(plan.rule, theta, state, plan.hyper)
+            total += len(rows) * record(at, rows)
             seen += len(rows)
-            g = smooth_gradient(problem, theta, rows)
+            if plan.rule == "saga":
+                g, table, mean = saga_direction(problem, at, rows, table, state["mean"])
+                state = {"mean": mean}
+            else:
+                g = smooth_gradient(problem, at, rows)
             rate = plan.rate(t) if callable(plan.rate) else plan.rate
             theta, state = update(plan.rule, theta, g, state, t, rate, plan.hyper, thresholds)
             if trace:
                 steps.append(theta)
         losses.append(total / seen)
-    return Run(theta, np.array(losses), state, np.array(steps) if trace else None)
+    final = reported(plan.rule, theta, state, plan.hyper) if t else theta
+    return Run(theta, np.array(losses), state, np.array(steps) if trace else None, final)

@@ -1,8 +1,4 @@
-"""The update rules: one function each, on arrays of any one shape, and the table that names them.
-
-Update t = 1, 2, ... with rate eta takes theta and g, the gradient of everything but L1, to theta' and a new state. L1
-is in the prox only, each coordinate with the step that the rule gives it.
-"""
+"""The update rules by name: what each keeps, where it wants its gradient, what it updates and what it reports."""
 
 from __future__ import annotations
 
@@ -10,72 +6,84 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastgd.reference.penalties import prox
+from fastgd.reference import formulas
+from fastgd.reference.formulas import Hyper, State, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from fastgd.reference._arrays import Floats
 
-State = dict[str, "Floats"]
+
+def _theta(theta: Floats, state: State, hyper: Hyper) -> Floats:
+    return theta
 
 
-class Step(NamedTuple):
-    """What one update returns."""
+def _ahead(theta: Floats, state: State, hyper: Hyper) -> Floats:
+    return theta + hyper["momentum"] * state["v"]
 
-    theta: Floats
-    state: State
+
+def _mean(theta: Floats, state: State, hyper: Hyper) -> Floats:
+    return state["mean"]
 
 
 class Rule(NamedTuple):
-    """One rule: the arrays it keeps, all 0 at the start, its hyper-parameters' defaults, and its update."""
+    """One rule.
+
+    Attributes
+    ----------
+    state : tuple of str
+        The arrays that it keeps, all 0 at the start.
+    defaults : dict of str to float
+        Its hyper-parameters.
+    update : callable
+        Its formula.
+    point : callable
+        Where its gradient is taken, from (theta, state, hyper); theta but for "lookahead".
+    reported : callable
+        What a fit by it returns, from (theta, state, hyper); theta but for "averaged".
+    """
 
     state: tuple[str, ...]
     defaults: dict[str, float]
     update: Callable[..., Step]
+    point: Callable[[Floats, State, Hyper], Floats] = _theta
+    reported: Callable[[Floats, State, Hyper], Floats] = _theta
 
 
-def gd(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper: Mapping[str, float], l1: Floats) -> Step:
-    """theta' = prox(theta - eta g) with step eta: proximal gradient descent (Parikh and Boyd 2014, section 4.2)."""
-    return Step(prox(theta - rate * g, rate, l1), {})
-
-
-def momentum(
-    theta: Floats, g: Floats, state: State, t: int, rate: float, hyper: Mapping[str, float], l1: Floats
-) -> Step:
-    """theta' = prox(theta + mu V - eta g) with step eta, then V' = theta' - theta: the heavy ball (Polyak 1964).
-
-    V is the difference of the iterates after the prox. With the V of before the prox, one-dimensional lasso converges
-    to a point that is not the optimum.
-    """
-    moved = prox(theta + hyper["momentum"] * state["v"] - rate * g, rate, l1)
-    return Step(moved, {"v": moved - theta})
-
-
-def adam(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper: Mapping[str, float], l1: Floats) -> Step:
-    """Adam (Kingma and Ba 2015, algorithm 1).
-
-    m' = beta1 m + (1 - beta1) g;  v' = beta2 v + (1 - beta2) g^2;  step = eta / (sqrt(v' / (1 - beta2^t)) + eps);
-    theta' = prox(theta - step m' / (1 - beta1^t)) with that step of each coordinate.
-    """
-    beta1, beta2 = hyper["beta1"], hyper["beta2"]
-    m = beta1 * state["m"] + (1 - beta1) * g
-    v = beta2 * state["v"] + (1 - beta2) * g**2
-    step = rate / (np.sqrt(v / (1 - beta2**t)) + hyper["eps"])
-    return Step(prox(theta - step * m / (1 - beta1**t), step, l1), {"m": m, "v": v})
-
+_ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 
 #: The rules by name.
 RULES = {
-    "gd": Rule((), {}, gd),
-    "momentum": Rule(("v",), {"momentum": 0.9}, momentum),
-    "adam": Rule(("m", "v"), {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}, adam),
+    "gd": Rule((), {}, formulas.gd),
+    "averaged": Rule(("mean",), {"start": 1.0}, formulas.averaged, reported=_mean),
+    "momentum": Rule(("v",), {"momentum": 0.9}, formulas.momentum),
+    "lookahead": Rule(("v",), {"momentum": 0.9}, formulas.momentum, point=_ahead),
+    "nesterov": Rule(("v",), {"momentum": 0.9}, formulas.nesterov),
+    "adagrad": Rule(("h",), {"eps": 1e-10}, formulas.adagrad),
+    "rmsprop": Rule(("h",), {"decay": 0.9, "eps": 1e-8}, formulas.rmsprop),
+    "adam": Rule(("m", "v"), _ADAM, formulas.adam),
+    "amsgrad": Rule(("m", "v", "vmax"), _ADAM, formulas.amsgrad),
+    "nadam": Rule(("m", "v"), {**_ADAM, "momentum_decay": 4e-3}, formulas.nadam),
+    "adadelta": Rule(("h", "d"), {"decay": 0.9, "eps": 1e-6}, formulas.adadelta),
+    "adamw": Rule(("m", "v"), {**_ADAM, "weight_decay": 0.01}, formulas.adamw),
+    "saga": Rule(("mean",), {}, formulas.saga),
 }
 
 
 def init(rule: str, shape: tuple[int, ...]) -> State:
     """The state of a rule before its first update, for parameters of the given shape."""
     return {name: np.zeros(shape) for name in _rule(rule).state}
+
+
+def point(rule: str, theta: Floats, state: State, hyper: Hyper) -> Floats:
+    """Where the rule wants the gradient of its next update, and where the loss before that update is recorded."""
+    return _rule(rule).point(theta, state, _full(rule, hyper))
+
+
+def reported(rule: str, theta: Floats, state: State, hyper: Hyper) -> Floats:
+    """What a fit that ends after the last update returns: the mean for "averaged", theta for all others."""
+    return _rule(rule).reported(theta, state, _full(rule, hyper))
 
 
 def update(
@@ -85,7 +93,7 @@ def update(
     state: State,
     t: int,
     rate: float,
-    hyper: Mapping[str, float],
+    hyper: Hyper,
     thresholds: Floats | float,
 ) -> Step:
     """One update; nothing is changed in place.
@@ -94,8 +102,10 @@ def update(
     ----------
     rule : str
         A name in `RULES`.
-    theta, g : ndarray of float64
-        Parameters, and the gradient there of everything but L1.
+    theta : ndarray of float64
+        Parameters; the last column is the intercept, which "adamw" does not decay.
+    g : ndarray of float64
+        Gradient of everything but L1 at `point`, for "saga" the direction of `loop.saga_direction`.
     state : dict of ndarray
         From `init` or from the update before.
     t : int
@@ -117,16 +127,21 @@ def update(
     ValueError
         Where the rule or a hyper-parameter is unknown, or t is below 1.
     """
-    found = _rule(rule)
-    unknown = sorted(set(hyper) - set(found.defaults))
-    if unknown:
-        raise ValueError(f"hyper has {unknown}, which {rule!r} does not know; it knows {sorted(found.defaults)}")
     if t < 1:
         raise ValueError(f"t must count updates from 1, got {t}")
-    return found.update(theta, g, state, t, rate, {**found.defaults, **hyper}, thresholds)
+    return _rule(rule).update(theta, g, state, t, rate, _full(rule, hyper), thresholds)
 
 
 def _rule(name: str) -> Rule:
     if name not in RULES:
         raise ValueError(f"rule must be one of {sorted(RULES)}, got {name!r}")
     return RULES[name]
+
+
+def _full(rule: str, hyper: Hyper) -> Hyper:
+    """All hyper-parameters of a rule: those given, and its defaults for the others."""
+    defaults = _rule(rule).defaults
+    unknown = sorted(set(hyper) - set(defaults))
+    if unknown:
+        raise ValueError(f"hyper has {unknown}, which {rule!r} does not know; it knows {sorted(defaults)}")
+    return {**defaults, **hyper}
