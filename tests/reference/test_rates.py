@@ -92,13 +92,19 @@ def test_batch_curvature_is_an_expected_smoothness():
         assert spread <= 2 * batch_curvature(problem, 2) * gap * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("rule", ["gd", "momentum"])
+def test_safe_rates_by_hand():
+    assert safe_rate(4.0) == safe_rate(4.0, nesterov=True) == 0.5
+    assert safe_rate(4.0, 0.5) == 0.75
+    assert safe_rate(4.0, 0.5, nesterov=True) == 0.375
+
+
+@pytest.mark.parametrize("rule", ["gd", "momentum", "nesterov", "lookahead"])
 def test_below_the_safe_rate_converges_and_above_it_diverges(rule):
     problem = random_problem("squared", alpha=0.5)
     problem = working_problem(problem, fit_scaling(problem))
-    mu = 0.8 if rule == "momentum" else 0.0
+    mu = 0.0 if rule == "gd" else 0.8
     hyper = {"momentum": mu} if mu else {}
-    limit = safe_rate(largest_curvature(problem), mu)
+    limit = safe_rate(largest_curvature(problem), mu, nesterov=rule in ("nesterov", "lookahead"))
     start = random_theta(problem)
     below = run(problem, start, Plan(rule, 0.98 * limit, 3000, hyper=hyper)).theta
     assert certificate(problem, below) < 1e-10
