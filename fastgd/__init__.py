@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import fastgd.optimizers as optimizers
+    import fastgd.schedules as schedules
     from fastgd.estimators import LinearRegression, LogisticRegression
     from fastgd.exceptions import DivergenceError, ModelFileError
     from fastgd.persistence import load
@@ -27,6 +28,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "optimizers",
+    "schedules",
     "set_num_threads",
 ]
 
@@ -39,6 +41,7 @@ _HOMES = {
     "get_num_threads": "fastgd.threads",
     "load": "fastgd.persistence",
     "optimizers": "fastgd.optimizers",
+    "schedules": "fastgd.schedules",
     "set_num_threads": "fastgd.threads",
 }
 

@@ -1,0 +1,47 @@
+"""Update rules: small frozen dataclasses that hold hyper-parameters, and say the formula and its source.
+
+They follow scikit-learn's parameter protocol, so that ``GridSearchCV`` reaches ``optimizer__learning_rate`` and
+``optimizer__learning_rate__every``, and are never changed by a fit. Throughout, g is the gradient of a batch's
+objective without its L1 term, eta the learning rate, t = 1, 2, ... the number of the update, and prox the soft
+threshold of the L1 term with the coordinate's own step (the intercept has none). Without an L1 term prox is the
+identity.
+"""
+
+from fastgd.optimizers._adaptive import AdaDelta, AdaGrad, Adam, AdamW, AMSGrad, Nadam, RMSProp
+from fastgd.optimizers._base import Optimizer
+from fastgd.optimizers._base import Recipe as Recipe
+from fastgd.optimizers._descent import SAGA, Accelerated, GradientDescent, Momentum, Nesterov
+
+__all__ = [
+    "SAGA",
+    "AMSGrad",
+    "Accelerated",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "GradientDescent",
+    "Momentum",
+    "Nadam",
+    "Nesterov",
+    "Optimizer",
+    "RMSProp",
+]
+
+_KINDS: tuple[type[Optimizer], ...] = (
+    GradientDescent,
+    Momentum,
+    Nesterov,
+    AdaGrad,
+    RMSProp,
+    Adam,
+    AMSGrad,
+    Nadam,
+    AdaDelta,
+    AdamW,
+    SAGA,
+    Accelerated,
+)
+
+#: Optimizers by the names that estimators accept.
+BY_NAME = {kind.rule: kind for kind in _KINDS}

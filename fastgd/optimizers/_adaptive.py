@@ -1,0 +1,240 @@
+"""Rules that give each coordinate a step of its own, from the gradients that it has seen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fastgd.optimizers._base import WithRate
+from fastgd.parameters import FRACTION, NOT_NEGATIVE, POSITIVE, Range
+
+_MOMENTS = {"beta1": FRACTION, "beta2": FRACTION, "eps": POSITIVE}
+
+
+@dataclass(frozen=True)
+class AdaGrad(WithRate):
+    r"""AdaGrad: steps fall with the root of the sum of all squared gradients.
+
+    .. math::
+        h \leftarrow h + g^2, \qquad
+        \theta \leftarrow \mathrm{prox}\left(\theta - \frac{\eta}{\sqrt h + \epsilon} g\right)
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": a constant in the coordinates of the fit.
+    eps : float, default=1e-10
+        Added to the root, > 0.
+
+    References
+    ----------
+    Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization", 2011, with
+    diagonal matrices.
+    """
+
+    eps: float = 1e-10
+    rule: ClassVar[str] = "adagrad"
+    ranges: ClassVar[Mapping[str, Range]] = {"eps": POSITIVE}
+
+
+@dataclass(frozen=True)
+class RMSProp(WithRate):
+    r"""RMSProp: AdaGrad that forgets.
+
+    .. math::
+        h \leftarrow \gamma h + (1 - \gamma) g^2, \qquad
+        \theta \leftarrow \mathrm{prox}\left(\theta - \frac{\eta}{\sqrt h + \epsilon} g\right)
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Adam`.
+    decay : float, default=0.9
+        gamma in [0, 1).
+    eps : float, default=1e-8
+        Added to the root, > 0.
+
+    References
+    ----------
+    Tieleman and Hinton, "Lecture 6.5, rmsprop: divide the gradient by a running average of its recent magnitude",
+    2012.
+    """
+
+    decay: float = 0.9
+    eps: float = 1e-8
+    rule: ClassVar[str] = "rmsprop"
+    ranges: ClassVar[Mapping[str, Range]] = {"decay": FRACTION, "eps": POSITIVE}
+
+
+@dataclass(frozen=True)
+class AdaDelta(WithRate):
+    r"""AdaDelta: steps in the units of the parameters, from the sizes of gradients and of earlier steps.
+
+    .. math::
+        h &\leftarrow \gamma h + (1 - \gamma) g^2, \qquad
+        \Delta = \frac{\sqrt{d + \epsilon}}{\sqrt{h + \epsilon}} g \\
+        \theta &\leftarrow \mathrm{prox}(\theta - \eta \Delta), \qquad d \leftarrow \gamma d + (1 - \gamma) \Delta^2
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`); the paper has none, which is 1. "auto": a constant in the
+        coordinates of the fit.
+    decay : float, default=0.9
+        gamma in [0, 1).
+    eps : float, default=1e-6
+        Inside both roots, > 0; it is what the first steps are made of.
+
+    References
+    ----------
+    Zeiler, "ADADELTA: an adaptive learning rate method", 2012, algorithm 1.
+    """
+
+    decay: float = 0.9
+    eps: float = 1e-6
+    rule: ClassVar[str] = "adadelta"
+    ranges: ClassVar[Mapping[str, Range]] = {"decay": FRACTION, "eps": POSITIVE}
+
+
+@dataclass(frozen=True)
+class Adam(WithRate):
+    r"""Adam, with bias correction.
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
+        \theta &\leftarrow \mathrm{prox}\left(\theta - \eta \frac{\hat m}{\sqrt{\hat v} + \epsilon}\right),
+        \qquad \hat m = \frac{m}{1 - \beta_1^t}, \quad \hat v = \frac{v}{1 - \beta_2^t}
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 0.02 in the coordinates of the fit, falling to 0
+        as half a cosine over the epochs.
+    beta1 : float, default=0.9
+        Decay of the mean of gradients, in [0, 1).
+    beta2 : float, default=0.999
+        Decay of the mean of squared gradients, in [0, 1).
+    eps : float, default=1e-8
+        Added to the root of the second moment, > 0.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    rule: ClassVar[str] = "adam"
+    ranges: ClassVar[Mapping[str, Range]] = _MOMENTS
+
+
+@dataclass(frozen=True)
+class AMSGrad(WithRate):
+    r"""AMSGrad: Adam whose second moment never falls, so that steps do not grow again.
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \qquad
+        u \leftarrow \max(u, v) \\
+        \theta &\leftarrow \mathrm{prox}\left(\theta - \eta \frac{\hat m}{\sqrt{\hat u} + \epsilon}\right),
+        \qquad \hat m = \frac{m}{1 - \beta_1^t}, \quad \hat u = \frac{u}{1 - \beta_2^t}
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Adam`.
+    beta1 : float, default=0.9
+        Decay of the mean of gradients, in [0, 1).
+    beta2 : float, default=0.999
+        Decay of the mean of squared gradients, in [0, 1).
+    eps : float, default=1e-8
+        Added to the root of the second moment, > 0.
+
+    References
+    ----------
+    Reddi, Kale and Kumar, "On the convergence of Adam and beyond", 2018, algorithm 2; bias corrections as PyTorch adds
+    them.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    rule: ClassVar[str] = "amsgrad"
+    ranges: ClassVar[Mapping[str, Range]] = _MOMENTS
+
+
+@dataclass(frozen=True)
+class Nadam(WithRate):
+    r"""Nadam: Adam with Nesterov's momentum, which grows from beta1 / 2 to beta1.
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \qquad
+        \mu_t = \beta_1 \left(1 - \tfrac12 \, 0.96^{t \psi}\right), \qquad P_t = \prod_{i \le t} \mu_i \\
+        \theta &\leftarrow \mathrm{prox}\left(\theta - \frac{\eta}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
+        \left[\frac{1 - \mu_t}{1 - P_t} g + \frac{\mu_{t+1}}{1 - P_{t+1}} m\right]\right)
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Adam`.
+    beta1 : float, default=0.9
+        Decay of the mean of gradients, and the momentum in the long run, in [0, 1).
+    beta2 : float, default=0.999
+        Decay of the mean of squared gradients, in [0, 1).
+    eps : float, default=1e-8
+        Added to the root of the second moment, > 0.
+    momentum_decay : float, default=4e-3
+        psi >= 0: how fast the momentum grows.
+
+    References
+    ----------
+    Dozat, "Incorporating Nesterov momentum into Adam", 2016, with the momentum's schedule of PyTorch's ``NAdam``.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    momentum_decay: float = 4e-3
+    rule: ClassVar[str] = "nadam"
+    ranges: ClassVar[Mapping[str, Range]] = {**_MOMENTS, "momentum_decay": NOT_NEGATIVE}
+
+
+@dataclass(frozen=True)
+class AdamW(WithRate):
+    r"""AdamW: Adam with a decay of the weights beside it, which minimises another objective than F.
+
+    Weights first shrink by eta times lambda, then Adam's step follows:
+
+    .. math::
+        w \leftarrow (1 - \eta \lambda) w, \qquad
+        \theta \leftarrow \mathrm{prox}\left(\theta - \eta \frac{\hat m}{\sqrt{\hat v} + \epsilon}\right)
+
+    **The decay is part of no loss.** Where the rule comes to rest depends on eta and on the gradients seen, and is not
+    the optimum of F, the objective that `alpha` defines and that losses and certificates are of. For that optimum take
+    `Adam` and `alpha`. The decay acts in the coordinates of the fit, which `standardize` scales; the intercept has
+    none.
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Adam`.
+    beta1 : float, default=0.9
+        Decay of the mean of gradients, in [0, 1).
+    beta2 : float, default=0.999
+        Decay of the mean of squared gradients, in [0, 1).
+    eps : float, default=1e-8
+        Added to the root of the second moment, > 0.
+    weight_decay : float, default=0.01
+        lambda >= 0.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2, with eta in front of the decay
+    as in PyTorch.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    rule: ClassVar[str] = "adamw"
+    ranges: ClassVar[Mapping[str, Range]] = {**_MOMENTS, "weight_decay": NOT_NEGATIVE}

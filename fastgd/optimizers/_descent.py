@@ -1,0 +1,249 @@
+"""Rules that take one step size for all coordinates."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastgd.optimizers._base import Optimizer, Recipe, WithRate, recipe_of
+from fastgd.parameters import FRACTION, Range, is_number
+
+
+@dataclass(frozen=True)
+class GradientDescent(WithRate):
+    r"""Gradient descent, stochastic where batches are smaller than the data.
+
+    .. math:: \theta \leftarrow \mathrm{prox}(\theta - \eta g)
+
+    With `average` the model is the mean of the iterates, which steps do not depend on:
+
+    .. math:: \bar\theta \leftarrow \bar\theta + \frac{\theta - \bar\theta}{\max(1, t - t_0 + 1)}
+
+    With `line_search` eta is found anew for every step of the full batch, and the fit ends when no step lowers the
+    loss. "backtracking" halves eta until Armijo's condition holds:
+
+    .. math:: F(\theta') \le F(\theta) + 10^{-4} \, g^\top (\theta' - \theta)
+
+    "exact" minimises the loss along -g, in one dimension on kept margins.
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 1 / L of the batch (Gower et al. 2019); for
+        mini-batches divided by 1 + epochs done. With a line search: the first step that is tried.
+    line_search : {None, "backtracking", "exact"}, default=None
+        Whether steps are searched for; needs ``batch_size="full"``, and "exact" a penalty without L1.
+    average : bool or int, default=False
+        Whether the model is the mean of iterates; an integer is the number of samples seen from which averaging
+        begins, as in scikit-learn's `SGDClassifier`.
+
+    References
+    ----------
+    Robbins and Monro, "A stochastic approximation method", 1951.
+    Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
+    Armijo, "Minimization of functions having Lipschitz continuous first partial derivatives", 1966.
+    Gower et al., "SGD: general analysis and improved rates", 2019.
+    """
+
+    line_search: str | None = None
+    average: bool | int = False
+    rule: ClassVar[str] = "gd"
+
+    def check(self) -> None:
+        """Raise a ValueError that names the first hyper-parameter out of range."""
+        super().check()
+        if self.line_search not in (None, "backtracking", "exact"):
+            raise self._wrong("line_search", "None, 'backtracking' or 'exact'")
+        if not (isinstance(self.average, bool | np.bool_) or _is_count(self.average)):
+            raise self._wrong("average", "True, False or a positive integer")
+        if self.line_search is None:
+            return
+        if self.average:
+            raise self._wrong("average", f"False with line_search={self.line_search!r}, whose iterates need none")
+        if not (is_number(self.learning_rate) or isinstance(self.learning_rate, str)):
+            raise self._wrong("learning_rate", f"'auto' or a number with line_search={self.line_search!r}")
+
+    def recipe(self, batch_size: int) -> Recipe:
+        """The rule as kernels know it: "gd", or "averaged" with the update from which averaging begins.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows a batch; all rows for the full batch.
+
+        Returns
+        -------
+        Recipe
+        """
+        if not self.average:
+            return recipe_of("gd")
+        return recipe_of("averaged", max(1, math.ceil(self.average / batch_size)))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) >= 1
+
+
+@dataclass(frozen=True)
+class Momentum(WithRate):
+    r"""Heavy-ball momentum.
+
+    .. math::
+        \theta' = \mathrm{prox}(\theta + \mu V - \eta g), \qquad V \leftarrow \theta' - \theta
+
+    V is the difference of iterates after the prox; without an L1 term this is V <- mu V - eta g.
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `GradientDescent`, for mini-batches times
+        1 - momentum.
+    momentum : float, default=0.9
+        mu in [0, 1).
+
+    References
+    ----------
+    Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+    """
+
+    momentum: float = 0.9
+    rule: ClassVar[str] = "momentum"
+    ranges: ClassVar[Mapping[str, Range]] = {"momentum": FRACTION}
+
+
+@dataclass(frozen=True)
+class Nesterov(WithRate):
+    r"""Nesterov's momentum, in the two forms in which it is taught.
+
+    "lookahead" takes the gradient where the ball rolls to, at theta + mu V:
+
+    .. math::
+        \theta' = \mathrm{prox}(\theta + \mu V - \eta g(\theta + \mu V)), \qquad V \leftarrow \theta' - \theta
+
+    "bengio" follows Y = theta + mu V itself, and so needs no gradient but the one where it stands:
+
+    .. math::
+        U &= \mu V - \eta g(Y), \qquad P = Y + \mu U - \eta g(Y) \\
+        Y' &= \mathrm{prox}(P) \text{ with step } (1 + \mu) \eta, \qquad V \leftarrow U + \frac{Y' - P}{1 + \mu}
+
+    Without an L1 term the two are one sequence up to this change of variable, the prox being the identity. With one,
+    the prox's share in V makes V = 0 at the optimum. The model is theta of the first, Y of the second.
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Momentum`.
+    momentum : float, default=0.9
+        mu in [0, 1).
+    form : {"bengio", "lookahead"}, default="bengio"
+        Which of the two; the first is the faster one.
+
+    References
+    ----------
+    Nesterov, "A method for solving the convex programming problem with convergence rate O(1/k^2)", 1983.
+    Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning", 2013,
+    equations 3 and 4, for "lookahead".
+    Bengio, Boulanger-Lewandowski and Pascanu, "Advances in optimizing recurrent networks", 2012, equation 7, for
+    "bengio".
+    """
+
+    momentum: float = 0.9
+    form: str = "bengio"
+    rule: ClassVar[str] = "nesterov"
+    ranges: ClassVar[Mapping[str, Range]] = {"momentum": FRACTION}
+
+    def check(self) -> None:
+        """Raise a ValueError that names the first hyper-parameter out of range."""
+        super().check()
+        if self.form not in ("bengio", "lookahead"):
+            raise self._wrong("form", "'bengio' or 'lookahead'")
+
+    def recipe(self, batch_size: int) -> Recipe:
+        """The rule as kernels know it: "nesterov" for the form "bengio", else "lookahead".
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows a batch; all rows for the full batch.
+
+        Returns
+        -------
+        Recipe
+        """
+        return recipe_of("lookahead" if self.form == "lookahead" else "nesterov", self.momentum)
+
+
+@dataclass(frozen=True)
+class SAGA(WithRate):
+    r"""SAGA: stochastic steps whose variance goes to 0, so that a constant rate reaches the optimum.
+
+    The loss derivatives r_i of the rows' last visits are kept, n numbers an output, and so is the mean gradient A that
+    they give, both 0 at the start. A batch B with new derivatives r'_i moves
+
+    .. math::
+        D &= \frac{1}{|B| \bar s} \sum_{i \in B} (r'_i - r_i) \, (x_i, 1), \qquad
+        \theta \leftarrow \mathrm{prox}(\theta - \eta (D + A + \alpha_2 w)) \\
+        A &\leftarrow A + \frac{|B|}{n} D, \qquad r_i \leftarrow r'_i \text{ for } i \in B
+
+    where the r carry the sample weights, s-bar is their mean over all rows, and alpha_2 is the weight of the L2 term.
+
+    What is proved: for convex losses with L-Lipschitz gradients a row, L2 penalty included, rows drawn one at a time,
+    uniformly and **with replacement**, the rate 1 / (3 L) converges as 1 / t, and linearly where F is strongly convex.
+    Here rows are visited in a shuffled order, each once an epoch, and in batches, which the proof does not cover.
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", schedule or callable, default="auto"
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 1 / (3 L) of the batch, kept constant.
+
+    References
+    ----------
+    Defazio, Bach and Lacoste-Julien, "SAGA: a fast incremental gradient method with support for non-strongly convex
+    composite objectives", 2014.
+    """
+
+    rule: ClassVar[str] = "saga"
+
+
+@dataclass(frozen=True)
+class Accelerated(Optimizer):
+    r"""Accelerated proximal gradient on the full batch, with a step of its own and restarts: FISTA.
+
+    .. math::
+        \theta_{k+1} &= \mathrm{prox}(Y_k - g(Y_k) / L) \\
+        Y_{k+1} &= \theta_{k+1} + \frac{t_k - 1}{t_{k+1}} (\theta_{k+1} - \theta_k), \qquad
+        t_{k+1} = \frac{1 + \sqrt{1 + 4 t_k^2}}{2}
+
+    The momentum starts anew, t = 1, whenever it points uphill. It has no hyper-parameters; ``optimizer="auto"`` uses
+    it wherever rules of first order are the choice. Needs ``batch_size="full"``.
+
+    References
+    ----------
+    Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", 2009.
+    O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
+    """
+
+    rule: ClassVar[str] = "accelerated"
+
+    def recipe(self, batch_size: int) -> Recipe:
+        """Not offered: it is no rule of a batch.
+
+        Parameters
+        ----------
+        batch_size : int
+            Not used.
+
+        Returns
+        -------
+        Recipe
+            Never.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError("Accelerated works on all rows with a step of its own: batches have no rule for it")

@@ -1,0 +1,144 @@
+"""Hyper-parameters as scikit-learn's tools see them: named, nested, set without touching what others hold, checked."""
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, Self
+
+__all__ = [
+    "COUNT",
+    "FACTOR",
+    "FRACTION",
+    "INSIDE",
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "Parameters",
+    "Range",
+    "is_number",
+    "replacements",
+]
+
+
+class Range(NamedTuple):
+    """The numbers that a hyper-parameter may be, in words and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+POSITIVE = Range("a positive number", lambda value: 0 < value < math.inf)
+NOT_NEGATIVE = Range("a number of 0 or more", lambda value: 0 <= value < math.inf)
+FRACTION = Range("a number in [0, 1)", lambda value: 0 <= value < 1)
+FACTOR = Range("a number in (0, 1]", lambda value: 0 < value <= 1)
+INSIDE = Range("a number in (0, 1)", lambda value: 0 < value < 1)
+COUNT = Range("an integer of 0 or more", lambda value: isinstance(value, Integral) and int(value) >= 0)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A frozen dataclass whose fields follow scikit-learn's parameter protocol."""
+
+    #: What `check` holds fields to, by name.
+    ranges: ClassVar[Mapping[str, Range]] = {}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Hyper-parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to add those of hyper-parameters that have their own, as ``learning_rate__every``.
+
+        Returns
+        -------
+        dict
+        """
+        params = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if deep:
+            for name, value in list(params.items()):
+                if _has_params(value):
+                    params |= {f"{name}__{inner}": item for inner, item in value.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set hyper-parameters of this object, as `sklearn.base.clone` and grid searches do.
+
+        Parameters
+        ----------
+        **params : object
+            Hyper-parameters by name, nested ones as ``learning_rate__every``: the object inside is replaced by a
+            changed copy, as others may hold it. Values are checked when a fit begins.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no hyper-parameter of that name; then none is set.
+        """
+        for name, value in replacements(self, params).items():
+            object.__setattr__(self, name, value)
+        return self
+
+    def check(self) -> None:
+        """Raise a ValueError that names the first hyper-parameter out of range."""
+        for name, bounds in self.ranges.items():
+            value = getattr(self, name)
+            if not (is_number(value) and bounds.holds(value)):
+                raise self._wrong(name, bounds.words)
+
+    def _wrong(self, name: str, words: str) -> ValueError:
+        return ValueError(f"{name} of {type(self).__name__} must be {words}, got {getattr(self, name)!r}")
+
+
+def replacements(holder: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a holder's own parameters must become so that these, nested ones too, have the given values.
+
+    Parameters
+    ----------
+    holder : object
+        With scikit-learn's ``get_params``; it is not changed, nor is an object that it holds.
+    params : mapping of str to object
+        Values by name, nested ones as ``optimizer__learning_rate``.
+
+    Returns
+    -------
+    dict
+        Values by names without "__"; where a nested value is given, a changed copy of the object that held it.
+
+    Raises
+    ------
+    ValueError
+        If there is no parameter of that name.
+    """
+    known = holder.get_params(deep=False)
+    found: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in params.items():
+        name, mark, inner = key.partition("__")
+        if name not in known:
+            raise ValueError(f"{type(holder).__name__} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
+        if mark:
+            nested.setdefault(name, {})[inner] = value
+        else:
+            found[name] = value
+    for name, inside in nested.items():
+        held = found.get(name, known[name])
+        if not _has_params(held):
+            raise ValueError(f"{name}={held!r} has no parameter {next(iter(inside))!r}: it has none")
+        found[name] = copy.deepcopy(held).set_params(**inside)
+    return found
+
+
+def _has_params(value: object) -> bool:
+    return hasattr(value, "get_params") and not isinstance(value, type)

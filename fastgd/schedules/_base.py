@@ -1,0 +1,173 @@
+"""What all schedules have in common."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastgd.parameters import POSITIVE, Parameters, is_number
+
+Rates = NDArray[np.float64]
+#: What a schedule remembers of a fit: numbers by name, so that they can be saved as JSON.
+State = dict[str, float]
+
+#: A rate that is positive in mathematics but not in float64 is rounded to this one: it is no reason to end a fit.
+SMALLEST = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class Schedule(Parameters):
+    """A learning rate as a function of time, which is counted in epochs done, with fractions inside an epoch.
+
+    A fit calls `bind` once, `start` once, `begin` before and `observe` after each epoch, and `rates` for the updates
+    of an epoch, as often as it likes. All are pure: what a schedule has to remember is in the state that they hand on.
+    """
+
+    #: The name on the command line, and in saved models.
+    kind: ClassVar[str] = ""
+    #: The field that holds the rate from which the others follow.
+    first: ClassVar[str] = "initial"
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the rate from which the others follow is left to the fit."""
+        return is_auto(getattr(self, self.first))
+
+    def check(self) -> None:
+        """Raise a ValueError that names the first hyper-parameter out of range."""
+        rate = getattr(self, self.first)
+        if not (is_auto(rate) or (is_number(rate) and POSITIVE.holds(rate))):
+            raise self._wrong(self.first, "'auto' or a positive number")
+        super().check()
+
+    def bind(self, rate: float | None, epochs: float) -> Self:
+        """A schedule for a fit: with a number for "auto", and with the fit's length where none was given.
+
+        Parameters
+        ----------
+        rate : float or None
+            What "auto" stands for; of no use, and may be None, where `automatic` is False.
+        epochs : float
+            How many epochs the fit lasts at most.
+
+        Returns
+        -------
+        Schedule
+            A checked copy.
+
+        Raises
+        ------
+        ValueError
+            If a hyper-parameter is out of range, a rate is needed and not given, or rates would be 0 before the end.
+        """
+        changes = self._lengths(epochs)
+        if self.automatic:
+            if rate is None:
+                raise ValueError(f"{self!r} leaves its rate to the fit, which knows none: give {self.first}")
+            changes[self.first] = float(rate)
+        bound = dataclasses.replace(self, **changes)
+        bound.check()
+        if bound._zero_at() < epochs:
+            raise ValueError(
+                f"{self!r} is at rate 0 from epoch {bound._zero_at():g} on, and the fit may last {epochs:g}: "
+                "give final > 0, or leave epochs at None"
+            )
+        return bound
+
+    def start(self) -> State:
+        """The state before the first epoch.
+
+        Returns
+        -------
+        dict of str to float
+        """
+        return {}
+
+    def begin(self, state: Mapping[str, float], step: int, epoch: int) -> State:
+        """The state for an epoch that begins; only callables have a use for it.
+
+        Parameters
+        ----------
+        state : mapping of str to float
+            From `start` or `observe`.
+        step : int
+            Updates done so far.
+        epoch : int
+            Epochs done so far.
+
+        Returns
+        -------
+        dict of str to float
+        """
+        return dict(state)
+
+    def observe(self, state: Mapping[str, float], metric: float) -> State:
+        """The state after an epoch.
+
+        Parameters
+        ----------
+        state : mapping of str to float
+            From `begin`, `start` or the `observe` before.
+        metric : float
+            Validation loss of the epoch where there is one, else its training loss.
+
+        Returns
+        -------
+        dict of str to float
+        """
+        return dict(state)
+
+    def rates(self, steps: ArrayLike, epochs: ArrayLike, state: Mapping[str, float] | None = None) -> Rates:
+        """Learning rates of updates.
+
+        Parameters
+        ----------
+        steps : array-like of int, shape (m,)
+            Updates done before each.
+        epochs : array-like of float, shape (m,)
+            Epochs done before each, with the fraction of the one that runs.
+        state : mapping of str to float, default=None
+            From `begin` or `observe`; None stands for `start`.
+
+        Returns
+        -------
+        ndarray of float64, shape (m,)
+            Positive; 0 only at the end of a schedule with ``final=0``.
+
+        Raises
+        ------
+        ValueError
+            If the schedule is not bound, or an epoch is past the end of one with ``final=0``.
+        """
+        if self.automatic:
+            raise ValueError(f"{self!r} leaves its rate to the fit: give {self.first}, or bind a rate first")
+        times = np.asarray(epochs, dtype=np.float64)
+        end = self._zero_at()
+        if np.any(times > end):
+            raise ValueError(f"{self!r} is at rate 0 from epoch {end:g} on: give final > 0 or more epochs")
+        values = self._values(times, self.start() if state is None else state)
+        positive: Rates = np.where(times < end, np.maximum(values, SMALLEST), values)
+        return positive
+
+    def __call__(self, step: int, epoch: float, metric: float | None = None) -> float:
+        """The learning rate of one update, of schedules that do not depend on the metric."""
+        return float(self.rates([step], [epoch])[0])
+
+    def _values(self, epochs: Rates, state: Mapping[str, float]) -> Rates:
+        """The formula."""
+        raise NotImplementedError
+
+    def _lengths(self, epochs: float) -> dict[str, Any]:
+        """Fields that the length of the fit decides."""
+        return {}
+
+    def _zero_at(self) -> float:
+        """The epoch at which the rate is 0."""
+        return float("inf")
+
+
+def is_auto(rate: object) -> bool:
+    return isinstance(rate, str) and rate == "auto"
