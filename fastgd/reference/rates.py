@@ -70,11 +70,11 @@ def batch_curvature(problem: Problem, batch_size: int, penalty: bool = True) -> 
 
 
 def safe_rate(curvature: float, momentum: float = 0.0, nesterov: bool = False) -> float:
-    """The rate below which full-batch gradient descent converges on every quadratic of the given curvature L.
+    """The rate below which full-batch gradient descent converges on every quadratic of largest curvature L.
 
-    2 (1 + mu) / L with heavy-ball momentum mu (Polyak 1964), 2 / L without; (2 + 2 mu) / ((1 + 2 mu) L) with either form
-    of Nesterov's: where a root of z^2 - (1 + mu) (1 - eta L) z + mu (1 - eta L), which one update multiplies an error
-    along the steepest direction by, reaches -1. Nesterov's bears less than gradient descent itself.
+    2 (1 + mu) / L with the heavy ball's momentum mu (Polyak 1964), so 2 / L without momentum. With either form of
+    Nesterov's less than that: (2 + 2 mu) / ((1 + 2 mu) L), where along the steepest direction a root of
+    z^2 - (1 + mu) (1 - eta L) z + mu (1 - eta L) reaches -1.
     """
     heavy_ball = 2.0 * (1.0 + momentum) / curvature
     return heavy_ball / (1.0 + 2.0 * momentum) if nesterov else heavy_ball

@@ -5,6 +5,7 @@ import pytest
 
 from fastgd.reference import (
     LOSSES,
+    RULES,
     Plan,
     batches,
     certificate,
@@ -19,6 +20,7 @@ from fastgd.reference import (
     working_problem,
 )
 from tests.reference.problems import KINDS, random_problem, random_theta
+from tests.reference.slow_rules import SLOW_RULES, Past, slow_point, slow_reported, slow_theta
 
 
 def rows_of(problem, plan, epoch):
@@ -62,51 +64,53 @@ def slow_batch(problem, theta, rows):
     return total / (len(rows) * s_mean) + (problem.l1 * abs(w) + problem.l2 * w**2 / 2).sum(), g
 
 
-def slow_step(rule, theta, g, memory, t, rate, l1):
-    """The three rules again, from their formulas, with thresholds by cases."""
-
-    def shrink(v, a):
-        return np.where(v > a, v - a, np.where(v < -a, v + a, 0.0))
-
-    if rule == "gd":
-        return shrink(theta - rate * g, rate * l1)
-    if rule == "momentum":
-        new = shrink(theta + 0.9 * memory.get("V", 0.0) - rate * g, rate * l1)
-        memory["V"] = new - theta
-        return new
-    memory["gs"] = [*memory.get("gs", []), g]
-    # The moments as explicit sums over all past gradients.
-    m = sum(0.1 * 0.9 ** (t - 1 - k) * past for k, past in enumerate(memory["gs"])) / (1 - 0.9**t)
-    v = sum(0.001 * 0.999 ** (t - 1 - k) * past**2 for k, past in enumerate(memory["gs"])) / (1 - 0.999**t)
-    step = rate / (np.sqrt(v) + 1e-8)
-    return shrink(theta - step * m, step * l1)
-
-
-@pytest.mark.parametrize(("loss", "outputs"), KINDS)
-@pytest.mark.parametrize("rule", ["gd", "momentum", "adam"])
-@pytest.mark.parametrize("options", [{"batch_size": 8}, {"batch_size": 8, "drop_last": True}, {"batch_size": "full"}])
-def test_against_recomputation(loss, outputs, rule, options):
-    raw = random_problem(loss, outputs, n=35, alpha=0.2, l1_ratio=0.5, fit_intercept=rule != "momentum")
-    problem = working_problem(raw, fit_scaling(raw))
-    plan = Plan(rule, lambda t: 0.1 / (1 + 0.1 * t), 3, seed=5, **options)
-    start = random_theta(problem)
+def check_run(problem, plan, start):
+    """A run of 3 epochs against its recomputation."""
     result = run(problem, start, plan, trace=True)
-    theta, memory, t, l1 = start, {}, 0, np.column_stack([problem.l1, np.zeros(outputs)])
+    past, t, l1 = Past([start], []), 0, np.column_stack([problem.l1, np.zeros(len(start))])
+    n, full = problem.n_rows, plan.batch_size == "full"
+    size = n if full else plan.batch_size
     for epoch in range(3):
-        order = epoch_order(35, 5, epoch) if plan.batch_size != "full" else np.arange(35)
-        size = 35 if plan.batch_size == "full" else 8
-        parts = [order[i : i + size] for i in range(0, 35, size)]
+        order = np.arange(n) if full else epoch_order(n, plan.seed, epoch)
+        parts = [order[i : i + size] for i in range(0, n, size)]
         parts = [rows for rows in parts if len(rows) == size or not plan.drop_last]
         seen = []
         for rows in parts:
-            value, g = slow_batch(problem, theta, rows)
+            value, g = slow_batch(problem, slow_point(plan.rule, past.thetas), rows)
             seen += [value] * len(rows)
+            past.gs.append(g)
             t += 1
-            theta = slow_step(rule, theta, g, memory, t, 0.1 / (1 + 0.1 * t), l1)
-            np.testing.assert_allclose(result.steps[t - 1], theta, rtol=1e-9, atol=1e-11)
+            past.thetas.append(slow_theta(plan.rule, past, plan.rate(t), l1))
+            np.testing.assert_allclose(result.steps[t - 1], past.thetas[-1], rtol=1e-9, atol=1e-11)
         assert result.losses[epoch] == pytest.approx(np.mean(seen), rel=1e-11)
     assert len(result.steps) == t
     np.testing.assert_array_equal(result.theta, result.steps[-1])
+    np.testing.assert_allclose(result.reported, slow_reported(plan.rule, past.thetas), rtol=1e-9, atol=1e-11)
+
+
+BATCHES = [{"batch_size": 8}, {"batch_size": 8, "drop_last": True}, {"batch_size": "full"}]
+
+
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+@pytest.mark.parametrize("options", BATCHES)
+def test_losses_against_recomputation(loss, outputs, options):
+    raw = random_problem(loss, outputs, n=35, alpha=0.2, l1_ratio=0.5)
+    problem = working_problem(raw, fit_scaling(raw))
+    check_run(problem, Plan("gd", lambda t: 0.1 / (1 + 0.1 * t), 3, seed=5, **options), random_theta(problem))
+
+
+@pytest.mark.parametrize("rule", SLOW_RULES)
+@pytest.mark.parametrize("options", BATCHES)
+def test_rules_against_recomputation(rule, options):
+    raw = random_problem("softmax", 3, n=35, alpha=0.2, l1_ratio=0.5, fit_intercept=rule != "momentum")
+    problem = working_problem(raw, fit_scaling(raw))
+    check_run(problem, Plan(rule, lambda t: 0.1 / (1 + 0.1 * t), 3, seed=5, **options), random_theta(problem))
+
+
+def test_no_epoch_reports_the_start():
+    problem = random_problem("squared")
+    result = run(problem, random_theta(problem), Plan("averaged", 0.1, 0))
+    np.testing.assert_array_equal(result.reported, random_theta(problem))
 
 
 def test_full_batch_records_the_objective_at_the_start_of_each_epoch():
@@ -132,7 +136,7 @@ def test_losses_in_raw_units():
 
 def test_without_intercept_its_column_stays_zero():
     problem = random_problem("softmax", 3, fit_intercept=False)
-    for rule in ("gd", "momentum", "adam"):
+    for rule in RULES:
         result = run(problem, np.zeros(problem.shape), Plan(rule, 0.01, 2, 16))
         assert not result.theta[:, -1].any()
         assert result.theta[:, :-1].all()
@@ -149,7 +153,9 @@ def lasso_1d():
     return make_problem([[1.0]], [2.0], alpha=0.5, l1_ratio=1.0, fit_intercept=False)
 
 
-@pytest.mark.parametrize(("rule", "rate"), [("gd", 0.3), ("momentum", 0.1), ("adam", 0.02)])
+@pytest.mark.parametrize(
+    ("rule", "rate"), [("gd", 0.3), ("momentum", 0.1), ("lookahead", 0.1), ("nesterov", 0.1), ("adam", 0.02)]
+)
 def test_lasso_in_one_dimension_reaches_the_certified_optimum(rule, rate):
     problem = lasso_1d()
     plan = Plan(rule, lambda t: rate / (1 + 0.001 * t), 3000)
