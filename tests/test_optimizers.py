@@ -1,44 +1,109 @@
-"""The optimizers as objects: parameters, checks, copies, and their numbers in the order of the kernels."""
+"""The optimizers as objects: parameters, checks, copies, and their recipes for the kernels."""
 
 import dataclasses
+import inspect
+import math
 import pickle
 
+import numpy as np
 import pytest
+import scipy.optimize
 from sklearn.base import clone
 
 import fastgd
-from fastgd import reference
+from fastgd import optimizers, reference
 from fastgd.kernels.rules import RULES
-from fastgd.optimizers import BY_NAME, Adam, GradientDescent, Momentum, Optimizer
+from fastgd.optimizers import (
+    BY_NAME,
+    SAGA,
+    Accelerated,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdamW,
+    AMSGrad,
+    GradientDescent,
+    Momentum,
+    Nadam,
+    Nesterov,
+    Optimizer,
+    Recipe,
+    RMSProp,
+)
+from fastgd.schedules import StepDecay, WarmUp
 
-KINDS = [GradientDescent, Momentum, Adam]
-#: How the dataclasses' hyper-parameters are called by the reference.
-FIELDS = {"gd": [], "momentum": ["momentum"], "adam": ["beta1", "beta2", "eps"]}
+KINDS = list(BY_NAME.values())
+#: Those with a learning rate, which run in kernels.
+RULED = [kind for kind in KINDS if kind is not Accelerated]
+FORMS = [*(kind() for kind in RULED), GradientDescent(average=True), Nesterov(form="lookahead")]
 
 
-def test_every_rule_has_an_optimizer_and_a_kernel():
-    assert BY_NAME.keys() == RULES.keys() == reference.RULES.keys()
+def falling(step, epoch, metric):
+    """A user's rate; at the top of a module, so that it can be pickled."""
+    return 0.1 / (1 + epoch)
+
+
+def test_every_optimizer_is_listed_by_its_name():
+    assert {kind.__name__ for kind in KINDS} == set(optimizers.__all__) - {"Optimizer"}
     for name, kind in BY_NAME.items():
         assert kind.rule == name
         assert issubclass(kind, Optimizer)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_defaults_are_the_references(kind):
-    optimizer = kind()
+def test_recipes_reach_every_rule_of_the_reference_and_of_the_kernels():
+    reached = {optimizer.recipe(8).rule for optimizer in FORMS}
+    assert reached == reference.RULES.keys() == RULES.keys()
+
+
+@pytest.mark.parametrize("optimizer", FORMS, ids=repr)
+def test_defaults_are_the_references(optimizer):
+    """The reference lists its hyper-parameters in the order of the kernels."""
+    rule, numbers = optimizer.recipe(8)
+    defaults = tuple(reference.RULES[rule].defaults.values())
+    assert numbers == (*defaults, *[0.0] * (4 - len(defaults)))
     assert optimizer.learning_rate == "auto"
-    defaults = reference.RULES[kind.rule].defaults
-    assert {name: value for name, value in optimizer.get_params().items() if name != "learning_rate"} == defaults
     optimizer.check()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_numbers_come_in_the_order_of_the_fields(kind):
-    """tests/kernels/test_update.py checks that kernels take them in this order."""
-    names = FIELDS[kind.rule]
-    values = [0.5, 0.25, 0.125][: len(names)]
-    optimizer = kind(**dict(zip(names, values, strict=True)))
-    assert optimizer.numbers() == (*values, *[0.0] * (3 - len(values)))
+@pytest.mark.parametrize(
+    ("optimizer", "recipe"),
+    [
+        (GradientDescent(0.1), ("gd", ())),
+        (Momentum(0.1, 0.5), ("momentum", (0.5,))),
+        (Nesterov(0.1, 0.5), ("nesterov", (0.5,))),
+        (Nesterov(0.1, 0.5, form="lookahead"), ("lookahead", (0.5,))),
+        (AdaGrad(0.1, 0.5), ("adagrad", (0.5,))),
+        (RMSProp(0.1, 0.5, 0.25), ("rmsprop", (0.5, 0.25))),
+        (AdaDelta(0.1, 0.5, 0.25), ("adadelta", (0.5, 0.25))),
+        (Adam(0.1, 0.5, 0.25, 0.125), ("adam", (0.5, 0.25, 0.125))),
+        (AMSGrad(0.1, 0.5, 0.25, 0.125), ("amsgrad", (0.5, 0.25, 0.125))),
+        (Nadam(0.1, 0.5, 0.25, 0.125, 0.0625), ("nadam", (0.5, 0.25, 0.125, 0.0625))),
+        (AdamW(0.1, 0.5, 0.25, 0.125, 0.0625), ("adamw", (0.5, 0.25, 0.125, 0.0625))),
+        (SAGA(0.1), ("saga", ())),
+        (RMSProp(decay=np.float32(0.5), eps=1), ("rmsprop", (0.5, 1.0))),
+    ],
+    ids=repr,
+)
+def test_recipes(optimizer, recipe):
+    rule, numbers = recipe
+    found = optimizer.recipe(32)
+    assert found == Recipe(rule, (*numbers, *[0.0] * (4 - len(numbers))))
+    assert [type(number) for number in found.numbers] == [float] * 4
+
+
+@pytest.mark.parametrize(
+    ("average", "batch_size", "start"),
+    [(True, 1, 1), (True, 64, 1), (1, 64, 1), (64, 64, 1), (65, 64, 2), (1000, 1, 1000), (1000, 300, 4)],
+)
+def test_averaging_begins_with_the_update_that_has_seen_the_samples(average, batch_size, start):
+    assert GradientDescent(average=average).recipe(batch_size) == Recipe("averaged", (start, 0.0, 0.0, 0.0))
+
+
+def test_the_accelerated_gradient_is_no_rule_of_batches():
+    assert Accelerated().get_params() == {}
+    Accelerated().check()
+    with pytest.raises(TypeError, match="Accelerated works on all rows with a step of its own"):
+        Accelerated().recipe(32)
 
 
 def test_parameters_can_be_given_by_position_and_by_name():
@@ -46,69 +111,153 @@ def test_parameters_can_be_given_by_position_and_by_name():
     assert Momentum(0.1, 0.5) == Momentum(learning_rate=0.1, momentum=0.5)
     assert Adam(0.1, 0.8, 0.9, 1e-6) == Adam(learning_rate=0.1, beta1=0.8, beta2=0.9, eps=1e-6)
     assert Adam(0.1) != Adam(0.2)
+    assert Adam(0.1) != AMSGrad(0.1)
     assert repr(Momentum(0.1)) == "Momentum(learning_rate=0.1, momentum=0.9)"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RULED)
 def test_they_cannot_be_changed_by_accident(kind):
     with pytest.raises(dataclasses.FrozenInstanceError):
         kind().learning_rate = 0.5
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_copies_and_pickles_are_equal_and_apart(kind):
-    optimizer = kind(learning_rate=0.3)
+RATES = [0.3, "auto", falling, StepDecay(0.3, every=3), WarmUp(2, then=StepDecay(0.3)), WarmUp(2, then=falling)]
+
+
+@pytest.mark.parametrize("rate", RATES, ids=repr)
+@pytest.mark.parametrize("kind", RULED)
+def test_copies_and_pickles_are_equal_and_apart(kind, rate):
+    optimizer = kind(learning_rate=rate)
+    optimizer.check()
     for copy in (clone(optimizer), pickle.loads(pickle.dumps(optimizer))):
         assert copy == optimizer
         assert copy is not optimizer
+        assert hash(copy) == hash(optimizer)
 
 
-def test_set_params_sets_and_refuses_unknown_names():
-    optimizer = Adam()
-    assert optimizer.set_params(learning_rate=0.5, beta2=0.9) is optimizer
-    assert (optimizer.learning_rate, optimizer.beta2) == (0.5, 0.9)
-    with pytest.raises(ValueError, match=r"Adam has no parameter 'momentum'; it has learning_rate, beta1, beta2, eps"):
-        optimizer.set_params(momentum=0.5)
+class TestAsMethodOfScipy:
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        calls = []
+        monkeypatch.setattr(fastgd, "minimize", lambda *args, **options: calls.append((args, options)), raising=False)
+        return calls
+
+    def test_it_hands_everything_on(self, asked):
+        optimizer = Adam(0.1)
+
+        def fun(x, a):
+            return float(a @ x)
+
+        def jac(x, a):
+            return a
+
+        def seen(state):
+            """A callback."""
+
+        x0, a = np.ones(2), np.arange(2.0)
+        scipy.optimize.minimize(
+            fun, x0, args=(a,), jac=jac, method=optimizer, tol=1e-3, callback=seen, options={"max_iter": 7}
+        )
+        (((given, start), options),) = asked
+        assert given is fun
+        np.testing.assert_array_equal(start, x0)
+        assert options == {
+            "optimizer": optimizer,
+            "args": (a,),
+            "jac": jac,
+            "callback": seen,
+            "tol": 1e-3,
+            "max_iter": 7,
+        }
+
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            {"bounds": [(0, 1)]},
+            {"constraints": {"type": "eq", "fun": sum}},
+            {"constraints": [{"type": "eq", "fun": sum}]},
+            {"hess": lambda x: np.eye(1)},
+            {"hessp": lambda x, p: p},
+        ],
+        ids=lambda extra: next(iter(extra)),
+    )
+    def test_what_first_order_rules_cannot_use_is_refused(self, asked, extra):
+        with pytest.raises(ValueError, match=rf"Adam has no use for {next(iter(extra))}"):
+            scipy.optimize.minimize(sum, [1.0], method=Adam(0.1), **extra)
+        assert asked == []
 
 
-def test_nested_parameters_reach_the_optimizer_of_an_estimator():
-    """As a grid search over optimizer__learning_rate does, without touching the original."""
-    optimizer = GradientDescent(0.5)
-    model = fastgd.LinearRegression(optimizer=optimizer)
-    other = clone(model).set_params(optimizer__learning_rate=0.25)
-    assert other.optimizer.learning_rate == 0.25
-    assert optimizer.learning_rate == 0.5
-    assert model.get_params()["optimizer__learning_rate"] == 0.5
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_state_formula_and_source(kind):
+    assert ".. math::" in kind.__doc__
+    assert r"\theta" in kind.__doc__
+    assert "References\n" in inspect.cleandoc(kind.__doc__)
 
 
+NOT_FRACTIONS = (-0.1, 1, 1.5, "0.9", None, math.nan, True)
+NOT_POSITIVE = (0, -1e-8, "x", None, math.nan, math.inf)
+NEGATIVE = (-0.1, "x", None, math.nan, math.inf)
+ADAMS = (Adam, AMSGrad, Nadam, AdamW)
 WRONG = [
-    *(
-        (kind, "learning_rate", value)
-        for kind in KINDS
-        for value in (0, -1.0, float("inf"), float("nan"), "fast", None, True)
-    ),
-    *((Momentum, "momentum", value) for value in (-0.1, 1, 1.5, "0.9", None, float("nan"))),
-    *((Adam, name, value) for name in ("beta1", "beta2") for value in (-0.1, 1.0, "x", float("nan"))),
-    *((Adam, "eps", value) for value in (0, -1e-8, "x", None, float("nan"))),
+    *((kind, "momentum", value) for kind in (Momentum, Nesterov) for value in NOT_FRACTIONS),
+    *((kind, "decay", value) for kind in (RMSProp, AdaDelta) for value in NOT_FRACTIONS),
+    *((kind, name, value) for kind in ADAMS for name in ("beta1", "beta2") for value in NOT_FRACTIONS),
+    *((kind, "eps", value) for kind in (*ADAMS, AdaGrad, RMSProp, AdaDelta) for value in NOT_POSITIVE),
+    *((Nadam, "momentum_decay", value) for value in NEGATIVE),
+    *((AdamW, "weight_decay", value) for value in NEGATIVE),
+    *((Nesterov, "form", value) for value in ("classic", None, 1)),
+    *((GradientDescent, "line_search", value) for value in ("armijo", True, 1)),
+    *((GradientDescent, "average", value) for value in (0, -1, 2.5, "yes", None)),
 ]
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), WRONG)
 def test_wrong_hyper_parameters_are_refused_by_name(kind, name, value):
     """A constructor takes anything, as scikit-learn wants it; the fit checks."""
-    with pytest.raises(ValueError, match=rf"^{name} must be .*got {value!r}"):
+    with pytest.raises(ValueError, match=rf"^{name} of {kind.__name__} must be .*got {value!r}$"):
         kind(**{name: value}).check()
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.inf, math.nan, "fast", None, True, StepDecay, Adam(), [0.1]])
+@pytest.mark.parametrize("kind", RULED)
+def test_wrong_rates_are_refused(kind, value):
+    with pytest.raises(ValueError, match=r"^learning_rate must be 'auto', a positive number, .*got "):
+        kind(learning_rate=value).check()
+
+
+@pytest.mark.parametrize("kind", RULED)
+def test_wrong_schedules_are_refused(kind):
+    with pytest.raises(ValueError, match=r"^every of StepDecay must be a positive number, got 0$"):
+        kind(StepDecay(every=0)).check()
+
+
+@pytest.mark.parametrize("search", ["backtracking", "exact"])
+def test_line_searches_stand_alone(search):
+    GradientDescent(line_search=search).check()
+    GradientDescent(0.1, line_search=search).check()
+    for rate in (StepDecay(0.1), falling):
+        with pytest.raises(ValueError, match=rf"^learning_rate of .* must be 'auto' or a number with .*{search}"):
+            GradientDescent(rate, line_search=search).check()
+    for average in (True, 10):
+        with pytest.raises(ValueError, match=rf"^average of .* must be False with line_search='{search}'.*{average}"):
+            GradientDescent(line_search=search, average=average).check()
 
 
 @pytest.mark.parametrize(
     "optimizer",
     [
         GradientDescent(1),
+        GradientDescent(average=1),
+        GradientDescent(average=np.True_),
         Momentum(0.1, 0),
         Momentum(1e-300, 0.999999),
         Adam(1, 0, 0, 1),
         Adam("auto", 0.0, 0.0, 1e-300),
+        Nadam(momentum_decay=0),
+        AdamW(weight_decay=0),
+        RMSProp(decay=0),
     ],
+    ids=repr,
 )
 def test_numbers_at_the_edges_of_their_ranges_are_accepted(optimizer):
     optimizer.check()

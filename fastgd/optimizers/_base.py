@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from fastgd.parameters import Parameters
-from fastgd.schedules import as_schedule
-
-#: A number > 0, "auto", a schedule, or a callable (step, epoch, metric) -> rate.
-LearningRate = Any
+from fastgd.schedules import LearningRate, as_schedule
 
 
 class Recipe(NamedTuple):

@@ -25,7 +25,7 @@ class GradientDescent(WithRate):
     With `line_search` eta is found anew for every step of the full batch, and the fit ends when no step lowers the
     loss. "backtracking" halves eta until Armijo's condition holds:
 
-    .. math:: F(\theta') \le F(\theta) + 10^{-4} \, g^\top (\theta' - \theta)
+    .. math:: F(\theta') \le F(\theta) - 10^{-4} \, |\theta' - \theta|^2 / \eta
 
     "exact" minimises the loss along -g, in one dimension on kept margins.
 
@@ -146,8 +146,8 @@ class Nesterov(WithRate):
     Nesterov, "A method for solving the convex programming problem with convergence rate O(1/k^2)", 1983.
     Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning", 2013,
     equations 3 and 4, for "lookahead".
-    Bengio, Boulanger-Lewandowski and Pascanu, "Advances in optimizing recurrent networks", 2012, equation 7, for
-    "bengio".
+    Bengio, Boulanger-Lewandowski and Pascanu, "Advances in optimizing recurrent networks", 2012, on a simplified
+    Nesterov momentum, for "bengio".
     """
 
     momentum: float = 0.9
@@ -190,9 +190,10 @@ class SAGA(WithRate):
 
     where the r carry the sample weights, s-bar is their mean over all rows, and alpha_2 is the weight of the L2 term.
 
-    What is proved: for convex losses with L-Lipschitz gradients a row, L2 penalty included, rows drawn one at a time,
-    uniformly and **with replacement**, the rate 1 / (3 L) converges as 1 / t, and linearly where F is strongly convex.
-    Here rows are visited in a shuffled order, each once an epoch, and in batches, which the proof does not cover.
+    What is proved: where each row's loss, L2 term included, is convex with an L-Lipschitz gradient, and rows are drawn
+    one at a time, uniformly and **with replacement**, the constant rate 1 / (3 L) makes F of the mean iterate converge
+    as 1 / t, and the iterates linearly where F is strongly convex. Here rows are visited in a shuffled order, each once
+    an epoch, and in batches, which the proof does not cover.
 
     Parameters
     ----------

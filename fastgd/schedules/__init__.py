@@ -9,6 +9,7 @@ from fastgd.schedules._base import Schedule
 from fastgd.schedules._base import State as State
 from fastgd.schedules._decays import Constant, ExponentialDecay, InverseTimeDecay, StepDecay
 from fastgd.schedules._function import FromFunction, as_schedule
+from fastgd.schedules._function import LearningRate as LearningRate
 from fastgd.schedules._lasting import CosineDecay, OneCycle, PolynomialDecay
 from fastgd.schedules._plateau import ReduceOnPlateau
 from fastgd.schedules._warmup import WarmUp

@@ -153,7 +153,26 @@ class Schedule(Parameters):
         return positive
 
     def __call__(self, step: int, epoch: float, metric: float | None = None) -> float:
-        """The learning rate of one update, of schedules that do not depend on the metric."""
+        """The learning rate of one update, of schedules that do not depend on the losses so far.
+
+        Parameters
+        ----------
+        step : int
+            Updates done before.
+        epoch : float
+            Epochs done before, with the fraction of the one that runs.
+        metric : float, default=None
+            Of no use but to functions.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError
+            If the rate depends on the losses so far.
+        """
         return float(self.rates([step], [epoch])[0])
 
     def _values(self, epochs: Rates, state: Mapping[str, float]) -> Rates:

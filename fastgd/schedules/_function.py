@@ -11,6 +11,11 @@ from fastgd.parameters import POSITIVE, Parameters, is_number
 from fastgd.schedules._base import Rates, Schedule, State, is_auto
 from fastgd.schedules._decays import Constant
 
+#: ``(step, epoch, metric) -> rate``.
+Function = Callable[[int, int, float | None], float]
+#: What can be given for a learning rate: a number > 0, "auto", a schedule or a function.
+LearningRate = float | str | Schedule | Function
+
 
 @dataclass(frozen=True)
 class FromFunction(Schedule):
@@ -23,7 +28,7 @@ class FromFunction(Schedule):
         before, None in the first; a positive number.
     """
 
-    function: Callable[[int, int, float | None], float]
+    function: Function
 
     @property
     def automatic(self) -> bool:
@@ -46,9 +51,9 @@ class FromFunction(Schedule):
     def rates(self, steps: ArrayLike, epochs: ArrayLike, state: Mapping[str, float] | None = None) -> Rates:
         """Learning rates of updates: that of `begin`, else one call for each epoch that is asked for."""
         state = {} if state is None else state
-        whole, at, back = np.unique(np.floor(epochs), return_index=True, return_inverse=True)
         if "rate" in state:
-            return np.full(back.shape, state["rate"])
+            return np.full(np.shape(epochs), state["rate"])
+        whole, at, back = np.unique(np.floor(epochs), return_index=True, return_inverse=True)
         firsts = np.asarray(steps)[at]
         rates = [self(step, epoch, state.get("metric")) for step, epoch in zip(firsts, whole, strict=True)]
         return np.array(rates, dtype=np.float64)[back]

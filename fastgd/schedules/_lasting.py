@@ -213,7 +213,7 @@ class OneCycle(_Lasting):
 
     References
     ----------
-    Smith, "A disciplined approach to neural network hyper-parameters: part 1", 2018, section 4.
+    Smith, "A disciplined approach to neural network hyper-parameters: part 1", 2018.
     Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018.
 
     Examples

@@ -88,8 +88,7 @@ class ReduceOnPlateau(Schedule):
         if new["resting"] > 0:
             new |= {"resting": new["resting"] - 1, "bad": 0}
         elif new["bad"] > self.patience:
-            # A share of 0 would never grow again, should the rate be bound to another fit.
-            new |= {"share": max(new["share"] * self.factor, SMALLEST), "bad": 0, "resting": self.cooldown}
+            new |= {"share": max(new["share"] * float(self.factor), SMALLEST), "bad": 0, "resting": int(self.cooldown)}
         return new
 
     def __call__(self, step: int, epoch: float, metric: float | None = None) -> float:

@@ -4,14 +4,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd.parameters import FACTOR, POSITIVE, Parameters, Range
-from fastgd.schedules._base import Rates, Schedule, State
-from fastgd.schedules._function import as_schedule
+from fastgd.schedules._base import SMALLEST, Rates, Schedule, State
+from fastgd.schedules._function import LearningRate, as_schedule
 
 #: The state of what follows, inside that of the warm-up.
 _PREFIX = "then."
@@ -49,7 +49,7 @@ class WarmUp(Schedule):
     """
 
     epochs: float = 1
-    then: Any = "auto"
+    then: LearningRate = "auto"
     start_factor: float = 0.1
     kind: ClassVar[str] = "warmup"
     first: ClassVar[str] = "then"
@@ -81,8 +81,8 @@ class WarmUp(Schedule):
             A checked copy.
         """
         self.check()
-        # A fit that ends within the warm-up never sees what follows; any length will do.
-        left = epochs - self.epochs if epochs > self.epochs else epochs
+        # A fit that ends within the warm-up never sees what follows; any length above 0 will do.
+        left = max(epochs - self.epochs, SMALLEST)
         return dataclasses.replace(self, then=self._next().bind(rate, left))
 
     def start(self) -> State:
