@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import fastgd.schedules as schedules
     from fastgd.estimators import LinearRegression, LogisticRegression
     from fastgd.exceptions import DivergenceError, ModelFileError
+    from fastgd.minimization import minimize
     from fastgd.persistence import load
     from fastgd.threads import get_num_threads, set_num_threads
 
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "get_num_threads",
     "load",
+    "minimize",
     "optimizers",
     "schedules",
     "set_num_threads",
@@ -40,6 +42,7 @@ _HOMES = {
     "ModelFileError": "fastgd.exceptions",
     "get_num_threads": "fastgd.threads",
     "load": "fastgd.persistence",
+    "minimize": "fastgd.minimization",
     "optimizers": "fastgd.optimizers",
     "schedules": "fastgd.schedules",
     "set_num_threads": "fastgd.threads",

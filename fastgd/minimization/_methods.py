@@ -1,0 +1,172 @@
+"""Ways to go from one iterate to the next: an update rule, a searched step, accelerated gradient."""
+
+import math
+import sys
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from fastgd.backends.cpu_epochs import RuleState
+from fastgd.minimization._function import Array, Evaluation, Function
+from fastgd.optimizers import Recipe
+from fastgd.schedules import Schedule
+from fastgd.solvers.line_search import ARMIJO, root_of_slope
+from fastgd.solvers.pace import Pace
+
+#: How often a step is halved before it is given up.
+_HALVINGS = 50
+#: Rounding of a value, relative to it, for which a decrease is not to be missed.
+_ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
+#: What is left of an accelerated run's L after each step.
+_LOWER = 0.9
+
+
+class Step(NamedTuple):
+    """A learning rate, and where it led."""
+
+    rate: float
+    end: Evaluation
+
+
+class Method(Protocol):
+    """Anything that moves."""
+
+    def step(self, at: Evaluation) -> Step | None:
+        """Go on from the last iterate; None where no step lowers the function."""
+
+
+class RuleSteps:
+    """An update rule with a schedule, an iteration being an epoch of one update."""
+
+    def __init__(self, function: Function, recipe: Recipe, schedule: Schedule, x: Array) -> None:
+        self._function = function
+        # The last column is the intercept, which AdamW does not decay: x has none.
+        self._rule = RuleState(recipe, np.append(x, 0.0)[None, :])
+        self._no_l1 = np.zeros((1, x.size + 1))
+        self._pace = Pace(schedule, 1)
+        self._done = 0
+
+    def step(self, at: Evaluation) -> Step | None:
+        """One update."""
+        point = self._rule.point[0, :-1]
+        g = (at if np.array_equal(point, at.x) else self._function.evaluate(point)).gradient
+        self._pace.begin(self._done, self._done)
+        rate = float(self._pace.rates(0, 1)[0])
+        self._rule.update(np.append(g, 0.0)[None, :], rate, self._no_l1)
+        end = self._function.evaluate(self._rule.reported[0, :-1].copy())
+        self._pace.end(end.value)
+        self._done += 1
+        return Step(rate, end)
+
+
+#: The length of a step along -g from a point, first tried at a length; None where none lowers the function.
+Search = Callable[[Function, Evaluation, float], float | None]
+
+
+def backtrack(function: Function, at: Evaluation, length: float) -> float | None:
+    """The first of length, length / 2, ... that lowers the function by ARMIJO length |g|^2 or more."""
+    squared = float(at.gradient @ at.gradient)
+    for _ in range(_HALVINGS):
+        enough = ARMIJO * length * squared
+        if enough > 0.0 and function.value(along(at, length)) <= at.value - enough:
+            return length
+        length *= 0.5
+    return None
+
+
+def exact(function: Function, at: Evaluation, length: float) -> float | None:
+    """To the first place found where the slope is 0, where that is lower."""
+
+    def slope(length: float) -> float:
+        here = function.evaluate(along(at, length)) if length > 0.0 else at
+        found = -float(here.gradient @ at.gradient)
+        # Where the function ends it has a wall.
+        return found if math.isfinite(found) else sys.float_info.max
+
+    found = root_of_slope(slope, length)
+    return found if found is not None and function.value(along(at, found)) < at.value else None
+
+
+def along(at: Evaluation, length: float) -> Array:
+    """The point that a step of this length against the gradient leads to."""
+    return at.x - length * at.gradient
+
+
+SEARCHES: dict[str, Search] = {"backtracking": backtrack, "exact": exact}
+
+
+class LineSearch:
+    """Steps of searched lengths; the first trial is twice the last step where it `grows`, else `length` each time."""
+
+    def __init__(self, function: Function, search: Search, length: float, grows: bool) -> None:
+        self._function = function
+        self._search = search
+        self._length = length
+        self._grows = grows
+
+    def step(self, at: Evaluation) -> Step | None:
+        """The step that the search finds."""
+        length = self._search(self._function, at, self._length)
+        if length is None:
+            return None
+        if self._grows:
+            self._length = 2.0 * length
+        return Step(length, self._function.evaluate(along(at, length)))
+
+
+class AcceleratedSteps:
+    """FISTA: gradient steps of length 1 / L from a point ahead, L by backtracking, with restarts.
+
+    L falls by a tenth with every step, since curvatures elsewhere say nothing here, and is doubled where that was too
+    much (Becker, Candes and Grant 2011). Momentum starts anew where it points uphill (O'Donoghue and Candes 2015).
+    Where it led uphill a plain gradient step is taken instead: whatever the function, each iterate is lower than the
+    one before.
+    """
+
+    def __init__(self, function: Function, curvature: float) -> None:
+        self._function = function
+        self._curvature = curvature
+        # Momentum's count, and the point that it leads to.
+        self._inertia = 1.0
+        self._ahead: Array | None = None
+
+    def step(self, at: Evaluation) -> Step | None:
+        """The gradient step from the point ahead, or from the iterate itself."""
+        origin, step = at, None
+        if self._ahead is not None:
+            origin = self._function.evaluate(self._ahead)
+            step = self._descend(origin) if origin.finite else None
+        if step is None or not step.end.value <= at.value + _rounding(at):
+            self._restart()
+            origin, step = at, self._descend(at)
+        if step is None:
+            return None
+        self._curvature = _LOWER / step.rate
+        move = step.end.x - at.x
+        if float(origin.gradient @ move) > 0.0:
+            self._restart()
+        else:
+            following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * self._inertia**2))
+            self._ahead = step.end.x + (self._inertia - 1.0) / following * move
+            self._inertia = following
+        return step
+
+    def _restart(self) -> None:
+        self._inertia = 1.0
+        self._ahead = None
+
+    def _descend(self, origin: Evaluation) -> Step | None:
+        """The gradient step with an L, doubled as often as needed, whose parabola the function lies below."""
+        squared = float(origin.gradient @ origin.gradient)
+        curvature = self._curvature
+        for _ in range(_HALVINGS):
+            x = along(origin, 1.0 / curvature)
+            if self._function.value(x) <= origin.value - 0.5 * squared / curvature + _rounding(origin):
+                return Step(1.0 / curvature, self._function.evaluate(x))
+            curvature *= 2.0
+        return None
+
+
+def _rounding(at: Evaluation) -> float:
+    return _ROUNDING * abs(at.value)

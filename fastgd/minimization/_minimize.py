@@ -1,0 +1,240 @@
+"""The public function: checks, and runs from one start or several."""
+
+import inspect
+import math
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import OptimizeResult
+
+from fastgd.minimization._function import DIFFERENCES, Array, Function
+from fastgd.minimization._result import best_of, result_of
+from fastgd.minimization._run import CALLBACK, Orders, descend
+from fastgd.optimizers import BY_NAME, SAGA, Optimizer
+from fastgd.parameters import is_number
+
+_MAX_ITER = 1000
+
+
+def minimize(  # noqa: PLR0913
+    fun: Callable[..., Any],
+    x0: ArrayLike,
+    *,
+    args: Any = (),
+    jac: Callable[..., Any] | bool | str | None = None,
+    optimizer: str | Optimizer = "accelerated",
+    max_iter: int = _MAX_ITER,
+    tol: float = 1e-6,
+    callback: Callable[..., Any] | None = None,
+    n_starts: int = 1,
+    spread: ArrayLike | None = None,
+    random_state: Any = None,
+    maxiter: int | None = None,
+) -> OptimizeResult:
+    r"""Minimise a function of several variables by the rules and schedules of the fits.
+
+    Ends with success at the first iterate x where
+
+    .. math:: \max_j |\partial_j f(x)| \le \mathrm{tol}
+
+    which is a stationary point: the minimum of a convex function, of any other maybe a local one, a saddle or a
+    plateau; `n_starts` is for those. Without success it ends after `max_iter` iterations, when the callback says so,
+    when no step lowers the function (line searches and "accelerated", which need a smooth one), or when the value or
+    the gradient stops being finite.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(x, *args)`` with x of shape (d,) and float64: returns f(x), or (f(x), gradient).
+    x0 : array-like of float, shape (d,)
+        Where to start.
+    args : tuple, default=()
+        Further arguments of `fun` and `jac`.
+    jac : callable, bool, "2-point", "3-point", "cs" or None, default=None
+        The gradient, shape (d,): ``jac(x, *args)``; True: `fun` returns both; a name: differences as in scipy, to one
+        side, to both, or complex ones for a `fun` that takes complex x. None: what `fun` returns, or else "3-point",
+        2 d calls of `fun` for a gradient that `tol` can rely on.
+    optimizer : str or object of `fastgd.optimizers`, default="accelerated"
+        The rule, an iteration being an epoch of one update (`average` counts iterations). The default lowers the
+        function in every step and finds their lengths itself, so that it needs no tuning; automatic rates of other
+        rules know only the start, or, those of Adam and its kin, assume that x moves by about 1. "saga" needs rows of
+        data and is refused.
+    max_iter : int, default=1000
+        Iterations at most from each start, at least 1.
+    tol : float, default=1e-6
+        Largest component of the gradient at which to stop, at least 0; 0: never for this reason.
+    callback : callable, default=None
+        Called after each iteration as scipy does: ``callback(xk)``, or ``callback(intermediate_result)`` where its
+        only parameter has that name: a result with `x`, `fun`, `jac`, `nit` and `learning_rate`. A true return value
+        or StopIteration ends the minimisation, all starts of it.
+    n_starts : int, default=1
+        How many runs, the first from x0, the others from points drawn around it.
+    spread : float or array-like of float, shape (d,), default=None
+        Half the sides of the box, centred at x0, in which further starts are uniformly distributed. None: max(1, |x0|),
+        coordinate by coordinate.
+    random_state : int, numpy Generator or None, default=None
+        What the starts are drawn with, see `numpy.random.default_rng`.
+    maxiter : int, default=None
+        The name that scipy has for `max_iter`, for options that are written for its methods.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        Of the run that ended lowest, with
+
+        - x, fun, jac: the last iterate, float64, shape (d,), its value and its gradient;
+        - success, message, and status: 0 tolerance met, 1 `max_iter` done, 2 no step lowers the function, 3 not finite,
+          99 stopped by the callback;
+        - nit: its iterations; nfev, njev: calls of `fun`, those of differences included, and gradients, of all runs;
+        - path, shape (nit + 1, d), and path_fun, shape (nit + 1,): all iterates from the start on, and their values;
+        - learning_rates, shape (nit,): rate, or length over \|gradient\|, of each step;
+        - starts: where n_starts > 1 the results of all runs in turn, fewer where the callback ended them.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, the function is not finite at x0, or returns what is no number or no gradient
+        of x.
+    TypeError
+        If `fun`, `jac` or `callback` should be callable and is not, or there is no parameter of that name.
+
+    Notes
+    -----
+    An iterate is what the rule reports: the mean for ``GradientDescent(average=True)``, theta for
+    ``Nesterov(form="lookahead")``. Those two take their gradients elsewhere, and cost two evaluations an iteration, as
+    does "accelerated". `AdamW` decays x, and so minimises no f.
+
+    The metric of schedules is the function where the last iteration ended. ``learning_rate="auto"`` is a constant with
+    `CosineDecay` over `max_iter` for adaptive rules, for the others 1 / L with the largest curvature L at x0, which a
+    power iteration on differences of gradients finds. Automatic rates are halved, and the run begins again, where
+    values stop being finite or climb far above the first.
+
+    References
+    ----------
+    Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", 2009.
+    O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
+    Becker, Candes and Grant, "Templates for convex cone problems with applications to sparse signal recovery", 2011,
+    section 5.3, on backtracking.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgd import minimize, optimizers
+    >>> def rosenbrock(x):
+    ...     valley = x[1] - x[0] ** 2
+    ...     value = (1 - x[0]) ** 2 + 100 * valley**2
+    ...     return value, np.array([-2 * (1 - x[0]) - 400 * valley * x[0], 200 * valley])
+    >>> result = minimize(rosenbrock, [-1.2, 1.0])
+    >>> result.success, result.x.round(4).tolist()
+    (True, [1.0, 1.0])
+    >>> result.path.shape == (result.nit + 1, 2)
+    True
+
+    Any rule and any schedule, without a gradient:
+
+    >>> result = minimize(lambda x: np.sum(np.cosh(x)), [1.0, -2.0], optimizer=optimizers.Adam(0.1))
+    >>> result.success, bool(np.abs(result.x).max() < 1e-6)
+    (True, True)
+
+    As a method of scipy:
+
+    >>> from scipy import optimize
+    >>> optimize.minimize(rosenbrock, [-1.2, 1.0], jac=True, method=optimizers.Accelerated()).success
+    True
+    """
+    start = _point(x0)
+    args = args if isinstance(args, tuple) else (args,)
+    _check_callables(fun, jac)
+    orders = Orders(_optimizer(optimizer), _iterations(max_iter, maxiter), _tolerance(tol), _watcher(callback))
+    starts = _starts(start, _count(n_starts, "n_starts"), spread, random_state)
+    results: list[OptimizeResult] = []
+    for x in starts:
+        function = Function(fun, args, jac)
+        at = function.evaluate(x)
+        if not results and not at.finite:
+            raise ValueError(f"value or gradient of fun is not finite at x0: value {at.value}, gradient {at.gradient}")
+        results.append(result_of(function, descend(function, at, orders), orders))
+        if results[-1].status == CALLBACK:
+            break
+    return results[0] if len(starts) == 1 else best_of(results)
+
+
+def _point(x0: ArrayLike) -> Array:
+    x = np.atleast_1d(np.asarray(x0))
+    if x.dtype.kind not in "uif" or x.ndim != 1 or x.size == 0:
+        raise ValueError(f"x0 must be a vector of real numbers, got {x0!r}")
+    if not np.all(np.isfinite(x)):
+        raise ValueError(f"x0 must be finite, got {x0!r}")
+    return x.astype(np.float64)
+
+
+def _check_callables(fun: Any, jac: Any) -> None:
+    if not callable(fun):
+        raise TypeError(f"fun must be callable, got {fun!r}")
+    named = isinstance(jac, str) and jac in DIFFERENCES
+    if not (jac is None or isinstance(jac, bool) or named or callable(jac)):
+        names = ", ".join(repr(name) for name in DIFFERENCES)
+        raise ValueError(f"jac must be callable, True, None or one of {names}, got {jac!r}")
+
+
+def _optimizer(given: Any) -> Optimizer:
+    if isinstance(given, str) and given in BY_NAME:
+        given = BY_NAME[given]()
+    if not isinstance(given, Optimizer):
+        names = ", ".join(repr(name) for name in BY_NAME)
+        raise ValueError(f"optimizer must be one of {names} or an object of fastgd.optimizers, got {given!r}")
+    given.check()
+    if isinstance(given, SAGA):
+        raise ValueError("SAGA keeps a gradient for each row of data, which a function has not: take another optimizer")
+    return given
+
+
+def _iterations(max_iter: int, maxiter: int | None) -> int:
+    if maxiter is None:
+        return _count(max_iter, "max_iter")
+    if max_iter != _MAX_ITER:
+        raise ValueError(f"max_iter={max_iter!r} and maxiter={maxiter!r} are one thing: give one")
+    return _count(maxiter, "maxiter")
+
+
+def _tolerance(tol: Any) -> float:
+    if not (is_number(tol) and 0.0 <= tol < math.inf):
+        raise ValueError(f"tol must be a number of 0 or more, got {tol!r}")
+    return float(tol)
+
+
+def _count(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+def _watcher(callback: Any) -> Callable[[OptimizeResult], bool]:
+    """A callback as scipy understands it, as a function that says whether to stop."""
+    if callback is None:
+        return lambda result: False
+    if not callable(callback):
+        raise TypeError(f"callback must be callable, got {callback!r}")
+    takes_all = set(inspect.signature(callback).parameters) == {"intermediate_result"}
+
+    def stops(result: OptimizeResult) -> bool:
+        try:
+            return bool(callback(intermediate_result=result) if takes_all else callback(result.x))
+        except StopIteration:
+            return True
+
+    return stops
+
+
+def _starts(x0: Array, count: int, spread: Any, random_state: Any) -> list[Array]:
+    """x0 and points in the box around it."""
+    if spread is not None and count == 1:
+        raise ValueError("spread has no effect with n_starts=1: leave it at None, or give n_starts")
+    sides = np.maximum(1.0, np.abs(x0)) if spread is None else np.asarray(spread, dtype=np.float64)
+    if sides.shape not in ((), x0.shape) or not np.all((sides > 0.0) & np.isfinite(sides)):
+        raise ValueError(f"spread must be a positive number, or {x0.size} of them, got {spread!r}")
+    draws = np.random.default_rng(random_state).uniform(-1.0, 1.0, (count - 1, x0.size))
+    return [x0, *(x0 + sides * draws)]

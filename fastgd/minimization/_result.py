@@ -1,0 +1,62 @@
+"""What a run is to its user: scipy's result, in scipy's words, and one sentence that says why it ended."""
+
+import math
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+from fastgd.minimization._function import Function
+from fastgd.minimization._rates import is_automatic
+from fastgd.minimization._run import CALLBACK, CONVERGED, MAX_ITER, NO_STEP, Orders, Run, Trace, searches
+
+
+def result_of(function: Function, run: Run, orders: Orders) -> OptimizeResult:
+    """The result of one run."""
+    trace, status = run
+    return OptimizeResult(
+        x=trace.at.x.copy(),
+        fun=trace.at.value,
+        jac=trace.at.gradient.copy(),
+        nit=len(trace.rates),
+        nfev=function.nfev,
+        njev=function.njev,
+        success=status == CONVERGED,
+        status=status,
+        message=_message(trace, status, orders),
+        path=np.array(trace.path),
+        path_fun=np.array(trace.values),
+        learning_rates=np.array(trace.rates, dtype=np.float64),
+    )
+
+
+def best_of(results: list[OptimizeResult]) -> OptimizeResult:
+    """The result with the lowest end, the first of equal ones, with all calls of the function and all results."""
+    # A start where the function is NaN is lower than nothing.
+    best = min(results, key=lambda result: math.inf if math.isnan(result.fun) else result.fun)
+    calls = {name: sum(result[name] for result in results) for name in ("nfev", "njev")}
+    return OptimizeResult({**best, **calls, "starts": results})
+
+
+def _message(trace: Trace, status: int, orders: Orders) -> str:
+    steep = f"max |gradient| = {trace.at.steepness:.3g}"
+    above = f"{steep} is above tol = {orders.tol:g}"
+    if status == CONVERGED:
+        return f"{steep} is at most tol = {orders.tol:g}"
+    if status == MAX_ITER:
+        return f"max_iter = {orders.max_iter} iterations are done, and {above}: raise max_iter"
+    if status == NO_STEP:
+        return f"no step along the gradient lowers the function, and {above}"
+    if status == CALLBACK:
+        return f"the callback stopped the run, where {steep}"
+    return _why_not_finite(trace, orders)
+
+
+def _why_not_finite(trace: Trace, orders: Orders) -> str:
+    if math.isnan(trace.failed):
+        return "value or gradient is not finite at the start"
+    what, remedy = "value or gradient is not finite", "lower it, or use learning_rate='auto'"
+    if searches(orders.optimizer):
+        remedy = "the function may have no minimum"
+    elif is_automatic(orders.optimizer):
+        what, remedy = f"{what}, or the value far above the first one", "no automatic rate is small enough: give one"
+    return f"diverged in iteration {len(trace.rates)} with learning_rate={trace.failed:.6g}: {what}; {remedy}"

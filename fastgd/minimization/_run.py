@@ -1,0 +1,145 @@
+"""One run from one start: how it is stepped, when it stops, and where it has been."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+from fastgd.history import logger
+from fastgd.minimization import _rates as rates
+from fastgd.minimization._function import Array, Evaluation, Function
+from fastgd.minimization._methods import SEARCHES, AcceleratedSteps, LineSearch, Method, RuleSteps
+from fastgd.optimizers import Accelerated, GradientDescent, Optimizer
+from fastgd.solvers.rates import ADAPTIVE
+from fastgd.stopping import DIVERGED
+
+#: Numbers by which results say why they ended; the first four are those of scipy's BFGS.
+CONVERGED, MAX_ITER, NO_STEP, NOT_FINITE, CALLBACK = 0, 1, 2, 3, 99
+#: How often an automatic rate is halved.
+_RESTARTS = 20
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How to run: the optimizer, when to stop at the latest, and who is told of each iterate and may stop."""
+
+    optimizer: Optimizer
+    max_iter: int
+    tol: float
+    stops: Callable[[OptimizeResult], bool]
+
+
+@dataclass
+class Trace:
+    """Where a run has been; `failed` is the rate of a step that led nowhere finite, or too far up."""
+
+    at: Evaluation
+    path: list[Array] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    failed: float = math.nan
+
+    def __post_init__(self) -> None:
+        self._note()
+
+    def add(self, rate: float, at: Evaluation) -> None:
+        """Take a step."""
+        self.at = at
+        self.rates.append(rate)
+        self._note()
+
+    def _note(self) -> None:
+        self.path.append(self.at.x)
+        self.values.append(self.at.value)
+
+    def as_callbacks_see_it(self) -> OptimizeResult:
+        """The last iterate, in arrays that a callback may keep or change."""
+        at = self.at
+        numbers = {"fun": at.value, "nit": len(self.rates), "learning_rate": self.rates[-1]}
+        return OptimizeResult(x=at.x.copy(), jac=at.gradient.copy(), **numbers)
+
+
+class Run(NamedTuple):
+    """A trace and why it ended."""
+
+    trace: Trace
+    status: int
+
+
+def descend(function: Function, start: Evaluation, orders: Orders) -> Run:
+    """Minimise from a start."""
+    if not start.finite:
+        return Run(Trace(start), NOT_FINITE)
+    # A run that diverges may overflow before it is seen to.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if searches(orders.optimizer):
+            return _follow(start, partial(_searching, function, start, orders.optimizer), orders)
+        return _by_rule(function, start, orders)
+
+
+def searches(optimizer: Optimizer) -> bool:
+    """Whether an optimizer finds the length of each step itself."""
+    line_search = isinstance(optimizer, GradientDescent) and optimizer.line_search is not None
+    return isinstance(optimizer, Accelerated) or line_search
+
+
+def _searching(function: Function, start: Evaluation, optimizer: Optimizer) -> Method:
+    if isinstance(optimizer, Accelerated):
+        return AcceleratedSteps(function, rates.curvature_downhill(function, start))
+    params = optimizer.get_params(deep=False)
+    given = params["learning_rate"]
+    automatic = isinstance(given, str)
+    length = 1.0 / rates.curvature_downhill(function, start) if automatic else float(given)
+    return LineSearch(function, SEARCHES[params["line_search"]], length, grows=automatic)
+
+
+def _by_rule(function: Function, start: Evaluation, orders: Orders) -> Run:
+    """Run an update rule; an automatic rate that diverges is halved, and begins again at the start."""
+    optimizer = orders.optimizer
+    recipe = optimizer.recipe(1)
+    rate = rates.automatic_rate(optimizer, function, start) if rates.is_automatic(optimizer) else None
+    # A user's rate, and steps that hardly depend on the size of gradients, may climb and come back.
+    may_climb = rate is None or optimizer.rule in ADAPTIVE
+    for _ in range(_RESTARTS):
+        schedule = rates.bound_schedule(optimizer, rate, orders.max_iter)
+        method = partial(RuleSteps, function, recipe, schedule, start.x)
+        run = _follow(start, method, orders, math.inf if may_climb or rate is None else _ceiling(start, rate))
+        if rate is None or run.status != NOT_FINITE:
+            break
+        logger.info("diverged in iteration %d at rate %.6g, which is halved", len(run.trace.rates), run.trace.failed)
+        rate *= 0.5
+    return run
+
+
+def _ceiling(start: Evaluation, rate: float) -> float:
+    """A value that no rule climbs to with a rate that is right."""
+    return start.value + DIVERGED * max(abs(start.value), rate * float(start.gradient @ start.gradient))
+
+
+def _follow(start: Evaluation, method_at_work: Callable[[], Method], orders: Orders, ceiling: float = math.inf) -> Run:
+    """Step by step until there is a reason to stop; a value above `ceiling` is one."""
+    trace = Trace(start)
+    if _flat(start, orders.tol):
+        return Run(trace, CONVERGED)
+    method = method_at_work()
+    for _ in range(orders.max_iter):
+        step = method.step(trace.at)
+        if step is None:
+            return Run(trace, NO_STEP)
+        if not step.end.finite or step.end.value > ceiling:
+            trace.failed = step.rate
+            return Run(trace, NOT_FINITE)
+        trace.add(*step)
+        if orders.stops(trace.as_callbacks_see_it()):
+            return Run(trace, CALLBACK)
+        if _flat(trace.at, orders.tol):
+            return Run(trace, CONVERGED)
+    return Run(trace, MAX_ITER)
+
+
+def _flat(at: Evaluation, tol: float) -> bool:
+    return tol > 0.0 and at.steepness <= tol
