@@ -8,11 +8,20 @@ import numpy as np
 from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
 from bench.problems import Data
-from fastgd.backends.cpu import CpuData, EpochProblem, RuleState
+from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu_epochs import EpochProblem
+from fastgd.kernels.rules import RULES
+from fastgd.optimizers import BY_NAME, Adam, GradientDescent, Nesterov, Optimizer, Recipe
 from fastgd.reference import epoch_order
 from fastgd.scaling import Scaling
 
 NAME = "fastgd"
+#: Every rule of the kernels, as its optimizer has it by default.
+OPTIMIZERS: dict[str, Optimizer] = {
+    rule: {"averaged": GradientDescent(average=True), "lookahead": Nesterov(form="lookahead")}.get(rule)
+    or BY_NAME[rule]()
+    for rule in RULES
+}
 
 
 def load(data: Data, threads: int) -> CpuData:
@@ -28,38 +37,51 @@ def full_pass(data: Data, point: Point, threads: int) -> Candidate:
         sums = loaded.gradient("logistic", point.coef[None, :], np.array([point.intercept]), shift, 0.0)
         return np.concatenate([sums.losses, sums.products[0], sums.derivatives]) / loaded.n
 
-    return Candidate(NAME, f"{threads} thread{'s' if threads > 1 else ''}", run)
+    return Candidate(NAME, _threads(threads), run)
 
 
-def epoch(data: Data, plan: Plan, shuffle: bool) -> Candidate:
-    """One epoch from zero in one compiled call, on one thread; losses are summed on the way."""
-    loaded, d = load(data, 1), data.X.shape[1]
-    l2 = np.append(np.full(d, plan.alpha), 0.0)[None, :]
-    problem = EpochProblem(
-        Scaling(np.zeros(d), np.ones(d)),
-        np.zeros(d),
-        np.zeros((1, d + 1)),
-        l2,
-        0.0,
-        True,
-        plan.batch_size,
-        plan.seed,
-        shuffle,
-    )
+def epoch(data: Data, plan: Plan, shuffle: bool, threads: int = 1) -> Candidate:
+    """One epoch from zero in one compiled call; losses are summed on the way."""
+    loaded, d = load(data, threads), data.X.shape[1]
+    epochs = loaded.epochs("logistic", raw_problem(d, plan, shuffle))
     batches = plan.batches(loaded.n)
     rates = np.full(batches, plan.rate)
-    numbers = (plan.beta1, plan.beta2, plan.eps) if plan.rule == "adam" else (0.0, 0.0, 0.0)
-    epochs = loaded.epochs("logistic", problem)
+    recipe = _recipe(plan)
     numbered = itertools.count()
 
     def run() -> Floats:
-        rule = RuleState(plan.rule, numbers, np.zeros((1, d + 1)))
+        rule = loaded.rule_state(recipe, np.zeros((1, d + 1)))
         # Every run is an epoch of its own, with its own order; the first, which is checked, is number 0.
         epochs.run(next(numbered), 0, batches, rates, rule)
-        return rule.theta[0]
+        return rule.reported[0]
 
     order = epoch_order(loaded.n, plan.seed, 0) if shuffle else None
-    return Candidate(NAME, "shuffled" if shuffle else "in order", run, order)
+    setting = "shuffled" if shuffle else "in order"
+    return Candidate(NAME, setting if threads == 1 else f"{setting}, {_threads(threads)}", run, order)
+
+
+def raw_problem(d: int, plan: Plan, shuffle: bool) -> EpochProblem:
+    """A plan's batches of columns as they are, with its L2 penalty."""
+    return EpochProblem(
+        scaling=Scaling(np.zeros(d), np.ones(d)),
+        shift=np.zeros(d),
+        l1=np.zeros((1, d + 1)),
+        l2=np.append(np.full(d, plan.alpha), 0.0)[None, :],
+        p=0.0,
+        fit_intercept=True,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        shuffle=shuffle,
+    )
+
+
+def _recipe(plan: Plan) -> Recipe:
+    own = Adam(plan.rate, plan.beta1, plan.beta2, plan.eps) if plan.rule == "adam" else OPTIMIZERS[plan.rule]
+    return own.recipe(plan.batch_size)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def fit(data: Data, **parameters: Any) -> Any:

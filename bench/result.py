@@ -16,9 +16,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 class Finding:
     """One line of the table: what fastgd took, and how that compares.
 
-    unit: of `value`: "s", "GB/s" or "MB". kind: of `ratio`: "share" of what is named in `against`, or "times" as fast
-    as it; None where `value` speaks for itself. at_least and at_most: what the project holds itself to, of the
-    ratio's median or, without one, of `value`. in_readme: whether README's table shows it.
+    unit: of `value`: "s", "GB/s" or "MB". kind: of `ratio`: "share" of what is named in `against`, "times" as fast as
+    it, or the "cost", times as long; None where `value` speaks for itself. at_least and at_most: what the project holds
+    itself to, of the ratio's median or, without one, of `value`. in_readme: whether README's table shows it.
     """
 
     what: str

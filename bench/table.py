@@ -72,8 +72,9 @@ def ratio(finding: Finding) -> str:
     if finding.kind == "share":
         median, low, high = (digits(100 * finding.ratio[key]) for key in ("median", "min", "max"))
         return f"**{median} %** ({low} to {high})"
-    median, low, high = (f"{finding.ratio[key]:.1f}" for key in ("median", "min", "max"))
-    return f"**{median} times** as fast ({low} to {high})"
+    places, word = (2, "long") if finding.kind == "cost" else (1, "fast")
+    median, low, high = (f"{finding.ratio[key]:.{places}f}" for key in ("median", "min", "max"))
+    return f"**{median} times** as {word} ({low} to {high})"
 
 
 def _origin(content: dict[str, Any]) -> str:

@@ -14,9 +14,10 @@ def add_times(
     rival: Candidate,
     what: str,
     at_least: float | None,
+    in_readme: bool = True,
 ) -> None:
     """Note seconds of a rival over seconds of ours, round by round; both under their names in `seconds`."""
     took, theirs = (float(np.median(seconds[candidate.name])) for candidate in (ours, rival))
     against = f"{rival.label}, {theirs * 1e3:.3g} ms"
     ratio = ratios(seconds[rival.name], seconds[ours.name])
-    result.findings.append(Finding(what, took, "s", against, ratio, "times", at_least))
+    result.findings.append(Finding(what, took, "s", against, ratio, "times", at_least, in_readme=in_readme))

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.check import Plan
+from bench.ours import OPTIMIZERS, raw_problem
 from bench.problems import Data, problem
 from bench.timing import alternate
 from bench.yardstick import cores, reads
-from fastgd.backends.cpu import CpuData, EpochProblem, RuleState
+from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu_epochs import RuleState
 from fastgd.scaling import Scaling
 
-_ADAM = (0.9, 0.999, 1e-8)
 _TASKS = {"squared": "micro-linear", "huber": "micro-linear", "logistic": "micro-logistic", "softmax": "micro-softmax"}
 _LAYOUTS = [("f4", "C"), ("f8", "C"), ("f4", "F")]
 
@@ -87,26 +89,24 @@ def test_largest_norm(benchmark: Any, dtype: str, order: str) -> None:
 @pytest.mark.parametrize(("dtype", "order"), _LAYOUTS)
 def test_epoch(benchmark: Any, dtype: str, order: str, batch_size: int, shuffle: bool) -> None:
     data, _ = _data("logistic", dtype, order, 1)
-    zeros = np.zeros((1, data.d + 1))
-    settings = EpochProblem(
-        Scaling(np.zeros(data.d), np.ones(data.d)), np.zeros(data.d), zeros, zeros, 0.0, True, batch_size, 1, shuffle
-    )
-    epochs, batches = data.epochs("logistic", settings), -(-data.n // batch_size)
+    plan = Plan(batch_size, "adam", 1e-3, alpha=0.0)
+    epochs, batches = data.epochs("logistic", raw_problem(data.d, plan, shuffle)), -(-data.n // batch_size)
+    recipe = OPTIMIZERS["adam"].recipe(batch_size)
     rates, numbered = np.full(batches, 1e-3), iter(range(1 << 30))
 
     def run() -> None:
-        epochs.run(next(numbered), 0, batches, rates, RuleState("adam", _ADAM, zeros.copy()))
+        epochs.run(next(numbered), 0, batches, rates, data.rule_state(recipe, np.zeros((1, data.d + 1))))
 
     _report(benchmark, data, run)
 
 
-@pytest.mark.parametrize("rule", ["gd", "momentum", "adam"])
+@pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_update(benchmark: Any, rule: str) -> None:
     outputs, d = 10, 1000
-    state = RuleState(rule, _ADAM, np.zeros((outputs, d + 1)))
+    state = RuleState(OPTIMIZERS[rule].recipe(1), np.zeros((outputs, d + 1)))
     g, l1 = np.full((outputs, d + 1), 0.1), np.full((outputs, d + 1), 0.01)
     benchmark.pedantic(lambda: state.update(g, 1e-3, l1), rounds=9, warmup_rounds=2, iterations=100)
-    slots = state.state.slots.shape[0]
+    slots = state.memory.slots.shape[0]
     # Read: g, l1, theta and memory; written: theta and memory.
     moved = (2 + 2 * (1 + slots)) * g.nbytes
     benchmark.extra_info.update(bytes=moved, gb_per_s=round(moved / benchmark.stats.stats.median / 1e9, 2))

@@ -13,6 +13,7 @@ from bench.table import BEGIN, END, main, quantity, row
 FINDINGS = [
     Finding("Pass", 43.21, "GB/s", "reading", {"median": 0.864, "min": 0.8, "max": 0.9012}, "share", 0.8),
     Finding("Epoch", 0.01234, "s", "other, 30 ms", {"median": 2.43, "min": 2.0, "max": 3.14159}, "times"),
+    Finding("Rule", 0.03, "s", "gd, 28 ms", {"median": 1.081, "min": 0.9, "max": 1.12}, "cost", at_most=1.15),
     Finding("First fit", 1.234, "s", "its imports", at_most=10.0),
     Finding("Detail", 1.0, "s", in_readme=False),
 ]
@@ -52,6 +53,7 @@ def test_rows_are_written_between_the_markers(readme: Path, results: Path) -> No
     assert "old" not in text
     assert "| Pass | 43.2 GB/s | reading | **86.4 %** (80 to 90.1) |" in text
     assert "| Epoch | 12.3 ms | other, 30 ms | **2.4 times** as fast (2.0 to 3.1) |" in text
+    assert "| Rule | 30 ms | gd, 28 ms | **1.08 times** as long (0.90 to 1.12) |" in text
     assert "| First fit | 1.23 s | its imports |  |" in text
     assert "Detail" not in text
     assert "on Some CPU, 2 cores of a virtual machine, 25 GB; python 3.11.7." in text
@@ -80,8 +82,9 @@ def test_no_results_and_no_markers_are_errors(readme: Path, results: Path, tmp_p
 
 
 def test_bounds_are_those_of_the_ratio_or_of_the_value() -> None:
-    assert [finding.missed for finding in FINDINGS] == [False, False, False, False]
+    assert [finding.missed for finding in FINDINGS] == [False] * 5
     assert Finding("a", 0.0, "s", ratio={"median": 0.7, "min": 0.6, "max": 0.9}, at_least=0.8).missed
+    assert Finding("a", 0.0, "s", ratio={"median": 1.2, "min": 1.0, "max": 1.3}, at_most=1.15).missed
     assert Finding("a", 11.0, "s", at_most=10.0).missed
 
 
