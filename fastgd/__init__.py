@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import fastgd.optimizers as optimizers
+    import fastgd.plots as plots
     import fastgd.schedules as schedules
     from fastgd.estimators import LinearRegression, LogisticRegression
     from fastgd.exceptions import DivergenceError, ModelFileError
@@ -30,6 +31,7 @@ __all__ = [
     "load",
     "minimize",
     "optimizers",
+    "plots",
     "schedules",
     "set_num_threads",
 ]
@@ -44,6 +46,7 @@ _HOMES = {
     "load": "fastgd.persistence",
     "minimize": "fastgd.minimization",
     "optimizers": "fastgd.optimizers",
+    "plots": "fastgd.plots",
     "schedules": "fastgd.schedules",
     "set_num_threads": "fastgd.threads",
 }
