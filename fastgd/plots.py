@@ -49,7 +49,8 @@ def require_matplotlib() -> None:
         import matplotlib.figure
         import matplotlib.ticker  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ImportError(f"plots need {error.name}: pip install 'fastgd[plot]'", name=error.name) from error
+        package = (error.name or "matplotlib").partition(".")[0]
+        raise ImportError(f"plots need {package}: pip install 'fastgd[plot]'", name=package) from error
 
 
 def plot_history(
