@@ -53,6 +53,19 @@ def test_a_function_after_a_warm_up_starts_at_its_epoch_0():
     np.testing.assert_allclose(rates, [0.1, 0.55, 1.0, 0.5, 0.25], **CLOSE)
 
 
+def test_a_function_asked_for_several_epochs_at_once_is_called_at_their_first_steps():
+    """As a plot of the rates asks."""
+    calls = []
+
+    def function(step, epoch, metric):
+        calls.append((step, epoch, metric))
+        return 1.0 + epoch
+
+    rates = WarmUp(1, then=function, start_factor=0.5).rates([0, 2, 4, 5, 6, 7], [0.0, 0.5, 1.0, 1.25, 2.5, 2.75])
+    assert calls == [(0, 0, None), (4, 0, None), (6, 1, None)]
+    assert list(rates) == [0.5, 0.75, 1.0, 1.0, 2.0, 2.0]
+
+
 def test_schedules_are_functions_too():
     schedule = StepDecay(0.1, every=2)
     assert watch(as_schedule(lambda *args: schedule(*args)), [1.0] * 4)[0] == watch(schedule, [1.0] * 4)[0]

@@ -186,6 +186,15 @@ def test_restarts_begin_at_the_first_rate_and_never_reach_zero(every, growth):
 
 
 @pytest.mark.parametrize(
+    ("every", "growth", "epoch"), [(5.8, 1.5, 14.499999999999998), (0.3, 1.3, 1.8561), (8.4, 1.1, 27.804000000000006)]
+)
+def test_the_last_moment_before_a_restart_may_round_to_the_end_of_a_cycle(every, growth, epoch):
+    schedule = CosineDecay(1.0, restart_every=every, growth=growth)
+    assert 0.0 < schedule(0, epoch) < 1e-30
+    assert schedule(0, epoch * (1 + 1e-14)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
     "schedule",
     [
         ExponentialDecay(0.1, factor=1e-3),

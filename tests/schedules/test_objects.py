@@ -34,6 +34,20 @@ def test_copies_and_pickles_are_equal_and_apart(schedule):
         assert hash(copy) == hash(schedule)
 
 
+def test_defaults():
+    assert repr([kind() for kind in BY_NAME.values()]) == (
+        "[Constant(initial='auto'), "
+        "StepDecay(initial='auto', factor=0.5, every=10), "
+        "ExponentialDecay(initial='auto', factor=0.95), "
+        "InverseTimeDecay(initial='auto', decay=1.0, power=1.0), "
+        "PolynomialDecay(initial='auto', final=0.0, power=1.0, epochs=None), "
+        "CosineDecay(initial='auto', final=0.0, epochs=None, restart_every=None, growth=1.0), "
+        "OneCycle(peak='auto', epochs=None, rise=0.3, start_factor=0.04, final_factor=0.0001), "
+        "WarmUp(epochs=1, then='auto', start_factor=0.1), "
+        "ReduceOnPlateau(initial='auto', factor=0.5, patience=3, threshold=0.0001, cooldown=0, minimum=0.0)]"
+    )
+
+
 def test_values_decide_what_is_equal():
     assert StepDecay(0.1) == StepDecay(0.1, 0.5, 10)
     assert StepDecay(0.1) != StepDecay(0.2)

@@ -30,6 +30,15 @@ def test_every_flat_epoch_counts_without_patience():
     assert rates == [0.5, 0.5, 0.25, 0.125, 0.125, 0.0625]
 
 
+def test_a_cut_begins_the_count_anew():
+    rates, _ = watch(ReduceOnPlateau(0.5, patience=1), [1.0] * 6)
+    assert rates == [0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+
+
+def test_an_equal_loss_is_no_better_without_a_threshold():
+    assert watch(ReduceOnPlateau(1.0, patience=0, threshold=0), [1.0, 1.0])[0][-1] == 0.5
+
+
 def test_the_threshold_is_relative_also_below_zero():
     schedule = ReduceOnPlateau(1.0, patience=0, threshold=0.1)
     assert watch(schedule, [-10.0, -10.9])[0][-1] == 0.5
