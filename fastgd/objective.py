@@ -4,16 +4,26 @@ A solver sees an `Objective`, never a layout, a device or a file: it asks for lo
 certificate, for epochs of a rule, for a curvature bound. Parameters are theta (K, d + 1), float64, intercept last.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastgd.backends.cpu import CpuData, CpuEpochs, EpochProblem, Sums
+from fastgd.backends.cpu import CpuData, Sums
+from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem, RuleState
 from fastgd.constant import ConstantModel
 from fastgd.kernels.losses import LARGEST_CURVATURE
 from fastgd.sample import sample_rows
 from fastgd.scaling import Array, Moments, Scaling, TargetScaling, load_shift
+
+__all__ = ["Epochs", "Evaluation", "Frame", "Objective", "Problem", "RuleState"]
+
+#: A mini-batch loop over the data of an objective.
+Epochs = CpuEpochs
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,25 @@ class Problem:
     constant: ConstantModel
     targets: TargetScaling
     units: Array
+
+
+class Frame(NamedTuple):
+    """Working coordinates, and what kernels subtract on load."""
+
+    scaling: Scaling
+    shift: Array
+
+    @classmethod
+    def of(cls, moments: Moments, problem: Problem, standardize: bool, dtype: str) -> "Frame":
+        """Standardised columns or raw ones.
+
+        A standardised column of scale sd has an L2 weight of l2 / sd^2, which no step of a rule could follow where sd
+        is tiny: there sqrt(l2) is the scale, and the weight 1.
+        """
+        intercept = problem.fit_intercept
+        standard = Scaling.standard(moments, intercept).no_finer_than(math.sqrt(problem.l2))
+        scaling = standard if standardize else Scaling.identity(moments, intercept)
+        return cls(scaling, load_shift(moments, dtype) if intercept else np.zeros(moments.mean.size))
 
 
 @dataclass(frozen=True)
@@ -54,17 +83,16 @@ class Objective:
     problem : Problem
     moments : Moments
         Of the columns of `data`.
-    standardize : bool
-        Whether working coordinates are standardised columns or raw ones.
+    frame : Frame
+        The working coordinates.
     """
 
-    def __init__(self, data: CpuData, problem: Problem, moments: Moments, standardize: bool) -> None:
+    def __init__(self, data: CpuData, problem: Problem, moments: Moments, frame: Frame) -> None:
         self.data = data
         self.problem = problem
         self.moments = moments
         self.standard = Scaling.standard(moments, problem.fit_intercept)
-        self.scaling = self.standard if standardize else Scaling.identity(moments, problem.fit_intercept)
-        self.shift = load_shift(moments, data.dtype) if problem.fit_intercept else np.zeros(data.d)
+        self.scaling, self.shift = frame
         self.outputs = problem.l1.size
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
         self._offset = self.scaling.center - self.shift
@@ -72,6 +100,17 @@ class Objective:
     def start(self) -> Array:
         """Where fits start: zeros."""
         return np.zeros((self.outputs, self.data.d + 1))
+
+    def to_user(self, theta: Array) -> tuple[Array, Array]:
+        """Coefficients (K, d) and intercepts (K,) for raw columns and the user's targets."""
+        coef, intercept = self.scaling.to_raw(theta)
+        targets = self.problem.targets
+        return coef * targets.scale[:, None], intercept * targets.scale + targets.center
+
+    def from_user(self, coef: Array, intercept: Array) -> Array:
+        """The inverse of `to_user`; coefficients of constant columns, which say nothing, become 0."""
+        targets = self.problem.targets
+        return self.scaling.from_raw(coef / targets.scale[:, None], (intercept - targets.center) / targets.scale)
 
     def canonical(self, theta: Array) -> Array:
         """Of the equally good softmax parameters those with sum_k b_k = 0, without penalty also sum_k w_k = 0."""
@@ -87,15 +126,41 @@ class Objective:
 
     def evaluate(self, theta: Array) -> Evaluation:
         """Loss and gradient at theta. One pass."""
-        coef = theta[:, :-1] * self.scaling.inv_scale
-        intercept = theta[:, -1] - coef @ self._offset
-        sums = self.data.gradient(self.problem.loss, coef, intercept, self.shift, self.problem.delta)
+        sums = self.sums(self.data, theta)
         gradient = np.empty_like(theta)
         centred = sums.products - np.outer(sums.derivatives, self._offset)
         gradient[:, :-1] = centred * self.scaling.inv_scale / self.data.weight
         gradient[:, -1] = sums.derivatives / self.data.weight if self.problem.fit_intercept else 0.0
         penalties = np.sum(self.l1 * np.abs(theta) + 0.5 * self.l2 * theta**2, axis=1)
         return Evaluation(theta, sums.losses / self.data.weight, penalties, gradient, sums)
+
+    def sums(self, data: CpuData, theta: Array) -> Sums:
+        """Sums of loss and gradient over the rows of a data set with these columns. One pass over it."""
+        coef = theta[:, :-1] * self.scaling.inv_scale
+        intercept = theta[:, -1] - coef @ self._offset
+        return data.gradient(self.problem.loss, coef, intercept, self.shift, self.problem.delta)
+
+    def slope_along(self, theta: Array, direction: Array) -> Callable[[float], float]:
+        """d/dt F(theta + t direction) in working units, without L1 term, for any t at the price of two columns.
+
+        Margins are linear in t: z + t dz is a model of two columns an output, [z, dz], whose gradient is the slope.
+        """
+        margins = [self._margins(v) for v in (theta, direction)]
+        line = CpuData(np.hstack(margins), self.data.data.y, self.data.weights, self.data.n_threads)
+        eye, nothing = np.eye(self.outputs), np.zeros(self.outputs)
+
+        def slope(t: float) -> float:
+            coef = np.hstack([eye, t * eye])
+            sums = line.gradient(self.problem.loss, coef, nothing, np.zeros(line.d), self.problem.delta)
+            data = float(np.trace(sums.products[:, self.outputs :])) / self.data.weight
+            return data + float(np.sum(self.l2 * (theta + t * direction) * direction))
+
+        return slope
+
+    def _margins(self, theta: Array) -> NDArray[Any]:
+        """(n, K) margins in the dtype of X. One pass."""
+        coef = theta[:, :-1] * self.scaling.inv_scale
+        return self.data.margins(coef, theta[:, -1] - coef @ self._offset, self.shift)
 
     def value(self, evaluation: Evaluation) -> float:
         """F in the units of the user's targets."""
@@ -132,24 +197,33 @@ class Objective:
 
     @cached_property
     def curvature(self) -> float:
-        """Bound on the largest curvature of the mean loss in working coordinates, without L2.
+        """Bound on the largest curvature of the mean loss in working coordinates, without L2."""
+        return self._power_iteration(np.zeros(self.data.d + 1))
 
-        Power iteration, on a sample of rows where the data are large. It approaches from below, hence times 1.1;
-        solvers check what they see and raise it.
+    @cached_property
+    def smooth_curvature(self) -> float:
+        """The same with L2."""
+        return self._power_iteration(self.l2[0]) if np.any(self.l2) else self.curvature
+
+    def _power_iteration(self, ridge: Array) -> float:
+        """Largest eigenvalue of the mean loss's largest curvature plus diag(ridge), times 1.1.
+
+        On a sample of rows where the data are large. It is approached from below, hence the factor; solvers check
+        what they see and raise it.
         """
-        sample = self._sample
+        sample, bound = self._sample, LARGEST_CURVATURE[self.problem.loss]
         v = np.random.default_rng(0).standard_normal(self.data.d + 1)
         if not self.problem.fit_intercept:
             v[-1] = 0.0
         largest = 0.0
         for _ in range(100):
             v /= np.linalg.norm(v)
-            product = self._gram_product(sample, v)
+            product = bound * self._gram_product(sample, v) + ridge * v
             before, largest = largest, float(np.linalg.norm(product))
             if largest == 0.0 or abs(largest - before) <= 1e-3 * largest:
                 break
             v = product
-        return 1.1 * LARGEST_CURVATURE[self.problem.loss] * max(largest, np.finfo(float).tiny)
+        return 1.1 * max(largest, np.finfo(float).tiny)
 
     def _gram_product(self, sample: CpuData, v: Array) -> Array:
         """(1 / S) sum_i s_i (x~_i, 1) ((x~_i, 1) . v): the gradient of a squared loss with targets 0."""
@@ -182,9 +256,9 @@ class Objective:
         n, b = self.data.n, min(batch_size, self.data.n)
         stiffest = float(np.max(self.l2, initial=0.0))
         if b == n:
-            return self.curvature + stiffest
-        whole = n * (b - 1) / (b * (n - 1)) * self.curvature
-        return whole + (n - b) / (b * (n - 1)) * self.row_curvature + stiffest
+            return self.smooth_curvature
+        whole = n * (b - 1) / (b * (n - 1)) * self.smooth_curvature
+        return whole + (n - b) / (b * (n - 1)) * (self.row_curvature + stiffest)
 
     def epochs(self, batch_size: int, seed: int, shuffle: bool) -> CpuEpochs:
         """A mini-batch loop."""

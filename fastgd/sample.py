@@ -17,8 +17,7 @@ def sample_rows(data: "CpuData", least: int = 0) -> tuple[NDArray[Any], NDArray[
 
     Where that is all of X, or the rows picked do not weigh about what others do, X itself without a copy.
     """
-    X, _, s, step = data.data
-    rows = X if data.order == "C" else X.T
+    rows, s, step = data.rows, data.data.s, data.data.weight_step
     size = max(_BYTES // (data.nbytes // data.n), least)
     if size < data.n:
         length = -(-size // _RUNS)

@@ -49,6 +49,18 @@ class Scaling:
         silent = moments.constant & fit_intercept
         return cls(np.zeros_like(moments.mean), np.where(silent, 0.0, 1.0))
 
+    def no_finer_than(self, scale: float) -> "Scaling":
+        """No column that varies has a smaller scale than this one."""
+        return self if scale == 0.0 else Scaling(self.center, np.minimum(self.inv_scale, 1.0 / scale))
+
+    def from_raw(self, coef: Array, intercept: Array) -> Array:
+        """theta (K, d + 1) of raw coefficients (K, d) and intercepts (K,); silent columns' coefficients become 0."""
+        heard = np.where(self.inv_scale > 0.0, coef, 0.0)
+        theta = np.empty((coef.shape[0], coef.shape[1] + 1))
+        theta[:, :-1] = heard * _inverse(self.inv_scale)
+        theta[:, -1] = intercept + heard @ self.center
+        return theta
+
     def to_raw(self, theta: Array) -> tuple[Array, Array]:
         """Raw coefficients (K, d) and intercepts (K,) of theta (K, d + 1)."""
         coef = theta[:, :-1] * self.inv_scale

@@ -1,86 +1,105 @@
-"""What solvers report while they run, and how they are told to stop."""
+"""How a running fit is watched and told to stop: loss plateaus, validation, callbacks, divergence."""
 
-import logging
 import math
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from fastgd.callbacks import Callback, EpochState
+from fastgd.history import Epoch, History
 from fastgd.scaling import Array
 
-logger = logging.getLogger("fastgd")
-
-#: Epochs without an improvement of `tol` times the constant model's loss after which mini-batch rules stop.
-FLAT_EPOCHS = 5
-#: A fit has diverged when its loss is this many times that of its start, margins 0.
+#: A fit has diverged when its loss is this many times that of its start.
 DIVERGED = 10.0
 
 
-@dataclass
-class Monitor:
-    """Collects the history of a fit and logs it, an entry an epoch.
+class Plateau:
+    """Says when a loss has stopped falling."""
 
-    With `verbose` records are INFO, else DEBUG; each carries its numbers in `record.fastgd`.
-    """
-
-    max_iter: int
-    verbose: bool = False
-    loss: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    certificate: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    #: Where the fit stands: what an interrupted one returns.
-    theta: Array | None = None
-    _last: float = field(default_factory=time.perf_counter)
-
-    def record(self, loss: float, rate: float, certificate: float = math.nan) -> None:
-        """Add an epoch."""
-        now = time.perf_counter()
-        self.loss.append(loss)
-        self.learning_rate.append(rate)
-        self.certificate.append(certificate)
-        self.seconds.append(now - self._last)
-        self._last = now
-        level = logging.INFO if self.verbose else logging.DEBUG
-        if logger.isEnabledFor(level):
-            numbers = {
-                "epoch": len(self.loss),
-                "max_iter": self.max_iter,
-                "loss": loss,
-                "learning_rate": rate,
-                "certificate": certificate,
-                "seconds": self.seconds[-1],
-            }
-            logger.log(
-                level,
-                "epoch %d of at most %d: loss %.9g, rate %.3g, certificate %.3g",
-                *(numbers[name] for name in ("epoch", "max_iter", "loss", "learning_rate", "certificate")),
-                extra={"fastgd": numbers},
-            )
+    def __init__(self, tolerance: float, patience: int) -> None:
+        self._tolerance = tolerance
+        self._patience = patience
+        self.restart()
 
     def restart(self) -> None:
-        """Forget the epochs of a run that diverged."""
-        self.loss.clear()
-        self.learning_rate.clear()
-        self.certificate.clear()
-        self.seconds.clear()
-
-
-class FlatLoss:
-    """Says when the training loss has stopped falling."""
-
-    def __init__(self, tolerance: float) -> None:
-        self._tolerance = tolerance
+        """Forget what was seen."""
         self._best = math.inf
         self._waited = 0
 
     def seen(self, loss: float) -> bool:
-        """Take an epoch's loss; True after `FLAT_EPOCHS` epochs without enough improvement. Never with tolerance 0."""
+        """Take an epoch's loss; True after `patience` epochs without enough improvement. Never with tolerance 0."""
         if loss < self._best - self._tolerance:
             self._best = loss
             self._waited = 0
         else:
             self._waited += 1
-        return self._tolerance > 0.0 and self._waited >= FLAT_EPOCHS
+        return self._tolerance > 0.0 and self._waited >= self._patience
+
+
+@dataclass
+class Monitor:
+    """Watches a fit from epoch to epoch.
+
+    validation: mean loss at theta on validation rows, where there are any. plateau: of the validation loss with
+    `early_stopping`, else of the training loss of mini-batches. to_raw: coefficients and intercepts from theta.
+    """
+
+    history: History
+    plateau: Plateau
+    to_raw: Callable[[Array], tuple[Array, Array]]
+    validation: Callable[[Array], float] | None = None
+    early_stopping: bool = False
+    callbacks: tuple[Callback, ...] = ()
+    #: What ended the fit and is to be raised once the model is usable.
+    error: BaseException | None = None
+    #: Of the last epoch: the validation loss where there is one, else the training loss.
+    metric: float = math.nan
+    _theta: Callable[[], Array] | None = None
+    _best: tuple[float, Array | None] = field(default=(math.inf, None))
+
+    def watch(self, theta: Callable[[], Array]) -> None:
+        """Begin a run, whose parameters `theta` tells at any time; forget the epochs of one that diverged."""
+        self._theta = theta
+        self._best = (math.inf, None)
+        self.history.clear()
+        self.plateau.restart()
+
+    @property
+    def theta(self) -> Array | None:
+        """Where the fit stands; with early stopping where its validation loss was least."""
+        best = self._best[1]
+        if best is not None:
+            return best
+        return None if self._theta is None else self._theta()
+
+    def end_epoch(self, epoch: Epoch, theta: Array) -> str | None:
+        """Take an epoch's numbers and parameters; why to stop, or None."""
+        validation_loss = math.nan if self.validation is None else self.validation(theta)
+        row = self.history.add(epoch, validation_loss)
+        self.metric = epoch.loss if self.validation is None else validation_loss
+        if self.early_stopping and validation_loss < self._best[0]:
+            self._best = (validation_loss, theta.copy())
+        reason = self._call_back(row, theta)
+        if reason is None and self.early_stopping and self.plateau.seen(validation_loss):
+            reason = "early stopping"
+        return reason
+
+    def flat(self, loss: float) -> bool:
+        """Whether the training loss has stopped falling; with early stopping it is not asked."""
+        return not self.early_stopping and self.plateau.seen(loss)
+
+    def _call_back(self, row: dict[str, Any], theta: Array) -> str | None:
+        reason = None
+        state = EpochState(len(self.history), self.history.max_iter, _raw=lambda: self.to_raw(theta), **row)
+        for callback in self.callbacks:
+            try:
+                if callback.on_epoch_end(state):
+                    reason = "callback"
+            except BaseException as error:
+                # Raised again by the estimator, once its attributes are set.
+                self.error = error
+                return "interrupted" if isinstance(error, KeyboardInterrupt) else "callback error"
+        return reason
 
 
 def diverged(loss: float, start: float) -> bool:
@@ -98,8 +117,10 @@ class Solution:
 
     theta: Array
     converged: bool
-    #: Why it ended: "certificate", "flat loss", "max_iter" or "interrupted".
+    #: Why it ended: "certificate", "flat loss", "early stopping", "callback", "no step", "max_iter", "interrupted".
     reason: str
     #: The learning rate of the first update.
     rate: float
-    seed: int | None = None
+    #: The rule with its memory, and what its schedule remembers; None for solvers that keep neither.
+    rule: Any = None
+    schedule_state: dict[str, float] | None = None

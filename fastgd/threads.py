@@ -141,3 +141,47 @@ def _wait(future: "Future[None]", stopped: threading.Event) -> None:
             stopped.set()
             future.exception()
             raise
+
+
+def together(size: int, work: Callable[[int], None], stop: Callable[[], None]) -> None:
+    """Call ``work(index)`` for every index below `size` at the same time, the caller's thread being the first.
+
+    For work whose parts wait for each other: every part has a thread of its own, never one of the pool, where it
+    could wait for a part that has not begun. `stop` is called where one cannot begin or fails, to release the others.
+    """
+    errors: list[BaseException] = []
+
+    def guarded(index: int) -> None:
+        try:
+            work(index)
+        except BaseException as error:
+            errors.append(error)
+            stop()
+
+    if size == 1:
+        work(0)
+        return
+    others = [threading.Thread(target=guarded, args=(index,), name=f"fastgd-{index}") for index in range(1, size)]
+    begun = []
+    try:
+        for thread in others:
+            thread.start()
+            begun.append(thread)
+    except BaseException as error:
+        errors.append(error)
+        stop()
+    else:
+        guarded(0)
+    for thread in begun:
+        _join(thread, errors)
+    if errors:
+        raise errors[0]
+
+
+def _join(thread: threading.Thread, errors: list[BaseException]) -> None:
+    """Wait for a thread that ends by itself; an interrupt meanwhile is raised by the caller."""
+    while thread.is_alive():
+        try:
+            thread.join()
+        except KeyboardInterrupt as error:
+            errors.append(error)

@@ -20,7 +20,6 @@ import functools
 import hashlib
 import logging
 import os
-import struct
 import tempfile
 import threading
 import time
@@ -33,9 +32,9 @@ import numba
 import numpy as np
 import platformdirs
 from numba import types
-from numba.core import cgutils, event
+from numba.core import event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
-from numba.extending import intrinsic, overload, register_jitable
+from numba.extending import overload, register_jitable
 
 logger = logging.getLogger("fastgd")
 
@@ -230,7 +229,10 @@ def cpu_kernel(name: str, *, fastmath: bool = True) -> Callable[[Function], Func
     def wrap(function: Function) -> Function:
         function.__name__ = name
         function.__qualname__ = f"{name}-{STAMP}"
-        kernel = numba.njit(nogil=True, error_model="numpy", fastmath=set(FASTMATH) if fastmath else False)(function)
+        # Without reference counts: kernels allocate nothing, and a branch in a loop makes Numba keep counts that cost
+        # half as much again as the loop.
+        flags = set(FASTMATH) if fastmath else False
+        kernel = numba.njit(nogil=True, _nrt=False, error_model="numpy", fastmath=flags)(function)
         if _CACHE_FOLDER is not None and hasattr(kernel, "enable_caching"):
             cache = _KernelCache(function)
             kernel._cache, kernel.compile = cache, functools.partial(cache.compile, kernel.compile)
@@ -238,99 +240,3 @@ def cpu_kernel(name: str, *, fastmath: bool = True) -> Callable[[Function], Func
         return kernel
 
     return wrap
-
-
-# Stand-ins first: what plain Python, NUMBA_DISABLE_JIT and the CUDA simulator run.
-
-
-def fma(a: Any, b: Any, c: Any) -> Any:
-    """a * b + c with one rounding where compiled; opaque to reassociation."""
-    if isinstance(a, np.float32):
-        return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
-    return a * b + c
-
-
-def float_bits(x: Any) -> Any:
-    """The bits of a float as a signed integer of the same width."""
-    if isinstance(x, np.float32):
-        return np.int32(struct.unpack("<i", struct.pack("<f", x))[0])
-    return np.int64(struct.unpack("<q", struct.pack("<d", x))[0])
-
-
-def bits_float(i: Any) -> Any:
-    """The float whose bits are the given int32 or int64."""
-    if isinstance(i, np.int32):
-        return np.float32(struct.unpack("<f", struct.pack("<i", i))[0])
-    return np.float64(struct.unpack("<d", struct.pack("<q", i))[0])
-
-
-def prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> None:
-    """Ask for the cache lines of bytes [start, stop) of a row of a 2-D array; lines outside of it do no harm."""
-
-
-_BITS_OF = {types.float32: types.int32, types.float64: types.int64}
-
-
-@intrinsic
-def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fma(*args)
-
-    return a(a, a, a), codegen
-
-
-def _bitcast(result: Any, source: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(signature.return_type))
-
-    return result(source), codegen
-
-
-@intrinsic
-def _float_bits(typingctx: Any, x: Any) -> Any:
-    return _bitcast(_BITS_OF[x], x)
-
-
-@intrinsic
-def _bits_float(typingctx: Any, i: Any) -> Any:
-    return _bitcast(types.float32 if i == types.int32 else types.float64, i)
-
-
-@intrinsic
-def _prefetch(typingctx: Any, array: Any, row: Any, offset: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        fields = context.make_array(array)(context, builder, args[0])
-        at = builder.add(builder.mul(args[1], builder.extract_value(fields.strides, 0)), args[2])
-        address = builder.gep(builder.bitcast(fields.data, cgutils.voidptr_t), [at])
-        i32, ir = cgutils.int32_t, cgutils.ir
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
-        # Read, into every level of cache, data.
-        builder.call(function, [address, i32(0), i32(3), i32(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.intp), codegen
-
-
-@overload(fma, strict=False, jit_options={"forceinline": True})
-def _overload_fma(a: Any, b: Any, c: Any) -> Any:
-    return lambda a, b, c: _fma(a, b, c)
-
-
-@overload(float_bits, strict=False, jit_options={"forceinline": True})
-def _overload_float_bits(x: Any) -> Any:
-    return lambda x: _float_bits(x)
-
-
-@overload(bits_float, strict=False, jit_options={"forceinline": True})
-def _overload_bits_float(i: Any) -> Any:
-    return lambda i: _bits_float(i)
-
-
-@overload(prefetch_row, strict=False, jit_options={"forceinline": True})
-def _overload_prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> Any:
-    def prefetch(array: Any, row: Any, start: Any, stop: Any) -> None:
-        for offset in range(start, stop, 64):
-            _prefetch(array, row, offset)
-
-    return prefetch

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.kernels._jit import bits_float, by_dtype, float_bits, fma, jitable
+from fastgd.kernels._intrinsics import bits_float, float_bits, fma
+from fastgd.kernels._jit import by_dtype, jitable
 
 _f, _d = np.float32, np.float64
 

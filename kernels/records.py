@@ -67,14 +67,17 @@ class Rule(NamedTuple):
     code: int
     #: (steps,) learning rate of each update of this call.
     rates: Any
-    #: Hyper-parameters in the order that `rules` gives for `code`.
+    #: The gradient is taken at theta + ahead * slots[0].
+    ahead: float
+    #: Hyper-parameters in the order of the optimizer's recipe.
     h1: float
     h2: float
     h3: float
+    h4: float
 
 
-class State(NamedTuple):
-    """Everything that moves in a mini-batch fit, float64, updated in place."""
+class Memory(NamedTuple):
+    """What a rule moves and remembers, float64, updated in place."""
 
     #: (K, d + 1) parameters in working coordinates, intercept last.
     theta: Any
@@ -82,6 +85,16 @@ class State(NamedTuple):
     slots: Any
     #: (1,) number of updates done.
     step: Any
+    #: (1,) product of the momenta of all updates (Nadam).
+    product: Any
+
+
+class State(NamedTuple):
+    """Everything that moves in a mini-batch fit."""
+
+    memory: Memory
+    #: (K, n) loss derivative of each row when it was last seen (SAGA), in the dtype of X; else (1, 1).
+    table: Any
 
 
 class Coordinates(NamedTuple):
@@ -137,20 +150,35 @@ class Schedule(NamedTuple):
     filled: Any
 
 
-class Work(NamedTuple):
-    """Scratch memory and constants of a mini-batch loop."""
+class Team(NamedTuple):
+    """The threads that share the batches of a call, and what they share; a batch's parts do not depend on them."""
 
-    tile: Tile
-    point: Point
-    schedule: Schedule
-    #: (K, d) and (K,) sums over a batch, float64.
+    #: This thread's number, and how many there are.
+    member: int
+    members: int
+    #: A cache line a thread: how many barriers it has reached. The first line: not 0 where all must stop.
+    reached: Any
+    #: Rows of a part.
+    rows: int
+    #: (parts, K, d), (parts, K), (parts * K,): each part's sums of products, derivatives and losses, float64.
     sums: Any
     derivatives: Any
-    #: (K, d + 1) gradient in working coordinates.
-    g: Any
-    #: (K,) losses of a batch, and what they add up to over the batches of a call.
     lost: Any
+
+
+class Work(NamedTuple):
+    """Scratch memory of one thread, and constants, of a mini-batch loop."""
+
+    tile: Tile
+    team: Team
+    point: Point
+    schedule: Schedule
+    #: (K, d + 1) where the gradient is taken, and the gradient, in working coordinates.
+    at: Any
+    g: Any
+    #: (K,) sum over the batches of a call of rows x mean loss before the update; (K, d + 1) sum of the gradients.
     seen: Any
+    total: Any
     #: (d,) what centring leaves to arithmetic: center - shift.
     offset: Any
     #: Row-major tile for shuffled column-major rows, and its row numbers.

@@ -1,38 +1,58 @@
 """The update rules as scalar functions: what one coordinate does with its gradient.
 
-Each returns the coordinate before the prox, the prox's step, and its new memory. `cpu.update` runs them over all
-coordinates; the rule's number chooses the loop there, outside of it.
+`cpu.update` runs them over all coordinates; the rule's number chooses the loop there, outside of it. Rules that differ
+in numbers alone share a loop. Formulas and sources stand with the classes of `fastgd.optimizers`.
 """
 
 from typing import Any
 
 from fastgd.kernels._jit import jitable
 
-GD, MOMENTUM, ADAM = 0, 1, 2
+GD, AVERAGED, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, AMSGRAD, NADAM, ADADELTA, ADAMW, SAGA = range(12)
 
-#: Rule by name: (number, memory slots a coordinate).
-RULES = {"gd": (GD, 0), "momentum": (MOMENTUM, 1), "adam": (ADAM, 2)}
+#: Rule by name: (number, memory slots a coordinate). "lookahead" is momentum with its gradient taken elsewhere.
+RULES = {
+    "gd": (GD, 0),
+    "averaged": (AVERAGED, 1),
+    "momentum": (MOMENTUM, 1),
+    "lookahead": (MOMENTUM, 1),
+    "nesterov": (NESTEROV, 1),
+    "adagrad": (ADAGRAD, 1),
+    "rmsprop": (RMSPROP, 1),
+    "adam": (ADAM, 2),
+    "amsgrad": (AMSGRAD, 3),
+    "nadam": (NADAM, 2),
+    "adadelta": (ADADELTA, 2),
+    "adamw": (ADAMW, 2),
+    "saga": (SAGA, 1),
+}
 
 
 @jitable
 def gd(w: Any, g: Any, rate: Any) -> Any:
-    """w - rate g (Cauchy 1847; Robbins and Monro 1951)."""
+    """w - rate g."""
     return w - rate * g
 
 
 @jitable
-def momentum(w: Any, v: Any, g: Any, rate: Any, mu: Any) -> Any:
-    """w + mu v - rate g, with v the last difference of iterates (Polyak 1964, heavy ball)."""
-    return w + (mu * v - rate * g)
+def velocity(v: Any, g: Any, rate: Any, mu: Any) -> Any:
+    """mu v - rate g: how far the heavy ball rolls."""
+    return mu * v - rate * g
 
 
 @jitable
-def adam_first(m: Any, g: Any, beta1: Any) -> Any:
-    """beta1 m + (1 - beta1) g: the running mean of gradients (Kingma and Ba 2015, algorithm 1)."""
-    return beta1 * m + (type(m)(1.0) - beta1) * g
+def running_mean(m: Any, g: Any, beta: Any) -> Any:
+    """beta m + (1 - beta) g."""
+    return beta * m + (type(m)(1.0) - beta) * g
 
 
 @jitable
-def adam_second(v: Any, g: Any, beta2: Any) -> Any:
-    """beta2 v + (1 - beta2) g^2: the running mean of squared gradients (Kingma and Ba 2015, algorithm 1)."""
-    return beta2 * v + (type(v)(1.0) - beta2) * g * g
+def running_square(h: Any, g: Any, keep: Any, add: Any) -> Any:
+    """keep h + add g^2: the sum of squares with (1, 1), their running mean with (beta, 1 - beta)."""
+    return keep * h + add * (g * g)
+
+
+@jitable
+def nadam_momentum(t: Any, beta1: Any, decay: Any) -> Any:
+    """beta1 (1 - 0.96^(t decay) / 2): the momentum of update t of Nadam."""
+    return beta1 * (1.0 - 0.5 * 0.96 ** (t * decay))

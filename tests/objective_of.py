@@ -5,7 +5,7 @@ import numpy as np
 from fastgd.estimators._labels import check_labels
 from fastgd.estimators._options import resolve
 from fastgd.estimators._problem import linear_problem, logistic_problem
-from fastgd.objective import Objective
+from fastgd.objective import Frame, Objective
 from fastgd.reference import Problem, Scaling, fit_scaling, working_problem
 from tests.estimators.fits import DTYPES, features, model_for, targets
 
@@ -19,7 +19,8 @@ def objective_of(problem: Problem, *, dtype: str = "f8", order: str = "C", stand
     else:
         y = np.ascontiguousarray(problem.y)
         data, found = linear_problem(model, options, X, y, s, problem.delta if problem.loss == "huber" else 0.0)
-    return Objective(data, found, data.moments(), standardize)
+    moments = data.moments()
+    return Objective(data, found, moments, Frame.of(moments, found, standardize, data.dtype))
 
 
 def working(problem: Problem, standardize: bool = True) -> tuple[Problem, Scaling]:

@@ -29,8 +29,8 @@ def test_value_gradient_and_certificate(loss, outputs, standardize, intercept):
     smooth = found.gradient + objective.l2 * theta
     np.testing.assert_allclose(smooth, reference.smooth_gradient(its, theta), rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(objective.l1, reference.l1_thresholds(its), rtol=1e-12)
-    standard, standard_scaling = working(problem)
-    there = reference.certificate(standard, reference.working_theta(raw, standard_scaling))
+    standard = reference.standard_scaling(problem)
+    there = reference.certificate(reference.working_problem(problem, standard), reference.working_theta(raw, standard))
     assert objective.certificate(found) == pytest.approx(there, rel=1e-9)
 
 

@@ -16,7 +16,7 @@ def moments_of(values, weight):
 def test_columns(intercept):
     problem = problem_for("squared", fit_intercept=intercept)
     ours = Scaling.standard(moments_of(problem.x, problem.weight), intercept)
-    theirs = reference.fit_scaling(problem)
+    theirs = reference.standard_scaling(problem)
     np.testing.assert_allclose(ours.center, theirs.center, rtol=1e-13)
     np.testing.assert_allclose(1.0 / ours.inv_scale, theirs.scale, rtol=1e-13)
     l1, l2 = ours.penalty_weights(np.array([0.3]), 0.7)
@@ -45,7 +45,7 @@ def test_targets(loss, intercept):
         problem.x, problem.y * scale, loss, fit_intercept=intercept, sample_weight=problem.weight
     )
     ours = TargetScaling.standard(moments_of(problem.y, problem.weight), intercept, shared=loss == "huber")
-    theirs = reference.fit_scaling(problem)
+    theirs = reference.standard_scaling(problem)
     np.testing.assert_allclose(ours.center, theirs.y_center, rtol=1e-12)
     np.testing.assert_allclose(ours.scale, theirs.y_scale, rtol=1e-12)
 

@@ -8,16 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import threads
+from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem, RuleState, coordinates_of, read_only
 from fastgd.kernels import records
 from fastgd.kernels._jit import compile_seconds as compile_seconds
-from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.moments import fold_moments, make_moments
 from fastgd.kernels.cpu.norms import make_largest_norm
 from fastgd.kernels.cpu.tree import fold
-from fastgd.kernels.cpu.update import update
-from fastgd.kernels.rules import RULES
-from fastgd.kernels.shuffle import RUN, WINDOW
+from fastgd.optimizers import Recipe
 from fastgd.scaling import Array, Moments, Scaling
 
 #: A chunk is one call of a kernel: long enough to hide its cost, short enough to answer Ctrl-C (0.1 s at 5 GB/s).
@@ -25,13 +23,8 @@ _CHUNK_BYTES = (1 << 18, 1 << 29)
 #: Chunks a thread, so that threads end together.
 _CHUNKS_PER_THREAD = 16
 _LEVELS = 48
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A read-only view: read-only and writable arrays are different Numba signatures, so kernels see one kind."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+#: Numbers of X that are held in float64 at a time for margins.
+_MARGIN_NUMBERS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -71,6 +64,17 @@ class CpuData:
             read_only(X if self.order == "C" else X.T), read_only(y), read_only(weights), 0 if s is None else 1
         )
         self.weight = float(self.n) if s is None else float(np.sum(s, dtype=np.float64))
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """X (n, d), read-only."""
+        X: NDArray[Any] = self.data.X
+        return X if self.order == "C" else X.T
+
+    @property
+    def weights(self) -> NDArray[Any] | None:
+        """Sample weights (n,), read-only, or None where all rows weigh the same."""
+        return self.data.s if self.data.weight_step else None
 
     @cached_property
     def _blocks(self) -> tuple[int, int, int]:
@@ -139,10 +143,22 @@ class CpuData:
             read_only(coef.astype(kind)), read_only(intercept.astype(kind)), read_only(shift.astype(kind)), kind.type(p)
         )
 
+    def margins(self, coef: Array, intercept: Array, shift: Array) -> NDArray[Any]:
+        """Margins (x - shift) . coef + intercept, (n, K) in the dtype of X, by blocks. One pass."""
+        X = self.rows
+        margins = np.empty((self.n, coef.shape[0]), X.dtype)
+        step = max(1, _MARGIN_NUMBERS // self.d)
+        for start in range(0, self.n, step):
+            block = X[start : start + step].astype(np.float64)
+            block -= shift
+            margins[start : start + step] = block @ coef.T + intercept
+        self.rows_read += self.n
+        return margins
+
     def largest_norm(self, scaling: Scaling) -> float:
         """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
         kernel = make_largest_norm(self.dtype, self.order)
-        coordinates = _coordinates(scaling, np.zeros((1, 1)), np.zeros((1, 1)))
+        coordinates = coordinates_of(scaling, np.zeros((1, 1)), np.zeros((1, 1)))
         rows, _, per_chunk = self._blocks
         step = rows * per_chunk
         chunks = -(-self.n // step)
@@ -155,102 +171,10 @@ class CpuData:
         self.rows_read += self.n
         return float(largest.max()) * self.n / self.weight
 
-    def epochs(self, loss: str, problem: "EpochProblem") -> "CpuEpochs":
+    def epochs(self, loss: str, problem: EpochProblem) -> CpuEpochs:
         """A mini-batch loop over this data set."""
         return CpuEpochs(self, loss, problem)
 
-
-@dataclass(frozen=True)
-class EpochProblem:
-    """What a mini-batch loop needs besides the data."""
-
-    scaling: Scaling
-    shift: Array
-    l1: Array
-    l2: Array
-    p: float
-    fit_intercept: bool
-    batch_size: int
-    seed: int
-    shuffle: bool
-
-
-class CpuEpochs:
-    """Runs batches of an epoch; all that moves is in the state that the caller holds."""
-
-    def __init__(self, data: CpuData, loss: str, problem: EpochProblem) -> None:
-        self._data = data
-        self._problem = problem
-        self._kernel = make_epoch(loss, data.dtype, data.order, bool(np.any(problem.shift)))
-        self._coordinates = _coordinates(problem.scaling, problem.l1, problem.l2)
-        self._work: records.Work | None = None
-        self._epoch = -1
-
-    def run(self, epoch: int, first: int, last: int, rates: Array, rule: "RuleState") -> Array:
-        """Run batches [first, last) of an epoch; the sum of rows x (mean loss before the update + penalty), (K,)."""
-        problem = self._problem
-        if self._work is None:
-            self._work = self._new_work(rule.theta.shape[0])
-        if epoch != self._epoch:
-            self._work.schedule.filled[:] = -1
-            self._epoch = epoch
-        batches = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
-        self._work.seen[:] = 0.0
-        self._kernel(
-            self._data.data, batches, first, last, rule.record(rates), rule.state, self._coordinates, self._work
-        )
-        stop = min(last * problem.batch_size, self._data.n)
-        self._data.rows_read += stop - first * problem.batch_size
-        return self._work.seen.copy()
-
-    def _new_work(self, outputs: int) -> records.Work:
-        data, problem = self._data, self._problem
-        d, kind = data.d, data.data.X.dtype
-        rows = records.tile_rows(d * kind.itemsize)
-        while rows > problem.batch_size:
-            rows = rows // 2 if rows > 8 else problem.batch_size
-        window = min(WINDOW, data.n) if problem.shuffle else 1
-        gathered = (rows, d) if data.order == "F" else (1, 1)
-        shift = problem.shift.astype(kind)
-        return records.Work(
-            tile=records.new_tile(d, outputs, data.data.y.shape[0], kind, rows),
-            point=records.Point(np.zeros((outputs, d), kind), np.zeros(outputs, kind), shift, kind.type(problem.p)),
-            schedule=records.Schedule(
-                np.zeros((2, window), np.int64), np.zeros(-(-window // RUN), np.int64), np.full(2, -1, np.int64)
-            ),
-            sums=np.zeros((outputs, d)),
-            derivatives=np.zeros(outputs),
-            g=np.zeros((outputs, d + 1)),
-            lost=np.zeros(outputs),
-            seen=np.zeros(outputs),
-            offset=problem.scaling.center - problem.shift,
-            gathered=np.zeros(gathered, kind),
-            # Twice, since the second half is what a tile prefetches.
-            consecutive=np.tile(np.arange(rows, dtype=np.uint64), 2),
-            ahead=rows if rows >= 8 else 2 * RUN,
-            factor=data.n / data.weight,
-            intercept=1.0 if problem.fit_intercept else 0.0,
-        )
-
-
-class RuleState:
-    """An update rule with its memory: theta (K, d + 1), float64, updated in place."""
-
-    def __init__(self, rule: str, numbers: tuple[float, float, float], theta: Array) -> None:
-        code, slots = RULES[rule]
-        # An integer among them would be another signature, and compile again.
-        self._code, self._numbers = code, tuple(float(number) for number in numbers)
-        self.theta = theta
-        self.state = records.State(theta, np.zeros((slots, *theta.shape)), np.zeros(1, np.int64))
-
-    def record(self, rates: Array) -> records.Rule:
-        """The rule as kernels take it, with one rate an update."""
-        return records.Rule(self._code, read_only(rates), *self._numbers)
-
-    def update(self, g: Array, rate: float, l1: Array) -> None:
-        """One update with gradient g (K, d + 1) and L1 weights l1 (K, d + 1)."""
-        update(self.state, read_only(g), self.record(np.array([rate])), read_only(l1))
-
-
-def _coordinates(scaling: Scaling, l1: Array, l2: Array) -> records.Coordinates:
-    return records.Coordinates(*(read_only(a) for a in (scaling.center, scaling.inv_scale, l1, l2)))
+    def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
+        """A rule at the start, at theta (K, d + 1), which it updates in place."""
+        return RuleState(recipe, theta, self.n, self.data.X.dtype)

@@ -1,7 +1,7 @@
 """What both estimators share: the parameters, prediction, saving."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastgd.estimators._report import FitReport
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
+
+if TYPE_CHECKING:
+    from fastgd.estimators._fit import Result
 
 #: Rows are predicted this many numbers at a time, so that no float64 copy of X is held.
 _BLOCK_NUMBERS = 1 << 20
@@ -40,6 +43,10 @@ class LinearModel(BaseEstimator):
         drop_last: bool = False,
         max_iter: int | None = None,
         tol: float = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
         n_threads: int | None = None,
@@ -54,6 +61,10 @@ class LinearModel(BaseEstimator):
         self.drop_last = drop_last
         self.max_iter = max_iter
         self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
         self.n_threads = n_threads
@@ -92,11 +103,12 @@ class LinearModel(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coef_")
 
-    def _finish(self, history: dict[str, Array], report: FitReport) -> Self:
-        """Set what a fit tells about itself; an interrupted one raises now that the model is usable."""
-        self.history_ = history
-        self.fit_report_ = report
-        self.n_iter_ = len(history["loss"])
-        if report["stopped_by"] == "interrupted":
-            raise KeyboardInterrupt
+    def _finish(self, result: "Result") -> Self:
+        """Set what a fit tells about itself; what ended it from outside is raised now that the model is usable."""
+        self.history_ = result.history
+        self.fit_report_ = result.report
+        self.n_iter_ = len(result.history["loss"])
+        self._training = result.training
+        if result.error is not None:
+            raise result.error
         return self

@@ -11,14 +11,15 @@ l1_ratio : float, default=0.0
 fit_intercept : bool, default=True
     Whether to fit b; else b = 0, and the fit does not centre columns.
 standardize : bool, default=True
-    Work on columns centred and divided by their weighted standard deviation (without intercept: divided by the root
-    mean square), by arithmetic and without a copy. The objective stays the one above; only how fast and how safely it
+    Work on columns centred and divided by their weighted standard deviation (without intercept: by the root mean
+    square; by sqrt(alpha (1 - l1_ratio)) where that is larger), by arithmetic and without a copy. The objective stays the one above; only how fast and how safely it
     is reached depends on it. Linear models scale y likewise. False runs the textbook formulas on raw columns.
-optimizer : "auto", "gd", "momentum", "adam" or an object of `fastgd.optimizers`, default="auto"
-    "auto" needs no tuning and ends at a certified optimum; the others are the classic update rules.
+optimizer : "auto", the name of a rule or an object of `fastgd.optimizers`, default="auto"
+    "auto" needs no tuning and ends at a certified optimum; rules are "gd", "momentum", "nesterov", "adagrad",
+    "rmsprop", "adam", "amsgrad", "nadam", "adadelta", "adamw", "saga" and, for the full batch, "accelerated".
 batch_size : "auto", "full" or int, default="auto"
     Rows of a batch: "full" is batch gradient descent, 1 stochastic gradient descent, anything between mini-batches.
-    "auto" is all rows with ``optimizer="auto"`` and 256 with a rule.
+    "auto" is all rows where the optimizer needs them ("auto", "accelerated", a line search) and 256 with other rules.
 shuffle : bool, default=True
     Visit rows in a new order every epoch; only for mini-batches.
 drop_last : bool, default=False
@@ -29,7 +30,17 @@ tol : float, default=1e-4
     Full-batch solvers stop when the certificate is at most `tol`: the largest component of the (sub)gradient of F in
     standardised coordinates, intercept included, divided by the root mean square of dloss/dz at the best constant
     model; free of the units of columns, y and weights. Mini-batch rules stop when the loss has not fallen by `tol`
-    times the constant model's for 5 epochs. 0 disables both.
+    times the constant model's for `n_iter_no_change` epochs. 0 disables every stop but divergence and callbacks.
+early_stopping : bool, default=False
+    Hold rows out (or take `X_val` of `fit`), stop when the loss on them has not fallen by `tol` times the constant
+    model's for `n_iter_no_change` epochs, and return to the epoch where it was least.
+validation_fraction : float, default=0.1
+    Share of the rows to hold out with `early_stopping`, in (0, 1): by a hash of the row's number and the seed, the
+    same rows in every epoch. They weigh nothing in the fit; X is not copied.
+n_iter_no_change : int, default=5
+    Epochs without improvement after which early stopping, or a mini-batch rule, stops.
+warm_start : bool, default=False
+    Start from the coefficients of the last fit instead of 0; the rule's memory starts anew.
 random_state : int, RandomState instance or None, default=None
     Decides the order of rows. The same number gives the same bits, whatever the number of threads.
 verbose : bool or int, default=0
@@ -43,7 +54,9 @@ n_iter_ : int
     Epochs run.
 history_ : dict of ndarray of shape (n_iter_,)
     "loss": F at the epoch's start (full batch), or the mean over the epoch of F on each batch before its update;
-    "learning_rate" of the epoch's first update; "seconds"; for full-batch solvers "certificate".
+    "validation_loss" where there are validation rows: their mean loss, without penalty; "learning_rate" of the
+    epoch's first update; "gradient_norm": Euclidean, in working coordinates, without L1 term, of the full gradient or
+    of the mean of the batches'; "seconds"; for full-batch solvers "certificate".
 fit_report_ : dict
     What the fit did; keys in `fastgd.estimators._report.FitReport`.
 n_features_in_ : int

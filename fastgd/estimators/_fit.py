@@ -1,27 +1,25 @@
 """From validated arrays to a fitted theta: what both estimators do alike."""
 
-import logging
 import time
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
 from fastgd.backends.cpu import CpuData, compile_seconds
+from fastgd.estimators._guide import Guide
 from fastgd.estimators._input import Converted, check_finite
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import DataReport, FitReport, TimeReport
+from fastgd.estimators._training import Training
+from fastgd.estimators._unfinished import tell_what_is_left, warn
 from fastgd.exceptions import RankWarning
-from fastgd.objective import Objective, Problem
+from fastgd.history import History
+from fastgd.objective import Frame, Objective, Problem
+from fastgd.optimizers import Accelerated
 from fastgd.scaling import Array
-from fastgd.solvers import Plan, solve_accelerated, solve_full_batch, solve_mini_batch
-from fastgd.stopping import Monitor, Solution
-
-logger = logging.getLogger("fastgd")
+from fastgd.solvers import Plan, solve_accelerated, solve_rule
+from fastgd.stopping import Monitor, Plateau, Solution
 
 
 @dataclass
@@ -34,33 +32,46 @@ class Clock:
 
 @dataclass(frozen=True)
 class Result:
-    """What a fit found, in raw columns and working targets."""
+    """What a fit found, for raw columns and the user's targets; error is to be raised once that is stored."""
 
     coef: Array
     intercept: Array
     history: dict[str, Array]
     report: FitReport
+    training: Training
+    error: BaseException | None
 
 
-def run_fit(estimator: Any, options: Options, data: CpuData, X: Converted, problem: Problem, clock: Clock) -> Result:
+@dataclass(frozen=True)
+class Task:
+    """What is to be fitted: data in working units, the problem, and what leads the fit."""
+
+    data: CpuData
+    X: Converted
+    problem: Problem
+    guide: Guide
+
+
+def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Result:
     """Solve, certify and report."""
-    moments = data.moments()
-    check_finite(X.array, bool(np.all(np.isfinite(moments.sd))))
-    objective = Objective(data, problem, moments, estimator.standardize)
+    objective = _make_objective(estimator, task)
     messages: list[str] = []
     collinear = _look_for_collinear(estimator, objective, options, messages)
-    monitor = Monitor(options.max_iter, bool(estimator.verbose))
+    monitor = _make_monitor(estimator, options, objective, task.guide)
+    start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
+    plan = _make_plan(estimator, options, task)
     try:
-        solution = _solve(estimator, options, objective, monitor)
-    except KeyboardInterrupt:
+        solution = _solve(plan, objective, start, monitor, options.tol)
+    except KeyboardInterrupt as error:
         # The estimator raises it again once its attributes are set.
-        theta = objective.start() if monitor.theta is None else monitor.theta
+        monitor.error = error
+        theta = start if monitor.theta is None else monitor.theta
         solution = Solution(theta, False, "interrupted", float("nan"))
     final = objective.evaluate(solution.theta)
     certificate = objective.certificate(final)
-    if solution.reason == "max_iter" and certificate > options.tol > 0.0:
-        _tell_unfinished(messages, options, objective, len(monitor.loss), certificate)
-    coef, intercept = objective.scaling.to_raw(final.theta)
+    if monitor.error is None:
+        tell_what_is_left(messages, objective, plan, options, solution, certificate, len(monitor.history))
+    coef, intercept = objective.to_user(final.theta)
     report = FitReport(
         solver=_name(options),
         reason=options.reason,
@@ -70,13 +81,42 @@ def run_fit(estimator: Any, options: Options, data: CpuData, X: Converted, probl
         stopped_by=solution.reason,
         objective=objective.value(final),
         learning_rate=solution.rate,
-        random_state=solution.seed,
+        random_state=task.guide.seed,
         collinear=collinear,
         warnings=messages,
-        **_what_was_read(objective, options, X),
-        **_seconds(clock),
+        **_what_was_read(objective, options, task.X),
+        **seconds(clock),
     )
-    return Result(coef, intercept, _history(monitor), report)
+    training = _training(objective, task.guide, solution, estimator.early_stopping)
+    return Result(coef, intercept, monitor.history.arrays(), report, training, monitor.error)
+
+
+def _make_objective(estimator: Any, task: Task) -> Objective:
+    data, problem = task.data, task.problem
+    moments = data.moments()
+    check_finite(task.X.array, bool(np.all(np.isfinite(moments.sd))))
+    return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
+
+
+def _make_monitor(estimator: Any, options: Options, objective: Objective, guide: Guide) -> Monitor:
+    return Monitor(
+        History(options.max_iter, bool(estimator.verbose)),
+        Plateau(options.tol * objective.constant_value(), options.patience),
+        objective.to_user,
+        guide.validation(objective),
+        estimator.early_stopping,
+        guide.callbacks,
+    )
+
+
+def _training(objective: Objective, guide: Guide, solution: Solution, early_stopping: bool) -> Training:
+    """What `partial_fit` goes on with: the rule, unless it is past the best epoch, or knows rows by number."""
+    frame = Frame(objective.scaling, objective.shift)
+    training = Training(frame, objective.problem.targets, solution.theta, guide.seed or 0)
+    if solution.rule is not None and not early_stopping and solution.rule.recipe.rule != "saga":
+        training.rule, training.theta = solution.rule, solution.rule.theta
+        training.rate, training.schedule_state = solution.rate, solution.schedule_state
+    return training
 
 
 def _what_was_read(objective: Objective, options: Options, X: Converted) -> DataReport:
@@ -95,34 +135,34 @@ def _what_was_read(objective: Objective, options: Options, X: Converted) -> Data
     )
 
 
-def _seconds(clock: Clock) -> TimeReport:
+def seconds(clock: Clock) -> TimeReport:
     total = time.perf_counter() - clock.start
     compiling = compile_seconds() - clock.compiled
     return TimeReport(seconds_total=total, seconds_compile=compiling, seconds_compute=max(0.0, total - compiling))
 
 
-def _solve(estimator: Any, options: Options, objective: Objective, monitor: Monitor) -> Solution:
+def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:
+    """How to run the rule; None for the automatic solver."""
     if options.optimizer is None:
-        solution = solve_accelerated(objective, objective.start(), options.tol, monitor)
-        # Rules report what their formula gives, step by step; an optimum is any of the equally good ones.
-        return replace(solution, theta=objective.canonical(solution.theta))
-    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1)) if options.batch_size else 0
+        return None
+    shuffle, drop_last = estimator.shuffle, estimator.drop_last
     plan = Plan(
-        options.optimizer,
-        options.batch_size,
-        options.max_iter,
-        options.tol,
-        estimator.shuffle,
-        estimator.drop_last,
-        seed,
+        options.optimizer, options.batch_size, options.max_iter, options.tol, shuffle, drop_last, task.guide.seed or 0
     )
-    if plan.batches(objective.data.n) == 0:
+    if plan.batches(task.data.n) == 0:
         raise ValueError(
-            f"drop_last=True leaves no batch of batch_size={options.batch_size} in {objective.data.n} rows: "
+            f"drop_last=True leaves no batch of batch_size={options.batch_size} in {task.data.n} rows: "
             "choose a smaller batch_size or drop_last=False"
         )
-    solve = solve_full_batch if options.batch_size is None else solve_mini_batch
-    return solve(objective, objective.start(), plan, monitor)
+    return plan
+
+
+def _solve(plan: Plan | None, objective: Objective, start: Array, monitor: Monitor, tol: float) -> Solution:
+    if plan is not None and not isinstance(plan.optimizer, Accelerated):
+        return solve_rule(objective, start, plan, monitor)
+    solution = solve_accelerated(objective, start, tol, monitor)
+    # Rules report what their formula gives, step by step; an optimum is any of the equally good ones.
+    return replace(solution, theta=objective.canonical(solution.theta))
 
 
 def _look_for_collinear(estimator: Any, objective: Objective, options: Options, messages: list[str]) -> list[int]:
@@ -135,7 +175,7 @@ def _look_for_collinear(estimator: Any, objective: Objective, options: Options, 
         names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
         listed = ", ".join(names[j] if names else f"column {j}" for j in found[:20])
         more = f" and {len(found) - 20} more" if len(found) > 20 else ""
-        _warn(
+        warn(
             messages,
             f"columns that are combinations of others: {listed}{more}; of all optima the one of least norm in "
             "standardised columns is found. Drop them or set alpha > 0 for coefficients that mean something",
@@ -144,48 +184,13 @@ def _look_for_collinear(estimator: Any, objective: Objective, options: Options, 
     return found
 
 
-def _tell_unfinished(
-    messages: list[str], options: Options, objective: Objective, epochs: int, certificate: float
-) -> None:
-    remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
-    stiff = np.flatnonzero(objective.l2[0] > 10.0 * objective.curvature) if options.optimizer else np.array([])
-    if stiff.size:
-        remedy += (
-            f", which does not mind that the penalty on columns of tiny scale ({', '.join(map(str, stiff[:5]))}"
-            f"{', ...' if stiff.size > 5 else ''}) keeps the steps of a rule small"
-        )
-    _warn(
-        messages,
-        f"max_iter reached after {epochs} epochs at certificate {certificate:.3g} > tol={options.tol:g}: "
-        f"increase max_iter or tol{remedy}",
-        ConvergenceWarning,
-    )
-
-
-def _warn(messages: list[str], message: str, category: type[Warning]) -> None:
-    messages.append(message)
-    # The caller of `fit`, which is four calls above.
-    warnings.warn(message, category, stacklevel=5)
-
-
 def add_warning(result: Result, message: str, category: type[Warning] = UserWarning) -> None:
     """Warn, and note it in the report."""
-    _warn(result.report["warnings"], message, category)
+    warn(result.report["warnings"], message, category)
 
 
 def _name(options: Options) -> str:
-    if options.optimizer is None:
+    if options.optimizer is None or isinstance(options.optimizer, Accelerated):
         return "accelerated gradient"
     kind = type(options.optimizer).__name__
     return f"{kind}, full batch" if options.batch_size is None else f"{kind}, batches of {options.batch_size}"
-
-
-def _history(monitor: Monitor) -> dict[str, NDArray[np.float64]]:
-    history = {
-        "loss": np.array(monitor.loss),
-        "learning_rate": np.array(monitor.learning_rate),
-        "seconds": np.array(monitor.seconds),
-    }
-    if np.any(np.isfinite(monitor.certificate)):
-        history["certificate"] = np.array(monitor.certificate)
-    return history

@@ -32,6 +32,12 @@ def check_X(estimator: Any, X: ArrayLike, *, reset: bool) -> Converted:
     return Converted(checked, _new_bytes(checked, X))
 
 
+def check_X_val(estimator: Any, X_val: ArrayLike | None, like: Any) -> NDArray[Any]:
+    """Validate the validation rows, in the dtype and order of X, so that they need no kernels of their own."""
+    checked: NDArray[Any] = validate_data(estimator, X_val, reset=False, dtype=like.dtype, order=None)
+    return np.ascontiguousarray(checked) if like.flags.c_contiguous else np.asfortranarray(checked)
+
+
 def _new_bytes(made: NDArray[Any], given: Any) -> int:
     """Bytes of `made` unless it is memory of `given`."""
     if isinstance(given, np.ndarray) and np.may_share_memory(made, given):

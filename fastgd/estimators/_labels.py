@@ -34,6 +34,20 @@ class Labels:
             encoded[0, rows] = codes[index]
         return encoded
 
+    @property
+    def outputs(self) -> int:
+        """Rows of coefficients: one for two classes, else one a class."""
+        return 1 if self.classes.size == 2 else int(self.classes.size)
+
+    def weighted(self, each: NDArray[Any] | None, sample_weight: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Sample weights times the weight of each class (C,), or None where all rows weigh the same."""
+        if each is None:
+            return sample_weight
+        weights = np.empty(self.given.shape[0])
+        for rows, index in self.indices():
+            weights[rows] = each[index] if sample_weight is None else each[index] * sample_weight[rows]
+        return weights
+
     def weights(self, sample_weight: NDArray[Any] | None) -> NDArray[np.float64]:
         """Total weight of each class, (C,)."""
         total = np.zeros(self.classes.size)
@@ -63,6 +77,19 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     return Labels(given, classes)
 
 
+def labels_among(y: ArrayLike | None, X: NDArray[Any], classes: NDArray[Any], name: str = "y") -> Labels:
+    """Validate labels that must all be among known classes; a ValueError names one that is not."""
+    given = column_or_1d(y, warn=True)
+    check_consistent_length(X, given)
+    if given.dtype.kind == "f":
+        assert_all_finite(given, input_name=name)
+    for start in range(0, given.shape[0], _BLOCK):
+        unknown = np.setdiff1d(given[start : start + _BLOCK], classes)
+        if unknown.size:
+            raise ValueError(f"{name} holds {unknown[0]!r}, which is not among the classes {classes!r}")
+    return Labels(given, classes)
+
+
 def class_weights(
     class_weight: dict[Any, float] | str | None, labels: Labels, sample_weight: NDArray[Any] | None
 ) -> NDArray[Any] | None:
@@ -71,16 +98,13 @@ def class_weights(
         return sample_weight
     if not isinstance(class_weight, dict) and class_weight != "balanced":
         raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
-    each = _weight_of_each(class_weight, labels)
+    each = weight_of_each(class_weight, labels)
     if np.any(each < 0.0) or not np.all(np.isfinite(each)) or not np.any(each > 0.0):
         raise ValueError(f"class_weight must be finite and at least 0, and not 0 for every class, got {class_weight!r}")
-    weights = np.empty(labels.given.shape[0])
-    for rows, index in labels.indices():
-        weights[rows] = each[index] if sample_weight is None else each[index] * sample_weight[rows]
-    return weights
+    return labels.weighted(each, sample_weight)
 
 
-def _weight_of_each(class_weight: dict[Any, float] | str, labels: Labels) -> NDArray[np.float64]:
+def weight_of_each(class_weight: dict[Any, float] | str, labels: Labels) -> NDArray[np.float64]:
     """Weights (C,) of the classes."""
     if not isinstance(class_weight, dict):
         counts = labels.weights(None)

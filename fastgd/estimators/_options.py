@@ -7,18 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.optimizers import BY_NAME, Optimizer
+from fastgd.optimizers import BY_NAME, SAGA, Accelerated, AdaGrad, GradientDescent, Optimizer
 from fastgd.threads import check_threads, get_num_threads
 
 #: Epochs at most, where the user gives none.
 MAX_ITER_FULL, MAX_ITER_BATCHES = 1000, 50
 #: Rows of a mini-batch, where the user gives none.
 BATCH_SIZE = 256
+#: The estimators' default, here to tell what a user has set.
+VALIDATION_FRACTION = 0.1
 
 
 @dataclass(frozen=True)
 class Options:
-    """The parameters of a fit, checked and resolved. optimizer is None for the automatic solver."""
+    """The parameters of a fit, checked and resolved. optimizer is None for the automatic solver.
+
+    held_out is the share of rows to validate on, 0 without early stopping.
+    """
 
     alpha: float
     l1_ratio: float
@@ -28,24 +33,66 @@ class Options:
     tol: float
     n_threads: int
     reason: str
+    held_out: float
+    patience: int
 
 
 def resolve(estimator: Any) -> Options:
-    """Check an estimator's parameters; a ValueError names the first that is wrong or cannot be used."""
+    """Check an estimator's parameters for a fit; a ValueError names the first that is wrong or cannot be used."""
+    options = _resolve(estimator, _optimizer(estimator.optimizer))
+    if options.l1_ratio * options.alpha > 0.0 and _line_search(options.optimizer) == "exact":
+        raise ValueError("line_search='exact' follows a smooth objective: use 'backtracking', or l1_ratio=0")
+    return options
+
+
+def resolve_partial(estimator: Any) -> Options:
+    """Check an estimator's parameters for `partial_fit`, whose automatic rule is AdaGrad."""
+    given = _optimizer(estimator.optimizer)
+    for wrong, name in ((SAGA, "SAGA keeps a number for each row"), (Accelerated, "Accelerated needs all rows")):
+        if isinstance(given, wrong):
+            raise ValueError(f"partial_fit sees rows once, and {name}: use another optimizer, or fit")
+    if _line_search(given) is not None:
+        raise ValueError("partial_fit sees batches, and line_search needs all rows: leave it at None, or use fit")
+    if estimator.early_stopping:
+        raise ValueError("early_stopping=True has no effect on partial_fit, which stops when you do: leave it at False")
+    if estimator.drop_last:
+        raise ValueError("drop_last=True would lose rows of every call of partial_fit: leave it at False")
+    return _resolve(estimator, AdaGrad() if given is None else given)
+
+
+def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
     alpha = _number(estimator, "alpha", 0.0)
     l1_ratio = _number(estimator, "l1_ratio", 0.0, 1.0)
     tol = _number(estimator, "tol", 0.0)
-    for name in ("fit_intercept", "standardize", "shuffle", "drop_last"):
+    for name in ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start"):
         _flag(estimator, name)
+    held_out = _validation_fraction(estimator)
+    patience = _count(estimator.n_iter_no_change, "n_iter_no_change")
     max_iter = None if estimator.max_iter is None else _count(estimator.max_iter, "max_iter")
     if estimator.n_threads is not None:
         check_threads(estimator.n_threads, "n_threads")
     n_threads = int(estimator.n_threads or get_num_threads())
-    optimizer = _optimizer(estimator.optimizer)
     batch_size, reason = _batch_size(estimator, optimizer)
     if max_iter is None:
         max_iter = MAX_ITER_FULL if batch_size is None else MAX_ITER_BATCHES
-    return Options(alpha, l1_ratio, optimizer, batch_size, max_iter, tol, n_threads, reason)
+    return Options(alpha, l1_ratio, optimizer, batch_size, max_iter, tol, n_threads, reason, held_out, patience)
+
+
+def _validation_fraction(estimator: Any) -> float:
+    """Share of the rows to hold out, 0 for none."""
+    share = _number(estimator, "validation_fraction", 0.0, 1.0)
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"validation_fraction must be between 0 and 1, both excluded, got {share!r}")
+    if not estimator.early_stopping and share != VALIDATION_FRACTION:
+        raise ValueError(
+            "validation_fraction has no effect without early_stopping=True: "
+            f"leave it at {VALIDATION_FRACTION} or set early_stopping"
+        )
+    return share if estimator.early_stopping else 0.0
+
+
+def _line_search(optimizer: Optimizer | None) -> str | None:
+    return optimizer.line_search if isinstance(optimizer, GradientDescent) else None
 
 
 def _optimizer(given: Any) -> Optimizer | None:
@@ -68,18 +115,38 @@ def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None
             given = _count(given, "batch_size")
         except ValueError:
             raise ValueError(f"batch_size must be 'auto', 'full' or a positive integer, got {given!r}") from None
-    if optimizer is None:
+    whole = _needs_all_rows(optimizer)
+    if whole:
         if not isinstance(given, str):
-            raise ValueError(
-                f"batch_size={given} needs a rule such as optimizer='adam': optimizer='auto' uses all rows"
-            )
-        _unused(estimator, "optimizer='auto'")
-        return None, "optimizer='auto': full-batch accelerated gradient needs no tuning and ends with a certificate"
+            raise ValueError(f"batch_size={given} needs a rule such as optimizer='adam': {whole} uses all rows")
+        _unused(estimator, whole)
+        if optimizer is None:
+            return None, "optimizer='auto': full-batch accelerated gradient needs no tuning and ends with a certificate"
+        return None, f"{whole} uses all rows"
     if given == "full":
+        _check_batches_needed(optimizer)
         _unused(estimator, "batch_size='full'")
         return None, "batch_size='full'"
     size = BATCH_SIZE if given == "auto" else given
     return size, f"batch_size={given!r}" if given != "auto" else f"batch_size='auto': {BATCH_SIZE} rows"
+
+
+def _needs_all_rows(optimizer: Optimizer | None) -> str:
+    """What of the optimizer works on the full batch only, or nothing."""
+    if optimizer is None:
+        return "optimizer='auto'"
+    if isinstance(optimizer, Accelerated):
+        return "optimizer='accelerated'"
+    search = _line_search(optimizer)
+    return "" if search is None else f"line_search={search!r}"
+
+
+def _check_batches_needed(optimizer: Optimizer | None) -> None:
+    """Refuse the full batch for what only lowers the noise of mini-batches."""
+    if isinstance(optimizer, SAGA):
+        raise ValueError("batch_size='full' has no noise for SAGA to remove: give rows a batch, or optimizer='gd'")
+    if isinstance(optimizer, GradientDescent) and optimizer.average:
+        raise ValueError("batch_size='full' has no noise to average: give rows a batch, or average=False")
 
 
 def _unused(estimator: Any, because: str) -> None:

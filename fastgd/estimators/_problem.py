@@ -25,7 +25,7 @@ def linear_problem(
     standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
     targets = standard if estimator.standardize else TargetScaling.identity(y.shape[1])
     units = standard.scale / targets.scale
-    working = _working_targets(y, targets, X.dtype)
+    working = working_targets(y, targets, X.dtype)
     delta = delta / float(targets.scale[0])
     if loss == "huber":
         # One unit for all: it cancels.
@@ -43,7 +43,7 @@ def _target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> 
     return CpuData(y, np.zeros((1, y.shape[0]), y.dtype), weights_as(s, y.dtype), n_threads).moments()
 
 
-def _working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any) -> NDArray[Any]:
+def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any) -> NDArray[Any]:
     """(K, n) targets in working units and the dtype of X, computed in float64 block by block."""
     working = np.empty((y.shape[1], y.shape[0]), dtype)
     step = max(1, (1 << 16) // y.shape[1])
@@ -60,7 +60,7 @@ def logistic_problem(
     totals = labels.weights(s)
     if np.sum(totals > 0.0) < 2:
         raise ValueError("only one class of y has a positive weight: at least 2 classes are needed")
-    outputs = 1 if labels.classes.size == 2 else labels.classes.size
+    outputs = labels.outputs
     constant = constant_classes(totals, estimator.fit_intercept)
     l1 = np.full(outputs, options.alpha * options.l1_ratio)
     l2 = options.alpha * (1.0 - options.l1_ratio)
@@ -90,7 +90,7 @@ def warn_if_separable(result: Result, data: CpuData) -> None:
 
 def _separates(coef: Array, intercept: Array, data: CpuData) -> bool:
     """Whether every row with weight has its own class's margin strictly on top."""
-    X = data.data.X if data.order == "C" else data.data.X.T
+    X = data.rows
     y, s = data.data.y[0], data.data.s
     step = max(1, (1 << 19) // data.d)
     for start in range(0, data.n, step):

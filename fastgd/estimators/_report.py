@@ -49,9 +49,10 @@ class FitReport(DataReport, TimeReport):
     certificate, tol : float
         The certificate at the end (see the class) and the tolerance it was asked to reach.
     converged : bool
-        Whether the certificate is at most `tol`, or a mini-batch fit's loss became flat.
+        Whether the certificate is at most `tol`, or a mini-batch fit's loss or the validation loss became flat.
     stopped_by : str
-        "certificate", "flat loss", "max_iter", "interrupted" or "no optimum".
+        "certificate", "flat loss", "early stopping", "callback", "callback error", "no step" (of a line search),
+        "max_iter", "interrupted" or "no optimum".
     objective : float
         F at the end, in the units of y.
     n_rows, n_features, n_outputs : int

@@ -1,7 +1,8 @@
 """Linear regression by the gradient-descent family."""
 
+from dataclasses import replace
 from numbers import Real
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,9 +11,14 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
-from fastgd.estimators._input import check_weights, check_X
+from fastgd.estimators._input import check_weights, check_X, check_X_val, weights_as
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
+
+if TYPE_CHECKING:
+    from fastgd.backends.cpu import CpuData
+    from fastgd.estimators._guide import Given
+    from fastgd.objective import Problem
 
 
 @document
@@ -75,6 +81,10 @@ class LinearRegression(RegressorMixin, LinearModel):
         drop_last: bool = False,
         max_iter: int | None = None,
         tol: float = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
         n_threads: int | None = None,
@@ -90,6 +100,10 @@ class LinearRegression(RegressorMixin, LinearModel):
             drop_last=drop_last,
             max_iter=max_iter,
             tol=tol,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,
             n_threads=n_threads,
@@ -97,7 +111,19 @@ class LinearRegression(RegressorMixin, LinearModel):
         self.loss = loss
         self.delta = delta
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(  # noqa: PLR0913
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        callbacks: Any = None,
+    ) -> Self:
         """Fit the model.
 
         Parameters
@@ -109,6 +135,17 @@ class LinearRegression(RegressorMixin, LinearModel):
             Finite targets.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the rows, at least 0 and not all 0; None weighs all rows alike.
+        coef_init : array-like of shape (d,) or (n_targets, d), default=None
+            Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
+        intercept_init : float or array-like of shape (n_targets,), default=None
+            The same for intercepts.
+        X_val, y_val : array-like of shapes (m, d) and (m,) or (m, n_targets), default=None
+            Rows to validate on after every epoch; with `early_stopping` in place of rows held out.
+        sample_weight_val : array-like of shape (m,), default=None
+            Their weights.
+        callbacks : object or sequence of objects, default=None
+            Each has a method ``on_epoch_end(state)``, see `fastgd.callbacks.EpochState`; a true value ends the fit. An
+            exception ends it too, and is raised once the model is usable.
 
         Returns
         -------
@@ -128,22 +165,41 @@ class LinearRegression(RegressorMixin, LinearModel):
         RankWarning
             If ``alpha=0`` and columns are combinations of others.
         """
-        from fastgd.estimators import _fit, _options
+        from fastgd.estimators import _fit, _guide, _options
         from fastgd.estimators._problem import linear_problem
 
         clock = _fit.Clock()
         delta = self._check_loss()
         options = _options.resolve(self)
+        given = _guide.Given(coef_init, intercept_init, callbacks, X_val, y_val, sample_weight_val)
+        own_validation = given.has_validation
         matrix = check_X(self, X, reset=True)
-        targets, single = _check_targets(y, matrix.array)
+        targets, single = check_targets(y, matrix.array)
         weights = check_weights(sample_weight, matrix.array)
-        data, problem = linear_problem(self, options, matrix.array, targets, weights, delta)
-        result = _fit.run_fit(self, options, data, matrix, problem, clock)
-        coef = result.coef * problem.targets.scale[:, None]
-        intercept = result.intercept * problem.targets.scale + problem.targets.center
-        self.coef_ = coef[0] if single else coef
-        self.intercept_ = float(intercept[0]) if single else intercept
-        return self._finish(result.history, result.report)
+        guide = _guide.make_guide(self, options, given, (targets.shape[1], matrix.array.shape[1]))
+        held = _guide.rows_to_hold_out(options, given, guide, len(targets))
+        kept = _guide.weights_of_others(weights, held, len(targets))
+        data, problem = linear_problem(self, options, matrix.array, targets, kept, delta)
+        if own_validation:
+            guide = replace(guide, blocks=self._validation_rows(given, data, problem))
+        elif held is not None:
+            guide = replace(guide, blocks=_guide.gathered(data, weights, held))
+        result = _fit.run_fit(self, options, _fit.Task(data, matrix, problem, guide), clock)
+        self.coef_ = result.coef[0] if single else result.coef
+        self.intercept_ = float(result.intercept[0]) if single else result.intercept
+        return self._finish(result)
+
+    def _validation_rows(self, given: "Given", data: "CpuData", problem: "Problem") -> Any:
+        """The validation rows of the caller's, as the fit needs them."""
+        from fastgd.estimators._problem import working_targets
+
+        X = check_X_val(self, given.X_val, data.rows)
+        targets, _ = check_targets(given.y_val, X, "y_val")
+        if targets.shape[1] != data.data.y.shape[0]:
+            raise ValueError(f"y_val has {targets.shape[1]} targets, y has {data.data.y.shape[0]}")
+        weights = weights_as(check_weights(given.sample_weight_val, X), X.dtype)
+        rows = type(data)(X, working_targets(targets, problem.targets, X.dtype), weights, data.n_threads)
+        return lambda: [rows]
 
     def _check_loss(self) -> float:
         if self.loss not in ("squared", "huber"):
@@ -179,11 +235,11 @@ class LinearRegression(RegressorMixin, LinearModel):
         return tags
 
 
-def _check_targets(y: ArrayLike, X: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+def check_targets(y: ArrayLike | None, X: NDArray[Any], name: str = "y") -> tuple[NDArray[Any], bool]:
     """Targets as (n, K), float32 or float64, and whether they came as one vector."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name="y")
+    targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name=name)
     check_consistent_length(X, targets)
     if targets.ndim == 1:
         return targets[:, None], True

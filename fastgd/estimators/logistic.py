@@ -1,6 +1,7 @@
 """Binary and multinomial logistic regression by the gradient-descent family."""
 
-from typing import Any, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,10 +9,14 @@ from sklearn.base import ClassifierMixin
 
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
-from fastgd.estimators._input import check_weights, check_X
-from fastgd.estimators._labels import check_labels, class_weights
+from fastgd.estimators._input import check_weights, check_X, check_X_val, weights_as
+from fastgd.estimators._labels import Labels, check_labels, class_weights, labels_among, weight_of_each
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
+
+if TYPE_CHECKING:
+    from fastgd.backends.cpu import CpuData
+    from fastgd.estimators._guide import Given
 
 
 @document
@@ -78,6 +83,10 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         drop_last: bool = False,
         max_iter: int | None = None,
         tol: float = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
         n_threads: int | None = None,
@@ -93,13 +102,29 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             drop_last=drop_last,
             max_iter=max_iter,
             tol=tol,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,
             n_threads=n_threads,
         )
         self.class_weight = class_weight
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(  # noqa: PLR0913
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        callbacks: Any = None,
+    ) -> Self:
         """Fit the model.
 
         Parameters
@@ -111,6 +136,17 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             Labels: numbers, strings or booleans of at least two kinds.
         sample_weight : array-like of shape (n,) or None, default=None
             Weights of the rows, at least 0 and not all 0; None weighs all rows alike.
+        coef_init : array-like of shape (1, d) or (n_classes, d), default=None
+            Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
+        intercept_init : array-like of shape (1,) or (n_classes,), default=None
+            The same for intercepts.
+        X_val, y_val : array-like of shapes (m, d) and (m,), default=None
+            Rows to validate on after every epoch; with `early_stopping` in place of rows held out.
+        sample_weight_val : array-like of shape (m,), default=None
+            Their weights; `class_weight` counts beside them.
+        callbacks : object or sequence of objects, default=None
+            Each has a method ``on_epoch_end(state)``, see `fastgd.callbacks.EpochState`; a true value ends the fit. An
+            exception ends it too, and is raised once the model is usable.
 
         Returns
         -------
@@ -131,22 +167,40 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         RankWarning
             If ``alpha=0`` and columns are combinations of others.
         """
-        from fastgd.estimators import _fit, _options
+        from fastgd.estimators import _fit, _guide, _options
         from fastgd.estimators._problem import logistic_problem, warn_if_separable
 
         clock = _fit.Clock()
         options = _options.resolve(self)
+        given = _guide.Given(coef_init, intercept_init, callbacks, X_val, y_val, sample_weight_val)
+        own_validation = given.has_validation
         matrix = check_X(self, X, reset=True)
         labels = check_labels(y, matrix.array)
         weights = class_weights(self.class_weight, labels, check_weights(sample_weight, matrix.array))
-        data, problem = logistic_problem(self, options, matrix.array, labels, weights)
-        result = _fit.run_fit(self, options, data, matrix, problem, clock)
+        guide = _guide.make_guide(self, options, given, (labels.outputs, matrix.array.shape[1]))
+        held = _guide.rows_to_hold_out(options, given, guide, len(labels.given))
+        kept = _guide.weights_of_others(weights, held, len(labels.given))
+        data, problem = logistic_problem(self, options, matrix.array, labels, kept)
+        if own_validation:
+            guide = replace(guide, blocks=self._validation_rows(given, data, labels))
+        elif held is not None:
+            guide = replace(guide, blocks=_guide.gathered(data, weights, held))
+        result = _fit.run_fit(self, options, _fit.Task(data, matrix, problem, guide), clock)
         self.classes_ = labels.classes
         self.coef_ = result.coef
         self.intercept_ = result.intercept
-        if options.alpha == 0.0 and result.report["stopped_by"] != "interrupted":
+        if options.alpha == 0.0 and result.error is None:
             warn_if_separable(result, data)
-        return self._finish(result.history, result.report)
+        return self._finish(result)
+
+    def _validation_rows(self, given: "Given", data: "CpuData", labels: Labels) -> Any:
+        """The validation rows of the caller's, as the fit needs them."""
+        X = check_X_val(self, given.X_val, data.rows)
+        found = labels_among(given.y_val, X, labels.classes, "y_val")
+        each = None if self.class_weight is None else weight_of_each(self.class_weight, labels)
+        weights = found.weighted(each, check_weights(given.sample_weight_val, X))
+        rows = type(data)(X, found.encoded(X.dtype), weights_as(weights, X.dtype), data.n_threads)
+        return lambda: [rows]
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Margins X . coef_ + intercept_.

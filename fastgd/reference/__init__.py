@@ -29,6 +29,7 @@ from fastgd.reference.scaling import (
     fit_scaling,
     identity_scaling,
     raw_theta,
+    standard_scaling,
     working_problem,
     working_theta,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "saga_direction",
     "smooth_gradient",
     "solve_intercept",
+    "standard_scaling",
     "subgradient_distance",
     "update",
     "working_problem",

@@ -60,14 +60,23 @@ def identity_scaling(problem: Problem) -> Scaling:
 
 
 def fit_scaling(problem: Problem, standardize: bool = True) -> Scaling:
-    """The scaling of a fit.
+    """The scaling of a fit: the standard one, but no column's scale below sqrt(l2); or `identity_scaling`.
+
+    A column of scale sd has the L2 weight l2 / sd^2, which no step of a rule could follow where sd is tiny.
+    """
+    if not standardize:
+        return identity_scaling(problem)
+    standard = standard_scaling(problem)
+    return standard._replace(scale=np.maximum(standard.scale, np.sqrt(problem.l2.max(initial=0.0))))
+
+
+def standard_scaling(problem: Problem) -> Scaling:
+    """The scaling to standardised columns, in which certificates are taken.
 
     Parameters
     ----------
     problem : Problem
         On raw features.
-    standardize : bool, default=True
-        False gives `identity_scaling`.
 
     Returns
     -------
@@ -76,8 +85,6 @@ def fit_scaling(problem: Problem, standardize: bool = True) -> Scaling:
         loss: the same, each by itself; of Huber: the same centers and one common scale, the root mean square of the
         targets' scales, since delta is common; of the other losses: 0 and 1.
     """
-    if not standardize:
-        return identity_scaling(problem)
     center, scale = center_and_scale(problem.x, problem.weight, problem.fit_intercept)
     if problem.loss not in ("squared", "huber"):
         return identity_scaling(problem)._replace(center=center, scale=scale)

@@ -11,9 +11,10 @@ import math
 import numpy as np
 
 from fastgd.exceptions import DivergenceError
+from fastgd.history import Epoch, logger
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
-from fastgd.stopping import Monitor, Solution, logger
+from fastgd.stopping import Monitor, Solution
 
 #: Relative excess of the curvature seen along a step over L from which L is raised; rounding stays below.
 _EXCESS = 1.02
@@ -30,7 +31,7 @@ def elastic_net_prox(v: Array, step: float, l1: Array, l2: Array) -> Array:
 
 
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
-    """Minimise from theta until the certificate is at most tol or `monitor.max_iter` passes are done."""
+    """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
     curvature = objective.curvature
     rate = 1.0 / curvature
     rms = objective.problem.constant.rms * float(np.max(objective.problem.units))
@@ -40,21 +41,25 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
     y, x = theta, theta
     inertia, hope = 1.0, _HOPE
     seen: Evaluation | None = None
-    best, best_certificate = theta, math.inf
+    best = [theta]
+    monitor.watch(lambda: best[0])
+    best_certificate = math.inf
     settle = tol
-    for epoch in range(monitor.max_iter):
+    for epoch in range(monitor.history.max_iter):
         evaluation = objective.evaluate(y)
         certificate = objective.certificate(evaluation)
-        monitor.record(objective.value(evaluation), 1.0 / curvature, certificate)
-        if certificate < best_certificate:
-            best, best_certificate = y, certificate
-            monitor.theta = best
-        if certificate <= tol and tol > 0.0:
-            return Solution(y, True, "certificate", rate)
         if not math.isfinite(certificate):
             raise DivergenceError(
                 "loss or gradient overflow: scale down columns of extreme values", rate=1.0 / curvature, epoch=epoch
             )
+        if certificate < best_certificate:
+            best[0], best_certificate = y, certificate
+        norm = float(np.linalg.norm(evaluation.gradient + objective.l2 * y))
+        stop = monitor.end_epoch(Epoch(objective.value(evaluation), 1.0 / curvature, norm, certificate), y)
+        if certificate <= tol and tol > 0.0:
+            stop = "certificate"
+        if stop is not None:
+            return _solution(monitor, stop, rate)
         steeper = _curvature_seen(seen, evaluation, noise)
         if steeper > _EXCESS * curvature:
             logger.debug("curvature raised from %.6g to %.6g", curvature, 1.1 * steeper)
@@ -72,7 +77,13 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
             continue
         following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia))
         y, x, inertia = step + (inertia - 1.0) / following * (step - x), step, following
-    return Solution(best, False, "max_iter", rate)
+    return _solution(monitor, "max_iter", rate)
+
+
+def _solution(monitor: Monitor, reason: str, rate: float) -> Solution:
+    theta = monitor.theta
+    assert theta is not None
+    return Solution(theta, reason in ("certificate", "early stopping"), reason, rate)
 
 
 def _curvature_seen(before: Evaluation | None, now: Evaluation, noise: float) -> float:

@@ -65,7 +65,7 @@ def _standardised(objective: Objective, rows: Array) -> Array:
 def _residual(objective: Objective, null: Array) -> Array:
     """Root mean square over all rows of standardised columns times each null vector, relative to its norm."""
     data = objective.data
-    X = data.data.X if data.order == "C" else data.data.X.T
+    X = data.rows
     squares = np.zeros(null.shape[1])
     step = max(1, _BLOCK_BYTES // (data.d * 8))
     for start in range(0, data.n, step):

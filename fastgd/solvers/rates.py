@@ -1,67 +1,94 @@
 """Learning rates: automatic ones, and rates known to be safe."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+import math
+from typing import Any
 
 from fastgd.objective import Objective
-from fastgd.scaling import Array
+from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay, Schedule, as_schedule
+from fastgd.solvers.plan import Plan
 
-if TYPE_CHECKING:
-    from fastgd.solvers.classic import Plan
+#: Automatic rates of rules whose steps hardly depend on the size of gradients, in working coordinates: with Adam and
+#: its kin a step moves a coefficient by about this much.
+ADAPTIVE = {
+    "adagrad": 0.3,
+    "rmsprop": 0.02,
+    "adam": 0.02,
+    "amsgrad": 0.02,
+    "nadam": 0.02,
+    "adadelta": 20.0,
+    "adamw": 0.02,
+}
+#: Batches for which these hold; on smaller ones, whose gradients are noisier, they are sqrt(rows / 256) times as large.
+_USUAL_BATCH = 256
+#: Fits of fewer updates than this take longer steps: all of them together must lead from 0 to the optimum.
+_USUAL_UPDATES = 500
 
-#: Adam's automatic rate: in working coordinates a step moves a coefficient by about this much.
-ADAM_RATE = 0.02
+
+def is_automatic(plan: Plan) -> bool:
+    """Whether the first rate is left to the fit."""
+    return schedule_of(plan).automatic
 
 
-@dataclass(frozen=True)
-class Rates:
-    """The learning rate as a function of the progress in epochs t: first x decay(t).
+def schedule_of(plan: Plan) -> Schedule:
+    """What the user gave for a learning rate."""
+    return as_schedule(plan.optimizer.get_params(deep=False)["learning_rate"])
 
-    decay: "constant"; "inverse", 1 / (1 + t); "cosine", (1 + cos(pi t / epochs)) / 2.
+
+def bound_schedule(objective: Objective, plan: Plan, factor: float = 1.0) -> Schedule:
+    """The schedule of a fit; an automatic first rate is multiplied by `factor`."""
+    given = plan.optimizer.get_params(deep=False)["learning_rate"]
+    rate = factor * automatic_rate(objective, plan) if is_automatic(plan) else None
+    schedule = _automatic_decay(objective, plan) if given == "auto" else as_schedule(given)
+    return schedule.bind(rate, plan.max_iter)
+
+
+def automatic_rate(objective: Objective, plan: Plan) -> float:
+    """1 / L of the batch, on batches a momentum's times 1 - mu and SAGA's a third; adaptive rules have a constant."""
+    rule = plan.optimizer.rule
+    if rule in ADAPTIVE:
+        return ADAPTIVE[rule] * _length(plan, objective.data.n) if rule != "adagrad" else ADAPTIVE[rule]
+    rate = 1.0 / _curvature(objective, plan)
+    if rule == "saga":
+        return rate / 3.0
+    return rate if plan.is_full(objective.data.n) else rate * (1.0 - _momentum(plan))
+
+
+def _length(plan: Plan, n: int) -> float:
+    """How much longer than usual the steps of an adaptive rule are."""
+    noise = math.sqrt(min(plan.batch_size or n, _USUAL_BATCH) / _USUAL_BATCH)
+    updates = plan.max_iter * plan.batches(n)
+    return max(noise if plan.batch_size else 1.0, min(_USUAL_UPDATES / updates, 10.0))
+
+
+def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:
+    """How an automatic rate falls: not where gradients have no noise; for adaptive rules to 0."""
+    if plan.optimizer.rule in ADAPTIVE:
+        return CosineDecay()
+    if plan.is_full(objective.data.n) or plan.optimizer.rule == "saga":
+        return Constant()
+    return InverseTimeDecay()
+
+
+def safe_rate(objective: Objective, plan: Plan) -> float | None:
+    """2 / L for gradient descent, 2 (1 + mu) / L for momentum, (2 + 2 mu) / ((1 + 2 mu) L) for Nesterov's.
+
+    Times (1 - mu)^2 on batches, whose noise adds up; 1 / (3 L) for SAGA. None for rules without such a bound.
     """
-
-    first: float
-    decay: str = "constant"
-    epochs: int = 1
-
-    def at(self, epoch: int, first: int, last: int, batches: int) -> Array:
-        """Rates of batches [first, last) of an epoch."""
-        t = epoch + np.arange(first, last) / batches
-        if self.decay == "inverse":
-            return self.first / (1.0 + t)
-        if self.decay == "cosine":
-            cosine: Array = self.first * 0.5 * (1.0 + np.cos(np.pi * np.minimum(t / self.epochs, 1.0)))
-            return cosine
-        return np.full(last - first, self.first)
+    rule, mu = plan.optimizer.rule, _momentum(plan)
+    if rule in ADAPTIVE:
+        return None
+    # Strictly inside the bound.
+    unit = 0.99 / _curvature(objective, plan)
+    if rule == "saga":
+        return unit / 3.0
+    bound = 2.0 * (1.0 + mu) / (1.0 + 2.0 * mu if rule == "nesterov" else 1.0)
+    return unit * bound * (1.0 if plan.is_full(objective.data.n) else (1.0 - mu) ** 2)
 
 
-def automatic_rates(objective: Objective, plan: "Plan") -> Rates:
-    """1 / L of the batch, momentum's times 1 - mu and both decaying where batches are noisy; Adam's constant."""
-    optimizer = plan.optimizer
-    if optimizer.rule == "adam":
-        return Rates(ADAM_RATE, "cosine", plan.max_iter)
-    n = objective.data.n
-    rate = 1.0 / objective.batch_curvature(plan.batch_size or n)
-    if plan.batch_size is None or plan.batch_size >= n:
-        return Rates(rate)
-    return Rates(rate * (1.0 - optimizer.get_params().get("momentum", 0.0)), "inverse")
+def _momentum(plan: Plan) -> float:
+    params: dict[str, Any] = plan.optimizer.get_params(deep=False)
+    return float(params.get("momentum", 0.0))
 
 
-def safe_rate(objective: Objective, plan: "Plan") -> float | None:
-    """2 / L for gradient descent, 2 (1 + mu) / L for momentum (times (1 - mu)^2 on batches, whose noise adds up).
-
-    None for rules without such a bound.
-    """
-    optimizer = plan.optimizer
-    n = objective.data.n
-    curvature = objective.batch_curvature(plan.batch_size or n)
-    if optimizer.rule == "gd":
-        # Strictly inside the bound.
-        return 0.99 * 2.0 / curvature
-    if optimizer.rule == "momentum":
-        mu = optimizer.get_params()["momentum"]
-        noise = 1.0 if plan.batch_size is None or plan.batch_size >= n else (1.0 - mu) ** 2
-        return float(0.99 * 2.0 * (1.0 + mu) / curvature * noise)
-    return None
+def _curvature(objective: Objective, plan: Plan) -> float:
+    return objective.batch_curvature(plan.batch_size or objective.data.n)

@@ -29,13 +29,20 @@ def merge(left: Any, right: Any) -> None:
 
 
 @jitable
+def copy(source: Any, target: Any) -> None:
+    """An element at a time: an assignment of slices would look for overlap, and allocate."""
+    for q in range(source.size):
+        target[q] = source[q]
+
+
+@jitable
 def push_moments(stack: Any, count: Any, leaf: Any) -> None:
     """Add leaf number `count` of a node, as `tree.push`."""
     level = 0
     while (count >> level) & 1:
         merge(stack[level], leaf)
         level += 1
-    stack[level, :] = leaf
+    copy(leaf, stack[level])
 
 
 @jitable
@@ -44,7 +51,7 @@ def collapse_moments(stack: Any, count: Any, out: Any) -> None:
     level = 0
     while not (count >> level) & 1:
         level += 1
-    out[:] = stack[level]
+    copy(stack[level], out)
     level += 1
     while (count >> level) > 0:
         if (count >> level) & 1:
@@ -56,7 +63,7 @@ def collapse_moments(stack: Any, count: Any, out: Any) -> None:
 def fold_moments(nodes: Any, stack: Any, out: Any) -> None:
     """Combine consecutive nodes (count, size), all of one level but the last, into `out` (size,)."""
     for i in range(nodes.shape[0]):
-        out[:] = nodes[i]
+        copy(nodes[i], out)
         push_moments(stack, i, out)
     collapse_moments(stack, nodes.shape[0], out)
 

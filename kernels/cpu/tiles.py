@@ -8,7 +8,8 @@ two rows at a time, since a core has only so many misses under way.
 
 from typing import Any
 
-from fastgd.kernels._jit import jitable, prefetch_row
+from fastgd.kernels._intrinsics import prefetch_row
+from fastgd.kernels._jit import jitable
 
 
 @jitable

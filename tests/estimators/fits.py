@@ -14,6 +14,7 @@ from fastgd.reference import (
     objective,
     raw_theta,
     smooth_gradient,
+    standard_scaling,
     working_problem,
     working_theta,
 )
@@ -79,7 +80,7 @@ def value_of(problem: Problem, model) -> float:
 
 def certificate_of(problem: Problem, model) -> float:
     """The reference's certificate of a fitted model, in standardised coordinates."""
-    scaling = fit_scaling(problem)
+    scaling = standard_scaling(problem)
     return certificate(working_problem(problem, scaling), working_theta(theta_of(model), scaling))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.backends import cpu
+from fastgd.backends import cpu, cpu_epochs
 from fastgd.estimators._report import FitReport
 from tests.estimators.fits import features, fit, problem_for
 
@@ -23,8 +23,8 @@ def rows_read(monkeypatch):
     """Count the rows of N x D data that each kernel is asked to read; those of the curvature's sample apart."""
     seen = Counter()
 
-    def count(name, rows_of):
-        make = getattr(cpu, name)
+    def count(name, rows_of, module=cpu):
+        make = getattr(module, name)
 
         def made(*ingredients):
             kernel = make(*ingredients)
@@ -36,7 +36,7 @@ def rows_read(monkeypatch):
 
             return counted
 
-        monkeypatch.setattr(cpu, name, made)
+        monkeypatch.setattr(module, name, made)
 
     def blocks(first, last, rows, *_):
         return min(last * rows, N) - first * rows
@@ -44,7 +44,7 @@ def rows_read(monkeypatch):
     count("make_moments", blocks)
     count("make_gradient", lambda point, *rest: blocks(*rest))
     count("make_largest_norm", lambda coordinates, start, stop: stop - start)
-    count("make_epoch", lambda batches, first, last, *_: blocks(first, last, batches.size))
+    count("make_epoch", lambda batches, first, last, *_: blocks(first, last, batches.size), cpu_epochs)
     return seen
 
 
@@ -128,7 +128,9 @@ def test_history(parameters):
     problem = problem_for("squared", n=N, d=D)
     model = fit(problem, **{"alpha": 0.1, "max_iter": 7, "tol": 0.0, **parameters})
     full = "optimizer" not in parameters or parameters.get("batch_size") == "full"
-    assert set(model.history_) == {"loss", "learning_rate", "seconds"} | ({"certificate"} if full else set())
+    assert set(model.history_) == {"loss", "learning_rate", "gradient_norm", "seconds"} | (
+        {"certificate"} if full else set()
+    )
     assert all(values.shape == (7,) and values.dtype == np.float64 for values in model.history_.values())
     assert model.fit_report_["learning_rate"] == model.history_["learning_rate"][0]
     assert np.all(model.history_["seconds"] > 0.0)

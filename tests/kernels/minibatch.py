@@ -7,12 +7,18 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd import reference
-from fastgd.backends.cpu import CpuEpochs, EpochProblem, RuleState
-from fastgd.optimizers import BY_NAME
+from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem
 from fastgd.scaling import Scaling
+from tests.kernels.recipes import recipe
 from tests.kernels.table import TOLERANCE, Case, Sample
 
 PENALTIES = {"none": (0.0, 0.0), "l1": (0.3, 1.0), "l2": (0.3, 0.0), "elastic net": (0.4, 0.5)}
+
+#: Rules that carry a step on.
+ROLLING = {"momentum", "lookahead", "nesterov"}
+#: How much farther than gradient descent's an error of a gradient moves theta, see `allowed`.
+GAIN = dict.fromkeys(reference.RULES, 4.0) | {"gd": 1.0, "averaged": 1.0} | dict.fromkeys(ROLLING, 10.0)
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,11 @@ class Setup:
     def rate(self, t: int) -> float:
         """Rate of update t = 1, 2, ..., low enough for single rows where batches are small."""
         first = 0.01 if self.batch_size < 32 else 0.2
-        return first * (0.1 if self.rule == "momentum" else 1.0) / (1.0 + 0.1 * t)
+        return first * (0.1 if self.rule in ROLLING else 1.0) / (1.0 + 0.1 * t)
 
     def hyper(self, dtype: str) -> dict[str, float]:
-        """In float32 an Adam whose step is a smooth function of the gradient: its error has a bound."""
-        return {"eps": 1.0} if self.rule == "adam" and dtype == "f4" else {}
+        """In float32 a rule whose step is a smooth function of the gradient: its error has a bound."""
+        return {"eps": 1.0} if "eps" in reference.RULES[self.rule].defaults and dtype == "f4" else {}
 
 
 class Path(NamedTuple):
@@ -50,6 +56,7 @@ class Path(NamedTuple):
 class Twin(NamedTuple):
     """One problem as the kernel and as the reference have it."""
 
+    data: CpuData
     epochs: CpuEpochs
     problem: reference.Problem
     start: np.ndarray
@@ -79,14 +86,15 @@ def twin(case: Case, data: Sample, setup: Setup) -> Twin:
     )
     away = np.random.default_rng(2).standard_normal(problem.shape)
     start = 0.3 * np.sign(away) * (1.0 + np.abs(away))
-    # The prox is at work from the start. Not so for momentum, which carries an error on tenfold each time that a
+    # The prox is at work from the start. Not so for rules that roll, which carry an error on tenfold each time that a
     # coordinate leaves 0: over hundreds of updates a rounding would not stay one.
-    if setup.rule != "momentum":
+    if setup.rule not in ROLLING:
         start[:, 0] = 1e-3
     if not setup.intercept:
         start[:, -1] = 0.0
     reach = (np.abs(data.X - data.shift) + np.abs(scaling.center - data.shift)) / scaling.scale
-    return Twin(data.on_cpu().epochs(case.loss, plan), problem, start, reach)
+    on_cpu = data.on_cpu()
+    return Twin(on_cpu, on_cpu.epochs(case.loss, plan), problem, start, reach)
 
 
 def batches(n: int, setup: Setup) -> int:
@@ -101,8 +109,7 @@ def ours(case: Case, data: Sample, setup: Setup, count: int, cuts: tuple[int, ..
 
 def run_epochs(both: Twin, case: Case, n: int, setup: Setup, count: int, cuts: tuple[int, ...] = ()) -> Path:
     """The same on a stated problem."""
-    optimizer = BY_NAME[setup.rule](**setup.hyper(case.dtype))
-    rule = RuleState(setup.rule, optimizer.numbers(), both.start.copy())
+    rule = both.data.rule_state(recipe(setup.rule, **setup.hyper(case.dtype)), both.start.copy())
     total = batches(n, setup)
     edges = sorted({0, total, *(cut for cut in cuts if cut < total)})
     thetas, losses = [], []
@@ -110,11 +117,11 @@ def run_epochs(both: Twin, case: Case, n: int, setup: Setup, count: int, cuts: t
         seen = np.zeros(len(both.start))
         for first, last in itertools.pairwise(edges):
             rates = np.array([setup.rate(epoch * total + t + 1) for t in range(first, last)])
-            seen += both.epochs.run(epoch, first, last, rates, rule)
+            seen += both.epochs.run(epoch, first, last, rates, rule).seen
         thetas.append(rule.theta.copy())
         losses.append(seen.sum() / min(n, total * setup.batch_size))
-    assert rule.state.step[0] == count * total
-    return Path(np.array(thetas), np.array(losses), rule.state.slots)
+    assert rule.memory.step[0] == count * total
+    return Path(np.array(thetas), np.array(losses), rule.memory.slots)
 
 
 def theirs(case: Case, data: Sample, setup: Setup, count: int) -> tuple[Path, np.ndarray]:
@@ -147,16 +154,18 @@ def allowed(case: Case, data: Sample, setup: Setup, before: np.ndarray) -> Allow
     of what it sums, as in `full_pass.bound`: of margin and target, which no loss's derivative exceeds by more than 1,
     times that of x. A step of gradient descent does not enlarge an error, so that those of all steps add up, each
     times its rate. Momentum carries each on 1 / (1 - mu) times; Adam's step moves by at most 4 rate / eps times the
-    change of g: once by its mean and, since |m| < 3 sqrt(v), three times by its mean square.
+    change of g: once by its mean and, since |m| < 3 sqrt(v), three times by its mean square. The others' memory is
+    milder over the few updates that they are run for in float32: AdaGrad's mean square moves each later step by a
+    quarter of the change at most, SAGA's mean gradient by the batch's share of it.
     """
     count = len(before) // batches(len(data.X), setup)
     if case.dtype == "f8":
         return Allowed(TOLERANCE * max(1.0, np.abs(before).max()), np.full(count, TOLERANCE))
-    _, problem, _, reach = twin(case, data, setup)
+    _, _, problem, _, reach = twin(case, data, setup)
     target = np.zeros(len(reach)) if case.loss == "softmax" else np.abs(problem.y).max(axis=1)
     share = problem.weight / problem.weight.mean()
     ones = np.ones((len(reach), 1))
-    gain = {"gd": 1.0, "momentum": 10.0, "adam": 4.0}[setup.rule]
+    gain = GAIN[setup.rule]
     plan = plan_of(case, setup, count)
     off, losses, t = 0.0, [], 0
     for epoch in range(count):

@@ -4,8 +4,9 @@ from collections import Counter
 
 import numpy as np
 
-from fastgd import optimizers
-from fastgd.backends.cpu import CpuData, RuleState
+from fastgd import optimizers, reference
+from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu_epochs import RuleState
 from fastgd.kernels._jit import STAMP, compiled_kernels
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
@@ -15,6 +16,7 @@ from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.cpu.update import update
 from tests.kernels import full_pass, minibatch
 from tests.kernels.minibatch import Setup
+from tests.kernels.recipes import recipe
 from tests.kernels.table import ALL, DTYPES, ORDERS, Case, sample
 
 CASE = Case("squared", "f8", "C")
@@ -31,9 +33,7 @@ def fit(setup: Setup = Setup(), *, n: int = 40, d: int = 3, outputs: int = 2, se
     on_cpu = data.on_cpu(2)
     full_pass.gradient(CASE, data, on_cpu)
     on_cpu.moments()
-    RuleState(setup.rule, optimizers.BY_NAME[setup.rule]().numbers(), np.zeros((2, d + 1))).update(
-        np.ones((2, d + 1)), 0.1, np.zeros((2, d + 1))
-    )
+    RuleState(recipe(setup.rule), np.zeros((2, d + 1))).update(np.ones((2, d + 1)), 0.1, np.zeros((2, d + 1)))
 
 
 def test_kernels_have_names_of_their_own():
@@ -51,7 +51,7 @@ def test_kernels_have_names_of_their_own():
 def test_hyper_parameters_data_and_weights_compile_nothing_new():
     fit()
     before = Counter(compiled_kernels())
-    for rule in ("gd", "momentum", "adam"):
+    for rule in reference.RULES:
         for size in (1, 7, 100):
             fit(Setup(rule, size, shuffle=size > 1, weighted=size == 7, penalty="elastic net", scaled=True))
     fit(Setup(intercept=False, drop_last=True, seed=2**31 - 1), n=300, d=7, outputs=1)
@@ -66,7 +66,7 @@ def test_whole_numbers_among_hyper_parameters_compile_nothing_new():
     data = sample(CASE, 40, 3)
     both = minibatch.twin(CASE, data, Setup())
     for optimizer in (optimizers.Momentum(momentum=0), optimizers.Adam(beta1=0, beta2=0, eps=1)):
-        rule = RuleState(optimizer.rule, optimizer.numbers(), both.start.copy())
+        rule = both.data.rule_state(optimizer.recipe(32), both.start.copy())
         both.epochs.run(0, 0, 1, np.array([0.1]), rule)
         rule.update(np.zeros_like(both.start), 0.1, np.zeros_like(both.start))
     assert new_kernels(before) == {}

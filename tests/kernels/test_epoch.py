@@ -7,14 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastgd.backends.cpu import RuleState
+from fastgd import reference
 from fastgd.kernels.shuffle import WINDOW
 from fastgd.reference import epoch_order
 from tests.kernels import minibatch
 from tests.kernels.minibatch import PENALTIES, Setup
+from tests.kernels.recipes import recipe
 from tests.kernels.table import EPOCH, LOSSES, Case, lines, sample
 
-RULES = ["gd", "momentum", "adam"]
+RULES = list(reference.RULES)
+#: In float32 at every batch size; the other rules at large ones, where rounding has few updates to grow in. Rules
+#: compute in float64 whatever X is.
+SINGLE = ["gd", "momentum", "adam"]
 N, D = 303, 6
 #: Single rows, less and more than a tile, and a block; all rows and more.
 SIZES = [1, 7, 32, 100, 256, 300, N, 1000]
@@ -24,10 +28,14 @@ FIRST = Case("logistic", "f8", "C")
 def covering(case: Case) -> list[Setup]:
     """Every rule with every batch size; each other factor at all its levels equally often, in an order of chance."""
     rng = np.random.default_rng([ord(letter) for letter in case.name])
-    pairs = list(itertools.product(RULES, SIZES))
+    pairs = [
+        (rule, size)
+        for rule, size in itertools.product(RULES, SIZES)
+        if case.dtype == "f8" or rule in SINGLE or size in (100, N)
+    ]
 
     def levels(values) -> list:
-        spread = list(values) * (len(pairs) // len(values))
+        spread = list(itertools.islice(itertools.cycle(values), len(pairs)))
         return [spread[i] for i in rng.permutation(len(pairs))]
 
     factors = zip(
@@ -52,7 +60,7 @@ def test_against_the_reference(case):
 @pytest.mark.parametrize("case", lines([]))
 def test_full_cross_against_the_reference(case):
     for rule, size, shuffle, weighted, penalty, scaled in itertools.product(
-        RULES, SIZES, [False, True], [False, True], PENALTIES, [False, True]
+        RULES if case.dtype == "f8" else SINGLE, SIZES, [False, True], [False, True], PENALTIES, [False, True]
     ):
         setup = Setup(rule, size, shuffle, weighted, penalty, scaled)
         minibatch.check(case, sample(case, N, D, weighted=weighted), setup)
@@ -112,7 +120,7 @@ def test_an_epoch_that_is_taken_up_elsewhere_is_the_same():
     data = sample(FIRST, n, 2)
     whole = minibatch.ours(FIRST, data, setup, 2)
     first, second = (minibatch.twin(FIRST, data, setup) for _ in range(2))
-    rule = RuleState("gd", (0.0, 0.0, 0.0), first.start.copy())
+    rule = first.data.rule_state(recipe("gd"), first.start.copy())
     rates = np.array([setup.rate(t + 1) for t in range(12)])
     first.epochs.run(0, 0, 6, rates[:6], rule)
     first.epochs.run(1, 0, 2, rates[6:8], rule)
@@ -126,7 +134,7 @@ def test_going_back_to_an_earlier_epoch_draws_its_rows_again():
     both = minibatch.twin(FIRST, data, setup)
     thetas = []
     for epoch in (0, 3, 0):
-        rule = RuleState("gd", (0.0, 0.0, 0.0), both.start.copy())
+        rule = both.data.rule_state(recipe("gd"), both.start.copy())
         both.epochs.run(epoch, 0, 7, rates, rule)
         thetas.append(rule.theta)
     np.testing.assert_array_equal(thetas[0], thetas[2])
@@ -169,7 +177,7 @@ def test_the_seed_and_the_epoch_choose_the_rows():
     for seed, epoch in ((0, 0), (5, 0), (5, 2)):
         setup = replace(Setup("gd", 1, intercept=False), seed=seed)
         both = minibatch.twin(case, data, setup)
-        rule = RuleState("gd", (0.0, 0.0, 0.0), np.zeros((1, 2)))
+        rule = both.data.rule_state(recipe("gd"), np.zeros((1, 2)))
         visited = []
         for t in range(40):
             both.epochs.run(epoch, t, t + 1, np.ones(1), rule)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastgd.kernels import _jit
+from fastgd.kernels import _intrinsics, _jit
 from tests.kernels import full_pass, minibatch
 from tests.kernels.minibatch import Setup
 from tests.kernels.table import DTYPES, LOSSES, ORDERS, Case, sample
@@ -69,9 +69,9 @@ def test_stand_ins_agree_with_what_is_compiled():
     @_jit.cpu_kernel("test_stand_ins")
     def fill(x, bits, back, fused):
         for i in range(x.size):
-            bits[i] = _jit.float_bits(x[i])
-            back[i] = _jit.bits_float(bits[i])
-            fused[i] = _jit.fma(x[i], x[i], -x[i])
+            bits[i] = _intrinsics.float_bits(x[i])
+            back[i] = _intrinsics.bits_float(bits[i])
+            fused[i] = _intrinsics.fma(x[i], x[i], -x[i])
 
     for dtype, integer in (("f4", "i4"), ("f8", "i8")):
         x = np.array([0.0, 1.0, -1.0, 0.1, -2.5, 1e-40, 1e30, np.inf, -np.inf], dtype)
@@ -79,10 +79,10 @@ def test_stand_ins_agree_with_what_is_compiled():
         fill(x, bits, back, fused)
         np.testing.assert_array_equal(bits, x.view(integer))
         np.testing.assert_array_equal(back, x)
-        assert [_jit.float_bits(value) for value in x] == bits.tolist()
-        assert [type(_jit.bits_float(number)) for number in bits] == [x.dtype.type] * len(x)
-        np.testing.assert_array_equal([_jit.bits_float(number) for number in bits], x)
+        assert [_intrinsics.float_bits(value) for value in x] == bits.tolist()
+        assert [type(_intrinsics.bits_float(number)) for number in bits] == [x.dtype.type] * len(x)
+        np.testing.assert_array_equal([_intrinsics.bits_float(number) for number in bits], x)
         with np.errstate(over="ignore", invalid="ignore"):
-            plain = np.array([_jit.fma(value, value, -value) for value in x])
+            plain = np.array([_intrinsics.fma(value, value, -value) for value in x])
         # In float64 the stand-in rounds twice.
         np.testing.assert_allclose(plain, fused, rtol=2 * np.finfo(dtype).eps)

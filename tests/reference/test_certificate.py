@@ -10,7 +10,6 @@ from fastgd.reference import (
     certificate,
     constant_gradient_rms,
     duality_gap,
-    fit_scaling,
     largest_curvature,
     make_problem,
     objective,
@@ -18,6 +17,7 @@ from fastgd.reference import (
     relative_suboptimality,
     run,
     smooth_gradient,
+    standard_scaling,
     working_problem,
     working_theta,
 )
@@ -45,7 +45,7 @@ def scipy_optimum(problem) -> np.ndarray:
 
 def standardised(loss, outputs, **options):
     raw = random_problem(loss, outputs, **options)
-    return working_problem(raw, fit_scaling(raw))
+    return working_problem(raw, standard_scaling(raw))
 
 
 PENALTIES = [(0.1, 0.0), (0.1, 0.5), (0.05, 1.0)]
@@ -92,7 +92,7 @@ def test_gap_closes_along_a_fit(loss):
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.6, 1.0])
 def test_gap_is_the_same_in_raw_and_working_columns(l1_ratio):
     raw = random_problem("logistic", alpha=0.2, l1_ratio=l1_ratio)
-    scaling = fit_scaling(raw)
+    scaling = standard_scaling(raw)
     theta = random_theta(raw)
     ours = duality_gap(working_problem(raw, scaling), theta)
     theirs = duality_gap(raw, raw_theta(theta, scaling))
@@ -120,7 +120,7 @@ def test_ridge_in_closed_form():
     xc, yc = x - x.mean(axis=0), y - y.mean()
     w = np.linalg.solve(xc.T @ xc / 40 + 0.3 * np.eye(3), xc.T @ yc / 40)
     solution = np.append(w, y.mean() - x.mean(axis=0) @ w)[None]
-    scaling = fit_scaling(raw)
+    scaling = standard_scaling(raw)
     problem = working_problem(raw, scaling)
     assert certificate(problem, working_theta(solution, scaling)) < 1e-14
     assert duality_gap(raw, solution).bound == pytest.approx(0.0, abs=1e-15)
@@ -157,7 +157,7 @@ def test_certificate_has_no_units(loss, outputs):
     """Columns in other units (the penalty mapped), weights times a constant, y of linear losses in other units."""
     raw = random_problem(loss, outputs)
     theta = random_theta(raw)
-    expected = certificate(working_problem(raw, fit_scaling(raw)), theta)
+    expected = certificate(working_problem(raw, standard_scaling(raw)), theta)
     factor = 1000.0 if loss in ("squared", "huber") else 1
     other = make_problem(
         raw.x * np.array([1e-3, 1.0, 7.0, 1e4]) + 5.0,
@@ -166,7 +166,7 @@ def test_certificate_has_no_units(loss, outputs):
         delta=0.8 * factor,
         sample_weight=raw.weight * 12.0,
     )
-    assert certificate(working_problem(other, fit_scaling(other)), theta) == pytest.approx(expected, rel=1e-8)
+    assert certificate(working_problem(other, standard_scaling(other)), theta) == pytest.approx(expected, rel=1e-8)
 
 
 def test_exact_constant_model_leaves_the_numerator():

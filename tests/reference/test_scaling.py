@@ -14,6 +14,7 @@ from fastgd.reference import (
     objective,
     raw_theta,
     smooth_gradient,
+    standard_scaling,
     working_problem,
     working_theta,
 )
@@ -46,7 +47,7 @@ def test_constant_column_is_exactly_zero(value):
     x[4, 0] = 12.0
     weight = np.array([1.0, 0.3, 0.7, 1.0, 0.0, 1.1, 2.0, 3.0, 0.9])
     problem = make_problem(x, np.arange(9.0), sample_weight=weight)
-    scaling = fit_scaling(problem)
+    scaling = standard_scaling(problem)
     assert scaling.scale[0] == 1.0
     assert scaling.center[0] == value
     np.testing.assert_array_equal(working_problem(problem, scaling).x[weight > 0, 0], 0.0)
@@ -55,7 +56,7 @@ def test_constant_column_is_exactly_zero(value):
 def test_without_intercept_columns_are_scaled_by_their_rms_and_stay_where_they_are():
     x = np.array([[3.0, 0.0, 2.0], [4.0, 0.0, 2.0]])
     problem = make_problem(x, [1.0, 7.0], fit_intercept=False)
-    scaling = fit_scaling(problem)
+    scaling = standard_scaling(problem)
     np.testing.assert_array_equal(scaling.center, 0.0)
     np.testing.assert_allclose(scaling.scale, [np.sqrt(12.5), 1.0, 2.0], rtol=1e-15)
     np.testing.assert_allclose(scaling.y_scale, [5.0], rtol=1e-15)
@@ -66,7 +67,7 @@ def test_without_intercept_columns_are_scaled_by_their_rms_and_stay_where_they_a
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_working_columns_are_standardised(loss, outputs, fit_intercept):
     problem = random_problem(loss, outputs, fit_intercept=fit_intercept)
-    work = working_problem(problem, fit_scaling(problem))
+    work = working_problem(problem, standard_scaling(problem))
     share = problem.weight / problem.weight.sum()
     np.testing.assert_allclose(share @ work.x**2, 1.0, rtol=1e-12)
     if fit_intercept:
@@ -82,7 +83,7 @@ def test_working_columns_are_standardised(loss, outputs, fit_intercept):
 def test_objective_is_invariant(loss, outputs, fit_intercept):
     """F at raw_theta(theta) over y_scale^2 is the working objective; summed over targets that have their own scales."""
     problem = random_problem(loss, outputs, alpha=0.4, l1_ratio=0.3, fit_intercept=fit_intercept)
-    scaling = fit_scaling(problem)
+    scaling = standard_scaling(problem)
     work, theta = working_problem(problem, scaling), random_theta(problem)
     raw = raw_theta(theta, scaling)
     if loss == "squared":
@@ -107,7 +108,7 @@ def test_objective_is_invariant(loss, outputs, fit_intercept):
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_maps_are_inverse_and_keep_predictions(loss, outputs):
     problem = random_problem(loss, outputs)
-    scaling = fit_scaling(problem)
+    scaling = standard_scaling(problem)
     theta = random_theta(problem)
     raw = raw_theta(theta, scaling)
     np.testing.assert_allclose(working_theta(raw, scaling), theta, rtol=1e-12, atol=1e-13)
@@ -117,7 +118,7 @@ def test_maps_are_inverse_and_keep_predictions(loss, outputs):
 
 def test_working_gradient_is_the_derivative_of_the_raw_objective():
     problem = random_problem("huber", 2, alpha=0.4)
-    scaling = fit_scaling(problem)
+    scaling = standard_scaling(problem)
     theta, common = random_theta(problem), scaling.y_scale[0] ** 2
     expected = gradient(lambda t: objective(problem, raw_theta(t, scaling)) / common, theta, 1e-6)
     np.testing.assert_allclose(smooth_gradient(working_problem(problem, scaling), theta), expected, atol=1e-8)
@@ -137,7 +138,7 @@ def test_standardize_false_changes_nothing():
 def test_scales_that_a_loss_cannot_have_are_refused():
     logistic = random_problem("logistic")
     with pytest.raises(ValueError, match="classes have no scale"):
-        working_problem(logistic, fit_scaling(logistic)._replace(y_scale=np.array([2.0])))
+        working_problem(logistic, standard_scaling(logistic)._replace(y_scale=np.array([2.0])))
     huber = random_problem("huber", 2)
     with pytest.raises(ValueError, match="delta is common"):
-        working_problem(huber, fit_scaling(huber)._replace(y_scale=np.array([2.0, 1.0])))
+        working_problem(huber, standard_scaling(huber)._replace(y_scale=np.array([2.0, 1.0])))

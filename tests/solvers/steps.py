@@ -1,5 +1,6 @@
 """A classic rule through the public API, and the same run by the reference."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +9,43 @@ from fastgd import optimizers, reference
 from tests.estimators.fits import fit, theta_of
 from tests.objective_of import working
 
-#: Hyper-parameters other than the defaults. Adam's eps hides the rounding of an intercept whose gradient is 0.
-HYPER = {"gd": {}, "momentum": {"momentum": 0.7}, "adam": {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}}
-RULES = {"gd": optimizers.GradientDescent, "momentum": optimizers.Momentum, "adam": optimizers.Adam}
+#: The library's rules by the reference's names.
+RULES = {
+    "gd": optimizers.GradientDescent,
+    "averaged": partial(optimizers.GradientDescent, average=True),
+    "momentum": optimizers.Momentum,
+    "lookahead": partial(optimizers.Nesterov, form="lookahead"),
+    "nesterov": optimizers.Nesterov,
+    "adagrad": optimizers.AdaGrad,
+    "rmsprop": optimizers.RMSProp,
+    "adam": optimizers.Adam,
+    "amsgrad": optimizers.AMSGrad,
+    "nadam": optimizers.Nadam,
+    "adadelta": optimizers.AdaDelta,
+    "adamw": optimizers.AdamW,
+    "saga": optimizers.SAGA,
+}
+_ADAM = {"beta1": 0.8, "beta2": 0.95, "eps": 0.05}
+_ROLLING = {"momentum": 0.7}
+#: Hyper-parameters other than the defaults. With an eps below the rate the rounding of an intercept whose gradient is
+#: 0 grows from step to step.
+HYPER = {
+    "gd": {},
+    "averaged": {},
+    "momentum": _ROLLING,
+    "lookahead": _ROLLING,
+    "nesterov": _ROLLING,
+    "adagrad": {"eps": 0.05},
+    "rmsprop": {"decay": 0.8, "eps": 0.05},
+    "adam": _ADAM,
+    "amsgrad": _ADAM,
+    "nadam": {**_ADAM, "momentum_decay": 0.1},
+    "adadelta": {"decay": 0.8, "eps": 0.05},
+    "adamw": {**_ADAM, "weight_decay": 0.1},
+    "saga": {},
+}
+#: Rules that have no use for the full batch.
+NOISY = {"averaged", "saga"}
 
 
 class Steps(NamedTuple):
@@ -23,12 +58,14 @@ class Steps(NamedTuple):
 
 def steady_rate(problem: reference.Problem, rule: str, batch_size: int | str, standardize: bool) -> float:
     """A rate with which the rule moves a good part of the way, and stays stable."""
-    if rule == "adam":
-        return 0.05
+    if "eps" in reference.RULES[rule].defaults:
+        return 0.3 if rule == "adadelta" else 0.05
     its, _ = working(problem, standardize)
     size = problem.n_rows if batch_size == "full" else batch_size
     rate = 0.7 / reference.batch_curvature(its, size)
-    return rate * 0.1 if rule == "momentum" and batch_size != "full" else rate
+    if "momentum" in reference.RULES[rule].defaults and batch_size != "full":
+        return 0.1 * rate
+    return rate / 3.0 if rule == "saga" else rate
 
 
 def both(
@@ -58,4 +95,4 @@ def both(
 
     run = reference.run(its, np.zeros(its.shape), plan, batch_loss=raw_loss)
     updates = sum(len(reference.batches(problem.n_rows, plan, epoch)) for epoch in range(epochs))
-    return ours, Steps(reference.raw_theta(run.theta, scaling), run.losses, updates)
+    return ours, Steps(reference.raw_theta(run.reported, scaling), run.losses, updates)

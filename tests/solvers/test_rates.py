@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from fastgd import DivergenceError, LinearRegression, LogisticRegression, reference
-from fastgd.solvers import classic
-from fastgd.solvers.rates import Rates
+from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay
+from fastgd.solvers import classic, rates
+from fastgd.solvers.pace import Pace
 from tests.estimators.fits import fit, problem_for, theta_of, value_of
 from tests.objective_of import objective_of, working
-from tests.solvers.steps import RULES
+from tests.solvers.steps import NOISY, RULES
 
 KINDS = [("squared", 1), ("huber", 1), ("logistic", 1), ("softmax", 3)]
 
@@ -22,9 +23,12 @@ def scaled(problem):
     return replace(problem, x=problem.x * 10.0 ** np.linspace(6, -6, problem.x.shape[1]))
 
 
+#: Every rule with batches of a row, few rows and all.
+RUNS = [(rule, size) for rule in RULES for size in (1, 32, "full") if size != "full" or rule not in NOISY]
+
+
 @pytest.mark.parametrize("columns", ["raw", "scaled"])
-@pytest.mark.parametrize("batch_size", [1, 32, "full"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("rule", "batch_size"), RUNS)
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_automatic_rates_lower_the_objective(loss, outputs, rule, batch_size, columns):
     problem = problem_for(loss, outputs, n=300, d=5)
@@ -32,19 +36,20 @@ def test_automatic_rates_lower_the_objective(loss, outputs, rule, batch_size, co
         problem = scaled(problem)
     objective = objective_of(problem)
     epochs = 200 if batch_size == "full" else 20
-    model = fit(problem, optimizer=rule, batch_size=batch_size, max_iter=epochs, tol=0.0, random_state=0)
+    model = fit(problem, optimizer=RULES[rule](), batch_size=batch_size, max_iter=epochs, tol=0.0, random_state=0)
     best = value_of(problem, fit(problem, tol=1e-8))
     # Of the way from the constant model to the optimum at least four fifths.
     assert value_of(problem, model) - best <= 0.2 * (objective.constant_value() - best)
     assert np.all(model.history_["loss"] <= 2.0 * objective.start_value())
 
 
-@pytest.mark.parametrize("batch_size", [1, 32, "full"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("rule", "batch_size"), RUNS)
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_automatic_rates_on_raw_columns_do_not_diverge(loss, rule, batch_size):
     problem = problem_for(loss, n=300, d=5)
-    model = fit(problem, optimizer=rule, batch_size=batch_size, max_iter=20, tol=0.0, standardize=False, random_state=0)
+    model = fit(
+        problem, optimizer=RULES[rule](), batch_size=batch_size, max_iter=20, tol=0.0, standardize=False, random_state=0
+    )
     assert value_of(problem, model) < objective_of(problem, standardize=False).start_value()
 
 
@@ -54,23 +59,29 @@ def test_automatic_rates_are_what_the_docstrings_say():
     for batch_size in (1, 32, "full"):
         size = 300 if batch_size == "full" else batch_size
         for rule, factor in (("gd", 1.0), ("momentum", 1.0 if batch_size == "full" else 0.1)):
-            model = fit(problem, optimizer=rule, batch_size=batch_size, max_iter=3, tol=0.0)
+            model = fit(problem, optimizer=RULES[rule](), batch_size=batch_size, max_iter=3, tol=0.0)
             exact = factor / reference.batch_curvature(its, size)
             # The bound on L is at most 1.3 times too large, see test_objective.
             assert exact / 1.31 <= model.fit_report_["learning_rate"] <= exact
-            rates = model.history_["learning_rate"]
+            used = model.history_["learning_rate"]
             decay = np.ones(3) if batch_size == "full" else 1.0 / (1.0 + np.arange(3))
-            np.testing.assert_allclose(rates, model.fit_report_["learning_rate"] * decay, rtol=1e-12)
-    model = fit(problem, optimizer="adam", max_iter=4, tol=0.0)
-    np.testing.assert_allclose(model.history_["learning_rate"], 0.01 * (1 + np.cos(np.pi * np.arange(4) / 4)))
+            np.testing.assert_allclose(used, model.fit_report_["learning_rate"] * decay, rtol=1e-12)
+    # 800 updates, and 80: fewer than 500 take steps as much longer.
+    for epochs, first in ((400, 0.02), (40, 0.125)):
+        model = fit(problem, optimizer="adam", max_iter=epochs, tol=0.0)
+        cosine = 0.5 * (1.0 + np.cos(np.pi * np.arange(epochs) / epochs))
+        np.testing.assert_allclose(model.history_["learning_rate"], first * cosine, rtol=1e-12)
+    model = fit(problem, optimizer="adam", batch_size=4, max_iter=20, tol=0.0)
+    assert model.fit_report_["learning_rate"] == pytest.approx(0.02 / 8.0)
 
 
-@pytest.mark.parametrize("decay", ["constant", "inverse", "cosine"])
-def test_rates_do_not_depend_on_how_an_epoch_is_cut(decay):
-    rates = Rates(0.5, decay, epochs=7)
-    whole = rates.at(3, 0, 10, 10)
-    assert np.array_equal(whole, np.concatenate([rates.at(3, 0, 4, 10), rates.at(3, 4, 10, 10)]))
-    assert rates.at(0, 0, 1, 10)[0] == 0.5
+@pytest.mark.parametrize("schedule", [Constant(0.5), InverseTimeDecay(0.5), CosineDecay(0.5, epochs=7)])
+def test_rates_do_not_depend_on_how_an_epoch_is_cut(schedule):
+    pace = Pace(schedule, 10)
+    pace.begin(30, 3)
+    whole = pace.rates(0, 10)
+    assert np.array_equal(whole, np.concatenate([pace.rates(0, 4), pace.rates(4, 10)]))
+    assert pace.first == whole[0]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -81,7 +92,7 @@ def test_rows_sorted_by_label_train_as_well(rule):
     order = np.argsort(y, kind="stable")
     values = []
     for rows in (np.arange(len(y)), order):
-        model = LogisticRegression(optimizer=rule, batch_size=64, max_iter=5, tol=0.0, random_state=1)
+        model = LogisticRegression(optimizer=RULES[rule](), batch_size=64, max_iter=5, tol=0.0, random_state=1)
         values.append(model.fit(X[rows], y[rows]).fit_report_["objective"])
     assert values[1] == pytest.approx(values[0], rel=0.01)
 
@@ -126,13 +137,15 @@ def test_slices_of_an_epoch_do_not_show(monkeypatch):
     np.testing.assert_allclose(whole.history_["loss"], sliced.history_["loss"], rtol=1e-13)
 
 
-@pytest.mark.parametrize("batch_size", ["full", 16])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("rule", "batch_size"), [(rule, 16 if size == 32 else size) for rule, size in RUNS if size != 1]
+)
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_divergence_names_a_rate_that_works(loss, rule, batch_size):
     problem = scaled(problem_for(loss, n=300, d=5, seed=4))
-    # Adam's steps have the size of the rate: only a huge one leaves.
-    rate = 1e5 if rule == "adam" or loss == "logistic" else 1e2
+    # The steps of adaptive rules have the size of the rate: only a huge one leaves.
+    adaptive = "eps" in reference.RULES[rule].defaults
+    rate = 1e5 if adaptive or loss == "logistic" else 1e2
     options = {"batch_size": batch_size, "max_iter": 30, "tol": 0.0, "random_state": 0}
     with pytest.raises(DivergenceError) as caught:
         fit(problem, optimizer=RULES[rule](learning_rate=rate), **options)
@@ -140,7 +153,8 @@ def test_divergence_names_a_rate_that_works(loss, rule, batch_size):
     assert error.rate == rate
     assert 0 <= error.epoch < 30
     assert 0 < error.safe_rate < rate
-    for part in (RULES[rule].__name__, f"epoch {error.epoch}", f"={rate:g}", f"learning_rate={error.safe_rate:.3g}"):
+    name = type(RULES[rule]()).__name__
+    for part in (name, f"epoch {error.epoch}", f"={rate:g}", f"learning_rate={error.safe_rate:.3g}"):
         assert part in str(error)
     model = fit(problem, optimizer=RULES[rule](learning_rate=error.safe_rate), **options)
     assert value_of(problem, model) < objective_of(problem).start_value()
@@ -148,12 +162,12 @@ def test_divergence_names_a_rate_that_works(loss, rule, batch_size):
 
 
 def test_a_rate_just_above_the_bound_diverges_and_one_below_does_not():
-    """2 / L is sharp for gradient descent on the squared loss, 2 (1 + mu) / L for momentum."""
+    """2 / L is sharp for gradient descent on the squared loss, 2 (1 + mu) / L for momentum; Nesterov's is smaller."""
     problem = problem_for("squared", d=3)
     exact = reference.largest_curvature(working(problem)[0])
     options = {"batch_size": "full", "max_iter": 3000, "tol": 0.0}
-    for rule, mu in (("gd", 0.0), ("momentum", 0.9)):
-        bound = reference.safe_rate(exact, mu)
+    for rule, mu in (("gd", 0.0), ("momentum", 0.9), ("nesterov", 0.9), ("lookahead", 0.9)):
+        bound = reference.safe_rate(exact, mu, nesterov=rule in ("nesterov", "lookahead"))
         fit(problem, optimizer=RULES[rule](learning_rate=0.99 * bound), **options)
         with pytest.raises(DivergenceError):
             fit(problem, optimizer=RULES[rule](learning_rate=1.01 * bound), **options)
@@ -162,8 +176,7 @@ def test_a_rate_just_above_the_bound_diverges_and_one_below_does_not():
 @pytest.mark.parametrize("batch_size", ["full", 16])
 def test_an_automatic_rate_that_diverges_is_halved(monkeypatch, caplog, batch_size):
     problem = problem_for("squared", n=300)
-    right = classic.automatic_rates(objective_of(problem), classic.Plan(RULES["gd"](), 16, 10, 0.0))
-    monkeypatch.setattr(classic, "automatic_rates", lambda *_: replace(right, first=64.0))
+    monkeypatch.setattr(rates, "automatic_rate", lambda *_: 64.0)
     with caplog.at_level(logging.INFO, "fastgd"):
         model = fit(problem, optimizer="gd", batch_size=batch_size, max_iter=10, tol=0.0, random_state=0)
     halvings = [record for record in caplog.records if "halved" in record.getMessage()]
@@ -174,6 +187,6 @@ def test_an_automatic_rate_that_diverges_is_halved(monkeypatch, caplog, batch_si
 
 
 def test_restarts_end(monkeypatch):
-    monkeypatch.setattr(classic, "automatic_rates", lambda *_: Rates(1e300))
+    monkeypatch.setattr(rates, "automatic_rate", lambda *_: 1e300)
     with pytest.raises(DivergenceError, match="every rate"):
         fit(problem_for("squared"), optimizer="gd", batch_size="full")

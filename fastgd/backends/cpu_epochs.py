@@ -1,0 +1,195 @@
+"""The CPU's mini-batch loop: rules with their memory, and threads that share large batches."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd import threads
+from fastgd.kernels import records
+from fastgd.kernels.cpu.epoch import make_epoch
+from fastgd.kernels.cpu.team import LINE
+from fastgd.kernels.cpu.update import update
+from fastgd.kernels.rules import RULES
+from fastgd.kernels.shuffle import RUN, WINDOW
+from fastgd.optimizers import Recipe
+from fastgd.scaling import Array, Scaling
+
+if TYPE_CHECKING:
+    from fastgd.backends.cpu import CpuData
+
+#: Numbers of X that make a part of a batch worth a barrier, and parts at most: each has sums of its own.
+_PART_NUMBERS = 1 << 17
+_MOST_PARTS = 16
+#: Bytes of X below which a call is over before other threads have started.
+_TEAM_BYTES = 1 << 22
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view: read-only and writable arrays are different Numba signatures, so kernels see one kind."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def coordinates_of(scaling: Scaling, l1: Array, l2: Array) -> records.Coordinates:
+    """Working coordinates as kernels take them."""
+    return records.Coordinates(*(read_only(a) for a in (scaling.center, scaling.inv_scale, l1, l2)))
+
+
+def part_rows(batch_size: int, d: int) -> int:
+    """Rows of a part of a batch: a function of the problem alone, so that threads do not change results."""
+    least = max(_PART_NUMBERS // d, records.BLOCK_ROWS)
+    parts = min(batch_size // least, _MOST_PARTS)
+    if parts < 2:
+        return batch_size
+    blocks = -(-batch_size // (parts * records.BLOCK_ROWS))
+    return blocks * records.BLOCK_ROWS
+
+
+class RuleState:
+    """An update rule with its memory: theta (K, d + 1), float64, updated in place.
+
+    rows and dtype are those of X: SAGA keeps a number for every row and output.
+    """
+
+    def __init__(self, recipe: Recipe, theta: Array, rows: int = 1, dtype: Any = np.float64) -> None:
+        code, slots = RULES[recipe.rule]
+        self.recipe = recipe
+        # An integer among them would be another signature, and compile again.
+        numbers = [float(number) for number in recipe.numbers]
+        self.ahead = numbers[0] if recipe.rule == "lookahead" else 0.0
+        self._record = records.Rule(code, read_only(np.zeros(0)), self.ahead, *numbers)
+        self.theta = theta
+        table = np.zeros((theta.shape[0], rows) if recipe.rule == "saga" else (1, 1), dtype)
+        self.memory = records.Memory(theta, np.zeros((slots, *theta.shape)), np.zeros(1, np.int64), np.ones(1))
+        self.state = records.State(self.memory, table)
+
+    @property
+    def point(self) -> Array:
+        """Where the next gradient is to be taken, a new array (K, d + 1)."""
+        return self.theta + self.ahead * self.memory.slots[0] if self.ahead else self.theta.copy()
+
+    @property
+    def reported(self) -> Array:
+        """The parameters that the rule reports: theta, or the mean of the iterates where it averages."""
+        if self.recipe.rule == "averaged" and self.memory.step[0] > 0:
+            mean: Array = self.memory.slots[0]
+            return mean
+        return self.theta
+
+    def record(self, rates: Array) -> records.Rule:
+        """The rule as kernels take it, with one rate an update."""
+        return self._record._replace(rates=read_only(rates))
+
+    def update(self, g: Array, rate: float, l1: Array) -> None:
+        """One update with gradient g (K, d + 1) and L1 weights l1 (K, d + 1)."""
+        # A copy: the mini-batch loop's gradient is a writable array, and this is to be the same signature.
+        update(self.memory, np.array(g), self._record, float(rate), read_only(l1))
+
+
+@dataclass(frozen=True)
+class EpochProblem:
+    """What a mini-batch loop needs besides the data."""
+
+    scaling: Scaling
+    shift: Array
+    l1: Array
+    l2: Array
+    p: float
+    fit_intercept: bool
+    batch_size: int
+    seed: int
+    shuffle: bool
+
+
+class BatchSums(NamedTuple):
+    """Sums over batches: rows x (mean loss before the update + penalty) (K,), and the gradients (K, d + 1)."""
+
+    seen: Array
+    gradient: Array
+
+
+class CpuEpochs:
+    """Runs batches of an epoch; all that moves is in the state that the caller holds."""
+
+    def __init__(self, data: "CpuData", loss: str, problem: EpochProblem) -> None:
+        self._data = data
+        self._problem = problem
+        self._kernel = make_epoch(loss, data.dtype, data.order, bool(np.any(problem.shift)))
+        self._coordinates = coordinates_of(problem.scaling, problem.l1, problem.l2)
+        self._part_rows = part_rows(problem.batch_size, data.d)
+        self._parts = -(-min(problem.batch_size, data.n) // self._part_rows)
+        self._teams: dict[int, list[records.Work]] = {}
+        self._epoch = -1
+
+    def run(self, epoch: int, first: int, last: int, rates: Array, rule: RuleState) -> BatchSums:
+        """Run batches [first, last) of an epoch."""
+        problem, data = self._problem, self._data
+        rows = min(last * problem.batch_size, data.n) - first * problem.batch_size
+        large = rows * data.nbytes // data.n >= _TEAM_BYTES
+        team = self._team(min(data.n_threads, self._parts) if large else 1, rule.theta.shape[0])
+        if epoch != self._epoch:
+            for scratch in (one for members in self._teams.values() for one in members):
+                scratch.schedule.filled[:] = -1
+            self._epoch = epoch
+        batches = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
+        shared = team[0].team.reached
+        shared[:] = 0
+        team[0].seen[:] = 0.0
+        team[0].total[:] = 0.0
+
+        def work(index: int) -> None:
+            its = (rule.record(rates), rule.state, self._coordinates, team[index])
+            self._kernel(data.data, batches, first, last, *its)
+
+        def stop() -> None:
+            shared[0] = 1
+
+        threads.together(len(team), work, stop)
+        data.rows_read += rows
+        return BatchSums(team[0].seen.copy(), team[0].total.copy())
+
+    def _team(self, size: int, outputs: int) -> list[records.Work]:
+        """Scratch memory for a team of threads, what they share among it."""
+        if size not in self._teams:
+            d = self._data.d
+            shared = (
+                np.zeros(LINE * (1 + size), np.int64),
+                self._part_rows,
+                np.zeros((self._parts, outputs, d)),
+                np.zeros((self._parts, outputs)),
+                np.zeros(self._parts * outputs),
+            )
+            self._teams[size] = [self._new_work(outputs, records.Team(i, size, *shared)) for i in range(size)]
+        return self._teams[size]
+
+    def _new_work(self, outputs: int, team: records.Team) -> records.Work:
+        data, problem = self._data, self._problem
+        d, kind = data.d, data.data.X.dtype
+        rows = records.tile_rows(d * kind.itemsize)
+        while rows > problem.batch_size:
+            rows = rows // 2 if rows > 8 else problem.batch_size
+        window = min(WINDOW, data.n) if problem.shuffle else 1
+        gathered = (rows, d) if data.order == "F" else (1, 1)
+        shift = problem.shift.astype(kind)
+        return records.Work(
+            tile=records.new_tile(d, outputs, data.data.y.shape[0], kind, rows),
+            team=team,
+            point=records.Point(np.zeros((outputs, d), kind), np.zeros(outputs, kind), shift, kind.type(problem.p)),
+            schedule=records.Schedule(
+                np.zeros((2, window), np.int64), np.zeros(-(-window // RUN), np.int64), np.full(2, -1, np.int64)
+            ),
+            at=np.zeros((outputs, d + 1)),
+            g=np.zeros((outputs, d + 1)),
+            seen=np.zeros(outputs),
+            total=np.zeros((outputs, d + 1)),
+            offset=problem.scaling.center - problem.shift,
+            gathered=np.zeros(gathered, kind),
+            # Twice, since the second half is what a tile prefetches.
+            consecutive=np.tile(np.arange(rows, dtype=np.uint64), 2),
+            ahead=rows if rows >= 8 else 2 * RUN,
+            factor=data.n / data.weight,
+            intercept=1.0 if problem.fit_intercept else 0.0,
+        )

@@ -1,0 +1,77 @@
+"""What users hang on to a fit: objects that are told of every epoch and may end it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from fastgd.scaling import Array
+
+
+@dataclass(frozen=True)
+class EpochState:
+    """Where a fit stands at the end of an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done, from 1.
+    max_iter : int
+        Epochs at most.
+    loss : float
+        F, penalty included: at the epoch's start (full batch), or the mean over its batches before their updates.
+    validation_loss : float
+        Mean loss on the validation rows, without penalty; NaN where there are none.
+    learning_rate : float
+        Of the epoch's first update.
+    gradient_norm : float
+        Euclidean norm, in working coordinates, of the gradient without L1 term (on batches: of their mean gradient).
+    certificate : float
+        NaN for mini-batches, which do not compute it.
+    seconds : float
+        That the epoch took.
+    """
+
+    epoch: int
+    max_iter: int
+    loss: float
+    validation_loss: float
+    learning_rate: float
+    gradient_norm: float
+    certificate: float
+    seconds: float
+    _raw: Callable[[], tuple[Array, Array]] = field(repr=False, compare=False)
+
+    @property
+    def coef(self) -> Array:
+        """Coefficients of the raw columns, a new array of shape (K, d), float64."""
+        return self._raw()[0]
+
+    @property
+    def intercept(self) -> Array:
+        """Intercepts, a new array of shape (K,), float64."""
+        return self._raw()[1]
+
+
+@runtime_checkable
+class Callback(Protocol):
+    """Anything with this method."""
+
+    def on_epoch_end(self, state: EpochState) -> Any:
+        """Take note of an epoch; a true value ends the fit."""
+
+
+def check_callbacks(given: Any) -> tuple[Callback, ...]:
+    """One callback, or several, or None, as a tuple.
+
+    Raises
+    ------
+    TypeError
+        If one has no method ``on_epoch_end``.
+    """
+    if given is None:
+        return ()
+    found = (given,) if isinstance(given, Callback) or not isinstance(given, Iterable) else tuple(given)
+    for callback in found:
+        if not isinstance(callback, Callback) or isinstance(callback, type):
+            raise TypeError(f"callbacks must be objects with a method on_epoch_end(state), got {callback!r}")
+    return found

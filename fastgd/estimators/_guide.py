@@ -1,0 +1,136 @@
+"""What `fit` takes beside the data, checked: where to start, what to validate on, whom to tell."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from fastgd.backends.cpu import CpuData
+from fastgd.callbacks import Callback, check_callbacks
+from fastgd.estimators._input import weights_as
+from fastgd.estimators._options import Options
+from fastgd.holdout import held_out_rows, row_blocks, without_rows
+from fastgd.objective import Objective
+from fastgd.scaling import Array
+
+#: Numbers of X that are gathered at a time to validate on held-out rows.
+_BLOCK_NUMBERS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What leads a fit.
+
+    start: raw coefficients (K, d) and intercepts (K,), or None. seed: of batches and of the rows held out, or None
+    where nothing is drawn. blocks: the validation rows, a data set at a time, or None.
+    """
+
+    start: tuple[Array, Array] | None
+    callbacks: tuple[Callback, ...]
+    seed: int | None
+    blocks: Callable[[], Iterable[CpuData]] | None = None
+
+    def validation(self, objective: Objective) -> Callable[[Array], float] | None:
+        """The mean loss on the validation rows as a function of theta, in the units of y, without penalty."""
+        blocks = self.blocks
+        if blocks is None:
+            return None
+
+        def mean_loss(theta: Array) -> float:
+            total, weight = np.zeros(objective.outputs), 0.0
+            for block in blocks():
+                total += objective.sums(block, theta).losses
+                weight += block.weight
+            return objective.in_target_units(total / weight)
+
+        return mean_loss
+
+
+@dataclass(frozen=True)
+class Given:
+    """The optional arguments of `fit`, as given."""
+
+    coef_init: ArrayLike | None
+    intercept_init: ArrayLike | None
+    callbacks: Any
+    X_val: ArrayLike | None
+    y_val: ArrayLike | None
+    sample_weight_val: ArrayLike | None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation rows of their own; a ValueError where only a part of them was given."""
+        if (self.X_val is None) != (self.y_val is None):
+            raise ValueError("X_val and y_val must be given together")
+        if self.X_val is None and self.sample_weight_val is not None:
+            raise ValueError("sample_weight_val needs X_val and y_val")
+        return self.X_val is not None
+
+
+def make_guide(estimator: Any, options: Options, given: Given, shape: tuple[int, int]) -> Guide:
+    """Check callbacks and start, and draw the seed; shape is that of coefficients, (K, d)."""
+    needs_seed = options.batch_size is not None or (options.held_out > 0.0 and not given.has_validation)
+    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1)) if needs_seed else None
+    return Guide(_start(estimator, given, shape), check_callbacks(given.callbacks), seed)
+
+
+def rows_to_hold_out(options: Options, given: Given, guide: Guide, n: int) -> NDArray[np.int64] | None:
+    """Numbers of the rows on which to validate; None where none are to be taken from the data."""
+    if options.held_out == 0.0 or given.has_validation:
+        return None
+    assert guide.seed is not None
+    rows = held_out_rows(n, options.held_out, guide.seed)
+    if rows.size in (0, n):
+        raise ValueError(
+            f"validation_fraction={options.held_out:g} of {n} rows leaves none to validate on or none to fit: "
+            "give X_val and y_val, or another fraction"
+        )
+    return rows
+
+
+def weights_of_others(s: NDArray[Any] | None, held: NDArray[np.int64] | None, n: int) -> NDArray[Any] | None:
+    """Sample weights (n,) that are 0 on the rows held out: the fit is that of the other rows."""
+    return s if held is None else without_rows(s, held, n)
+
+
+def gathered(data: CpuData, s: NDArray[Any] | None, held: NDArray[np.int64]) -> Callable[[], Iterable[CpuData]]:
+    """Held-out rows as data sets, gathered anew whenever they are asked for, so that no copy of them is kept.
+
+    s (n,): their own weights, which are 0 in `data`; None where all rows weigh the same.
+    """
+    X, y = data.rows, data.data.y
+
+    def blocks() -> Iterable[CpuData]:
+        for part in row_blocks(held, _BLOCK_NUMBERS, data.d):
+            weights = None if s is None else weights_as(np.ascontiguousarray(s[part]), X.dtype)
+            yield CpuData(np.ascontiguousarray(X[part]), np.ascontiguousarray(y[:, part]), weights, data.n_threads)
+
+    return blocks
+
+
+def _start(estimator: Any, given: Given, shape: tuple[int, int]) -> tuple[Array, Array] | None:
+    """Raw coefficients and intercepts to start from: given ones, else with `warm_start` those of the last fit."""
+    coef, intercept = given.coef_init, given.intercept_init
+    if estimator.warm_start and hasattr(estimator, "coef_"):
+        coef = estimator.coef_ if coef is None else coef
+        intercept = estimator.intercept_ if intercept is None else intercept
+    if intercept is not None and not estimator.fit_intercept and np.any(np.asarray(intercept)):
+        raise ValueError("intercept_init must be left at None or 0 with fit_intercept=False")
+    if coef is None and intercept is None:
+        return None
+    outputs, columns = shape
+    names = ("coef_init", (outputs, columns), coef), ("intercept_init", (outputs,), intercept)
+    found = [np.zeros(wanted) if value is None else _shaped(name, value, wanted) for name, wanted, value in names]
+    return found[0], found[1]
+
+
+def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
+    array = np.array(value, dtype=np.float64)
+    if array.size != int(np.prod(shape)) or array.ndim > len(shape):
+        raise ValueError(f"{name} (or with warm_start the last fit) must have shape {shape}, got {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite")
+    return array.reshape(shape)

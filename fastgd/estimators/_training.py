@@ -1,0 +1,70 @@
+"""What a model keeps of its training, so that `partial_fit` goes on where it stopped, also after save and load."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastgd.objective import Frame, RuleState
+from fastgd.optimizers import Recipe
+from fastgd.scaling import Array, Scaling, TargetScaling
+
+
+@dataclass
+class Training:
+    """Working coordinates, parameters in them, and where there is one the rule with its memory.
+
+    rate: the automatic first rate, NaN where the user gave it. calls: epochs of `partial_fit` done.
+    """
+
+    frame: Frame
+    targets: TargetScaling
+    theta: Array
+    seed: int
+    rule: RuleState | None = None
+    rate: float = float("nan")
+    schedule_state: dict[str, float] | None = None
+    calls: int = 0
+
+    def arrays(self) -> dict[str, Array]:
+        """Everything that is an array, by name, for a file."""
+        scaling = self.frame.scaling
+        found = {
+            "center": scaling.center,
+            "inv_scale": scaling.inv_scale,
+            "shift": self.frame.shift,
+            "target_center": self.targets.center,
+            "target_scale": self.targets.scale,
+            "theta": self.theta,
+        }
+        if self.rule is not None:
+            memory = self.rule.memory
+            found |= {"slots": memory.slots, "step": memory.step.astype(np.float64), "product": memory.product}
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """Everything else, as JSON."""
+        recipe = None if self.rule is None else [self.rule.recipe.rule, list(self.rule.recipe.numbers)]
+        return {
+            "recipe": recipe,
+            "seed": self.seed,
+            "rate": None if np.isnan(self.rate) else self.rate,
+            "schedule_state": self.schedule_state,
+            "calls": self.calls,
+        }
+
+    @classmethod
+    def of(cls, arrays: dict[str, Array], facts: dict[str, Any]) -> "Training":
+        """The inverse of `arrays` and `facts`."""
+        frame = Frame(Scaling(arrays["center"], arrays["inv_scale"]), arrays["shift"])
+        targets = TargetScaling(arrays["target_center"], arrays["target_scale"])
+        rule = None
+        if facts["recipe"] is not None:
+            name, numbers = facts["recipe"]
+            rule = RuleState(Recipe(name, tuple(numbers)), arrays["theta"].copy())
+            rule.memory.slots[:] = arrays["slots"]
+            rule.memory.step[:] = arrays["step"].astype(np.int64)
+            rule.memory.product[:] = arrays["product"]
+        rate = float("nan") if facts["rate"] is None else facts["rate"]
+        theta = arrays["theta"] if rule is None else rule.theta
+        return cls(frame, targets, theta, facts["seed"], rule, rate, facts["schedule_state"], facts["calls"])

@@ -1,0 +1,63 @@
+"""What a fit says where it did not end at an optimum, and what to do about it."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fastgd.estimators._options import Options
+from fastgd.objective import Objective
+from fastgd.solvers import Plan
+from fastgd.solvers.rates import automatic_rate, is_automatic
+from fastgd.stopping import Solution
+
+#: A user's rate is called too small where it is this share of the automatic one.
+_TOO_SMALL = 0.1
+
+
+def warn(messages: list[str], message: str, category: type[Warning]) -> None:
+    messages.append(message)
+    # The caller of `fit`, which is some calls above.
+    warnings.warn(message, category, stacklevel=5)
+
+
+def tell_what_is_left(
+    messages: list[str],
+    objective: Objective,
+    plan: Plan | None,
+    options: Options,
+    solution: Solution,
+    certificate: float,
+    epochs: int,
+) -> None:
+    """Warn of a fit that `max_iter`, a rate too small or a line search ended before its certificate was met."""
+    if certificate <= options.tol or options.tol == 0.0:
+        return
+    where = f"after {epochs} epochs at certificate {certificate:.3g} > tol={options.tol:g}"
+    slow = _too_small(objective, plan, solution) if solution.reason in ("max_iter", "flat loss") else ""
+    if slow:
+        warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
+    elif solution.reason == "max_iter":
+        remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
+        warn(messages, f"max_iter reached {where}: increase max_iter or tol{remedy}", ConvergenceWarning)
+    elif solution.reason == "no step":
+        warn(
+            messages,
+            f"no step of the line search lowers the loss any more {where}: the loss is flat to the rounding of "
+            f"{np.dtype(objective.data.data.X.dtype)}; increase tol, or use optimizer='auto'",
+            ConvergenceWarning,
+        )
+
+
+def _too_small(objective: Objective, plan: Plan | None, solution: Solution) -> str:
+    """What is wrong with a user's rate far below the automatic one, and the remedy; nothing where all is well."""
+    # Accelerated has no rate of its own; a line search finds its rates.
+    if plan is None or "learning_rate" not in plan.optimizer.get_params(deep=False) or is_automatic(plan):
+        return ""
+    usual = automatic_rate(objective, plan)
+    if not solution.rate < _TOO_SMALL * usual:
+        return ""
+    return (
+        f"learning_rate={solution.rate:.3g} is so small that the fit hardly moves: "
+        f"use learning_rate='auto', which begins at {usual:.3g} here"
+    )

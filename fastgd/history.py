@@ -1,0 +1,68 @@
+"""What a fit tells of its epochs: numbers an epoch, kept and logged."""
+
+import logging
+import math
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgd.scaling import Array
+
+logger = logging.getLogger("fastgd")
+
+
+class Epoch(NamedTuple):
+    """The numbers of an epoch, as a solver hands them in."""
+
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    certificate: float = math.nan
+
+
+class History:
+    """Collects the numbers of a fit's epochs and logs them.
+
+    With `verbose` records are INFO, else DEBUG; each carries its numbers in `record.fastgd`.
+    """
+
+    def __init__(self, max_iter: int, verbose: bool = False) -> None:
+        self.max_iter = max_iter
+        self._level = logging.INFO if verbose else logging.DEBUG
+        self._rows: list[dict[str, float]] = []
+        self._last = time.perf_counter()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, epoch: Epoch, validation_loss: float) -> dict[str, float]:
+        """Add an epoch; its numbers by name."""
+        now = time.perf_counter()
+        row = {**epoch._asdict(), "validation_loss": validation_loss, "seconds": now - self._last}
+        self._last = now
+        self._rows.append(row)
+        if logger.isEnabledFor(self._level):
+            shown = ["loss", "validation_loss", "learning_rate", "gradient_norm", "certificate"]
+            told = ", ".join(f"{name.replace('_', ' ')} {row[name]:.6g}" for name in shown if not math.isnan(row[name]))
+            numbers = {"epoch": len(self._rows), "max_iter": self.max_iter, **row}
+            logger.log(
+                self._level, "epoch %d of at most %d: %s", len(self), self.max_iter, told, extra={"fastgd": numbers}
+            )
+        return row
+
+    def clear(self) -> None:
+        """Forget the epochs of a run that diverged."""
+        self._rows.clear()
+
+    @property
+    def last_loss(self) -> float:
+        """The training loss of the last epoch."""
+        return self._rows[-1]["loss"]
+
+    def arrays(self) -> dict[str, Array]:
+        """An array a number, an entry an epoch; without those that no epoch had."""
+        names = ["loss", "validation_loss", "learning_rate", "gradient_norm", "seconds", "certificate"]
+        always = {"loss", "learning_rate", "gradient_norm", "seconds"}
+        found = {name: np.array([row[name] for row in self._rows], dtype=np.float64) for name in names}
+        return {name: values for name, values in found.items() if name in always or not np.all(np.isnan(values))}

@@ -1,0 +1,37 @@
+"""Rows set aside to tell when to stop: chosen by a hash of their number, so that they are the same in every epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.kernels.shuffle import make_key, mix
+
+#: A key of the hash that no epoch of the shuffle has.
+_LEVEL = 0xFFFFFFFF
+_BLOCK = 1 << 16
+
+
+def held_out_rows(n: int, fraction: float, seed: int) -> NDArray[np.int64]:
+    """Sorted numbers of the rows i < n with mix(key xor i) / 2^32 < fraction."""
+    key, limit = make_key(seed, _LEVEL, 0), fraction * 2.0**32
+    found = []
+    for start in range(0, n, _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, n))
+        found.append(rows[mix(key ^ (rows & 0xFFFFFFFF)) < limit])
+    return np.concatenate(found)
+
+
+def without_rows(s: NDArray[Any] | None, rows: NDArray[np.int64], n: int) -> NDArray[Any]:
+    """Sample weights (n,) that are 0 on the given rows: a fit sees what it would see without these rows."""
+    weights: NDArray[Any] = np.ones(n, np.float32) if s is None else s.copy()
+    weights[rows] = 0
+    return weights
+
+
+def row_blocks(rows: NDArray[np.int64], numbers: int, d: int) -> Iterator[NDArray[np.int64]]:
+    """The rows in blocks of about `numbers` numbers of d columns."""
+    step = max(1, numbers // d)
+    for start in range(0, rows.size, step):
+        yield rows[start : start + step]

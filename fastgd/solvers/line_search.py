@@ -1,0 +1,111 @@
+"""Full-batch gradient descent that searches its step: by halving, or the exact minimum along the gradient."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize
+
+from fastgd.history import Epoch
+from fastgd.objective import Evaluation, Objective
+from fastgd.scaling import Array
+from fastgd.solvers.plan import Plan
+from fastgd.stopping import Monitor, Solution
+
+#: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
+ARMIJO = 1e-4
+_HALVINGS = 50
+#: An exact search ends where the slope along the line is this share of the first one.
+_FLAT = 1e-6
+
+
+class Step(NamedTuple):
+    """An accepted step: its length, and what was found there."""
+
+    length: float
+    evaluation: Evaluation
+
+
+def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: Monitor) -> Solution:
+    """Minimise from theta until the certificate is at most plan.tol, or no step lowers the loss."""
+    params = plan.optimizer.get_params(deep=False)
+    search = _backtrack if params["line_search"] == "backtracking" else _exact
+    given = params["learning_rate"]
+    length = 1.0 / objective.batch_curvature(objective.data.n) if given == "auto" else float(given)
+    evaluation = objective.evaluate(theta)
+    current = [theta]
+    monitor.watch(lambda: current[0])
+    first, reason = math.nan, "max_iter"
+    for _ in range(plan.max_iter):
+        g = evaluation.gradient + objective.l2 * evaluation.theta
+        certificate = objective.certificate(evaluation)
+        done = certificate <= plan.tol and plan.tol > 0.0
+        step = None if done else search(objective, evaluation, g, length)
+        rate = 0.0 if step is None else step.length
+        first = rate if math.isnan(first) else first
+        numbers = Epoch(objective.value(evaluation), rate, float(np.linalg.norm(g)), certificate)
+        stop = monitor.end_epoch(numbers, evaluation.theta)
+        if done or stop is not None or step is None:
+            reason = "certificate" if done else stop or "no step"
+            break
+        evaluation = step.evaluation
+        current[0] = evaluation.theta
+        # A step that was long enough once may be again: twice the last one, or the user's.
+        length = 2.0 * step.length if given == "auto" else float(given)
+    found = monitor.theta
+    assert found is not None
+    return Solution(found, reason in ("certificate", "early stopping"), reason, first)
+
+
+def _value(evaluation: Evaluation) -> float:
+    """F in working units, whose gradient the search follows."""
+    return float(np.sum(evaluation.losses + evaluation.penalties))
+
+
+def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float) -> Step | None:
+    """The first of length, length / 2, ... whose prox step lowers F by ARMIJO |move|^2 / length or more.
+
+    Without L1 term that is Armijo's ARMIJO length |g|^2. None where no step lowers the loss.
+    """
+    for _ in range(_HALVINGS):
+        moved = at.theta - length * g
+        moved = np.sign(moved) * np.maximum(np.abs(moved) - length * objective.l1, 0.0)
+        trial = objective.evaluate(moved)
+        enough = ARMIJO / length * float(np.sum((moved - at.theta) ** 2))
+        if enough > 0.0 and _value(trial) <= _value(at) - enough:
+            return Step(length, trial)
+        length *= 0.5
+    return None
+
+
+def _exact(objective: Objective, at: Evaluation, g: Array, length: float) -> Step | None:
+    """The minimum of F along -g, by Brent's method on its slope along the line."""
+    slope = objective.slope_along(at.theta, -g)
+    found = root_of_slope(slope, length)
+    if found is None:
+        return None
+    trial = objective.evaluate(at.theta - found * g)
+    return Step(found, trial) if _value(trial) < _value(at) else None
+
+
+def root_of_slope(slope: Callable[[float], float], length: float) -> float | None:
+    """Where a slope that begins below 0 and rises reaches 0, to `_FLAT` of its first value; None where it never does.
+
+    Brent's method (scipy) in place of Newton's: it needs no curvature and cannot leave its bracket.
+    """
+    start = slope(0.0)
+    if not start < 0.0:
+        return None
+
+    def flattened(t: float) -> float:
+        value = slope(t)
+        return 0.0 if abs(value) <= _FLAT * abs(start) else value
+
+    low = 0.0
+    for _ in range(_HALVINGS):
+        value = flattened(length)
+        if value >= 0.0:
+            return length if value == 0.0 else float(optimize.brentq(flattened, low, length, xtol=1e-300, rtol=1e-15))
+        low, length = length, 2.0 * length
+    return None
