@@ -135,7 +135,8 @@ class Function:
 
 
 def _number(given: Any) -> float:
-    array = np.asarray(given)
+    # A pair where one number is wanted may not even make an array.
+    array = np.asarray(None if isinstance(given, tuple | list) else given)
     if array.size != 1 or array.dtype.kind not in "buif":
         raise ValueError(f"the value of fun must be one real number, got {given!r}")
     return float(array.item())

@@ -16,8 +16,10 @@ from fastgd.solvers.pace import Pace
 
 #: How often a step is halved before it is given up.
 _HALVINGS = 50
-#: Rounding of a value, relative to it, for which a decrease is not to be missed.
+#: Rounding of values, relative to the first one: later ones may be small differences of large terms.
 _ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
+#: Changes of the gradient, relative to the largest one so far, from which a curvature is taken.
+_VISIBLE = 1e-4
 #: What is left of an accelerated run's L after each step.
 _LOWER = 0.9
 
@@ -33,31 +35,58 @@ class Method(Protocol):
     """Anything that moves."""
 
     def step(self, at: Evaluation) -> Step | None:
-        """Go on from the last iterate; None where no step lowers the function."""
+        """Go on from the last iterate; None where there is no step to take."""
 
 
 class RuleSteps:
-    """An update rule with a schedule, an iteration being an epoch of one update."""
+    """An update rule with a schedule, an iteration being an epoch of one update.
 
-    def __init__(self, function: Function, recipe: Recipe, schedule: Schedule, x: Array) -> None:
+    most: the largest curvature for which the rates are right. Where more is seen there is no step to take.
+    """
+
+    def __init__(self, function: Function, recipe: Recipe, schedule: Schedule, x: Array, most: float) -> None:
         self._function = function
         # The last column is the intercept, which AdamW does not decay: x has none.
         self._rule = RuleState(recipe, np.append(x, 0.0)[None, :])
         self._no_l1 = np.zeros((1, x.size + 1))
         self._pace = Pace(schedule, 1)
         self._done = 0
+        self._curvature = CurvatureSeen()
+        self._most = most
 
     def step(self, at: Evaluation) -> Step | None:
         """One update."""
-        point = self._rule.point[0, :-1]
-        g = (at if np.array_equal(point, at.x) else self._function.evaluate(point)).gradient
+        x = self._rule.point[0, :-1]
+        point = at if np.array_equal(x, at.x) else self._function.evaluate(x)
+        if self._curvature.since_last(point) > self._most:
+            return None
         self._pace.begin(self._done, self._done)
         rate = float(self._pace.rates(0, 1)[0])
-        self._rule.update(np.append(g, 0.0)[None, :], rate, self._no_l1)
+        self._rule.update(np.append(point.gradient, 0.0)[None, :], rate, self._no_l1)
         end = self._function.evaluate(self._rule.reported[0, :-1].copy())
         self._pace.end(end.value)
         self._done += 1
         return Step(rate, end)
+
+
+class CurvatureSeen:
+    """Curvatures from one point to the next, which the largest one bounds."""
+
+    def __init__(self) -> None:
+        self._last: Evaluation | None = None
+        self._steepest = 0.0
+
+    def since_last(self, point: Evaluation) -> float:
+        """The mean curvature along the way from the point before, 0 where none can be seen."""
+        last, self._last = self._last, point
+        self._steepest = max(self._steepest, float(np.linalg.norm(point.gradient)))
+        if last is None:
+            return 0.0
+        move, change = point.x - last.x, point.gradient - last.gradient
+        # Small changes may be rounding, or errors of differences.
+        if not float(np.linalg.norm(change)) > _VISIBLE * self._steepest:
+            return 0.0
+        return float(move @ change) / float(move @ move)
 
 
 #: The length of a step along -g from a point, first tried at a length; None where none lowers the function.
@@ -124,9 +153,10 @@ class AcceleratedSteps:
     one before.
     """
 
-    def __init__(self, function: Function, curvature: float) -> None:
+    def __init__(self, function: Function, start: Evaluation, curvature: float) -> None:
         self._function = function
         self._curvature = curvature
+        self._rounding = _ROUNDING * abs(start.value)
         # Momentum's count, and the point that it leads to.
         self._inertia = 1.0
         self._ahead: Array | None = None
@@ -137,7 +167,7 @@ class AcceleratedSteps:
         if self._ahead is not None:
             origin = self._function.evaluate(self._ahead)
             step = self._descend(origin) if origin.finite else None
-        if step is None or not step.end.value <= at.value + _rounding(at):
+        if step is None or not step.end.value <= at.value + self._rounding:
             self._restart()
             origin, step = at, self._descend(at)
         if step is None:
@@ -157,16 +187,24 @@ class AcceleratedSteps:
         self._ahead = None
 
     def _descend(self, origin: Evaluation) -> Step | None:
-        """The gradient step with an L, doubled as often as needed, whose parabola the function lies below."""
-        squared = float(origin.gradient @ origin.gradient)
+        """The gradient step with an L, doubled as often as needed, short enough for the curvature along it."""
         curvature = self._curvature
         for _ in range(_HALVINGS):
             x = along(origin, 1.0 / curvature)
-            if self._function.value(x) <= origin.value - 0.5 * squared / curvature + _rounding(origin):
+            if self._is_low(origin, x, curvature):
                 return Step(1.0 / curvature, self._function.evaluate(x))
             curvature *= 2.0
         return None
 
+    def _is_low(self, origin: Evaluation, x: Array, curvature: float) -> bool:
+        """Whether the function lies below its parabola at x.
 
-def _rounding(at: Evaluation) -> float:
-    return _ROUNDING * abs(at.value)
+        Where rounding hides that, whether the slope has not turned, which says the same of a parabola (Hager and Zhang
+        2005).
+        """
+        value = self._function.value(x)
+        if value <= origin.value - 0.5 * float(origin.gradient @ origin.gradient) / curvature:
+            return True
+        if not value <= origin.value + self._rounding:
+            return False
+        return float(self._function.evaluate(x).gradient @ origin.gradient) >= 0.0

@@ -86,7 +86,7 @@ def minimize(  # noqa: PLR0913
         Of the run that ended lowest, with
 
         - x, fun, jac: the last iterate, float64, shape (d,), its value and its gradient;
-        - success, message, and status: 0 tolerance met, 1 `max_iter` done, 2 no step lowers the function, 3 not finite,
+        - success, message, and status: 0 tolerance met, 1 `max_iter` done, 2 no step lowers the function, 3 diverged,
           99 stopped by the callback;
         - nit: its iterations; nfev, njev: calls of `fun`, those of differences included, and gradients, of all runs;
         - path, shape (nit + 1, d), and path_fun, shape (nit + 1,): all iterates from the start on, and their values;
@@ -110,7 +110,7 @@ def minimize(  # noqa: PLR0913
     The metric of schedules is the function where the last iteration ended. ``learning_rate="auto"`` is a constant with
     `CosineDecay` over `max_iter` for adaptive rules, for the others 1 / L with the largest curvature L at x0, which a
     power iteration on differences of gradients finds. Automatic rates are halved, and the run begins again, where
-    values stop being finite or climb far above the first.
+    values stop being finite, and 1 / L also where a curvature above L is met on the way.
 
     References
     ----------

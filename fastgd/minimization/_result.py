@@ -43,20 +43,22 @@ def _message(trace: Trace, status: int, orders: Orders) -> str:
     if status == CONVERGED:
         return f"{steep} is at most tol = {orders.tol:g}"
     if status == MAX_ITER:
-        return f"max_iter = {orders.max_iter} iterations are done, and {above}: raise max_iter"
-    if status == NO_STEP:
-        return f"no step along the gradient lowers the function, and {above}"
+        done = f"max_iter = {orders.max_iter} iterations are done"
+        return f"{done}, and {above}: raise max_iter" if orders.tol > 0.0 else f"{done}, {steep}"
     if status == CALLBACK:
         return f"the callback stopped the run, where {steep}"
-    return _why_not_finite(trace, orders)
+    if status == NO_STEP:
+        return f"no step along the gradient lowers the function, and {above}"
+    return _why_diverged(trace, orders)
 
 
-def _why_not_finite(trace: Trace, orders: Orders) -> str:
-    if math.isnan(trace.failed):
+def _why_diverged(trace: Trace, orders: Orders) -> str:
+    if not trace.rates and math.isnan(trace.failed):
         return "value or gradient is not finite at the start"
+    rate = trace.rates[-1] if math.isnan(trace.failed) else trace.failed
     what, remedy = "value or gradient is not finite", "lower it, or use learning_rate='auto'"
     if searches(orders.optimizer):
         remedy = "the function may have no minimum"
     elif is_automatic(orders.optimizer):
-        what, remedy = f"{what}, or the value far above the first one", "no automatic rate is small enough: give one"
-    return f"diverged in iteration {len(trace.rates)} with learning_rate={trace.failed:.6g}: {what}; {remedy}"
+        what, remedy = f"{what}, or the curvature above 1 / rate", "no automatic rate is small enough: give one"
+    return f"diverged in iteration {len(trace.rates)} with learning_rate={rate:.6g}: {what}; {remedy}"

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +14,13 @@ from fastgd.minimization._function import Array, Evaluation, Function
 from fastgd.minimization._methods import SEARCHES, AcceleratedSteps, LineSearch, Method, RuleSteps
 from fastgd.optimizers import Accelerated, GradientDescent, Optimizer
 from fastgd.solvers.rates import ADAPTIVE
-from fastgd.stopping import DIVERGED
 
 #: Numbers by which results say why they ended; the first four are those of scipy's BFGS.
-CONVERGED, MAX_ITER, NO_STEP, NOT_FINITE, CALLBACK = 0, 1, 2, 3, 99
+CONVERGED, MAX_ITER, NO_STEP, DIVERGED, CALLBACK = 0, 1, 2, 3, 99
 #: How often an automatic rate is halved.
 _RESTARTS = 20
+#: Relative excess of a curvature over 1 / rate from which an automatic rate is too large; rounding stays below.
+_EXCESS = 1.02
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Orders:
 
 @dataclass
 class Trace:
-    """Where a run has been; `failed` is the rate of a step that led nowhere finite, or too far up."""
+    """Where a run has been; `failed` is the rate of a step that led nowhere finite."""
 
     at: Evaluation
     path: list[Array] = field(default_factory=list)
@@ -73,11 +73,13 @@ class Run(NamedTuple):
 def descend(function: Function, start: Evaluation, orders: Orders) -> Run:
     """Minimise from a start."""
     if not start.finite:
-        return Run(Trace(start), NOT_FINITE)
+        return Run(Trace(start), DIVERGED)
+    if _flat(start, orders.tol):
+        return Run(Trace(start), CONVERGED)
     # A run that diverges may overflow before it is seen to.
     with np.errstate(over="ignore", invalid="ignore"):
         if searches(orders.optimizer):
-            return _follow(start, partial(_searching, function, start, orders.optimizer), orders)
+            return _follow(start, _searching(function, start, orders.optimizer), orders)
         return _by_rule(function, start, orders)
 
 
@@ -89,7 +91,7 @@ def searches(optimizer: Optimizer) -> bool:
 
 def _searching(function: Function, start: Evaluation, optimizer: Optimizer) -> Method:
     if isinstance(optimizer, Accelerated):
-        return AcceleratedSteps(function, rates.curvature_downhill(function, start))
+        return AcceleratedSteps(function, start, rates.curvature_downhill(function, start))
     params = optimizer.get_params(deep=False)
     given = params["learning_rate"]
     automatic = isinstance(given, str)
@@ -98,41 +100,33 @@ def _searching(function: Function, start: Evaluation, optimizer: Optimizer) -> M
 
 
 def _by_rule(function: Function, start: Evaluation, orders: Orders) -> Run:
-    """Run an update rule; an automatic rate that diverges is halved, and begins again at the start."""
+    """Run an update rule; an automatic rate that proves too large is halved, and begins again at the start."""
     optimizer = orders.optimizer
-    recipe = optimizer.recipe(1)
     rate = rates.automatic_rate(optimizer, function, start) if rates.is_automatic(optimizer) else None
-    # A user's rate, and steps that hardly depend on the size of gradients, may climb and come back.
-    may_climb = rate is None or optimizer.rule in ADAPTIVE
+    # Steps of adaptive rules hardly depend on the size of gradients; a user's rate is the user's.
+    takes_any = rate is None or optimizer.rule in ADAPTIVE
     for _ in range(_RESTARTS):
         schedule = rates.bound_schedule(optimizer, rate, orders.max_iter)
-        method = partial(RuleSteps, function, recipe, schedule, start.x)
-        run = _follow(start, method, orders, math.inf if may_climb or rate is None else _ceiling(start, rate))
-        if rate is None or run.status != NOT_FINITE:
+        most = math.inf if takes_any or rate is None else _EXCESS / rate
+        method = RuleSteps(function, optimizer.recipe(1), schedule, start.x, most)
+        run = _follow(start, method, orders)
+        if rate is None or run.status not in (NO_STEP, DIVERGED):
             break
-        logger.info("diverged in iteration %d at rate %.6g, which is halved", len(run.trace.rates), run.trace.failed)
+        logger.info("rate %.6g, too large in iteration %d, is halved", rate, len(run.trace.rates))
         rate *= 0.5
-    return run
+    return Run(run.trace, DIVERGED) if run.status == NO_STEP else run
 
 
-def _ceiling(start: Evaluation, rate: float) -> float:
-    """A value that no rule climbs to with a rate that is right."""
-    return start.value + DIVERGED * max(abs(start.value), rate * float(start.gradient @ start.gradient))
-
-
-def _follow(start: Evaluation, method_at_work: Callable[[], Method], orders: Orders, ceiling: float = math.inf) -> Run:
-    """Step by step until there is a reason to stop; a value above `ceiling` is one."""
+def _follow(start: Evaluation, method: Method, orders: Orders) -> Run:
+    """Step by step until there is a reason to stop."""
     trace = Trace(start)
-    if _flat(start, orders.tol):
-        return Run(trace, CONVERGED)
-    method = method_at_work()
     for _ in range(orders.max_iter):
         step = method.step(trace.at)
         if step is None:
             return Run(trace, NO_STEP)
-        if not step.end.finite or step.end.value > ceiling:
+        if not step.end.finite:
             trace.failed = step.rate
-            return Run(trace, NOT_FINITE)
+            return Run(trace, DIVERGED)
         trace.add(*step)
         if orders.stops(trace.as_callbacks_see_it()):
             return Run(trace, CALLBACK)

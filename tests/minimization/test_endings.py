@@ -1,0 +1,230 @@
+"""When a run stops, what it returns, whom it tells, and what is refused before it begins."""
+
+import numpy as np
+import pytest
+from scipy.optimize import OptimizeResult, rosen, rosen_der
+
+import fastgd
+from fastgd import minimize
+from fastgd.optimizers import Accelerated, Adam, GradientDescent, Momentum, Nesterov
+from fastgd.schedules import PolynomialDecay
+from tests.minimization.functions import ROSENBROCK_START, counted, logcosh, quadratic
+
+SOME = [Accelerated(), GradientDescent(line_search="exact"), Momentum(), Nesterov(0.01, form="lookahead"), Adam(0.1)]
+
+
+@pytest.mark.parametrize("optimizer", SOME)
+@pytest.mark.parametrize("tol", [1e-2, 1e-6])
+def test_it_stops_at_the_first_iterate_whose_gradient_is_small(optimizer, tol):
+    function, x0 = logcosh()
+    result = minimize(function, x0, optimizer=optimizer, tol=tol)
+    steepness = np.array([np.abs(function(x)[1]).max() for x in result.path])
+    assert (result.success, result.status) == (True, 0)
+    assert steepness[-1] <= tol < steepness[:-1].min()
+    assert f"is at most tol = {tol:g}" in result.message
+
+
+@pytest.mark.parametrize("optimizer", SOME)
+def test_results_hold_the_whole_run(optimizer):
+    function, x0 = logcosh()
+    result = minimize(function, x0, optimizer=optimizer, max_iter=13, tol=0.0)
+    assert isinstance(result, OptimizeResult)
+    assert (result.nit, result.success, result.status) == (13, False, 1)
+    assert result.message.startswith("max_iter = 13 iterations are done, max |gradient| = ")
+    assert result.path.shape == (14, x0.size)
+    assert result.learning_rates.shape == (13,)
+    assert np.all(result.learning_rates > 0)
+    np.testing.assert_array_equal(result.path[0], x0)
+    np.testing.assert_array_equal(result.path[-1], result.x)
+    np.testing.assert_array_equal(result.path_fun, [function(x)[0] for x in result.path])
+    assert result.fun == result.path_fun[-1]
+    np.testing.assert_array_equal(result.jac, function(result.x)[1])
+    assert "starts" not in result
+
+
+def test_too_few_iterations_are_said_to_be_too_few():
+    message = minimize(rosen, ROSENBROCK_START, jac=rosen_der, max_iter=3).message
+    assert "max_iter = 3 iterations are done" in message
+    assert "is above tol = 1e-06: raise max_iter" in message
+
+
+def test_a_start_that_is_an_optimum_is_the_end():
+    function, calls = counted(quadratic([1.0, 2.0]))
+    for optimizer in SOME:
+        calls.clear()
+        result = minimize(function, [0.0, 1e-9], optimizer=optimizer)
+        assert (result.success, result.nit, len(calls)) == (True, 0, 1)
+        assert result.path.shape == (1, 2)
+        assert result.learning_rates.shape == (0,)
+
+
+def test_without_a_tolerance_it_goes_on_at_the_optimum():
+    for optimizer in (Momentum(), Adam(), "gd"):
+        result = minimize(quadratic([1.0, 2.0]), [0.0, 0.0], optimizer=optimizer, max_iter=3, tol=0.0)
+        assert (result.nit, result.fun) == (3, 0.0)
+
+
+@pytest.mark.parametrize("kind", [GradientDescent, Momentum, Nesterov])
+def test_a_rate_that_diverges_is_named(kind):
+    """And the last iterate is the last finite one; nothing warns."""
+
+    def function(x):
+        return np.sum(np.cosh(x)), np.sinh(x)
+
+    result = minimize(function, [3.0, -2.0], optimizer=kind(2.5))
+    assert (result.success, result.status) == (False, 3)
+    assert f"diverged in iteration {result.nit} with learning_rate=2.5: " in result.message
+    assert "learning_rate='auto'" in result.message
+    assert np.all(np.isfinite(result.path))
+    assert np.all(np.isfinite(result.path_fun))
+    assert np.isfinite(result.jac).all()
+    assert minimize(function, [3.0, -2.0], optimizer=kind()).success
+
+
+def test_functions_without_a_minimum_are_reported():
+    def cubic(x):
+        return x[0] ** 3, 3 * x**2
+
+    for optimizer in (Accelerated(), GradientDescent(line_search="backtracking")):
+        result = minimize(cubic, -1.0, optimizer=optimizer)
+        assert (result.success, result.status) == (False, 3)
+        assert "may have no minimum" in result.message
+
+
+def test_gradients_that_are_not_finite_end_a_run():
+    """|x| to the power 1.5 has no finite curvature at 0; a gradient that fails there is no step's fault."""
+
+    def function(x):
+        return x[0], np.where(x < 0.5, np.nan, 1.0)
+
+    result = minimize(function, 1.0, optimizer=GradientDescent(0.2))
+    assert (result.nit, result.status) == (2, 3)
+    assert np.isfinite(result.jac).all()
+
+
+def test_callbacks_see_every_iterate():
+    function, x0 = logcosh()
+    seen = []
+    result = minimize(function, x0, optimizer=Momentum(0.01), max_iter=5, tol=0.0, callback=seen.append)
+    np.testing.assert_array_equal(seen, result.path[1:])
+
+
+def test_callbacks_may_ask_for_all_that_is_known():
+    function, x0 = logcosh()
+    seen = []
+
+    def callback(intermediate_result):
+        seen.append(intermediate_result)
+
+    result = minimize(function, x0, optimizer=Momentum(0.01), max_iter=5, tol=0.0, callback=callback)
+    np.testing.assert_array_equal([its.x for its in seen], result.path[1:])
+    np.testing.assert_array_equal([its.fun for its in seen], result.path_fun[1:])
+    np.testing.assert_array_equal([its.jac for its in seen], [function(x)[1] for x in result.path[1:]])
+    assert [its.nit for its in seen] == [1, 2, 3, 4, 5]
+    assert [its.learning_rate for its in seen] == result.learning_rates.tolist()
+
+
+def test_callbacks_stop_a_run_by_truth_or_by_stop_iteration():
+    function, x0 = logcosh()
+
+    def raises(x):
+        raise StopIteration
+
+    for callback in (lambda x: True, raises, lambda x: np.bool_(True)):
+        result = minimize(function, x0, max_iter=5, callback=callback)
+        assert (result.nit, result.success, result.status) == (1, False, 99)
+        assert "the callback stopped the run" in result.message
+
+
+def test_callbacks_cannot_spoil_a_run():
+    function, x0 = logcosh()
+
+    def spoil(intermediate_result):
+        intermediate_result.x[:] = np.nan
+        intermediate_result.jac[:] = np.nan
+
+    clean = minimize(function, x0)
+    np.testing.assert_array_equal(minimize(function, x0, callback=spoil).path, clean.path)
+
+
+def test_errors_of_callbacks_come_through():
+    def callback(x):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        minimize(rosen, ROSENBROCK_START, jac=rosen_der, callback=callback)
+
+
+def test_names_and_objects_are_one():
+    function, x0 = logcosh()
+    for name, kind in fastgd.optimizers.BY_NAME.items():
+        if name != "saga":
+            by_name, by_object = (minimize(function, x0, optimizer=its, max_iter=5) for its in (name, kind()))
+            np.testing.assert_array_equal(by_name.path, by_object.path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x0": [1.0, np.nan]}, "x0 must be finite"),
+        ({"x0": [1.0, np.inf]}, "x0 must be finite"),
+        ({"x0": [[1.0, 2.0]]}, "x0 must be a vector of real numbers"),
+        ({"x0": []}, "x0 must be a vector of real numbers"),
+        ({"x0": [1j]}, "x0 must be a vector of real numbers"),
+        ({"x0": ["a"]}, "x0 must be a vector of real numbers"),
+        ({"x0": None}, "x0 must be a vector of real numbers, got None"),
+        ({"jac": "4-point"}, "jac must be callable, True, None or one of '2-point', '3-point', 'cs', got '4-point'"),
+        ({"jac": 1}, "jac must be"),
+        ({"optimizer": "newton"}, "optimizer must be one of 'gd', 'momentum', .*, got 'newton'"),
+        ({"optimizer": Adam}, "or an object of fastgd.optimizers, got <class"),
+        ({"optimizer": None}, "optimizer must be"),
+        ({"optimizer": "saga"}, "SAGA keeps a gradient for each row"),
+        ({"optimizer": Adam(0.1, beta1=1.5)}, "beta1 of Adam must be"),
+        ({"optimizer": Momentum(-1.0)}, "learning_rate must be"),
+        (
+            {"optimizer": Adam(PolynomialDecay(0.1, epochs=5))},
+            "is at rate 0 from epoch 5 on, and the fit may last",
+        ),
+        ({"max_iter": 0}, "max_iter must be a positive integer, got 0"),
+        ({"max_iter": 10.0}, "max_iter must be a positive integer"),
+        ({"max_iter": True}, "max_iter must be a positive integer"),
+        ({"maxiter": -1}, "maxiter must be a positive integer"),
+        ({"max_iter": 5, "maxiter": 6}, "max_iter=5 and maxiter=6 are one thing"),
+        ({"tol": -1e-6}, "tol must be a number of 0 or more"),
+        ({"tol": np.nan}, "tol must be"),
+        ({"tol": None}, "tol must be"),
+        ({"n_starts": 0}, "n_starts must be a positive integer"),
+        ({"n_starts": 2.0}, "n_starts must be a positive integer"),
+        ({"spread": 2.0}, "spread has no effect with n_starts=1"),
+        ({"n_starts": 2, "spread": 0.0}, "spread must be a positive number, or 2 of them, got 0.0"),
+        ({"n_starts": 2, "spread": [1.0, np.inf]}, "spread must be"),
+        ({"n_starts": 2, "spread": [1.0, 2.0, 3.0]}, "spread must be"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_the_function_is_called(changes, words):
+    function, calls = counted(rosen)
+    asked = {"x0": ROSENBROCK_START, "optimizer": "gd", **changes}
+    with pytest.raises(ValueError, match=words):
+        minimize(function, asked.pop("x0"), **asked)
+    # Only a schedule's length is checked once the automatic rate is known.
+    assert not calls or "may last" in words
+
+
+@pytest.mark.parametrize("name", ["fun", "callback"])
+def test_what_should_be_callable_is(name):
+    with pytest.raises(TypeError, match=f"{name} must be callable, got 3"):
+        minimize(**{"fun": rosen, "x0": [1.0, 2.0], name: 3})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_functions_that_are_not_finite_at_x0_are_refused(value):
+    with pytest.raises(ValueError, match=f"not finite at x0: value {value}"):
+        minimize(lambda x: value, [1.0])
+    with pytest.raises(ValueError, match=r"not finite at x0: value 1\.0, gradient"):
+        minimize(lambda x: (1.0, np.array([value])), [1.0])
+
+
+def test_whole_numbers_are_a_start():
+    result = minimize(rosen, [-1, 2], jac=rosen_der)
+    assert result.x.dtype == result.path.dtype == np.float64
+    assert result.success

@@ -1,0 +1,160 @@
+"""Optimizers that find the length of each step: line searches and accelerated gradient."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastgd import minimize
+from fastgd.optimizers import Accelerated, GradientDescent
+from tests.minimization.functions import counted, logcosh, quadratic
+
+BACKTRACKING = GradientDescent(line_search="backtracking")
+EXACT = GradientDescent(line_search="exact")
+SEARCHING = [BACKTRACKING, EXACT, Accelerated()]
+
+
+def armijo(function, x, rate):
+    """Whether a step of this rate lowers the function by 1e-4 of what its gradient promises."""
+    value, g = function(x)
+    return function(x - rate * g)[0] <= value - 1e-4 * rate * (g @ g)
+
+
+def test_backtracking_takes_the_first_halving_that_holds():
+    function, x0 = logcosh()
+    result = minimize(function, x0, optimizer=GradientDescent(64.0, line_search="backtracking"))
+    assert result.success
+    halvings = np.log2(64.0 / result.learning_rates)
+    np.testing.assert_array_equal(halvings, halvings.round())
+    assert halvings.min() > 0
+    for x, rate, following in zip(result.path, result.learning_rates, result.path[1:], strict=False):
+        assert armijo(function, x, rate)
+        assert not armijo(function, x, 2 * rate)
+        np.testing.assert_allclose(following, x - rate * function(x)[1], rtol=1e-12, atol=1e-15)
+
+
+def test_an_automatic_first_trial_is_twice_the_last_step():
+    function, x0 = logcosh()
+    result = minimize(function, x0, optimizer=BACKTRACKING)
+    assert result.success
+    trials = np.append(np.nan, 2 * result.learning_rates[:-1])
+    for k, (x, rate) in enumerate(zip(result.path, result.learning_rates, strict=False)):
+        assert armijo(function, x, rate)
+        assert rate == trials[k] or not armijo(function, x, 2 * rate)
+    assert np.any(result.learning_rates[1:] == trials[1:])
+    assert np.any(result.learning_rates[1:] < trials[1:])
+
+
+def test_the_first_automatic_trial_is_the_minimum_of_the_parabola_along_the_gradient():
+    function = quadratic([1.0, 7.0, 30.0])
+    x0 = np.array([3.0, -1.0, 2.0])
+    g = function(x0)[1]
+    cauchy = g @ g / (2 * function(g)[0])
+    result = minimize(function, x0, optimizer=BACKTRACKING, max_iter=1)
+    np.testing.assert_allclose(result.learning_rates, cauchy, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", ["auto", 1e-4, 3.0])
+def test_exact_steps_are_cauchys(rate):
+    function = quadratic([1.0, 7.0, 30.0])
+    result = minimize(function, [3.0, -1.0, 2.0], optimizer=GradientDescent(rate, line_search="exact"))
+    assert result.success
+    for x, found, following in zip(result.path, result.learning_rates, result.path[1:], strict=False):
+        g = function(x)[1]
+        np.testing.assert_allclose(found, g @ g / (2 * function(g)[0]), rtol=1e-5)
+        assert abs(function(following)[1] @ g) <= 2e-6 * (g @ g)
+
+
+def test_exact_steps_end_where_the_slope_vanishes_on_any_function():
+    function, x0 = logcosh()
+    result = minimize(function, x0, optimizer=EXACT, max_iter=10, tol=0.0)
+    for x, following in zip(result.path[:8], result.path[1:], strict=False):
+        assert abs(function(following)[1] @ function(x)[1]) <= 2e-6 * (function(x)[1] @ function(x)[1])
+
+
+@pytest.mark.parametrize("optimizer", SEARCHING)
+def test_values_never_rise(optimizer):
+    function, x0 = logcosh()
+    result = minimize(function, x0, optimizer=optimizer, max_iter=200, tol=1e-5)
+    assert result.success
+    assert np.all(np.diff(result.path_fun) <= 0)
+
+
+def test_accelerated_steps_lie_below_their_parabola():
+    """From rest a step is a gradient step with f(x') <= f(x) - rate |g|^2 / 2, and L ends where that just holds."""
+    function, x0 = logcosh()
+    result = minimize(function, x0, max_iter=1)
+    (rate,) = result.learning_rates
+    value, g = function(x0)
+    np.testing.assert_allclose(result.x, x0 - rate * g, rtol=1e-12)
+    assert result.fun <= value - 0.5 * rate * (g @ g)
+
+
+def test_accelerated_follows_the_recurrence_of_fista():
+    """Steps from y = x' + (t - 1) / t' (x' - x), with t = 1 again where the last step went against its gradient."""
+    function = quadratic([0.01, 0.1, 1.0])
+    result = minimize(function, [3.0, -1.0, 2.0], max_iter=60, tol=0.0)
+    x, y, t = result.path[0], result.path[0], 1.0
+    ahead, restarts = 0, 0
+    for rate, found in zip(result.learning_rates, result.path[1:], strict=True):
+        if not np.allclose(found, y - rate * function(y)[1], rtol=1e-9, atol=1e-13):
+            # Momentum led uphill: a plain step instead.
+            y, t = x, 1.0
+        ahead += y is not x
+        g = function(y)[1]
+        np.testing.assert_allclose(found, y - rate * g, rtol=1e-9, atol=1e-12)
+        if g @ (found - x) > 0:
+            x, y, t = found, found, 1.0
+            restarts += 1
+            continue
+        following = 0.5 * (1 + math.sqrt(1 + 4 * t * t))
+        x, y, t = found, found + (t - 1) / following * (found - x), following
+    assert ahead >= 10
+    assert ahead >= 2 * restarts > 0
+
+
+def test_accelerated_needs_the_root_of_the_iterations_of_gradient_descent():
+    function = quadratic(np.logspace(0, 3, 10))
+    slow = minimize(function, np.ones(10), optimizer="gd", max_iter=20_000)
+    fast = minimize(function, np.ones(10))
+    assert slow.success
+    assert fast.success
+    assert fast.nit < slow.nit / 10
+
+
+def test_accelerated_forgets_a_steep_start():
+    """The curvature of cosh falls from 10^6 to 1 on the way to its minimum."""
+    result = minimize(lambda x: (np.cosh(x[0]), np.sinh(x)), 14.0, max_iter=200)
+    assert result.success
+    assert abs(result.x[0]) < 1e-6
+
+
+@pytest.mark.parametrize("optimizer", SEARCHING)
+def test_a_function_that_ends_has_a_wall(optimizer):
+    """x - log x is NaN from 0 on, where long steps lead."""
+
+    def function(x):
+        return x[0] - np.log(x[0]), 1 - 1 / x
+
+    start = 20.0
+    if optimizer is not SEARCHING[2]:
+        optimizer = GradientDescent(1e3, line_search=optimizer.line_search)
+    result = minimize(function, start, optimizer=optimizer)
+    assert result.success
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", SEARCHING)
+def test_they_stop_where_no_step_lowers_the_function(optimizer):
+    """A gradient of the wrong sign."""
+    function, calls = counted(lambda x: (0.5 * x @ x, -x))
+    result = minimize(function, [1.0, 2.0], optimizer=optimizer)
+    assert (result.success, result.status, result.nit) == (False, 2, 0)
+    assert "no step along the gradient lowers the function" in result.message
+    np.testing.assert_array_equal(result.x, [1.0, 2.0])
+    assert len(calls) < 60
+
+
+def test_an_exact_search_without_a_minimum_ends():
+    result = minimize(lambda x: (-x[0], -np.ones(1)), 0.0, optimizer=EXACT)
+    assert (result.success, result.status) == (False, 2)
