@@ -1,25 +1,45 @@
 """Models in files: safetensors with JSON metadata and a checksum. No code runs on load, and no Numba is imported.
 
-Format 1: tensors "coef" (K, d) and "intercept" (K,), float64, and "classes" where labels are numbers or booleans;
-metadata "fastgd", canonical JSON of everything else; metadata "sha256" over that JSON and the tensors.
+Format 1: tensors "coef" (K, d) and "intercept" (K,), float64, "classes" where labels are numbers or booleans, and
+"training.*", what `partial_fit` goes on with; metadata "fastgd", canonical JSON of everything else; metadata "sha256"
+over that JSON and the tensors.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
 import secrets
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd import optimizers, schedules
 from fastgd.exceptions import ModelFileError
+from fastgd.optimizers import Optimizer
+from fastgd.schedules import FromFunction, Schedule
 
 _FORMAT = 1
 _KINDS = ("LinearRegression", "LogisticRegression")
+
+
+@dataclass(frozen=True)
+class StoredTraining:
+    """What `partial_fit` goes on with, as it was read: its own class needs Numba, which loading does not import."""
+
+    stored_arrays: dict[str, NDArray[Any]]
+    stored_facts: dict[str, Any]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays, by name."""
+        return self.stored_arrays
+
+    def facts(self) -> dict[str, Any]:
+        """Everything else."""
+        return self.stored_facts
 
 
 def save(model: Any, path: str | Path) -> None:
@@ -35,6 +55,9 @@ def save(model: Any, path: str | Path) -> None:
     classes = getattr(model, "classes_", None)
     if classes is not None and classes.dtype.kind in "biuf":
         tensors["classes"] = np.ascontiguousarray(classes)
+    training = getattr(model, "_training", None)
+    if training is not None:
+        tensors |= {f"training.{name}": np.ascontiguousarray(array) for name, array in training.arrays().items()}
     text = json.dumps(_metadata(model, classes), sort_keys=True, allow_nan=True)
     blob = to_bytes(tensors, metadata={"fastgd": text, "sha256": _checksum(text, tensors)})
     _write_whole(Path(path), blob)
@@ -62,14 +85,16 @@ def _metadata(model: Any, classes: NDArray[Any] | None) -> dict[str, Any]:
         "n_iter": int(model.n_iter_),
         "history": {name: np.asarray(values).tolist() for name, values in model.history_.items()},
         "fit_report": dict(model.fit_report_),
+        "training": None if getattr(model, "_training", None) is None else model._training.facts(),
     }
 
 
 def _plain(value: Any, name: str) -> Any:
-    """A parameter as JSON; an optimizer as its name and hyper-parameters."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        params = {key: _plain(item, key) for key, item in value.get_params().items()}  # type: ignore[attr-defined]
-        return {"optimizer": value.rule, "params": params}  # type: ignore[attr-defined]
+    """A parameter as JSON; an optimizer or schedule as its name and hyper-parameters."""
+    if isinstance(value, Optimizer | Schedule) and not isinstance(value, FromFunction):
+        params = {key: _plain(item, key) for key, item in value.get_params(deep=False).items()}
+        kind = "optimizer" if isinstance(value, Optimizer) else "schedule"
+        return {kind: value.rule if isinstance(value, Optimizer) else value.kind, "params": params}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
@@ -79,14 +104,15 @@ def _plain(value: Any, name: str) -> Any:
     if name == "random_state":
         # A generator cannot be saved; the seed drawn from it is in the report.
         return None
-    raise TypeError(f"parameter {name}={value!r} cannot be saved: use a number, a string or None")
+    raise TypeError(
+        f"parameter {name}={value!r} cannot be saved: use a number, a string, None, or an object of fastgd.optimizers"
+    )
 
 
 def _from_plain(value: Any) -> Any:
-    from fastgd.optimizers import BY_NAME
-
-    if isinstance(value, dict) and "optimizer" in value:
-        return BY_NAME[value["optimizer"]](**value["params"])
+    for kind, by_name in (("optimizer", optimizers.BY_NAME), ("schedule", schedules.BY_NAME)):
+        if isinstance(value, dict) and kind in value:
+            return by_name[value[kind]](**{key: _from_plain(item) for key, item in value["params"].items()})
     if isinstance(value, dict):
         return {key: _from_plain(item) for key, item in value["pairs"]}
     return value
@@ -193,4 +219,7 @@ def _build(metadata: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
     model.n_iter_ = metadata["n_iter"]
     model.history_ = {name: np.array(values) for name, values in metadata["history"].items()}
     model.fit_report_ = metadata["fit_report"]
+    if metadata.get("training") is not None:
+        arrays = {name.removeprefix("training."): tensor for name, tensor in tensors.items() if "." in name}
+        model._training = StoredTraining(arrays, metadata["training"])
     return model

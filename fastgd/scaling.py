@@ -40,8 +40,8 @@ class Scaling:
     def standard(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
         """Mean and sd; without an intercept no centring and the root mean square."""
         if fit_intercept:
-            return cls(moments.mean, _inverse(moments.sd))
-        return cls(np.zeros_like(moments.mean), _inverse(np.hypot(moments.mean, moments.sd)))
+            return cls(moments.mean, inverse(moments.sd))
+        return cls(np.zeros_like(moments.mean), inverse(np.hypot(moments.mean, moments.sd)))
 
     @classmethod
     def identity(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
@@ -57,7 +57,7 @@ class Scaling:
         """theta (K, d + 1) of raw coefficients (K, d) and intercepts (K,); silent columns' coefficients become 0."""
         heard = np.where(self.inv_scale > 0.0, coef, 0.0)
         theta = np.empty((coef.shape[0], coef.shape[1] + 1))
-        theta[:, :-1] = heard * _inverse(self.inv_scale)
+        theta[:, :-1] = heard * inverse(self.inv_scale)
         theta[:, -1] = intercept + heard @ self.center
         return theta
 
@@ -74,7 +74,8 @@ class Scaling:
         return weights[0], weights[1]
 
 
-def _inverse(scale: Array) -> Array:
+def inverse(scale: Array) -> Array:
+    """1 / scale, and 0 where that is 0."""
     return np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
 
 

@@ -79,6 +79,12 @@ class RuleState:
             return mean
         return self.theta
 
+    def on(self, dtype: Any) -> "RuleState":
+        """The same rule and memory, for X of a dtype."""
+        if self.state.table.dtype != dtype:
+            self.state = records.State(self.memory, np.zeros((1, 1), dtype))
+        return self
+
     def record(self, rates: Array) -> records.Rule:
         """The rule as kernels take it, with one rate an update."""
         return self._record._replace(rates=read_only(rates))
@@ -86,7 +92,7 @@ class RuleState:
     def update(self, g: Array, rate: float, l1: Array) -> None:
         """One update with gradient g (K, d + 1) and L1 weights l1 (K, d + 1)."""
         # A copy: the mini-batch loop's gradient is a writable array, and this is to be the same signature.
-        update(self.memory, np.array(g), self._record, float(rate), read_only(l1))
+        update(self.memory, np.array(g), self.record(np.zeros(0)), float(rate), read_only(l1))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastgd.estimators._report import FitReport
 from fastgd.optimizers import Optimizer
+from fastgd.parameters import replacements
 from fastgd.scaling import Array
 
 if TYPE_CHECKING:
@@ -68,6 +69,25 @@ class LinearModel(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.n_threads = n_threads
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, nested ones as ``optimizer__learning_rate__every``.
+
+        Parameters
+        ----------
+        **params : object
+            Parameters by name. Where a nested one is given, the object inside is replaced by a changed copy.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no parameter of that name.
+        """
+        return super().set_params(**replacements(self, params))
 
     def _margins(self, X: ArrayLike) -> Array:
         """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba."""

@@ -12,8 +12,9 @@ fit_intercept : bool, default=True
     Whether to fit b; else b = 0, and the fit does not centre columns.
 standardize : bool, default=True
     Work on columns centred and divided by their weighted standard deviation (without intercept: by the root mean
-    square; by sqrt(alpha (1 - l1_ratio)) where that is larger), by arithmetic and without a copy. The objective stays the one above; only how fast and how safely it
-    is reached depends on it. Linear models scale y likewise. False runs the textbook formulas on raw columns.
+    square; by sqrt(alpha (1 - l1_ratio)) where that is larger), by arithmetic and without a copy. The objective stays
+    the one above; only how fast and how safely it is reached depends on it. Linear models scale y likewise. False runs
+    the textbook formulas on raw columns.
 optimizer : "auto", the name of a rule or an object of `fastgd.optimizers`, default="auto"
     "auto" needs no tuning and ends at a certified optimum; rules are "gd", "momentum", "nesterov", "adagrad",
     "rmsprop", "adam", "amsgrad", "nadam", "adadelta", "adamw", "saga" and, for the full batch, "accelerated".

@@ -84,7 +84,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         random_state=task.guide.seed,
         collinear=collinear,
         warnings=messages,
-        **_what_was_read(objective, options, task.X),
+        **what_was_read(objective, options, task.X),
         **seconds(clock),
     )
     training = _training(objective, task.guide, solution, estimator.early_stopping)
@@ -119,7 +119,7 @@ def _training(objective: Objective, guide: Guide, solution: Solution, early_stop
     return training
 
 
-def _what_was_read(objective: Objective, options: Options, X: Converted) -> DataReport:
+def what_was_read(objective: Objective, options: Options, X: Converted) -> DataReport:
     data = objective.data
     return DataReport(
         device=data.device,

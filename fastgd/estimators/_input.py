@@ -19,13 +19,13 @@ class Converted(NamedTuple):
     nbytes: int
 
 
-def check_X(estimator: Any, X: ArrayLike, *, reset: bool) -> Converted:
+def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) -> Converted:
     """Validate X and bring it into C or F order, float32 or float64.
 
-    Finiteness is not checked here: the first pass over X sees it.
+    Finiteness is checked here only where asked for: the first pass of a fit over X sees it.
     """
     checked = validate_data(
-        estimator, X, reset=reset, dtype=_FLOATS, order=None, ensure_all_finite=False, ensure_min_samples=1
+        estimator, X, reset=reset, dtype=_FLOATS, order=None, ensure_all_finite=finite, ensure_min_samples=1
     )
     if not (checked.flags.c_contiguous or checked.flags.f_contiguous) or not checked.flags.aligned:
         checked = np.ascontiguousarray(checked)

@@ -77,6 +77,20 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     return Labels(given, classes)
 
 
+def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[Any]:
+    """The sorted classes of a stream of labels: given in its first call, known from then on."""
+    if given is None and known is None:
+        raise ValueError("classes must be passed on the first call to partial_fit: all labels that will come")
+    if given is None:
+        return np.asarray(known)
+    classes = np.unique(column_or_1d(given))
+    if known is not None and not np.array_equal(classes, known):
+        raise ValueError(f"classes={given!r} is not the same as on the last call to partial_fit, {known!r}")
+    if classes.size < 2:
+        raise ValueError(f"classes must be at least 2, got {given!r}")
+    return classes
+
+
 def labels_among(y: ArrayLike | None, X: NDArray[Any], classes: NDArray[Any], name: str = "y") -> Labels:
     """Validate labels that must all be among known classes; a ValueError names one that is not."""
     given = column_or_1d(y, warn=True)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd.backends.cpu import CpuData
-from fastgd.constant import constant_classes, constant_huber, constant_squared
+from fastgd.constant import ConstantModel, constant_classes, constant_huber, constant_squared
 from fastgd.estimators._fit import Result, add_warning
 from fastgd.estimators._input import weights_as
 from fastgd.estimators._labels import Labels
@@ -53,6 +53,29 @@ def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any) -> NDAr
     return working
 
 
+def partial_linear_problem(estimator: Any, options: Options, targets: TargetScaling, delta: float) -> Problem:
+    """The linear problem of rows that come in chunks, in the working units of an earlier fit."""
+    outputs = targets.scale.size
+    constant = ConstantModel(np.zeros(outputs), np.zeros(outputs), 1.0)
+    l1 = options.alpha * options.l1_ratio / targets.scale
+    l2, delta = options.alpha * (1.0 - options.l1_ratio), delta / float(targets.scale[0])
+    return Problem(estimator.loss, delta, l1, l2, estimator.fit_intercept, constant, targets, np.ones(outputs))
+
+
+def partial_logistic_problem(estimator: Any, options: Options, outputs: int) -> Problem:
+    """The logistic or softmax problem of rows that come in chunks."""
+    constant = ConstantModel(np.zeros(outputs), np.zeros(outputs), 1.0)
+    return _classification(estimator, options, outputs, constant)
+
+
+def _classification(estimator: Any, options: Options, outputs: int, constant: ConstantModel) -> Problem:
+    l1 = np.full(outputs, options.alpha * options.l1_ratio)
+    l2 = options.alpha * (1.0 - options.l1_ratio)
+    loss = "logistic" if outputs == 1 else "softmax"
+    identity = TargetScaling.identity(outputs)
+    return Problem(loss, 0.0, l1, l2, estimator.fit_intercept, constant, identity, identity.scale)
+
+
 def logistic_problem(
     estimator: Any, options: Options, X: NDArray[Any], labels: Labels, s: NDArray[Any] | None
 ) -> tuple[CpuData, Problem]:
@@ -60,13 +83,7 @@ def logistic_problem(
     totals = labels.weights(s)
     if np.sum(totals > 0.0) < 2:
         raise ValueError("only one class of y has a positive weight: at least 2 classes are needed")
-    outputs = labels.outputs
-    constant = constant_classes(totals, estimator.fit_intercept)
-    l1 = np.full(outputs, options.alpha * options.l1_ratio)
-    l2 = options.alpha * (1.0 - options.l1_ratio)
-    loss = "logistic" if outputs == 1 else "softmax"
-    identity = TargetScaling.identity(outputs)
-    problem = Problem(loss, 0.0, l1, l2, estimator.fit_intercept, constant, identity, identity.scale)
+    problem = _classification(estimator, options, labels.outputs, constant_classes(totals, estimator.fit_intercept))
     return CpuData(X, labels.encoded(X.dtype), weights_as(s, X.dtype), options.n_threads), problem
 
 

@@ -189,6 +189,63 @@ class LinearRegression(RegressorMixin, LinearModel):
         self.intercept_ = float(result.intercept[0]) if single else result.intercept
         return self._finish(result)
 
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        means: ArrayLike | None = None,
+        scales: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with one pass over these rows.
+
+        The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
+        of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
+        schedule. Columns are scaled as in an earlier `fit`, else by `means` and `scales`, else not at all; targets as
+        in an earlier `fit`, else not. With ``optimizer="auto"`` the rule is AdaGrad.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows of finite numbers.
+        y : array-like of shape (n,) or (n, n_targets)
+            Finite targets.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the rows, at least 0; a weight of 1 counts as none given.
+        means, scales : array-like of shape (d,), default=None
+            In the first call: what columns are centred by and divided by.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data cannot be used, or the optimizer was changed between calls.
+        DivergenceError
+            If parameters overflow; the model is then as before the call.
+        """
+        from fastgd.backends.cpu import CpuData
+        from fastgd.estimators import _fit, _options, _partial
+        from fastgd.estimators._problem import partial_linear_problem, working_targets
+
+        clock = _fit.Clock()
+        delta = self._check_loss()
+        options = _options.resolve_partial(self)
+        matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
+        targets, single = check_targets(y, matrix.array)
+        training = _partial.resume(self, matrix.array.shape[1], targets.shape[1], means, scales)
+        weights = weights_as(check_weights(sample_weight, matrix.array), matrix.array.dtype)
+        problem = partial_linear_problem(self, options, training.targets, delta)
+        working = working_targets(targets, training.targets, matrix.array.dtype)
+        data = CpuData(matrix.array, working, weights, options.n_threads)
+        result = _partial.run_partial(self, options, _partial.Chunk(data, matrix, problem), training, clock)
+        self.coef_ = result.coef[0] if single else result.coef
+        self.intercept_ = float(result.intercept[0]) if single else result.intercept
+        return self._finish(result)
+
     def _validation_rows(self, given: "Given", data: "CpuData", problem: "Problem") -> Any:
         """The validation rows of the caller's, as the fit needs them."""
         from fastgd.estimators._problem import working_targets

@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val, weights_as
-from fastgd.estimators._labels import Labels, check_labels, class_weights, labels_among, weight_of_each
+from fastgd.estimators._labels import Labels, all_classes, check_labels, class_weights, labels_among, weight_of_each
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
 
@@ -191,6 +191,67 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         self.intercept_ = result.intercept
         if options.alpha == 0.0 and result.error is None:
             warn_if_separable(result, data)
+        return self._finish(result)
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        means: ArrayLike | None = None,
+        scales: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with one pass over these rows.
+
+        The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
+        of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
+        schedule. Columns are scaled as in an earlier `fit`, else by `means` and `scales`, else not at all. With
+        ``optimizer="auto"`` the rule is AdaGrad.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows of finite numbers.
+        y : array-like of shape (n,)
+            Labels, all among the classes.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will come; needed in the first call where no `fit` came before.
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the rows, at least 0; a weight of 1 counts as none given.
+        means, scales : array-like of shape (d,), default=None
+            In the first call: what columns are centred by and divided by.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data cannot be used, or the optimizer was changed between calls.
+        DivergenceError
+            If parameters overflow; the model is then as before the call.
+        """
+        from fastgd.backends.cpu import CpuData
+        from fastgd.estimators import _fit, _options, _partial
+        from fastgd.estimators._problem import partial_logistic_problem
+
+        clock = _fit.Clock()
+        options = _options.resolve_partial(self)
+        if self.class_weight == "balanced":
+            raise ValueError("class_weight='balanced' needs all rows: give a dict of weights, or use fit")
+        matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
+        known = all_classes(classes, getattr(self, "classes_", None))
+        labels = labels_among(y, matrix.array, known)
+        each = None if self.class_weight is None else weight_of_each(self.class_weight, labels)
+        weights = weights_as(labels.weighted(each, check_weights(sample_weight, matrix.array)), matrix.array.dtype)
+        training = _partial.resume(self, matrix.array.shape[1], labels.outputs, means, scales)
+        problem = partial_logistic_problem(self, options, labels.outputs)
+        data = CpuData(matrix.array, labels.encoded(matrix.array.dtype), weights, options.n_threads)
+        result = _partial.run_partial(self, options, _partial.Chunk(data, matrix, problem), training, clock)
+        self.classes_, self.coef_, self.intercept_ = labels.classes, result.coef, result.intercept
         return self._finish(result)
 
     def _validation_rows(self, given: "Given", data: "CpuData", labels: Labels) -> Any:

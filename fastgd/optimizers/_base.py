@@ -44,10 +44,6 @@ class Optimizer(Parameters):
         names = [field.name for field in dataclasses.fields(self) if field.name != "learning_rate"]
         return recipe_of(self.rule, *(getattr(self, name) for name in names))
 
-    def numbers(self) -> tuple[float, float, float]:
-        """The first three numbers of the recipe."""
-        return self.recipe(1).numbers[:3]
-
     def __call__(
         self,
         fun: Callable[..., Any],

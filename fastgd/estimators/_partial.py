@@ -1,0 +1,188 @@
+"""`partial_fit`: one pass over a chunk of rows with a rule whose memory stays."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+
+from fastgd.backends.cpu import CpuData
+from fastgd.estimators._fit import Clock, Result, seconds, what_was_read
+from fastgd.estimators._input import Converted
+from fastgd.estimators._options import Options
+from fastgd.estimators._report import FitReport
+from fastgd.estimators._training import Training
+from fastgd.exceptions import DivergenceError
+from fastgd.history import Epoch, History
+from fastgd.objective import Frame, Objective, Problem, RuleState
+from fastgd.persistence import StoredTraining
+from fastgd.scaling import Array, Moments, Scaling, TargetScaling, inverse, load_shift
+from fastgd.schedules import Constant, InverseTimeDecay, as_schedule
+from fastgd.solvers import Plan
+from fastgd.solvers.classic import Slices, run_epoch
+from fastgd.solvers.divergence import Diverged
+from fastgd.solvers.pace import Pace
+from fastgd.solvers.rates import ADAPTIVE, automatic_rate
+
+#: Calls that a stream may have: what stands for the length of a fit, which nobody knows.
+_ENDLESS = 1 << 30
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of one call in working units, and the problem."""
+
+    data: CpuData
+    X: Converted
+    problem: Problem
+
+
+def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, scales: ArrayLike | None) -> Training:
+    """What an earlier fit or call left, or a beginning with the given means and scales, or with raw columns."""
+    training: Training | StoredTraining | None = getattr(estimator, "_training", None)
+    if isinstance(training, StoredTraining):
+        training = Training.of(training.arrays(), training.facts())
+    if training is None:
+        seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+        frame = _given_frame(estimator, columns, means, scales)
+        return Training(frame, TargetScaling.identity(outputs), np.zeros((outputs, columns + 1)), seed)
+    if means is not None or scales is not None:
+        raise ValueError("means and scales are set by the fit or first call of partial_fit: leave them at None")
+    if training.theta.shape[0] != outputs:
+        raise ValueError(f"y has {outputs} targets, the calls before had {training.theta.shape[0]}")
+    return training
+
+
+def _given_frame(estimator: Any, columns: int, means: ArrayLike | None, scales: ArrayLike | None) -> Frame:
+    given = means is not None or scales is not None
+    if given and not estimator.standardize:
+        raise ValueError("means and scales have no effect with standardize=False: leave them at None")
+    center = _column_numbers("means", np.zeros(columns) if means is None else means, columns)
+    scale = _column_numbers("scales", np.ones(columns) if scales is None else scales, columns)
+    if np.any(scale <= 0.0):
+        raise ValueError("scales must be positive")
+    if np.any(center) and not estimator.fit_intercept:
+        raise ValueError("means have no effect with fit_intercept=False, which does not centre: leave them at None")
+    scaling = Scaling(center, 1.0 / scale)
+    if given:
+        scaling = scaling.no_finer_than(math.sqrt(estimator.alpha * (1.0 - estimator.l1_ratio)))
+    # By the stricter limit of the two dtypes: what rows will come is not known.
+    shift = load_shift(Moments(1.0, center, scale), "f4") if given else np.zeros(columns)
+    return Frame(scaling, shift)
+
+
+def _column_numbers(name: str, given: ArrayLike, columns: int) -> Array:
+    numbers = np.array(given, dtype=np.float64)
+    if numbers.shape != (columns,) or not np.all(np.isfinite(numbers)):
+        raise ValueError(f"{name} must be {columns} finite numbers, one a column, got shape {numbers.shape}")
+    return numbers
+
+
+def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Training, clock: Clock) -> Result:
+    """One epoch over the chunk; where it fails or is interrupted nothing has changed."""
+    data = chunk.data
+    # Weights count as they are: their mean over rows that are still to come is not known.
+    data.weight = float(data.n)
+    scaling = training.frame.scaling
+    moments = Moments(1.0, scaling.center, inverse(scaling.inv_scale))
+    objective = Objective(data, chunk.problem, moments, training.frame)
+    assert options.optimizer is not None
+    plan = Plan(options.optimizer, options.batch_size or data.n, _ENDLESS, 0.0, estimator.shuffle, False, training.seed)
+    rule = _rule(plan, data, training)
+    pace = _pace(objective, plan, training)
+    history = History(1, bool(estimator.verbose))
+    loss, norm = _guarded(rule, lambda: _epoch(objective, plan, rule, pace, training.calls))
+    history.add(Epoch(loss, pace.first, norm), math.nan)
+    pace.end(loss)
+    training.rule, training.theta, training.schedule_state = rule, rule.theta, pace.state
+    training.calls += 1
+    coef, intercept = objective.to_user(rule.reported)
+    report = FitReport(
+        solver=f"{type(options.optimizer).__name__}, batches of {plan.batch_size}, partial_fit",
+        reason=options.reason,
+        certificate=math.nan,
+        tol=options.tol,
+        converged=False,
+        stopped_by="partial_fit",
+        objective=loss,
+        learning_rate=pace.first,
+        random_state=training.seed,
+        collinear=[],
+        warnings=[],
+        **what_was_read(objective, options, chunk.X),
+        **seconds(clock),
+    )
+    return Result(coef, intercept, _longer(estimator, history), report, training, None)
+
+
+def _rule(plan: Plan, data: CpuData, training: Training) -> RuleState:
+    assert plan.batch_size is not None
+    recipe = plan.optimizer.recipe(plan.batch_size)
+    if training.rule is None:
+        return data.rule_state(recipe, training.theta.copy())
+    before = training.rule.recipe
+    if before != recipe:
+        raise ValueError(
+            f"optimizer was {before.rule} with {before.numbers} in the calls before and now is {recipe.rule} with "
+            f"{recipe.numbers}, which has no use for its memory: keep the optimizer, or fit with warm_start=True"
+        )
+    return training.rule.on(data.data.X.dtype)
+
+
+def _pace(objective: Objective, plan: Plan, training: Training) -> Pace:
+    """The schedule, a call being an epoch; an automatic rate is that of the first call."""
+    given = plan.optimizer.get_params(deep=False)["learning_rate"]
+    schedule = as_schedule(given)
+    if given == "auto":
+        schedule = Constant() if plan.optimizer.rule in ADAPTIVE else InverseTimeDecay()
+    if schedule.automatic and math.isnan(training.rate):
+        training.rate = automatic_rate(objective, plan)
+    bound = schedule.bind(None if math.isnan(training.rate) else training.rate, _ENDLESS)
+    return Pace(bound, plan.batches(objective.data.n), training.schedule_state)
+
+
+def _epoch(objective: Objective, plan: Plan, rule: RuleState, pace: Pace, call: int) -> tuple[float, float]:
+    """Mean loss before updates, and the norm of the mean gradient."""
+    assert plan.batch_size is not None
+    data, batches = objective.data, plan.batches(objective.data.n)
+    epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
+    pace.begin(int(rule.memory.step[0]), call)
+    slices = Slices(data.nbytes / data.n * plan.batch_size)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            seen, g = run_epoch(epochs, call, batches, pace, rule, slices)
+        if not np.all(np.isfinite(rule.theta)):
+            raise Diverged(call)
+    except Diverged:
+        raise DivergenceError(
+            f"{type(plan.optimizer).__name__} diverged in call {call} of partial_fit with learning_rate="
+            f"{pace.first:g}: use a smaller one, and columns of similar scale (means and scales)",
+            rate=pace.first,
+            epoch=call,
+        ) from None
+    return objective.in_target_units(seen) / data.n, float(np.linalg.norm(g)) / batches
+
+
+def _guarded(rule: RuleState, run: Callable[[], tuple[float, float]]) -> tuple[float, float]:
+    """Run; whatever is raised, the rule is then what it was before."""
+    kept = [array.copy() for array in rule.memory]
+    try:
+        return run()
+    except BaseException:
+        for array, before in zip(rule.memory, kept, strict=True):
+            array[...] = before
+        raise
+
+
+def _longer(estimator: Any, history: History) -> dict[str, Array]:
+    """The history so far, with one more epoch; NaN for what a call of `partial_fit` does not know."""
+    before: dict[str, Array] = getattr(estimator, "history_", {})
+    now = history.arrays()
+    length = len(before["loss"]) if before else 0
+    return {
+        name: np.concatenate([before.get(name, np.full(length, np.nan)), now.get(name, [np.nan])])
+        for name in {**before, **now}
+    }
