@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import fastgd
-from fastgd.cli.options import Dtype, FitOptions, Missing, Optimizer, PredictMissing, Task
+from fastgd.cli.options import Dtype, FitOptions, Missing, PredictMissing, Task
 
 Job = Callable[[], None]
 
@@ -40,6 +40,16 @@ def _fastgd(
 ) -> None:
     pass
 
+
+# The names stand here, and not where they are read from, because help imports no NumPy.
+_OPTIMIZER_HELP = (
+    "auto needs no tuning and ends at a certified optimum. Or a rule: gd, momentum, nesterov, adagrad, rmsprop, adam,"
+    " amsgrad, nadam, adadelta, adamw, saga, accelerated; with its numbers: nesterov:momentum=0.95,form=lookahead"
+)
+_SCHEDULE_HELP = (
+    "How the rate goes: constant, step, exponential, inverse, polynomial, cosine, onecycle, warmup, plateau; with"
+    " numbers: step:every=10, warmup:epochs=2,then=cosine"
+)
 
 Header = Annotated[
     bool | None,
@@ -85,15 +95,33 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, max=2**31 - 1, help="Decides the rows held out and the mini-batches.")
     ] = 0,
-    optimizer: Annotated[
-        Optimizer, typer.Option(help="auto needs no tuning and ends at a certified optimum.")
+    optimizer: Annotated[str, typer.Option(metavar="RULE", help=_OPTIMIZER_HELP)] = "auto",
+    learning_rate: Annotated[
+        str, typer.Option(metavar="R|auto", help="Step of the rule; a schedule goes on from it.")
     ] = "auto",
-    learning_rate: Annotated[str, typer.Option(metavar="R|auto", help="Step of gd, momentum and adam.")] = "auto",
+    schedule: Annotated[
+        str | None, typer.Option(metavar="NAME", help=_SCHEDULE_HELP, show_default="constant, or the rule's own")
+    ] = None,
     batch_size: Annotated[
         str, typer.Option(metavar="N|full|auto", help="Rows a step: full is batch gradient descent, 1 is SGD.")
     ] = "auto",
     epochs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Most passes over the rows.", show_default="the estimator's")
+    ] = None,
+    early_stopping: Annotated[
+        bool,
+        typer.Option(
+            "--early-stopping",
+            help="Hold out rows to validate on; stop when their loss falls no more; keep the best epoch.",
+        ),
+    ] = False,
+    validation_fraction: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of the rows for --early-stopping.", show_default="0.1"),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Epochs without a lower loss before a fit stops.", show_default="5"),
     ] = None,
     alpha: Annotated[
         float | None,
@@ -107,6 +135,9 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         float | None, typer.Option(metavar="C", min=0, help="Stop at this certificate.", show_default="1e-4")
     ] = None,
     save: Annotated[Path | None, typer.Option(metavar="MODEL", help="Save the model, for 'fastgd predict'.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw loss and learning rate by epoch: .png, .svg or .pdf.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> Job:
     """Fit a regression to a file and tell how good it is.
@@ -125,12 +156,17 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         seed=seed,
         optimizer=optimizer,
         learning_rate=learning_rate,
+        schedule=schedule,
         batch_size=batch_size,
         epochs=epochs,
+        early_stopping=early_stopping,
+        validation_fraction=validation_fraction,
+        patience=patience,
         alpha=alpha,
         l1_ratio=l1_ratio,
         tol=tol,
         save=save,
+        plot=plot,
         json=json,
     )
 

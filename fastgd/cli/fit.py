@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli import errors
-from fastgd.cli.options import MEANS_KEY, FitOptions
+from fastgd.cli.course import course_of
+from fastgd.cli.options import MEANS_KEY, FitOptions, in_options
 from fastgd.cli.prepare import Problem, prepare
 from fastgd.cli.progress import progress
 from fastgd.cli.report import Coefficient, Result, page, to_json
 from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
+from fastgd.cli.stops import whole_file
 from fastgd.exceptions import DivergenceError
 
 Vector = NDArray[np.float64]
 
 
 def fit(options: FitOptions) -> None:
-    """Fit the source as asked, print the result and save the model where that is asked for.
+    """Fit the source as asked, print the result, save the model and draw its history where that is asked for.
 
     Parameters
     ----------
@@ -31,7 +33,7 @@ def fit(options: FitOptions) -> None:
 
     Raises
     ------
-    InputError, TableError, ModelFileError, DivergenceError, OSError
+    InputError, TableError, OSError
         What the command tells in one line; nothing has been written then.
     """
     options.check()
@@ -44,12 +46,14 @@ def fit(options: FitOptions) -> None:
         run_fit(model, problem)
         show("scoring")
         means, scales = column_moments(problem.X)
-        result = _result(problem, model, scales)
-    if options.save is not None:
-        save(model, problem.names, means, options.save)
-        result.saved = str(options.save)
+        result = _result(problem, model, scales, options)
+        if options.save is not None:
+            save(model, problem.names, means, options.save)
+        if options.plot is not None:
+            show("drawing")
+            draw(model, problem.target, options.plot)
     told = [*model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
-    result.warnings = [_with_names(message, problem.names) for message in dict.fromkeys(told)]
+    result.warnings = [_in_users_words(message, problem.names) for message in dict.fromkeys(told)]
     if options.json:
         print(to_json(result))
         return
@@ -70,15 +74,13 @@ def run_fit(model: Any, problem: Problem) -> None:
     """Fit; what the estimator says of the values that it was given is the user's to mend."""
     try:
         model.fit(problem.X, problem.y)
-    except DivergenceError:
-        raise
-    except ValueError as error:
-        raise errors.InputError(_with_names(str(error), problem.names)) from error
+    except (ValueError, DivergenceError) as error:
+        raise errors.InputError(_in_users_words(str(error), problem.names)) from error
 
 
-def _with_names(message: str, names: list[str]) -> str:
-    """Put a column's name for ``column 3``, as an estimator calls the columns of an array."""
-    return re.sub(r"\bcolumn (\d+)\b", lambda found: names[int(found[1])], message)
+def _in_users_words(message: str, names: list[str]) -> str:
+    """Put options for parameters, and a column's name for ``column 3``, as an estimator calls the columns of arrays."""
+    return re.sub(r"\bcolumn (\d+)\b", lambda found: names[int(found[1])], in_options(message))
 
 
 def save(model: Any, names: list[str], means: Vector, path: Path) -> None:
@@ -88,7 +90,15 @@ def save(model: Any, names: list[str], means: Vector, path: Path) -> None:
     model.save(path)
 
 
-def _result(problem: Problem, model: Any, scales: Vector) -> Result:
+def draw(model: Any, target: str, path: Path) -> None:
+    """Draw the history of the fit."""
+    from fastgd.plots import plot_history
+
+    with whole_file(path) as temporary:
+        plot_history(model.history_, temporary, f"{target}: {model.fit_report_['solver']}")
+
+
+def _result(problem: Problem, model: Any, scales: Vector, options: FitOptions) -> Result:
     report = model.fit_report_
     held_out = len(problem.y_held) > 0
     X, y = (problem.X_held, problem.y_held) if held_out else (problem.X, problem.y)
@@ -102,7 +112,9 @@ def _result(problem: Problem, model: Any, scales: Vector) -> Result:
         coefficients=_coefficients(problem, model, scales),
         intercept=np.atleast_1d(model.intercept_).tolist(),
         classes=[] if problem.task == "linear" else model.classes_.tolist(),
-        n_iter=int(model.n_iter_),
+        course=course_of(model.history_, report["stopped_by"], options),
+        saved=None if options.save is None else str(options.save),
+        plotted=None if options.plot is None else str(options.plot),
     )
 
 

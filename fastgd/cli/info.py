@@ -10,7 +10,18 @@ from typing import Any
 
 import fastgd
 
-_PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "safetensors", "polars", "typer", "rich")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "llvmlite",
+    "scikit-learn",
+    "safetensors",
+    "polars",
+    "typer",
+    "rich",
+    "matplotlib",
+)
 
 
 def info(as_json: bool) -> None:

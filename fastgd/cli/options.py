@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastgd.cli.errors import InputError
+from fastgd.cli.rules import read_optimizer, read_schedule
+
+if TYPE_CHECKING:
+    from fastgd.optimizers import Optimizer
 
 Task = Literal["auto", "linear", "logistic"]
-Optimizer = Literal["auto", "gd", "momentum", "adam"]
 Missing = Literal["error", "drop", "mean"]
 PredictMissing = Literal["error", "empty", "mean"]
 Dtype = Literal["auto", "float32", "float64"]
 
 # Where a saved model's ``fit_report_`` keeps the means of its columns, for `fastgd predict --missing mean`.
 MEANS_KEY = "column_means"
+
+PICTURES = (".png", ".svg", ".pdf")
+
+# The options that parameters of the estimators stand for, as their messages name them: ``max_iter`` or ``tol=0.1``.
+_OPTIONS = {
+    "alpha": "--alpha",
+    "batch_size": "--batch-size",
+    "early_stopping": "--early-stopping",
+    "l1_ratio": "--l1-ratio",
+    "learning_rate": "--learning-rate",
+    "max_iter": "--epochs",
+    "n_iter_no_change": "--patience",
+    "optimizer": "--optimizer",
+    "tol": "--tol",
+    "validation_fraction": "--validation-fraction",
+}
+_PARAMETER = re.compile(rf"\b({'|'.join(_OPTIONS)})\b(?:=(['\"]?)([-+.\w]*\w)\2)?")
 
 
 @dataclass(frozen=True)
@@ -32,28 +54,34 @@ class FitOptions:
     dtype: Dtype
     holdout: float
     seed: int
-    optimizer: Optimizer
+    optimizer: str
     learning_rate: str
+    schedule: str | None
     batch_size: str
     epochs: int | None
+    early_stopping: bool
+    validation_fraction: float | None
+    patience: int | None
     alpha: float | None
     l1_ratio: float | None
     tol: float | None
     save: Path | None
+    plot: Path | None
     json: bool
 
     def check(self) -> None:
         """Raise `InputError` for a value that cannot be used."""
-        self.rate()
+        self._check_rule()
         self.batch()
         if not 0 <= self.holdout < 1:
             raise InputError(f"--holdout {self.holdout} is not a share of the rows: give a number from 0 to below 1")
-        if self.rate() != "auto" and self.optimizer == "auto":
-            raise InputError("--learning-rate needs --optimizer gd, momentum or adam: auto finds its own step")
+        self._check_validation()
         if self.source is None and (self.target, self.drop) != (None, ()):
             raise InputError("--target and --drop need a SOURCE: fastgd fit SOURCE --target COLUMN")
         if self.save is not None:
             check_output(self.save, "--save")
+        if self.plot is not None:
+            check_plot(self.plot)
 
     def rate(self) -> float | Literal["auto"]:
         """Return the learning rate."""
@@ -64,6 +92,11 @@ class FitOptions:
             raise InputError(f"--learning-rate {self.learning_rate} is neither a positive number nor 'auto'")
         return rate
 
+    def rule(self) -> Optimizer | None:
+        """Return the optimizer with its learning rate; None for auto."""
+        rate = self.rate()
+        return read_optimizer(self.optimizer, rate if self.schedule is None else read_schedule(self.schedule, rate))
+
     def batch(self) -> int | Literal["auto", "full"]:
         """Return the batch size."""
         if self.batch_size == "auto":
@@ -71,23 +104,71 @@ class FitOptions:
         if self.batch_size == "full":
             return "full"
         size = _number(self.batch_size)
-        if size is None or size < 1 or size != int(size):
+        if size is None or size < 1 or not size.is_integer():
             raise InputError(f"--batch-size {self.batch_size} is neither a count of rows nor 'full' nor 'auto'")
         return int(size)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the estimator that the user set."""
-        given = {"alpha": self.alpha, "l1_ratio": self.l1_ratio, "max_iter": self.epochs, "tol": self.tol}
+        given = {
+            "alpha": self.alpha,
+            "l1_ratio": self.l1_ratio,
+            "max_iter": self.epochs,
+            "tol": self.tol,
+            "validation_fraction": self.validation_fraction,
+            "n_iter_no_change": self.patience,
+        }
         parameters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        return parameters | {"batch_size": self.batch(), "random_state": self.seed, "optimizer": self._rule()}
+        return parameters | {
+            "optimizer": self.rule() or "auto",
+            "batch_size": self.batch(),
+            "early_stopping": self.early_stopping,
+            "random_state": self.seed,
+        }
 
-    def _rule(self) -> Any:
-        if self.rate() == "auto":
-            return self.optimizer
-        from fastgd import optimizers
+    def _check_rule(self) -> None:
+        if hasattr(self.rule(), "learning_rate"):
+            return
+        for option, given in (("--learning-rate", self.rate() != "auto"), ("--schedule", self.schedule is not None)):
+            if given:
+                raise InputError(
+                    f"{option} needs --optimizer gd, adam or the like: {self.optimizer} finds its own step"
+                )
 
-        rules = {"gd": optimizers.GradientDescent, "momentum": optimizers.Momentum, "adam": optimizers.Adam}
-        return rules[self.optimizer](learning_rate=self.rate())
+    def _check_validation(self) -> None:
+        share = self.validation_fraction
+        if share is not None and not 0 < share < 1:
+            raise InputError(f"--validation-fraction {share} is not a share of the rows: give a number between 0 and 1")
+        if self.early_stopping:
+            return
+        if share is not None:
+            raise InputError("--validation-fraction needs --early-stopping: nothing else has a use for those rows")
+        rule = self.rule()
+        in_batches = hasattr(rule, "learning_rate") and getattr(rule, "line_search", None) is None
+        if self.patience is not None and (self.batch() == "full" or not in_batches):
+            raise InputError("--patience needs --early-stopping or mini-batches: full batches end by their certificate")
+
+
+def check_plot(path: Path) -> None:
+    """Raise `InputError` if no picture can be drawn or written at `path`."""
+    if path.suffix.lower() not in PICTURES:
+        raise InputError(f"--plot {path}: the name must end in one of {', '.join(PICTURES)}")
+    check_output(path, "--plot")
+    from fastgd.plots import require_matplotlib
+
+    try:
+        require_matplotlib()
+    except ImportError as error:
+        raise InputError(f"--plot: {error}") from error
+
+
+def in_options(message: str) -> str:
+    """Return a message of the estimators with the command's options in place of their parameters."""
+    return _PARAMETER.sub(lambda found: " ".join(filter(None, (_OPTIONS[found[1]], _argument(found[3])))), message)
+
+
+def _argument(value: str | None) -> str | None:
+    return None if value == "True" else value  # flags take none
 
 
 def check_output(path: Path, option: str) -> None:
@@ -96,6 +177,8 @@ def check_output(path: Path, option: str) -> None:
         raise InputError(f"{option} {path} is a folder: give the name of a file")
     if not path.parent.is_dir():
         raise InputError(f"{option} {path}: the folder {path.parent} does not exist: create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{option} {path}: nothing can be written in the folder {path.parent}: choose another")
 
 
 def _number(text: str) -> float | None:

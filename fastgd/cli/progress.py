@@ -60,7 +60,8 @@ class _EpochHandler(logging.Handler):
         if not facts or "epoch" not in facts:
             return
         parts = [f"epoch {facts['epoch']}"]
-        parts += [f"{name} {facts[name]:.3g}" for name in ("loss", "certificate") if math.isfinite(facts[name])]
+        shown = [name for name in ("loss", "validation_loss", "certificate") if math.isfinite(facts[name])]
+        parts += [f"{name.replace('_', ' ')} {facts[name]:.3g}" for name in shown]
         state = {"completed": facts["epoch"], "total": facts["max_iter"], "detail": "  ".join(parts)}
         self._display.update(self._task, description="fitting", **state)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import fastgd
+from fastgd.cli.course import Course, course_facts, course_lines
 from fastgd.cli.prepare import Problem
 
 SHOWN = 10
@@ -40,8 +41,9 @@ class Result:
     """Largest ``per_sd`` first."""
     intercept: list[float]
     classes: list[Any]
-    n_iter: int
+    course: Course
     saved: str | None = None
+    plotted: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -85,7 +87,7 @@ def to_json(result: Result) -> str:
         "baseline": result.baseline,
         "intercept": result.intercept,
         "coefficients": [_coefficient_facts(coefficient) for coefficient in result.coefficients],
-        "epochs": result.n_iter,
+        **course_facts(result.course),
         "seconds_reading": problem.seconds_reading,
         "seconds_compiling": report["seconds_compile"],
         "seconds_fitting": report["seconds_compute"],
@@ -93,6 +95,7 @@ def to_json(result: Result) -> str:
         "gigabytes_per_second": result.gigabytes_per_second,
         "fit": report,
         "saved": result.saved,
+        "plotted": result.plotted,
         "warnings": result.warnings,
     }
     return json.dumps(_finite(facts), ensure_ascii=False, allow_nan=False)
@@ -132,22 +135,24 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
     lines = [
         ("solver", f"{report['solver']} on {report['device']}, {report['threads']} threads: {report['reason']}"),
         ("certificate", f"{report['certificate']:.3g}, asked for {report['tol']:.3g}: {_verdict(report)}"),
+        *course_lines(result.course),
         ("seconds", f"reading {reading:.2f}, compiling {compiling:.2f}, fitting {fitting:.2f}"),
         (
             "speed",
             f"{result.rows_per_second / 1e6:,.3g} million rows/s, {result.gigabytes_per_second:.3g} GB/s over"
-            f" {report['passes']:,.4g} passes in {result.n_iter:,} epochs",
+            f" {report['passes']:,.4g} passes in {result.course.epochs:,} epochs",
         ),
     ]
-    return [*lines, ("saved", result.saved)] if result.saved else lines
+    written = (("saved", result.saved), ("plotted", result.plotted))
+    return lines + [(label, path) for label, path in written if path is not None]
 
 
 def _verdict(report: dict[str, Any]) -> str:
     if report["certificate"] <= report["tol"]:
         return "reached"
-    if report["converged"]:
-        return f"not reached, stopped by {report['stopped_by']}"
-    return "not reached: allow more --epochs"
+    if report["stopped_by"] == "max_iter":
+        return "not reached: allow more --epochs"
+    return f"not reached, stopped by {report['stopped_by']}"
 
 
 def _coefficient_table(result: Result) -> str:

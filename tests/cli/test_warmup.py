@@ -6,6 +6,17 @@ import subprocess
 import numpy as np
 import pytest
 
+FITS = (
+    "",
+    "--optimizer adam --epochs 2",
+    "--optimizer gd --epochs 2 --early-stopping",
+    "--optimizer saga --epochs 2 --batch-size 1",
+    "--optimizer nesterov:form=lookahead --epochs 2 --batch-size full",
+    "--optimizer gd:line_search=exact --epochs 2",
+    "--optimizer gd:line_search=backtracking --epochs 2 --alpha 0.1 --l1-ratio 1",
+    "--optimizer accelerated --epochs 2",
+)
+
 
 @pytest.mark.slow
 def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path):
@@ -26,6 +37,6 @@ def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path):
     before = compiled()
     assert len(before) > 20
     for source in ("classes.npz", "numbers.npz"):
-        for words in ((), ("--optimizer", "adam", "--epochs", "2"), ("--optimizer", "gd", "--epochs", "2")):
-            assert json.loads(run("fit", source, "--json", *words))["rows"] == 3000
+        for words in FITS:
+            assert json.loads(run("fit", source, "--json", *words.split()))["rows"] == 3000
     assert compiled() == before

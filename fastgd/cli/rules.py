@@ -1,0 +1,170 @@
+"""Optimizers and schedules as users spell them: ``NAME``, or ``NAME:key=value,key=value``.
+
+Keys are the fields of the objects in `fastgd.optimizers` and `fastgd.schedules`, but for the learning rate, which is an
+option of its own. The key of a schedule may be a schedule again, to which then belongs all that follows:
+``warmup:epochs=2,then=step:every=5,factor=0.1``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from fastgd.cli.errors import InputError
+
+if TYPE_CHECKING:
+    from fastgd.optimizers import Optimizer
+    from fastgd.parameters import Parameters
+    from fastgd.schedules import LearningRate, Schedule
+
+Kind = TypeVar("Kind", bound="Parameters")
+
+#: Fields that hold a learning rate, which ``--learning-rate`` gives.
+RATES = ("learning_rate", "initial", "peak")
+_WORDS = {"true": True, "false": False, "none": None}
+#: Whole numbers up to this size are exact as float64, and become integers.
+_EXACT = 2.0**53
+
+
+class Spelling(NamedTuple):
+    """What a user wrote, taken apart."""
+
+    name: str
+    values: dict[str, str]
+
+
+def read_optimizer(text: str, learning_rate: LearningRate) -> Optimizer | None:
+    """Return the optimizer that a user asks for with ``--optimizer``.
+
+    Parameters
+    ----------
+    text : str
+        A name of `fastgd.optimizers.BY_NAME` with values for its fields, or "auto".
+    learning_rate : float, "auto" or Schedule
+        Its learning rate, where it has one.
+
+    Returns
+    -------
+    Optimizer or None
+        None for "auto".
+
+    Raises
+    ------
+    InputError
+        If there is no such name or key, or a value cannot be used.
+    """
+    from fastgd.optimizers import BY_NAME
+
+    where = "--optimizer"
+    spelling = take_apart(text, where)
+    if spelling.name == "auto":
+        _check_keys(spelling, (), where)
+        return None
+    kind = _find(BY_NAME, spelling.name, where, ("auto", *BY_NAME))
+    return _make(kind, spelling, "learning_rate", learning_rate, where)
+
+
+def read_schedule(text: str, learning_rate: float | str, where: str = "--schedule") -> Schedule:
+    """Return the schedule that a user asks for with ``--schedule``.
+
+    Parameters
+    ----------
+    text : str
+        A name of `fastgd.schedules.BY_NAME` with values for its fields.
+    learning_rate : float or "auto"
+        The rate from which all others follow.
+    where : str, default="--schedule"
+        The place of the text, for messages.
+
+    Returns
+    -------
+    Schedule
+        With that rate.
+
+    Raises
+    ------
+    InputError
+        If there is no such name or key, or a value cannot be used.
+    """
+    from fastgd.schedules import BY_NAME, WarmUp
+
+    spelling = take_apart(text, where)
+    kind = _find(BY_NAME, spelling.name, where, BY_NAME)
+    rate: LearningRate = learning_rate
+    if kind is WarmUp and "then" in spelling.values:
+        rate = read_schedule(spelling.values.pop("then"), learning_rate, f"{where} {spelling.name} then")
+    return _make(kind, spelling, kind.first, rate, where)
+
+
+def take_apart(text: str, where: str) -> Spelling:
+    """Return the name and the values by key, still as text.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME`` or ``NAME:key=value,...``. A value with a colon takes all that follows.
+    where : str
+        The option, for messages.
+
+    Returns
+    -------
+    Spelling
+
+    Raises
+    ------
+    InputError
+        If a part is no ``key=value``, or a key is given twice.
+    """
+    name, colon, rest = text.partition(":")
+    values: dict[str, str] = {}
+    while colon:
+        part, colon, others = rest.partition(",")
+        key, equals, value = (word.strip() for word in part.partition("="))
+        if not (key and equals and value):
+            raise InputError(f"{where} {text}: {part!r} is no key=value, as in {name.strip()}:key=value,key=value")
+        if key in values:
+            raise InputError(f"{where} {text}: {key} is given twice")
+        if ":" in value:
+            value, colon = f"{value}{colon}{others}", ""
+        values[key], rest = value, others
+    return Spelling(name.strip(), values)
+
+
+def read_value(text: str) -> Any:
+    """Return True, False, None, an integer, a number or, for anything else, the text itself."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() and abs(number) <= _EXACT else number
+
+
+def _find(kinds: Mapping[str, type[Kind]], name: str, where: str, names: Collection[str]) -> type[Kind]:
+    if name not in kinds:
+        raise InputError(f"{where}: there is no {name!r}; there are {', '.join(names)}")
+    return kinds[name]
+
+
+def _make(kind: type[Kind], spelling: Spelling, first: str, rate: LearningRate, where: str) -> Kind:
+    """Return the object, with the rate where it has one; what it says of its values is the user's to mend."""
+    fields = [field.name for field in dataclasses.fields(kind)]
+    _check_keys(spelling, [name for name in fields if name not in RATES], where)
+    values = {key: read_value(value) for key, value in spelling.values.items()}
+    made = kind(**values, **({first: rate} if first in fields else {}))
+    try:
+        made.check()
+    except ValueError as error:
+        raise InputError(f"{where} {spelling.name}: {error}") from error
+    return made
+
+
+def _check_keys(spelling: Spelling, keys: Collection[str], where: str) -> None:
+    for key in spelling.values:
+        if key in RATES:
+            raise InputError(f"{where} {spelling.name}: {key} is given by --learning-rate")
+        if key not in keys:
+            known = f"there are {', '.join(keys)}" if keys else "it has none"
+            raise InputError(f"{where} {spelling.name}: there is no key {key!r}; {known}")
