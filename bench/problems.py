@@ -129,6 +129,7 @@ PROBLEMS = {
     **{f"pass-100-{dtype}-columns": of_bytes("logistic", 100, dtype, "F") for dtype in ("f4", "f8")},
     "rivals": Problem("logistic", 2_000_000, 100),
     "epoch": Problem("logistic", 1_000_000, 100),
+    "race": Problem("logistic", 1_000_000, 100),
     "memory": Problem("logistic", 2_000_000, 100),
     "start": Problem("logistic", 1_000, 20, "f8"),
     "micro-linear": Problem("linear", 500_000, 100),

@@ -1,5 +1,7 @@
 """NumPy: two readings of X for a full pass; a Python loop over batches for an epoch."""
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ from threadpoolctl import ThreadpoolController
 from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
 from bench.problems import Data
+from bench.racing import LAPS, Racer, Setting, lap_rows, settings
 from bench.yardstick import cores
 
 _blas = ThreadpoolController()
@@ -117,3 +120,39 @@ class _Loop:
             np.multiply(a, plan.rate / (1 - beta1**t), out=a)
             np.subtract(theta, a, out=theta)
         return theta
+
+
+def racers() -> Iterator[Racer]:
+    """Mini-batch gradient descent in order."""
+    sizes = [(256, 1), (1024, 1), (4096, 1), *((4096, threads) for threads in _settings()[1:])]
+    yield Racer("NumPy mini-batch", settings(sizes, (0.25, 0.5, 1.0, 2.0, 4.0)), _race)
+
+
+def _race(data: Data, alpha: float, setting: Setting) -> Iterator[Floats]:
+    rows, size, y, kind = lap_rows(len(data.y), setting.batch_size), setting.batch_size, data.signs(), data.X.dtype.type
+    starts = [range(lap * rows, (lap + 1) * rows, size) for lap in range(LAPS)]
+    theta, g = np.zeros((2, data.X.shape[1] + 1), kind)
+    z, w, gw = np.empty(size, kind), theta[:-1], g[:-1]
+    scale, shrink = kind(setting.rate / size), kind(1.0 - setting.rate * alpha)
+
+    def lap(batches: range) -> None:
+        for start in batches:
+            X, signs = data.X[start : start + size], y[start : start + size]
+            np.dot(X, w, out=z)
+            np.add(z, theta[-1], out=z)
+            np.multiply(z, signs, out=z)
+            np.exp(z, out=z)
+            np.add(z, 1, out=z)
+            np.divide(signs, z, out=z)
+            np.dot(z, X, out=gw)
+            g[-1] = z.sum()
+            np.multiply(g, scale, out=g)
+            np.multiply(w, shrink, out=w)
+            np.add(theta, g, out=theta)
+
+    def run() -> Iterator[Floats]:
+        for batches in itertools.cycle(starts):
+            _on(setting.threads, functools.partial(lap, batches))()
+            yield theta.astype(np.float64)
+
+    return run()

@@ -1,5 +1,6 @@
 """scikit-learn: the loss and gradient that its own solvers call, and its stochastic gradient descent."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.linear_model._linear_loss import LinearModelLoss
 from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
 from bench.problems import Data
+from bench.racing import LAPS, Racer, Setting, lap_rows, settings
 from bench.yardstick import cores
 
 
@@ -46,3 +48,23 @@ def sgd_epoch(data: Data, plan: Plan, shuffle: bool) -> Candidate:
         return np.append(model.coef_[0], model.intercept_)
 
     return Candidate("scikit-learn SGDClassifier", "one epoch", run)
+
+
+def racers() -> Iterator[Racer]:
+    """Averaged stochastic gradient descent in order, a row an update."""
+    yield Racer("scikit-learn averaged SGD", settings([(1, 1)], (0.003, 0.01, 0.03, 0.1)), _race)
+
+
+def _race(data: Data, alpha: float, setting: Setting) -> Iterator[Floats]:
+    rows = lap_rows(len(data.y), 1)
+    model = SGDClassifier(
+        loss="log_loss", alpha=alpha, average=True, shuffle=False, learning_rate="constant", eta0=setting.rate
+    )
+
+    def run() -> Iterator[Floats]:
+        for lap in itertools.cycle(range(LAPS)):
+            part = slice(lap * rows, (lap + 1) * rows)
+            model.partial_fit(data.X[part], data.y[part], classes=[0, 1])
+            yield np.append(model.coef_[0], model.intercept_)
+
+    return run()

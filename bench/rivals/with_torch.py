@@ -1,7 +1,8 @@
 """PyTorch on the CPU: autograd for a full pass; a loop with hand-written gradient, and its own Adam, for an epoch."""
 
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ import torch.nn.functional as F
 from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
 from bench.problems import Data
+from bench.racing import LAPS, Racer, Setting, lap_rows, settings
 from bench.yardstick import cores
+
+#: Rows, their transpose and their labels.
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def _on(threads: int, run: Callable[[], Any]) -> Callable[[], Any]:
@@ -68,13 +73,13 @@ class _Loop:
         self._z = torch.empty(plan.batch_size, dtype=kind)
         rows = plan.batches(len(self._y)) * plan.batch_size
         batches, signs = self._X[:rows].split(plan.batch_size), self._y[:rows].split(plan.batch_size)
-        self._in_order = [(batch, batch.T, y) for batch, y in zip(batches, signs, strict=True)]
+        self.in_order = [(batch, batch.T, y) for batch, y in zip(batches, signs, strict=True)]
 
     def draw(self) -> torch.Tensor:
         """The rows in random order, the same in each run."""
         return torch.randperm(len(self._y), generator=torch.Generator().manual_seed(self._plan.seed))
 
-    def _shuffled(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def _shuffled(self) -> Iterator[Batch]:
         size, rows = self._plan.batch_size, self.draw()
         batch, signs = torch.empty_like(self._X[:size]), torch.empty_like(self._y[:size])
         turned = batch.T
@@ -84,20 +89,28 @@ class _Loop:
             torch.index_select(self._y, 0, chosen, out=signs)
             yield batch, turned, signs
 
-    @torch.no_grad()
+    @property
+    def theta(self) -> Floats:
+        """Where the loop stands, a copy."""
+        return self._theta.numpy().astype(np.float64)
+
     def run(self, step: Callable[[], Callable[[int], Any]], shuffle: bool) -> Floats:
         """One epoch of Adam from zero."""
+        self._theta.zero_()
+        self.steps(self._shuffled() if shuffle else self.in_order, step(), 1)
+        return self.theta
+
+    @torch.no_grad()
+    def steps(self, batches: Iterable[Batch], update: Callable[[int], Any], first: int) -> None:
+        """An update for each batch, numbered from `first`."""
         plan, z, w, b = self._plan, self._z, self._theta[:-1], self._theta[-1]
         gw, gb = self._g[:-1], self._g[-1]
-        self._theta.zero_()
-        update = step()
-        for t, (batch, turned, y) in enumerate(self._shuffled() if shuffle else self._in_order, start=1):
+        for t, (batch, turned, y) in enumerate(batches, start=first):
             torch.mv(batch, w, out=z)
             z.add_(b).mul_(y).neg_().sigmoid_().mul_(y)
             torch.addmv(w, turned, z, beta=plan.alpha, alpha=-1 / plan.batch_size, out=gw)
             torch.sum(z, 0, out=gb).mul_(-1 / plan.batch_size)
             update(t)
-        return self._theta.numpy().copy()
 
     def adam_by_hand(self) -> Callable[[int], Any]:
         """Its update in five calls."""
@@ -117,3 +130,22 @@ class _Loop:
         betas = (self._plan.beta1, self._plan.beta2)
         adam = torch.optim.Adam([self._theta], lr=self._plan.rate, betas=betas, eps=self._plan.eps, fused=True)
         return lambda t: adam.step()
+
+
+def racers() -> Iterator[Racer]:
+    """Adam in order, gradient and update by hand: the fastest loop of `epochs`."""
+    sizes = [(256, 1), (1024, 1), (4096, 1), *((4096, threads) for threads in _settings()[1:])]
+    yield Racer("PyTorch Adam", settings(sizes, (0.005, 0.01, 0.02, 0.04, 0.08)), _race)
+
+
+def _race(data: Data, alpha: float, setting: Setting) -> Iterator[Floats]:
+    loop = _Loop(data, Plan(setting.batch_size, "adam", setting.rate, alpha))
+    batches, update = lap_rows(len(data.y), setting.batch_size) // setting.batch_size, loop.adam_by_hand()
+
+    def run() -> Iterator[Floats]:
+        for number in itertools.count():
+            part = loop.in_order[number % LAPS * batches : (number % LAPS + 1) * batches]
+            _on(setting.threads, functools.partial(loop.steps, part, update, 1 + number * batches))()
+            yield loop.theta
+
+    return run()
