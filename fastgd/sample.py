@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from fastgd.backends.cpu import CpuData
 
 _RUNS = 64
-_BYTES = 1 << 24
+_BYTES = 1 << 22
 
 
 def sample_rows(data: "CpuData", least: int = 0) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Rows of X (m, d) and their weights (m,) or None: 16 MiB of rows, or `least` rows where those are more.
+    """Rows of X (m, d) and their weights (m,) or None: 4 MiB of rows, or `least` rows where those are more.
 
     Where that is all of X, or the rows picked do not weigh about what others do, X itself without a copy.
     """

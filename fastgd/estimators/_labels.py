@@ -24,7 +24,9 @@ class Labels:
         """Class numbers, a block of rows at a time."""
         for start in range(0, self.given.shape[0], _BLOCK):
             rows = slice(start, start + _BLOCK)
-            yield rows, np.searchsorted(self.classes, self.given[rows])
+            block = self.given[rows]
+            # A comparison takes a tenth of the time of a search.
+            yield rows, _second(block, self.classes) if self.classes.size == 2 else np.searchsorted(self.classes, block)
 
     def encoded(self, dtype: Any) -> NDArray[Any]:
         """(1, n): -1 and +1 for two classes, class numbers for more."""
@@ -68,13 +70,28 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     else:
         # Other kinds show in a few rows; a look at all labels at once costs as much memory as they do.
         check_classification_targets(given[:_BLOCK])
-    parts = [np.unique(given[start : start + _BLOCK]) for start in range(0, given.shape[0], _BLOCK)]
-    classes = np.unique(np.concatenate(parts))
+    classes = _classes(given)
     if classes.size < 2:
         raise ValueError(
             f"y holds one class only ({classes[0]!r}): this solver needs samples of at least 2 classes in the data"
         )
     return Labels(given, classes)
+
+
+def _second(block: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Class numbers of labels of which there are two kinds."""
+    return (block == classes[1]).astype(np.intp)
+
+
+def _classes(given: NDArray[Any]) -> NDArray[Any]:
+    """Sorted labels; blocks that hold nothing new are only compared where there are two kinds."""
+    classes = np.unique(given[:_BLOCK])
+    for start in range(_BLOCK, given.shape[0], _BLOCK):
+        block = given[start : start + _BLOCK]
+        if classes.size == 2 and np.all((block == classes[0]) | (block == classes[1])):
+            continue
+        classes = np.union1d(classes, block)
+    return classes
 
 
 def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[Any]:

@@ -70,7 +70,8 @@ def test_automatic_rates_are_what_the_docstrings_say():
     for epochs, first in ((400, 0.02), (40, 0.125)):
         model = fit(problem, optimizer="adam", max_iter=epochs, tol=0.0)
         cosine = 0.5 * (1.0 + np.cos(np.pi * np.arange(epochs) / epochs))
-        np.testing.assert_allclose(model.history_["learning_rate"], first * cosine, rtol=1e-12)
+        # 1 + cos cancels towards the end.
+        np.testing.assert_allclose(model.history_["learning_rate"], first * cosine, rtol=1e-12, atol=1e-16 * first)
     model = fit(problem, optimizer="adam", batch_size=4, max_iter=20, tol=0.0)
     assert model.fit_report_["learning_rate"] == pytest.approx(0.02 / 8.0)
 
