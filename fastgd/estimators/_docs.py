@@ -1,4 +1,4 @@
-"""Text that the docstrings of the estimators share, so that it has one place."""
+"""Text that the docstrings of the estimators and their methods share, so that it has one place."""
 
 import inspect
 from typing import TypeVar
@@ -69,13 +69,59 @@ Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm", 2009.
 O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
 """
 
-_TEXTS = {"{shared}": _SHARED, "{fitted}": _FITTED, "{references}": _REFERENCES}
+_ROWS = """
+X : array-like of shape (n, d)
+    Rows of finite numbers. C- or F-ordered float32 and float64 arrays, memory maps too, are used in place
+    and never written to; anything else is converted once, which `fit_report_` tells.
+"""
+
+_CALLBACKS = """
+callbacks : object or sequence of objects, default=None
+    Each has a method ``on_epoch_end(state)``, see `fastgd.callbacks.EpochState`; a true value ends the fit. An
+    exception ends it too, and is raised once the model is usable.
+"""
+
+_STREAM = """
+The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
+of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
+schedule. Columns are scaled as in an earlier `fit`, else by `means` and `scales`, else not at all. Targets are
+worked on as in an earlier `fit`, else as they are. With ``optimizer="auto"`` the rule is AdaGrad.
+"""
+
+_PARTIAL = """
+sample_weight : array-like of shape (n,) or None, default=None
+    Weights of the rows, at least 0; a weight of 1 counts as none given.
+means, scales : array-like of shape (d,), default=None
+    In the first call: what columns are centred by and divided by.
+
+Returns
+-------
+self
+
+Raises
+------
+ValueError
+    If a parameter or the data cannot be used, or the optimizer was changed between calls.
+DivergenceError
+    If parameters overflow; the model is then as before the call.
+"""
+
+_TEXTS = {
+    "{shared}": _SHARED,
+    "{fitted}": _FITTED,
+    "{references}": _REFERENCES,
+    "{X}": _ROWS,
+    "{callbacks}": _CALLBACKS,
+    "{stream}": _STREAM,
+    "{partial}": _PARTIAL,
+}
 
 
 def document(kind: Class) -> Class:
-    """Fill the shared parts into a class's docstring."""
-    doc = inspect.cleandoc(kind.__doc__ or "")
-    for mark, text in _TEXTS.items():
-        doc = doc.replace(mark, text.strip())
-    kind.__doc__ = doc
+    """Fill the shared parts into the docstrings of a class and its methods."""
+    for documented in (kind, *(value for value in vars(kind).values() if inspect.isfunction(value))):
+        doc = inspect.cleandoc(documented.__doc__ or "")
+        for mark, text in _TEXTS.items():
+            doc = doc.replace(mark, text.strip())
+        documented.__doc__ = doc or None
     return kind

@@ -128,9 +128,7 @@ class LinearRegression(RegressorMixin, LinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Rows of finite numbers. C- or F-ordered float32 and float64 arrays, memory maps too, are used in place
-            and never written to; anything else is converted once, which `fit_report_` tells.
+        {X}
         y : array-like of shape (n,) or (n, n_targets)
             Finite targets.
         sample_weight : array-like of shape (n,) or None, default=None
@@ -143,9 +141,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             Rows to validate on after every epoch; with `early_stopping` in place of rows held out.
         sample_weight_val : array-like of shape (m,), default=None
             Their weights.
-        callbacks : object or sequence of objects, default=None
-            Each has a method ``on_epoch_end(state)``, see `fastgd.callbacks.EpochState`; a true value ends the fit. An
-            exception ends it too, and is raised once the model is usable.
+        {callbacks}
 
         Returns
         -------
@@ -200,10 +196,7 @@ class LinearRegression(RegressorMixin, LinearModel):
     ) -> Self:
         """Go on with one pass over these rows.
 
-        The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
-        of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
-        schedule. Columns are scaled as in an earlier `fit`, else by `means` and `scales`, else not at all; targets as
-        in an earlier `fit`, else not. With ``optimizer="auto"`` the rule is AdaGrad.
+        {stream}
 
         Parameters
         ----------
@@ -211,21 +204,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             Rows of finite numbers.
         y : array-like of shape (n,) or (n, n_targets)
             Finite targets.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the rows, at least 0; a weight of 1 counts as none given.
-        means, scales : array-like of shape (d,), default=None
-            In the first call: what columns are centred by and divided by.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data cannot be used, or the optimizer was changed between calls.
-        DivergenceError
-            If parameters overflow; the model is then as before the call.
+        {partial}
         """
         from fastgd.backends.cpu import CpuData
         from fastgd.estimators import _fit, _options, _partial
