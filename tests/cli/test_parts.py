@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, r2_score, root_mean_squared_error
 
 from fastgd.cli.errors import InputError
+from fastgd.cli.options import in_options
 from fastgd.cli.prepare import fill_means, split_rows
 from fastgd.cli.report import _finite
 from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
@@ -98,6 +99,23 @@ def test_moments_of_columns_far_from_zero():
     means, scales = column_moments(X)
     np.testing.assert_allclose(means, X.astype(np.float64).mean(axis=0), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(scales, X.astype(np.float64).std(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "max_iter reached at certificate 0.1 > tol=0.0001: increase max_iter or tol",
+            "--epochs reached at certificate 0.1 > --tol 0.0001: increase --epochs or --tol",
+        ),
+        ("use optimizer='auto', or learning_rate=1e-09.", "use --optimizer auto, or --learning-rate 1e-09."),
+        ("n_iter_no_change without early_stopping=True: leave it", "--patience without --early-stopping: leave it"),
+        ("set alpha > 0, l1_ratio=0", "set --alpha > 0, --l1-ratio 0"),
+        ("the alphabet's tolerance of max_iterations", "the alphabet's tolerance of max_iterations"),
+    ],
+)
+def test_messages_of_estimators_name_options(message, expected):
+    assert in_options(message) == expected
 
 
 def test_json_holds_no_numbers_that_json_does_not_know():

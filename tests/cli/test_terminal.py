@@ -76,14 +76,14 @@ def big_npz(tmp_path):
 
 def test_progress_shows_the_epochs_and_leaves_the_page_alone(start, line_csv):
     words = ("--optimizer", "gd", "--batch-size", "full", "--epochs", 40, "--tol", 0)
-    process, terminal = start("fit", line_csv, "--target", "y", *words, "--json")
+    process, terminal = start("fit", line_csv, "--target", "y", *words, "--early-stopping", "--json")
     terminal.read_until(None)
     page = process.stdout.read()
     assert process.wait(10) == 0, terminal.text
     assert json.loads(page)["epochs"] == 40
     assert "reading" in terminal.text
     assert re.search(r"fitting.*epoch 40", terminal.text)
-    assert "loss" in terminal.text
+    assert re.search(r"loss \d\S*  validation loss \d\S*  certificate \d", terminal.text)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -136,14 +136,17 @@ def test_help_and_version_import_nothing_heavy(environment):
         "import sys\n"
         "from fastgd.cli import main\n"
         "codes = [main(words) for words in (['--help'], ['fit', '--help'], ['predict', '-h'], ['--version'], [])]\n"
-        "heavy = {'numba', 'numpy', 'scipy', 'sklearn', 'polars'} & sys.modules.keys()\n"
+        "heavy = {'numba', 'numpy', 'scipy', 'sklearn', 'polars', 'matplotlib'} & sys.modules.keys()\n"
         "sys.exit(f'{codes} {heavy}' if any(codes) or heavy else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", check], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"fastgd {fastgd.__version__}\n" in done.stdout
-    for word in ("fit", "predict", "info", "warmup", "--holdout", "--target COL", "--output"):
+    for word in ("fit", "predict", "info", "warmup", "--holdout", "--target COL", "--output", "--plot FILE"):
         assert word in done.stdout
+    rules, schedules = (done.stdout.partition(f"--{name} ")[2].partition("--")[0] for name in ("optimizer", "schedule"))
+    assert set(fastgd.optimizers.BY_NAME) <= set(re.findall(r"\w+", rules))
+    assert set(fastgd.schedules.BY_NAME) <= set(re.findall(r"\w+", schedules))
 
 
 def test_info(run):

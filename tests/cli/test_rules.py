@@ -1,0 +1,142 @@
+"""Optimizers and schedules as users spell them, against the same objects made in Python."""
+
+import pytest
+
+from fastgd import optimizers as o
+from fastgd import schedules as s
+from fastgd.cli.errors import InputError
+from fastgd.cli.rules import RATES, read_optimizer, read_schedule, read_value, take_apart
+
+OPTIMIZERS = {
+    "auto": None,
+    "gd": o.GradientDescent(0.5),
+    "gd:line_search=backtracking": o.GradientDescent(0.5, line_search="backtracking"),
+    "gd:line_search=none,average=1000": o.GradientDescent(0.5, average=1000),
+    "gd:average=true": o.GradientDescent(0.5, average=True),
+    "momentum:momentum=0": o.Momentum(0.5, momentum=0),
+    "nesterov:momentum=0.95,form=lookahead": o.Nesterov(0.5, momentum=0.95, form="lookahead"),
+    " nesterov : form = bengio ": o.Nesterov(0.5),
+    "adagrad:eps=1e-7": o.AdaGrad(0.5, eps=1e-7),
+    "rmsprop:decay=.99": o.RMSProp(0.5, decay=0.99),
+    "adam:beta1=0.8,beta2=0.9,eps=1e-3": o.Adam(0.5, 0.8, 0.9, 1e-3),
+    "amsgrad": o.AMSGrad(0.5),
+    "nadam:momentum_decay=0": o.Nadam(0.5, momentum_decay=0),
+    "adadelta": o.AdaDelta(0.5),
+    "adamw:weight_decay=0.1": o.AdamW(0.5, weight_decay=0.1),
+    "saga": o.SAGA(0.5),
+    "accelerated": o.Accelerated(),
+}
+
+SCHEDULES = {
+    "constant": s.Constant(0.5),
+    "step:every=3": s.StepDecay(0.5, every=3),
+    "step:factor=0.1,every=2.5": s.StepDecay(0.5, factor=0.1, every=2.5),
+    "exponential:factor=0.9": s.ExponentialDecay(0.5, 0.9),
+    "inverse:decay=2,power=0.6": s.InverseTimeDecay(0.5, 2, 0.6),
+    "polynomial:epochs=NONE": s.PolynomialDecay(0.5),
+    "cosine:restart_every=4,growth=2,final=1e-3": s.CosineDecay(0.5, final=1e-3, restart_every=4, growth=2),
+    "onecycle:rise=0.2": s.OneCycle(0.5, rise=0.2),
+    "plateau:patience=1,cooldown=2": s.ReduceOnPlateau(0.5, patience=1, cooldown=2),
+    "warmup": s.WarmUp(then=0.5),
+    "warmup:epochs=2,then=cosine": s.WarmUp(2, then=s.CosineDecay(0.5)),
+    "warmup:then=cosine,epochs=2": s.WarmUp(2, then=s.CosineDecay(0.5)),
+    "warmup:epochs=2,then=step:every=5,factor=0.1": s.WarmUp(2, then=s.StepDecay(0.5, factor=0.1, every=5)),
+}
+
+
+def name_of(text):
+    return text.partition(":")[0].strip()
+
+
+@pytest.mark.parametrize("text", OPTIMIZERS)
+def test_optimizers(text):
+    assert read_optimizer(text, 0.5) == OPTIMIZERS[text]
+
+
+@pytest.mark.parametrize("text", SCHEDULES)
+def test_schedules(text):
+    assert read_schedule(text, 0.5) == SCHEDULES[text]
+    assert read_schedule(text, "auto").automatic
+
+
+def test_every_name_is_tried_above():
+    assert {name_of(text) for text in OPTIMIZERS} == {"auto", *o.BY_NAME}
+    assert {name_of(text) for text in SCHEDULES} == set(s.BY_NAME)
+
+
+def test_rates_have_an_option_of_their_own():
+    assert {kind.first for kind in s.BY_NAME.values()} - {"then"} < set(RATES)
+    schedule = s.StepDecay(0.1)
+    assert read_optimizer("adam", schedule).learning_rate is schedule
+
+
+def test_values():
+    words = {"true": True, "False": False, "none": None, "full": "full", "3x": "3x"}
+    numbers = {"3": 3, "-2": -2, "1e3": 1000, "0.5": 0.5, "1e300": 1e300, "inf": float("inf")}
+    for text, value in (words | numbers).items():
+        assert read_value(text) == value
+        assert type(read_value(text)) is type(value)
+
+
+def test_a_value_with_a_colon_takes_the_rest():
+    assert take_apart("a:b=1,c=d:e=2,f=g:h=3", "") == ("a", {"b": "1", "c": "d:e=2,f=g:h=3"})
+    assert take_apart("a", "") == ("a", {})
+
+
+WRONG_OPTIMIZERS = {
+    "sgd": "--optimizer: there is no 'sgd'; there are auto, gd, momentum, .*, saga, accelerated$",
+    "": "there is no ''",
+    "Adam": "there is no 'Adam'",
+    "nesterov:mu=0.9": "--optimizer nesterov: there is no key 'mu'; there are momentum, form$",
+    "adam:learning_rate=0.1": "learning_rate is given by --learning-rate",
+    "saga:eps=1": "saga: there is no key 'eps'; it has none",
+    "accelerated:eps=1": "it has none",
+    "auto:eps=1": "--optimizer auto: there is no key 'eps'; it has none",
+    "adam:beta1": "'beta1' is no key=value, as in adam:key=value,key=value",
+    "adam:": "'' is no key=value",
+    "adam:beta1=0.5,": "'' is no key=value",
+    "adam:beta1=": "'beta1=' is no key=value",
+    "adam:=0.5": "'=0.5' is no key=value",
+    "adam:eps=1,eps=2": "eps is given twice",
+    "adam:beta1=1": r"--optimizer adam: beta1 of Adam must be a number in \[0, 1\), got 1$",
+    "adam:beta1=half": "got 'half'",
+    "adam:beta1=0.5:eps=1": "got '0.5:eps=1'",
+    "adam:eps=nan": "eps of Adam must be",
+    "gd:average=2.5": "average of GradientDescent must be True, False or a positive integer, got 2.5",
+    "gd:line_search=wolfe": "None, 'backtracking' or 'exact', got 'wolfe'",
+    "gd:line_search=exact,average=true": "must be False with line_search='exact'",
+    "nesterov:form=other": "'bengio' or 'lookahead', got 'other'",
+}
+
+WRONG_SCHEDULES = {
+    "steps": "--schedule: there is no 'steps'; there are constant, step, .*, warmup, plateau$",
+    "step:each=3": "--schedule step: there is no key 'each'; there are factor, every$",
+    "step:initial=3": "initial is given by --learning-rate",
+    "onecycle:peak=3": "peak is given by --learning-rate",
+    "warmup:length=3": "there is no key 'length'; there are epochs, then, start_factor",
+    "warmup:then=0.1": "--schedule warmup then: there is no '0.1'; there are constant",
+    "warmup:then=step:every=5,start_factor=0.1": "--schedule warmup then step: there is no key 'start_factor'",
+    "warmup:then=step:every=0": "--schedule warmup then step: every of StepDecay must be a positive number, got 0",
+    "step:every=-1": "every of StepDecay must be a positive number, got -1",
+    "step:every=ten": "got 'ten'",
+    "step:every=inf": "got inf",
+    "plateau:patience=1.5": "patience of ReduceOnPlateau must be an integer of 0 or more, got 1.5",
+    "cosine:final=3": "final of CosineDecay must be at most initial=0.5, got 3",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_OPTIMIZERS)
+def test_wrong_optimizers(text):
+    with pytest.raises(InputError, match=WRONG_OPTIMIZERS[text]):
+        read_optimizer(text, 0.5)
+
+
+@pytest.mark.parametrize("text", WRONG_SCHEDULES)
+def test_wrong_schedules(text):
+    with pytest.raises(InputError, match=WRONG_SCHEDULES[text]):
+        read_schedule(text, 0.5)
+
+
+def test_a_rate_that_a_line_search_cannot_follow():
+    with pytest.raises(InputError, match="--optimizer gd: learning_rate of GradientDescent must be 'auto' or a number"):
+        read_optimizer("gd:line_search=exact", s.StepDecay())
