@@ -148,8 +148,10 @@ class Objective:
 
         Margins are linear in t: z + t dz is a model of two columns an output, [z, dz], whose gradient is the slope.
         """
-        margins = [self._margins(v) for v in (theta, direction)]
-        line = CpuData(np.hstack(margins), self.data.data.y, self.data.weights, self.data.n_threads)
+        margins = np.hstack([self._margins(v) for v in (theta, direction)])
+        # In the order of X, which needs no other kernel.
+        columns = margins if self.data.order == "C" else np.asfortranarray(margins)
+        line = CpuData(columns, self.data.data.y, self.data.weights, self.data.n_threads)
         eye, nothing = np.eye(self.outputs), np.zeros(self.outputs)
 
         def slope(t: float) -> float:

@@ -102,11 +102,13 @@ def gathered(data: CpuData, s: NDArray[Any] | None, held: NDArray[np.int64]) -> 
     s (n,): their own weights, which are 0 in `data`; None where all rows weigh the same.
     """
     X, y = data.rows, data.data.y
+    # In the order of X, which needs no other kernel.
+    laid_out = np.ascontiguousarray if data.order == "C" else np.asfortranarray
 
     def blocks() -> Iterable[CpuData]:
         for part in row_blocks(held, _BLOCK_NUMBERS, data.d):
             weights = None if s is None else weights_as(np.ascontiguousarray(s[part]), X.dtype)
-            yield CpuData(np.ascontiguousarray(X[part]), np.ascontiguousarray(y[:, part]), weights, data.n_threads)
+            yield CpuData(laid_out(X[part]), np.ascontiguousarray(y[:, part]), weights, data.n_threads)
 
     return blocks
 

@@ -1,8 +1,11 @@
 """How many kernels are compiled: one for a loss, a dtype, an order and a shift, whatever else changes."""
 
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from fastgd import optimizers, reference
 from fastgd.backends.cpu import CpuData
@@ -88,3 +91,39 @@ def test_no_kernel_has_two_signatures():
     """Everything that this process has run so far, whatever ran it."""
     fit()
     assert [name for name, count in Counter(compiled_kernels()).items() if count > 1] == []
+
+
+USE_EVERYTHING = """
+import sys, warnings
+import numpy as np
+from fastgd import LogisticRegression, optimizers, schedules
+from fastgd.kernels._jit import compiled_kernels
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+X = np.asarray(rng.standard_normal((20_000, 8)), order=sys.argv[1])
+y = X[:, 0] + rng.standard_normal(20_000) > 0
+for name, kind in optimizers.BY_NAME.items():
+    sizes = ["auto"] if name == "accelerated" else [1, 256] if name == "saga" else [256, 8192, "full"]
+    for size in sizes:
+        LogisticRegression(optimizer=kind(), batch_size=size, max_iter=2, n_threads=2, early_stopping=True).fit(X, y)
+    if name not in ("accelerated", "saga"):
+        LogisticRegression(optimizer=kind()).partial_fit(X, y, classes=[False, True])
+for rule in (
+    optimizers.GradientDescent(line_search="backtracking"),
+    optimizers.GradientDescent(line_search="exact"),
+    optimizers.GradientDescent(schedules.OneCycle(), average=True),
+    optimizers.Nesterov(form="lookahead"),
+    "auto",
+):
+    LogisticRegression(optimizer=rule, alpha=0.1, max_iter=2).fit(X, y)
+kernels = compiled_kernels()
+assert len(kernels) == len(set(kernels)), kernels
+print(len(kernels))
+"""
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_all_rules_together_compile_no_more_than_eight_kernels(order):
+    """One loss, one dtype, one order, whatever is done with them."""
+    run = subprocess.run([sys.executable, "-c", USE_EVERYTHING, order], capture_output=True, text=True, check=True)
+    assert 1 <= int(run.stdout) <= 8
