@@ -143,9 +143,10 @@ def _number(given: Any) -> float:
 
 
 def _vector(given: Any, size: int) -> Array:
-    gradient = np.array(given)
+    gradient = np.asarray(given)
     if gradient.dtype.kind not in "buif":
         raise ValueError(f"gradients must be real numbers, got {given!r}")
     if gradient.shape != (size,) and not (size == 1 and gradient.shape == ()):
         raise ValueError(f"gradients must have the shape of x, ({size},), got {gradient.shape}")
+    # A copy: functions may fill one array again and again.
     return gradient.astype(np.float64).reshape(size)

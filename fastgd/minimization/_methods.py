@@ -105,7 +105,7 @@ def backtrack(function: Function, at: Evaluation, length: float) -> float | None
 
 
 def exact(function: Function, at: Evaluation, length: float) -> float | None:
-    """To the first place found where the slope is 0, where that is lower."""
+    """To a place where the slope is 0; where a hill lies before that, as `backtrack` goes from half way."""
 
     def slope(length: float) -> float:
         here = function.evaluate(along(at, length)) if length > 0.0 else at
@@ -114,7 +114,9 @@ def exact(function: Function, at: Evaluation, length: float) -> float | None:
         return found if math.isfinite(found) else sys.float_info.max
 
     found = root_of_slope(slope, length)
-    return found if found is not None and function.value(along(at, found)) < at.value else None
+    if found is None or function.value(along(at, found)) < at.value:
+        return found
+    return backtrack(function, at, 0.5 * found)
 
 
 def along(at: Evaluation, length: float) -> Array:
@@ -166,7 +168,7 @@ class AcceleratedSteps:
         origin, step = at, None
         if self._ahead is not None:
             origin = self._function.evaluate(self._ahead)
-            step = self._descend(origin) if origin.finite else None
+            step = self._descend(origin)
         if step is None or not step.end.value <= at.value + self._rounding:
             self._restart()
             origin, step = at, self._descend(at)

@@ -31,8 +31,8 @@ def result_of(function: Function, run: Run, orders: Orders) -> OptimizeResult:
 
 def best_of(results: list[OptimizeResult]) -> OptimizeResult:
     """The result with the lowest end, the first of equal ones, with all calls of the function and all results."""
-    # A start where the function is NaN is lower than nothing.
-    best = min(results, key=lambda result: math.inf if math.isnan(result.fun) else result.fun)
+    # A start where the function is not finite is no end, even at minus infinity.
+    best = min(results, key=lambda result: result.fun if math.isfinite(result.fun) else math.inf)
     calls = {name: sum(result[name] for result in results) for name in ("nfev", "njev")}
     return OptimizeResult({**best, **calls, "starts": results})
 

@@ -24,6 +24,11 @@ def test_it_stops_at_the_first_iterate_whose_gradient_is_small(optimizer, tol):
     assert f"is at most tol = {tol:g}" in result.message
 
 
+def test_a_gradient_that_equals_the_tolerance_is_small():
+    result = minimize(quadratic([1.0]), 1.0, optimizer=GradientDescent(0.5), tol=0.25)
+    assert (result.nit, result.success) == (2, True)
+
+
 @pytest.mark.parametrize("optimizer", SOME)
 def test_results_hold_the_whole_run(optimizer):
     function, x0 = logcosh()
@@ -100,6 +105,18 @@ def test_gradients_that_are_not_finite_end_a_run():
     result = minimize(function, 1.0, optimizer=GradientDescent(0.2))
     assert (result.nit, result.status) == (2, 3)
     assert np.isfinite(result.jac).all()
+
+
+def test_functions_are_not_asked_about_points_that_are_not_finite():
+    """The place ahead is where this function ends, so the next iterate is NaN."""
+
+    def function(x):
+        assert np.all(np.isfinite(x))
+        return x[0] - np.log(x[0]), 1 - 1 / x
+
+    result = minimize(function, 8.0, optimizer=Nesterov(0.5, 0.99, form="lookahead"))
+    assert result.status == 3
+    assert result.x > 0
 
 
 def test_callbacks_see_every_iterate():

@@ -33,6 +33,13 @@ def test_differences_against_the_gradient_by_hand(jac, digits, x0):
     np.testing.assert_allclose(result.jac, exact, rtol=0, atol=digits * scale)
 
 
+@pytest.mark.parametrize(("jac", "digits"), [("2-point", 1e-7), ("3-point", 1e-9)])
+def test_differences_are_as_long_as_x_asks_for(jac, digits):
+    x0 = np.array([1e8, -3e8])
+    result = minimize(lambda x: 0.5 * x @ x, x0, jac=jac, optimizer=GradientDescent(1e-9), max_iter=1, tol=0.0)
+    np.testing.assert_allclose(result.jac, result.x, rtol=100 * digits)
+
+
 def test_central_differences_meet_a_tolerance_that_forward_ones_do_not():
     """The reason for the default, on a valley whose curvature is 1000."""
     central, forward = (minimize(rosen, ROSENBROCK_START, jac=jac) for jac in (None, "2-point"))
@@ -102,10 +109,18 @@ def test_points_and_gradients_are_copies():
         x[:] = np.nan
         return value, buffer
 
+    def careless_gradient(x):
+        buffer[:] = function(x)[1]
+        x[:] = np.nan
+        return buffer
+
     given = x0.copy()
-    result = minimize(careless, given)
-    np.testing.assert_array_equal(result.path, clean.path)
-    np.testing.assert_array_equal(given, x0)
+    for result in (
+        minimize(careless, given),
+        minimize(lambda x: careless(x)[0], given, jac=careless_gradient),
+    ):
+        np.testing.assert_array_equal(result.path, clean.path)
+        np.testing.assert_array_equal(given, x0)
 
 
 def test_one_variable_may_be_a_number():

@@ -1,5 +1,7 @@
 """As a method of scipy.optimize.minimize, and against its own methods."""
 
+import doctest
+
 import numpy as np
 import pytest
 from scipy import optimize
@@ -113,3 +115,9 @@ def test_what_scipy_may_ask_for_and_a_rule_cannot_do_is_refused(changes, kind, w
     with pytest.raises(kind, match=words):
         optimize.minimize(function, ROSENBROCK_START, **{"method": Adam(), "jac": rosen_der, **changes})
     assert not calls
+
+
+def test_examples_run():
+    (example,) = doctest.DocTestFinder(recurse=False).find(minimize, "minimize", globs={})
+    assert len(example.examples) >= 8
+    assert doctest.DocTestRunner().run(example).failed == 0

@@ -1,6 +1,7 @@
 """Optimizers that find the length of each step: line searches and accelerated gradient."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -54,6 +55,25 @@ def test_the_first_automatic_trial_is_the_minimum_of_the_parabola_along_the_grad
     np.testing.assert_allclose(result.learning_rates, cauchy, rtol=1e-5)
 
 
+def test_backtracking_asks_for_a_share_of_the_promised_decrease():
+    """1.9999 / L lowers a parabola by 1e-4 of it where Armijo wants 2e-4."""
+    function = quadratic([1.0])
+    assert function(np.ones(1) * (1 - 1.9999))[0] < function(np.ones(1))[0]
+    result = minimize(function, 1.0, optimizer=GradientDescent(1.9999, line_search="backtracking"), max_iter=1)
+    assert result.learning_rates.tolist() == [1.9999 / 2]
+
+
+def test_where_a_function_is_concave_the_first_trial_has_its_curvature_by_size():
+    result = minimize(lambda x: (np.cos(x[0]), -np.sin(x)), 0.5, optimizer=BACKTRACKING, max_iter=1)
+    np.testing.assert_allclose(result.learning_rates, 1 / np.cos(0.5), rtol=1e-4)
+
+
+def test_a_step_of_no_length_is_none():
+    for optimizer in SEARCHING[:2]:
+        result = minimize(quadratic([1.0]), 0.0, optimizer=optimizer, tol=0.0)
+        assert (result.nit, result.status) == (0, 2)
+
+
 @pytest.mark.parametrize("rate", ["auto", 1e-4, 3.0])
 def test_exact_steps_are_cauchys(rate):
     function = quadratic([1.0, 7.0, 30.0])
@@ -70,6 +90,27 @@ def test_exact_steps_end_where_the_slope_vanishes_on_any_function():
     result = minimize(function, x0, optimizer=EXACT, max_iter=10, tol=0.0)
     for x, following in zip(result.path[:8], result.path[1:], strict=False):
         assert abs(function(following)[1] @ function(x)[1]) <= 2e-6 * (function(x)[1] @ function(x)[1])
+
+
+@pytest.mark.parametrize("rate", np.linspace(2.5, 60.0, 24))
+def test_exact_searches_that_leap_over_a_hill_come_back(rate):
+    """x / 2 - sin x has its minima 2 pi apart, each higher than the one before by pi."""
+
+    def function(x):
+        return 0.5 * x[0] - np.sin(x[0]), 0.5 - np.cos(x)
+
+    result = minimize(function, 0.0, optimizer=GradientDescent(rate, line_search="exact"))
+    assert result.success
+    assert np.all(np.diff(result.path_fun) < 0)
+    np.testing.assert_allclose(np.cos(result.x), 0.5, atol=1e-5)
+
+
+def test_gradients_are_taken_once_at_a_point():
+    function, x0 = logcosh()
+    for optimizer in SEARCHING:
+        jac, calls = counted(lambda x: function(x)[1])
+        minimize(lambda x: function(x)[0], x0, jac=jac, optimizer=optimizer)
+        assert all(not np.array_equal(one, other) for (one,), (other,) in pairwise(calls))
 
 
 @pytest.mark.parametrize("optimizer", SEARCHING)

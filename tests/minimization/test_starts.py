@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastgd import minimize
-from fastgd.optimizers import Adam, Momentum
+from fastgd.optimizers import Adam, GradientDescent, Momentum
 from tests.minimization.functions import counted, plateau, quadratic, rastrigin
 
 FAR = np.array([3.2, -2.7])
@@ -83,11 +83,12 @@ def test_one_start_is_the_plain_run():
     np.testing.assert_array_equal(several.starts[0].path, minimize(rastrigin, FAR).path)
 
 
-def test_starts_where_the_function_is_not_finite_are_lost_and_said_so():
+@pytest.mark.parametrize("outside", [np.nan, np.inf, -np.inf])
+def test_starts_where_the_function_is_not_finite_are_lost_and_said_so(outside):
     def function(x):
-        return (x[0] - np.log(x[0]), 1 - 1 / x) if x[0] > 0 else (np.nan, x)
+        return (x[0] - np.log(x[0]), 1 - 1 / x) if x[0] > 0 else (outside, x)
 
-    best = minimize(function, 2.0, n_starts=20, spread=5.0, random_state=0)
+    best = minimize(function, 2.0, optimizer=GradientDescent(0.05), n_starts=20, spread=5.0, random_state=0)
     lost = [result for result in best.starts if result.path[0, 0] <= 0]
     assert len(lost) > 2
     for result in lost:
