@@ -34,7 +34,7 @@ def table(folder: Path = RESULTS) -> str:
         if content["quick"]:
             raise ValueError(f"{path} is of a quick run, which is no result; run: python -m bench.run --case {case}")
         lines += [row(finding) for finding in findings if finding.in_readme]
-        origins.setdefault(_origin(content), []).append(case)
+        origins.setdefault(origin(content), []).append(case)
     if not origins:
         raise ValueError(f"no results in {folder}; run: python -m bench.run")
     note = (
@@ -77,7 +77,8 @@ def ratio(finding: Finding) -> str:
     return f"**{median} times** as {word} ({low} to {high})"
 
 
-def _origin(content: dict[str, Any]) -> str:
+def origin(content: dict[str, Any]) -> str:
+    """Machine and versions, to end a sentence with."""
     machine = content["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number[0].isdigit())
     kind = " of a virtual machine" if machine["virtual"] else ""

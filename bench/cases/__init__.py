@@ -6,7 +6,10 @@ from collections.abc import Callable
 from bench.result import Result
 
 #: In the order in which they run and are shown.
-CASES = ["full_pass", "full_pass_rivals", "epoch", "rules", "threads", "sgd", "race", "memory", "start", "imports"]
+CASES = [
+    *("full_pass", "full_pass_rivals", "epoch", "rules", "threads", "sgd"),
+    *("race", "auto_rates", "memory", "start", "imports"),
+]
 
 
 def load(name: str) -> Callable[[bool], Result]:

@@ -1,0 +1,128 @@
+"""Where fits with learning_rate="auto" end: every rule, batches from one row to all, columns of any scale."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bench import ours
+from bench.check import Floats
+from bench.datasets import Dataset, load_all
+from bench.result import Finding, Result
+from fastgd import DivergenceError, LinearRegression, LogisticRegression, reference
+from fastgd.optimizers import Optimizer
+
+BATCH_SIZES = (1, 32, 1024, "full")
+COLUMNS = ("raw", "scaled")
+#: Epochs at most; the estimators' own default for mini-batches.
+_EPOCHS, _EPOCHS_FULL = 50, 300
+#: Of the fit that finds the optimum where there is no closed form.
+_TOL, _ITERATIONS = 1e-10, 20_000
+#: Rules that only lower the noise of mini-batches.
+_NOT_FULL = {"averaged", "saga"}
+#: Bundled with scikit-learn, and fast.
+_QUICK = ("breast cancer", "diabetes", "wine")
+
+
+def run(quick: bool) -> Result:
+    """Each cell is one fit in float64 on one thread, defaults but for rule, batches and the most epochs."""
+    result = Result(
+        "(F - F*) / F* after a fit with learning_rate='auto' and the estimators' defaults (alpha 0 for squared, 1e-4 "
+        "for logistic and softmax losses, tol 1e-4, columns standardised inside the fit), at most "
+        f"{_EPOCHS} epochs of batches or {_EPOCHS_FULL} full steps, float64, random_state 0. Where F* is below a "
+        "thousandth of F of the best constant model: (F - F*) over the latter. F* by least squares, or by "
+        f"optimizer='auto' at tol={_TOL:g}. Scaled: each column times 10^U(-6, 6); with a penalty that is another F."
+    )
+    sets, result.missing = load_all()
+    for dataset in sets:
+        if not quick or dataset.name in _QUICK:
+            for columns in COLUMNS:
+                result.raw.append(_table(dataset, columns))
+    cells = [cell for entry in result.raw for row in entry["cells"].values() for cell in row.values()]
+    lost = sum(not np.isfinite(float(cell.split()[0])) for cell in cells)
+    what = "Fits with automatic rates that diverged"
+    result.findings.append(Finding(what, lost, f"of {len(cells)}", at_most=0.0, in_readme=False))
+    return result
+
+
+def scaled(dataset: Dataset) -> Dataset:
+    """Each column times 10^U(-6, 6), drawn alike on every run."""
+    factors = 10.0 ** np.random.default_rng(len(dataset.name)).uniform(-6.0, 6.0, dataset.X.shape[1])
+    return replace(dataset, X=dataset.X * factors)
+
+
+def _table(dataset: Dataset, columns: str) -> dict[str, Any]:
+    """All cells of a data set: "relative suboptimality, epochs, why it stopped" by rule and batch size."""
+    judge = _Judge(scaled(dataset) if columns == "scaled" else dataset)
+    n, d = dataset.X.shape
+    return {
+        "data": dataset.name,
+        "rows": n,
+        "columns": d,
+        "loss": dataset.loss,
+        "scale": columns,
+        "optimum": judge.optimum,
+        "certificate": judge.certificate,
+        "cells": {
+            rule: {str(size): judge.cell(optimizer, size) for size in _sizes(rule)}
+            for rule, optimizer in ours.OPTIMIZERS.items()
+        },
+    }
+
+
+def _sizes(rule: str) -> Iterator[int | str]:
+    return (size for size in BATCH_SIZES if size != "full" or rule not in _NOT_FULL)
+
+
+class _Judge:
+    """Fits a data set in many ways, and knows its optimum."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._data = dataset
+        self._kind: Any = LinearRegression if dataset.loss == "squared" else LogisticRegression
+        alpha = self._kind().alpha
+        y = 2.0 * dataset.y - 1.0 if dataset.loss == "logistic" else dataset.y
+        self._problem = reference.make_problem(
+            dataset.X, y, dataset.loss, alpha=alpha, fit_intercept=dataset.fit_intercept
+        )
+        self._constant = reference.objective(self._problem, reference.best_constant(self._problem))
+        theta, self.certificate = self._least_squares() if dataset.loss == "squared" else self._certified()
+        self.optimum = reference.objective(self._problem, theta)
+
+    def _least_squares(self) -> tuple[Floats, float]:
+        scaling = reference.standard_scaling(self._problem)
+        work = reference.working_problem(self._problem, scaling)
+        # Of squared losses on standardised columns, whose intercept is 0.
+        coef = np.linalg.lstsq(work.x, work.y[:, 0])[0]
+        theta = np.append(coef, 0.0)[None]
+        return reference.raw_theta(theta, scaling), reference.certificate(work, theta)
+
+    def _certified(self) -> tuple[Floats, float]:
+        model = self._fit(max_iter=_ITERATIONS, tol=_TOL)
+        return _theta(model), float(model.fit_report_["certificate"])
+
+    def _fit(self, **parameters: Any) -> Any:
+        data = self._data
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of collinear columns, and of fits that are not at the optimum yet
+            model = self._kind(fit_intercept=data.fit_intercept, random_state=0, n_threads=1, **parameters)
+            return model.fit(data.X, data.y)
+
+    def cell(self, optimizer: Optimizer, batch_size: int | str) -> str:
+        """Fit, and say how far from the optimum it ended, after how many epochs and why."""
+        epochs = _EPOCHS_FULL if batch_size == "full" else _EPOCHS
+        try:
+            model = self._fit(optimizer=optimizer, batch_size=batch_size, max_iter=epochs)
+        except DivergenceError:
+            return "inf 0 diverged"
+        value = reference.objective(self._problem, _theta(model))
+        distance = reference.relative_suboptimality(value, self.optimum, self._constant)
+        return f"{distance:.2e} {model.n_iter_} {model.fit_report_['stopped_by']}"
+
+
+def _theta(model: Any) -> Floats:
+    """(K, d + 1)."""
+    coef = np.atleast_2d(model.coef_)
+    return np.column_stack([coef, np.broadcast_to(model.intercept_, len(coef))])
