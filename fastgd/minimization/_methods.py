@@ -11,11 +11,11 @@ from fastgd.backends.cpu_epochs import RuleState
 from fastgd.minimization._function import Array, Evaluation, Function
 from fastgd.optimizers import Recipe
 from fastgd.schedules import Schedule
-from fastgd.solvers.line_search import ARMIJO, root_of_slope
+from fastgd.solvers.line_search import ARMIJO, HALVINGS, root_of_slope
 from fastgd.solvers.pace import Pace
 
 #: How often a step is halved before it is given up.
-_HALVINGS = 50
+
 #: Rounding of values, relative to the first one: later ones may be small differences of large terms.
 _ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 #: Changes of the gradient, relative to the largest one so far, from which a curvature is taken.
@@ -96,7 +96,7 @@ Search = Callable[[Function, Evaluation, float], float | None]
 def backtrack(function: Function, at: Evaluation, length: float) -> float | None:
     """The first of length, length / 2, ... that lowers the function by ARMIJO length |g|^2 or more."""
     squared = float(at.gradient @ at.gradient)
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         enough = ARMIJO * length * squared
         if enough > 0.0 and function.value(along(at, length)) <= at.value - enough:
             return length
@@ -191,7 +191,7 @@ class AcceleratedSteps:
     def _descend(self, origin: Evaluation) -> Step | None:
         """The gradient step with an L, doubled as often as needed, short enough for the curvature along it."""
         curvature = self._curvature
-        for _ in range(_HALVINGS):
+        for _ in range(HALVINGS):
             x = along(origin, 1.0 / curvature)
             if self._is_low(origin, x, curvature):
                 return Step(1.0 / curvature, self._function.evaluate(x))

@@ -15,7 +15,7 @@ from fastgd.stopping import Monitor, Solution
 
 #: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
 ARMIJO = 1e-4
-_HALVINGS = 50
+HALVINGS = 50
 #: An exact search ends where the slope along the line is this share of the first one.
 _FLAT = 1e-6
 
@@ -68,7 +68,7 @@ def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float) ->
 
     Without L1 term that is Armijo's ARMIJO length |g|^2. None where no step lowers the loss.
     """
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         moved = at.theta - length * g
         moved = np.sign(moved) * np.maximum(np.abs(moved) - length * objective.l1, 0.0)
         trial = objective.evaluate(moved)
@@ -103,7 +103,7 @@ def root_of_slope(slope: Callable[[float], float], length: float) -> float | Non
         return 0.0 if abs(value) <= _FLAT * abs(start) else value
 
     low = 0.0
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         value = flattened(length)
         if value >= 0.0:
             return length if value == 0.0 else float(optimize.brentq(flattened, low, length, xtol=1e-300, rtol=1e-15))
