@@ -14,8 +14,6 @@ from fastgd.schedules import Schedule
 from fastgd.solvers.line_search import ARMIJO, HALVINGS, root_of_slope
 from fastgd.solvers.pace import Pace
 
-#: How often a step is halved before it is given up.
-
 #: Rounding of values, relative to the first one: later ones may be small differences of large terms.
 _ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 #: Changes of the gradient, relative to the largest one so far, from which a curvature is taken.
