@@ -1,0 +1,205 @@
+"""Whether the tests notice a changed formula: python -m bench.mutate [--group NAME ...] [--every N].
+
+Every mutant of the formulas of kernels, reference and schedules (see `bench.mutants`) is put into a copy of the tree,
+and the tests of its group are run as plain Python until one fails. What none of them notices is a survivor, which
+bench/survivors.md explains. Each run is a fork of a process that has imported NumPy, Numba and scikit-learn, so that a
+mutant takes the seconds of the tests and not those of the imports.
+
+A script of our own: mutmut puts trampolines in the place of functions, where Numba's decorators look for the functions
+themselves, and knows nothing of a folder `kernels` that is installed as `fastgd.kernels`.
+"""
+
+import argparse
+import importlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.mutants import Mutant, mutants
+
+ROOT = Path(__file__).resolve().parents[1]
+_COPIED = ("fastgd", "kernels", "tests", "bench")
+#: Imported before the forks; nothing of the tree itself may be among what these import.
+_PRELOADED = ("numpy.testing", "scipy.optimize", "numba", "sklearn.base", "sklearn.linear_model", "pytest", "doctest")
+#: A mutant that takes this many times as long as the tests without one, and some seconds, is stuck.
+_PATIENCE, _LEAST_SECONDS = 3.0, 10.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sources, and the tests that are to notice their mutants, the quickest first.
+
+    leave_out: parts of the names of tests that need compiled code.
+    """
+
+    sources: Sequence[str]
+    tests: Sequence[str]
+    leave_out: Sequence[str] = ()
+
+
+#: Where NumPy's scalars warn, or there is nothing compiled to look at.
+_COMPILED_ONLY = ("test_compiled_losses", "test_gradients_that_are_not_finite", "test_stand_ins")
+GROUPS = {
+    "kernels": Group(
+        ("kernels/losses.py", "kernels/penalties.py", "kernels/rules.py", "kernels/cpu/update.py"),
+        ("tests/kernels/test_scalars.py", "tests/kernels/test_update.py", "tests/kernels/test_plain.py"),
+        _COMPILED_ONLY,
+    ),
+    "reference": Group(
+        tuple(f"fastgd/reference/{name}.py" for name in ("rules", "formulas", "losses", "penalties")),
+        tuple(f"tests/reference/test_{name}.py" for name in ("rules", "losses", "penalties", "saga", "objective")),
+    ),
+    "schedules": Group(
+        tuple(
+            f"fastgd/schedules/{name}.py"
+            for name in ("_base", "_decays", "_lasting", "_plateau", "_warmup", "_function")
+        ),
+        ("tests/schedules",),
+    ),
+}
+
+
+@dataclass
+class Tally:
+    """What became of the mutants of a file."""
+
+    killed: int = 0
+    stuck: int = 0
+    survivors: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.killed + self.stuck + len(self.survivors)
+
+
+class Tree:
+    """A temporary copy of the sources and tests, in which tests are run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._log = folder, folder / "tests.log"
+        for name in _COPIED:
+            ignored = shutil.ignore_patterns("__pycache__", "results", "*.nb?")
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
+        shutil.copy(ROOT / "pyproject.toml", folder)
+
+    def put(self, path: str, source: str) -> None:
+        """Write a source file."""
+        (self._folder / path).write_text(source, encoding="utf-8")
+
+    @property
+    def said(self) -> str:
+        """What the last run of the tests printed, its end."""
+        return self._log.read_text(encoding="utf-8", errors="replace")[-3000:]
+
+    def passes(self, group: Group, seconds: float) -> bool | None:
+        """Whether the tests of a group pass; None where they take longer."""
+        child = os.fork()
+        if child == 0:
+            self._test(group)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found, status = os.waitpid(child, os.WNOHANG)
+            if found:
+                code = os.waitstatus_to_exitcode(status)
+                if code not in (0, 1, 2):
+                    raise RuntimeError(f"the tests could not be run, exit code {code}:\n{self.said}")
+                return code == 0
+            time.sleep(0.01)
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return None
+
+    def _test(self, group: Group) -> None:
+        """In the child: run the tests and end."""
+        code = 99
+        try:
+            os.setpgid(0, 0)
+            log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.chdir(self._folder)
+            sys.path[:] = [str(self._folder), *(path for path in sys.path if Path(path).resolve() != ROOT)]
+            for name in [name for name in sys.modules if name.split(".")[0] == "bench"]:
+                del sys.modules[name]
+            import pytest
+
+            words = ["-x", "-q", "-p", "no:cacheprovider", *group.tests]
+            if group.leave_out:
+                words += ["-k", " and ".join(f"not {name}" for name in group.leave_out)]
+            code = int(pytest.main(words))
+            used = sys.modules.get("fastgd")
+            if used is not None and not str(used.__file__).startswith(str(self._folder)):
+                code = 98
+        finally:
+            os._exit(code)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the mutants and write bench/results/mutation.json; less than all of them go to bench/results/quick."""
+    parser = argparse.ArgumentParser(prog="python -m bench.mutate", description=__doc__)
+    parser.add_argument("--group", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth mutant")
+    options = parser.parse_args(arguments)
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    sys.dont_write_bytecode = True
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Tree(Path(folder).resolve())
+        tallies = {
+            path: tally for name in options.group for path, tally in _run_group(tree, GROUPS[name], options.every)
+        }
+    partly = options.every > 1 or set(options.group) != set(GROUPS)
+    print(f"written to {_write(tallies, partly)}")
+    return 0
+
+
+def _run_group(tree: Tree, group: Group, every: int) -> Iterator[tuple[str, Tally]]:
+    start = time.monotonic()
+    if not tree.passes(group, 600.0):
+        raise RuntimeError(f"{', '.join(group.tests)} fail without any mutant:\n{tree.said}")
+    seconds = _PATIENCE * (time.monotonic() - start) + _LEAST_SECONDS
+    for path in group.sources:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        tally = Tally()
+        for mutant in list(mutants(source))[::every]:
+            tree.put(path, mutant.source)
+            _count(tally, path, mutant, tree.passes(group, seconds))
+        tree.put(path, source)
+        print(f"{path}: {len(tally.survivors)} of {tally.total} survive, {tally.stuck} got stuck", flush=True)
+        yield path, tally
+
+
+def _count(tally: Tally, path: str, mutant: Mutant, passed: bool | None) -> None:
+    if passed is None:
+        tally.stuck += 1
+    elif passed:
+        tally.survivors.append({"file": path, "line": mutant.line, "change": mutant.change})
+        print(f"{path}:{mutant.line}: {mutant.change}", flush=True)
+    else:
+        tally.killed += 1
+
+
+def _write(tallies: dict[str, Tally], partly: bool) -> Path:
+    # Only now, since it imports fastgd, which the forks must import from the copy.
+    from bench.result import RESULTS, Finding, Result, write
+
+    survivors = [survivor for tally in tallies.values() for survivor in tally.survivors]
+    total = sum(tally.total for tally in tallies.values())
+    finding = Finding("Mutants that no test notices", len(survivors), f"of {total}", in_readme=False)
+    files = {path: {"mutants": t.total, "killed": t.killed, "stuck": t.stuck} for path, t in tallies.items()}
+    included = "Tests in plain Python, until the first that fails; stuck mutants, which ran out of time, are noticed."
+    result = Result(included, [finding], [{"files": files, "survivors": survivors}])
+    return write("mutation", result, RESULTS / "quick" if partly else RESULTS, partly)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
