@@ -124,3 +124,5 @@ class Solution:
     #: The rule with its memory, and what its schedule remembers; None for solvers that keep neither.
     rule: Any = None
     schedule_state: dict[str, float] | None = None
+    #: What "auto" stood for in its schedule, which may begin at another rate; NaN where the user gave rates.
+    automatic: float = math.nan

@@ -84,8 +84,8 @@ callbacks : object or sequence of objects, default=None
 _STREAM = """
 The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
 of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
-schedule. Columns are scaled as in an earlier `fit`, else by `means` and `scales`, else not at all. Targets are
-worked on as in an earlier `fit`, else as they are. With ``optimizer="auto"`` the rule is AdaGrad.
+schedule, after those of an earlier `fit`. Columns are scaled as in that fit, else by `means` and `scales`, else not at
+all. Targets are worked on as in that fit, else as they are. With ``optimizer="auto"`` the rule is AdaGrad.
 """
 
 _PARTIAL = """

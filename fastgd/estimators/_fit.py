@@ -87,7 +87,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         **what_was_read(objective, options, task.X),
         **seconds(clock),
     )
-    training = _training(objective, task.guide, solution, estimator.early_stopping)
+    training = _training(objective, task.guide, solution, len(monitor.history), estimator.early_stopping)
     return Result(coef, intercept, monitor.history.arrays(), report, training, monitor.error)
 
 
@@ -109,13 +109,14 @@ def _make_monitor(estimator: Any, options: Options, objective: Objective, guide:
     )
 
 
-def _training(objective: Objective, guide: Guide, solution: Solution, early_stopping: bool) -> Training:
+def _training(objective: Objective, guide: Guide, solution: Solution, epochs: int, early_stopping: bool) -> Training:
     """What `partial_fit` goes on with: the rule, unless it is past the best epoch, or knows rows by number."""
     frame = Frame(objective.scaling, objective.shift)
     training = Training(frame, objective.problem.targets, solution.theta, guide.seed or 0)
     if solution.rule is not None and not early_stopping and solution.rule.recipe.rule != "saga":
         training.rule, training.theta = solution.rule, solution.rule.theta
-        training.rate, training.schedule_state = solution.rate, solution.schedule_state
+        training.rate, training.schedule_state = solution.automatic, solution.schedule_state
+        training.epochs = epochs
     return training
 
 

@@ -73,7 +73,8 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     classes = _classes(given)
     if classes.size < 2:
         raise ValueError(
-            f"y holds one class only ({classes[0]!r}): this solver needs samples of at least 2 classes in the data"
+            f"y holds one class only ({classes.tolist()[0]!r}): "
+            "this solver needs samples of at least 2 classes in the data"
         )
     return Labels(given, classes)
 
@@ -102,7 +103,7 @@ def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[
         return np.asarray(known)
     classes = np.unique(column_or_1d(given))
     if known is not None and not np.array_equal(classes, known):
-        raise ValueError(f"classes={given!r} is not the same as on the last call to partial_fit, {known!r}")
+        raise ValueError(f"classes={given!r} is not the same as on the last call to partial_fit, {known.tolist()}")
     if classes.size < 2:
         raise ValueError(f"classes must be at least 2, got {given!r}")
     return classes
@@ -117,7 +118,7 @@ def labels_among(y: ArrayLike | None, X: NDArray[Any], classes: NDArray[Any], na
     for start in range(0, given.shape[0], _BLOCK):
         unknown = np.setdiff1d(given[start : start + _BLOCK], classes)
         if unknown.size:
-            raise ValueError(f"{name} holds {unknown[0]!r}, which is not among the classes {classes!r}")
+            raise ValueError(f"{name} holds {unknown.tolist()[0]!r}, which is not among the classes {classes.tolist()}")
     return Labels(given, classes)
 
 

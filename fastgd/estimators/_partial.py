@@ -94,11 +94,11 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
     rule = _rule(plan, data, training)
     pace = _pace(objective, plan, training)
     history = History(1, bool(estimator.verbose))
-    loss, norm = _guarded(rule, lambda: _epoch(objective, plan, rule, pace, training.calls))
+    loss, norm = _guarded(rule, lambda: _epoch(objective, plan, rule, pace, training.epochs))
     history.add(Epoch(loss, pace.first, norm), math.nan)
     pace.end(loss)
     training.rule, training.theta, training.schedule_state = rule, rule.theta, pace.state
-    training.calls += 1
+    training.epochs += 1
     coef, intercept = objective.to_user(rule.reported)
     report = FitReport(
         solver=f"{type(options.optimizer).__name__}, batches of {plan.batch_size}, partial_fit",
@@ -144,26 +144,27 @@ def _pace(objective: Objective, plan: Plan, training: Training) -> Pace:
     return Pace(bound, plan.batches(objective.data.n), training.schedule_state)
 
 
-def _epoch(objective: Objective, plan: Plan, rule: RuleState, pace: Pace, call: int) -> tuple[float, float]:
+def _epoch(objective: Objective, plan: Plan, rule: RuleState, pace: Pace, epoch: int) -> tuple[float, float]:
     """Mean loss before updates, and the norm of the mean gradient."""
     assert plan.batch_size is not None
     data, batches = objective.data, plan.batches(objective.data.n)
     epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
-    pace.begin(int(rule.memory.step[0]), call)
+    pace.begin(int(rule.memory.step[0]), epoch)
     slices = Slices(data.nbytes / data.n * plan.batch_size)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            seen, g = run_epoch(epochs, call, batches, pace, rule, slices)
+            seen, g = run_epoch(epochs, epoch, batches, pace, rule, slices)
+            norm = float(np.linalg.norm(g)) / batches
         if not np.all(np.isfinite(rule.theta)):
-            raise Diverged(call)
+            raise Diverged(epoch)
     except Diverged:
         raise DivergenceError(
-            f"{type(plan.optimizer).__name__} diverged in call {call} of partial_fit with learning_rate="
+            f"{type(plan.optimizer).__name__} diverged in partial_fit, epoch {epoch}, with learning_rate="
             f"{pace.first:g}: use a smaller one, and columns of similar scale (means and scales)",
             rate=pace.first,
-            epoch=call,
+            epoch=epoch,
         ) from None
-    return objective.in_target_units(seen) / data.n, float(np.linalg.norm(g)) / batches
+    return objective.in_target_units(seen) / data.n, norm
 
 
 def _guarded(rule: RuleState, run: Callable[[], tuple[float, float]]) -> tuple[float, float]:

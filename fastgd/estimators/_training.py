@@ -14,7 +14,8 @@ from fastgd.scaling import Array, Scaling, TargetScaling
 class Training:
     """Working coordinates, parameters in them, and where there is one the rule with its memory.
 
-    rate: the automatic first rate, NaN where the user gave it. calls: epochs of `partial_fit` done.
+    rate: what "auto" stands for in the schedule, NaN where the user gave rates. epochs: done by the rule, those of the
+    fit before the stream included; a call of `partial_fit` is one.
     """
 
     frame: Frame
@@ -24,7 +25,7 @@ class Training:
     rule: RuleState | None = None
     rate: float = float("nan")
     schedule_state: dict[str, float] | None = None
-    calls: int = 0
+    epochs: int = 0
 
     def arrays(self) -> dict[str, Array]:
         """Everything that is an array, by name, for a file."""
@@ -50,7 +51,7 @@ class Training:
             "seed": self.seed,
             "rate": None if np.isnan(self.rate) else self.rate,
             "schedule_state": self.schedule_state,
-            "calls": self.calls,
+            "epochs": self.epochs,
         }
 
     @classmethod
@@ -67,4 +68,4 @@ class Training:
             rule.memory.product[:] = arrays["product"]
         rate = float("nan") if facts["rate"] is None else facts["rate"]
         theta = arrays["theta"] if rule is None else rule.theta
-        return cls(frame, targets, theta, facts["seed"], rule, rate, facts["schedule_state"], facts["calls"])
+        return cls(frame, targets, theta, facts["seed"], rule, rate, facts["schedule_state"], facts["epochs"])

@@ -13,7 +13,7 @@ from fastgd.scaling import Array
 from fastgd.schedules import Constant
 from fastgd.solvers.pace import Pace
 from fastgd.solvers.plan import Plan
-from fastgd.solvers.rates import bound_schedule, is_automatic, safe_rate
+from fastgd.solvers.rates import bound_schedule, rate_of_auto, safe_rate
 from fastgd.stopping import Monitor, Plateau, Solution
 
 #: How often an automatic rate is halved before the fit gives up.
@@ -33,19 +33,19 @@ class Diverged(Exception):
 
 def with_restarts(objective: Objective, theta: Array, plan: Plan, monitor: Monitor, run: Run) -> Solution:
     """Run; where an automatic rate diverges halve it and start again, where the user's does raise."""
-    automatic, batches = is_automatic(plan), plan.batches(objective.data.n)
-    factor = 1.0
+    batches = plan.batches(objective.data.n)
+    rate = rate_of_auto(objective, plan)
     for _ in range(_RESTARTS):
-        pace = Pace(bound_schedule(objective, plan, factor), batches)
+        pace = Pace(bound_schedule(objective, plan, rate), batches)
         try:
             # A run that diverges may overflow before it is seen to.
             with np.errstate(over="ignore", invalid="ignore"):
-                return run(objective, theta.copy(), plan, pace, monitor)
+                return replace(run(objective, theta.copy(), plan, pace, monitor), automatic=rate)
         except Diverged as error:
-            if not automatic:
+            if math.isnan(rate):
                 raise _error(objective, theta, plan, pace.first, error.epoch, run) from None
             logger.info("diverged in epoch %d at rate %.6g, which is halved", error.epoch, pace.first)
-            factor *= 0.5
+            rate *= 0.5
     raise DivergenceError(
         f"the fit diverges at every rate down to {pace.first:.3g}: check the data for extreme values", rate=pace.first
     )

@@ -22,7 +22,8 @@ class Pace:
     def __init__(self, schedule: Schedule, batches: int, state: dict[str, float] | None = None) -> None:
         self._schedule = schedule
         self._batches = batches
-        self.state = schedule.start() if state is None else state
+        # A stream may have changed its schedule, which then begins.
+        self.state = {**schedule.start(), **(state or {})}
         self._step, self._epoch = 0, 0
         #: The rate of the first update of the run.
         self.first = float("nan")

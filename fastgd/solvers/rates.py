@@ -34,12 +34,16 @@ def schedule_of(plan: Plan) -> Schedule:
     return as_schedule(plan.optimizer.get_params(deep=False)["learning_rate"])
 
 
-def bound_schedule(objective: Objective, plan: Plan, factor: float = 1.0) -> Schedule:
-    """The schedule of a fit; an automatic first rate is multiplied by `factor`."""
+def bound_schedule(objective: Objective, plan: Plan, rate: float) -> Schedule:
+    """The schedule of a fit, in which "auto" stands for `rate`."""
     given = plan.optimizer.get_params(deep=False)["learning_rate"]
-    rate = factor * automatic_rate(objective, plan) if is_automatic(plan) else None
     schedule = _automatic_decay(objective, plan) if given == "auto" else as_schedule(given)
     return schedule.bind(rate, plan.max_iter)
+
+
+def rate_of_auto(objective: Objective, plan: Plan) -> float:
+    """What "auto" stands for in the schedule of a fit; NaN where the user gave rates."""
+    return automatic_rate(objective, plan) if is_automatic(plan) else math.nan
 
 
 def automatic_rate(objective: Objective, plan: Plan) -> float:

@@ -1,0 +1,118 @@
+"""What `partial_fit` refuses, and that a call that fails leaves the model as it was."""
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd import LinearRegression, LogisticRegression, schedules
+from fastgd.backends import cpu_epochs
+from fastgd.optimizers import Accelerated, Adam, GradientDescent, Momentum
+from tests.estimators.fits import problem_for, targets, theta_of
+from tests.estimators.streams import BATCH, N, assert_same_bits, by_pickle, rule, stream
+
+
+def error_cases():
+    X, y = np.arange(20.0).reshape(10, 2) % 7, np.arange(10) % 2
+    linear, logistic = LinearRegression, LogisticRegression
+    searched = GradientDescent(line_search="exact")
+    return {
+        "saga": (lambda: linear(optimizer="saga").partial_fit(X, y), "SAGA"),
+        "accelerated": (lambda: linear(optimizer=Accelerated()).partial_fit(X, y), "Accelerated"),
+        "line search": (lambda: linear(optimizer=searched).partial_fit(X, y), "line_search"),
+        "early stopping": (lambda: linear(early_stopping=True).partial_fit(X, y), "early_stopping"),
+        "drop_last": (lambda: linear(drop_last=True, batch_size=4).partial_fit(X, y), "drop_last"),
+        "balanced": (lambda: logistic(class_weight="balanced").partial_fit(X, y, [0, 1]), "class_weight='balanced'"),
+        "no classes": (lambda: logistic().partial_fit(X, y), "classes must be passed on the first call"),
+        "one class": (lambda: logistic().partial_fit(X, y, [1]), "classes must be at least 2"),
+        "other classes": (lambda: logistic().partial_fit(X, y, [0, 1]).partial_fit(X, y, [0, 2]), "classes="),
+        "unseen label": (lambda: logistic().partial_fit(X, y + 1, [0, 1]), "y holds 2, which is not among"),
+        "means twice": (lambda: linear().partial_fit(X, y).partial_fit(X, y, means=[0, 0]), "means and scales"),
+        "scales after a fit": (lambda: linear().fit(X, y).partial_fit(X, y, scales=[1, 1]), "means and scales"),
+        "raw": (lambda: linear(standardize=False).partial_fit(X, y, means=[0, 0]), "standardize=False"),
+        "no intercept": (lambda: linear(fit_intercept=False).partial_fit(X, y, means=[1, 0]), "fit_intercept=False"),
+        "three means": (lambda: linear().partial_fit(X, y, means=[0, 0, 0]), "means must be 2 finite numbers"),
+        "NaN": (lambda: linear().partial_fit(X, y, means=[0, np.nan]), "means must be 2 finite numbers"),
+        "no scale": (lambda: linear().partial_fit(X, y, scales=[1, 0]), "scales must be positive"),
+        "bad X": (lambda: linear().partial_fit(np.full((3, 2), np.nan), y[:3]), "Input X contains NaN"),
+        "columns": (lambda: linear().partial_fit(X, y).partial_fit(X[:, :1], y), "1 features, but LinearRegression"),
+        "targets": (lambda: linear().partial_fit(X, y).partial_fit(X, X), "y has 2 targets"),
+        "an end": (lambda: linear(optimizer=Adam(schedules.CosineDecay(epochs=5))).partial_fit(X, y), "rate 0"),
+        "weights": (lambda: linear().partial_fit(X, y, sample_weight=np.zeros(10)), "[Ss]ample.weight"),
+    }
+
+
+@pytest.mark.parametrize("name", error_cases())
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_cannot_be_streamed(name):
+    run, message = error_cases()[name]
+    with pytest.raises(ValueError, match=message):
+        run()
+
+
+@pytest.mark.parametrize("changed", [Adam(0.05, beta1=0.5), Momentum(0.05)])
+def test_another_rule_has_no_use_for_the_memory(changed):
+    problem = problem_for("squared", n=N)
+    model = LinearRegression(optimizer=Adam(0.05)).partial_fit(problem.x, targets(problem))
+    model.set_params(optimizer=changed)
+    with pytest.raises(ValueError, match=r"optimizer was adam .* and now is .* keep the optimizer"):
+        model.partial_fit(problem.x, targets(problem))
+
+
+def everything(model):
+    """What a model knows, to compare; wall times left out."""
+    state = model._training
+    fitted = {key: values.tolist() for key, values in model.history_.items()}
+    arrays = {key: values.tobytes() for key, values in state.arrays().items()}
+    return fitted, model.n_iter_, theta_of(model).tobytes(), arrays, state.facts(), dict(model.fit_report_)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam", "averaged"])
+@pytest.mark.parametrize("accident", ["divergence", "interrupt", "function"])
+def test_after_an_accident_the_model_is_as_before(monkeypatch, accident, name):
+    problem = problem_for("squared", n=N)
+    X, y = problem.x, targets(problem)
+    model = stream(LinearRegression(optimizer=rule(name), batch_size=BATCH), X, y)
+    before, twin = everything(model), by_pickle(model)
+    if accident == "divergence":
+        bad = X.copy()
+        bad[50] = 1e200
+        with pytest.raises(fastgd.DivergenceError, match=r"learning_rate=0\.05:") as caught:
+            model.partial_fit(bad, y)
+        assert (caught.value.rate, caught.value.epoch) == (0.05, 3)
+    elif accident == "interrupt":
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, 2)
+            with pytest.raises(KeyboardInterrupt):
+                model.partial_fit(X, y)
+    else:
+        model.set_params(optimizer__learning_rate=lambda *_: -1.0)
+        with pytest.raises(ValueError, match="learning rates must be positive"):
+            model.partial_fit(X, y)
+        model.set_params(optimizer__learning_rate=0.05)
+    assert everything(model) == before
+    assert_same_bits(model.partial_fit(X, y), twin.partial_fit(X, y))
+
+
+def interrupt_after(patch, calls):
+    """Ctrl-C in the middle of an epoch, after some of its slices have moved the parameters."""
+    run, done = cpu_epochs.CpuEpochs.run, []
+
+    def interrupted(self, *arguments):
+        done.append(None)
+        if len(done) > calls:
+            raise KeyboardInterrupt
+        return run(self, *arguments)
+
+    patch.setattr(cpu_epochs.CpuEpochs, "run", interrupted)
+    patch.setattr(fastgd.solvers.classic, "_FIRST_SLICE_BYTES", 1)
+    patch.setattr(fastgd.solvers.classic, "_SLICE_SECONDS", 1e-9)
+
+
+def test_an_accident_in_the_first_call_leaves_an_unfitted_model():
+    X, y = np.full((20, 2), 1e200), np.ones(20)
+    model = LinearRegression(optimizer=GradientDescent(1.0), batch_size=10)
+    with pytest.raises(fastgd.DivergenceError):
+        model.partial_fit(X, y)
+    assert not hasattr(model, "coef_")
+    model.partial_fit(np.ones((20, 3)), y)
+    assert model.coef_.shape == (3,)
