@@ -93,25 +93,46 @@ def first_with_weight(data: Any, start: Any, m: Any) -> Any:
 @jitable
 def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
     """Moments of consecutive rows of row-major data."""
-    X, s, step = data.X, data.s, data.weight_step
+    X, s, step = data.X, data.s, unsigned(data.weight_step)
     d = X.shape[1]
-    leaf[1:] = 0.0
     leaf[0] = block_weight(data, start, m)
     scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
     first = first_with_weight(data, start, m)
-    for i in range(m):
-        at = unsigned(start + i)
-        weight = np.float64(s[unsigned((start + i) * step)]) * scale
-        for j in range(d):
-            leaf[1 + j] += weight * (np.float64(X[at, j]) - np.float64(X[first, j]))
+    # Where the squares will be, the row from which deviations are taken waits in float64.
     for j in range(d):
-        leaf[1 + j] += np.float64(X[first, j])
-    for i in range(m):
-        at = unsigned(start + i)
-        weight = np.float64(s[unsigned((start + i) * step)])
+        leaf[1 + j] = 0.0
+        leaf[1 + d + j] = np.float64(X[first, j])
+    # Four rows at a time: the sums are read and written once for them.
+    whole = m - m % 4
+    for i in range(0, whole, 4):
+        a, b, c, e = unsigned(start + i), unsigned(start + i + 1), unsigned(start + i + 2), unsigned(start + i + 3)
+        u, v, w, z = s[a * step] * scale, s[b * step] * scale, s[c * step] * scale, s[e * step] * scale
         for j in range(d):
-            deviation = np.float64(X[at, j]) - leaf[1 + j]
-            leaf[1 + d + j] += weight * deviation * deviation
+            base = leaf[1 + d + j]
+            leaf[1 + j] += (u * (np.float64(X[a, j]) - base) + v * (np.float64(X[b, j]) - base)) + (
+                w * (np.float64(X[c, j]) - base) + z * (np.float64(X[e, j]) - base)
+            )
+    for i in range(whole, m):
+        a = unsigned(start + i)
+        u = s[a * step] * scale
+        for j in range(d):
+            leaf[1 + j] += u * (np.float64(X[a, j]) - leaf[1 + d + j])
+    for j in range(d):
+        leaf[1 + j] += leaf[1 + d + j]
+        leaf[1 + d + j] = 0.0
+    for i in range(0, whole, 4):
+        a, b, c, e = unsigned(start + i), unsigned(start + i + 1), unsigned(start + i + 2), unsigned(start + i + 3)
+        u, v, w, z = s[a * step], s[b * step], s[c * step], s[e * step]
+        for j in range(d):
+            mean = leaf[1 + j]
+            p, q = np.float64(X[a, j]) - mean, np.float64(X[b, j]) - mean
+            r, t = np.float64(X[c, j]) - mean, np.float64(X[e, j]) - mean
+            leaf[1 + d + j] += (u * p * p + v * q * q) + (w * r * r + z * t * t)
+    for i in range(whole, m):
+        a = unsigned(start + i)
+        for j in range(d):
+            p = np.float64(X[a, j]) - leaf[1 + j]
+            leaf[1 + d + j] += s[a * step] * p * p
 
 
 @jitable
