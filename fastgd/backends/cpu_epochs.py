@@ -130,8 +130,10 @@ class CpuEpochs:
         self._teams: dict[int, list[records.Work]] = {}
         self._epoch = -1
 
-    def run(self, epoch: int, first: int, last: int, rates: Array, rule: RuleState) -> BatchSums:
-        """Run batches [first, last) of an epoch."""
+    def run(
+        self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
+    ) -> BatchSums:
+        """Run batches [first, last) of an epoch; sums go on from those of the batches before, to the same bits."""
         problem, data = self._problem, self._data
         rows = min(last * problem.batch_size, data.n) - first * problem.batch_size
         large = rows * data.nbytes // data.n >= _TEAM_BYTES
@@ -143,8 +145,8 @@ class CpuEpochs:
         batches = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
         shared = team[0].team.reached
         shared[:] = 0
-        team[0].seen[:] = 0.0
-        team[0].total[:] = 0.0
+        team[0].seen[:] = 0.0 if before is None else before.seen
+        team[0].total[:] = 0.0 if before is None else before.gradient
 
         def work(index: int) -> None:
             its = (rule.record(rates), rule.state, self._coordinates, team[index])

@@ -90,19 +90,16 @@ def run_epoch(
     epochs: Epochs, epoch: int, batches: int, pace: Pace, rule: RuleState, slices: "Slices"
 ) -> tuple[Array, Array]:
     """All batches of an epoch in slices short enough to be interrupted; sums of losses (K,), gradients (K, d + 1)."""
-    seen, gradient = np.zeros(rule.theta.shape[0]), np.zeros_like(rule.theta)
-    first = 0
-    while first < batches:
+    first, sums = 0, None
+    while sums is None or first < batches:
         last = min(first + slices.length, batches)
         began = time.perf_counter()
-        sums = epochs.run(epoch, first, last, pace.rates(first, last), rule)
-        seen += sums.seen
-        gradient += sums.gradient
+        sums = epochs.run(epoch, first, last, pace.rates(first, last), rule, sums)
         slices.took(last - first, time.perf_counter() - began)
-        if not np.all(np.isfinite(seen)):
+        if not np.all(np.isfinite(sums.seen)):
             raise Diverged(epoch)
         first = last
-    return seen, gradient
+    return sums.seen, sums.gradient
 
 
 class Slices:

@@ -10,7 +10,7 @@ from tests.solvers.steps import HYPER, RULES
 #: Rules for streams: SAGA knows rows by number.
 STREAMED = [rule for rule in RULES if rule != "saga"]
 N, BATCH = 112, 8
-#: Of whole batches but for the last.
+#: Of whole batches.
 CHUNKS = [slice(0, 40), slice(40, 48), slice(48, 112)]
 
 

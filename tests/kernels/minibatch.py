@@ -114,12 +114,12 @@ def run_epochs(both: Twin, case: Case, n: int, setup: Setup, count: int, cuts: t
     edges = sorted({0, total, *(cut for cut in cuts if cut < total)})
     thetas, losses = [], []
     for epoch in range(count):
-        seen = np.zeros(len(both.start))
+        sums = None
         for first, last in itertools.pairwise(edges):
             rates = np.array([setup.rate(epoch * total + t + 1) for t in range(first, last)])
-            seen += both.epochs.run(epoch, first, last, rates, rule).seen
+            sums = both.epochs.run(epoch, first, last, rates, rule, sums)
         thetas.append(rule.theta.copy())
-        losses.append(seen.sum() / min(n, total * setup.batch_size))
+        losses.append(sums.seen.sum() / min(n, total * setup.batch_size))
     assert rule.memory.step[0] == count * total
     return Path(np.array(thetas), np.array(losses), rule.memory.slots)
 
