@@ -1,0 +1,52 @@
+"""What counts as a callback, and what it is told."""
+
+import numpy as np
+import pytest
+
+from fastgd.callbacks import Callback, EpochState, check_callbacks
+
+
+class Told:
+    def on_epoch_end(self, state):
+        return None
+
+
+class ToldAndIterable(list):
+    def on_epoch_end(self, state):
+        return None
+
+
+def test_one_or_several_or_none():
+    one, other = Told(), Told()
+    assert check_callbacks(None) == ()
+    assert check_callbacks(()) == ()
+    assert check_callbacks(one) == (one,)
+    assert check_callbacks([one, other]) == (one, other)
+    assert check_callbacks(callback for callback in (other, one)) == (other, one)
+    # An object with the method is one callback, whatever else it is.
+    both = ToldAndIterable([3, 4])
+    assert check_callbacks(both) == (both,)
+    assert isinstance(one, Callback)
+
+
+@pytest.mark.parametrize("wrong", [print, "verbose", 3, Told, [Told(), None], [Told], {"a": Told()}], ids=repr)
+def test_others_are_refused_by_name(wrong):
+    with pytest.raises(TypeError, match=r"callbacks must be objects with a method on_epoch_end\(state\), got"):
+        check_callbacks(wrong)
+
+
+def test_coefficients_are_made_when_asked_for():
+    asked = []
+
+    def raw():
+        asked.append(None)
+        return np.ones((1, 2)), np.zeros(1)
+
+    state = EpochState(1, 9, 0.5, np.nan, 0.1, 2.0, np.nan, 0.01, raw)
+    assert not asked
+    assert state.coef.tolist() == [[1.0, 1.0]]
+    assert state.intercept.tolist() == [0.0]
+    assert len(asked) == 2
+    assert "_raw" not in repr(state)
+    with pytest.raises(AttributeError):
+        state.loss = 0.0

@@ -1,0 +1,83 @@
+"""The history of a fit: numbers an epoch, and what is logged of them."""
+
+import logging
+import math
+
+import numpy as np
+import pytest
+
+from fastgd import history
+from fastgd.history import Epoch, History
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that says what the test puts into it."""
+    now = [10.0]
+    monkeypatch.setattr(history.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_an_entry_an_epoch(clock):
+    told = History(max_iter=5)
+    clock[0] = 10.25
+    row = told.add(Epoch(3.0, 0.5, 2.0, 0.125), 4.0)
+    assert row == {
+        "loss": 3.0,
+        "learning_rate": 0.5,
+        "gradient_norm": 2.0,
+        "certificate": 0.125,
+        "validation_loss": 4.0,
+        "seconds": 0.25,
+    }
+    clock[0] = 11.0
+    told.add(Epoch(2.0, 0.25, 1.0, 0.0625), 5.0)
+    assert len(told) == 2
+    assert told.last_loss == 2.0
+    arrays = told.arrays()
+    assert {name: values.tolist() for name, values in arrays.items()} == {
+        "loss": [3.0, 2.0],
+        "validation_loss": [4.0, 5.0],
+        "learning_rate": [0.5, 0.25],
+        "gradient_norm": [2.0, 1.0],
+        "seconds": [0.25, 0.75],
+        "certificate": [0.125, 0.0625],
+    }
+    assert all(values.dtype == np.float64 for values in arrays.values())
+
+
+def test_what_no_epoch_had_is_left_out():
+    told = History(max_iter=5)
+    assert set(told.arrays()) == {"loss", "learning_rate", "gradient_norm", "seconds"}
+    told.add(Epoch(math.nan, math.nan, math.nan), math.nan)
+    assert set(told.arrays()) == {"loss", "learning_rate", "gradient_norm", "seconds"}
+    told.add(Epoch(1.0, 1.0, 1.0), 0.5)
+    np.testing.assert_array_equal(told.arrays()["validation_loss"], [math.nan, 0.5])
+
+
+def test_a_run_that_diverged_is_forgotten():
+    told = History(max_iter=5)
+    told.add(Epoch(9.0, 1.0, 1.0), math.nan)
+    told.clear()
+    assert len(told) == 0
+    told.add(Epoch(1.0, 0.5, 1.0), math.nan)
+    assert told.arrays()["loss"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("verbose", "level"), [(True, logging.INFO), (False, logging.DEBUG)])
+def test_records(caplog, verbose, level):
+    told = History(max_iter=7, verbose=verbose)
+    with caplog.at_level(logging.DEBUG, "fastgd"):
+        told.add(Epoch(0.123456789, 0.5, 2.0), 0.75)
+    (record,) = caplog.records
+    assert record.levelno == level
+    assert record.getMessage() == (
+        "epoch 1 of at most 7: loss 0.123457, validation loss 0.75, learning rate 0.5, gradient norm 2"
+    )
+    assert (record.fastgd["epoch"], record.fastgd["max_iter"], record.fastgd["loss"]) == (1, 7, 0.123456789)
+
+
+def test_nothing_is_formatted_for_nobody(caplog):
+    with caplog.at_level(logging.INFO, "fastgd"):
+        History(max_iter=7).add(Epoch(1.0, 1.0, 1.0), 1.0)
+    assert not caplog.records
