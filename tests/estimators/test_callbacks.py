@@ -1,0 +1,168 @@
+"""Callbacks of `fit`: they see the fit as it is, may end it, and may fail."""
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd import LinearRegression, LogisticRegression, reference
+from fastgd.backends.cpu import CpuData
+from fastgd.optimizers import GradientDescent, Momentum, Nesterov
+from fastgd.solvers import rates
+from tests.estimators.fits import certificate_of, model_for, problem_for, targets, theta_of, value_of
+from tests.estimators.watch import Recorder
+
+#: Ways to run a fit, and whether an epoch's numbers belong to its start.
+WAYS = {
+    "auto": ({}, True),
+    "backtracking": ({"optimizer": GradientDescent(0.1, line_search="backtracking")}, True),
+    "exact": ({"optimizer": GradientDescent(line_search="exact")}, True),
+    "full batch": ({"optimizer": Momentum(0.1), "batch_size": "full"}, True),
+    "lookahead": ({"optimizer": Nesterov(0.1, form="lookahead"), "batch_size": "full"}, True),
+    "batches": ({"optimizer": Momentum(0.01), "batch_size": 16}, False),
+    "averaged": ({"optimizer": GradientDescent(0.05, average=True), "batch_size": 16}, False),
+    "saga": ({"optimizer": "saga", "batch_size": 16}, False),
+}
+KINDS = [("squared", 3), ("huber", 1), ("logistic", 1), ("softmax", 3)]
+
+
+def run(problem, way, *callbacks, **parameters):
+    model = model_for(problem, **{"max_iter": 6, "tol": 0.0, "random_state": 3, **WAYS[way][0], **parameters})
+    return model.fit(problem.x, targets(problem), problem.weight, callbacks=callbacks or None)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("validated", [True, False])
+def test_states_are_the_history(way, validated):
+    problem, recorder = problem_for("squared"), Recorder()
+    given = {"X_val": problem.x, "y_val": targets(problem)} if validated else {}
+    model = LinearRegression(max_iter=6, tol=0.0, **WAYS[way][0])
+    model.fit(problem.x, targets(problem), callbacks=recorder, **given)
+    assert [state.epoch for state in recorder.states] == [1, 2, 3, 4, 5, 6]
+    assert all(state.max_iter == 6 for state in recorder.states)
+    nothing = np.full(6, np.nan)
+    for name in ("loss", "validation_loss", "learning_rate", "gradient_norm", "certificate", "seconds"):
+        told = [getattr(state, name) for state in recorder.states]
+        np.testing.assert_array_equal(told, model.history_.get(name, nothing), err_msg=name)
+    assert ("certificate" in model.history_) == WAYS[way][1]
+    assert ("validation_loss" in model.history_) == validated
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_coefficients_are_those_that_the_numbers_belong_to(loss, outputs, way):
+    """Of the full batch the loss is F at them, by the reference; after batches a fit of as many epochs has them."""
+    problem, recorder = problem_for(loss, outputs, alpha=0.1), Recorder()
+    model = run(problem, way, recorder)
+    if WAYS[way][1]:
+        values = [reference.objective(problem, theta) for theta in recorder.thetas]
+        np.testing.assert_allclose(model.history_["loss"], values, rtol=1e-12)
+    else:
+        for epochs in (1, 4):
+            stopped = theta_of(run(problem, way, max_iter=epochs))
+            assert stopped.tobytes() == recorder.thetas[epochs - 1].tobytes()
+    assert recorder.thetas[3].shape == problem.shape
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in ("auto", "lookahead")])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_a_fit_that_a_callback_ends_stands_where_the_callback_saw_it(loss, outputs, way):
+    """And, of the full batch, where a fit of the updates done by then stands: one less than epochs told of."""
+    problem, recorder = problem_for(loss, outputs, alpha=0.1), Recorder(last=4)
+    model = run(problem, way, recorder)
+    assert model.fit_report_["stopped_by"] == "callback"
+    assert not model.fit_report_["converged"]
+    assert model.n_iter_ == len(recorder.states) == 4
+    assert theta_of(model).tobytes() == recorder.thetas[-1].tobytes()
+    alone = run(problem, way, max_iter=3 if WAYS[way][1] else 4)
+    assert theta_of(model).tobytes() == theta_of(alone).tobytes()
+    assert model.fit_report_["objective"] == pytest.approx(value_of(problem, model), rel=1e-12)
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_the_automatic_solver_returns_to_the_least_certificate(last):
+    problem, recorder = problem_for("logistic", alpha=0.1), Recorder(last)
+    model = run(problem, "auto", recorder, max_iter=50)
+    assert model.fit_report_["stopped_by"] == "callback"
+    assert certificate_of(problem, model) == pytest.approx(min(model.history_["certificate"]), rel=1e-9)
+
+
+def test_several_are_told_in_their_order_and_each_may_end_the_fit():
+    order = []
+
+    class Named:
+        def __init__(self, name, last):
+            self.name, self.last = name, last
+
+        def on_epoch_end(self, state):
+            order.append((self.name, state.epoch))
+            return state.epoch == self.last
+
+    model = run(problem_for("squared"), "batches", Named("a", 5), Named("b", 2), Named("c", 9))
+    assert order == [(name, epoch) for epoch in (1, 2) for name in "abc"]
+    assert model.n_iter_ == 2
+
+
+class Fails:
+    """Raises in an epoch."""
+
+    def __init__(self, epoch, error):
+        self.epoch, self.error = epoch, error
+
+    def on_epoch_end(self, state):
+        if state.epoch == self.epoch:
+            raise self.error
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("way", WAYS)
+def test_an_exception_is_raised_and_leaves_a_usable_model(tmp_path, way, error, early_stopping):
+    problem, recorder = problem_for("logistic", alpha=0.1), Recorder()
+    options = {"max_iter": 50, "tol": 1e-12, "random_state": 3, "early_stopping": early_stopping, **WAYS[way][0]}
+    model = LogisticRegression(alpha=0.1, **options)
+    with pytest.raises(type(error)) as caught:
+        model.fit(problem.x, targets(problem), callbacks=[recorder, Fails(4, error)])
+    assert caught.value is error
+    interrupted = isinstance(error, KeyboardInterrupt)
+    assert model.fit_report_["stopped_by"] == ("interrupted" if interrupted else "callback error")
+    assert not model.fit_report_["converged"]
+    assert model.n_iter_ == len(model.history_["loss"]) == len(recorder.states) == 4
+    if early_stopping:
+        best = np.argmin(model.history_["validation_loss"])
+        assert theta_of(model).tobytes() == recorder.thetas[best].tobytes()
+    assert model.score(problem.x, targets(problem)) > 0.6
+    model.save(tmp_path / "model")
+    loaded = fastgd.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict(problem.x), model.predict(problem.x))
+
+
+def test_an_error_while_the_certificate_is_met_is_raised_as_well():
+    problem, error = problem_for("squared"), OSError("disk full")
+    model = LinearRegression(tol=1e6)
+    with pytest.raises(OSError, match="disk full"):
+        model.fit(problem.x, targets(problem), callbacks=Fails(1, error))
+    assert model.n_iter_ == 1
+
+
+@pytest.mark.parametrize("wrong", [print, Recorder, [Recorder(), "verbose"]], ids=["function", "class", "text"])
+@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
+def test_wrong_objects_are_refused_before_any_work(monkeypatch, estimator, wrong):
+    problem = problem_for("logistic")
+    model = estimator()
+    monkeypatch.setattr(CpuData, "__init__", lambda *_: pytest.fail("data were touched"))
+    with pytest.raises(TypeError, match=r"callbacks must be objects with a method on_epoch_end\(state\)"):
+        model.fit(problem.x, targets(problem), callbacks=wrong)
+    assert not hasattr(model, "coef_")
+
+
+def test_a_fit_that_begins_again_at_half_the_rate_tells_so(monkeypatch):
+    monkeypatch.setattr(rates, "automatic_rate", lambda *_: 8.0)
+    recorder = Recorder()
+    problem = problem_for("squared")
+    model = LinearRegression(optimizer="gd", batch_size="full", max_iter=30, tol=0.0, random_state=0)
+    model.fit(problem.x, targets(problem), callbacks=recorder)
+    begun = [state.learning_rate for state in recorder.states if state.epoch == 1]
+    assert len(begun) > 1
+    assert begun == [8.0 / 2**k for k in range(len(begun))]
+    assert [state.epoch for state in recorder.states[-30:]] == list(range(1, 31))
+    assert np.array_equal(model.history_["loss"], [state.loss for state in recorder.states[-30:]])
