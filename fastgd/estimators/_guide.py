@@ -131,7 +131,8 @@ def _start(estimator: Any, given: Given, shape: tuple[int, int]) -> tuple[Array,
 
 def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     array = np.array(value, dtype=np.float64)
-    if array.size != int(np.prod(shape)) or array.ndim > len(shape):
+    # Of one output the first axis may be left out.
+    if array.shape != shape and (shape[0] > 1 or array.shape != shape[1:]):
         raise ValueError(f"{name} (or with warm_start the last fit) must have shape {shape}, got {array.shape}")
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite")

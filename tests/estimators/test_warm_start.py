@@ -1,0 +1,229 @@
+"""Where fits start: at given coefficients, or where the last fit ended."""
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd import LinearRegression, LogisticRegression, reference
+from fastgd.optimizers import SAGA, Adam, GradientDescent, Momentum
+from tests.estimators.fits import certificate_of, fit, model_for, problem_for, targets, theta_of
+from tests.estimators.watch import Recorder
+from tests.objective_of import working
+from tests.reference.problems import KINDS, random_theta
+from tests.solvers.steps import HYPER, RULES
+
+#: Solvers of the full batch, whose first epoch is told of where they start.
+FULL = {
+    "auto": {},
+    "gd": {"optimizer": "gd", "batch_size": "full"},
+    "adam": {"optimizer": "adam", "batch_size": "full"},
+    "backtracking": {"optimizer": GradientDescent(line_search="backtracking")},
+    "exact": {"optimizer": GradientDescent(line_search="exact")},
+}
+#: Rules without memory, which go on as if they had never stopped.
+FORGETFUL = ["gd", "backtracking", "exact"]
+
+
+def start_of(problem):
+    """Raw coefficients and intercepts as a user gives them."""
+    theta = random_theta(problem)
+    return theta, {"coef_init": theta[:, :-1], "intercept_init": theta[:, -1]}
+
+
+@pytest.mark.parametrize("way", FORGETFUL)
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_three_epochs_and_three_more_are_six(loss, outputs, way):
+    problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=0.0 if way == "exact" else 0.5)
+    options = {"tol": 0.0, **FULL[way]}
+    if way == "backtracking":
+        # Of its own it tries twice the last step first.
+        options["optimizer"] = GradientDescent(1.0, line_search="backtracking")
+    whole = fit(problem, max_iter=6, **options)
+    model = model_for(problem, max_iter=3, warm_start=True, **options)
+    losses = []
+    for _ in range(2):
+        model.fit(problem.x, targets(problem), problem.weight)
+        losses.extend(model.history_["loss"])
+    # An exact search ends a little elsewhere where its first guess differs: at a slope of 1e-6 of the first.
+    tolerance = 1e-6 if way == "exact" else 1e-11
+    np.testing.assert_allclose(theta_of(model), theta_of(whole), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(losses, whole.history_["loss"], rtol=1e-11)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("loss", "outputs"), [("squared", 3), ("logistic", 1), ("softmax", 3)])
+def test_rules_start_where_they_are_told(loss, outputs, rule):
+    """Two epochs by the reference from there; the rule's memory is empty."""
+    problem = problem_for(loss, outputs, n=60, alpha=0.05, l1_ratio=0.5)
+    theta, start = start_of(problem)
+    options = {"optimizer": RULES[rule](0.01, **HYPER[rule]), "batch_size": 8, "max_iter": 2, "tol": 0.0}
+    model = model_for(problem, random_state=7, **options)
+    model.fit(problem.x, targets(problem), problem.weight, **start)
+    its, scaling = working(problem)
+    seed = np.random.RandomState(7).randint(2**31 - 1)
+    plan = reference.Plan(rule, 0.01, 2, 8, hyper=HYPER[rule], seed=seed)
+    run = reference.run(its, reference.working_theta(theta, scaling), plan)
+    expected = reference.raw_theta(run.reported, scaling)
+    assert np.abs(theta_of(model) - expected).max() <= 1e-11 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("way", FULL)
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_the_full_batch_starts_where_it_is_told(loss, outputs, way, standardize):
+    problem = problem_for(loss, outputs, alpha=0.05)
+    theta, start = start_of(problem)
+    recorder = Recorder(last=1)
+    model = model_for(problem, standardize=standardize, tol=0.0, **FULL[way])
+    model.fit(problem.x, targets(problem), problem.weight, callbacks=recorder, **start)
+    np.testing.assert_allclose(recorder.thetas[0], theta, rtol=1e-12, atol=1e-13)
+    assert model.history_["loss"][0] == pytest.approx(reference.objective(problem, theta), rel=1e-12)
+
+
+@pytest.mark.parametrize("way", FULL)
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_at_the_optimum_a_fit_stays(loss, outputs, way):
+    problem = problem_for(loss, outputs, alpha=0.05)
+    best = fit(problem, tol=1e-10, max_iter=20000)
+    start = {"coef_init": best.coef_, "intercept_init": best.intercept_}
+    model = model_for(problem, tol=1e-9, **FULL[way]).fit(problem.x, targets(problem), problem.weight, **start)
+    assert model.n_iter_ == 1
+    assert model.fit_report_["stopped_by"] == "certificate"
+    assert certificate_of(problem, model) <= 1.0001e-9
+    np.testing.assert_allclose(theta_of(model), theta_of(best), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["coef_init", "intercept_init"])
+def test_what_is_not_given_starts_at_0(name):
+    problem = problem_for("softmax", 3, alpha=0.05)
+    theta, start = start_of(problem)
+    recorder = Recorder(last=1)
+    model = model_for(problem, tol=0.0)
+    model.fit(problem.x, problem.y, problem.weight, callbacks=recorder, **{name: start[name]})
+    theta[:, -1 if name == "coef_init" else slice(-1)] = 0.0
+    np.testing.assert_allclose(recorder.thetas[0], theta, rtol=1e-12, atol=1e-13)
+
+
+def test_what_is_given_goes_before_the_last_fit():
+    problem, recorder = problem_for("squared", 3, alpha=0.05), Recorder(last=1)
+    theta, start = start_of(problem)
+    model = fit(problem, warm_start=True)
+    intercept = model.intercept_
+    model.fit(problem.x, problem.y, coef_init=start["coef_init"], callbacks=recorder)
+    theta[:, -1] = intercept
+    np.testing.assert_allclose(recorder.thetas[0], theta, rtol=1e-12)
+
+
+def test_one_output_may_be_given_without_its_axis():
+    problem = problem_for("logistic", alpha=0.05)
+    ends = []
+    for coef, intercept in (([1, 2, 3, 4], 5), ([[1.0, 2, 3, 4]], [5.0]), (np.float32([1, 2, 3, 4]), np.array(5))):
+        recorder = Recorder(last=1)
+        model = model_for(problem, tol=0.0)
+        model.fit(problem.x, targets(problem), coef_init=coef, intercept_init=intercept, callbacks=recorder)
+        ends.append(recorder.thetas[0])
+    np.testing.assert_allclose(ends, [[[1.0, 2.0, 3.0, 4.0, 5.0]]] * 3, rtol=1e-12)
+
+
+def test_warm_starts_along_a_path_of_penalties_are_shorter_and_end_at_the_same_optimum():
+    problem = problem_for("logistic", n=400, d=12)
+    warm, passes = LogisticRegression(warm_start=True, tol=1e-6, max_iter=20000), 0
+    for alpha in (0.1, 0.0999, 0.0998, 0.0997):
+        warm.set_params(alpha=alpha).fit(problem.x, targets(problem))
+        cold = LogisticRegression(alpha=alpha, tol=1e-6, max_iter=20000).fit(problem.x, targets(problem))
+        np.testing.assert_allclose(warm.coef_, cold.coef_, atol=1e-4)
+        passes += cold.n_iter_ - warm.n_iter_
+    assert passes > 10
+
+
+def test_without_warm_start_the_last_fit_does_not_matter():
+    problem = problem_for("squared", alpha=0.05)
+    model = LinearRegression(alpha=0.05)
+    first = theta_of(model.fit(problem.x, targets(problem)))
+    assert theta_of(model.fit(problem.x, targets(problem))).tobytes() == first.tobytes()
+
+
+def test_a_loaded_model_and_a_stream_can_be_gone_on_from(tmp_path):
+    problem = problem_for("squared", n=64)
+    X, y = problem.x, targets(problem)
+    model = LinearRegression(optimizer=GradientDescent(0.1), batch_size="full", max_iter=3, tol=0.0, warm_start=True)
+    model.fit(X, y).save(tmp_path / "model")
+    loaded = fastgd.load(tmp_path / "model")
+    assert theta_of(loaded.fit(X, y)).tobytes() == theta_of(model.fit(X, y)).tobytes()
+    recorder = Recorder(last=1)
+    streamed = LinearRegression(optimizer=Momentum(0.01), warm_start=True, tol=0.0).partial_fit(X, y)
+    before = theta_of(streamed)
+    streamed.set_params(optimizer="auto").fit(X, y, callbacks=recorder)
+    np.testing.assert_allclose(recorder.thetas[0], before, rtol=1e-12)
+
+
+def test_a_start_far_away_is_no_divergence():
+    """The first loss is some 10^8 times that of margins 0."""
+    problem = problem_for("squared", alpha=0.05)
+    start = {"coef_init": np.full(4, 1e4), "intercept_init": -1e4}
+    for way in ("auto", "gd", "backtracking", "exact"):
+        model = model_for(problem, tol=1e-6, max_iter=5000, **FULL[way])
+        model.fit(problem.x, targets(problem), problem.weight, **start)
+        assert certificate_of(problem, model) <= 1.0001e-6
+    options = {"optimizer": SAGA(), "batch_size": 8, "tol": 0.0, "random_state": 0}
+    model = model_for(problem, **options).fit(problem.x, targets(problem), problem.weight, **start)
+    assert model.history_["loss"][-1] < 1e-3 * model.history_["loss"][0]
+
+
+def test_constant_columns_stay_at_0():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.standard_normal(50), np.full(50, 3.0)])
+    model = LinearRegression(optimizer=Adam(0.01), alpha=0.1, max_iter=2, tol=0.0, random_state=0)
+    model.fit(X, X[:, 0], coef_init=[1.0, 5.0])
+    assert model.coef_[1] == 0.0
+
+
+WRONG = [
+    ({"coef_init": np.zeros(5)}, r"coef_init .* must have shape \(1, 4\), got \(5,\)"),
+    ({"coef_init": np.zeros((2, 4))}, "coef_init"),
+    ({"coef_init": np.zeros((4, 1))}, "coef_init"),
+    ({"coef_init": np.zeros((1, 1, 4))}, "coef_init"),
+    ({"coef_init": 0.0}, "coef_init"),
+    ({"coef_init": [0, np.nan, 0, 0]}, "coef_init must be finite"),
+    ({"intercept_init": [0.0, 0.0]}, r"intercept_init .* must have shape \(1,\), got \(2,\)"),
+    ({"intercept_init": [[0.0]]}, "intercept_init"),
+    ({"intercept_init": np.inf}, "intercept_init must be finite"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG, ids=range(len(WRONG)))
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_starts_that_cannot_be_used(loss, given, message):
+    problem = problem_for(loss)
+    with pytest.raises(ValueError, match=message):
+        model_for(problem).fit(problem.x, targets(problem), **given)
+
+
+@pytest.mark.parametrize("shape", [(12,), (4, 3), (1, 4), (4,)])
+def test_coefficients_of_several_outputs_are_not_guessed_from_their_number(shape):
+    problem = problem_for("softmax", 3)
+    with pytest.raises(ValueError, match=r"coef_init .* must have shape \(3, 4\)"):
+        LogisticRegression().fit(problem.x, problem.y, coef_init=np.zeros(shape))
+
+
+def test_an_intercept_without_an_intercept():
+    problem = problem_for("squared", alpha=0.1)
+    model = LinearRegression(fit_intercept=False, alpha=0.1)
+    with pytest.raises(ValueError, match="intercept_init must be left at None or 0 with fit_intercept=False"):
+        model.fit(problem.x, targets(problem), intercept_init=1.0)
+    assert model.fit(problem.x, targets(problem), intercept_init=0.0).intercept_ == 0.0
+
+
+def test_a_last_fit_of_another_shape():
+    problem = problem_for("squared", 3, alpha=0.1)
+    model = LinearRegression(alpha=0.1, warm_start=True).fit(problem.x, problem.y)
+    with pytest.raises(ValueError, match=r"with warm_start the last fit\) must have shape \(1, 4\), got \(3, 4\)"):
+        model.fit(problem.x, problem.y[:, 0])
+    with pytest.raises(ValueError, match=r"with warm_start the last fit\) must have shape \(3, 2\), got \(3, 4\)"):
+        model.fit(problem.x[:, :2], problem.y)
+
+
+@pytest.mark.parametrize("value", [1, None, "yes"])
+def test_the_parameter(value):
+    with pytest.raises(ValueError, match="warm_start must be True or False"):
+        LinearRegression(warm_start=value).fit(np.ones((3, 1)), np.ones(3))
