@@ -44,6 +44,7 @@ def page(content: dict[str, Any]) -> str:
         "Columns of the tables: raw or scaled data, and rows a batch. A cell of the first table has the median and the "
         f"worst over {len(names)} data sets, one of the others a fit. {_missing(content)}AdamW decays weights apart "
         "from F, so that it rests away from F's optimum; SAGA and averaging need batches.",
+        f"The largest certificate at an F* is {max(entry['certificate'] for entry in entries):.1e}. "
         f"{_diverged(entries)} Fits end before the last epoch where the loss is flat, by default five epochs without "
         "an improvement of tol times the best constant model's loss.",
         "## All data sets",
