@@ -22,7 +22,7 @@ def collinear_columns(objective: Objective) -> list[int]:
     constant = [int(j) for j in np.flatnonzero(inv_scale == 0.0)]
     if d > _MOST_COLUMNS:
         return constant
-    rows, _ = sample_rows(objective.data, least=5 * d)
+    rows, _ = sample_rows(objective.data, share=1)
     sample = _standardised(objective, rows)
     # A column that does not vary in the sample alone is not dependent, only rare.
     live = np.flatnonzero(np.linalg.norm(sample, axis=0) > 1e-3 * np.sqrt(len(sample)))

@@ -16,6 +16,7 @@ from fastgd.reference import (
     run,
     saga_direction,
     smooth_gradient,
+    standard_scaling,
     working_problem,
 )
 from tests.reference.problems import KINDS, random_problem, random_theta
@@ -97,7 +98,7 @@ def test_the_whole_data_as_one_batch_is_gradient_descent():
 def test_converges_linearly_at_a_constant_rate(loss, size, every):
     """To the optimum of an elastic net, the same factor each `every` epochs; gd stays away by the same batches."""
     problem = random_problem(loss, alpha=0.1, l1_ratio=0.5)
-    problem = working_problem(problem, fit_scaling(problem))
+    problem = working_problem(problem, standard_scaling(problem))
     plan = Plan("saga", 1 / (3 * batch_curvature(problem, size)), 4 * every, size)
 
     def distances(rule):
