@@ -60,6 +60,11 @@ class History:
         """The training loss of the last epoch."""
         return self._rows[-1]["loss"]
 
+    @property
+    def largest_rate(self) -> float:
+        """The largest learning rate that an epoch began with."""
+        return max(row["learning_rate"] for row in self._rows)
+
     def arrays(self) -> dict[str, Array]:
         """An array a number, an entry an epoch; without those that no epoch had."""
         names = ["loss", "validation_loss", "learning_rate", "gradient_norm", "seconds", "certificate"]

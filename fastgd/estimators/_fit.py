@@ -70,7 +70,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
     final = objective.evaluate(solution.theta)
     certificate = objective.certificate(final)
     if monitor.error is None:
-        tell_what_is_left(messages, objective, plan, options, solution, certificate, len(monitor.history))
+        tell_what_is_left(messages, objective, plan, options, solution, certificate, monitor.history)
     coef, intercept = objective.to_user(final.theta)
     report = FitReport(
         solver=_name(options),

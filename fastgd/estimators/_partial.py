@@ -160,8 +160,8 @@ def _epoch(objective: Objective, plan: Plan, rule: RuleState, pace: Pace, epoch:
     except Diverged:
         raise DivergenceError(
             f"{type(plan.optimizer).__name__} diverged in partial_fit, epoch {epoch}, with learning_rate="
-            f"{pace.first:g}: use a smaller one, and columns of similar scale (means and scales)",
-            rate=pace.first,
+            f"{pace.largest:g}: use a smaller one, and columns of similar scale (means and scales)",
+            rate=pace.largest,
             epoch=epoch,
         ) from None
     return objective.in_target_units(seen) / data.n, norm

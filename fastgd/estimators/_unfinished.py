@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd.estimators._options import Options
+from fastgd.history import History
 from fastgd.objective import Objective
 from fastgd.solvers import Plan
 from fastgd.solvers.rates import automatic_rate, is_automatic
@@ -28,13 +29,13 @@ def tell_what_is_left(
     options: Options,
     solution: Solution,
     certificate: float,
-    epochs: int,
+    history: History,
 ) -> None:
     """Warn of a fit that `max_iter`, a rate too small or a line search ended before its certificate was met."""
     if certificate <= options.tol or options.tol == 0.0:
         return
-    where = f"after {epochs} epochs at certificate {certificate:.3g} > tol={options.tol:g}"
-    slow = _too_small(objective, plan, solution) if solution.reason in ("max_iter", "flat loss") else ""
+    where = f"after {len(history)} epochs at certificate {certificate:.3g} > tol={options.tol:g}"
+    slow = _too_small(objective, plan, history.largest_rate) if solution.reason in ("max_iter", "flat loss") else ""
     if slow:
         warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
     elif solution.reason == "max_iter":
@@ -49,15 +50,15 @@ def tell_what_is_left(
         )
 
 
-def _too_small(objective: Objective, plan: Plan | None, solution: Solution) -> str:
+def _too_small(objective: Objective, plan: Plan | None, rate: float) -> str:
     """What is wrong with a user's rate far below the automatic one, and the remedy; nothing where all is well."""
     # Accelerated has no rate of its own; a line search finds its rates.
     if plan is None or "learning_rate" not in plan.optimizer.get_params(deep=False) or is_automatic(plan):
         return ""
     usual = automatic_rate(objective, plan)
-    if not solution.rate < _TOO_SMALL * usual:
+    if not rate < _TOO_SMALL * usual:
         return ""
     return (
-        f"learning_rate={solution.rate:.3g} is so small that the fit hardly moves: "
+        f"learning_rate={rate:.3g} is so small that the fit hardly moves: "
         f"use learning_rate='auto', which begins at {usual:.3g} here"
     )

@@ -43,7 +43,9 @@ def with_restarts(objective: Objective, theta: Array, plan: Plan, monitor: Monit
                 return replace(run(objective, theta.copy(), plan, pace, monitor), automatic=rate)
         except Diverged as error:
             if math.isnan(rate):
-                raise _error(objective, theta, plan, pace.first, error.epoch, run) from None
+                # All rates of the epoch count, however it was cut into calls.
+                pace.rates(0, batches)
+                raise _error(objective, theta, plan, pace.largest, error.epoch, run) from None
             logger.info("diverged in epoch %d at rate %.6g, which is halved", error.epoch, pace.first)
             rate *= 0.5
     raise DivergenceError(

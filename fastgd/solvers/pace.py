@@ -25,8 +25,8 @@ class Pace:
         # A stream may have changed its schedule, which then begins.
         self.state = {**schedule.start(), **(state or {})}
         self._step, self._epoch = 0, 0
-        #: The rate of the first update of the run.
-        self.first = float("nan")
+        #: The rate of the first update of the run, and the largest so far.
+        self.first, self.largest = float("nan"), 0.0
 
     def begin(self, step: int, epoch: int) -> None:
         """Begin an epoch, after `step` updates and `epoch` epochs."""
@@ -39,6 +39,7 @@ class Pace:
         rates = self._schedule.rates(self._step + updates, self._epoch + updates / self._batches, self.state)
         if np.isnan(self.first):
             self.first = float(rates[0])
+        self.largest = max(self.largest, float(np.max(rates)))
         return rates
 
     def end(self, metric: float) -> None:

@@ -1,0 +1,128 @@
+"""What a fit says where it did not end at an optimum: a rate too small, too few epochs, a rate too large."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from fastgd import DivergenceError, LinearRegression, schedules
+from fastgd.optimizers import GradientDescent, Momentum
+from tests.estimators.fits import fit, problem_for, targets, value_of
+from tests.objective_of import objective_of
+from tests.solvers.steps import NOISY, RULES
+from tests.solvers.test_rates import scaled
+
+RUNS = [(rule, size) for rule in RULES for size in ("full", 16) if size != "full" or rule not in NOISY]
+
+
+def warned(problem, **parameters):
+    """A fit, and the one warning that it gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = fit(problem, random_state=0, **parameters)
+    (warning,) = caught
+    assert issubclass(warning.category, ConvergenceWarning)
+    # It points at the caller's line, here in `fits.fit`.
+    assert warning.filename.endswith("fits.py")
+    assert model.fit_report_["warnings"] == [str(warning.message)]
+    return model, str(warning.message)
+
+
+@pytest.mark.parametrize(("rule", "batch_size"), RUNS)
+def test_a_rate_too_small_is_told_with_the_automatic_one(rule, batch_size):
+    problem = problem_for("logistic", alpha=0.1)
+    options = {"batch_size": batch_size, "max_iter": 20, "tol": 1e-9}
+    model, message = warned(problem, optimizer=RULES[rule](learning_rate=1e-7), **options)
+    automatic = fit(problem, optimizer=RULES[rule](), random_state=0, **{**options, "tol": 0.0})
+    usual = automatic.fit_report_["learning_rate"]
+    assert message.startswith("learning_rate=1e-07 is so small that the fit hardly moves: use learning_rate='auto'")
+    assert f"begins at {usual:.3g} here: stopped by max_iter after 20 epochs at certificate" in message
+    assert not model.fit_report_["converged"]
+
+
+@pytest.mark.parametrize("rule", ["gd", "adam", "saga"])
+def test_a_loss_that_is_flat_since_nothing_moves_is_told(rule):
+    problem = problem_for("logistic", alpha=0.1)
+    model, message = warned(problem, optimizer=RULES[rule](learning_rate=1e-9), batch_size=16, tol=1e-4)
+    assert model.fit_report_["stopped_by"] == "flat loss"
+    assert "learning_rate=1e-09 is so small" in message
+    assert "stopped by flat loss after 6 epochs" in message
+
+
+@pytest.mark.parametrize("learning_rate", ["auto", 0.1, schedules.WarmUp(4, then=0.5, start_factor=1e-3)], ids=str)
+@pytest.mark.parametrize("batch_size", ["full", 16])
+def test_too_few_epochs_are_told_as_such(batch_size, learning_rate):
+    """A warm-up begins at a tiny rate, but does not stay there."""
+    problem = problem_for("logistic", alpha=0.1)
+    options = {"optimizer": GradientDescent(learning_rate), "batch_size": batch_size, "max_iter": 6, "tol": 1e-9}
+    model, message = warned(problem, **options)
+    certificate = model.fit_report_["certificate"]
+    assert message == (
+        f"max_iter reached after 6 epochs at certificate {certificate:.3g} > tol=1e-09: "
+        "increase max_iter or tol, or use optimizer='auto'"
+    )
+
+
+def test_the_automatic_solver_names_no_other():
+    _, message = warned(problem_for("logistic", alpha=0.1), max_iter=3)
+    assert message.endswith("increase max_iter or tol")
+
+
+def test_without_tol_nothing_is_asked_for_and_nothing_told():
+    model = fit(problem_for("logistic"), optimizer=GradientDescent(1e-9), max_iter=3, tol=0.0)
+    assert model.fit_report_["warnings"] == []
+
+
+STEEP = {
+    "constant": schedules.Constant(1e4),
+    "step": schedules.StepDecay(1e4, every=1),
+    "inverse": schedules.InverseTimeDecay(1e4),
+    "cosine": schedules.CosineDecay(1e4),
+    "plateau": schedules.ReduceOnPlateau(1e4),
+    "function": lambda step, epoch, metric: 1e4 / (1 + epoch),
+}
+
+
+@pytest.mark.parametrize("name", STEEP)
+@pytest.mark.parametrize("batch_size", ["full", 16])
+def test_a_schedule_that_diverges_is_told_by_its_largest_rate(batch_size, name):
+    problem = scaled(problem_for("squared", n=300, d=5, seed=4))
+    options = {"batch_size": batch_size, "max_iter": 30, "tol": 0.0, "random_state": 0}
+    with pytest.raises(DivergenceError, match=r"Momentum diverged in epoch \d+ with learning_rate=10000") as caught:
+        fit(problem, optimizer=Momentum(STEEP[name]), **options)
+    error = caught.value
+    assert error.rate == 1e4
+    assert re.search(rf"learning_rate={error.safe_rate:.3g} is known to be safe here", str(error))
+    model = fit(problem, optimizer=Momentum(error.safe_rate), **options)
+    assert value_of(problem, model) < objective_of(problem).start_value()
+
+
+@pytest.mark.parametrize(
+    "schedule", [schedules.WarmUp(10, then=30.0, start_factor=1e-4), schedules.OneCycle(100.0, start_factor=1e-4)]
+)
+@pytest.mark.parametrize("batch_size", ["full", 16])
+def test_a_rate_that_rises_is_not_blamed_for_its_beginning(batch_size, schedule):
+    """The first rate is safe; the named one is the largest of the epoch that left, or of the one before."""
+    problem = problem_for("squared", n=300)
+    options = {"batch_size": batch_size, "max_iter": 30, "tol": 0.0, "random_state": 0}
+    with pytest.raises(DivergenceError) as caught:
+        fit(problem, optimizer=GradientDescent(schedule), **options)
+    error, bound = caught.value, schedule.bind(None, 30)
+    assert 0.01 < error.safe_rate < error.rate
+    updates = 1 if batch_size == "full" else 19
+    ends = [bound(0, epoch + (updates - 1) / updates) for epoch in (error.epoch - 1, error.epoch)]
+    assert error.rate == pytest.approx(ends[batch_size != "full"], rel=1e-12)
+    fit(problem, optimizer=GradientDescent(error.safe_rate), **options)
+
+
+def test_a_stream_names_its_largest_rate():
+    problem = problem_for("squared", n=300)
+    schedule = schedules.WarmUp(1, then=1e200, start_factor=1e-3)
+    model = LinearRegression(optimizer=GradientDescent(schedule), batch_size=16)
+    with pytest.raises(DivergenceError, match="diverged in partial_fit, epoch 0") as caught:
+        model.partial_fit(problem.x, targets(problem))
+    rates = np.array([schedule(0, t / 19) for t in range(19)])
+    assert caught.value.rate in rates[1:]
+    assert caught.value.safe_rate is None
