@@ -48,12 +48,19 @@ def mutants(source: str) -> Iterator[Mutant]:
     """
     tree = ast.parse(source)
     for path in _sites(tree, ()):
-        for replacement in _replacements(_at(tree, path)):
-            original, changed = _at(tree, path), copy.deepcopy(tree)
+        original = _at(tree, path)
+        # A constant says nothing without what it stands in.
+        shown = path[:-1] if isinstance(original, ast.Constant) else path
+        for replacement in _replacements(original):
+            changed = copy.deepcopy(tree)
             _put(changed, path, replacement)
-            change = f"{ast.unparse(original)}  ->  {ast.unparse(replacement)}"
-            text = ast.unparse(ast.fix_missing_locations(changed))
-            yield Mutant(getattr(original, "lineno", 0), change, text)
+            ast.fix_missing_locations(changed)
+            change = "  ->  ".join(_first_line(_at(where, shown)) for where in (tree, changed))
+            yield Mutant(getattr(original, "lineno", 0), change, ast.unparse(changed))
+
+
+def _first_line(node: ast.AST) -> str:
+    return ast.unparse(node).split("\n")[0]
 
 
 #: Field names and list positions from the root to a node.
