@@ -40,7 +40,7 @@ def _add(result: Result, data: Data, plan: Plan, at_least: float | None, rounds:
         raise AssertionError(f"batches of {plan.batch_size}: {all_.name} change the result")
     seconds = alternate({c.name: c.run for c in (one, all_)}, rounds)
     what = f"Epoch, batches of {plan.batch_size}, Adam, shuffled, {all_.name}, {problem.size}"
-    add_times(result, seconds, all_, one, what, at_least)
+    add_times(result, seconds, all_, one, what, at_least, in_readme=at_least is not None)
     result.raw.append({"problem": problem.name, "batch_size": plan.batch_size, "seconds": seconds})
 
 
