@@ -34,6 +34,7 @@ class Setup:
     intercept: bool = True
     drop_last: bool = False
     seed: int = 11
+    n_threads: int = 1
 
     def rate(self, t: int) -> float:
         """Rate of update t = 1, 2, ..., low enough for single rows where batches are small."""
@@ -93,7 +94,7 @@ def twin(case: Case, data: Sample, setup: Setup) -> Twin:
     if not setup.intercept:
         start[:, -1] = 0.0
     reach = (np.abs(data.X - data.shift) + np.abs(scaling.center - data.shift)) / scaling.scale
-    on_cpu = data.on_cpu()
+    on_cpu = data.on_cpu(setup.n_threads)
     return Twin(on_cpu, on_cpu.epochs(case.loss, plan), problem, start, reach)
 
 

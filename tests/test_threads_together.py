@@ -1,0 +1,184 @@
+"""Threads that must all run at once: each has its own, and whatever fails, none is left waiting."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from fastgd import threads
+from fastgd.backends import cpu_epochs
+from tests.kernels import minibatch
+from tests.kernels.minibatch import Setup
+from tests.kernels.table import Case, sample
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left(monkeypatch):
+    """Neither one of a team, nor any of the pool's: teams do not use it."""
+    monkeypatch.setattr(threads, "_pool", None)
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+    assert threads._pool is None
+
+
+def never():
+    raise AssertionError("stop was called")
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 16])
+def test_all_run_at_the_same_time_and_the_caller_is_the_first(size):
+    barrier, seen = threading.Barrier(size), {}
+
+    def work(index):
+        barrier.wait(10)
+        seen[index] = threading.get_ident()
+
+    threads.together(size, work, never)
+    assert set(seen) == set(range(size))
+    assert len(set(seen.values())) == size
+    assert seen[0] == threading.get_ident()
+
+
+class Waiting:
+    """Work of which one member does something else while the others wait to be released."""
+
+    def __init__(self, member, does):
+        self.member, self.does = member, does
+        self.stopped, self.ended = threading.Event(), []
+
+    def work(self, index):
+        if index == self.member:
+            self.does()
+        assert self.stopped.wait(10), "nobody released this thread"
+        self.ended.append(index)
+
+
+def fails():
+    raise ArithmeticError("from a member")
+
+
+@pytest.mark.parametrize("member", [0, 1, 3])
+def test_an_error_releases_the_others_and_reaches_the_caller(member):
+    waiting = Waiting(member, fails)
+    with pytest.raises(ArithmeticError, match="from a member"):
+        threads.together(4, waiting.work, waiting.stopped.set)
+    assert sorted(waiting.ended) == [index for index in range(4) if index != member]
+
+
+def test_an_error_without_company():
+    with pytest.raises(ArithmeticError, match="from a member"):
+        threads.together(1, lambda index: fails(), never)
+
+
+def test_of_several_errors_the_first_is_raised():
+    first = threading.Event()
+
+    def work(index):
+        if index == 2:
+            first.set()
+            raise ArithmeticError("first")
+        first.wait(10)
+        time.sleep(0.05)
+        raise ValueError("later")
+
+    with pytest.raises(ArithmeticError, match="first"):
+        threads.together(3, work, lambda: None)
+
+
+@pytest.mark.parametrize("begun", [0, 1, 2])
+def test_a_thread_that_cannot_start_releases_those_that_did(monkeypatch, begun):
+    start, started = threading.Thread.start, []
+
+    def limited(thread):
+        if len(started) == begun:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    waiting = Waiting(-1, None)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        threads.together(4, waiting.work, waiting.stopped.set)
+    # Not even the caller's own part has begun.
+    assert sorted(waiting.ended) == list(range(1, begun + 1))
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_at_work_comes_after_the_others_have_ended():
+    waiting = Waiting(0, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        threads.together(3, waiting.work, waiting.stopped.set)
+    assert sorted(waiting.ended) == [1, 2]
+
+
+def test_an_interrupt_while_a_thread_starts_leaves_none_behind(monkeypatch):
+    start = threading.Thread.start
+
+    def start_and_be_interrupted(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_be_interrupted)
+    waiting = Waiting(-1, None)
+    with pytest.raises(KeyboardInterrupt):
+        threads.together(3, waiting.work, waiting.stopped.set)
+    assert waiting.ended == [1]
+
+
+def test_an_interrupt_while_waiting_for_the_others_comes_after_their_end(monkeypatch):
+    join, interrupts, ended = threading.Thread.join, [], []
+
+    def once_interrupted(thread, timeout=None):
+        if not interrupts:
+            interrupts.append(thread)
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    def work(index):
+        if index:
+            time.sleep(0.1)
+        ended.append(index)
+
+    monkeypatch.setattr(threading.Thread, "join", once_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        threads.together(3, work, lambda: None)
+    assert sorted(ended) == [0, 1, 2]
+
+
+def test_teams_inside_teams_and_of_several_callers():
+    done = []
+    threads.together(2, lambda i: threads.together(3, lambda j: done.append((i, j)), never), never)
+    assert sorted(done) == [(i, j) for i in range(2) for j in range(3)]
+
+
+@pytest.mark.parametrize("member", [0, 1, 2])
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_kernels_that_wait_for_a_member_that_fails_return(monkeypatch, member, error):
+    """At the barrier of a batch, for ever if nobody told them; afterwards the same team runs again."""
+    monkeypatch.setattr(cpu_epochs, "_TEAM_BYTES", 1)
+    monkeypatch.setattr(cpu_epochs, "_PART_NUMBERS", 1)
+    case, setup = Case("squared", "f8", "C"), Setup("gd", 1500, n_threads=3)
+    data = sample(case, 3000, 4)
+    expected = minibatch.ours(case, data, setup, 1).thetas[0]
+    both = minibatch.twin(case, data, setup)
+    kernel = both.epochs._kernel
+
+    def broken(*arguments):
+        if arguments[-1].team.member == member:
+            raise error("of this member")
+        kernel(*arguments)
+
+    rates = np.array([setup.rate(1), setup.rate(2)])
+    rule = both.data.rule_state(minibatch.recipe("gd"), both.start.copy())
+    both.epochs._kernel = broken
+    with pytest.raises(error, match="of this member"):
+        both.epochs.run(0, 0, 2, rates, rule)
+    assert np.array_equal(rule.theta, both.start)
+    both.epochs._kernel = kernel
+    both.epochs.run(0, 0, 2, rates, rule)
+    assert np.array_equal(rule.theta, expected)
