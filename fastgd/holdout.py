@@ -30,8 +30,8 @@ def without_rows(s: NDArray[Any] | None, rows: NDArray[np.int64], n: int) -> NDA
     return weights
 
 
-def row_blocks(rows: NDArray[np.int64], numbers: int, d: int) -> Iterator[NDArray[np.int64]]:
-    """The rows in blocks of about `numbers` numbers of d columns."""
+def blocks_of(count: int, numbers: int, d: int) -> Iterator[slice]:
+    """Slices of `count` rows, each of about `numbers` numbers of d columns."""
     step = max(1, numbers // d)
-    for start in range(0, rows.size, step):
-        yield rows[start : start + step]
+    for start in range(0, count, step):
+        yield slice(start, start + step)

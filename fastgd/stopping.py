@@ -72,6 +72,11 @@ class Monitor:
             return best
         return None if self._theta is None else self._theta()
 
+    @property
+    def certified(self) -> str:
+        """Why a fit ends whose certificate is met: with early stopping it returns to its best epoch all the same."""
+        return "early stopping" if self.early_stopping else "certificate"
+
     def end_epoch(self, epoch: Epoch, theta: Array) -> str | None:
         """Take an epoch's numbers and parameters; why to stop, or None."""
         validation_loss = math.nan if self.validation is None else self.validation(theta)
@@ -89,7 +94,11 @@ class Monitor:
         return not self.early_stopping and self.plateau.seen(loss)
 
     def _call_back(self, row: dict[str, Any], theta: Array) -> str | None:
+        if not self.callbacks:
+            return None
         reason = None
+        # The rule goes on with its array; who keeps the state keeps this epoch's.
+        theta = theta.copy()
         state = EpochState(len(self.history), self.history.max_iter, _raw=lambda: self.to_raw(theta), **row)
         for callback in self.callbacks:
             try:

@@ -165,15 +165,16 @@ def together(size: int, work: Callable[[int], None], stop: Callable[[], None]) -
     begun = []
     try:
         for thread in others:
-            thread.start()
             begun.append(thread)
+            thread.start()
+        guarded(0)
     except BaseException as error:
+        # Also an interrupt that comes between two lines of ours.
         errors.append(error)
         stop()
-    else:
-        guarded(0)
     for thread in begun:
-        _join(thread, errors)
+        if thread.ident is not None:
+            _join(thread, errors)
     if errors:
         raise errors[0]
 

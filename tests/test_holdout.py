@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastgd import holdout
-from fastgd.holdout import held_out_rows, row_blocks, without_rows
+from fastgd.holdout import blocks_of, held_out_rows, without_rows
 from fastgd.reference.shuffle import key, mix
 
 
@@ -60,6 +60,6 @@ def test_weights_without_rows(weights):
 @pytest.mark.parametrize(("numbers", "d", "sizes"), [(6, 2, [3, 3, 1]), (1, 5, [1] * 7), (100, 1, [7])])
 def test_blocks(numbers, d, sizes):
     rows = np.array([0, 2, 3, 7, 8, 9, 12])
-    blocks = list(row_blocks(rows, numbers, d))
+    blocks = [rows[block] for block in blocks_of(rows.size, numbers, d)]
     assert [block.size for block in blocks] == sizes
     assert np.array_equal(np.concatenate(blocks), rows)

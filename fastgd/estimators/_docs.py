@@ -85,7 +85,9 @@ _STREAM = """
 The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
 of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
 schedule, after those of an earlier `fit`. Columns are scaled as in that fit, else by `means` and `scales`, else not at
-all. Targets are worked on as in that fit, else as they are. With ``optimizer="auto"`` the rule is AdaGrad.
+all. Targets are worked on as in that fit, else as they are. With ``optimizer="auto"`` the rule is AdaGrad. Automatic
+rates of adaptive rules are a thirtieth after a fit by another solver. `max_iter`, `tol`, `n_iter_no_change` and
+`warm_start` belong to `fit`.
 """
 
 _PARTIAL = """

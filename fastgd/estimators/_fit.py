@@ -11,7 +11,7 @@ from fastgd.estimators._guide import Guide
 from fastgd.estimators._input import Converted, check_finite
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import DataReport, FitReport, TimeReport
-from fastgd.estimators._training import Training
+from fastgd.estimators._training import Training, settings_of
 from fastgd.estimators._unfinished import tell_what_is_left, warn
 from fastgd.exceptions import RankWarning
 from fastgd.history import History
@@ -88,6 +88,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         **seconds(clock),
     )
     training = _training(objective, task.guide, solution, len(monitor.history), estimator.early_stopping)
+    training.settings = settings_of(estimator)
     return Result(coef, intercept, monitor.history.arrays(), report, training, monitor.error)
 
 

@@ -11,8 +11,8 @@ from sklearn.utils import check_random_state
 from fastgd.backends.cpu import CpuData
 from fastgd.callbacks import Callback, check_callbacks
 from fastgd.estimators._input import weights_as
-from fastgd.estimators._options import Options
-from fastgd.holdout import held_out_rows, row_blocks, without_rows
+from fastgd.estimators._options import VALIDATION_FRACTION, Options
+from fastgd.holdout import blocks_of, held_out_rows, without_rows
 from fastgd.objective import Objective
 from fastgd.scaling import Array
 
@@ -77,16 +77,26 @@ def make_guide(estimator: Any, options: Options, given: Given, shape: tuple[int,
     return Guide(_start(estimator, given, shape), check_callbacks(given.callbacks), seed)
 
 
-def rows_to_hold_out(options: Options, given: Given, guide: Guide, n: int) -> NDArray[np.int64] | None:
+def rows_to_hold_out(
+    options: Options, given: Given, guide: Guide, s: NDArray[Any] | None, n: int
+) -> NDArray[np.int64] | None:
     """Numbers of the rows on which to validate; None where none are to be taken from the data."""
-    if options.held_out == 0.0 or given.has_validation:
+    if options.held_out == 0.0:
+        return None
+    if given.has_validation:
+        if options.held_out != VALIDATION_FRACTION:
+            raise ValueError(
+                f"validation_fraction has no effect with X_val, of which all rows are used: leave it at "
+                f"{VALIDATION_FRACTION}"
+            )
         return None
     assert guide.seed is not None
     rows = held_out_rows(n, options.held_out, guide.seed)
-    if rows.size in (0, n):
+    live, total = (rows.size, n) if s is None else (np.count_nonzero(s[rows]), np.count_nonzero(s))
+    if live in (0, total):
         raise ValueError(
-            f"validation_fraction={options.held_out:g} of {n} rows leaves none to validate on or none to fit: "
-            "give X_val and y_val, or another fraction"
+            f"validation_fraction={options.held_out:g} of {n} rows ({total} with a positive sample_weight) leaves none "
+            "to validate on or none to fit: give X_val and y_val, or another fraction"
         )
     return rows
 
@@ -102,13 +112,15 @@ def gathered(data: CpuData, s: NDArray[Any] | None, held: NDArray[np.int64]) -> 
     s (n,): their own weights, which are 0 in `data`; None where all rows weigh the same.
     """
     X, y = data.rows, data.data.y
+    weights = None if s is None else weights_as(s[held], X.dtype)
     # In the order of X, which needs no other kernel.
     laid_out = np.ascontiguousarray if data.order == "C" else np.asfortranarray
 
     def blocks() -> Iterable[CpuData]:
-        for part in row_blocks(held, _BLOCK_NUMBERS, data.d):
-            weights = None if s is None else weights_as(np.ascontiguousarray(s[part]), X.dtype)
-            yield CpuData(laid_out(X[part]), np.ascontiguousarray(y[:, part]), weights, data.n_threads)
+        for block in blocks_of(held.size, _BLOCK_NUMBERS, data.d):
+            part = held[block]
+            its = None if weights is None else weights[block]
+            yield CpuData(laid_out(X[part]), np.ascontiguousarray(y[:, part]), its, data.n_threads)
 
     return blocks
 
@@ -120,7 +132,10 @@ def _start(estimator: Any, given: Given, shape: tuple[int, int]) -> tuple[Array,
         coef = estimator.coef_ if coef is None else coef
         intercept = estimator.intercept_ if intercept is None else intercept
     if intercept is not None and not estimator.fit_intercept and np.any(np.asarray(intercept)):
-        raise ValueError("intercept_init must be left at None or 0 with fit_intercept=False")
+        raise ValueError(
+            "intercept_init (or with warm_start the last fit's intercept) must be None or 0 with fit_intercept=False: "
+            "give intercept_init=0, or fit_intercept=True"
+        )
     if coef is None and intercept is None:
         return None
     outputs, columns = shape

@@ -14,7 +14,7 @@ from fastgd.estimators._fit import Clock, Result, seconds, what_was_read
 from fastgd.estimators._input import Converted
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import FitReport
-from fastgd.estimators._training import Training
+from fastgd.estimators._training import Training, settings_of
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History
 from fastgd.objective import Frame, Objective, Problem, RuleState
@@ -27,8 +27,10 @@ from fastgd.solvers.divergence import Diverged
 from fastgd.solvers.pace import Pace
 from fastgd.solvers.rates import ADAPTIVE, automatic_rate
 
-#: Calls that a stream may have: what stands for the length of a fit, which nobody knows.
+#: Updates that a stream may have, and how many nobody knows.
 _ENDLESS = 1 << 30
+#: Share of an adaptive rule's automatic rate with which a stream begins that comes after a fit.
+_AFTER_A_FIT = 1.0 / 30.0
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,22 @@ def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, 
     if training is None:
         seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
         frame = _given_frame(estimator, columns, means, scales)
-        return Training(frame, TargetScaling.identity(outputs), np.zeros((outputs, columns + 1)), seed)
+        theta = np.zeros((outputs, columns + 1))
+        return Training(frame, TargetScaling.identity(outputs), theta, seed, settings=settings_of(estimator))
     if means is not None or scales is not None:
         raise ValueError("means and scales are set by the fit or first call of partial_fit: leave them at None")
-    if training.theta.shape[0] != outputs:
-        raise ValueError(f"y has {outputs} targets, the calls before had {training.theta.shape[0]}")
+    had = training.theta.shape[0], training.theta.shape[1] - 1
+    if had != (outputs, columns):
+        raise ValueError(
+            f"X has {columns} columns and y {outputs} outputs, what was fitted before had {had[1]} and {had[0]}: "
+            "fit anew, or give rows of the same form"
+        )
+    changed = [name for name, value in settings_of(estimator).items() if training.settings.get(name, value) != value]
+    if changed:
+        raise ValueError(
+            f"{changed[0]} was {training.settings[changed[0]]!r} before and now is {getattr(estimator, changed[0])!r}: "
+            "it cannot change in a stream, fit anew"
+        )
     return training
 
 
@@ -126,8 +139,9 @@ def _rule(plan: Plan, data: CpuData, training: Training) -> RuleState:
     before = training.rule.recipe
     if before != recipe:
         raise ValueError(
-            f"optimizer was {before.rule} with {before.numbers} in the calls before and now is {recipe.rule} with "
-            f"{recipe.numbers}, which has no use for its memory: keep the optimizer, or fit with warm_start=True"
+            f"optimizer (and batch_size, where it averages) was {before.rule} with {before.numbers} before and now is "
+            f"{recipe.rule} with {recipe.numbers}, which has no use for its memory: keep the optimizer, or fit "
+            "with warm_start=True"
         )
     return training.rule.on(data.data.X.dtype)
 
@@ -139,8 +153,16 @@ def _pace(objective: Objective, plan: Plan, training: Training) -> Pace:
     if given == "auto":
         schedule = Constant() if plan.optimizer.rule in ADAPTIVE else InverseTimeDecay()
     if schedule.automatic and math.isnan(training.rate):
-        training.rate = automatic_rate(objective, plan)
-    bound = schedule.bind(None if math.isnan(training.rate) else training.rate, _ENDLESS)
+        # Where a fit has been the way is short, and the first steps of these rules are as long as their rate.
+        found = plan.optimizer.rule in ADAPTIVE and bool(np.any(training.theta))
+        training.rate = automatic_rate(objective, plan) * (_AFTER_A_FIT if found else 1.0)
+    bound, other = (
+        schedule.bind(None if math.isnan(training.rate) else training.rate, length) for length in (1e-9, 2e-9)
+    )
+    if bound != other:
+        raise ValueError(
+            f"learning_rate={schedule!r} takes its length from the fit, and a stream has none: give epochs"
+        )
     return Pace(bound, plan.batches(objective.data.n), training.schedule_state)
 
 

@@ -36,7 +36,7 @@ class FitReport(DataReport, TimeReport):
     device : str
         "cpu".
     threads : int
-        Threads that passes over X could use (mini-batch epochs run on one).
+        Threads that passes over X could use (small mini-batches run on one).
     passes : float
         How often all of X was read, epochs included; a fraction where `drop_last` left rows out. The sample that the
         curvature is taken from counts in `bytes_read` alone.

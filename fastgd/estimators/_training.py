@@ -1,6 +1,6 @@
 """What a model keeps of its training, so that `partial_fit` goes on where it stopped, also after save and load."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,18 @@ from fastgd.optimizers import Recipe
 from fastgd.scaling import Array, Scaling, TargetScaling
 
 
+def settings_of(estimator: Any) -> dict[str, Any]:
+    """Parameters that cannot change in a stream."""
+    found = {name: getattr(estimator, name, None) for name in ("loss", "delta", "fit_intercept", "standardize")}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in found.items()}
+
+
 @dataclass
 class Training:
     """Working coordinates, parameters in them, and where there is one the rule with its memory.
 
     rate: what "auto" stands for in the schedule, NaN where the user gave rates. epochs: done by the rule, those of the
-    fit before the stream included; a call of `partial_fit` is one.
+    fit before the stream included; a call of `partial_fit` is one. settings: what may not change, see `settings_of`.
     """
 
     frame: Frame
@@ -26,6 +32,7 @@ class Training:
     rate: float = float("nan")
     schedule_state: dict[str, float] | None = None
     epochs: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, Array]:
         """Everything that is an array, by name, for a file."""
@@ -52,6 +59,7 @@ class Training:
             "rate": None if np.isnan(self.rate) else self.rate,
             "schedule_state": self.schedule_state,
             "epochs": self.epochs,
+            "settings": self.settings,
         }
 
     @classmethod
@@ -68,4 +76,14 @@ class Training:
             rule.memory.product[:] = arrays["product"]
         rate = float("nan") if facts["rate"] is None else facts["rate"]
         theta = arrays["theta"] if rule is None else rule.theta
-        return cls(frame, targets, theta, facts["seed"], rule, rate, facts["schedule_state"], facts["epochs"])
+        return cls(
+            frame,
+            targets,
+            theta,
+            facts["seed"],
+            rule,
+            rate,
+            facts["schedule_state"],
+            facts["epochs"],
+            facts["settings"],
+        )

@@ -138,7 +138,8 @@ class LinearRegression(RegressorMixin, LinearModel):
         intercept_init : float or array-like of shape (n_targets,), default=None
             The same for intercepts.
         X_val, y_val : array-like of shapes (m, d) and (m,) or (m, n_targets), default=None
-            Rows to validate on after every epoch; with `early_stopping` in place of rows held out.
+            Rows to validate on after every epoch; with `early_stopping` in place of rows held out. They are brought
+            into the dtype and order of X.
         sample_weight_val : array-like of shape (m,), default=None
             Their weights.
         {callbacks}
@@ -173,7 +174,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         targets, single = check_targets(y, matrix.array)
         weights = check_weights(sample_weight, matrix.array)
         guide = _guide.make_guide(self, options, given, (targets.shape[1], matrix.array.shape[1]))
-        held = _guide.rows_to_hold_out(options, given, guide, len(targets))
+        held = _guide.rows_to_hold_out(options, given, guide, weights, len(targets))
         kept = _guide.weights_of_others(weights, held, len(targets))
         data, problem = linear_problem(self, options, matrix.array, targets, kept, delta)
         if own_validation:

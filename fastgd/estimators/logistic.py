@@ -139,7 +139,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         intercept_init : array-like of shape (1,) or (n_classes,), default=None
             The same for intercepts.
         X_val, y_val : array-like of shapes (m, d) and (m,), default=None
-            Rows to validate on after every epoch; with `early_stopping` in place of rows held out.
+            Rows to validate on after every epoch; with `early_stopping` in place of rows held out. They are brought
+            into the dtype and order of X.
         sample_weight_val : array-like of shape (m,), default=None
             Their weights; `class_weight` counts beside them.
         {callbacks}
@@ -174,7 +175,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         labels = check_labels(y, matrix.array)
         weights = class_weights(self.class_weight, labels, check_weights(sample_weight, matrix.array))
         guide = _guide.make_guide(self, options, given, (labels.outputs, matrix.array.shape[1]))
-        held = _guide.rows_to_hold_out(options, given, guide, len(labels.given))
+        held = _guide.rows_to_hold_out(options, given, guide, weights, len(labels.given))
         kept = _guide.weights_of_others(weights, held, len(labels.given))
         data, problem = logistic_problem(self, options, matrix.array, labels, kept)
         if own_validation:
@@ -224,8 +225,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
         known = all_classes(classes, getattr(self, "classes_", None))
         labels = labels_among(y, matrix.array, known)
-        each = None if self.class_weight is None else weight_of_each(self.class_weight, labels)
-        weights = weights_as(labels.weighted(each, check_weights(sample_weight, matrix.array)), matrix.array.dtype)
+        weights = class_weights(self.class_weight, labels, check_weights(sample_weight, matrix.array))
+        weights = weights_as(weights, matrix.array.dtype)
         training = _partial.resume(self, matrix.array.shape[1], labels.outputs, means, scales)
         problem = partial_logistic_problem(self, options, labels.outputs)
         data = CpuData(matrix.array, labels.encoded(matrix.array.dtype), weights, options.n_threads)

@@ -21,7 +21,8 @@ class AdaGrad(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": a constant in the coordinates of the fit.
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 0.3 in the coordinates of the fit,
+        falling to 0 as half a cosine over the epochs.
     eps : float, default=1e-10
         Added to the root, > 0.
 
@@ -77,8 +78,8 @@ class AdaDelta(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`); the paper has none, which is 1. "auto": a constant in the
-        coordinates of the fit.
+        eta > 0, or how it goes in time (`fastgd.schedules`); the paper has none, which is 1. "auto": 20 in the
+        coordinates of the fit, with the factors and the decay of `Adam`.
     decay : float, default=0.9
         gamma in [0, 1).
     eps : float, default=1e-6
@@ -107,8 +108,9 @@ class Adam(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 0.02 in the coordinates of the fit, falling to 0
-        as half a cosine over the epochs.
+        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 0.02 in the coordinates of the fit,
+        for batches of B < 256 rows times sqrt(B / 256), in fits of U < 500 updates at least 0.02 min(500 / U, 10);
+        falling to 0 as half a cosine over the epochs.
     beta1 : float, default=0.9
         Decay of the mean of gradients, in [0, 1).
     beta2 : float, default=0.999

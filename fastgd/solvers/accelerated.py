@@ -57,7 +57,7 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
         norm = float(np.linalg.norm(evaluation.gradient + objective.l2 * y))
         stop = monitor.end_epoch(Epoch(objective.value(evaluation), 1.0 / curvature, norm, certificate), y)
         if certificate <= tol and tol > 0.0:
-            stop = "certificate"
+            stop = monitor.certified
         if stop is not None:
             return _solution(monitor, stop, rate)
         steeper = _curvature_seen(seen, evaluation, noise)

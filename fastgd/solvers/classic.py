@@ -46,10 +46,10 @@ def _run_full_batch(objective: Objective, theta: Array, plan: Plan, pace: Pace, 
         rate = float(pace.rates(0, 1)[0])
         reason = monitor.end_epoch(Epoch(loss, rate, float(np.linalg.norm(g)), certificate), point)
         if certificate <= plan.tol and plan.tol > 0.0:
-            reason = "certificate"
+            reason = monitor.certified
         if reason is not None:
             # What was certified is the point; Nesterov's iterate lies behind it.
-            found = point if reason == "certificate" and not monitor.early_stopping else monitor.theta
+            found = point if reason == "certificate" else monitor.theta
             return _solution(found, reason, pace, rule)
         rule.update(g, rate, objective.l1)
         pace.end(monitor.metric)

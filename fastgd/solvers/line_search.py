@@ -47,7 +47,7 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
         numbers = Epoch(objective.value(evaluation), rate, float(np.linalg.norm(g)), certificate)
         stop = monitor.end_epoch(numbers, evaluation.theta)
         if done or stop is not None or step is None:
-            reason = "certificate" if done else stop or "no step"
+            reason = monitor.certified if done else stop or "no step"
             break
         evaluation = step.evaluation
         current[0] = evaluation.theta

@@ -76,7 +76,7 @@ def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:
 def safe_rate(objective: Objective, plan: Plan) -> float | None:
     """2 / L for gradient descent, 2 (1 + mu) / L for momentum, (2 + 2 mu) / ((1 + 2 mu) L) for Nesterov's.
 
-    Times (1 - mu)^2 on batches, whose noise adds up; 1 / (3 L) for SAGA. None for rules without such a bound.
+    Times (1 - mu)^2 / 2 on batches, whose noise adds up; 1 / (3 L) for SAGA. None for rules without such a bound.
     """
     rule, mu = plan.optimizer.rule, _momentum(plan)
     if rule in ADAPTIVE:
@@ -86,7 +86,7 @@ def safe_rate(objective: Objective, plan: Plan) -> float | None:
     if rule == "saga":
         return unit / 3.0
     bound = 2.0 * (1.0 + mu) / (1.0 + 2.0 * mu if rule == "nesterov" else 1.0)
-    return unit * bound * (1.0 if plan.is_full(objective.data.n) else (1.0 - mu) ** 2)
+    return unit * bound * (1.0 if plan.is_full(objective.data.n) else 0.5 * (1.0 - mu) ** 2)
 
 
 def _momentum(plan: Plan) -> float:

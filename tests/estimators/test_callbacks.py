@@ -166,3 +166,13 @@ def test_a_fit_that_begins_again_at_half_the_rate_tells_so(monkeypatch):
     assert begun == [8.0 / 2**k for k in range(len(begun))]
     assert [state.epoch for state in recorder.states[-30:]] == list(range(1, 31))
     assert np.array_equal(model.history_["loss"], [state.loss for state in recorder.states[-30:]])
+
+
+def test_a_state_that_is_kept_stays_that_of_its_epoch():
+    problem = problem_for("squared", n=100)
+    recorder = Recorder()
+    model = LinearRegression(optimizer="adam", batch_size=10, max_iter=3, tol=0.0, random_state=0)
+    model.fit(problem.x, targets(problem), callbacks=recorder)
+    for state, theta in zip(recorder.states, recorder.thetas, strict=True):
+        np.testing.assert_array_equal(np.column_stack([state.coef, state.intercept]), theta)
+    assert not np.array_equal(recorder.thetas[0], recorder.thetas[2])

@@ -267,8 +267,8 @@ def test_targets_and_labels_unlike_those_of_the_fit():
             for value in (0, 0.0, 1, 1.5, -0.1, np.nan, "0.1", True)
         ),
         ({"validation_fraction": 0.2}, "validation_fraction has no effect without early_stopping=True"),
-        ({"early_stopping": True, "validation_fraction": 1e-9}, "validation_fraction=1e-09 of 20 rows leaves none"),
-        ({"early_stopping": True, "validation_fraction": 1 - 1e-9}, "validation_fraction=1 of 20 rows leaves none"),
+        ({"early_stopping": True, "validation_fraction": 1e-9}, "validation_fraction=1e-09 of 20 rows .* leaves none"),
+        ({"early_stopping": True, "validation_fraction": 1 - 1e-9}, "validation_fraction=1 of 20 rows .* leaves none"),
         *(({"n_iter_no_change": value}, "n_iter_no_change must be a positive") for value in (0, -1, 2.5, None, True)),
     ],
     ids=str,
@@ -276,3 +276,32 @@ def test_targets_and_labels_unlike_those_of_the_fit():
 def test_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
         LinearRegression(**parameters).fit(X, Y)
+
+
+@pytest.mark.parametrize("which", ["held out", "fitted"])
+def test_rows_that_weigh_nothing_do_not_count(which):
+    """All rows held out, or all that are fitted, with weight 0: a mean over nothing would stop the fit."""
+    problem = problem_for("squared", n=40)
+    rows = held_out_rows(40, 0.1, SEED)
+    weights = np.ones(40) if which == "held out" else np.zeros(40)
+    weights[rows] = 0.0 if which == "held out" else 1.0
+    model = LinearRegression(early_stopping=True, random_state=3)
+    with pytest.raises(ValueError, match=r"of 40 rows \(.* positive sample_weight\) leaves none"):
+        model.fit(problem.x, targets(problem), weights)
+
+
+def test_a_fraction_has_no_effect_on_given_rows():
+    problem = problem_for("squared", n=40)
+    X, y = problem.x, targets(problem)
+    model = LinearRegression(early_stopping=True, validation_fraction=0.3)
+    with pytest.raises(ValueError, match="validation_fraction has no effect with X_val"):
+        model.fit(X[:30], y[:30], X_val=X[30:], y_val=y[30:])
+
+
+def test_a_certified_fit_returns_to_its_best_epoch_and_says_so():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 10))
+    y = (X[:, 0] + rng.standard_normal(60) > 0).astype(int)
+    model = LogisticRegression(alpha=1e-6, early_stopping=True, n_iter_no_change=1000, random_state=0).fit(X, y)
+    assert model.history_["certificate"].min() <= 1e-4 < model.fit_report_["certificate"]
+    assert model.fit_report_["stopped_by"] == "early stopping"

@@ -7,7 +7,7 @@ import fastgd
 from fastgd import LinearRegression, LogisticRegression, schedules
 from fastgd.backends import cpu_epochs
 from fastgd.optimizers import Accelerated, Adam, GradientDescent, Momentum
-from tests.estimators.fits import problem_for, targets, theta_of
+from tests.estimators.fits import problem_for, targets, theta_of, value_of
 from tests.estimators.streams import BATCH, N, assert_same_bits, by_pickle, rule, stream
 
 
@@ -35,8 +35,14 @@ def error_cases():
         "no scale": (lambda: linear().partial_fit(X, y, scales=[1, 0]), "scales must be positive"),
         "bad X": (lambda: linear().partial_fit(np.full((3, 2), np.nan), y[:3]), "Input X contains NaN"),
         "columns": (lambda: linear().partial_fit(X, y).partial_fit(X[:, :1], y), "1 features, but LinearRegression"),
-        "targets": (lambda: linear().partial_fit(X, y).partial_fit(X, X), "y has 2 targets"),
-        "an end": (lambda: linear(optimizer=Adam(schedules.CosineDecay(epochs=5))).partial_fit(X, y), "rate 0"),
+        "targets": (
+            lambda: linear().partial_fit(X, y).partial_fit(X, X),
+            "X has 2 columns and y 2 outputs, what was fitted before had 2 and 1",
+        ),
+        "no end": (lambda: linear(optimizer=Adam(schedules.CosineDecay(0.1))).partial_fit(X, y), "a stream has none"),
+        "no length": (lambda: linear(optimizer=Adam(schedules.OneCycle(0.1))).partial_fit(X, y), "a stream has none"),
+        "class weight": (lambda: logistic(class_weight="even").partial_fit(X, y, [0, 1]), "class_weight must be"),
+        "negative": (lambda: logistic(class_weight={0: -1.0}).partial_fit(X, y, [0, 1]), "class_weight must be"),
         "weights": (lambda: linear().partial_fit(X, y, sample_weight=np.zeros(10)), "[Ss]ample.weight"),
     }
 
@@ -54,8 +60,44 @@ def test_another_rule_has_no_use_for_the_memory(changed):
     problem = problem_for("squared", n=N)
     model = LinearRegression(optimizer=Adam(0.05)).partial_fit(problem.x, targets(problem))
     model.set_params(optimizer=changed)
-    with pytest.raises(ValueError, match=r"optimizer was adam .* and now is .* keep the optimizer"):
+    with pytest.raises(ValueError, match=r"optimizer .* was adam .* and now is .* keep the optimizer"):
         model.partial_fit(problem.x, targets(problem))
+
+
+def test_what_the_kernel_would_read_beyond_its_arrays_is_refused():
+    """A fit that fails has taken the number of columns of its X, but left what was trained before."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 5)), np.arange(60) % 2
+    model = LogisticRegression(optimizer="gd").fit(X[:, :2], y)
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(np.where(X > 2.0, np.nan, X), y)
+    with pytest.raises(ValueError, match="X has 5 columns and y 1 outputs, what was fitted before had 2 and 1"):
+        model.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("changed", [{"fit_intercept": False}, {"standardize": False}, {"loss": "huber"}])
+def test_what_shapes_the_problem_cannot_change(changed):
+    problem = problem_for("squared", n=N)
+    model = LinearRegression(optimizer=Adam(0.05)).partial_fit(problem.x, targets(problem))
+    with pytest.raises(ValueError, match=f"{next(iter(changed))} was .* before and now is"):
+        model.set_params(**changed).partial_fit(problem.x, targets(problem))
+
+
+def test_a_schedule_with_a_length_of_its_own_ends_when_it_says():
+    problem = problem_for("squared", n=N)
+    model = LinearRegression(optimizer=Adam(schedules.CosineDecay(0.1, epochs=2)), batch_size=8)
+    for _ in range(2):
+        model.partial_fit(problem.x, targets(problem))
+    with pytest.raises(ValueError, match="at rate 0 from epoch 2 on"):
+        model.partial_fit(problem.x, targets(problem))
+
+
+def test_a_row_after_a_fit_does_not_undo_it():
+    problem = problem_for("logistic", n=2000, alpha=1e-3)
+    model = LogisticRegression(alpha=1e-3).fit(problem.x, targets(problem), problem.weight)
+    best = value_of(problem, model)
+    model.partial_fit(problem.x[:1], targets(problem)[:1])
+    assert best < value_of(problem, model) < 1.01 * best
 
 
 def everything(model):

@@ -209,7 +209,7 @@ def test_coefficients_of_several_outputs_are_not_guessed_from_their_number(shape
 def test_an_intercept_without_an_intercept():
     problem = problem_for("squared", alpha=0.1)
     model = LinearRegression(fit_intercept=False, alpha=0.1)
-    with pytest.raises(ValueError, match="intercept_init must be left at None or 0 with fit_intercept=False"):
+    with pytest.raises(ValueError, match=r"intercept_init .* must be None or 0 with fit_intercept=False"):
         model.fit(problem.x, targets(problem), intercept_init=1.0)
     assert model.fit(problem.x, targets(problem), intercept_init=0.0).intercept_ == 0.0
 

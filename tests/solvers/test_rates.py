@@ -166,6 +166,17 @@ def test_divergence_names_a_rate_that_works(loss, rule, batch_size):
     assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
 
 
+@pytest.mark.parametrize("rule", ["gd", "momentum", "saga"])
+def test_the_safe_rate_of_single_rows_holds_on_rows_of_equal_length(rule):
+    """2 / L is a reflection on each of them, and noise adds up."""
+    rng = np.random.default_rng(0)
+    X, y = np.sign(rng.standard_normal((2000, 1))), rng.standard_normal(2000)
+    with pytest.raises(DivergenceError) as caught:
+        LinearRegression(optimizer=RULES[rule](learning_rate=1e4), batch_size=1, random_state=0).fit(X, y)
+    safe = RULES[rule](learning_rate=caught.value.safe_rate)
+    LinearRegression(optimizer=safe, batch_size=1, random_state=0, max_iter=5, tol=0.0).fit(X, y)
+
+
 def test_a_rate_just_above_the_bound_diverges_and_one_below_does_not():
     """2 / L is sharp for gradient descent on the squared loss, 2 (1 + mu) / L for momentum; Nesterov's is smaller."""
     problem = problem_for("squared", d=3)
