@@ -105,7 +105,8 @@ def _plain(value: Any, name: str) -> Any:
         # A generator cannot be saved; the seed drawn from it is in the report.
         return None
     raise TypeError(
-        f"parameter {name}={value!r} cannot be saved: use a number, a string, None, or an object of fastgd.optimizers"
+        f"parameter {name}={value!r} cannot be saved: use a number, a string, None, or an object of fastgd.optimizers "
+        "or fastgd.schedules"
     )
 
 
