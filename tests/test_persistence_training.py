@@ -160,3 +160,19 @@ def test_files_without_training_load(tmp_path):
     assert back.warm_start is False
     back.save(path)
     assert theta_of(fastgd.load(path)).tobytes() == theta_of(model).tobytes()
+
+
+def test_a_stream_goes_on_from_coefficients_without_training(tmp_path):
+    """On raw columns, at the loaded coefficients: the first step is rate times the gradient there."""
+    problem = problem_for("squared", n=64)
+    X, y = problem.x, targets(problem)
+    model = fitted(GradientDescent(1e-3), batch_size="full")
+    model.save(tmp_path / "model")
+    without_training(tmp_path / "model")
+    back = fastgd.load(tmp_path / "model").set_params(alpha=0.0)
+    residual = model.predict(X) - y
+    back.partial_fit(X, y)
+    np.testing.assert_allclose(back.coef_, model.coef_ - 1e-3 * residual @ X / 64, rtol=1e-12)
+    assert back.intercept_ == pytest.approx(model.intercept_ - 1e-3 * residual.mean(), rel=1e-12)
+    with pytest.raises(ValueError, match="y 3 outputs, what was fitted before had 4 and 1"):
+        fastgd.load(tmp_path / "model").partial_fit(X, X[:, :3])

@@ -48,11 +48,8 @@ def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, 
     if isinstance(training, StoredTraining):
         training = Training.of(training.arrays(), training.facts())
     if training is None:
-        seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
-        frame = _given_frame(estimator, columns, means, scales)
-        theta = np.zeros((outputs, columns + 1))
-        return Training(frame, TargetScaling.identity(outputs), theta, seed, settings=settings_of(estimator))
-    if means is not None or scales is not None:
+        training = _beginning(estimator, columns, outputs, _given_frame(estimator, columns, means, scales))
+    elif means is not None or scales is not None:
         raise ValueError("means and scales are set by the fit or first call of partial_fit: leave them at None")
     had = training.theta.shape[0], training.theta.shape[1] - 1
     if had != (outputs, columns):
@@ -67,6 +64,15 @@ def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, 
             "it cannot change in a stream, fit anew"
         )
     return training
+
+
+def _beginning(estimator: Any, columns: int, outputs: int, frame: Frame) -> Training:
+    """At 0; of a model that was saved before training was, at its coefficients."""
+    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+    theta = np.zeros((outputs, columns + 1))
+    if hasattr(estimator, "coef_"):
+        theta = frame.scaling.from_raw(np.atleast_2d(estimator.coef_), np.ravel(estimator.intercept_))
+    return Training(frame, TargetScaling.identity(theta.shape[0]), theta, seed, settings=settings_of(estimator))
 
 
 def _given_frame(estimator: Any, columns: int, means: ArrayLike | None, scales: ArrayLike | None) -> Frame:
