@@ -135,7 +135,7 @@ def replacements(holder: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     for name, inside in nested.items():
         held = found.get(name, known[name])
         if not _has_params(held):
-            raise ValueError(f"{name}={held!r} has no parameter {next(iter(inside))!r}: it has none")
+            raise ValueError(f"{name}={held!r} has no parameter {next(iter(inside))!r}: give an object that has")
         found[name] = copy.deepcopy(held).set_params(**inside)
     return found
 

@@ -14,6 +14,8 @@ from fastgd.stopping import Solution
 
 #: A user's rate is called too small where it is this share of the automatic one.
 _TOO_SMALL = 0.1
+#: Certificates above this are far from any optimum: a tenth of what a column can have at the constant model.
+_FAR = 0.1
 
 
 def warn(messages: list[str], message: str, category: type[Warning]) -> None:
@@ -31,13 +33,21 @@ def tell_what_is_left(
     certificate: float,
     history: History,
 ) -> None:
-    """Warn of a fit that `max_iter`, a rate too small or a line search ended before its certificate was met."""
+    """Warn of a fit that `max_iter`, a loss flat for other reasons, or a line search ended before an optimum."""
     if certificate <= options.tol or options.tol == 0.0:
         return
     where = f"after {len(history)} epochs at certificate {certificate:.3g} > tol={options.tol:g}"
-    slow = _too_small(objective, plan, history.largest_rate) if solution.reason in ("max_iter", "flat loss") else ""
+    far = certificate > _FAR and solution.reason in ("max_iter", "flat loss")
+    slow = _too_small(objective, plan, history.largest_rate) if far else ""
     if slow:
         warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
+    elif far and solution.reason == "flat loss":
+        warn(
+            messages,
+            f"the loss has not fallen for {options.patience} epochs, far from an optimum, {where}: what holds it up is "
+            "noise or a rate too large; use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
+            ConvergenceWarning,
+        )
     elif solution.reason == "max_iter":
         remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
         warn(messages, f"max_iter reached {where}: increase max_iter or tol{remedy}", ConvergenceWarning)

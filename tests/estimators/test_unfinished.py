@@ -126,3 +126,23 @@ def test_a_stream_names_its_largest_rate():
     rates = np.array([schedule(0, t / 19) for t in range(19)])
     assert caught.value.rate in rates[1:]
     assert caught.value.safe_rate is None
+
+
+def test_a_rate_that_is_only_slow_is_not_called_standing_still():
+    """Near the optimum what is left to do is told, not what a larger rate would have done."""
+    problem = problem_for("logistic", alpha=0.1)
+    options = {"batch_size": "full", "max_iter": 500, "tol": 1e-9}
+    usual = fit(problem, optimizer="gd", **options).fit_report_["learning_rate"]
+    model, message = warned(problem, optimizer=GradientDescent(usual / 50.0), **options)
+    assert model.fit_report_["certificate"] < 0.1
+    assert message.startswith("max_iter reached")
+
+
+@pytest.mark.parametrize("rate", [0.3, 1.0])
+def test_a_loss_that_is_flat_far_from_an_optimum_is_told(rate):
+    """The noise of single rows holds it up."""
+    options = {"optimizer": GradientDescent(rate), "batch_size": 1, "tol": 1e-3}
+    model, message = warned(problem_for("logistic", n=400, alpha=0.01), **options)
+    assert model.fit_report_["stopped_by"] == "flat loss"
+    assert model.fit_report_["certificate"] > 0.1
+    assert re.match(r"the loss has not fallen for 5 epochs, far from an optimum, after \d+ epochs at cert", message)
