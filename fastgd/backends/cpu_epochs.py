@@ -91,8 +91,7 @@ class RuleState:
 
     def update(self, g: Array, rate: float, l1: Array) -> None:
         """One update with gradient g (K, d + 1) and L1 weights l1 (K, d + 1)."""
-        # A copy: the mini-batch loop's gradient is a writable array, and this is to be the same signature.
-        update(self.memory, np.array(g), self.record(np.zeros(0)), float(rate), read_only(l1))
+        update(self.memory, read_only(g), self.record(np.zeros(0)), float(rate), read_only(l1))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.residual import make_residual
 from fastgd.kernels.cpu.team import meet
 from fastgd.kernels.cpu.tiles import LOADS, make_accumulate, make_gather, make_margins, prefetch_rows
-from fastgd.kernels.cpu.update import penalty, update
+from fastgd.kernels.cpu.update import apply_rule, penalty
 from fastgd.kernels.records import BLOCK_ROWS
 from fastgd.kernels.rules import SAGA
 from fastgd.kernels.shuffle import RUN, WINDOW, bit_length, feistel, make_key, permute
@@ -180,7 +180,7 @@ def finish_batch(number: Any, rows: Any, parts: Any, n: Any, rule: Any, state: A
         work.seen[k] += team.lost[k] * work.factor + rows * penalty(work.at, coordinates, k)
     to_gradient(team, coordinates, work, work.factor / rows)
     finish_gradient(state, rule, coordinates, work, rows / n)
-    update(state.memory, work.g, rule, rule.rates[number], coordinates.l1)
+    apply_rule(state.memory, work.g, rule, rule.rates[number], coordinates.l1)
 
 
 @kernel_factory
