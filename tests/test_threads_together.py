@@ -17,9 +17,10 @@ from tests.kernels.table import Case, sample
 def no_thread_is_left(monkeypatch):
     """Neither one of a team, nor any of the pool's: teams do not use it."""
     monkeypatch.setattr(threads, "_pool", None)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     yield
-    assert threading.active_count() == before
+    # Idle threads of pools that earlier tests left behind may end meanwhile.
+    assert set(threading.enumerate()) <= before
     assert threads._pool is None
 
 
