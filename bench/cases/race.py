@@ -21,9 +21,9 @@ _CLOCKS = {
     "epochs": ("Epochs of a fit", LAPS),
     "eighths": ("Epochs of a fit, rivals stopped at any eighth of an epoch,", 1),
 }
-_REPETITIONS, _ROUNDS = 5, 3
+_REPETITIONS, _ROUNDS = 3, 3
 _TUNING_SEED, _FIRST_SEED = 1000, 1001
-_TUNING_EPOCHS, _MOST_EPOCHS = 3, 4
+_TUNING_EPOCHS, _MOST_EPOCHS = 2, 4
 
 #: Rival, target, laps after which it may stop -> its setting.
 Settings = dict[tuple[str, float, int], Setting]
