@@ -31,7 +31,8 @@ tol : float, default=1e-4
     Full-batch solvers stop when the certificate is at most `tol`: the largest component of the (sub)gradient of F in
     standardised coordinates, intercept included, divided by the root mean square of dloss/dz at the best constant
     model; free of the units of columns, y and weights. Mini-batch rules stop when the loss has not fallen by `tol`
-    times the constant model's for `n_iter_no_change` epochs. 0 disables every stop but divergence and callbacks.
+    times the constant model's for `n_iter_no_change` epochs, at least 100 updates; adaptive rules with automatic rates
+    not before their last epoch, where the rate is 0. 0 disables every stop but divergence and callbacks.
 early_stopping : bool, default=False
     Hold rows out (or take `X_val` of `fit`), stop when the loss on them has not fallen by `tol` times the constant
     model's for `n_iter_no_change` epochs, and return to the epoch where it was least.

@@ -99,10 +99,17 @@ def _make_objective(estimator: Any, task: Task) -> Objective:
     return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
 
 
+#: Updates that a mini-batch rule has to improve the loss, however few of them an epoch has.
+_LEAST_UPDATES = 100
+
+
 def _make_monitor(estimator: Any, options: Options, objective: Objective, guide: Guide) -> Monitor:
+    patience = options.patience
+    if options.batch_size is not None and not estimator.early_stopping:
+        patience = max(patience, -(-_LEAST_UPDATES * options.batch_size // objective.data.n))
     return Monitor(
         History(options.max_iter, bool(estimator.verbose)),
-        Plateau(options.tol * objective.constant_value(), options.patience),
+        Plateau(options.tol * objective.constant_value(), patience),
         objective.to_user,
         guide.validation(objective),
         estimator.early_stopping,

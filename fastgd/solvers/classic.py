@@ -11,6 +11,7 @@ from fastgd.solvers.divergence import Diverged, with_restarts
 from fastgd.solvers.line_search import solve_line_search
 from fastgd.solvers.pace import Pace
 from fastgd.solvers.plan import Plan
+from fastgd.solvers.rates import falls_to_zero
 from fastgd.stopping import Monitor, Solution, diverged
 
 #: Length of a compiled call that Ctrl-C and progress can wait for.
@@ -72,7 +73,8 @@ def _run_batches(objective: Objective, theta: Array, plan: Plan, pace: Pace, mon
             raise Diverged(epoch)
         rate = float(pace.rates(0, 1)[0])
         reason = monitor.end_epoch(Epoch(loss, rate, float(np.linalg.norm(g)) / batches), rule.reported)
-        if reason is None and monitor.flat(loss):
+        flat = monitor.flat(loss)
+        if reason is None and flat and (epoch == plan.max_iter - 1 or not falls_to_zero(plan)):
             reason = "flat loss"
         if reason is not None:
             return _solution(monitor.theta, reason, pace, rule)

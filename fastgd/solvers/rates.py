@@ -64,6 +64,11 @@ def _length(plan: Plan, n: int) -> float:
     return max(noise if plan.batch_size else 1.0, min(_USUAL_UPDATES / updates, 10.0))
 
 
+def falls_to_zero(plan: Plan) -> bool:
+    """Whether an automatic rate is 0 at the end of the fit: before it a flat loss only says that it is still large."""
+    return plan.optimizer.rule in ADAPTIVE and plan.optimizer.get_params(deep=False)["learning_rate"] == "auto"
+
+
 def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:
     """How an automatic rate falls: not where gradients have no noise; for adaptive rules to 0."""
     if plan.optimizer.rule in ADAPTIVE:

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import DivergenceError, LinearRegression, schedules
@@ -48,7 +49,19 @@ def test_a_loss_that_is_flat_since_nothing_moves_is_told(rule):
     model, message = warned(problem, optimizer=RULES[rule](learning_rate=1e-9), batch_size=16, tol=1e-4)
     assert model.fit_report_["stopped_by"] == "flat loss"
     assert "learning_rate=1e-09 is so small" in message
-    assert "stopped by flat loss after 6 epochs" in message
+    # 200 rows are 13 batches: 100 updates take 8 epochs, after the first.
+    assert "stopped by flat loss after 9 epochs" in message
+
+
+@pytest.mark.parametrize("rule", ["momentum", "nesterov", "nadam", "adadelta"])
+def test_automatic_rates_are_given_the_time_to_get_there_on_few_rows(rule):
+    """442 rows are two batches an epoch, and a loss that is flat while a rate is large is not flat for good."""
+    X, y = load_diabetes(return_X_y=True)
+    model = LinearRegression(optimizer=rule, random_state=0, tol=1e-4)
+    with pytest.warns(ConvergenceWarning, match="max_iter reached"):
+        model.fit(X, y)
+    best = LinearRegression().fit(X, y).score(X, y)
+    assert model.score(X, y) > best - 0.01
 
 
 @pytest.mark.parametrize("learning_rate", ["auto", 0.1, schedules.WarmUp(4, then=0.5, start_factor=1e-3)], ids=str)
