@@ -22,6 +22,7 @@ from fastgd.optimizers import (
     Adam,
     AdamW,
     AMSGrad,
+    FullBatch,
     GradientDescent,
     Momentum,
     Nadam,
@@ -34,7 +35,7 @@ from fastgd.schedules import StepDecay, WarmUp
 
 KINDS = list(BY_NAME.values())
 #: Those with a learning rate, which run in kernels.
-RULED = [kind for kind in KINDS if kind is not Accelerated]
+RULED = [kind for kind in KINDS if not issubclass(kind, FullBatch)]
 FORMS = [*(kind() for kind in RULED), GradientDescent(average=True), Nesterov(form="lookahead")]
 
 

@@ -1,6 +1,7 @@
 """From validated arrays to a fitted theta: what both estimators do alike."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from fastgd.estimators._unfinished import tell_what_is_left, warn
 from fastgd.exceptions import RankWarning
 from fastgd.history import History
 from fastgd.objective import Frame, Objective, Problem
-from fastgd.optimizers import Accelerated
+from fastgd.optimizers import Accelerated, FullBatch, Optimizer
 from fastgd.scaling import Array
 from fastgd.solvers import Plan, solve_accelerated, solve_rule
 from fastgd.stopping import Monitor, Plateau, Solution
@@ -59,9 +60,10 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
     collinear = _look_for_collinear(estimator, objective, options, messages)
     monitor = _make_monitor(estimator, options, objective, task.guide)
     start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
+    optimizer = Accelerated() if options.optimizer is None else options.optimizer
     plan = _make_plan(estimator, options, task)
     try:
-        solution = _solve(plan, objective, start, monitor, options.tol)
+        solution = _solve(plan, optimizer, objective, start, monitor, options.tol)
     except KeyboardInterrupt as error:
         # The estimator raises it again once its attributes are set.
         monitor.error = error
@@ -151,8 +153,8 @@ def seconds(clock: Clock) -> TimeReport:
 
 
 def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:
-    """How to run the rule; None for the automatic solver."""
-    if options.optimizer is None:
+    """How to run a rule; None for solvers that find their own steps."""
+    if options.optimizer is None or isinstance(options.optimizer, FullBatch):
         return None
     shuffle, drop_last = estimator.shuffle, estimator.drop_last
     plan = Plan(
@@ -166,10 +168,17 @@ def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:
     return plan
 
 
-def _solve(plan: Plan | None, objective: Objective, start: Array, monitor: Monitor, tol: float) -> Solution:
-    if plan is not None and not isinstance(plan.optimizer, Accelerated):
+#: The solvers that find their own steps.
+_SOLVERS: dict[type[Optimizer], Callable[..., Solution]] = {Accelerated: solve_accelerated}
+
+
+def _solve(
+    plan: Plan | None, optimizer: Optimizer, objective: Objective, start: Array, monitor: Monitor, tol: float
+) -> Solution:
+    if plan is not None:
         return solve_rule(objective, start, plan, monitor)
-    solution = solve_accelerated(objective, start, tol, monitor)
+    solve = _SOLVERS[type(optimizer)]
+    solution = solve(objective, start, tol, monitor, **optimizer.get_params(deep=False))
     # Rules report what their formula gives, step by step; an optimum is any of the equally good ones.
     return replace(solution, theta=objective.canonical(solution.theta))
 
@@ -199,7 +208,7 @@ def add_warning(result: Result, message: str, category: type[Warning] = UserWarn
 
 
 def _name(options: Options) -> str:
-    if options.optimizer is None or isinstance(options.optimizer, Accelerated):
-        return "accelerated gradient"
-    kind = type(options.optimizer).__name__
+    kind = type(Accelerated() if options.optimizer is None else options.optimizer).__name__
+    if options.optimizer is None or isinstance(options.optimizer, FullBatch):
+        return kind
     return f"{kind}, full batch" if options.batch_size is None else f"{kind}, batches of {options.batch_size}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.optimizers import BY_NAME, SAGA, Accelerated, AdaGrad, GradientDescent, Optimizer
+from fastgd.optimizers import BY_NAME, SAGA, AdaGrad, FullBatch, GradientDescent, Optimizer
 from fastgd.threads import check_threads, get_num_threads
 
 #: Epochs at most, where the user gives none.
@@ -48,9 +48,9 @@ def resolve(estimator: Any) -> Options:
 def resolve_partial(estimator: Any) -> Options:
     """Check an estimator's parameters for `partial_fit`, whose automatic rule is AdaGrad."""
     given = _optimizer(estimator.optimizer)
-    for wrong, name in ((SAGA, "SAGA keeps a number for each row"), (Accelerated, "Accelerated needs all rows")):
-        if isinstance(given, wrong):
-            raise ValueError(f"partial_fit sees rows once, and {name}: use another optimizer, or fit")
+    why = "keeps a number for each row" if isinstance(given, SAGA) else "needs all rows"
+    if isinstance(given, SAGA | FullBatch):
+        raise ValueError(f"partial_fit sees rows once, and {type(given).__name__} {why}: use another optimizer, or fit")
     if _line_search(given) is not None:
         raise ValueError("partial_fit sees batches, and line_search needs all rows: leave it at None, or use fit")
     if estimator.early_stopping:
@@ -121,7 +121,7 @@ def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None
             raise ValueError(f"batch_size={given} needs a rule such as optimizer='adam': {whole} uses all rows")
         _unused(estimator, whole)
         if optimizer is None:
-            return None, "optimizer='auto': full-batch accelerated gradient needs no tuning and ends with a certificate"
+            return None, "optimizer='auto'"
         return None, f"{whole} uses all rows"
     if given == "full":
         _check_batches_needed(optimizer)
@@ -135,8 +135,8 @@ def _needs_all_rows(optimizer: Optimizer | None) -> str:
     """What of the optimizer works on the full batch only, or nothing."""
     if optimizer is None:
         return "optimizer='auto'"
-    if isinstance(optimizer, Accelerated):
-        return "optimizer='accelerated'"
+    if isinstance(optimizer, FullBatch):
+        return f"optimizer={optimizer.rule!r}"
     search = _line_search(optimizer)
     return "" if search is None else f"line_search={search!r}"
 

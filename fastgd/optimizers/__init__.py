@@ -10,9 +10,12 @@ identity.
 from fastgd.optimizers._adaptive import AdaDelta, AdaGrad, Adam, AdamW, AMSGrad, Nadam, RMSProp
 from fastgd.optimizers._base import Optimizer
 from fastgd.optimizers._base import Recipe as Recipe
-from fastgd.optimizers._descent import SAGA, Accelerated, GradientDescent, Momentum, Nesterov
+from fastgd.optimizers._descent import SAGA, GradientDescent, Momentum, Nesterov
+from fastgd.optimizers._whole import LBFGS, Accelerated, NormalEquations, SketchedNewton
+from fastgd.optimizers._whole import FullBatch as FullBatch
 
 __all__ = [
+    "LBFGS",
     "SAGA",
     "AMSGrad",
     "Accelerated",
@@ -24,8 +27,10 @@ __all__ = [
     "Momentum",
     "Nadam",
     "Nesterov",
+    "NormalEquations",
     "Optimizer",
     "RMSProp",
+    "SketchedNewton",
 ]
 
 _KINDS: tuple[type[Optimizer], ...] = (
@@ -41,6 +46,9 @@ _KINDS: tuple[type[Optimizer], ...] = (
     AdamW,
     SAGA,
     Accelerated,
+    SketchedNewton,
+    NormalEquations,
+    LBFGS,
 )
 
 #: Optimizers by the names that estimators accept.

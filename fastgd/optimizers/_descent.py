@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastgd.optimizers._base import Optimizer, Recipe, WithRate, recipe_of
+from fastgd.optimizers._base import Recipe, WithRate, recipe_of
 from fastgd.parameters import FRACTION, Range, is_number
 
 
@@ -207,44 +207,3 @@ class SAGA(WithRate):
     """
 
     rule: ClassVar[str] = "saga"
-
-
-@dataclass(frozen=True)
-class Accelerated(Optimizer):
-    r"""Accelerated proximal gradient on the full batch, with a step of its own and restarts: FISTA.
-
-    .. math::
-        \theta_{k+1} &= \mathrm{prox}(Y_k - g(Y_k) / L) \\
-        Y_{k+1} &= \theta_{k+1} + \frac{t_k - 1}{t_{k+1}} (\theta_{k+1} - \theta_k), \qquad
-        t_{k+1} = \frac{1 + \sqrt{1 + 4 t_k^2}}{2}
-
-    The momentum starts anew, t = 1, whenever it points uphill. It has no hyper-parameters; ``optimizer="auto"`` uses
-    it wherever rules of first order are the choice. Needs ``batch_size="full"``.
-
-    References
-    ----------
-    Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", 2009.
-    O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
-    """
-
-    rule: ClassVar[str] = "accelerated"
-
-    def recipe(self, batch_size: int) -> Recipe:
-        """Not offered: it is no rule of a batch.
-
-        Parameters
-        ----------
-        batch_size : int
-            Not used.
-
-        Returns
-        -------
-        Recipe
-            Never.
-
-        Raises
-        ------
-        TypeError
-            Always.
-        """
-        raise TypeError("Accelerated works on all rows with a step of its own: batches have no rule for it")

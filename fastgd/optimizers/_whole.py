@@ -1,0 +1,138 @@
+"""Solvers of the full batch, which find their own steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from typing import ClassVar
+
+from fastgd.optimizers._base import Optimizer, Recipe
+from fastgd.parameters import COUNT, Range, is_number
+
+_AT_LEAST_ONE = Range("an integer of 1 or more", lambda value: _is_positive(value))
+
+
+class FullBatch(Optimizer):
+    """A solver that needs all rows and has no learning rate; ``batch_size`` stays at its default."""
+
+    def recipe(self, batch_size: int) -> Recipe:
+        """Not offered: it is no rule of a batch.
+
+        Parameters
+        ----------
+        batch_size : int
+            Not used.
+
+        Returns
+        -------
+        Recipe
+            Never.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError(f"{type(self).__name__} works on all rows with a step of its own: batches have no rule for it")
+
+
+@dataclass(frozen=True)
+class Accelerated(FullBatch):
+    r"""Accelerated proximal gradient on the full batch, with a step of its own and restarts: FISTA.
+
+    .. math::
+        \theta_{k+1} &= \mathrm{prox}(Y_k - g(Y_k) / L) \\
+        Y_{k+1} &= \theta_{k+1} + \frac{t_k - 1}{t_{k+1}} (\theta_{k+1} - \theta_k), \qquad
+        t_{k+1} = \frac{1 + \sqrt{1 + 4 t_k^2}}{2}
+
+    The momentum starts anew, t = 1, whenever it points uphill. It has no hyper-parameters and works for every loss and
+    penalty: ``optimizer="auto"`` falls back on it. Needs ``batch_size="full"``.
+
+    References
+    ----------
+    Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", 2009.
+    O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
+    """
+
+    rule: ClassVar[str] = "accelerated"
+
+
+@dataclass(frozen=True)
+class SketchedNewton(FullBatch):
+    r"""Full gradients in a metric that is learned from a sample of rows.
+
+    Newton's method on the sample gives a start and the sample's curvature B; then, a pass over all rows an iteration,
+
+    .. math::
+        \theta_{k+1} = \theta_k + t_k \, \mathrm{argmin}_v \; g_k^T v + \tfrac12 v^T B_k v + l_1(\theta_k + v)
+
+    where B_k is B with the last `memory` pairs of steps and gradient changes put in (BFGS), and t_k is 1 unless the
+    loss or its slope at the end of the step say otherwise. With a sample of all rows it is Newton's method.
+
+    Parameters
+    ----------
+    sample_rows : int or "auto", default="auto"
+        Rows of the sample. "auto": from the numbers of rows and columns; four times as many where the metric proves
+        too poor.
+    memory : int, default=10
+        Pairs that improve the metric, 0 or more.
+
+    References
+    ----------
+    Roosta-Khorasani and Mahoney, "Sub-sampled Newton methods", 2019.
+    Nocedal, "Updating quasi-Newton matrices with limited storage", 1980.
+    Lee, Sun and Saunders, "Proximal Newton-type methods for minimizing composite functions", 2014.
+    """
+
+    sample_rows: int | str = "auto"
+    memory: int = 10
+    rule: ClassVar[str] = "sketched_newton"
+    ranges: ClassVar[Mapping[str, Range]] = {"memory": COUNT}
+
+    def check(self) -> None:
+        """Raise a ValueError that names the first hyper-parameter out of range."""
+        automatic = isinstance(self.sample_rows, str) and self.sample_rows == "auto"
+        if not automatic and not _is_positive(self.sample_rows):
+            raise self._wrong("sample_rows", "'auto' or a positive integer")
+        super().check()
+
+
+@dataclass(frozen=True)
+class NormalEquations(FullBatch):
+    r"""The squared loss through the Gram matrix: one pass over all rows, whatever the penalty and however many targets.
+
+    .. math:: (X^T S X / \textstyle\sum s + \Lambda) \, \theta = X^T S y / \textstyle\sum s
+
+    in centred, scaled columns; an orthogonal factor of the rows takes the Gram matrix's place where that is
+    ill-conditioned, and with L1 coordinate descent that of the solve. Costs n d^2 / 2 multiplications.
+
+    References
+    ----------
+    Bjorck, "Numerical methods for least squares problems", 1996.
+    Demmel et al., "Communication-optimal parallel and sequential QR and LU factorizations", 2012.
+    Friedman, Hastie and Tibshirani, "Regularization paths for generalized linear models via coordinate descent", 2010.
+    """
+
+    rule: ClassVar[str] = "normal_equations"
+
+
+@dataclass(frozen=True)
+class LBFGS(FullBatch):
+    """scipy's L-BFGS-B on the full pass, in standardised columns; for smooth objectives.
+
+    Parameters
+    ----------
+    memory : int, default=10
+        Pairs of steps and gradient changes that stand for the curvature.
+
+    References
+    ----------
+    Zhu, Byrd, Lu and Nocedal, "Algorithm 778: L-BFGS-B", 1997.
+    """
+
+    memory: int = 10
+    rule: ClassVar[str] = "lbfgs"
+    ranges: ClassVar[Mapping[str, Range]] = {"memory": _AT_LEAST_ONE}
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, Integral) and is_number(value) and int(value) >= 1
