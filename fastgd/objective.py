@@ -14,37 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.backends.cpu import CpuData, Sums
+from fastgd.backends.cpu_design import Design
 from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem, RuleState
-from fastgd.constant import ConstantModel
-from fastgd.kernels.losses import LARGEST_CURVATURE
-from fastgd.sample import sample_rows
-from fastgd.scaling import Array, Moments, Scaling, TargetScaling, load_shift
+from fastgd.bounds import Bounded
+from fastgd.problem import Problem
+from fastgd.sample import sample_of
+from fastgd.scaling import Array, Moments, Scaling, inverse, load_shift
 
 __all__ = ["Epochs", "Evaluation", "Frame", "Objective", "Problem", "RuleState"]
 
-#: Rows of a batch whose curvature hardly depends on its largest row.
-_LARGE_BATCH = 64
+#: Numbers of a data set whose rows are kept in working coordinates, float64.
+_KEPT_NUMBERS = 1 << 24
 
 #: A mini-batch loop over the data of an objective.
 Epochs = CpuEpochs
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is minimised, in raw columns and working targets.
-
-    loss by name; delta in working units; l1 (K,) and l2: penalty weights of raw coefficients; constant: the best
-    model without columns; units (K,): of the targets in which certificates are taken, by working ones.
-    """
-
-    loss: str
-    delta: float
-    l1: Array
-    l2: float
-    fit_intercept: bool
-    constant: ConstantModel
-    targets: TargetScaling
-    units: Array
 
 
 class Frame(NamedTuple):
@@ -68,16 +51,15 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one pass gives: theta, its losses and penalties (K,), the gradient of the mean loss (K, d + 1), the sums."""
+    """What one pass gives: theta, its losses and penalties (K,), the gradient of the mean loss (K, d + 1)."""
 
     theta: Array
     losses: Array
     penalties: Array
     gradient: Array
-    sums: Sums
 
 
-class Objective:
+class Objective(Bounded):
     """The objective of section "The objective" in the README on a data set.
 
     Parameters
@@ -99,6 +81,8 @@ class Objective:
         self.outputs = problem.l1.size
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
         self._offset = self.scaling.center - self.shift
+        self._scale = inverse(self.scaling.inv_scale)
+        self._samples: list[CpuData] = []
 
     def start(self) -> Array:
         """Where fits start: zeros."""
@@ -134,8 +118,34 @@ class Objective:
         centred = sums.products - np.outer(sums.derivatives, self._offset)
         gradient[:, :-1] = centred * self.scaling.inv_scale / self.data.weight
         gradient[:, -1] = sums.derivatives / self.data.weight if self.problem.fit_intercept else 0.0
+        return self._evaluation(theta, sums.losses / self.data.weight, gradient)
+
+    def _evaluation(self, theta: Array, losses: Array, gradient: Array) -> Evaluation:
         penalties = np.sum(self.l1 * np.abs(theta) + 0.5 * self.l2 * theta**2, axis=1)
-        return Evaluation(theta, sums.losses / self.data.weight, penalties, gradient, sums)
+        return Evaluation(theta, losses, penalties, gradient)
+
+    def second_order(self, theta: Array) -> tuple[Evaluation, Array]:
+        """Evaluation at theta and the mean loss's curvature (B, d + 1, d + 1) there, for each output or one for all.
+
+        Of softmax the blocks on the diagonal. All in float64; by NumPy, so that nothing is compiled.
+        """
+        found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
+        return self._evaluation(theta, found.losses, found.gradient), found.curvature
+
+    @cached_property
+    def _design(self) -> Design:
+        """Rows in working coordinates, kept of samples and small data."""
+        keep = self.data.n * (self.data.d + 1) <= _KEPT_NUMBERS
+        return Design(self.data, self.scaling, self.problem.fit_intercept, keep)
+
+    def sampled(self, rows: int) -> "Objective":
+        """The same objective on a sample of rows, in the same coordinates; itself where that is all of them."""
+        sample = sample_of(self.data, rows)
+        if sample is self.data:
+            return self
+        found = Objective(sample, self.problem, self.moments, Frame(self.scaling, self.shift))
+        self._samples.append(sample)
+        return found
 
     def sums(self, data: CpuData, theta: Array) -> Sums:
         """Sums of loss and gradient over the rows of a data set with these columns. One pass over it."""
@@ -181,15 +191,16 @@ class Objective:
         The largest distance of 0 to a component of the subdifferential of F in standardised coordinates, intercept
         included, divided by the rms of dloss/dz at the best constant model; each target in its own units.
         """
-        problem, sums = self.problem, evaluation.sums
-        coef = evaluation.theta[:, :-1] * self.scaling.inv_scale
-        centred = sums.products - np.outer(sums.derivatives, self.standard.center - self.shift)
-        g = centred / self.data.weight + problem.l2 * coef
+        problem, scaling = self.problem, self.scaling
+        coef = evaluation.theta[:, :-1] * scaling.inv_scale
+        derivative = evaluation.gradient[:, -1:]
+        centred = evaluation.gradient[:, :-1] * self._scale - derivative * (self.standard.center - scaling.center)
+        g = centred + problem.l2 * coef
         l1 = problem.l1[:, None]
         distance = np.where(coef != 0.0, np.abs(g + l1 * np.sign(coef)), np.maximum(np.abs(g) - l1, 0.0))
         largest = np.max(distance * self.standard.inv_scale / problem.units[:, None], initial=0.0)
         if problem.fit_intercept:
-            largest = max(largest, np.max(np.abs(sums.derivatives) / problem.units) / self.data.weight)
+            largest = max(largest, np.max(np.abs(derivative[:, 0]) / problem.units))
         return float(largest / problem.constant.rms)
 
     def constant_value(self) -> float:
@@ -199,76 +210,6 @@ class Objective:
     def start_value(self) -> float:
         """F at `start`, in the units of the user's targets."""
         return self.in_target_units(self.problem.constant.start)
-
-    @cached_property
-    def curvature(self) -> float:
-        """Bound on the largest curvature of the mean loss in working coordinates, without L2."""
-        return self._power_iteration(np.zeros(self.data.d + 1))
-
-    @cached_property
-    def smooth_curvature(self) -> float:
-        """The same with L2."""
-        return self._power_iteration(self.l2[0]) if np.any(self.l2) else self.curvature
-
-    def _power_iteration(self, ridge: Array) -> float:
-        """Largest eigenvalue of the mean loss's largest curvature plus diag(ridge), times 1.1.
-
-        On a sample of rows where the data are large. It is approached from below, hence the factor; solvers check
-        what they see and raise it.
-        """
-        sample, bound = self._sample, LARGEST_CURVATURE[self.problem.loss]
-        v = np.random.default_rng(0).standard_normal(self.data.d + 1)
-        if not self.problem.fit_intercept:
-            v[-1] = 0.0
-        largest = 0.0
-        for _ in range(100):
-            v /= np.linalg.norm(v)
-            product = bound * self._gram_product(sample, v) + ridge * v
-            before, largest = largest, float(np.linalg.norm(product))
-            if largest == 0.0 or abs(largest - before) <= 1e-3 * largest:
-                break
-            v = product
-        return 1.1 * max(largest, np.finfo(float).tiny)
-
-    def _gram_product(self, sample: CpuData, v: Array) -> Array:
-        """(1 / S) sum_i s_i (x~_i, 1) ((x~_i, 1) . v): the gradient of a squared loss with targets 0."""
-        coef = v[None, :-1] * self.scaling.inv_scale
-        sums = sample.gradient("squared", coef, v[-1:] - coef @ self._offset, self.shift, 0.0)
-        product = np.empty_like(v)
-        product[:-1] = (sums.products[0] - sums.derivatives[0] * self._offset) * self.scaling.inv_scale
-        product[-1] = sums.derivatives[0] if self.problem.fit_intercept else 0.0
-        return product / sample.weight
-
-    @cached_property
-    def _sample(self) -> CpuData:
-        """Rows spread over the data, with targets 0."""
-        X, s = sample_rows(self.data)
-        return CpuData(X, np.zeros((1, X.shape[0]), X.dtype), s, self.data.n_threads)
-
-    @cached_property
-    def row_curvature(self) -> float:
-        """Bound on the curvature of a row's loss in working coordinates, without L2: max_i s_i |(x~_i, 1)|^2 / s_mean.
-
-        Exact where weights are equal; else the intercept's 1 counts with the largest weight.
-        """
-        return self._row_curvature_of(self.data)
-
-    def _row_curvature_of(self, data: CpuData) -> float:
-        largest = data.largest_norm(self.scaling)
-        if self.problem.fit_intercept:
-            largest += float(np.max(data.data.s)) * data.n / data.weight
-        return LARGEST_CURVATURE[self.problem.loss] * largest
-
-    def batch_curvature(self, batch_size: int) -> float:
-        """L_B of Gower et al. 2019, sampling without replacement, with L2: between `row_curvature` and `curvature`."""
-        n, b = self.data.n, min(batch_size, self.data.n)
-        stiffest = float(np.max(self.l2, initial=0.0))
-        if b == n:
-            return self.smooth_curvature
-        whole = n * (b - 1) / (b * (n - 1)) * self.smooth_curvature
-        # Large batches hardly depend on the largest row: the sample's will do, and saves a pass.
-        row = self.row_curvature if b < _LARGE_BATCH else self._row_curvature_of(self._sample)
-        return whole + (n - b) / (b * (n - 1)) * (row + stiffest)
 
     def epochs(self, batch_size: int, seed: int, shuffle: bool) -> CpuEpochs:
         """A mini-batch loop."""
@@ -292,5 +233,7 @@ class Objective:
     def bytes_read(self) -> int:
         """Bytes of X that all passes and epochs have read so far, those over the sample included."""
         row = self.data.nbytes // self.data.n
-        sampled = self._sample.rows_read if "_sample" in self.__dict__ else 0
+        sampled = sum(sample.n + sample.rows_read for sample in self._samples)
+        if "_curvature_sample" in self.__dict__:
+            sampled += self._curvature_sample.rows_read
         return (self.data.rows_read + sampled) * row

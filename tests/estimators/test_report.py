@@ -100,7 +100,7 @@ def test_sizes_and_solver(outputs):
     expected = {"n_rows": N, "n_features": D, "n_outputs": outputs, "dtype": "float32", "order": "F", "tol": 1e-3}
     assert {key: report[key] for key in expected} == expected
     assert report["device"] == "cpu"
-    assert report["solver"] == "accelerated gradient"
+    assert report["solver"] == "Accelerated"
     assert "optimizer='auto'" in report["reason"]
     assert report["random_state"] is None
     assert report["collinear"] == []

@@ -1,0 +1,132 @@
+"""Rows in working coordinates, for what needs more than a gradient: curvatures, Gram matrices.
+
+Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their order: results do not depend on threads.
+Both numbers follow from the shape alone.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastgd import threads
+from fastgd.backends.cpu_stages import STAGES
+from fastgd.blas import SingleThreadedBlas
+from fastgd.scaling import Array, Scaling
+
+if TYPE_CHECKING:
+    from fastgd.backends.cpu import CpuData
+
+#: Numbers of a block of rows, and rows at least: a block stays in the second-level cache, unless rows are long.
+_BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 17, 1024
+#: Numbers of all lanes' matrices together, and lanes at most.
+_LANE_NUMBERS, _LANES = 1 << 22, 64
+#: Below so many multiplications threads cost more than they save.
+_SMALL = 1 << 22
+
+
+class Quadratic(NamedTuple):
+    """A data set's mean loss near theta: losses (K,), gradient (K, d + 1), curvature (B, d + 1, d + 1).
+
+    B is K, or 1 where all outputs have the same curvature.
+    """
+
+    losses: Array
+    gradient: Array
+    curvature: Array
+
+
+class Design:
+    """The rows of a data set as (x~, 1), float64: kept, or made block by block.
+
+    Parameters
+    ----------
+    data : CpuData
+    scaling : Scaling
+        The working coordinates.
+    intercept : bool
+        Whether the last column is 1 rather than 0.
+    keep : bool
+        Whether to hold all rows, n (d + 1) numbers, in place of making them anew for every use.
+    """
+
+    def __init__(self, data: "CpuData", scaling: Scaling, intercept: bool, keep: bool) -> None:
+        self._data, self._scaling, self._intercept = data, scaling, float(intercept)
+        self.columns = data.d + 1
+        self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
+        self._kept = self._make(0, data.n, None) if keep else None
+
+    def _make(self, start: int, stop: int, out: Array | None) -> Array:
+        """Rows [start, stop)."""
+        T = np.empty((stop - start, self.columns)) if out is None else out[: stop - start]
+        np.subtract(self._data.rows[start:stop], self._scaling.center, out=T[:, :-1], dtype=np.float64)
+        T[:, :-1] *= self._scaling.inv_scale
+        T[:, -1] = self._intercept
+        return T
+
+    def margins(self, theta: Array) -> Array:
+        """(n, K) margins of kept rows."""
+        assert self._kept is not None
+        return self._kept @ theta.T
+
+    def quadratic(self, loss: str, theta: Array, p: float) -> Quadratic:
+        """Losses, gradient and curvature at theta (K, d + 1); a pass over the rows where they are not kept."""
+        n, D, K = self._data.n, self.columns, len(theta)
+        matrices = 1 if loss == "squared" else K
+        blocks = -(-n // self._rows)
+        lanes = max(1, min(blocks, _LANES, _LANE_NUMBERS // (matrices * D * D)))
+        sums = [_Lane(K, matrices, D) for _ in range(lanes)]
+
+        def work(slot: int, lane: int) -> None:
+            scratch = np.empty((2, min(self._rows, n), D))
+            for block in range(lane, blocks, lanes):
+                start = block * self._rows
+                self._add(sums[lane], loss, theta, p, (start, min(start + self._rows, n)), scratch)
+
+        if n * D * D < _SMALL:
+            for lane in range(lanes):
+                work(0, lane)
+        else:
+            with SingleThreadedBlas():
+                threads.run(lanes, self._data.n_threads, work)
+        if self._kept is None:
+            self._data.rows_read += n
+        total, weight = sums[0], self._data.weight
+        for other in sums[1:]:
+            total.add(other)
+        return Quadratic(total.losses / weight, total.gradient / weight, total.curvature / weight)
+
+    def _add(self, lane: "_Lane", loss: str, theta: Array, p: float, rows: tuple[int, int], scratch: Array) -> None:
+        """Add a block's sums."""
+        start, stop = rows
+        data = self._data.data
+        T = self._make(start, stop, scratch[0]) if self._kept is None else self._kept[start:stop]
+        y: Any = data.y[0, start:stop].astype(np.intp) if loss == "softmax" else data.y[:, start:stop].T
+        stage = STAGES[loss](T @ theta.T, y, p)
+        if data.weight_step:
+            s = data.s[start:stop, None].astype(np.float64)
+            stage = type(stage)(*(s * part for part in stage))
+        lane.losses += stage.losses.sum(axis=0)
+        lane.gradient += stage.derivatives.T @ T
+        for k, matrix in enumerate(lane.curvature):
+            if loss == "squared" and not data.weight_step:
+                scaled = T
+            else:
+                scaled = np.multiply(T, np.sqrt(stage.curvatures[:, k : k + 1]), out=scratch[1, : stop - start])
+            # Of a matrix with its own transpose NumPy computes one half.
+            np.dot(scaled.T, scaled, out=lane.product)
+            matrix += lane.product
+
+
+class _Lane:
+    """Sums over the blocks of a lane."""
+
+    def __init__(self, outputs: int, matrices: int, columns: int) -> None:
+        self.losses = np.zeros(outputs)
+        self.gradient = np.zeros((outputs, columns))
+        self.curvature = np.zeros((matrices, columns, columns))
+        self.product = np.empty((columns, columns))
+
+    def add(self, other: "_Lane") -> None:
+        self.losses += other.losses
+        self.gradient += other.gradient
+        self.curvature += other.curvature

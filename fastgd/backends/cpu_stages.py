@@ -1,0 +1,66 @@
+"""From margins to losses, their derivatives and curvatures, in NumPy: no kernel is compiled for samples and small data.
+
+z (n, K) margins; y (n, K) targets, or (n,) class numbers for softmax. Each gives (n,) losses, (n, K) derivatives and
+(n, K) curvatures, the diagonal of softmax's.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.scaling import Array
+
+
+class Stage(NamedTuple):
+    """Losses (K,), summed with weights; weighted derivatives and curvatures (n, K)."""
+
+    losses: Array
+    derivatives: Array
+    curvatures: Array
+
+
+def squared(z: Array, y: Array, p: float) -> Stage:
+    """(z - y)^2 / 2."""
+    r = z - y
+    return Stage(0.5 * r * r, r, np.ones_like(z))
+
+
+def huber(z: Array, y: Array, p: float) -> Stage:
+    """Squared up to |z - y| = p, linear beyond (Huber 1964)."""
+    r = z - y
+    g = np.clip(r, -p, p)
+    return Stage(g * (r - 0.5 * g), g, (g == r).astype(np.float64))
+
+
+def logistic(z: Array, y: Array, p: float) -> Stage:
+    """log(1 + exp(-y z)), y in {-1, +1}."""
+    u = y * z
+    e = np.exp(-np.abs(u))
+    q = 1.0 / (1.0 + e)
+    right = e * q
+    wrong = np.where(u < 0.0, q, right)
+    return Stage(np.maximum(-u, 0.0) + np.log1p(e), -y * wrong, right * q)
+
+
+def softmax(z: Array, y: NDArray[np.intp], p: float) -> Stage:
+    """log(sum_k exp(z_k)) - z_y, all of it in the first output."""
+    rows = np.arange(len(z))
+    top = z.max(axis=1, keepdims=True)
+    e = np.exp(z - top)
+    total = e.sum(axis=1, keepdims=True)
+    e /= total
+    losses = np.zeros_like(z)
+    losses[:, 0] = (top - z[rows, y][:, None] + np.log(total))[:, 0]
+    h = e * (1.0 - e)
+    e[rows, y] -= 1.0
+    return Stage(losses, e, h)
+
+
+STAGES: dict[str, Callable[..., Stage]] = {
+    "squared": squared,
+    "huber": huber,
+    "logistic": logistic,
+    "softmax": softmax,
+}

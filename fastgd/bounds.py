@@ -1,0 +1,95 @@
+"""Bounds on the curvature of a data set's loss, from which steps of known safety follow."""
+
+from functools import cached_property
+
+import numpy as np
+
+from fastgd.backends.cpu import CpuData
+from fastgd.kernels.losses import LARGEST_CURVATURE
+from fastgd.problem import Problem
+from fastgd.sample import sample_rows
+from fastgd.scaling import Array, Scaling
+
+#: Rows of a batch whose curvature hardly depends on its largest row.
+_LARGE_BATCH = 64
+
+
+class Bounded:
+    """What an objective knows of its curvature: a part of `fastgd.objective.Objective`, whose attributes it reads."""
+
+    data: CpuData
+    problem: Problem
+    scaling: Scaling
+    shift: Array
+    l2: Array
+    _offset: Array
+
+    @cached_property
+    def curvature(self) -> float:
+        """Bound on the largest curvature of the mean loss in working coordinates, without L2."""
+        return self._power_iteration(np.zeros(self.data.d + 1))
+
+    @cached_property
+    def smooth_curvature(self) -> float:
+        """The same with L2."""
+        return self._power_iteration(self.l2[0]) if np.any(self.l2) else self.curvature
+
+    def _power_iteration(self, ridge: Array) -> float:
+        """Largest eigenvalue of the mean loss's largest curvature plus diag(ridge), times 1.1.
+
+        On a sample of rows where the data are large. It is approached from below, hence the factor; solvers check
+        what they see and raise it.
+        """
+        sample, bound = self._curvature_sample, LARGEST_CURVATURE[self.problem.loss]
+        v = np.random.default_rng(0).standard_normal(self.data.d + 1)
+        if not self.problem.fit_intercept:
+            v[-1] = 0.0
+        largest = 0.0
+        for _ in range(100):
+            v /= np.linalg.norm(v)
+            product = bound * self._gram_product(sample, v) + ridge * v
+            before, largest = largest, float(np.linalg.norm(product))
+            if largest == 0.0 or abs(largest - before) <= 1e-3 * largest:
+                break
+            v = product
+        return 1.1 * max(largest, np.finfo(float).tiny)
+
+    def _gram_product(self, sample: CpuData, v: Array) -> Array:
+        """(1 / S) sum_i s_i (x~_i, 1) ((x~_i, 1) . v): the gradient of a squared loss with targets 0."""
+        coef = v[None, :-1] * self.scaling.inv_scale
+        sums = sample.gradient("squared", coef, v[-1:] - coef @ self._offset, self.shift, 0.0)
+        product = np.empty_like(v)
+        product[:-1] = (sums.products[0] - sums.derivatives[0] * self._offset) * self.scaling.inv_scale
+        product[-1] = sums.derivatives[0] if self.problem.fit_intercept else 0.0
+        return product / sample.weight
+
+    @cached_property
+    def _curvature_sample(self) -> CpuData:
+        """Rows spread over the data, with targets 0."""
+        X, s = sample_rows(self.data)
+        return CpuData(X, np.zeros((1, X.shape[0]), X.dtype), s, self.data.n_threads)
+
+    @cached_property
+    def row_curvature(self) -> float:
+        """Bound on the curvature of a row's loss in working coordinates, without L2: max_i s_i |(x~_i, 1)|^2 / s_mean.
+
+        Exact where weights are equal; else the intercept's 1 counts with the largest weight.
+        """
+        return self._row_curvature_of(self.data)
+
+    def _row_curvature_of(self, data: CpuData) -> float:
+        largest = data.largest_norm(self.scaling)
+        if self.problem.fit_intercept:
+            largest += float(np.max(data.data.s)) * data.n / data.weight
+        return LARGEST_CURVATURE[self.problem.loss] * largest
+
+    def batch_curvature(self, batch_size: int) -> float:
+        """L_B of Gower et al. 2019, sampling without replacement, with L2: between `row_curvature` and `curvature`."""
+        n, b = self.data.n, min(batch_size, self.data.n)
+        stiffest = float(np.max(self.l2, initial=0.0))
+        if b == n:
+            return self.smooth_curvature
+        whole = n * (b - 1) / (b * (n - 1)) * self.smooth_curvature
+        # Large batches hardly depend on the largest row: the sample's will do, and saves a pass.
+        row = self.row_curvature if b < _LARGE_BATCH else self._row_curvature_of(self._curvature_sample)
+        return whole + (n - b) / (b * (n - 1)) * (row + stiffest)
