@@ -15,6 +15,7 @@ from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.moments import fold_moments, make_moments
 from fastgd.kernels.cpu.norms import make_largest_norm
+from fastgd.kernels.cpu.quadratic import minimise_quadratic
 from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.cpu.update import update
 from tests.kernels import full_pass, minibatch
@@ -45,9 +46,9 @@ def test_kernels_have_names_of_their_own():
     kernels += [
         make(dtype, order) for make in (make_moments, make_largest_norm) for dtype in DTYPES for order in ORDERS
     ]
-    kernels += [fold, fold_moments, update]
+    kernels += [fold, fold_moments, update, minimise_quadratic]
     names = [kernel.py_func.__qualname__ for kernel in kernels]
-    assert len(set(names)) == len(kernels) == 2 * 32 + 2 * 4 + 3
+    assert len(set(names)) == len(kernels) == 2 * 32 + 2 * 4 + 4
     assert all(STAMP in name for name in names)
 
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from fastgd.backends.cpu_quadratic import minimise_quadratic
 from fastgd.kernels import _intrinsics, _jit
 from tests.kernels import full_pass, minibatch
 from tests.kernels.minibatch import Setup
@@ -46,7 +47,14 @@ def moments() -> None:
         np.testing.assert_allclose(got.sd, np.sqrt(s @ (X - mean) ** 2 / s.sum()), rtol=1e-12)
 
 
-PARTS = {"full passes": full_passes, "epochs": epochs, "moments": moments}
+def quadratic() -> None:
+    H, c, l1 = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]]), np.array([-3.0, 0.2, 1.0]), np.ones(3)
+    found = minimise_quadratic(H, c, l1, np.array([0.0, 1.0, 4.0]), 1e-12)
+    np.testing.assert_allclose(found, [1.0, 0.0, 4.0], rtol=1e-12)
+    assert found[1] == 0.0
+
+
+PARTS = {"full passes": full_passes, "epochs": epochs, "moments": moments, "quadratic": quadratic}
 CODE = """
 import numba, sys
 from tests.kernels.test_plain import PARTS
