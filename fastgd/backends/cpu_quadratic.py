@@ -33,7 +33,7 @@ def minimise_quadratic(
         With exact zeros. Coordinates are as good as rounding allows where tol cannot be reached.
     """
     found = np.array(theta, dtype=np.float64)
-    given = (read_only(np.ascontiguousarray(part, np.float64)) for part in (curvature, linear, l1))
-    scratch = np.empty(found.size), np.empty(found.size, np.int64)
-    _kernel(*given, found, float(tol), int(max_sweeps), *scratch)
+    H, c, weights = (read_only(np.ascontiguousarray(part, np.float64)) for part in (curvature, linear, l1))
+    gradient, active = np.empty(found.size), np.empty(found.size, np.int64)
+    _kernel(H, c, weights, found, float(tol), int(max_sweeps), gradient, active)
     return found
