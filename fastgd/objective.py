@@ -132,6 +132,11 @@ class Objective(Bounded):
         found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
         return self._evaluation(theta, found.losses, found.gradient), found.curvature
 
+    def first_order(self, theta: Array) -> Evaluation:
+        """Evaluation at theta in float64, as `second_order`, without the curvature."""
+        found = self._design.quadratic(self.problem.loss, theta, self.problem.delta, curvature=False)
+        return self._evaluation(theta, found.losses, found.gradient)
+
     @cached_property
     def _design(self) -> Design:
         """Rows in working coordinates, kept of samples and small data."""

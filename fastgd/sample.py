@@ -7,12 +7,16 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from fastgd.backends.cpu import CpuData
+    from fastgd.scaling import Moments
 
 #: Rows of a run: long enough to read at the speed of memory.
 _RUN = 32
 _BYTES = 1 << 22
 #: Rows a column: the largest curvature of so many is at most 1.7 times that of all (Marchenko and Pastur 1967).
 _ROWS_A_COLUMN = 10
+#: Rows from which means and scales are taken, and a row's share of a column's variance from which they are not: of
+#: a column with rare large values, or with one value in the sample, all rows must be asked.
+_MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
 #: Of a sample that is this share of the rows or more, all rows are taken.
 _MOST = 8
 
@@ -38,6 +42,19 @@ def sample_of(data: "CpuData", size: int) -> "CpuData":
     s = data.data.s[rows] if data.data.weight_step else None
     X = np.ascontiguousarray(data.rows[rows])
     return type(data)(X, np.ascontiguousarray(data.data.y[:, rows]), s, data.n_threads)
+
+
+def sample_moments(data: "CpuData") -> "Moments":
+    """Means and scales from a sample of rows where that will do, else from all rows, which takes a pass."""
+    sample = sample_of(data, _MOMENT_ROWS)
+    moments = sample.moments()
+    if sample is data:
+        return moments
+    largest = np.maximum(sample.rows.max(axis=0) - moments.mean, moments.mean - sample.rows.min(axis=0))
+    s = sample.data.s
+    share = largest**2 * float(s.max()) / moments.weight
+    # Not a number where the data are none: all rows will tell.
+    return moments if np.all(share < _LARGEST_SHARE * moments.sd**2) else data.moments()
 
 
 def sample_rows(data: "CpuData", share: int = _MOST) -> tuple[NDArray[Any], NDArray[Any] | None]:

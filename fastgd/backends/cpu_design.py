@@ -68,12 +68,12 @@ class Design:
         assert self._kept is not None
         return self._kept @ theta.T
 
-    def quadratic(self, loss: str, theta: Array, p: float) -> Quadratic:
+    def quadratic(self, loss: str, theta: Array, p: float, curvature: bool = True) -> Quadratic:
         """Losses, gradient and curvature at theta (K, d + 1); a pass over the rows where they are not kept."""
         n, D, K = self._data.n, self.columns, len(theta)
-        matrices = 1 if loss == "squared" else K
+        matrices = 0 if not curvature else 1 if loss == "squared" else K
         blocks = -(-n // self._rows)
-        lanes = max(1, min(blocks, _LANES, _LANE_NUMBERS // (matrices * D * D)))
+        lanes = max(1, min(blocks, _LANES, _LANE_NUMBERS // (max(1, matrices) * D * D)))
         sums = [_Lane(K, matrices, D) for _ in range(lanes)]
 
         def work(slot: int, lane: int) -> None:

@@ -1,0 +1,85 @@
+"""Steps in a metric, safeguarded: a step that does not lower the objective teaches the metric and is taken back."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastgd.objective import Evaluation, Objective
+from fastgd.scaling import Array
+from fastgd.solvers.metric import Metric
+
+#: Share of the decrease that the model promises for which a step is taken (Armijo 1966).
+_ENOUGH = 1e-4
+#: Slope at the end of a step, relative to its start's, up to which the loss need not be asked.
+_FLATTENED = 0.5
+#: Steps taken back in a row after which nothing more is to be gained.
+_MOST_FAILURES = 20
+#: Rounding of a loss, in units of eps.
+_ROUNDING = 4.0
+
+
+def value_of(at: Evaluation) -> float:
+    """F in working units, penalty included."""
+    return float(np.sum(at.losses) + np.sum(at.penalties))
+
+
+def smooth_gradient(objective: Objective, at: Evaluation) -> Array:
+    """Of F without its L1 term, in working coordinates."""
+    return at.gradient + objective.l2 * at.theta
+
+
+def promised(objective: Objective, at: Evaluation, step: Array) -> float:
+    """The change of F along a step to first order, L1 exactly: negative for a descent."""
+    l1 = np.sum(objective.l1 * (np.abs(at.theta + step) - np.abs(at.theta)))
+    return float(np.vdot(smooth_gradient(objective, at), step) + l1)
+
+
+class Descent:
+    """From an evaluation to better ones.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of all rows or a sample of them.
+    evaluate : callable
+        Gives the evaluation at theta; a pass.
+    at : Evaluation
+        Where to start.
+    metric : Metric
+    """
+
+    def __init__(
+        self, objective: Objective, evaluate: Callable[[Array], Evaluation], at: Evaluation, metric: Metric
+    ) -> None:
+        self.at, self.metric = at, metric
+        self._objective, self._evaluate = objective, evaluate
+        self._noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps)
+        self.failures = 0
+        #: What the model expected of the last step, as a share of F: twice the distance to the optimum, about.
+        self.promise = np.inf
+
+    def advance(self) -> Evaluation:
+        """One pass: go to the end of a step, or stay and know better."""
+        objective, at = self._objective, self.at
+        step = 0.5**self.failures * self.metric.step(at)
+        slope = promised(objective, at, step)
+        self.promise = -slope
+        trial = self._evaluate(at.theta + step)
+        change = smooth_gradient(objective, trial) - smooth_gradient(objective, at)
+        self.metric.learn(step, change)
+        if self._is_better(trial, step, slope):
+            self.at, self.failures = trial, 0
+        else:
+            self.failures += 1
+        return trial
+
+    def _is_better(self, trial: Evaluation, step: Array, slope: float) -> bool:
+        value = value_of(trial)
+        if not np.isfinite(value):
+            return False
+        if value <= value_of(self.at) + _ENOUGH * slope:
+            return True
+        # Where rounding hides the decrease, the slope tells.
+        close = value <= value_of(self.at) + self._noise * abs(value)
+        end = promised(self._objective, trial, -step)
+        return close and end >= _FLATTENED * slope

@@ -1,0 +1,150 @@
+"""The metric of a Newton step: a curvature factored once, improved by what full gradients show of the true one."""
+
+from collections import deque
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from scipy import linalg
+
+from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.objective import Evaluation, Objective
+from fastgd.scaling import Array
+
+#: Eigenvalues of a curvature with unit diagonal below which directions count as flat, a column.
+_FLAT = 1e-14
+#: What flat directions of a sample are given: not all rows may be flat there.
+_SAMPLED_FLAT = 1e-6
+#: A prox step is found to this share of the largest violation it starts with.
+_PROX_ACCURACY = 1e-3
+_VISIBLE = 1e-12
+
+
+class Metric(Protocol):
+    """What turns a gradient into a step."""
+
+    def step(self, at: Evaluation) -> Array:
+        """The minimiser v of g.v + v.Bv / 2 + l1 |theta + v|, of the shape of theta."""
+
+    def learn(self, step: Array, change: Array) -> None:
+        """Take in a step and the change of the smooth gradient along it, so that B step = change."""
+
+
+def make_metric(objective: Objective, curvature: Array, memory: int, sampled: bool) -> Metric:
+    """Of the mean loss's curvature (B, D, D) with the penalty's: of each output, or one for all.
+
+    memory: steps that are remembered. sampled: whether the curvature is that of a sample of rows.
+    """
+    ridges = objective.l2 if len(curvature) > 1 else objective.l2[:1]
+    whole = curvature + [np.diag(ridge) for ridge in ridges]
+    if np.any(objective.l1):
+        return ProxMetric(whole, objective, memory)
+    return SmoothMetric(whole, objective, memory, sampled)
+
+
+def violations(theta: Array, g: Array, l1: Array) -> Array:
+    """Distance of 0 to g + the subdifferential of l1 |theta|, coordinate by coordinate."""
+    away: Array = np.where(theta != 0.0, np.abs(g + l1 * np.sign(theta)), np.maximum(np.abs(g) - l1, 0.0))
+    return away
+
+
+class Factor:
+    """B^{-1} for one symmetric matrix B (D, D), positive semidefinite.
+
+    Cholesky's factor of B with a unit diagonal, or its eigenvectors where that is close to singular. Directions in
+    which B is flat are left alone, or of a sample given a small curvature; rows of zeros are left alone.
+    """
+
+    def __init__(self, matrix: Array, sampled: bool) -> None:
+        diagonal = np.diag(matrix)
+        live = diagonal > 0.0
+        self._inverse_scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(matrix)), where=live)
+        unit = matrix * self._inverse_scale * self._inverse_scale[:, None]
+        unit[~live, ~live] = 1.0
+        self._cholesky: Array | None = None
+        factor, info = linalg.lapack.dpotrf(unit, lower=1, clean=0)
+        if info == 0 and np.min(np.diag(factor)) ** 2 > len(unit) * _FLAT:
+            self._cholesky = factor
+            return
+        values, self._vectors = linalg.eigh(unit, check_finite=False)
+        flat = values <= len(unit) * _FLAT * values[-1]
+        values[flat] = _SAMPLED_FLAT * values[-1] if sampled else np.inf
+        self._values = values
+
+    def solve(self, g: Array) -> Array:
+        """B^{-1} g for rows g (K, D)."""
+        scaled = g * self._inverse_scale
+        if self._cholesky is not None:
+            scaled = linalg.lapack.dpotrs(self._cholesky, scaled.T, lower=1)[0].T
+        else:
+            scaled = ((scaled @ self._vectors) / self._values) @ self._vectors.T
+        result: Array = scaled * self._inverse_scale
+        return result
+
+
+class Pair(NamedTuple):
+    """A step, the change of the gradient along it, and 1 / (step . change)."""
+
+    step: Array
+    change: Array
+    inverse: float
+
+
+class SmoothMetric:
+    """-B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
+
+    def __init__(self, curvature: Array, objective: Objective, memory: int, sampled: bool) -> None:
+        self._factors = [Factor(B, sampled) for B in curvature]
+        self._l2 = objective.l2
+        self._pairs: deque[Pair] = deque(maxlen=memory)
+
+    def step(self, at: Evaluation) -> Array:
+        """As `Metric.step`."""
+        q, shares = at.gradient + self._l2 * at.theta, []
+        for pair in reversed(self._pairs):
+            share = pair.inverse * float(np.vdot(pair.step, q))
+            q -= share * pair.change
+            shares.append(share)
+        r = self._inverse(q)
+        for pair, share in zip(self._pairs, reversed(shares), strict=True):
+            r += (share - pair.inverse * float(np.vdot(pair.change, r))) * pair.step
+        return -r
+
+    def _inverse(self, g: Array) -> Array:
+        if len(self._factors) == 1:
+            return self._factors[0].solve(g)
+        return np.vstack([factor.solve(row[None]) for factor, row in zip(self._factors, g, strict=True)])
+
+    def learn(self, step: Array, change: Array) -> None:
+        """As `Metric.learn`."""
+        product = float(np.vdot(step, change))
+        if product > _VISIBLE * float(np.linalg.norm(step) * np.linalg.norm(change)):
+            self._pairs.append(Pair(step, change, 1.0 / product))
+
+
+class ProxMetric:
+    """The proximal Newton step by coordinate descent; B is kept whole, an output at a time, and updated (BFGS)."""
+
+    def __init__(self, curvature: Array, objective: Objective, memory: int) -> None:
+        self._l1, self._l2 = objective.l1, objective.l2
+        outputs = len(objective.l1)
+        self._curvatures = list(curvature) if len(curvature) == outputs else [B.copy() for B in curvature] * outputs
+        # The change of an output's gradient that its own step did not cause would be taken for curvature.
+        self._learns = memory > 0 and objective.problem.loss != "softmax"
+
+    def step(self, at: Evaluation) -> Array:
+        """As `Metric.step`."""
+        g = at.gradient + self._l2 * at.theta
+        moved = np.empty_like(g)
+        for k, B in enumerate(self._curvatures):
+            tolerance = _PROX_ACCURACY * float(np.max(violations(at.theta[k], g[k], self._l1[k])))
+            moved[k] = minimise_quadratic(B, g[k] - B @ at.theta[k], self._l1[k], at.theta[k], tolerance)
+        return moved - at.theta
+
+    def learn(self, step: Array, change: Array) -> None:
+        """As `Metric.learn`, output by output."""
+        if not self._learns:
+            return
+        for k, (s, y) in enumerate(zip(step, change, strict=True)):
+            product, Bs = float(s @ y), self._curvatures[k] @ s
+            if product > _VISIBLE * float(np.linalg.norm(s) * np.linalg.norm(y)):
+                self._curvatures[k] = self._curvatures[k] + np.outer(y, y) / product - np.outer(Bs, Bs) / float(s @ Bs)
