@@ -1,6 +1,7 @@
-"""How a running fit is watched and told to stop: loss plateaus, validation, callbacks, divergence."""
+"""How a running fit is watched and told to stop: loss plateaus, validation, callbacks, time, divergence."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,22 @@ class Plateau:
         return self._tolerance > 0.0 and self._waited >= self._patience
 
 
+@dataclass(frozen=True)
+class Deadline:
+    """When a fit has to end: a time of a clock, which tests replace; never, unless told."""
+
+    at: float = math.inf
+    clock: Callable[[], float] = time.perf_counter
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is up."""
+        return self.clock() >= self.at
+
+
+NEVER = Deadline()
+
+
 @dataclass
 class Monitor:
     """Watches a fit from epoch to epoch.
@@ -50,6 +67,7 @@ class Monitor:
     validation: Callable[[Array], float] | None = None
     early_stopping: bool = False
     callbacks: tuple[Callback, ...] = ()
+    deadline: Deadline = NEVER
     #: What ended the fit and is to be raised once the model is usable.
     error: BaseException | None = None
     #: Of the last epoch: the validation loss where there is one, else the training loss.
@@ -87,6 +105,8 @@ class Monitor:
         reason = self._call_back(row, theta)
         if reason is None and self.early_stopping and self.plateau.seen(validation_loss):
             reason = "early stopping"
+        if reason is None and self.deadline.passed:
+            reason = "max_seconds"
         return reason
 
     def flat(self, loss: float) -> bool:
@@ -126,7 +146,8 @@ class Solution:
 
     theta: Array
     converged: bool
-    #: Why it ended: "certificate", "flat loss", "early stopping", "callback", "no step", "max_iter", "interrupted".
+    #: Why it ended: "certificate", "flat loss", "early stopping", "callback", "no step", "max_iter", "max_seconds" or
+    #: "interrupted".
     reason: str
     #: The learning rate of the first update.
     rate: float

@@ -108,6 +108,9 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
     epochs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Most passes over the rows.", show_default="the estimator's")
     ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Most seconds that the fit may take.", show_default="any number")
+    ] = None,
     early_stopping: Annotated[
         bool,
         typer.Option(
@@ -159,6 +162,7 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         schedule=schedule,
         batch_size=batch_size,
         epochs=epochs,
+        max_seconds=max_seconds,
         early_stopping=early_stopping,
         validation_fraction=validation_fraction,
         patience=patience,

@@ -33,6 +33,7 @@ _OPTIONS = {
     "l1_ratio": "--l1-ratio",
     "learning_rate": "--learning-rate",
     "max_iter": "--epochs",
+    "max_seconds": "--max-seconds",
     "n_iter_no_change": "--patience",
     "optimizer": "--optimizer",
     "tol": "--tol",
@@ -59,6 +60,7 @@ class FitOptions:
     schedule: str | None
     batch_size: str
     epochs: int | None
+    max_seconds: float | None
     early_stopping: bool
     validation_fraction: float | None
     patience: int | None
@@ -114,6 +116,7 @@ class FitOptions:
             "alpha": self.alpha,
             "l1_ratio": self.l1_ratio,
             "max_iter": self.epochs,
+            "max_seconds": self.max_seconds,
             "tol": self.tol,
             "validation_fraction": self.validation_fraction,
             "n_iter_no_change": self.patience,

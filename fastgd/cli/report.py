@@ -150,8 +150,9 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
 def _verdict(report: dict[str, Any]) -> str:
     if report["certificate"] <= report["tol"]:
         return "reached"
-    if report["stopped_by"] == "max_iter":
-        return "not reached: allow more --epochs"
+    limit = {"max_iter": "--epochs", "max_seconds": "--max-seconds"}.get(report["stopped_by"])
+    if limit is not None:
+        return f"not reached: allow more {limit}"
     return f"not reached, stopped by {report['stopped_by']}"
 
 

@@ -43,6 +43,7 @@ class LinearModel(BaseEstimator):
         shuffle: bool = True,
         drop_last: bool = False,
         max_iter: int | None = None,
+        max_seconds: float | None = None,
         tol: float = 1e-4,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -61,6 +62,7 @@ class LinearModel(BaseEstimator):
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.max_iter = max_iter
+        self.max_seconds = max_seconds
         self.tol = tol
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction

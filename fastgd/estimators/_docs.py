@@ -27,12 +27,16 @@ drop_last : bool, default=False
     Leave out the last batch of an epoch where it is short; only for mini-batches.
 max_iter : int or None, default=None
     Epochs at most; None is 1000 for the full batch and 50 for mini-batches.
+max_seconds : float or None, default=None
+    Seconds of wall time, > 0, that the whole fit may take, compiling and validation included: it ends with the epoch in
+    which they pass, on mini-batches within a moment, at coefficients as good as they are by then.
 tol : float, default=1e-4
     Full-batch solvers stop when the certificate is at most `tol`: the largest component of the (sub)gradient of F in
     standardised coordinates, intercept included, divided by the root mean square of dloss/dz at the best constant
     model; free of the units of columns, y and weights. Mini-batch rules stop when the loss has not fallen by `tol`
     times the constant model's for `n_iter_no_change` epochs, at least 100 updates; adaptive rules with automatic rates
-    not before their last epoch, where the rate is 0. 0 disables every stop but divergence and callbacks.
+    not before their last epoch, where the rate is 0. 0 disables every stop but `max_iter`, `max_seconds`, callbacks
+    and divergence.
 early_stopping : bool, default=False
     Hold rows out (or take `X_val` of `fit`), stop when the loss on them has not fallen by `tol` times the constant
     model's for `n_iter_no_change` epochs, and return to the epoch where it was least.
@@ -76,6 +80,37 @@ X : array-like of shape (n, d)
     and never written to; anything else is converted once, which `fit_report_` tells.
 """
 
+_WEIGHTS = """
+sample_weight : array-like of shape (n,) or None, default=None
+    Weights of the rows, at least 0 and not all 0; None weighs all rows alike.
+"""
+
+_NEW_ROWS = """
+X : array-like of shape (n, d)
+    Rows of finite numbers, with the columns of the fit.
+"""
+
+_ENDS = """
+Returns
+-------
+self
+
+Raises
+------
+ValueError
+    If a parameter or the data cannot be used; the message names it.
+DivergenceError
+    If a rule diverges at the given learning rate; names a rate known to be safe.
+
+Warns
+-----
+ConvergenceWarning
+    If `max_iter`, `max_seconds` or a line search that finds no step ended the fit before `tol` was met, or there is no
+    optimum: of a classifier at ``alpha=0`` whose classes a hyperplane separates.
+RankWarning
+    If ``alpha=0`` and columns are combinations of others.
+"""
+
 _CALLBACKS = """
 callbacks : object or sequence of objects, default=None
     Each has a method ``on_epoch_end(state)``, see `fastgd.callbacks.EpochState`; a true value ends the fit. An
@@ -114,6 +149,9 @@ _TEXTS = {
     "{fitted}": _FITTED,
     "{references}": _REFERENCES,
     "{X}": _ROWS,
+    "{weights}": _WEIGHTS,
+    "{new}": _NEW_ROWS,
+    "{ends}": _ENDS,
     "{callbacks}": _CALLBACKS,
     "{stream}": _STREAM,
     "{partial}": _PARTIAL,

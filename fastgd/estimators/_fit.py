@@ -20,15 +20,22 @@ from fastgd.objective import Frame, Objective, Problem
 from fastgd.optimizers import Accelerated, FullBatch, Optimizer
 from fastgd.scaling import Array
 from fastgd.solvers import Plan, solve_accelerated, solve_rule
-from fastgd.stopping import Monitor, Plateau, Solution
+from fastgd.stopping import NEVER, Deadline, Monitor, Plateau, Solution
 
 
 @dataclass
 class Clock:
-    """Started before validation, so that the report covers the whole fit."""
+    """Started before validation, so that the report and `max_seconds` cover the whole fit."""
 
-    start: float = field(default_factory=time.perf_counter)
+    now: Callable[[], float] = time.perf_counter
     compiled: float = field(default_factory=compile_seconds)
+
+    def __post_init__(self) -> None:
+        self.start = self.now()
+
+    def deadline(self, seconds: float | None) -> Deadline:
+        """When a fit of so many seconds at most ends; None is any number."""
+        return NEVER if seconds is None else Deadline(self.start + seconds, self.now)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
     objective = _make_objective(estimator, task)
     messages: list[str] = []
     collinear = _look_for_collinear(estimator, objective, options, messages)
-    monitor = _make_monitor(estimator, options, objective, task.guide)
+    monitor = _make_monitor(estimator, options, objective, task.guide, clock)
     start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
     optimizer = Accelerated() if options.optimizer is None else options.optimizer
     plan = _make_plan(estimator, options, task)
@@ -105,7 +112,7 @@ def _make_objective(estimator: Any, task: Task) -> Objective:
 _LEAST_UPDATES = 100
 
 
-def _make_monitor(estimator: Any, options: Options, objective: Objective, guide: Guide) -> Monitor:
+def _make_monitor(estimator: Any, options: Options, objective: Objective, guide: Guide, clock: Clock) -> Monitor:
     patience = options.patience
     if options.batch_size is not None and not estimator.early_stopping:
         patience = max(patience, -(-_LEAST_UPDATES * options.batch_size // objective.data.n))
@@ -116,6 +123,7 @@ def _make_monitor(estimator: Any, options: Options, objective: Objective, guide:
         guide.validation(objective),
         estimator.early_stopping,
         guide.callbacks,
+        clock.deadline(options.max_seconds),
     )
 
 
@@ -147,7 +155,7 @@ def what_was_read(objective: Objective, options: Options, X: Converted) -> DataR
 
 
 def seconds(clock: Clock) -> TimeReport:
-    total = time.perf_counter() - clock.start
+    total = clock.now() - clock.start
     compiling = compile_seconds() - clock.compiled
     return TimeReport(seconds_total=total, seconds_compile=compiling, seconds_compute=max(0.0, total - compiling))
 

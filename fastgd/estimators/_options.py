@@ -35,6 +35,7 @@ class Options:
     reason: str
     held_out: float
     patience: int
+    max_seconds: float | None
 
 
 def resolve(estimator: Any) -> Options:
@@ -57,6 +58,8 @@ def resolve_partial(estimator: Any) -> Options:
         raise ValueError("early_stopping=True has no effect on partial_fit, which stops when you do: leave it at False")
     if estimator.drop_last:
         raise ValueError("drop_last=True would lose rows of every call of partial_fit: leave it at False")
+    if estimator.max_seconds is not None:
+        raise ValueError("max_seconds has no effect on partial_fit, which is one pass: leave it at None, or use fit")
     return _resolve(estimator, AdaGrad() if given is None else given)
 
 
@@ -69,13 +72,16 @@ def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
     held_out = _validation_fraction(estimator)
     patience = _count(estimator.n_iter_no_change, "n_iter_no_change")
     max_iter = None if estimator.max_iter is None else _count(estimator.max_iter, "max_iter")
+    max_seconds = None if estimator.max_seconds is None else _positive(estimator, "max_seconds")
     if estimator.n_threads is not None:
         check_threads(estimator.n_threads, "n_threads")
     n_threads = int(estimator.n_threads or get_num_threads())
     batch_size, reason = _batch_size(estimator, optimizer)
     if max_iter is None:
         max_iter = MAX_ITER_FULL if batch_size is None else MAX_ITER_BATCHES
-    return Options(alpha, l1_ratio, optimizer, batch_size, max_iter, tol, n_threads, reason, held_out, patience)
+    return Options(
+        alpha, l1_ratio, optimizer, batch_size, max_iter, tol, n_threads, reason, held_out, patience, max_seconds
+    )
 
 
 def _validation_fraction(estimator: Any) -> float:
@@ -165,6 +171,13 @@ def _number(estimator: Any, name: str, low: float, high: float = math.inf) -> fl
     if not math.isfinite(float(value)):
         raise ValueError(f"{name} must be finite, got {value!r}")
     return float(value)
+
+
+def _positive(estimator: Any, name: str) -> float:
+    value = _number(estimator, name, 0.0)
+    if value == 0.0:
+        raise ValueError(f"{name} must be above 0, got {getattr(estimator, name)!r}")
+    return value
 
 
 def _count(value: Any, name: str) -> int:

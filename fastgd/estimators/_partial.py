@@ -181,8 +181,8 @@ def _epoch(objective: Objective, plan: Plan, rule: RuleState, pace: Pace, epoch:
     slices = Slices(data.nbytes / data.n * plan.batch_size)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            seen, g = run_epoch(epochs, epoch, batches, pace, rule, slices)
-            norm = float(np.linalg.norm(g)) / batches
+            done = run_epoch(epochs, epoch, batches, pace, rule, slices)
+            norm = float(np.linalg.norm(done.gradient)) / batches
         if not np.all(np.isfinite(rule.theta)):
             raise Diverged(epoch)
     except Diverged:
@@ -192,7 +192,7 @@ def _epoch(objective: Objective, plan: Plan, rule: RuleState, pace: Pace, epoch:
             rate=pace.largest,
             epoch=epoch,
         ) from None
-    return objective.in_target_units(seen) / data.n, norm
+    return objective.in_target_units(done.losses) / data.n, norm
 
 
 def _guarded(rule: RuleState, run: Callable[[], tuple[float, float]]) -> tuple[float, float]:

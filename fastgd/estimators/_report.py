@@ -52,7 +52,7 @@ class FitReport(DataReport, TimeReport):
         Whether the certificate is at most `tol`, or a mini-batch fit's loss or the validation loss became flat.
     stopped_by : str
         "certificate", "flat loss", "early stopping", "callback", "callback error", "no step" (of a line search),
-        "max_iter", "interrupted" or "no optimum".
+        "max_iter", "max_seconds", "interrupted" or "no optimum".
     objective : float
         F at the end, in the units of y.
     n_rows, n_features, n_outputs : int

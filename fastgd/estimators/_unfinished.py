@@ -33,11 +33,11 @@ def tell_what_is_left(
     certificate: float,
     history: History,
 ) -> None:
-    """Warn of a fit that `max_iter`, a loss flat for other reasons, or a line search ended before an optimum."""
+    """Warn of a fit that `max_iter`, time, a loss flat for other reasons or a line search ended before an optimum."""
     if certificate <= options.tol or options.tol == 0.0:
         return
     where = f"after {len(history)} epochs at certificate {certificate:.3g} > tol={options.tol:g}"
-    far = certificate > _FAR and solution.reason in ("max_iter", "flat loss")
+    far = certificate > _FAR and solution.reason in ("max_iter", "max_seconds", "flat loss")
     slow = _too_small(objective, plan, history.largest_rate) if far else ""
     if slow:
         warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
@@ -48,9 +48,10 @@ def tell_what_is_left(
             "noise or a rate too large; use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
             ConvergenceWarning,
         )
-    elif solution.reason == "max_iter":
+    elif solution.reason in ("max_iter", "max_seconds"):
+        limit = solution.reason
         remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
-        warn(messages, f"max_iter reached {where}: increase max_iter or tol{remedy}", ConvergenceWarning)
+        warn(messages, f"{limit} reached {where}: increase {limit} or tol{remedy}", ConvergenceWarning)
     elif solution.reason == "no step":
         warn(
             messages,

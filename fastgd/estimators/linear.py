@@ -80,6 +80,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         shuffle: bool = True,
         drop_last: bool = False,
         max_iter: int | None = None,
+        max_seconds: float | None = None,
         tol: float = 1e-4,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -99,6 +100,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             shuffle=shuffle,
             drop_last=drop_last,
             max_iter=max_iter,
+            max_seconds=max_seconds,
             tol=tol,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
@@ -131,8 +133,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         {X}
         y : array-like of shape (n,) or (n, n_targets)
             Finite targets.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the rows, at least 0 and not all 0; None weighs all rows alike.
+        {weights}
         coef_init : array-like of shape (d,) or (n_targets, d), default=None
             Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
         intercept_init : float or array-like of shape (n_targets,), default=None
@@ -144,23 +145,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             Their weights.
         {callbacks}
 
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data cannot be used; the message names it.
-        DivergenceError
-            If a rule diverges at the given learning rate; names a rate known to be safe.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If `max_iter` ended the fit before `tol` was met.
-        RankWarning
-            If ``alpha=0`` and columns are combinations of others.
+        {ends}
         """
         from fastgd.estimators import _fit, _guide, _options
         from fastgd.estimators._problem import linear_problem
@@ -255,8 +240,7 @@ class LinearRegression(RegressorMixin, LinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Rows of finite numbers, with the columns of the fit.
+        {new}
 
         Returns
         -------

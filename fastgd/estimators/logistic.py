@@ -82,6 +82,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         shuffle: bool = True,
         drop_last: bool = False,
         max_iter: int | None = None,
+        max_seconds: float | None = None,
         tol: float = 1e-4,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -101,6 +102,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             shuffle=shuffle,
             drop_last=drop_last,
             max_iter=max_iter,
+            max_seconds=max_seconds,
             tol=tol,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
@@ -132,8 +134,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         {X}
         y : array-like of shape (n,)
             Labels: numbers, strings or booleans of at least two kinds.
-        sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the rows, at least 0 and not all 0; None weighs all rows alike.
+        {weights}
         coef_init : array-like of shape (1, d) or (n_classes, d), default=None
             Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
         intercept_init : array-like of shape (1,) or (n_classes,), default=None
@@ -145,24 +146,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             Their weights; `class_weight` counts beside them.
         {callbacks}
 
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data cannot be used; the message names it.
-        DivergenceError
-            If a rule diverges at the given learning rate; names a rate known to be safe.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If `max_iter` ended the fit before `tol` was met, or at ``alpha=0`` a hyperplane separates the classes,
-            so that there is no optimum.
-        RankWarning
-            If ``alpha=0`` and columns are combinations of others.
+        {ends}
         """
         from fastgd.estimators import _fit, _guide, _options
         from fastgd.estimators._problem import logistic_problem, warn_if_separable
@@ -248,8 +232,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Rows of finite numbers, with the columns of the fit.
+        {new}
 
         Returns
         -------
@@ -264,8 +247,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Rows of finite numbers, with the columns of the fit.
+        {new}
 
         Returns
         -------
@@ -281,8 +263,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Rows of finite numbers, with the columns of the fit.
+        {new}
 
         Returns
         -------
@@ -297,8 +278,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Rows of finite numbers, with the columns of the fit.
+        {new}
 
         Returns
         -------

@@ -1,6 +1,7 @@
 """The classic rules: full batch, mini-batch, stochastic."""
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from fastgd.solvers.line_search import solve_line_search
 from fastgd.solvers.pace import Pace
 from fastgd.solvers.plan import Plan
 from fastgd.solvers.rates import falls_to_zero
-from fastgd.stopping import Monitor, Solution, diverged
+from fastgd.stopping import NEVER, Deadline, Monitor, Solution, diverged
 
 #: Length of a compiled call that Ctrl-C and progress can wait for.
 _SLICE_SECONDS = 0.1
@@ -67,12 +68,14 @@ def _run_batches(objective: Objective, theta: Array, plan: Plan, pace: Pace, mon
     slices = Slices(objective.data.nbytes / n * plan.batch_size)
     for epoch in range(plan.max_iter):
         pace.begin(epoch * batches, epoch)
-        seen, g = run_epoch(epochs, epoch, batches, pace, rule, slices)
-        loss = objective.in_target_units(seen) / min(batches * plan.batch_size, n)
+        done = run_epoch(epochs, epoch, batches, pace, rule, slices, monitor.deadline)
+        loss = objective.in_target_units(done.losses) / min(done.batches * plan.batch_size, n)
         if diverged(loss, start) or not np.all(np.isfinite(theta)):
             raise Diverged(epoch)
         rate = float(pace.rates(0, 1)[0])
-        reason = monitor.end_epoch(Epoch(loss, rate, float(np.linalg.norm(g)) / batches), rule.reported)
+        reason = monitor.end_epoch(
+            Epoch(loss, rate, float(np.linalg.norm(done.gradient)) / done.batches), rule.reported
+        )
         flat = monitor.flat(loss)
         if reason is None and flat and (epoch == plan.max_iter - 1 or not falls_to_zero(plan)):
             reason = "flat loss"
@@ -88,10 +91,24 @@ def _solution(theta: Array | None, reason: str, pace: Pace, rule: RuleState) -> 
     return Solution(theta.copy(), converged, reason, pace.first, rule, pace.state)
 
 
+class Done(NamedTuple):
+    """What an epoch has seen: sums of losses (K,) and gradients (K, d + 1), and its batches up to the deadline."""
+
+    losses: Array
+    gradient: Array
+    batches: int
+
+
 def run_epoch(
-    epochs: Epochs, epoch: int, batches: int, pace: Pace, rule: RuleState, slices: "Slices"
-) -> tuple[Array, Array]:
-    """All batches of an epoch in slices short enough to be interrupted; sums of losses (K,), gradients (K, d + 1)."""
+    epochs: Epochs,
+    epoch: int,
+    batches: int,
+    pace: Pace,
+    rule: RuleState,
+    slices: "Slices",
+    deadline: Deadline = NEVER,
+) -> Done:
+    """The batches of an epoch in slices short enough to be interrupted."""
     first, sums = 0, None
     while sums is None or first < batches:
         last = min(first + slices.length, batches)
@@ -101,7 +118,9 @@ def run_epoch(
         if not np.all(np.isfinite(sums.seen)):
             raise Diverged(epoch)
         first = last
-    return sums.seen, sums.gradient
+        if deadline.passed:
+            break
+    return Done(sums.seen, sums.gradient, first)
 
 
 class Slices:

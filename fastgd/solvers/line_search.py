@@ -11,7 +11,7 @@ from fastgd.history import Epoch
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.plan import Plan
-from fastgd.stopping import Monitor, Solution
+from fastgd.stopping import Deadline, Monitor, Solution
 
 #: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
 ARMIJO = 1e-4
@@ -41,7 +41,7 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
         g = evaluation.gradient + objective.l2 * evaluation.theta
         certificate = objective.certificate(evaluation)
         done = certificate <= plan.tol and plan.tol > 0.0
-        step = None if done else search(objective, evaluation, g, length)
+        step = None if done else search(objective, evaluation, g, length, monitor.deadline)
         rate = 0.0 if step is None else step.length
         first = rate if math.isnan(first) else first
         numbers = Epoch(objective.value(evaluation), rate, float(np.linalg.norm(g)), certificate)
@@ -63,10 +63,10 @@ def _value(evaluation: Evaluation) -> float:
     return float(np.sum(evaluation.losses + evaluation.penalties))
 
 
-def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float) -> Step | None:
+def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float, deadline: Deadline) -> Step | None:
     """The first of length, length / 2, ... whose prox step lowers F by ARMIJO |move|^2 / length or more.
 
-    Without L1 term that is Armijo's ARMIJO length |g|^2. None where no step lowers the loss.
+    Without L1 term that is Armijo's ARMIJO length |g|^2. None where no step lowers the loss before the deadline.
     """
     for _ in range(HALVINGS):
         moved = at.theta - length * g
@@ -75,12 +75,14 @@ def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float) ->
         enough = ARMIJO / length * float(np.sum((moved - at.theta) ** 2))
         if enough > 0.0 and _value(trial) <= _value(at) - enough:
             return Step(length, trial)
+        if deadline.passed:
+            return None
         length *= 0.5
     return None
 
 
-def _exact(objective: Objective, at: Evaluation, g: Array, length: float) -> Step | None:
-    """The minimum of F along -g, by Brent's method on its slope along the line."""
+def _exact(objective: Objective, at: Evaluation, g: Array, length: float, deadline: Deadline) -> Step | None:
+    """The minimum of F along -g, by Brent's method on its slope along the line, which takes no passes."""
     slope = objective.slope_along(at.theta, -g)
     found = root_of_slope(slope, length)
     if found is None:

@@ -119,6 +119,15 @@ def test_a_fit_that_early_stopping_does_not_end(run, noisy):
     assert "--epochs reached after 2 epochs" in page.stderr
 
 
+def test_a_fit_whose_time_is_up(run, noisy):
+    words = ("fit", "noisy.npz", "--optimizer", "gd", "--max-seconds", 1e-9)
+    told = facts(run(*words, "--json"))
+    assert (told["fit"]["stopped_by"], told["epochs"]) == ("max_seconds", 1)
+    page = run(*words)
+    assert "not reached: allow more --max-seconds" in page.stdout
+    assert "--max-seconds reached after 1 epochs" in page.stderr
+
+
 def test_the_plot_is_of_the_fit(tmp_path, noisy):
     model = fitted(*noisy, optimizer="adam", max_iter=3, tol=0)
     draw(model, "a$b$", tmp_path / "loss.svg")

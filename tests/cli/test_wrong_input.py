@@ -30,6 +30,7 @@ CASES = {
     "negative penalty": ((*FIT, "--alpha", "-1"), GOOD, "'--alpha'"),
     "rate that is none": ((*FIT, "--optimizer", "gd", "--learning-rate", "fast"), GOOD, "--learning-rate fast"),
     "rate without a rule": ((*FIT, "--learning-rate", "0.1"), GOOD, "--learning-rate needs --optimizer"),
+    "no time": ((*FIT, "--max-seconds", "0"), GOOD, "--max-seconds must be above 0, got 0.0"),
     "batch that is none": ((*FIT, "--batch-size", "2.5"), GOOD, "--batch-size 2.5"),
     "all held out": ((*FIT, "--holdout", "1"), GOOD, "--holdout 1"),
     "divergence": (

@@ -20,6 +20,7 @@ def error_cases():
         "accelerated": (lambda: linear(optimizer=Accelerated()).partial_fit(X, y), "Accelerated"),
         "line search": (lambda: linear(optimizer=searched).partial_fit(X, y), "line_search"),
         "early stopping": (lambda: linear(early_stopping=True).partial_fit(X, y), "early_stopping"),
+        "max_seconds": (lambda: linear(max_seconds=1.0).partial_fit(X, y), "max_seconds has no effect"),
         "drop_last": (lambda: linear(drop_last=True, batch_size=4).partial_fit(X, y), "drop_last"),
         "balanced": (lambda: logistic(class_weight="balanced").partial_fit(X, y, [0, 1]), "class_weight='balanced'"),
         "no classes": (lambda: logistic().partial_fit(X, y), "classes must be passed on the first call"),
