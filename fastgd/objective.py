@@ -24,7 +24,7 @@ from fastgd.scaling import Array, Moments, Scaling, inverse, load_shift
 __all__ = ["Epochs", "Evaluation", "Frame", "Objective", "Problem", "RuleState"]
 
 #: Numbers of a data set whose rows are kept in working coordinates, float64.
-_KEPT_NUMBERS = 1 << 24
+_KEPT_NUMBERS = 1 << 17
 
 #: A mini-batch loop over the data of an objective.
 Epochs = CpuEpochs
@@ -131,11 +131,6 @@ class Objective(Bounded):
         """
         found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
         return self._evaluation(theta, found.losses, found.gradient), found.curvature
-
-    def first_order(self, theta: Array) -> Evaluation:
-        """Evaluation at theta in float64, as `second_order`, without the curvature."""
-        found = self._design.quadratic(self.problem.loss, theta, self.problem.delta, curvature=False)
-        return self._evaluation(theta, found.losses, found.gradient)
 
     @cached_property
     def _design(self) -> Design:

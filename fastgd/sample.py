@@ -1,6 +1,6 @@
 """A sample of rows: short runs of consecutive rows spread over the data, their places drawn with a fixed seed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from fastgd.backends.cpu import CpuData
     from fastgd.scaling import Moments
 
-#: Rows of a run: long enough to read at the speed of memory.
-_RUN = 32
+#: Bytes of a run, about, and its rows: long enough to read at the speed of memory, short enough to be many.
+_RUN_BYTES, _RUN_ROWS = 1 << 15, (32, 256)
 _BYTES = 1 << 22
 #: Rows a column: the largest curvature of so many is at most 1.7 times that of all (Marchenko and Pastur 1967).
 _ROWS_A_COLUMN = 10
@@ -21,27 +21,39 @@ _MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
 _MOST = 8
 
 
-def spread_rows(n: int, size: int) -> NDArray[np.int64]:
-    """Numbers of about `size` < n rows, ascending: a run in each of equal stretches of the data, somewhere in it."""
-    runs = max(1, -(-size // _RUN))
-    bounds = np.linspace(0, n - _RUN, runs + 1)
-    starts = (bounds[:-1] + np.random.default_rng(0).random(runs) * np.diff(bounds)).astype(np.int64)
-    # Where stretches are shorter than runs these overlap, and no row counts twice.
-    return np.unique(starts[:, None] + np.arange(_RUN))
+class Runs(NamedTuple):
+    """Runs of `length` consecutive rows: number r is rows [r length, (r + 1) length)."""
+
+    length: int
+    numbers: NDArray[np.int64]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The numbers of all rows."""
+        return (self.numbers[:, None] * self.length + np.arange(self.length)).ravel()
+
+
+def spread_runs(n: int, row_bytes: int, size: int) -> Runs:
+    """Runs of together about `size` < n rows, ascending: one in each of equal stretches of the data."""
+    length = _RUN_ROWS[0]
+    while length < _RUN_ROWS[1] and 2 * length * row_bytes <= 2 * _RUN_BYTES:
+        length *= 2
+    runs = n // length
+    bounds = np.linspace(0, runs, min(runs, -(-size // length)) + 1)
+    # Stretches are a run or longer, so that no run is drawn twice.
+    widths = np.diff(bounds)
+    drawn = bounds[:-1] + np.random.default_rng(0).random(widths.size) * (widths - 1.0)
+    return Runs(length, np.minimum(np.ceil(drawn), runs - 1).astype(np.int64))
 
 
 def sample_of(data: "CpuData", size: int) -> "CpuData":
-    """A sample of about `size` rows with their targets and weights, a copy in row-major order.
+    """A sample of about `size` rows in place.
 
-    Where that is an eighth of the rows or more, or the rows picked do not weigh about what others do, the data
-    themselves, no copy.
+    Where that is an eighth of the rows or more, or the rows picked do not weigh about what others do: the data
+    themselves.
     """
-    rows = _representative(data, size, _MOST)
-    if rows is None:
-        return data
-    s = data.data.s[rows] if data.data.weight_step else None
-    X = np.ascontiguousarray(data.rows[rows])
-    return type(data)(X, np.ascontiguousarray(data.data.y[:, rows]), s, data.n_threads)
+    runs = _representative(data, size, _MOST)
+    return data if runs is None else data.sample(runs)
 
 
 def sample_moments(data: "CpuData") -> "Moments":
@@ -50,9 +62,9 @@ def sample_moments(data: "CpuData") -> "Moments":
     moments = sample.moments()
     if sample is data:
         return moments
-    largest = np.maximum(sample.rows.max(axis=0) - moments.mean, moments.mean - sample.rows.min(axis=0))
-    s = sample.data.s
-    share = largest**2 * float(s.max()) / moments.weight
+    X, _, s = sample.piece(0, sample.n)
+    largest = np.maximum(X.max(axis=0) - moments.mean, moments.mean - X.min(axis=0))
+    share = largest**2 * (1.0 if s is None else float(s.max())) / moments.weight
     # Not a number where the data are none: all rows will tell.
     return moments if np.all(share < _LARGEST_SHARE * moments.sd**2) else data.moments()
 
@@ -66,13 +78,16 @@ def sample_rows(data: "CpuData", share: int = _MOST) -> tuple[NDArray[Any], NDAr
     picked = _representative(data, max(_BYTES // (data.nbytes // data.n), _ROWS_A_COLUMN * data.d), share)
     if picked is None:
         return X, s if step else None
-    return np.ascontiguousarray(X[picked]), s[picked] if step else None
+    rows = picked.rows
+    return np.ascontiguousarray(X[rows]), s[rows] if step else None
 
 
-def _representative(data: "CpuData", size: int, share: int) -> NDArray[np.int64] | None:
+def _representative(data: "CpuData", size: int, share: int) -> Runs | None:
     """Rows that weigh about what others do; None where there are none, or the sample would be 1 / share of all."""
     if size * share >= data.n:
         return None
-    picked = spread_rows(data.n, size)
-    usual = np.mean(data.data.s[picked], dtype=np.float64) * data.n / data.weight if data.data.weight_step else 1.0
-    return picked if 0.5 <= usual <= 2.0 else None
+    runs = spread_runs(data.n, data.nbytes // data.n, size)
+    if not data.data.weight_step:
+        return runs
+    usual = np.mean(data.data.s[runs.rows], dtype=np.float64) * data.n / data.weight
+    return runs if 0.5 <= usual <= 2.0 else None

@@ -16,6 +16,7 @@ from fastgd.kernels.cpu.moments import fold_moments, make_moments
 from fastgd.kernels.cpu.norms import make_largest_norm
 from fastgd.kernels.cpu.tree import fold
 from fastgd.optimizers import Recipe
+from fastgd.sample import Runs
 from fastgd.scaling import Array, Moments, Scaling
 
 #: A chunk is one call of a kernel: long enough to hide its cost, short enough to answer Ctrl-C (0.1 s at 5 GB/s).
@@ -75,6 +76,20 @@ class CpuData:
     def weights(self) -> NDArray[Any] | None:
         """Sample weights (n,), read-only, or None where all rows weigh the same."""
         return self.data.s if self.data.weight_step else None
+
+    def piece(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+        """X (m, d), y (K, m) and weights (m,) or None of rows [start, stop); views. `out` is scratch for X, if any."""
+        return (
+            self.rows[start:stop],
+            self.data.y[:, start:stop],
+            self.data.s[start:stop] if self.data.weight_step else None,
+        )
+
+    def sample(self, runs: Runs) -> "CpuSample":
+        """Some of the rows, in place."""
+        return CpuSample(self, runs)
 
     @cached_property
     def _blocks(self) -> tuple[int, int, int]:
@@ -178,3 +193,54 @@ class CpuData:
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
         """A rule at the start, at theta (K, d + 1), which it updates in place."""
         return RuleState(recipe, theta, self.n, self.data.X.dtype)
+
+
+#: Runs that a thread takes at a time.
+_RUNS_A_CHUNK = 8
+
+
+class CpuSample(CpuData):
+    """Runs of a data set's rows, in place: fresh memory for a copy would cost more than what is done with it.
+
+    Parameters
+    ----------
+    whole : CpuData
+    runs : Runs
+    """
+
+    def __init__(self, whole: CpuData, runs: Runs) -> None:
+        super().__init__(whole.rows, whole.data.y, whole.weights, whole.n_threads)
+        self._runs = runs
+        self._numbers = runs.rows
+        self.n = self._numbers.size
+        self.nbytes = self.n * (whole.nbytes // whole.n)
+        self.weight = float(self.n) if self.weights is None else float(np.sum(self.weights[self._numbers], dtype=float))
+
+    def piece(
+        self, start: int, stop: int, out: NDArray[Any] | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+        """X (m, d), in `out` where given, y (K, m) and weights (m,) or None of the sample's rows [start, stop)."""
+        rows = self._numbers[start:stop]
+        held = None if out is None else out[: rows.size]
+        # A mode other than "raise" writes to `out` itself.
+        X = np.take(self.rows, rows, axis=0, out=held, mode="clip")
+        return X, self.data.y[:, rows], self.data.s[rows] if self.data.weight_step else None
+
+    def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
+        """Run the kernel over every run and combine the nodes."""
+        length, numbers = self._runs
+        nodes = np.empty((numbers.size, size))
+        stacks: dict[int, Array] = {}
+
+        def work(slot: int, chunk: int) -> None:
+            if slot not in stacks:
+                stacks[slot] = np.empty((1, size))
+            for i in range(chunk * _RUNS_A_CHUNK, min((chunk + 1) * _RUNS_A_CHUNK, numbers.size)):
+                number = int(numbers[i])
+                kernel(number, number + 1, length, stacks[slot], nodes[i], slot)
+
+        threads.run(-(-numbers.size // _RUNS_A_CHUNK), self.n_threads, work)
+        self.rows_read += self.n
+        out = np.empty(size)
+        combine(nodes, np.empty((_LEVELS, size)), out)
+        return out

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from fastgd.backends.cpu import CpuData
 
 #: Numbers of a block of rows, and rows at least: a block stays in the second-level cache, unless rows are long.
-_BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 17, 1024
+_BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
 #: Numbers of all lanes' matrices together, and lanes at most.
 _LANE_NUMBERS, _LANES = 1 << 22, 64
 #: Below so many multiplications threads cost more than they save.
-_SMALL = 1 << 22
+_SMALL = 1 << 18
 
 
 class Quadratic(NamedTuple):
@@ -53,20 +53,16 @@ class Design:
         self._data, self._scaling, self._intercept = data, scaling, float(intercept)
         self.columns = data.d + 1
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
-        self._kept = self._make(0, data.n, None) if keep else None
+        self._kept = self._make(data.piece(0, data.n)[0], np.empty((data.n, self.columns))) if keep else None
 
-    def _make(self, start: int, stop: int, out: Array | None) -> Array:
-        """Rows [start, stop)."""
-        T = np.empty((stop - start, self.columns)) if out is None else out[: stop - start]
-        np.subtract(self._data.rows[start:stop], self._scaling.center, out=T[:, :-1], dtype=np.float64)
+    def _make(self, X: Any, out: Array) -> Array:
+        """X (m, d) in working coordinates."""
+        T = out[: len(X)]
+        np.copyto(T[:, :-1], X)
+        T[:, :-1] -= self._scaling.center
         T[:, :-1] *= self._scaling.inv_scale
         T[:, -1] = self._intercept
         return T
-
-    def margins(self, theta: Array) -> Array:
-        """(n, K) margins of kept rows."""
-        assert self._kept is not None
-        return self._kept @ theta.T
 
     def quadratic(self, loss: str, theta: Array, p: float, curvature: bool = True) -> Quadratic:
         """Losses, gradient and curvature at theta (K, d + 1); a pass over the rows where they are not kept."""
@@ -76,11 +72,15 @@ class Design:
         lanes = max(1, min(blocks, _LANES, _LANE_NUMBERS // (max(1, matrices) * D * D)))
         sums = [_Lane(K, matrices, D) for _ in range(lanes)]
 
+        scratches: dict[int, _Scratch] = {}
+
         def work(slot: int, lane: int) -> None:
-            scratch = np.empty((2, min(self._rows, n), D))
+            # One a thread: fresh memory costs as much as the work in it.
+            if slot not in scratches:
+                scratches[slot] = _Scratch.of(min(self._rows, n), D, self._data.data.X.dtype)
             for block in range(lane, blocks, lanes):
                 start = block * self._rows
-                self._add(sums[lane], loss, theta, p, (start, min(start + self._rows, n)), scratch)
+                self._add(sums[lane], loss, theta, p, (start, min(start + self._rows, n)), scratches[slot])
 
         if n * D * D < _SMALL:
             for lane in range(lanes):
@@ -95,26 +95,40 @@ class Design:
             total.add(other)
         return Quadratic(total.losses / weight, total.gradient / weight, total.curvature / weight)
 
-    def _add(self, lane: "_Lane", loss: str, theta: Array, p: float, rows: tuple[int, int], scratch: Array) -> None:
+    def _add(
+        self, lane: "_Lane", loss: str, theta: Array, p: float, rows: tuple[int, int], scratch: "_Scratch"
+    ) -> None:
         """Add a block's sums."""
         start, stop = rows
-        data = self._data.data
-        T = self._make(start, stop, scratch[0]) if self._kept is None else self._kept[start:stop]
-        y: Any = data.y[0, start:stop].astype(np.intp) if loss == "softmax" else data.y[:, start:stop].T
-        stage = STAGES[loss](T @ theta.T, y, p)
-        if data.weight_step:
-            s = data.s[start:stop, None].astype(np.float64)
-            stage = type(stage)(*(s * part for part in stage))
+        X, y, s = self._data.piece(start, stop, scratch.gathered)
+        T = self._make(X, scratch.rows) if self._kept is None else self._kept[start:stop]
+        stage = STAGES[loss](T @ theta.T, y[0].astype(np.intp) if loss == "softmax" else y.T, p)
+        if s is not None:
+            stage = type(stage)(*(s[:, None].astype(np.float64) * part for part in stage))
         lane.losses += stage.losses.sum(axis=0)
         lane.gradient += stage.derivatives.T @ T
         for k, matrix in enumerate(lane.curvature):
-            if loss == "squared" and not data.weight_step:
+            if loss == "squared" and s is None:
                 scaled = T
             else:
-                scaled = np.multiply(T, np.sqrt(stage.curvatures[:, k : k + 1]), out=scratch[1, : stop - start])
+                scaled = np.multiply(T, np.sqrt(stage.curvatures[:, k : k + 1]), out=scratch.scaled[: stop - start])
             # Of a matrix with its own transpose NumPy computes one half.
-            np.dot(scaled.T, scaled, out=lane.product)
-            matrix += lane.product
+            np.dot(scaled.T, scaled, out=scratch.product)
+            matrix += scratch.product
+
+
+class _Scratch(NamedTuple):
+    """Of a thread: a block's rows as they are, in working coordinates, the same scaled, their product."""
+
+    gathered: Any
+    rows: Array
+    scaled: Array
+    product: Array
+
+    @classmethod
+    def of(cls, rows: int, columns: int, dtype: Any) -> "_Scratch":
+        gathered = np.empty((rows, columns - 1), dtype)
+        return cls(gathered, np.empty((rows, columns)), np.empty((rows, columns)), np.empty((columns, columns)))
 
 
 class _Lane:
@@ -124,7 +138,6 @@ class _Lane:
         self.losses = np.zeros(outputs)
         self.gradient = np.zeros((outputs, columns))
         self.curvature = np.zeros((matrices, columns, columns))
-        self.product = np.empty((columns, columns))
 
     def add(self, other: "_Lane") -> None:
         self.losses += other.losses

@@ -90,7 +90,7 @@ def _learn_from(objective: Objective, sample: Objective, theta: Array, memory: i
         at, curvature = found
     at, curvature = sample.second_order(at.theta)
     metric = make_metric(sample, curvature, memory, sampled=True)
-    descent = Descent(sample, sample.first_order, at, metric)
+    descent = Descent(sample, sample.evaluate, at, metric)
     for _ in range(_SAMPLE_STEPS):
         descent.advance()
         if descent.promise < _error(sample, descent.at):
