@@ -61,7 +61,9 @@ def find_optimum(objective: Objective) -> Optimum:
     raise ArithmeticError(f"no optimum after {_STEPS} steps of Newton's method: {left:.3g} left of {value:.6g}")
 
 
-def _lower(objective: Objective, theta: Floats, direction: Floats, z: Floats, value: float) -> tuple[Floats, Floats, float]:
+def _lower(
+    objective: Objective, theta: Floats, direction: Floats, z: Floats, value: float
+) -> tuple[Floats, Floats, float]:
     """A step, halved until it lowers F; margins are linear in it, so that trials do not read X."""
     dz = objective.margins(direction)
     for halvings in range(40):
@@ -77,9 +79,79 @@ def _lower(objective: Objective, theta: Floats, direction: Floats, z: Floats, va
 def _left(objective: Objective, theta: Floats, z: Floats, gradient: Floats, decrement: float) -> float:
     if not objective.l2:
         return 2.0 * decrement
-    w = theta[:, :-1]
-    g = gradient[:, :-1] - objective.l2 * w
-    l1, l2 = objective.l1, objective.l2
+    w, (l1, l2) = theta[:, :-1], (objective.l1, objective.l2)
+    g = gradient[:, :-1] - l2 * w
     gap = l1 * np.abs(w) + 0.5 * l2 * w**2 + w * g + np.maximum(np.abs(g) - l1, 0.0) ** 2 / (2.0 * l2)
-    curvature = objective.loss.curve(z, np.ones_like(z) if len(theta) == 1 else np.eye(1, len(theta))).mean()
-    return float(gap.sum() + np.sum(gradient[:, -1] ** 2) / (2.0 * max(curvature, 1e-300)))
+    curvature = float(_diagonal(objective, z).mean(axis=0).min())
+    return float(gap.sum() + np.sum(gradient[:, -1] ** 2) / (2.0 * curvature))
+
+
+def _diagonal(objective: Objective, z: Floats) -> Floats:
+    """Second derivative of each row's loss in each of its margins (n, K)."""
+    units = np.eye(z.shape[1])
+    return np.column_stack(
+        [objective.loss.curve(z, units[k : k + 1])[:, k] * np.ones(len(z)) for k in range(len(units))]
+    )
+
+
+def _curvature(objective: Objective, weights: Floats) -> Floats:
+    """X' diag(weights) X over the first rows by their number, a column of ones added, and L2: (d + 1, d + 1)."""
+    total = np.zeros((objective.shape[1], objective.shape[1]))
+    for start in range(0, len(weights), _BLOCK_ROWS):
+        h = weights[start : start + _BLOCK_ROWS]
+        X = np.column_stack([objective.X[start : start + len(h)], np.ones(len(h))])
+        total += (X.T * h) @ X
+    total /= len(weights)
+    total[np.arange(len(total) - 1), np.arange(len(total) - 1)] += objective.l2
+    return total
+
+
+def _solver(matrix: Floats) -> Callable[[Floats], Floats]:
+    """Solves with a positive matrix brought to a diagonal of ones."""
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    factor = cho_factor(matrix * scale * scale[:, None] + 1e-13 * np.eye(len(matrix)))
+    return lambda rows: scale * cho_solve(factor, (rows * scale).T).T
+
+
+def _newton_step(objective: Objective, theta: Floats, z: Floats, gradient: Floats) -> tuple[Floats, float]:
+    """The direction by conjugate gradients on all rows, preconditioned by some; and half of g M^-1 g."""
+    mean = _diagonal(objective, z[:_SAMPLE_ROWS]).mean(axis=1)
+    solve = _solver(_curvature(objective, mean))
+    direction, residual = np.zeros_like(theta), -gradient
+    preconditioned = solve(residual)
+    search, size = preconditioned, float(np.sum(residual * preconditioned))
+    first = max(size, 1e-300)
+    # Near the optimum the quadratic model is exact enough to be solved well.
+    enough = first * min(1e-2, first / objective.constant)
+    for _ in range(500):
+        if size <= enough:
+            break
+        curved = objective.spread(objective.loss.curve(z, objective.margins(search)))
+        curved[:, :-1] += objective.l2 * search[:, :-1]
+        length = size / float(np.sum(search * curved))
+        direction, residual = direction + length * search, residual - length * curved
+        preconditioned = solve(residual)
+        size, before = float(np.sum(residual * preconditioned)), size
+        search = preconditioned + size / before * search
+    return direction, 0.5 * first
+
+
+def _proximal_step(objective: Objective, theta: Floats, z: Floats, gradient: Floats) -> tuple[Floats, float]:
+    """The direction to the minimum of the model of second order plus L1, by coordinate descent; one output."""
+    if len(theta) > 1 or not objective.l2:
+        raise ValueError("the optimum of an elastic net is found for one output and an l1_ratio below 1")
+    H = _curvature(objective, _diagonal(objective, z)[:, 0])
+    start, point, slope = theta[0], theta[0].copy(), gradient[0].copy()
+    weights = np.append(np.full(len(start) - 1, objective.l1), 0.0)
+    for _ in range(1000):
+        largest = 0.0
+        for j in range(len(start)):
+            middle = point[j] - slope[j] / H[j, j]
+            moved = np.sign(middle) * max(abs(middle) - weights[j] / H[j, j], 0.0) - point[j]
+            if moved:
+                point[j] += moved
+                slope += moved * H[j]
+                largest = max(largest, moved**2 * H[j, j])
+        if largest <= 1e-18 * objective.constant:
+            break
+    return (point - start)[None], 0.0

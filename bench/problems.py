@@ -114,8 +114,9 @@ class _Model:
             return z[:, 0] + _NOISE * self._targets.standard_normal(len(z), np.float32)
         if self._problem.task == "logistic":
             return self._targets.random(len(z), np.float32) * (1.0 + np.exp(-z[:, 0])) < 1.0
-        # The largest of margins + Gumbel noise is a draw from the softmax.
-        return np.argmax(z - np.log(self._targets.standard_exponential(z.shape, np.float32)), axis=1)
+        # The largest of margins + Gumbel noise is a draw from the softmax; a noise of infinity is as good as any.
+        with np.errstate(divide="ignore"):
+            return np.argmax(z - np.log(self._targets.standard_exponential(z.shape, np.float32)), axis=1)
 
 
 def of_bytes(task: str, d: int, dtype: str, order: str = "C", nbytes: int = 800_000_000) -> Problem:

@@ -1,18 +1,20 @@
-"""Races to a given distance from the optimum: the rivals' loops, which can stop after any eighth of an epoch."""
+"""Races to a given distance from the optimum: the rivals' loops, and when they arrive."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bench.check import Floats
-from bench.optimum import Optimum, values
-from bench.problems import Data
+from bench.objective import Objective
+from bench.optimum import Optimum, distances
 
 #: An epoch is run in this many laps.
 LAPS = 8
+#: Rows that the scale of the data is taken from; and a row's mean square where rates need no change.
+_SCALE_ROWS, _USUAL_SQUARES = 5000, 22.5
 #: Of a target: what is tuned for, so that other data than those tuned on reach the target as well.
 _MARGIN = 0.9
 
@@ -31,20 +33,47 @@ class Setting:
 
 @dataclass(frozen=True)
 class Racer:
-    """A rival's loop: its name, the settings to choose from, and how to start.
+    """One way to an optimum: its name, the settings to choose from, and how to start.
 
-    start: brings data into the form that the loop wants and gives an iterator without end; each step of it runs a lap
-    and yields theta (d + 1,). What is compiled is compiled in the first lap of a process.
+    start: brings data into the form that is wanted and gives an iterator; each step of it runs a lap and yields theta
+    (K, d + 1). A lap is part of an epoch, an iteration, or, where one cannot look inside, a whole fit, the only lap;
+    the grid then goes from loose tolerances to tight ones. What is compiled is compiled in the first lap of a process.
+
+    validates: whether users' input is checked on the way. rule: of stochastic loops, how their rates follow the scale
+    of the data, see `fitted`; their grid has no order.
     """
 
     name: str
-    grid: Sequence[Setting]
-    start: Callable[[Data, float, Setting], Iterator[Floats]]
+    grid: Sequence[Any]
+    start: Callable[[Objective, Any], Iterator[Floats]]
+    validates: bool = False
+    rule: str | None = None
 
 
 def settings(sizes: Sequence[tuple[int, int]], rates: Sequence[float]) -> list[Setting]:
     """Every rate with every pair of rows a batch and threads."""
     return [Setting(size, rate, threads) for size, threads in sizes for rate in rates]
+
+
+def fitted(racer: Racer, objective: Objective) -> Racer:
+    """A stochastic loop whose rates, meant for logistic regression with X'X / n from 1 down to 0.01, suit these data.
+
+    Rates of "descent" go with the largest curvature, those of single "rows" with a row's, those of "adam" with the
+    size of coefficients; all from the first rows.
+    """
+    if racer.rule is None:
+        return racer
+    X = objective.data.X[:_SCALE_ROWS].astype(np.float64)
+    squares = np.append(np.linalg.eigvalsh(X.T @ X / len(X)), 1.0)
+    bound = {"linear": 1.0, "logistic": 0.25, "softmax": 0.5}[objective.task]
+    sum_of_squares = squares.sum() / _USUAL_SQUARES
+    factor = {
+        "descent": 0.25 / (bound * squares.max()),
+        "rows": 0.25 / (bound * sum_of_squares),
+        "adam": sum_of_squares**-0.5,
+    }[racer.rule]
+    grid = [replace(setting, rate=float(f"{setting.rate * factor:.2g}")) for setting in racer.grid]
+    return replace(racer, grid=grid)
 
 
 def lap_rows(n: int, batch_size: int) -> int:
@@ -53,28 +82,22 @@ def lap_rows(n: int, batch_size: int) -> int:
 
 
 class Trace(NamedTuple):
-    """Seconds to prepare, seconds from then to the end of each lap, and theta (laps, d + 1) there."""
+    """Seconds to prepare, seconds from then to the end of each lap, and theta (laps, K, d + 1) there."""
 
     preparing: float
     seconds: Floats
     thetas: Floats
 
 
-def race(racer: Racer, data: Data, alpha: float, setting: Setting, laps: int) -> Trace:
+def race(racer: Racer, objective: Objective, setting: Setting, laps: int) -> Trace:
     """Start and run that many laps."""
     seconds, thetas, begin = [], [], time.perf_counter()
-    loop = racer.start(data, alpha, setting)
+    loop = racer.start(objective, setting)
     ready = time.perf_counter()
     for _ in range(laps):
         thetas.append(next(loop))
         seconds.append(time.perf_counter() - ready)
     return Trace(ready - begin, np.array(seconds), np.array(thetas))
-
-
-def distances(data: Data, alpha: float, optimum: Optimum, thetas: Floats) -> Floats:
-    """(F - F*) / F* of each; not finite where a loop has diverged."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return (values(data, alpha, thetas) - optimum.value) / optimum.value
 
 
 def laps_to(distance: Floats, target: float, step: int) -> int | None:
@@ -92,13 +115,13 @@ class Tuning:
     distance: Floats
 
 
-def tune(racer: Racer, data: Data, alpha: float, optimum: Optimum, epochs: int) -> list[Tuning]:
+def tune(racer: Racer, objective: Objective, optimum: Optimum, epochs: int) -> list[Tuning]:
     """Try every setting of a rival."""
     found = []
     for setting in racer.grid:
-        trace = race(racer, data, alpha, setting, epochs * LAPS)
+        trace = race(racer, objective, setting, epochs * LAPS)
         lap_seconds = float(np.median(np.diff(trace.seconds, prepend=0.0)))
-        found.append(Tuning(setting, lap_seconds, distances(data, alpha, optimum, trace.thetas)))
+        found.append(Tuning(setting, lap_seconds, distances(objective, optimum, trace.thetas)))
     return found
 
 

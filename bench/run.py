@@ -1,28 +1,42 @@
-"""Run cases and write bench/results/<case>.json: python -m bench.run [--case NAME ...] [--quick] [--out FOLDER]."""
+"""Run cases and write bench/results/<case>.json: python -m bench.run [--rivals] [--case NAME ...] [--quick].
+
+With --rivals the cases are races to the optimum against whole libraries.
+"""
 
 import argparse
+import os
 import sys
 import time
 import traceback
 from pathlib import Path
 
+from bench import races
 from bench.cases import CASES, load
+from bench.races import RACES
 from bench.result import RESULTS, Finding, write
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases named on the command line, or all; 1 if one of them failed, whatever was measured."""
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
-    parser.add_argument("--case", nargs="+", action="extend", choices=CASES, metavar="NAME", help=", ".join(CASES))
+    parser.add_argument("--rivals", action="store_true", help=f"race to the optimum: {', '.join(RACES)}")
+    parser.add_argument("--case", nargs="+", action="extend", metavar="NAME", help=f"of these: {', '.join(CASES)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, 3 rounds: to see that all works")
     parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
+    parser.add_argument("--data", help="folder with further data, in place of $FASTGD_BENCH_DATA")
     options = parser.parse_args(arguments)
+    cases = list(RACES) if options.rivals else CASES
+    unknown = set(options.case or ()) - set(cases)
+    if unknown:
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
+    if options.data:
+        os.environ["FASTGD_BENCH_DATA"] = options.data
     folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
     failed = []
-    for case in options.case or CASES:
+    for case in options.case or cases:
         start = time.perf_counter()
         try:
-            result = load(case)(options.quick)
+            result = races.run(case, options.quick) if options.rivals else load(case)(options.quick)
         except Exception:
             traceback.print_exc()
             failed.append(case)

@@ -9,9 +9,8 @@ import numpy as np
 
 from bench import ours
 from bench.check import Floats
-from bench.optimum import Optimum
-from bench.problems import Data
-from bench.racing import distances
+from bench.objective import Objective
+from bench.optimum import Optimum, distances
 from fastgd.optimizers import SAGA, AdaGrad, Adam, GradientDescent, Nesterov, Optimizer
 
 _BATCH_SIZES = (256, 4096, 16384)
@@ -52,22 +51,22 @@ class Fit(NamedTuple):
     theta: Floats
 
 
-def fit(untuned: Untuned, data: Data, alpha: float, max_iter: int) -> Fit:
+def fit(untuned: Untuned, objective: Objective, max_iter: int) -> Fit:
     """One fit of that many epochs at most."""
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is stopped at a target has not converged
-        model = ours.fit(data, alpha=alpha, max_iter=max_iter, random_state=0, **untuned.parameters)
+        model = ours.fit(objective.data, alpha=objective.alpha, max_iter=max_iter, random_state=0, **untuned.parameters)
     whole = time.perf_counter() - begin
     return Fit(whole, float(model.history_["seconds"].sum()), np.append(model.coef_[0], model.intercept_))
 
 
-def epochs_to(untuned: Untuned, data: Data, alpha: float, optimum: Optimum, targets: list[float]) -> dict[float, int]:
+def epochs_to(untuned: Untuned, objective: Objective, optimum: Optimum, targets: list[float]) -> dict[float, int]:
     """The smallest max_iter with which a fit comes as close as each target; targets that none reaches are left out."""
     found: dict[float, int] = {}
     for max_iter in _EPOCHS:
-        theta = fit(untuned, data, alpha, max_iter).theta
-        distance = distances(data, alpha, optimum, theta[None])[0]
+        theta = fit(untuned, objective, max_iter).theta
+        distance = distances(objective, optimum, theta[None])[0]
         for target in targets:
             if distance <= target:
                 found.setdefault(target, max_iter)

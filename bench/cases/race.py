@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from bench import problems, rivals, untuned
-from bench.optimum import find_optimum
+from bench.objective import Objective
+from bench.optimum import distances, find_optimum
 from bench.problems import Data, Problem
-from bench.racing import LAPS, Racer, Setting, best, distances, laps_to, race, tune
+from bench.racing import LAPS, Racer, Setting, best, laps_to, race, tune
 from bench.result import Finding, Result
 from bench.timing import alternate, ratios
 
@@ -87,12 +88,11 @@ def run(quick: bool) -> Result:
 
 def _tune(racers: list[Racer], problem: Problem) -> tuple[Settings, dict[str, Any]]:
     """For every rival, target and step the best setting; and how all did."""
-    data = replace(problem, seed=_TUNING_SEED).make()
-    alpha = 1.0 / problem.n
-    optimum = find_optimum(data, alpha)
+    objective = Objective(replace(problem, seed=_TUNING_SEED).make(), 1.0 / problem.n)
+    optimum = find_optimum(objective)
     chosen, tried = {}, {}
     for racer in racers:
-        tunings = tune(racer, data, alpha, optimum, _TUNING_EPOCHS)
+        tunings = tune(racer, objective, optimum, _TUNING_EPOCHS)
         tried[racer.name] = [
             {"setting": str(t.setting), "lap_seconds": t.lap_seconds, "distance": t.distance.tolist()} for t in tunings
         ]
@@ -106,37 +106,37 @@ def _tune(racers: list[Racer], problem: Problem) -> tuple[Settings, dict[str, An
 
 def _meet(racers: list[Racer], chosen: Settings, data: Data) -> tuple[list[Contender], dict[str, float]]:
     """All who reach a target on these data, with as many epochs as they need; and the optimum."""
-    alpha = 1.0 / len(data.y)
-    optimum = find_optimum(data, alpha)
+    objective = Objective(data, 1.0 / len(data.y))
+    optimum = find_optimum(objective)
     found = []
     for candidate in untuned.candidates():
-        for target, epochs in untuned.epochs_to(candidate, data, alpha, optimum, list(_TARGETS)).items():
-            found.append(_ours(candidate, data, alpha, target, epochs))
+        for target, epochs in untuned.epochs_to(candidate, objective, optimum, list(_TARGETS)).items():
+            found.append(_ours(candidate, objective, target, epochs))
     for racer in racers:
         for target in _TARGETS:
             for step in (1, LAPS):
                 setting = chosen.get((racer.name, target, step))
                 if setting is None:
                     continue
-                trace = race(racer, data, alpha, setting, _MOST_EPOCHS * LAPS)
-                laps = laps_to(distances(data, alpha, optimum, trace.thetas), target, step)
+                trace = race(racer, objective, setting, _MOST_EPOCHS * LAPS)
+                laps = laps_to(distances(objective, optimum, trace.thetas), target, step)
                 if laps is not None:
-                    found.append(_theirs(racer, data, setting, (target, step, laps)))
+                    found.append(_theirs(racer, objective, setting, (target, step, laps)))
     return found, {"optimum": optimum.value, "left": optimum.left}
 
 
-def _ours(candidate: untuned.Untuned, data: Data, alpha: float, target: float, epochs: int) -> Contender:
+def _ours(candidate: untuned.Untuned, objective: Objective, target: float, epochs: int) -> Contender:
     def once() -> tuple[float, float]:
-        return untuned.fit(candidate, data, alpha, epochs)[:2]
+        return untuned.fit(candidate, objective, epochs)[:2]
 
     return Contender("fastgd", candidate.name, target, LAPS, epochs, once)
 
 
-def _theirs(racer: Racer, data: Data, setting: Setting, goal: tuple[float, int, int]) -> Contender:
+def _theirs(racer: Racer, objective: Objective, setting: Setting, goal: tuple[float, int, int]) -> Contender:
     target, step, laps = goal
 
     def once() -> tuple[float, float]:
-        trace = race(racer, data, 1.0 / len(data.y), setting, laps)
+        trace = race(racer, objective, setting, laps)
         loop = float(trace.seconds[-1])
         return trace.preparing + loop, loop
 

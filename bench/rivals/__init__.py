@@ -11,6 +11,8 @@ ADAPTERS = {
     "JAX": "bench.rivals.with_jax",
     "scikit-learn": "bench.rivals.with_sklearn",
 }
+#: Those that have `solvers(objective)`: whole ways to an optimum; those of second order, which set the pace, first.
+SOLVERS = ["NumPy", "scikit-learn"]
 
 
 def load(libraries: Iterable[str]) -> tuple[list[ModuleType], dict[str, str]]:

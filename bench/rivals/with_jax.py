@@ -1,5 +1,6 @@
 """JAX on the CPU: an epoch, or part of it, as one compiled scan over an array of batches, in order."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from bench.candidates import Candidate
 from bench.check import Floats, Plan
+from bench.objective import Objective
 from bench.problems import Data
 from bench.racing import LAPS, Racer, Setting, lap_rows, settings
 
@@ -71,30 +74,50 @@ def _make_epoch(plan: Plan, gradient: Gradient, unroll: int) -> Callable[..., An
 
 def racers() -> Iterator[Racer]:
     """Stochastic gradient descent, each lap a compiled scan; the fastest gradient of `epochs`, by hand."""
-    yield Racer("JAX SGD", settings([(256, 1), (1024, 1), (4096, 1)], (0.25, 0.5, 1.0, 2.0, 4.0)), _race)
+    grid = settings([(256, 1), (1024, 1), (4096, 1)], (0.25, 0.5, 1.0, 2.0, 4.0))
+    yield Racer("JAX SGD", grid, functools.partial(_race, rule="sgd"), rule="descent")
 
 
-def _race(data: Data, alpha: float, setting: Setting) -> Iterator[Floats]:
-    rows, size, d = lap_rows(len(data.y), setting.batch_size), setting.batch_size, data.X.shape[1]
-    X, y = data.X[: LAPS * rows].reshape(LAPS, -1, size, d), data.signs()[: LAPS * rows].reshape(LAPS, -1, size)
-    laps = [(jnp.asarray(batches), jnp.asarray(signs)) for batches, signs in zip(X, y, strict=True)]
-    numbers = [jnp.asarray(number, data.X.dtype) for number in (setting.rate, alpha)]
-    theta = jnp.zeros(d + 1, data.X.dtype)
-    jax.block_until_ready((laps, numbers, theta))
-    return _run_laps(theta, laps, numbers)
+def _race(objective: Objective, setting: Setting, rule: str) -> Iterator[Floats]:
+    data, size, shape = objective.data, setting.batch_size, objective.shape
+    if data.X.dtype == np.float64:
+        jax.config.update("jax_enable_x64", True)
+    rows, y = lap_rows(len(data.y), size), objective.y.astype(data.X.dtype)
+    X = data.X[: LAPS * rows].reshape(LAPS, -1, size, shape[1] - 1)
+    batches = zip(X, y[: LAPS * rows].reshape(LAPS, -1, size, shape[0]), strict=True)
+    laps = [(jnp.asarray(some), jnp.asarray(targets)) for some, targets in batches]
+    numbers = [jnp.asarray(number, data.X.dtype) for number in (setting.rate, objective.l2)]
+    theta = jnp.zeros(shape, data.X.dtype)
+    state = (theta, _RULES[rule](0.0).init(theta))
+    jax.block_until_ready((laps, numbers, state))
+    return _run_laps(state, laps, numbers, (objective.task, rule))
 
 
-def _run_laps(theta: Any, laps: list[tuple[Any, Any]], numbers: list[Any]) -> Iterator[Floats]:
+def _run_laps(state: Any, laps: list[tuple[Any, Any]], numbers: list[Any], kind: tuple[str, str]) -> Iterator[Floats]:
     for lap in itertools.cycle(laps):
-        theta = _lap(theta, *lap, *numbers)
-        yield np.asarray(theta, dtype=np.float64)
+        state = _lap(state, *lap, *numbers, *kind)
+        yield np.asarray(state[0], dtype=np.float64)
 
 
-@jax.jit
-def _lap(theta: Any, X: Any, y: Any, rate: Any, alpha: Any) -> Any:
-    def step(theta: Any, batch: tuple[Any, Any]) -> tuple[Any, None]:
-        rows, signs = batch
-        r = -signs * jax.nn.sigmoid(-signs * (rows @ theta[:-1] + theta[-1])) / len(signs)
-        return theta - rate * jnp.append(r @ rows + alpha * theta[:-1], r.sum()), None
+#: optax's rules; sgd is a step of rate times gradient and nothing else.
+_RULES = {"sgd": optax.sgd, "adam": optax.adam}
 
-    return jax.lax.scan(step, theta, (X, y))[0]
+
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _lap(state: Any, X: Any, y: Any, rate: Any, alpha: Any, task: str, rule: str) -> Any:
+    update = _RULES[rule](rate).update
+
+    def step(state: Any, batch: tuple[Any, Any]) -> tuple[Any, None]:
+        (theta, memory), (rows, targets) = state, batch
+        r = _slope(task, rows @ theta[:, :-1].T + theta[:, -1], targets) / len(targets)
+        g = jnp.column_stack([r.T @ rows + alpha * theta[:, :-1], r.sum(axis=0)])
+        change, memory = update(g, memory)
+        return (theta + change, memory), None
+
+    return jax.lax.scan(step, state, (X, y))[0]
+
+
+def _slope(task: str, z: Any, y: Any) -> Any:
+    if task == "softmax":
+        return jax.nn.softmax(z) - y
+    return z - y if task == "linear" else -y * jax.nn.sigmoid(-y * z)

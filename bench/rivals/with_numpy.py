@@ -11,11 +11,15 @@ from threadpoolctl import ThreadpoolController
 
 from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
+from bench.fits import ONCE, Effort
+from bench.objective import Objective
 from bench.problems import Data
 from bench.racing import LAPS, Racer, Setting, lap_rows, settings
 from bench.yardstick import cores
 
 _blas = ThreadpoolController()
+#: Rows whose curvature is added at once, and steps at most.
+_NEWTON_ROWS, _NEWTON_STEPS = 4096, 40
 
 
 def _on(threads: int, run: Callable[[], Any]) -> Callable[[], Any]:
@@ -125,27 +129,26 @@ class _Loop:
 def racers() -> Iterator[Racer]:
     """Mini-batch gradient descent in order."""
     sizes = [(256, 1), (1024, 1), (4096, 1), *((4096, threads) for threads in _settings()[1:])]
-    yield Racer("NumPy mini-batch", settings(sizes, (0.25, 0.5, 1.0, 2.0, 4.0)), _race)
+    yield Racer("NumPy mini-batch", settings(sizes, (0.25, 0.5, 1.0, 2.0, 4.0)), _race, rule="descent")
 
 
-def _race(data: Data, alpha: float, setting: Setting) -> Iterator[Floats]:
-    rows, size, y, kind = lap_rows(len(data.y), setting.batch_size), setting.batch_size, data.signs(), data.X.dtype.type
+def _race(objective: Objective, setting: Setting) -> Iterator[Floats]:
+    X, y, size, shape = objective.data.X, targets(objective), setting.batch_size, objective.shape
+    rows, kind = lap_rows(len(y), size), X.dtype.type
     starts = [range(lap * rows, (lap + 1) * rows, size) for lap in range(LAPS)]
-    theta, g = np.zeros((2, data.X.shape[1] + 1), kind)
-    z, w, gw = np.empty(size, kind), theta[:-1], g[:-1]
-    scale, shrink = kind(setting.rate / size), kind(1.0 - setting.rate * alpha)
+    theta, g = np.zeros((2, shape[1], *y.shape[1:]), kind)
+    z, w, gw = np.empty((size, *y.shape[1:]), kind), theta[:-1], g[:-1]
+    scale, shrink = kind(setting.rate / size), kind(1.0 - setting.rate * objective.l2)
+    against = _AGAINST[objective.task]
 
     def lap(batches: range) -> None:
         for start in batches:
-            X, signs = data.X[start : start + size], y[start : start + size]
-            np.dot(X, w, out=z)
+            batch = X[start : start + size]
+            np.dot(batch, w, out=z)
             np.add(z, theta[-1], out=z)
-            np.multiply(z, signs, out=z)
-            np.exp(z, out=z)
-            np.add(z, 1, out=z)
-            np.divide(signs, z, out=z)
-            np.dot(z, X, out=gw)
-            g[-1] = z.sum()
+            against(z, y[start : start + size])
+            np.dot(batch.T, z, out=gw)
+            g[-1] = z.sum(axis=0)
             np.multiply(g, scale, out=g)
             np.multiply(w, shrink, out=w)
             np.add(theta, g, out=theta)
@@ -153,6 +156,87 @@ def _race(data: Data, alpha: float, setting: Setting) -> Iterator[Floats]:
     def run() -> Iterator[Floats]:
         for batches in itertools.cycle(starts):
             _on(setting.threads, functools.partial(lap, batches))()
-            yield theta.astype(np.float64)
+            yield theta.T.reshape(shape).astype(np.float64)
+
+    return run()
+
+
+def targets(objective: Objective) -> NDArray[Any]:
+    """Numbers or signs (n,), or a column a class (n, K), in the dtype of X."""
+    y = objective.y.astype(objective.data.X.dtype)
+    return y if objective.task == "softmax" else np.ascontiguousarray(y[:, 0])
+
+
+def _against_logistic(z: NDArray[Any], y: NDArray[Any]) -> None:
+    np.multiply(z, y, out=z)
+    np.exp(z, out=z)
+    np.add(z, 1, out=z)
+    np.divide(y, z, out=z)
+
+
+def _against_softmax(z: NDArray[Any], y: NDArray[Any]) -> None:
+    np.subtract(z, z.max(axis=1, keepdims=True), out=z)
+    np.exp(z, out=z)
+    np.divide(z, z.sum(axis=1, keepdims=True), out=z)
+    np.subtract(y, z, out=z)
+
+
+#: Puts minus the derivatives of the losses in the place of margins.
+_AGAINST: dict[str, Callable[[NDArray[Any], NDArray[Any]], Any]] = {
+    "linear": lambda z, y: np.subtract(y, z, out=z),
+    "logistic": _against_logistic,
+    "softmax": _against_softmax,
+}
+
+
+def solvers(objective: Objective) -> Iterator[Racer]:
+    """Newton's method; the normal equations."""
+    if objective.task == "logistic" and not objective.l1:
+        yield Racer("NumPy Newton by blocks", [Effort("rows", _NEWTON_ROWS)], _newton)
+        yield Racer("NumPy Newton", [Effort("all rows", len(objective.data.y))], _newton)
+    if objective.task == "linear" and not objective.l1:
+        yield Racer("NumPy normal equations", ONCE, _normal_equations)
+    if not objective.l1:
+        yield from racers()
+
+
+def _newton(objective: Objective, effort: Effort) -> Iterator[Floats]:
+    """Full steps from zero; the curvature by blocks of rows, whose scaled copy then stays in the cache."""
+    X, y, block = objective.data.X, targets(objective), int(effort.value)
+    kind, (n, d) = X.dtype.type, X.shape
+    theta, H = np.zeros(d + 1), np.empty((d + 1, d + 1))
+
+    def run() -> Iterator[Floats]:
+        for _ in range(_NEWTON_STEPS):
+            z = X @ theta[:-1].astype(kind) + kind(theta[-1])
+            right = 1 / (1 + np.exp(-z))
+            h = right * (1 - right)
+            H[:-1, :-1] = sum(
+                X[at : at + block].T @ (X[at : at + block] * h[at : at + block, None]) for at in range(0, n, block)
+            )
+            H[:-1, -1] = H[-1, :-1] = h @ X
+            H[-1, -1] = h.sum(dtype=np.float64)
+            r = right - (y > 0)
+            g = np.append(r @ X, r.sum(dtype=np.float64)) / n
+            g[:-1] += objective.l2 * theta[:-1]
+            np.fill_diagonal(H[:-1, :-1], np.diag(H)[:-1] + n * objective.l2)
+            theta[:] -= np.linalg.solve(H / n, g)
+            yield theta[None].copy()
+
+    return run()
+
+
+def _normal_equations(objective: Objective, _: Effort) -> Iterator[Floats]:
+    """X'X by one product, which BLAS knows to be symmetric; centred afterwards."""
+    X, y = objective.data.X, targets(objective)
+
+    def run() -> Iterator[Floats]:
+        n = len(y)
+        means = X.sum(axis=0, dtype=np.float64) / n
+        level = y.mean(dtype=np.float64)
+        H = (X.T @ X).astype(np.float64) / n - np.outer(means, means)
+        H += objective.l2 * np.eye(len(H))
+        w = np.linalg.solve(H, (y @ X).astype(np.float64) / n - level * means)
+        yield np.append(w, level - means @ w)[None]
 
     return run()

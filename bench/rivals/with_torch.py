@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
+from bench.objective import Objective
 from bench.problems import Data
 from bench.racing import LAPS, Racer, Setting, lap_rows, settings
 from bench.yardstick import cores
@@ -66,11 +67,15 @@ def epochs(data: Data, plan: Plan) -> Iterator[Candidate]:
 class _Loop:
     """Everything is allocated once; views of batches in order are made once, too."""
 
-    def __init__(self, data: Data, plan: Plan) -> None:
-        self._X, self._y, self._plan = torch.from_numpy(data.X), torch.from_numpy(data.signs()), plan
+    def __init__(self, data: Data, plan: Plan, objective: Objective | None = None) -> None:
+        task = objective.task if objective else "logistic"
+        y = objective.y.astype(data.X.dtype) if objective else data.signs()
+        self._X, self._y, self._plan = torch.from_numpy(data.X), torch.from_numpy(y), plan
+        self._y = self._y if task == "softmax" else self._y.reshape(-1)
+        self._against, outputs = _AGAINST[task], self._y.shape[1:]
         d, kind = data.X.shape[1], self._X.dtype
-        self._theta, self._g, self._m, self._v = torch.zeros(4, d + 1, dtype=kind).unbind()
-        self._z = torch.empty(plan.batch_size, dtype=kind)
+        self._theta, self._g, self._m, self._v = torch.zeros(4, d + 1, *outputs, dtype=kind).unbind()
+        self._z = torch.empty(plan.batch_size, *outputs, dtype=kind)
         rows = plan.batches(len(self._y)) * plan.batch_size
         batches, signs = self._X[:rows].split(plan.batch_size), self._y[:rows].split(plan.batch_size)
         self.in_order = [(batch, batch.T, y) for batch, y in zip(batches, signs, strict=True)]
@@ -104,13 +109,18 @@ class _Loop:
     def steps(self, batches: Iterable[Batch], update: Callable[[int], Any], first: int) -> None:
         """An update for each batch, numbered from `first`."""
         plan, z, w, b = self._plan, self._z, self._theta[:-1], self._theta[-1]
-        gw, gb = self._g[:-1], self._g[-1]
+        gw, gb, add = self._g[:-1], self._g[-1], torch.addmv if z.ndim == 1 else torch.addmm
         for t, (batch, turned, y) in enumerate(batches, start=first):
-            torch.mv(batch, w, out=z)
-            z.add_(b).mul_(y).neg_().sigmoid_().mul_(y)
-            torch.addmv(w, turned, z, beta=plan.alpha, alpha=-1 / plan.batch_size, out=gw)
+            torch.matmul(batch, w, out=z)
+            self._against(z.add_(b), y)
+            add(w, turned, z, beta=plan.alpha, alpha=-1 / plan.batch_size, out=gw)
             torch.sum(z, 0, out=gb).mul_(-1 / plan.batch_size)
             update(t)
+
+    def update(self) -> Callable[[int], Any]:
+        """Adam's, or a step of rate times gradient."""
+        theta, g, rate = self._theta, self._g, self._plan.rate
+        return self.adam_by_hand() if self._plan.rule == "adam" else lambda t: theta.add_(g, alpha=-rate)
 
     def adam_by_hand(self) -> Callable[[int], Any]:
         """Its update in five calls."""
@@ -134,18 +144,35 @@ class _Loop:
 
 def racers() -> Iterator[Racer]:
     """Adam in order, gradient and update by hand: the fastest loop of `epochs`."""
-    sizes = [(256, 1), (1024, 1), (4096, 1), *((4096, threads) for threads in _settings()[1:])]
-    yield Racer("PyTorch Adam", settings(sizes, (0.005, 0.01, 0.02, 0.04, 0.08)), _race)
+    rates = (0.005, 0.01, 0.02, 0.04, 0.08)
+    yield Racer("PyTorch Adam", settings(_sizes(), rates), functools.partial(_race, rule="adam"), rule="adam")
 
 
-def _race(data: Data, alpha: float, setting: Setting) -> Iterator[Floats]:
-    loop = _Loop(data, Plan(setting.batch_size, "adam", setting.rate, alpha))
-    batches, update = lap_rows(len(data.y), setting.batch_size) // setting.batch_size, loop.adam_by_hand()
+def _sizes() -> list[tuple[int, int]]:
+    return [(256, 1), (1024, 1), (4096, 1), *((4096, threads) for threads in _settings()[1:])]
+
+
+def _race(objective: Objective, setting: Setting, rule: str) -> Iterator[Floats]:
+    data, size = objective.data, setting.batch_size
+    loop = _Loop(data, Plan(size, rule, setting.rate, objective.l2), objective)
+    batches, update = lap_rows(len(data.y), size) // size, loop.update()
 
     def run() -> Iterator[Floats]:
         for number in itertools.count():
             part = loop.in_order[number % LAPS * batches : (number % LAPS + 1) * batches]
             _on(setting.threads, functools.partial(loop.steps, part, update, 1 + number * batches))()
-            yield loop.theta
+            yield loop.theta.T.reshape(objective.shape)
 
     return run()
+
+
+def _against_logistic(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return z.mul_(y).neg_().sigmoid_().mul_(y)
+
+
+#: Puts minus the derivatives of the losses in the place of margins.
+_AGAINST: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
+    "linear": lambda z, y: z.neg_().add_(y),
+    "logistic": _against_logistic,
+    "softmax": lambda z, y: torch.softmax(z, 1, out=z).neg_().add_(y),
+}

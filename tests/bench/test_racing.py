@@ -1,42 +1,19 @@
-"""Races: the optimum that they run to, and who is said to have reached what, when."""
+"""Races: rivals' loops, how their settings are chosen, and when they are said to arrive."""
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bench.check import Floats
-from bench.optimum import Optimum, find_optimum, values
-from bench.problems import Data, Problem
-from bench.racing import LAPS, Racer, Setting, Tuning, best, distances, lap_rows, laps_to, race, tune
+from bench.objective import Objective
+from bench.optimum import Optimum
+from bench.problems import Problem
+from bench.racing import LAPS, Racer, Setting, Tuning, best, fitted, lap_rows, laps_to, race, tune
 
 PROBLEM = Problem("logistic", 400, 5)
-
-
-def test_values_and_optimum_are_those_of_the_reference() -> None:
-    from fastgd import reference
-
-    data, alpha = PROBLEM.make(), 0.01
-    problem = reference.make_problem(data.X, data.signs(), "logistic", alpha=alpha)
-    thetas = np.random.default_rng(0).standard_normal((3, 6))
-    expected = [reference.objective(problem, theta[None]) for theta in thetas]
-    np.testing.assert_allclose(values(data, alpha, thetas), expected, rtol=1e-13)
-    optimum = find_optimum(data, alpha)
-    assert optimum.value == pytest.approx(reference.objective(problem, optimum.theta[None]), rel=1e-14)
-    assert 0.0 <= optimum.left <= 1e-10 * optimum.value
-    assert reference.certificate(problem, optimum.theta[None]) < 1e-5
-    assert reference.duality_gap(problem, optimum.theta[None]).bound < 1e-8
-
-
-def test_distances_are_relative_to_the_optimum() -> None:
-    data = PROBLEM.make()
-    optimum = find_optimum(data, 0.01)
-    thetas = np.array([optimum.theta, np.zeros(6), np.full(6, np.nan)])
-    found = distances(data, 0.01, optimum, thetas)
-    assert found[0] == pytest.approx(0.0, abs=1e-12)
-    assert found[1] == pytest.approx(np.log(2) / optimum.value - 1)
-    assert np.isnan(found[2])
 
 
 def test_laps_to_a_target_are_whole_steps() -> None:
@@ -59,17 +36,17 @@ def test_the_fastest_setting_is_chosen_by_laps_and_seconds_of_its_batches() -> N
 def test_every_setting_is_run_by_laps() -> None:
     started: list[Setting] = []
 
-    def start(data: Data, alpha: float, setting: Setting) -> Iterator[Floats]:
+    def start(objective: Objective, setting: Setting) -> Iterator[Floats]:
         started.append(setting)
         return (np.full(6, setting.rate * lap) for lap in itertools.count(1))
 
     racer = Racer("counter", [Setting(1, 0.0), Setting(1, 0.5)], start)
-    data = PROBLEM.make()
-    trace = race(racer, data, 0.01, racer.grid[1], 3)
+    objective = Objective(PROBLEM.make(), 0.01)
+    trace = race(racer, objective, racer.grid[1], 3)
     np.testing.assert_array_equal(trace.thetas[:, 0], [0.5, 1.0, 1.5])
     assert trace.seconds.shape == (3,)
     assert np.all(np.diff(trace.seconds) >= 0)
-    tunings = tune(racer, data, 0.01, Optimum(np.zeros(6), 0.5, 0.0), 1)
+    tunings = tune(racer, objective, Optimum(np.zeros((1, 6)), 0.5, 0.0, 0.5), 1)
     assert started == [Setting(1, 0.5), *racer.grid]
     assert [t.distance.shape for t in tunings] == [(LAPS,), (LAPS,)]
     np.testing.assert_allclose(tunings[0].distance, np.log(2) / 0.5 - 1)
@@ -79,3 +56,18 @@ def test_laps_hold_whole_batches() -> None:
     assert lap_rows(1000, 10) == 120
     assert lap_rows(1000, 1) == 125
     assert lap_rows(1000, 300) == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "rule", "power"), [("logistic", "descent", 2), ("linear", "rows", 2), ("linear", "adam", 1)]
+)
+def test_rates_follow_the_scale_of_the_data(task: str, rule: str, power: int) -> None:
+    data = Problem(task, 4000, 5).make()
+    racer = Racer("any", [Setting(256, 1.0)], lambda *_: iter(()), rule=rule)
+    one, ten = (fitted(racer, Objective(replace(data, X=scale * data.X), 0.0)).grid[0].rate for scale in (10.0, 1000.0))
+    assert one / ten == pytest.approx(100.0**power, rel=0.1)
+
+
+def test_rates_of_solvers_are_left_alone() -> None:
+    racer = Racer("any", ["a"], lambda *_: iter(()))
+    assert fitted(racer, Objective(PROBLEM.make(), 0.0)) is racer

@@ -1,0 +1,186 @@
+"""A race to the optimum: whole fits of fastgd against whole libraries, on fresh data in every repetition."""
+
+import gc
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench import rivals
+from bench.objective import Objective
+from bench.optimum import Optimum, find_optimum
+from bench.own_fit import NAME, OwnFit
+from bench.problems import Data
+from bench.racing import Racer, fitted
+from bench.report import report
+from bench.result import Result
+from bench.sweep import Arrival, Course, Swept, lowered, run_to, sweep
+
+TARGETS = (1e-2, 1e-3, 1e-4, 1e-6)
+#: Rivals that run again in every repetition, for each target.
+_FINALISTS = 2
+_SWEEP_SEED, _WARM_UP_ROWS = 1000, 2000
+#: Tighter tolerances that are tried where, on other data, the chosen one does not suffice.
+_TIGHTER = 3
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is raced for.
+
+    make: data from a seed, and the number of rows at most or None. at_least: how many times as fast as the fastest
+    rival fastgd is to be, by target. alpha: 1 / n where None. validated: only rivals that check their input count.
+    """
+
+    label: str
+    make: Callable[[int, int | None], Data]
+    at_least: dict[float, float]
+    alpha: float | None = None
+    l1_ratio: float = 0.0
+    repetitions: int = 5
+    validated: bool = False
+
+    def objective(self, seed: int, rows: int | None) -> Objective:
+        """On fresh data."""
+        data = self.make(seed, rows)
+        return Objective(data, 1.0 / len(data.y) if self.alpha is None else self.alpha, self.l1_ratio)
+
+    def counts(self, racer: Racer) -> bool:
+        """Whether a rival is one to beat."""
+        return racer.validates or not self.validated
+
+
+@dataclass
+class Meeting:
+    """One repetition: seconds by racer and target, and what fastgd reported by target."""
+
+    seconds: dict[tuple[str, float], float] = field(default_factory=dict)
+    reports: dict[float, dict[str, Any]] = field(default_factory=dict)
+    problem: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Race:
+    """All of it: the sweep, who came into the repetitions with what, and these."""
+
+    swept: list[Swept]
+    finalists: dict[float, list[Swept]]
+    meetings: list[Meeting]
+    warm_up: dict[str, dict[str, float]]
+
+
+def run(contest: Contest, rows: int | None = None, repetitions: int | None = None) -> Result:
+    """Sweep, then repeat; `rows` at most."""
+    adapters, missing = rivals.load(rivals.SOLVERS)
+    own = OwnFit()
+    gc_was_on = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is stopped at a target has not converged
+            race = _race(contest, own, adapters, rows, repetitions or contest.repetitions)
+    finally:
+        if gc_was_on:
+            gc.enable()
+    result = report(contest, race)
+    result.missing = {**missing, **result.missing}
+    return result
+
+
+def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], rows: int | None, repetitions: int) -> Race:
+    objective = contest.objective(_SWEEP_SEED, rows)
+    small = contest.objective(_SWEEP_SEED, _WARM_UP_ROWS)
+    course = Course(objective, find_optimum(objective))
+    racers = [own.racer(), *(fitted(r, objective) for adapter in adapters for r in adapter.solvers(objective))]
+    warm_up = {}
+    swept: list[Swept] = []
+    bars = dict.fromkeys(TARGETS, float("inf"))
+    for racer in racers:
+        warm_up[racer.name] = _warm_up(racer, small, own)
+        swept.append(sweep(racer, course, bars))
+        _tell(swept[-1])
+        if racer.name != NAME and contest.counts(racer):
+            bars = lowered(bars, swept[-1])
+    finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in TARGETS}
+    del objective, course
+    meetings = [
+        _meet(contest.objective(_SWEEP_SEED + number, rows), finalists, own, number)
+        for number in range(1, repetitions + 1)
+    ]
+    return Race(swept, finalists, meetings, warm_up)
+
+
+def _warm_up(racer: Racer, small: Objective, own: OwnFit) -> dict[str, float]:
+    """Seconds of a first lap on few rows; of fastgd's, those it says it compiled or loaded kernels for."""
+    setting = racer.grid[0]
+    if racer.rule is not None:  # its compiling depends on the shape: the sweep warms it up
+        return {}
+    nowhere = Optimum(small.constant_theta(), 0.0, 0.0, 1.0)
+    seconds = run_to(racer, Course(small, nowhere), setting, {-1.0: 0.0}).elapsed
+    compiling = {"seconds_compile": own.told(setting)["seconds_compile"]} if racer.name == NAME else {}
+    return {"first_lap_seconds": seconds, **compiling}
+
+
+def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]:
+    """Those rivals that run again."""
+    there = [one for one in swept if target in one.best and contest.counts(one.racer)]
+    return sorted(there, key=lambda one: one.best[target].seconds)[:_FINALISTS]
+
+
+def _meet(objective: Objective, finalists: dict[float, list[Swept]], own: OwnFit, number: int) -> Meeting:
+    """Every finalist in its setting, each run serving all targets that were won with it; the order turns."""
+    course = Course(objective, find_optimum(objective))
+    jobs: dict[tuple[str, str], tuple[Racer, list[Arrival], list[float]]] = {}
+    for target, those in finalists.items():
+        for swept in those:
+            if target in swept.best:
+                arrival = swept.best[target]
+                job = jobs.setdefault((swept.racer.name, str(arrival.setting)), (swept.racer, [], []))
+                job[1].append(arrival)
+                job[2].append(target)
+    meeting = Meeting(problem=_described(course))
+    order = list(jobs.values())
+    shift = number % max(len(order), 1)
+    for racer, arrivals, targets in order[shift:] + order[:shift]:
+        for target, arrival in _again(racer, arrivals, targets, course).items():
+            meeting.seconds[racer.name, target] = arrival.seconds
+            if racer.name == NAME:
+                meeting.reports[target] = {"setting": str(arrival.setting), **own.told(arrival.setting)}
+    return meeting
+
+
+def _described(course: Course) -> dict[str, Any]:
+    objective, optimum = course
+    return {
+        "name": objective.data.problem.name,
+        "rows": len(objective.data.y),
+        "columns": objective.data.X.shape[1],
+        "alpha": objective.alpha,
+        "optimum": optimum.value,
+        "left": optimum.left,
+        "zeros": float(np.mean(optimum.theta[:, :-1] == 0.0)),
+    }
+
+
+def _again(racer: Racer, arrivals: list[Arrival], targets: list[float], course: Course) -> dict[float, Arrival]:
+    """The same setting on other data, three times the laps at most; then tighter ones for what it does not reach."""
+    setting, laps, limit = arrivals[0].setting, 3 * max(arrival.laps for arrival in arrivals), float("inf")
+    found = run_to(racer, course, setting, dict.fromkeys(targets, limit), laps).arrivals
+    if racer.rule is None:
+        after = list(racer.grid).index(setting) + 1
+        for tighter in racer.grid[after : after + _TIGHTER]:
+            left = [target for target in targets if target not in found]
+            if not left:
+                break
+            found.update(run_to(racer, course, tighter, dict.fromkeys(left, limit)).arrivals)
+    return found
+
+
+def _tell(swept: Swept) -> None:
+    """A line for who waits."""
+    best = ", ".join(f"{t:g} {a.seconds:.3g} s ({a.setting})" for t, a in sorted(swept.best.items(), reverse=True))
+    told = f"{swept.racer.name}: {best or swept.given_up}"
+    print(f"  {told}", file=sys.stderr, flush=True)

@@ -1,0 +1,116 @@
+"""What a race to the optimum hands back: a line a target and rival."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.own_fit import NAME
+from bench.result import Finding, Result
+from bench.sweep import PATIENCE, Swept
+from bench.timing import ratios
+
+if TYPE_CHECKING:
+    from bench.contest import Contest, Race
+
+#: Passes over X that a fit to 1e-6 may take where rows are many, and how many a column that is.
+_PASSES, _ROWS_A_COLUMN = 8, 200
+
+
+def report(contest: "Contest", race: "Race") -> Result:
+    """The fastest rival at each target is README's; others, and passes over X, are in the file."""
+    result = Result(_included(contest, len(race.meetings)))
+    for target, finalists in race.finalists.items():
+        _compare(result, contest, race, target, finalists)
+        _others(result, contest, race, target, finalists)
+    warm = race.warm_up[NAME]
+    what = f"{contest.label}: first fit of fastgd in a process, with loading or compiling"
+    result.findings.append(Finding(what, warm["first_lap_seconds"], "s", "few rows", in_readme=False))
+    result.raw = [
+        {"repetitions": [_meeting(meeting) for meeting in race.meetings]},
+        {"sweep": {swept.racer.name: [_swept_run(*run) for run in swept.runs] for swept in race.swept}},
+        {"warm_up": race.warm_up},
+    ]
+    return result
+
+
+def _included(contest: "Contest", repetitions: int) -> str:
+    counted = "Only rivals that check their input count. " if contest.validated else ""
+    return (
+        f"{contest.label}, penalty {_penalty(contest)}; (F - F*) / F* in float64 on raw columns, F* by Newton's method "
+        "in NumPy (over F of the best constant model where F* is less than a thousandth of that). fastgd: a whole call "
+        "of fit with defaults and the loosest tol of 0.1 to 1e-8 whose result reaches the target with its certificate. "
+        "Rivals: the loosest of their tolerances or iterations that reaches it, rates and batches of stochastic loops "
+        "tuned on other data, stopped where F says so; from data in the layout they prefer, conversion to it left out; "
+        "all cores. A fit on few rows, or a lap, before anything is timed; compiling is shown apart. In a first "
+        f"sweep a rival is dropped when {PATIENCE:g} times slower than the fastest; the fastest then run in turn with "
+        f"fastgd, once in each of {repetitions} repetitions with fresh data. {counted}"
+    ).strip()
+
+
+def _penalty(contest: "Contest") -> str:
+    alpha = "1 / n" if contest.alpha is None else f"{contest.alpha:g}"
+    return f"alpha = {alpha}, l1_ratio = {contest.l1_ratio:g}"
+
+
+def _compare(result: Result, contest: "Contest", race: "Race", target: float, finalists: list[Swept]) -> None:
+    what = f"{contest.label}, fit to {target:g} of the optimum"
+    seconds = {one.racer.name: _seconds(race, one.racer.name, target) for one in finalists}
+    always = {name: taken for name, taken in seconds.items() if len(taken) == len(race.meetings)}
+    for name in seconds.keys() - always.keys():
+        reached = f"in {len(seconds[name])} of {len(race.meetings)} repetitions" if seconds[name] else "never"
+        result.missing[f"{name} to {target:g}"] = f"reached {reached}"
+    if NAME not in always:
+        return
+    ours = float(np.median(always[NAME]))
+    others = sorted((name for name in always if name != NAME), key=lambda name: float(np.median(always[name])))
+    settings = {one.racer.name: one.best[target].setting for one in finalists if target in one.best}
+    for place, name in enumerate(others):
+        against = f"{name} ({settings[name]}), {1e3 * np.median(always[name]):.3g} ms"
+        at_least = contest.at_least.get(target) if place == 0 else None
+        ratio = ratios(always[name], always[NAME])
+        result.findings.append(Finding(what, ours, "s", against, ratio, "times", at_least, in_readme=place == 0))
+    _passes(result, race, target, what)
+
+
+def _passes(result: Result, race: "Race", target: float, what: str) -> None:
+    reports = [meeting.reports[target] for meeting in race.meetings]
+    passes = float(np.median([told["passes"] for told in reports]))
+    solvers = ", ".join(sorted({f"{told['solver']}, {told['setting']}" for told in reports}))
+    n, d = race.meetings[0].problem["rows"], race.meetings[0].problem["columns"]
+    at_most = _PASSES if target == 1e-6 and n >= _ROWS_A_COLUMN * d else None
+    result.findings.append(
+        Finding(f"{what}: passes over X", passes, "passes", solvers, at_most=at_most, in_readme=False)
+    )
+
+
+def _others(result: Result, contest: "Contest", race: "Race", target: float, finalists: list[Swept]) -> None:
+    """Rivals that were timed in the sweep alone."""
+    for swept in race.swept:
+        if any(swept is one for one in finalists):
+            continue
+        name = swept.racer.name
+        if target not in swept.best:
+            result.missing[f"{name} to {target:g}"] = swept.given_up
+            continue
+        arrival = swept.best[target]
+        counted = "" if contest.counts(swept.racer) else ", not counted"
+        what = f"{contest.label} to {target:g}: {name}"
+        against = f"{arrival.setting}, {arrival.laps} laps, once{counted}"
+        result.findings.append(Finding(what, arrival.seconds, "s", against, in_readme=False))
+
+
+def _seconds(race: "Race", name: str, target: float) -> list[float]:
+    return [meeting.seconds[name, target] for meeting in race.meetings if (name, target) in meeting.seconds]
+
+
+def _meeting(meeting: Any) -> dict[str, Any]:
+    told = asdict(meeting)
+    told["seconds"] = {f"{name} to {target:g}": taken for (name, target), taken in meeting.seconds.items()}
+    told["reports"] = {f"{target:g}": report for target, report in meeting.reports.items()}
+    return told
+
+
+def _swept_run(setting: str, arrivals: dict[float, Any], elapsed: float) -> dict[str, Any]:
+    reached = {f"{target:g}": arrival.seconds for target, arrival in arrivals.items()}
+    return {"setting": setting, "stopped_at": elapsed, "seconds": reached}
