@@ -156,3 +156,5 @@ class Solution:
     schedule_state: dict[str, float] | None = None
     #: What "auto" stood for in its schedule, which may begin at another rate; NaN where the user gave rates.
     automatic: float = math.nan
+    #: The evaluation at theta, where the solver has one.
+    evaluation: Any = None

@@ -4,12 +4,14 @@ Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their o
 Both numbers follow from the shape alone.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd import threads
-from fastgd.backends.cpu_stages import STAGES
+from fastgd.backends.cpu_stages import STAGES, Stage
 from fastgd.blas import SingleThreadedBlas
 from fastgd.scaling import Array, Scaling
 
@@ -27,7 +29,7 @@ _SMALL = 1 << 18
 class Quadratic(NamedTuple):
     """A data set's mean loss near theta: losses (K,), gradient (K, d + 1), curvature (B, d + 1, d + 1).
 
-    B is K, or 1 where all outputs have the same curvature.
+    B is K, or 1 where all outputs have the same curvature; of softmax the blocks on the diagonal.
     """
 
     losses: Array
@@ -64,57 +66,92 @@ class Design:
         T[:, -1] = self._intercept
         return T
 
-    def quadratic(self, loss: str, theta: Array, p: float, curvature: bool = True) -> Quadratic:
-        """Losses, gradient and curvature at theta (K, d + 1); a pass over the rows where they are not kept."""
-        n, D, K = self._data.n, self.columns, len(theta)
-        matrices = 0 if not curvature else 1 if loss == "squared" else K
-        blocks = -(-n // self._rows)
-        lanes = max(1, min(blocks, _LANES, _LANE_NUMBERS // (max(1, matrices) * D * D)))
-        sums = [_Lane(K, matrices, D) for _ in range(lanes)]
+    def quadratic(self, loss: str, theta: Array, p: float) -> Quadratic:
+        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows."""
+        K, D = theta.shape
+        matrices = 1 if loss == "squared" else K
 
-        scratches: dict[int, _Scratch] = {}
+        def add(lane: "_Lane", block: "_Block", scratch: "_Scratch") -> None:
+            T = block.rows
+            stage = _weighted(STAGES[loss](T @ theta.T, block.targets(loss), p), block.weights)
+            lane.losses += stage.losses.sum(axis=0)
+            lane.gradient += stage.derivatives.T @ T
+            for k, matrix in enumerate(lane.curvature):
+                root = np.sqrt(stage.curvatures[:, k : k + 1])
+                plain = loss == "squared" and block.weights is None
+                scaled = T if plain else np.multiply(T, root, out=scratch.scaled[: len(T)])
+                # Of a matrix with its own transpose NumPy computes one half.
+                np.dot(scaled.T, scaled, out=scratch.product)
+                matrix += scratch.product
 
-        def work(slot: int, lane: int) -> None:
-            # One a thread: fresh memory costs as much as the work in it.
-            if slot not in scratches:
-                scratches[slot] = _Scratch.of(min(self._rows, n), D, self._data.data.X.dtype)
-            for block in range(lane, blocks, lanes):
-                start = block * self._rows
-                self._add(sums[lane], loss, theta, p, (start, min(start + self._rows, n)), scratches[slot])
-
-        if n * D * D < _SMALL:
-            for lane in range(lanes):
-                work(0, lane)
-        else:
-            with SingleThreadedBlas():
-                threads.run(lanes, self._data.n_threads, work)
-        if self._kept is None:
-            self._data.rows_read += n
-        total, weight = sums[0], self._data.weight
-        for other in sums[1:]:
-            total.add(other)
+        total, weight = self._sum(lambda: _Lane(K, matrices, D), add, matrices * D * D), self._data.weight
         return Quadratic(total.losses / weight, total.gradient / weight, total.curvature / weight)
 
-    def _add(
-        self, lane: "_Lane", loss: str, theta: Array, p: float, rows: tuple[int, int], scratch: "_Scratch"
-    ) -> None:
-        """Add a block's sums."""
-        start, stop = rows
+    def softmax_product(self, theta: Array, v: Array) -> Array:
+        """The curvature of the mean softmax loss at theta (K, d + 1), times v (K, d + 1). A pass over the rows."""
+        K, D = theta.shape
+
+        def add(lane: "_Lane", block: "_Block", scratch: "_Scratch") -> None:
+            T = block.rows
+            z = T @ theta.T
+            share = np.exp(z - z.max(axis=1, keepdims=True))
+            share /= share.sum(axis=1, keepdims=True)
+            change = share * (T @ v.T)
+            change -= share * change.sum(axis=1, keepdims=True)
+            lane.gradient += (change if block.weights is None else block.weights[:, None] * change).T @ T
+
+        return self._sum(lambda: _Lane(K, 0, D), add, D).gradient / self._data.weight
+
+    def _sum(
+        self, make: "Callable[[], _Lane]", add: "Callable[[_Lane, _Block, _Scratch], None]", numbers: int
+    ) -> "_Lane":
+        """Add up all blocks; `numbers` are those of a lane."""
+        n, D, data = self._data.n, self.columns, self._data
+        blocks = -(-n // self._rows)
+        lanes = [make() for _ in range(max(1, min(blocks, _LANES, _LANE_NUMBERS // numbers)))]
+        scratches: dict[int, _Scratch] = {}
+
+        def work(slot: int, number: int) -> None:
+            # One a thread: fresh memory costs as much as the work in it.
+            if slot not in scratches:
+                scratches[slot] = _Scratch.of(min(self._rows, n), D, data.data.X.dtype)
+            for block in range(number, blocks, len(lanes)):
+                add(lanes[number], self._block(block, scratches[slot]), scratches[slot])
+
+        if n * D * D < _SMALL:
+            for number in range(len(lanes)):
+                work(0, number)
+        else:
+            with SingleThreadedBlas():
+                threads.run(len(lanes), data.n_threads, work)
+        if self._kept is None:
+            data.rows_read += n
+        for other in lanes[1:]:
+            lanes[0].add(other)
+        return lanes[0]
+
+    def _block(self, number: int, scratch: "_Scratch") -> "_Block":
+        start = number * self._rows
+        stop = min(start + self._rows, self._data.n)
         X, y, s = self._data.piece(start, stop, scratch.gathered)
         T = self._make(X, scratch.rows) if self._kept is None else self._kept[start:stop]
-        stage = STAGES[loss](T @ theta.T, y[0].astype(np.intp) if loss == "softmax" else y.T, p)
-        if s is not None:
-            stage = type(stage)(*(s[:, None].astype(np.float64) * part for part in stage))
-        lane.losses += stage.losses.sum(axis=0)
-        lane.gradient += stage.derivatives.T @ T
-        for k, matrix in enumerate(lane.curvature):
-            if loss == "squared" and s is None:
-                scaled = T
-            else:
-                scaled = np.multiply(T, np.sqrt(stage.curvatures[:, k : k + 1]), out=scratch.scaled[: stop - start])
-            # Of a matrix with its own transpose NumPy computes one half.
-            np.dot(scaled.T, scaled, out=scratch.product)
-            matrix += scratch.product
+        return _Block(T, y, None if s is None else s.astype(np.float64))
+
+
+class _Block(NamedTuple):
+    """Rows (m, d + 1) in working coordinates, their targets (K, m) and weights (m,) or None."""
+
+    rows: Array
+    y: NDArray[Any]
+    weights: Array | None
+
+    def targets(self, loss: str) -> NDArray[Any]:
+        """As a loss's stage takes them."""
+        return self.y[0].astype(np.intp) if loss == "softmax" else self.y.T
+
+
+def _weighted(stage: Stage, s: Array | None) -> Stage:
+    return stage if s is None else Stage(*(s[:, None] * part for part in stage))
 
 
 class _Scratch(NamedTuple):

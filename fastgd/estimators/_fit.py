@@ -14,12 +14,13 @@ from fastgd.estimators._options import Options
 from fastgd.estimators._report import DataReport, FitReport, TimeReport
 from fastgd.estimators._training import Training, settings_of
 from fastgd.estimators._unfinished import tell_what_is_left, warn
-from fastgd.exceptions import RankWarning
+from fastgd.exceptions import DivergenceError, RankWarning
 from fastgd.history import History
 from fastgd.objective import Frame, Objective, Problem
-from fastgd.optimizers import Accelerated, FullBatch, Optimizer
+from fastgd.optimizers import FullBatch, Optimizer
+from fastgd.sample import sample_moments
 from fastgd.scaling import Array
-from fastgd.solvers import Plan, solve_accelerated, solve_rule
+from fastgd.solvers import Plan, choose, solve, solve_rule
 from fastgd.stopping import NEVER, Deadline, Monitor, Plateau, Solution
 
 
@@ -62,12 +63,12 @@ class Task:
 
 def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Result:
     """Solve, certify and report."""
-    objective = _make_objective(estimator, task)
+    objective = _make_objective(estimator, options, task)
     messages: list[str] = []
     collinear = _look_for_collinear(estimator, objective, options, messages)
     monitor = _make_monitor(estimator, options, objective, task.guide, clock)
     start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
-    optimizer = Accelerated() if options.optimizer is None else options.optimizer
+    optimizer, reason = choose(objective) if options.optimizer is None else (options.optimizer, options.reason)
     plan = _make_plan(estimator, options, task)
     try:
         solution = _solve(plan, optimizer, objective, start, monitor, options.tol)
@@ -76,14 +77,18 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         monitor.error = error
         theta = start if monitor.theta is None else monitor.theta
         solution = Solution(theta, False, "interrupted", float("nan"))
-    final = objective.evaluate(solution.theta)
+    except DivergenceError:
+        # A pass that overflows may have met what is no number.
+        check_finite(task.X.array, plan is not None)
+        raise
+    final = solution.evaluation or objective.evaluate(solution.theta)
     certificate = objective.certificate(final)
     if monitor.error is None:
         tell_what_is_left(messages, objective, plan, options, solution, certificate, monitor.history)
     coef, intercept = objective.to_user(final.theta)
     report = FitReport(
-        solver=_name(options),
-        reason=options.reason,
+        solver=_name(optimizer, options.batch_size),
+        reason=reason,
         certificate=certificate,
         tol=options.tol,
         converged=solution.converged or bool(certificate <= options.tol),
@@ -101,9 +106,11 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
     return Result(coef, intercept, monitor.history.arrays(), report, training, monitor.error)
 
 
-def _make_objective(estimator: Any, task: Task) -> Objective:
+def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:
     data, problem = task.data, task.problem
-    moments = data.moments()
+    # Solvers with a metric of their own need columns of about one scale only; what all rows hold they see themselves.
+    rough = options.optimizer is None or isinstance(options.optimizer, FullBatch)
+    moments = sample_moments(data) if rough else data.moments()
     check_finite(task.X.array, bool(np.all(np.isfinite(moments.sd))))
     return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
 
@@ -176,19 +183,17 @@ def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:
     return plan
 
 
-#: The solvers that find their own steps.
-_SOLVERS: dict[type[Optimizer], Callable[..., Solution]] = {Accelerated: solve_accelerated}
-
-
 def _solve(
     plan: Plan | None, optimizer: Optimizer, objective: Objective, start: Array, monitor: Monitor, tol: float
 ) -> Solution:
     if plan is not None:
         return solve_rule(objective, start, plan, monitor)
-    solve = _SOLVERS[type(optimizer)]
-    solution = solve(objective, start, tol, monitor, **optimizer.get_params(deep=False))
+    assert isinstance(optimizer, FullBatch)
+    solution = solve(optimizer, objective, start, tol, monitor)
     # Rules report what their formula gives, step by step; an optimum is any of the equally good ones.
-    return replace(solution, theta=objective.canonical(solution.theta))
+    theta = objective.canonical(solution.theta)
+    at = solution.evaluation
+    return replace(solution, theta=theta, evaluation=None if at is None else replace(at, theta=theta))
 
 
 def _look_for_collinear(estimator: Any, objective: Objective, options: Options, messages: list[str]) -> list[int]:
@@ -215,8 +220,8 @@ def add_warning(result: Result, message: str, category: type[Warning] = UserWarn
     warn(result.report["warnings"], message, category)
 
 
-def _name(options: Options) -> str:
-    kind = type(Accelerated() if options.optimizer is None else options.optimizer).__name__
-    if options.optimizer is None or isinstance(options.optimizer, FullBatch):
+def _name(optimizer: Optimizer, batch_size: int | None) -> str:
+    kind = type(optimizer).__name__
+    if isinstance(optimizer, FullBatch):
         return kind
-    return f"{kind}, full batch" if options.batch_size is None else f"{kind}, batches of {options.batch_size}"
+    return f"{kind}, full batch" if batch_size is None else f"{kind}, batches of {batch_size}"

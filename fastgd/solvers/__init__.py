@@ -1,7 +1,7 @@
 """Solvers, written once over the verbs of `fastgd.objective`."""
 
-from fastgd.solvers.accelerated import solve_accelerated
+from fastgd.solvers.choice import choose, solve
 from fastgd.solvers.classic import solve_rule
 from fastgd.solvers.plan import Plan
 
-__all__ = ["Plan", "solve_accelerated", "solve_rule"]
+__all__ = ["Plan", "choose", "solve", "solve_rule"]

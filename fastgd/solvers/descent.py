@@ -13,7 +13,7 @@ _ENOUGH = 1e-4
 #: Slope at the end of a step, relative to its start's, up to which the loss need not be asked.
 _FLATTENED = 0.5
 #: Steps taken back in a row after which nothing more is to be gained.
-_MOST_FAILURES = 20
+MOST_FAILURES = 20
 #: Rounding of a loss, in units of eps.
 _ROUNDING = 4.0
 
@@ -53,7 +53,7 @@ class Descent:
     ) -> None:
         self.at, self.metric = at, metric
         self._objective, self._evaluate = objective, evaluate
-        self._noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps)
+        self.noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps)
         self.failures = 0
         #: What the model expected of the last step, as a share of F: twice the distance to the optimum, about.
         self.promise = np.inf
@@ -80,6 +80,6 @@ class Descent:
         if value <= value_of(self.at) + _ENOUGH * slope:
             return True
         # Where rounding hides the decrease, the slope tells.
-        close = value <= value_of(self.at) + self._noise * abs(value)
+        close = value <= value_of(self.at) + self.noise * abs(value)
         end = promised(self._objective, trial, -step)
         return close and end >= _FLATTENED * slope

@@ -1,13 +1,14 @@
 """The metric of a Newton step: a curvature factored once, improved by what full gradients show of the true one."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy import linalg
 
 from fastgd.backends.cpu_quadratic import minimise_quadratic
-from fastgd.objective import Evaluation, Objective
+from fastgd.objective import Curvature, Evaluation, Objective
 from fastgd.scaling import Array
 
 #: Eigenvalues of a curvature with unit diagonal below which directions count as flat, a column.
@@ -17,6 +18,8 @@ _SAMPLED_FLAT = 1e-6
 #: A prox step is found to this share of the largest violation it starts with.
 _PROX_ACCURACY = 1e-3
 _VISIBLE = 1e-12
+#: Share of the residual at which conjugate gradients end, and their steps at most.
+_CG_ACCURACY, _CG_STEPS = 0.1, 50
 
 
 class Metric(Protocol):
@@ -29,16 +32,16 @@ class Metric(Protocol):
         """Take in a step and the change of the smooth gradient along it, so that B step = change."""
 
 
-def make_metric(objective: Objective, curvature: Array, memory: int, sampled: bool) -> Metric:
-    """Of the mean loss's curvature (B, D, D) with the penalty's: of each output, or one for all.
+def make_metric(objective: Objective, curvature: Curvature, memory: int, sampled: bool) -> Metric:
+    """Of the mean loss's curvature with the penalty's.
 
     memory: steps that are remembered. sampled: whether the curvature is that of a sample of rows.
     """
-    ridges = objective.l2 if len(curvature) > 1 else objective.l2[:1]
-    whole = curvature + [np.diag(ridge) for ridge in ridges]
+    ridges = objective.l2 if len(curvature.blocks) > 1 else objective.l2[:1]
+    blocks = curvature.blocks + [np.diag(ridge) for ridge in ridges]
     if np.any(objective.l1):
-        return ProxMetric(whole, objective, memory)
-    return SmoothMetric(whole, objective, memory, sampled)
+        return ProxMetric(blocks, objective, memory)
+    return SmoothMetric(blocks, objective, memory, sampled, curvature.product)
 
 
 def violations(theta: Array, g: Array, l1: Array) -> Array:
@@ -92,9 +95,16 @@ class Pair(NamedTuple):
 class SmoothMetric:
     """-B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
 
-    def __init__(self, curvature: Array, objective: Objective, memory: int, sampled: bool) -> None:
-        self._factors = [Factor(B, sampled) for B in curvature]
-        self._l2 = objective.l2
+    def __init__(
+        self,
+        blocks: Array,
+        objective: Objective,
+        memory: int,
+        sampled: bool,
+        product: Callable[[Array], Array] | None = None,
+    ) -> None:
+        self._factors = [Factor(B, sampled) for B in blocks]
+        self._l2, self._product = objective.l2, product
         self._pairs: deque[Pair] = deque(maxlen=memory)
 
     def step(self, at: Evaluation) -> Array:
@@ -110,6 +120,29 @@ class SmoothMetric:
         return -r
 
     def _inverse(self, g: Array) -> Array:
+        return self._by_blocks(g) if self._product is None else self._conjugate_gradients(g)
+
+    def _conjugate_gradients(self, g: Array) -> Array:
+        """B^{-1} g to a tenth, in the metric of the blocks (Steihaug 1983)."""
+        assert self._product is not None
+        x, r = np.zeros_like(g), g
+        z = self._by_blocks(r)
+        p, rz = z, float(np.vdot(r, z))
+        goal = _CG_ACCURACY**2 * rz
+        for _ in range(_CG_STEPS):
+            Bp = self._product(p) + self._l2 * p
+            curvature = float(np.vdot(p, Bp))
+            if not curvature > 0.0:
+                break
+            x, r = x + rz / curvature * p, r - rz / curvature * Bp
+            z = self._by_blocks(r)
+            rz, before = float(np.vdot(r, z)), rz
+            if rz <= goal:
+                break
+            p = z + rz / before * p
+        return x
+
+    def _by_blocks(self, g: Array) -> Array:
         if len(self._factors) == 1:
             return self._factors[0].solve(g)
         return np.vstack([factor.solve(row[None]) for factor, row in zip(self._factors, g, strict=True)])

@@ -5,16 +5,12 @@ sample's own error, about d / rows of the loss, and a metric in which the condit
 1 + 2 sqrt(d / rows) (Marchenko and Pastur 1967), so that a pass or two a digit are left, whatever the data's condition.
 """
 
-import math
-
-import numpy as np
-
-from fastgd.exceptions import DivergenceError
-from fastgd.history import Epoch, logger
+from fastgd.history import logger
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.costs import sample_size
-from fastgd.solvers.descent import Descent, promised, smooth_gradient, value_of
+from fastgd.solvers.course import Course
+from fastgd.solvers.descent import MOST_FAILURES, Descent, value_of
 from fastgd.solvers.metric import Metric, make_metric
 from fastgd.stopping import Monitor, Solution
 
@@ -24,8 +20,10 @@ _FIRST_STEPS = 30
 #: Steps on the sample end when they promise less than this share of the sample's own error.
 _OF_ERROR = 0.05
 _SAMPLE_STEPS = 8
-#: Halvings of a step of Newton's method.
+#: Halvings of a start that is worse than the constant model.
 _HALVINGS = 40
+#: Steps that failed, of which a metric of Newton's method knows.
+_NEWTON_MEMORY = 10
 #: Passes after which the promise must have fallen to a share, else the sample grows, and how much.
 _WINDOW, _SHARE, _GROWTH = 4, 0.1, 4
 #: Passes without any progress after which rounding is all that is left.
@@ -51,44 +49,65 @@ def solve_sketched(
 
 def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Newton's method on all rows: gradient and curvature from one pass."""
-    course = _Course(objective, tol, monitor)
-    at, curvature = objective.second_order(theta)
-    reason = course.seen(at)
+    course = Course(objective, tol, monitor)
+    newton = Newton(objective, theta, sampled=False)
+    reason = course.seen(newton.at)
     while reason is None:
-        found = _newton_step(objective, at, make_metric(objective, curvature, 0, sampled=False))
-        if found is None:
-            return course.solution("no step")
-        at, curvature = found
-        reason = course.seen(at)
+        before = course.certificate
+        reason = course.seen(newton.advance())
+        if reason is None and tol > 0.0 and newton.idle and not course.certificate < before:
+            reason = "no step"
     return course.solution(reason)
 
 
-def _newton_step(objective: Objective, at: Evaluation, metric: Metric) -> tuple[Evaluation, Array] | None:
-    """The end of a step that lowers F, halved until it does; None where none is found."""
-    step = metric.step(at)
-    slope = promised(objective, at, step)
-    rounding = 4.0 * float(np.finfo(float).eps) * abs(value_of(at))
-    if -slope <= 0.25 * rounding:
-        return None
-    for halvings in range(_HALVINGS):
-        trial, curvature = objective.second_order(at.theta + 0.5**halvings * step)
-        if value_of(trial) <= value_of(at) + 1e-4 * 0.5**halvings * slope + rounding:
-            return trial, curvature
-    return None
+class Newton:
+    """Newton's method, from theta: a metric of its own for every iterate."""
+
+    def __init__(self, objective: Objective, theta: Array, sampled: bool) -> None:
+        self._objective, self._sampled = objective, sampled
+        at, self.curvature = objective.second_order(theta)
+        self._descent = Descent(objective, self._evaluate, at, self._metric())
+
+    def _evaluate(self, theta: Array) -> Evaluation:
+        at, self._latest = self._objective.second_order(theta)
+        return at
+
+    def _metric(self) -> Metric:
+        return make_metric(self._objective, self.curvature, _NEWTON_MEMORY, self._sampled)
+
+    @property
+    def at(self) -> Evaluation:
+        """The iterate."""
+        return self._descent.at
+
+    @property
+    def promise(self) -> float:
+        """As `Descent.promise`."""
+        return self._descent.promise
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last step promised less than rounding, or was the last of many that failed."""
+        return self._descent.failures >= MOST_FAILURES or self.promise <= self._descent.noise * abs(value_of(self.at))
+
+    def advance(self) -> Evaluation:
+        """A step, and a new metric where it was taken."""
+        trial = self._descent.advance()
+        if self._descent.failures == 0:
+            self.curvature = self._latest
+            self._descent.metric = self._metric()
+        return trial
 
 
 def _learn_from(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
     """About the sample's optimum, and its metric there."""
     first = objective.sampled(_FIRST_ROWS * (objective.data.d + 1))
-    at, curvature = first.second_order(theta)
+    newton = Newton(first, theta, sampled=True)
     for _ in range(_FIRST_STEPS):
-        metric = make_metric(first, curvature, 0, sampled=True)
-        found = _newton_step(first, at, metric)
-        if found is None or value_of(at) - value_of(found[0]) < _error(first, at):
-            at = at if found is None else found[0]
+        newton.advance()
+        if newton.promise < _error(first, newton.at) or newton.idle:
             break
-        at, curvature = found
-    at, curvature = sample.second_order(at.theta)
+    at, curvature = sample.second_order(newton.at.theta)
     metric = make_metric(sample, curvature, memory, sampled=True)
     descent = Descent(sample, sample.evaluate, at, metric)
     for _ in range(_SAMPLE_STEPS):
@@ -103,48 +122,12 @@ def _error(sample: Objective, at: Evaluation) -> float:
     return _OF_ERROR * (sample.data.d + 1) / sample.data.n * value_of(at)
 
 
-class _Course:
-    """What a monitor sees of passes, and where they stop."""
-
-    def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
-        self._objective, self._tol, self._monitor = objective, tol, monitor
-        self.best: Evaluation | None = None
-        self.certificate = math.inf
-        self._current: list[Array] = []
-        monitor.watch(lambda: self._current[0])
-
-    def seen(self, at: Evaluation) -> str | None:
-        """Note a pass's evaluation, of which the best stays; why to stop, or None."""
-        objective, monitor = self._objective, self._monitor
-        certificate = objective.certificate(at)
-        if not math.isfinite(certificate):
-            raise DivergenceError(
-                "loss or gradient overflow: scale down columns of extreme values", epoch=len(monitor.history)
-            )
-        if certificate < self.certificate:
-            self.best, self.certificate, self._current = at, certificate, [at.theta]
-        norm = float(np.linalg.norm(smooth_gradient(objective, at)))
-        reason = monitor.end_epoch(Epoch(objective.value(at), 1.0, norm, certificate), at.theta)
-        if certificate <= self._tol and self._tol > 0.0:
-            return monitor.certified
-        if reason is None and len(monitor.history) >= monitor.history.max_iter:
-            return "max_iter"
-        return reason
-
-    def solution(self, reason: str) -> Solution:
-        """The best evaluation's, or with early stopping the monitor's."""
-        theta = self._monitor.theta
-        assert theta is not None
-        at = self.best if self.best is not None and theta is self.best.theta else None
-        return Solution(theta, reason in ("certificate", "early stopping"), reason, 1.0, evaluation=at)
-
-
 class _Passes:
     """Full gradients in a sample's metric; the sample grows where progress is poor."""
 
     def __init__(self, objective: Objective, rows: int, memory: int, tol: float, monitor: Monitor) -> None:
         self._objective, self._rows, self._memory = objective, rows, memory
-        self._course = _Course(objective, tol, monitor)
+        self._course, self._tol = Course(objective, tol, monitor), tol
 
     def run(self, start: Array, metric: Metric) -> Solution:
         objective, course = self._objective, self._course
@@ -158,7 +141,7 @@ class _Passes:
             reason = course.seen(descent.advance())
             promises.append(descent.promise)
             stuck = 0 if course.certificate < before else stuck + 1
-            if reason is None and stuck >= _STUCK and self._rows >= objective.data.n:
+            if reason is None and self._tol > 0.0 and stuck >= _STUCK and self._rows >= objective.data.n:
                 reason = "no step"
             if len(promises) > _WINDOW and promises[-1] > _SHARE * promises[-1 - _WINDOW]:
                 descent.metric = self._grown(descent.at.theta)

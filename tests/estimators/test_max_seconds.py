@@ -11,6 +11,7 @@ from fastgd.backends import cpu
 from fastgd.estimators import _fit
 from fastgd.optimizers import SAGA, Adam, AdamW, GradientDescent, Nesterov, NormalEquations, SketchedNewton
 from fastgd.solvers import classic
+from fastgd.solvers.choice import SOLVERS
 from fastgd.stopping import NEVER, Deadline
 from tests.estimators.fits import fit, model_for, problem_for, targets, theta_of
 from tests.estimators.watch import Recorder
@@ -41,7 +42,7 @@ def hands(monkeypatch):
 #: They may be done after a pass.
 DIRECT = (SketchedNewton, NormalEquations)
 SOLVERS = {
-    **{kind.rule: {"optimizer": kind()} for kind in _fit._SOLVERS if kind not in DIRECT},
+    **{kind.rule: {"optimizer": kind()} for kind in SOLVERS if kind not in DIRECT},
     "full batch": {"optimizer": "gd", "batch_size": "full"},
     "nesterov": {"optimizer": Nesterov(form="lookahead"), "batch_size": "full"},
     "backtracking": {"optimizer": GradientDescent(line_search="backtracking")},
@@ -76,7 +77,7 @@ def test_a_fit_ends_with_the_epoch_in_which_its_time_is_up(hands, name):
     assert report["warnings"] == [message]
 
 
-@pytest.mark.parametrize("kind", [None, *_fit._SOLVERS])
+@pytest.mark.parametrize("kind", [None, *SOLVERS])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_whatever_the_time_a_fit_is_usable(hands, kind):
     problem = problem_for("squared", n=300, d=8, alpha=0.1)

@@ -1,0 +1,63 @@
+"""The course of a solver that finds its own steps, pass by pass: what the monitor is told, and where it ends."""
+
+import math
+
+import numpy as np
+
+from fastgd.exceptions import DivergenceError
+from fastgd.history import Epoch
+from fastgd.objective import Evaluation, Objective
+from fastgd.scaling import Array
+from fastgd.solvers.descent import smooth_gradient
+from fastgd.stopping import Monitor, Solution
+
+
+class Course:
+    """Keeps the best evaluation, by certificate, and says when to stop.
+
+    Parameters
+    ----------
+    objective : Objective
+    tol : float
+        The certificate to reach; 0 for none.
+    monitor : Monitor
+        Told of every pass; its history says how many there may be.
+    """
+
+    def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
+        self._objective, self._tol, self._monitor = objective, tol, monitor
+        self.best: Evaluation | None = None
+        self.certificate = math.inf
+        self._rate = math.nan
+        monitor.watch(lambda: self._theta)
+
+    @property
+    def _theta(self) -> Array:
+        assert self.best is not None
+        return self.best.theta
+
+    def seen(self, at: Evaluation, rate: float = 1.0) -> str | None:
+        """Note a pass and the learning rate to tell of it; why to stop, or None."""
+        objective, monitor = self._objective, self._monitor
+        certificate = objective.certificate(at)
+        if not math.isfinite(certificate):
+            message = "loss or gradient overflow: scale down columns of extreme values"
+            raise DivergenceError(message, rate=rate, epoch=len(monitor.history))
+        if certificate < self.certificate:
+            self.best, self.certificate = at, certificate
+        if len(monitor.history) == 0:
+            self._rate = rate
+        norm = float(np.linalg.norm(smooth_gradient(objective, at)))
+        reason = monitor.end_epoch(Epoch(objective.value(at), rate, norm, certificate), at.theta)
+        if certificate <= self._tol and self._tol > 0.0:
+            return monitor.certified
+        if reason is None and len(monitor.history) >= monitor.history.max_iter:
+            return "max_iter"
+        return reason
+
+    def solution(self, reason: str) -> Solution:
+        """The best evaluation's, or with early stopping the monitor's."""
+        theta = self._monitor.theta
+        assert theta is not None
+        at = self.best if self.best is not None and theta is self.best.theta else None
+        return Solution(theta, reason in ("certificate", "early stopping"), reason, self._rate, evaluation=at)
