@@ -53,6 +53,32 @@ class Scaling:
         """No column that varies has a smaller scale than this one."""
         return self if scale == 0.0 else Scaling(self.center, np.minimum(self.inv_scale, 1.0 / scale))
 
+    def binary(self) -> "Scaling":
+        """About the same with scales that are powers of two and centers of few digits.
+
+        (x - center) * inv_scale is then exact for columns of few digits: not the rows, only sums over them are rounded.
+        """
+        exponent = np.round(np.log2(np.where(self.inv_scale > 0.0, self.inv_scale, 1.0)))
+        inv_scale = np.where(self.inv_scale > 0.0, np.exp2(exponent), 0.0)
+        grid = np.exp2(-12.0 - exponent)
+        return Scaling(np.round(self.center / grid) * grid, inv_scale)
+
+    def theta_from(self, other: "Scaling", theta: Array) -> Array:
+        """theta (K, d + 1) of the same model in these coordinates, from those of another scaling."""
+        coef = theta[:, :-1] * other.inv_scale
+        moved = np.empty_like(theta)
+        moved[:, :-1] = coef * inverse(self.inv_scale)
+        moved[:, -1] = theta[:, -1] + coef @ (self.center - other.center)
+        return moved
+
+    def gradient_from(self, other: "Scaling", gradient: Array) -> Array:
+        """The gradient by theta (K, d + 1) in these coordinates, from that in those of another scaling."""
+        moved = np.empty_like(gradient)
+        raw = gradient[:, :-1] * inverse(other.inv_scale) + gradient[:, -1:] * (other.center - self.center)
+        moved[:, :-1] = raw * self.inv_scale
+        moved[:, -1] = gradient[:, -1]
+        return moved
+
     def from_raw(self, coef: Array, intercept: Array) -> Array:
         """theta (K, d + 1) of raw coefficients (K, d) and intercepts (K,); silent columns' coefficients become 0."""
         heard = np.where(self.inv_scale > 0.0, coef, 0.0)

@@ -1,0 +1,201 @@
+"""The objective of a squared loss after one pass: a d x d matrix stands for the rows."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+
+from fastgd.backends.cpu_least_squares import LeastSquares
+from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.objective import Evaluation, Frame, Objective
+from fastgd.scaling import Array
+
+#: Coordinate descent ends at this share of the largest violation that it starts with, or where rounding does.
+_DESCENT, _LEAST = 1e-6, 1e-15
+#: Steps to the minimum of the model: the second one takes back what the first rounds.
+_REFINEMENTS = 2
+#: Singular values of a triangle with columns of norm 1, relative to the largest, below which columns count as
+#: dependent: what rounding to the dtype leaves of a dependent column.
+_DEPENDENT = {"f4": 4e-6, "f8": 1e-13}
+
+
+class Condensed(Objective):
+    """The objective of a squared loss whose evaluations cost d^2, after a pass that makes the Gram matrix."""
+
+    @classmethod
+    def of(cls, objective: Objective) -> "Condensed":
+        """In the same coordinates, or in centred ones where those are not."""
+        centred = np.array_equal(objective.scaling.center, objective.standard.center)
+        scaling = objective.scaling if centred else objective.standard
+        return cls(objective.data, objective.problem, objective.moments, Frame(scaling, objective.shift))
+
+    @cached_property
+    def _model(self) -> tuple[Array, Array, Array]:
+        """Losses (K,) and gradient (K, d + 1) at zeros, curvature (d + 1, d + 1)."""
+        d, intercept = self.data.d, int(self.problem.fit_intercept)
+        gram = LeastSquares(self.data, self.scaling, self.problem.fit_intercept).gram()
+        place = _places(d, intercept)
+        curvature, gradient = np.zeros((d + 1, d + 1)), self.start()
+        cut = d + intercept
+        curvature[np.ix_(place, place)] = gram[:cut, :cut]
+        gradient[:, place] = -gram[cut:, :cut]
+        return 0.5 * np.diag(gram)[cut:], gradient, curvature
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """Loss and gradient at theta, at d^2."""
+        losses, linear, curvature = self._model
+        product = theta @ curvature
+        found = losses + np.sum(theta * (linear + 0.5 * product), axis=1)
+        return self._evaluation(theta, np.maximum(found, 0.0), linear + product)
+
+    def rounding(self, theta: Array) -> float:
+        """What rounding may add to a certificate at theta."""
+        _, linear, curvature = self._model
+        sizes = np.abs(theta) @ np.abs(curvature) + np.abs(linear)
+        eps = float(np.finfo(np.float64).eps)
+        return eps * float(np.max(sizes / self.problem.units[:, None])) / self.problem.constant.rms
+
+    @cached_property
+    def _factor(self) -> tuple[Array, Array, float]:
+        """Scales, Cholesky's factor of curvature and L2 with a unit diagonal, its condition number's inverse or 0."""
+        matrix = self._model[2] + np.diag(self.l2[0])
+        diagonal = np.diag(matrix)
+        scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(matrix)), where=diagonal > 0.0)
+        unit = matrix * scale * scale[:, None]
+        np.fill_diagonal(unit, 1.0)
+        factor, failed = linalg.lapack.dpotrf(unit, lower=1, clean=0)
+        if failed:
+            return scale, factor, 0.0
+        norm = float(np.max(np.sum(np.abs(unit), axis=0)))
+        return scale, factor, float(linalg.lapack.dpocon(factor, norm, uplo="L")[0])
+
+    @property
+    def reciprocal_condition(self) -> float:
+        """Of curvature with L2, columns scaled; 0 where it is singular to rounding."""
+        return self._factor[2]
+
+    def minimum(self, theta: Array) -> Evaluation:
+        """At the minimum, looked for from theta."""
+        at = self.evaluate(theta if np.any(self.l1) else np.zeros_like(theta))
+        for _ in range(_REFINEMENTS):
+            at = self.evaluate(at.theta + self.step(at))
+        return at
+
+    def step(self, at: Evaluation) -> Array:
+        """To the minimum of the model with the gradient of an evaluation, (K, d + 1)."""
+        g = at.gradient + self.l2 * at.theta
+        if not np.any(self.l1):
+            return self._smooth_step(g)
+        curvature = self._model[2] + np.diag(self.l2[0])
+        ends = np.empty_like(g)
+        for k, theta in enumerate(at.theta):
+            largest = float(np.max(np.abs(g[k]) + self.l1[k]))
+            tol = max(_DESCENT * self._worst(at, g, k), _LEAST * largest)
+            ends[k] = minimise_quadratic(curvature, g[k] - curvature @ theta, self.l1[k], theta, tol)
+        return ends - at.theta
+
+    def _smooth_step(self, g: Array) -> Array:
+        scale, factor, _ = self._factor
+        step: Array = -linalg.lapack.dpotrs(factor, (g * scale).T, lower=1)[0].T * scale
+        return step
+
+    def _worst(self, at: Evaluation, g: Array, k: int) -> float:
+        """The largest violation of an output's optimality."""
+        theta, l1 = at.theta[k], self.l1[k]
+        away = np.where(theta != 0.0, np.abs(g[k] + l1 * np.sign(theta)), np.maximum(np.abs(g[k]) - l1, 0.0))
+        return float(np.max(away))
+
+    def precise(self, theta: Array) -> Evaluation:
+        """Loss and gradient at theta from the rows, in more than double precision. One pass."""
+        exact, intercept = self.scaling.binary(), self.problem.fit_intercept
+        there = exact.theta_from(self.scaling, theta)
+        losses, found = LeastSquares(self.data, exact, intercept).gradient(there[:, :-1], there[:, -1])
+        gradient = np.zeros_like(theta)
+        gradient[:, _places(self.data.d, int(intercept))] = found
+        return self._evaluation(theta, losses, self.scaling.gradient_from(exact, gradient))
+
+    def placed_in(self, objective: Objective, at: Evaluation) -> Evaluation:
+        """The same evaluation in the coordinates of another objective on the same data."""
+        if objective.scaling is self.scaling:
+            return at
+        theta = objective.scaling.theta_from(self.scaling, at.theta)
+        gradient = objective.scaling.gradient_from(self.scaling, at.gradient)
+        return Evaluation(theta, at.losses, at.penalties, gradient)
+
+
+class Orthogonal(Condensed):
+    """The same by an orthogonal factor of the rows in place of their Gram matrix, which has half of its digits.
+
+    Of columns that are combinations of others the solution of least norm is found, in columns of variance 1.
+    """
+
+    @cached_property
+    def _rows(self) -> tuple[Array, Array]:
+        """d + 1 + K rows that stand for all: (x~, 1) and targets."""
+        d, intercept = self.data.d, int(self.problem.fit_intercept)
+        upper = LeastSquares(self.data, self.scaling, self.problem.fit_intercept).triangle()
+        rows = np.zeros((len(upper), d + 1))
+        rows[:, _places(d, intercept)] = upper[:, : d + intercept]
+        return rows, upper[:, d + intercept :]
+
+    @cached_property
+    def _model(self) -> tuple[Array, Array, Array]:
+        rows, targets = self._rows
+        return 0.5 * np.sum(targets**2, axis=0), -targets.T @ rows, rows.T @ rows
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """Loss and gradient at theta, at d^2."""
+        rows, targets = self._rows
+        r = rows @ theta.T - targets
+        return self._evaluation(theta, 0.5 * np.sum(r**2, axis=0), r.T @ rows)
+
+    @cached_property
+    def _inverse(self) -> tuple[Array, Array, Array, Array]:
+        """Of those rows beyond the intercept's: scales of columns, right singular vectors, singular values, solution.
+
+        The solution (K, d) is taken from rows and targets, not from their products, which would square the condition.
+        """
+        first, d = int(self.problem.fit_intercept), self.data.d
+        ridge = np.diag(np.sqrt(self.l2[0, :-1]))
+        rows = np.vstack([self._rows[0][first:, :-1], ridge])
+        targets = np.vstack([self._rows[1][first:], np.zeros((d, self.outputs))])
+        norms = np.linalg.norm(rows, axis=0)
+        scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0.0)
+        upper: Any = np.linalg.qr(np.hstack([rows * scale, targets]), mode="r")
+        left, values, right = linalg.svd(upper[:d, :d], check_finite=False)
+        kept = values > _DEPENDENT[self.data.dtype] * values[0]
+        coef = ((left[:, kept].T @ upper[:d, d:]) / values[kept, None]).T @ right[kept] * scale
+        return scale, right[kept].T, values[kept], coef
+
+    def minimum(self, theta: Array) -> Evaluation:
+        """At the minimum, of several minima that of least norm."""
+        if np.any(self.l1):
+            return super().minimum(theta)
+        found = np.zeros_like(theta)
+        found[:, :-1] = self._inverse[3]
+        if self.problem.fit_intercept:
+            (rows, targets) = self._rows
+            found[:, -1] = (targets[0] - found[:, :-1] @ rows[0, :-1]) / rows[0, -1]
+        return self.evaluate(found)
+
+    def _smooth_step(self, g: Array) -> Array:
+        """-(R'R + L2)^-1 g by the singular values of the columns beyond the intercept, which is eliminated."""
+        step = np.zeros_like(g)
+        if not self.problem.fit_intercept:
+            step[:, :-1] = -self._apply(g[:, :-1])
+            return step
+        top, corner = self._rows[0][0, :-1], self._rows[0][0, -1]
+        first = -g[:, -1] / corner
+        step[:, :-1] = -self._apply(g[:, :-1] + first[:, None] * top)
+        step[:, -1] = (first - step[:, :-1] @ top) / corner
+        return step
+
+    def _apply(self, g: Array) -> Array:
+        scale, vectors, values, _ = self._inverse
+        return (((g * scale) @ vectors) / values**2) @ vectors.T * scale
+
+
+def _places(d: int, intercept: int) -> list[int]:
+    """Where the columns (1, x~) of a row stand in theta, whose intercept is last."""
+    return [*([d] if intercept else []), *range(d)]

@@ -1,0 +1,95 @@
+"""The squared loss through the Gram matrix, or an orthogonal factor of the rows: a pass, then a d x d problem.
+
+Where the Gram matrix is ill-conditioned, passes follow whose gradients have more than double precision: their steps
+give coefficients the digits that it has lost (Bjorck 1996, corrected seminormal equations).
+"""
+
+import math
+
+import numpy as np
+
+from fastgd.history import logger
+from fastgd.objective import Evaluation, Objective
+from fastgd.scaling import Array
+from fastgd.solvers.condensed import Condensed, Orthogonal
+from fastgd.solvers.course import Course
+from fastgd.stopping import Monitor, Solution
+
+#: The inverse of a condition number below which the Gram matrix gives way to an orthogonal factor.
+_SINGULAR = 1e-8
+#: The same below which coefficients are refined: of float64 data ten digits are wanted, of float32 data what it has.
+_REFINED = {"f4": 1e-10, "f8": 1e-4}
+#: Certificates are taken from the model where its rounding is this share of tol, losses where they are more than this
+#: share of those of the constant model.
+_TRUSTED, _SEEN = 0.1, 1e-6
+#: Relative size of a step that is the last one, and the share of the step before that a step must not exceed.
+_LAST, _SLOW = 1e-9, 0.5
+
+
+def solve_normal_equations(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
+    """Minimise a squared loss in one pass; in a few where columns are nearly dependent or tol is near rounding."""
+    return _Fit(objective, tol, monitor).run(theta)
+
+
+class _Fit:
+    """The passes of a fit, and what its course says of them."""
+
+    def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
+        self._objective, self._tol, self._monitor = objective, tol, monitor
+        self._course = Course(objective, tol, monitor)
+        self._model = Condensed.of(objective)
+        self._smooth = not np.any(objective.l1)
+        self._precise: Evaluation | None = None
+
+    def run(self, start: Array) -> Solution:
+        """As `solve_normal_equations`."""
+        start = self._model.scaling.theta_from(self._objective.scaling, start)
+        condition = self._model.reciprocal_condition if self._smooth else 1.0
+        at, reason = self._model.evaluate(start), None
+        if condition < _SINGULAR:
+            logger.debug("the Gram matrix is close to singular: an orthogonal factor takes its place")
+            reason = self._seen(at)
+            self._model = Orthogonal.of(self._objective)
+        if reason is None:
+            at = self._model.minimum(start)
+            reason = self._seen(at)
+        if reason in (None, self._monitor.certified):
+            digits = condition < _REFINED[self._objective.data.dtype]
+            if digits or reason is None or not self._is_trusted(at):
+                at, reason = self._refined(at, digits)
+        return self._solution(at, reason)
+
+    def _seen(self, at: Evaluation) -> str | None:
+        return self._course.seen(self._model.placed_in(self._objective, at))
+
+    def _is_trusted(self, at: Evaluation) -> bool:
+        return self._model.rounding(at.theta) <= _TRUSTED * self._tol
+
+    def _refined(self, at: Evaluation, digits: bool) -> tuple[Evaluation, str]:
+        """Passes until the certificate holds and, for `digits`, steps are small; or until they get no smaller."""
+        certified, size = self._monitor.certified, math.inf
+        reason: str | None = certified
+        while len(self._monitor.history) < self._monitor.history.max_iter:
+            at = self._precise = self._model.precise(at.theta)
+            reason = self._seen(at)
+            if reason is not None and (reason != certified or not digits):
+                return at, reason
+            step = self._model.step(at)
+            before, size = size, float(np.linalg.norm(step))
+            if size >= _SLOW * before or size == 0.0:
+                return at, reason or "no step"
+            at = self._model.evaluate(at.theta + step)
+            if reason is not None and size <= _LAST * float(np.linalg.norm(at.theta)):
+                return at, reason
+        return at, certified
+
+    def _solution(self, at: Evaluation, reason: str) -> Solution:
+        converged = reason in ("certificate", "early stopping")
+        if reason == "early stopping":
+            theta = self._monitor.theta
+            assert theta is not None
+            return Solution(theta, converged, reason, 1.0)
+        visible = bool(np.all(at.losses >= _SEEN * self._objective.problem.constant.losses))
+        known = at is self._precise or (visible and self._is_trusted(at))
+        placed = self._model.placed_in(self._objective, at)
+        return Solution(placed.theta, converged, reason, 1.0, evaluation=placed if known else None)
