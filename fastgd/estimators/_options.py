@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.optimizers import BY_NAME, SAGA, AdaGrad, FullBatch, GradientDescent, Optimizer
+from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
 from fastgd.threads import check_threads, get_num_threads
 
 #: Epochs at most, where the user gives none.
@@ -43,6 +43,11 @@ def resolve(estimator: Any) -> Options:
     options = _resolve(estimator, _optimizer(estimator.optimizer))
     if options.l1_ratio * options.alpha > 0.0 and _line_search(options.optimizer) == "exact":
         raise ValueError("line_search='exact' follows a smooth objective: use 'backtracking', or l1_ratio=0")
+    if options.l1_ratio * options.alpha > 0.0 and isinstance(options.optimizer, LBFGS):
+        remedy = "use 'accelerated' or 'sketched_newton', or l1_ratio=0"
+        raise ValueError(f"optimizer='lbfgs' needs a smooth objective, and L1 is none: {remedy}")
+    if isinstance(options.optimizer, NormalEquations) and getattr(estimator, "loss", "logistic") != "squared":
+        raise ValueError("optimizer='normal_equations' solves for a squared loss: use another optimizer")
     return options
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import linear_model
 
-from fastgd import LinearRegression
+from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import RankWarning
 from tests.estimators.fits import certificate_of, features, fit, problem_for, scipy_optimum, targets, theta_of, value_of
 
@@ -161,3 +161,9 @@ def test_numbers_that_are_not_finite_are_named(bad):
     X[777, 1] = bad
     with pytest.raises(ValueError, match=r"NaN|infinity"):
         LinearRegression(**SOLVER).fit(X, X[:, 0])
+
+
+@pytest.mark.parametrize("model", [LinearRegression("huber", **SOLVER), LogisticRegression(**SOLVER)])
+def test_other_losses_are_refused(model):
+    with pytest.raises(ValueError, match="optimizer='normal_equations' solves for a squared loss"):
+        model.fit([[0.0], [1.0], [2.0]], [0, 1, 1])
