@@ -16,12 +16,14 @@ class ConstantModel:
     """The best constant margins; without intercept margins 0.
 
     losses: its losses (K,). start: losses (K,) of margins 0, where fits start. rms: of dloss/dz at the constant model,
-    sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 where it would be 0.
+    sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 where it would be 0. curvatures: means of
+    d2loss/dz2 there, each output by itself (K,).
     """
 
     losses: Array
     start: Array
     rms: float
+    curvatures: Array
 
 
 def constant_classes(weights: Array, fit_intercept: bool) -> ConstantModel:
@@ -36,20 +38,23 @@ def constant_classes(weights: Array, fit_intercept: bool) -> ConstantModel:
     # E |p - e_y|^2 = sum p^2 - 2 sum share p + 1; with two classes and one output half of it.
     square = float(np.sum(share_at**2) - 2.0 * np.sum(share * share_at) + 1.0)
     outputs = 1 if share.size == 2 else share.size
+    curvatures = (share_at * (1.0 - share_at))[:outputs]
     losses, start = np.zeros(outputs), np.zeros(outputs)
     losses[0], start[0] = loss, np.log(share.size)
-    return ConstantModel(losses, start, _positive(np.sqrt(square / 2.0 if outputs == 1 else square)))
+    rms = _positive(np.sqrt(square / 2.0 if outputs == 1 else square))
+    return ConstantModel(losses, start, rms, curvatures)
 
 
 def constant_squared(mean: Array, sd: Array, fit_intercept: bool, units: Array) -> ConstantModel:
     """From weighted means and sds (K,) of working targets; the rms in units (K,)."""
     squares = sd**2 if fit_intercept else sd**2 + mean**2
-    return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, _positive(np.sqrt(np.sum(squares / units**2))))
+    rms = _positive(np.sqrt(np.sum(squares / units**2)))
+    return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, rms, np.ones_like(sd))
 
 
 def constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:
     """From working targets y (K, n) and weights (n,): Newton's method on each output, safeguarded by bisection."""
-    losses, start, squares = np.zeros(y.shape[0]), np.zeros(y.shape[0]), 0.0
+    losses, start, curvatures, squares = *np.zeros((3, y.shape[0])), 0.0
     for k, target in enumerate(y):
         low, high = float(target.min()), float(target.max())
         b = min(max(0.0, low), high) if fit_intercept else 0.0
@@ -60,9 +65,9 @@ def constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_in
             low, high = (b, high) if slope < 0.0 else (low, b)
             newton = b - slope / curvature if curvature > 0.0 else np.inf
             b = newton if low < newton < high else 0.5 * (low + high)
-        losses[k], start[k] = loss, _huber_sums(target, s, delta, 0.0)[0]
+        losses[k], curvatures[k], start[k] = loss, curvature, _huber_sums(target, s, delta, 0.0)[0]
         squares += square
-    return ConstantModel(losses, start, _positive(np.sqrt(squares)))
+    return ConstantModel(losses, start, _positive(np.sqrt(squares)), curvatures)
 
 
 def _huber_sums(y: NDArray[Any], s: NDArray[Any] | None, delta: float, b: float) -> tuple[float, float, float, float]:

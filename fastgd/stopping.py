@@ -72,11 +72,11 @@ class Monitor:
     error: BaseException | None = None
     #: Of the last epoch: the validation loss where there is one, else the training loss.
     metric: float = math.nan
-    _theta: Callable[[], Array] | None = None
+    _theta: Callable[[], Array | None] | None = None
     _best: tuple[float, Array | None] = field(default=(math.inf, None))
 
-    def watch(self, theta: Callable[[], Array]) -> None:
-        """Begin a run, whose parameters `theta` tells at any time; forget the epochs of one that diverged."""
+    def watch(self, theta: Callable[[], Array | None]) -> None:
+        """Begin a run, whose parameters `theta` tells once there are any; forget the epochs of one that diverged."""
         self._theta = theta
         self._best = (math.inf, None)
         self.history.clear()

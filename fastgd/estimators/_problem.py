@@ -56,7 +56,7 @@ def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any) -> NDAr
 def partial_linear_problem(estimator: Any, options: Options, targets: TargetScaling, delta: float) -> Problem:
     """The linear problem of rows that come in chunks, in the working units of an earlier fit."""
     outputs = targets.scale.size
-    constant = ConstantModel(np.zeros(outputs), np.zeros(outputs), 1.0)
+    constant = ConstantModel(np.zeros(outputs), np.zeros(outputs), 1.0, np.ones(outputs))
     l1 = options.alpha * options.l1_ratio / targets.scale
     l2, delta = options.alpha * (1.0 - options.l1_ratio), delta / float(targets.scale[0])
     return Problem(estimator.loss, delta, l1, l2, estimator.fit_intercept, constant, targets, np.ones(outputs))
@@ -64,7 +64,7 @@ def partial_linear_problem(estimator: Any, options: Options, targets: TargetScal
 
 def partial_logistic_problem(estimator: Any, options: Options, outputs: int) -> Problem:
     """The logistic or softmax problem of rows that come in chunks."""
-    constant = ConstantModel(np.zeros(outputs), np.zeros(outputs), 1.0)
+    constant = ConstantModel(np.zeros(outputs), np.zeros(outputs), 1.0, np.ones(outputs))
     return _classification(estimator, options, outputs, constant)
 
 

@@ -10,10 +10,11 @@ import math
 
 import numpy as np
 
-from fastgd.exceptions import DivergenceError
-from fastgd.history import Epoch, logger
+from fastgd.history import logger
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
+from fastgd.solvers.course import Course
+from fastgd.solvers.prox import elastic_net_prox
 from fastgd.stopping import Monitor, Solution
 
 #: Relative excess of the curvature seen along a step over L from which L is raised; rounding stays below.
@@ -24,16 +25,9 @@ _ROUNDING = 64.0
 _HOPE = 0.05
 
 
-def elastic_net_prox(v: Array, step: float, l1: Array, l2: Array) -> Array:
-    """argmin_u |u - v|^2 / (2 step) + l1 |u| + l2 u^2 / 2, coordinate by coordinate."""
-    shrunk: Array = np.sign(v) * np.maximum(np.abs(v) - step * l1, 0.0) / (1.0 + step * l2)
-    return shrunk
-
-
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
-    curvature = objective.curvature
-    rate = 1.0 / curvature
+    course, curvature = Course(objective, tol, monitor), objective.curvature
     rms = objective.problem.constant.rms * float(np.max(objective.problem.units))
     # A sum of s_i r_i (x_i . move) is at most rms sqrt(L) |move|: its rounding is eps times that.
     noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * rms * math.sqrt(curvature)
@@ -41,25 +35,12 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
     y, x = theta, theta
     inertia, hope = 1.0, _HOPE
     seen: Evaluation | None = None
-    best = [theta]
-    monitor.watch(lambda: best[0])
-    best_certificate = math.inf
     settle = tol
-    for epoch in range(monitor.history.max_iter):
+    while True:
         evaluation = objective.evaluate(y)
-        certificate = objective.certificate(evaluation)
-        if not math.isfinite(certificate):
-            raise DivergenceError(
-                "loss or gradient overflow: scale down columns of extreme values", rate=1.0 / curvature, epoch=epoch
-            )
-        if certificate < best_certificate:
-            best[0], best_certificate = y, certificate
-        norm = float(np.linalg.norm(evaluation.gradient + objective.l2 * y))
-        stop = monitor.end_epoch(Epoch(objective.value(evaluation), 1.0 / curvature, norm, certificate), y)
-        if certificate <= tol and tol > 0.0:
-            stop = monitor.certified
-        if stop is not None:
-            return _solution(monitor, stop, rate)
+        reason = course.seen(evaluation, 1.0 / curvature)
+        if reason is not None:
+            return course.solution(reason)
         steeper = _curvature_seen(seen, evaluation, noise)
         if steeper > _EXCESS * curvature:
             logger.debug("curvature raised from %.6g to %.6g", curvature, 1.1 * steeper)
@@ -77,13 +58,6 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
             continue
         following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia))
         y, x, inertia = step + (inertia - 1.0) / following * (step - x), step, following
-    return _solution(monitor, "max_iter", rate)
-
-
-def _solution(monitor: Monitor, reason: str, rate: float) -> Solution:
-    theta = monitor.theta
-    assert theta is not None
-    return Solution(theta, reason in ("certificate", "early stopping"), reason, rate)
 
 
 def _curvature_seen(before: Evaluation | None, now: Evaluation, noise: float) -> float:

@@ -7,7 +7,6 @@ import numpy as np
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch
 from fastgd.objective import Evaluation, Objective
-from fastgd.scaling import Array
 from fastgd.solvers.descent import smooth_gradient
 from fastgd.stopping import Monitor, Solution
 
@@ -29,12 +28,7 @@ class Course:
         self.best: Evaluation | None = None
         self.certificate = math.inf
         self._rate = math.nan
-        monitor.watch(lambda: self._theta)
-
-    @property
-    def _theta(self) -> Array:
-        assert self.best is not None
-        return self.best.theta
+        monitor.watch(lambda: None if self.best is None else self.best.theta)
 
     def seen(self, at: Evaluation, rate: float = 1.0) -> str | None:
         """Note a pass and the learning rate to tell of it; why to stop, or None."""

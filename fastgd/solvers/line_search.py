@@ -11,6 +11,7 @@ from fastgd.history import Epoch
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.plan import Plan
+from fastgd.solvers.prox import soft_threshold
 from fastgd.stopping import Deadline, Monitor, Solution
 
 #: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
@@ -69,8 +70,7 @@ def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float, de
     Without L1 term that is Armijo's ARMIJO length |g|^2. None where no step lowers the loss before the deadline.
     """
     for _ in range(HALVINGS):
-        moved = at.theta - length * g
-        moved = np.sign(moved) * np.maximum(np.abs(moved) - length * objective.l1, 0.0)
+        moved = soft_threshold(at.theta - length * g, length * objective.l1)
         trial = objective.evaluate(moved)
         enough = ARMIJO / length * float(np.sum((moved - at.theta) ** 2))
         if enough > 0.0 and _value(trial) <= _value(at) - enough:

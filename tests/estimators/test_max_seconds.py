@@ -41,7 +41,7 @@ def hands(monkeypatch):
 
 #: They may be done after a pass.
 DIRECT = (SketchedNewton, NormalEquations)
-SOLVERS = {
+WAYS = {
     **{kind.rule: {"optimizer": kind()} for kind in SOLVERS if kind not in DIRECT},
     "full batch": {"optimizer": "gd", "batch_size": "full"},
     "nesterov": {"optimizer": Nesterov(form="lookahead"), "batch_size": "full"},
@@ -58,10 +58,10 @@ def fit_with(problem, callbacks, **parameters):
     return model.fit(problem.x, targets(problem), problem.weight, callbacks=callbacks)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", WAYS)
 def test_a_fit_ends_with_the_epoch_in_which_its_time_is_up(hands, name):
     problem = problem_for("squared", n=300, d=8, alpha=0.1)
-    options = {**SOLVERS[name], "random_state": 3, "tol": 1e-15}
+    options = {**WAYS[name], "random_state": 3, "tol": 1e-15}
     watch = Recorder()
     with pytest.warns(ConvergenceWarning) as caught:
         model = fit_with(problem, [watch, hands], max_seconds=2.0, **options)
@@ -87,10 +87,10 @@ def test_whatever_the_time_a_fit_is_usable(hands, kind):
     assert model.fit_report_["stopped_by"] == ("certificate" if model.fit_report_["converged"] else "max_seconds")
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", WAYS)
 def test_time_enough_changes_nothing(hands, name):
     problem = problem_for("logistic", alpha=0.1)
-    options = {**SOLVERS[name], "random_state": 3, "max_iter": 4, "tol": 0.0}
+    options = {**WAYS[name], "random_state": 3, "max_iter": 4, "tol": 0.0}
     assert np.array_equal(theta_of(fit(problem, max_seconds=4.5, **options)), theta_of(fit(problem, **options)))
 
 
