@@ -1,61 +1,115 @@
-"""Certified values of NIST's Statistical Reference Datasets (StRD, linear regression; public domain): six digits."""
+"""Certified values of NIST's Statistical Reference Datasets (StRD, linear regression; public domain)."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from fastgd import LinearRegression
 
-# y and x of each observation.
-NORRIS = """
-0.1 0.2  338.8 337.4  118.1 118.2  888.0 884.6  9.2 10.1  228.1 226.5  668.5 666.3  998.5 996.3  449.1 448.6
-778.9 777.0  559.2 558.2  0.3 0.4  0.1 0.6  778.1 775.5  668.8 666.9  339.3 338.0  448.9 447.5  10.8 11.6
-557.7 556.0  228.3 228.1  998.0 995.8  888.8 887.6  119.6 120.2  0.3 0.3  0.6 0.3  557.6 556.8  339.3 339.1
-888.0 887.2  998.5 999.0  778.9 779.0  10.2 11.1  117.6 118.3  228.9 229.2  668.4 669.1  449.2 448.9  0.2 0.5
-"""
-PONTIUS = """
-.11019 150000  .21956 300000  .32949 450000  .43899 600000  .54803 750000  .65694 900000  .76562 1050000
-.87487 1200000  .98292 1350000  1.09146 1500000  1.20001 1650000  1.30822 1800000  1.41599 1950000  1.52399 2100000
-1.63194 2250000  1.73947 2400000  1.84646 2550000  1.95392 2700000  2.06128 2850000  2.16844 3000000  .11052 150000
-.22018 300000  .32939 450000  .43886 600000  .54798 750000  .65739 900000  .76596 1050000  .87474 1200000
-.98300 1350000  1.09150 1500000  1.20004 1650000  1.30818 1800000  1.41613 1950000  1.52408 2100000  1.63159 2250000
-1.73965 2400000  1.84696 2550000  1.95445 2700000  2.06177 2850000  2.16829 3000000
-"""
-NOINT1 = "130 60  131 61  132 62  133 63  134 64  135 65  136 66  137 67  138 68  139 69  140 70"
+SETS = json.loads((Path(__file__).parent / "nist_strd.json").read_text())["sets"]
+#: Digits that a certified coefficient must have, by difficulty.
+DIGITS = {"lower": 9, "average": 9, "higher": 7}
 
 
-def observations(text):
-    y, x = np.array(text.split(), dtype=float).reshape(-1, 2).T
-    return x[:, None], y
+class Certified(NamedTuple):
+    """Columns (powers of x where there is one predictor), targets, coefficients with the intercept first, if any."""
+
+    X: np.ndarray
+    y: np.ndarray
+    theta: np.ndarray
+    intercept: bool
+    residual_sd: float
+    digits: int
 
 
-def agree(found, certified):
-    """Six digits of each."""
-    np.testing.assert_allclose(found, certified, rtol=5e-7)
+def load(name: str) -> Certified:
+    found = SETS[name]
+    y = np.array(found["y"], dtype=float)
+    x = np.array(found["x"], dtype=float).reshape(y.size, -1)
+    X = x if x.shape[1] > 1 else np.hstack([x**k for k in range(1, found["degree"] + 1)])
+    theta = np.array([float(value) for value in found["certified"]])
+    digits = 5 if name == "Filip" else DIGITS[found["difficulty"]]
+    return Certified(X, y, theta, found["intercept"], float(found["residual_sd"]), digits)
 
 
-def test_norris():
-    x, y = observations(NORRIS)
-    assert len(y) == 36
-    model = LinearRegression(tol=1e-12).fit(x, y)
-    agree([model.intercept_, *model.coef_], [-0.262323073774029, 1.00211681802045])
-    agree(model.fit_report_["objective"] * 2 * 36 / 34, 0.884796396144373**2)
-    agree(1.0 - model.score(x, y), 1.0 - 0.999993745883712)
+def solved(case: Certified, X: np.ndarray, y: np.ndarray, s: np.ndarray | None = None, **options) -> LinearRegression:
+    return LinearRegression(fit_intercept=case.intercept, **{"optimizer": "normal_equations", **options}).fit(X, y, s)
 
 
-def test_pontius():
-    """A parabola over x up to 3e6: columns in units of 1e6 and 1e13."""
-    x, y = observations(PONTIUS)
-    assert len(y) == 40
-    model = LinearRegression(tol=1e-13).fit(np.hstack([x, x**2]), y)
-    certified = [0.673565789473684e-03, 0.732059160401003e-06, -0.316081871345029e-14]
-    agree([model.intercept_, *model.coef_], certified)
-    agree(model.fit_report_["objective"] * 2 * 40 / 37, 0.205177424076185e-03**2)
+def digits(model: LinearRegression, theta: np.ndarray) -> float:
+    """Of the coefficient that has fewest."""
+    found = np.r_[model.intercept_, model.coef_] if len(theta) > model.coef_.size else model.coef_
+    return float(-np.log10(np.max(np.abs(found - theta) / np.abs(theta)) + 1e-16))
 
 
-@pytest.mark.parametrize("standardize", [True, False])
-def test_noint1(standardize):
-    x, y = observations(NOINT1)
-    model = LinearRegression(fit_intercept=False, standardize=standardize, tol=1e-12).fit(x, y)
-    agree(model.coef_, [2.07438016528926])
-    assert model.intercept_ == 0.0
-    agree(model.fit_report_["objective"] * 2 * 11 / 10, 3.56753034006338**2)
+@pytest.mark.parametrize("options", [{}, {"standardize": False}, {"tol": 1e-8, "n_threads": 1}], ids=str)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("name", SETS)
+def test_certified_digits(name, order, options):
+    case = load(name)
+    model = solved(case, np.asarray(case.X, order=order), case.y, **options)
+    assert digits(model, case.theta) >= case.digits
+    assert model.fit_report_["converged"]
+    assert model.fit_report_["collinear"] == []
+    n, p = len(case.y), len(case.theta)
+    # Exact fits leave what rounding the targets does.
+    rounding = 1e-13 * np.linalg.norm(case.y)
+    assert np.sqrt(model.fit_report_["objective"] * 2 * n / (n - p)) == pytest.approx(
+        case.residual_sd, rel=1e-6, abs=rounding
+    )
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("name", SETS)
+def test_rows_repeated_through_many_blocks(name, order):
+    """Thousands of rows in many blocks and lanes; the same rows in each, so that the optimum stays."""
+    case = load(name)
+    times = 200_000 // len(case.y)
+    model = solved(case, np.asarray(np.tile(case.X, (times, 1)), order=order), np.tile(case.y, times))
+    assert digits(model, case.theta) >= case.digits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_rows_repeated_fifty_thousand_times(name):
+    case = load(name)
+    model = solved(case, np.tile(case.X, (50_000, 1)), np.tile(case.y, 50_000))
+    assert digits(model, case.theta) >= case.digits
+
+
+@pytest.mark.parametrize("times", [1, 5000])
+@pytest.mark.parametrize("name", SETS)
+def test_weights_that_add_up(name, times):
+    """Each row in two parts of weights w and 10 - w."""
+    case = load(name)
+    part = np.random.default_rng(0).integers(0, 11, len(case.y))
+    s = np.tile(np.r_[part, 10 - part], times)
+    model = solved(case, np.tile(case.X, (2 * times, 1)), np.tile(case.y, 2 * times), s)
+    assert digits(model, case.theta) >= case.digits
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_weights_are_repeated_rows(name):
+    case = load(name)
+    weights = np.random.default_rng(1).integers(1, 5, len(case.y))
+    rows = np.repeat(np.arange(len(case.y)), weights)
+    weighted = solved(case, case.X, case.y, weights)
+    repeated = solved(case, case.X[rows], case.y[rows])
+    theta = np.r_[repeated.intercept_, repeated.coef_] if case.intercept else repeated.coef_
+    assert digits(weighted, theta) >= case.digits
+
+
+@pytest.mark.parametrize("name", ["Norris", "Pontius", "NoInt1"])
+@pytest.mark.parametrize("optimizer", ["auto", "accelerated"])
+def test_other_solvers(name, optimizer):
+    """Six digits of each; a parabola over x up to 3e6 has columns in units of 1e6 and 1e13."""
+    case = load(name)
+    model = solved(case, case.X, case.y, optimizer=optimizer, tol=1e-13 if name == "Pontius" else 1e-12)
+    assert digits(model, case.theta) >= 6
+    # Without an intercept NIST's R squared is another one.
+    if case.intercept:
+        unexplained = 1.0 - float(SETS[name]["r_squared"])
+        assert 1.0 - model.score(case.X, case.y) == pytest.approx(unexplained, rel=1e-6)
