@@ -7,12 +7,12 @@ import numpy as np
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch
 from fastgd.objective import Evaluation, Objective
-from fastgd.solvers.descent import smooth_gradient
+from fastgd.solvers.descent import ROUNDING, smooth_gradient, value_of
 from fastgd.stopping import Monitor, Solution
 
 
 class Course:
-    """Keeps the best evaluation, by certificate, and says when to stop.
+    """Keeps the best evaluation, by F and by certificate where rounding hides F, and says when to stop.
 
     Parameters
     ----------
@@ -27,27 +27,37 @@ class Course:
         self._objective, self._tol, self._monitor = objective, tol, monitor
         self.best: Evaluation | None = None
         self.certificate = math.inf
+        #: Whether the last pass was the best so far.
+        self.improved = False
         self._rate = math.nan
         monitor.watch(lambda: None if self.best is None else self.best.theta)
 
     def seen(self, at: Evaluation, rate: float = 1.0) -> str | None:
         """Note a pass and the learning rate to tell of it; why to stop, or None."""
         objective, monitor = self._objective, self._monitor
-        certificate = objective.certificate(at)
-        if not math.isfinite(certificate):
+        certificate, value = objective.certificate(at), objective.value(at)
+        if not (math.isfinite(certificate) and math.isfinite(value)):
             message = "loss or gradient overflow: scale down columns of extreme values"
             raise DivergenceError(message, rate=rate, epoch=len(monitor.history))
-        if certificate < self.certificate:
+        self.improved = self._is_better(at, certificate)
+        if self.improved:
             self.best, self.certificate = at, certificate
         if len(monitor.history) == 0:
             self._rate = rate
         norm = float(np.linalg.norm(smooth_gradient(objective, at)))
-        reason = monitor.end_epoch(Epoch(objective.value(at), rate, norm, certificate), at.theta)
+        reason = monitor.end_epoch(Epoch(value, rate, norm, certificate), at.theta)
         if certificate <= self._tol and self._tol > 0.0:
             return monitor.certified
         if reason is None and len(monitor.history) >= monitor.history.max_iter:
             return "max_iter"
         return reason
+
+    def _is_better(self, at: Evaluation, certificate: float) -> bool:
+        if self.best is None or certificate <= self._tol:
+            return True
+        gain, value = value_of(self.best) - value_of(at), abs(value_of(at))
+        rounding = ROUNDING * float(np.finfo(self._objective.data.dtype).eps) * value
+        return gain > rounding or (gain > -rounding and certificate < self.certificate)
 
     def solution(self, reason: str) -> Solution:
         """The best evaluation's, or with early stopping the monitor's."""

@@ -6,6 +6,8 @@ where classes are unequal or L2 is steeper than the loss on some columns, and wi
 columns of different scales feasible at all.
 """
 
+import math
+
 import numpy as np
 from scipy import optimize
 
@@ -17,8 +19,8 @@ from fastgd.stopping import Monitor, Solution
 
 #: The least curvature of an output that is believed, as a share of the largest: it may be more away from the start.
 _LEAST = 1e-3
-#: A run that leaves more of the certificate than this has met the rounding of gradients.
-_WORTHWHILE = 0.5
+#: Passes on differences in which the certificate has to halve: else rounding of gradients is all that is left.
+_PATIENCE = 100
 
 
 class _Ended(Exception):
@@ -37,43 +39,71 @@ def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor
     """
     course = Course(objective, tol, monitor)
     try:
-        _run(objective, course, theta, memory)
-        before = np.inf
-        while course.best is not None and course.certificate < _WORTHWHILE * before:
+        _run(_Passes(objective, course), theta, memory)
+        before = math.inf
+        while course.best is not None and course.certificate < 0.5 * before:
             before = course.certificate
-            _run(objective, course, course.best.theta, memory, course.best)
+            _run(_Differences(objective, course, course.best), course.best.theta, memory)
     except _Ended as ended:
         return course.solution(ended.reason)
     return course.solution("no step")
 
 
-def _run(objective: Objective, course: Course, start: Array, memory: int, reference: Evaluation | None = None) -> None:
-    """Until scipy's line search finds no lower value, or the course ends; values are differences from a reference."""
-    units = 1.0 / np.sqrt(_curvatures(objective))
+class _Passes:
+    """The objective as scipy sees it, in units of its own."""
 
-    def value_and_gradient(x: Array) -> tuple[float, Array]:
-        at = objective.evaluate(_balanced(objective, x.reshape(start.shape) * units))
-        reason = course.seen(at)
+    def __init__(self, objective: Objective, course: Course) -> None:
+        self.units = 1.0 / np.sqrt(_curvatures(objective))
+        self._objective, self._course = objective, course
+
+    def __call__(self, x: Array) -> tuple[float, Array]:
+        """Value and gradient at a point (K (d + 1),)."""
+        objective = self._objective
+        at = objective.evaluate(self._balanced(x.reshape(self.units.shape) * self.units))
+        reason = self._course.seen(at) or self._reason()
         if reason is not None:
             raise _Ended(reason)
-        value = value_of(at) if reference is None else _difference(objective, at, reference)
-        return value, (_balanced(objective, smooth_gradient(objective, at)) * units).ravel()
+        return self._value(at), (self._balanced(smooth_gradient(objective, at)) * self.units).ravel()
 
-    # Its own limits are off: the course knows when to stop.
+    def _balanced(self, theta: Array) -> Array:
+        """Parameters, or a gradient, that sum to 0 over the classes of softmax, as they do at its optimum."""
+        return theta - theta.mean(axis=0) if self._objective.problem.loss == "softmax" else theta
+
+    def _value(self, at: Evaluation) -> float:
+        return value_of(at)
+
+    def _reason(self) -> str | None:
+        """A reason of its own to stop."""
+        return None
+
+
+class _Differences(_Passes):
+    """Values as differences from a reference, by the trapezoid rule on gradients.
+
+    Near a minimum values themselves differ by rounding alone.
+    """
+
+    def __init__(self, objective: Objective, course: Course, reference: Evaluation) -> None:
+        super().__init__(objective, course)
+        self._reference = reference
+        self._goal, self._left = 0.5 * course.certificate, _PATIENCE
+
+    def _value(self, at: Evaluation) -> float:
+        slopes = smooth_gradient(self._objective, at) + smooth_gradient(self._objective, self._reference)
+        return 0.5 * float(np.vdot(slopes, at.theta - self._reference.theta))
+
+    def _reason(self) -> str | None:
+        self._left -= 1
+        if self._course.certificate <= self._goal:
+            self._goal, self._left = 0.5 * self._course.certificate, _PATIENCE
+        return "no step" if self._left == 0 else None
+
+
+def _run(passes: _Passes, start: Array, memory: int) -> None:
+    """Until scipy's line search finds no lower value; its own limits are off, as the course knows when to stop."""
     most = np.iinfo(np.int32).max
     options = {"maxcor": memory, "ftol": 0.0, "gtol": 0.0, "maxiter": most, "maxfun": most}
-    optimize.minimize(value_and_gradient, (start / units).ravel(), jac=True, method="L-BFGS-B", options=options)
-
-
-def _difference(objective: Objective, at: Evaluation, reference: Evaluation) -> float:
-    """F(at) - F(reference) by the trapezoid rule on gradients: near a minimum values differ by rounding alone."""
-    slopes = smooth_gradient(objective, at) + smooth_gradient(objective, reference)
-    return 0.5 * float(np.vdot(slopes, at.theta - reference.theta))
-
-
-def _balanced(objective: Objective, theta: Array) -> Array:
-    """Parameters, or a gradient, that sum to 0 over the classes of softmax, as they do at its optimum."""
-    return theta - theta.mean(axis=0) if objective.problem.loss == "softmax" else theta
+    optimize.minimize(passes, (start / passes.units).ravel(), jac=True, method="L-BFGS-B", options=options)
 
 
 def _curvatures(objective: Objective) -> Array:

@@ -1,0 +1,210 @@
+"""L-BFGS ends at the optimum that independent methods find, in few passes, and says where rounding ends it."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import optimize
+from sklearn import linear_model
+from sklearn.exceptions import ConvergenceWarning
+
+from fastgd import DivergenceError, LinearRegression, LogisticRegression
+from fastgd.backends import cpu
+from fastgd.history import History
+from fastgd.optimizers import LBFGS
+from fastgd.reference import make_problem, objective
+from fastgd.solvers.lbfgs import solve_lbfgs
+from fastgd.stopping import Monitor, Plateau
+from tests.estimators.fits import (
+    certificate_of,
+    features,
+    fit,
+    model_for,
+    problem_for,
+    scipy_optimum,
+    targets,
+    theta_of,
+    value_of,
+)
+from tests.estimators.watch import Recorder
+from tests.objective_of import objective_of
+from tests.reference.problems import KINDS
+
+LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
+#: The certificate that each dtype reaches with room to spare.
+TIGHT = {"f4": 2e-6, "f8": 1e-10}
+
+
+@pytest.mark.parametrize(("dtype", "order"), LAYOUTS)
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_scipys_optimum(loss, outputs, dtype, order):
+    problem = problem_for(loss, outputs, dtype=dtype, alpha=1e-3)
+    best = scipy_optimum(problem)
+    optimum = objective(problem, best)
+    default = fit(problem, dtype=dtype, order=order, optimizer="lbfgs")
+    report = default.fit_report_
+    assert (report["solver"], report["stopped_by"], report["converged"]) == ("LBFGS", "certificate", True)
+    assert value_of(problem, default) <= optimum * (1 + 1e-6)
+    tight = fit(problem, dtype=dtype, order=order, optimizer="lbfgs", tol=TIGHT[dtype])
+    assert tight.fit_report_["stopped_by"] == "certificate"
+    assert value_of(problem, tight) <= optimum * (1 + (1e-13 if dtype == "f8" else 1e-9))
+    np.testing.assert_allclose(theta_of(tight), best, rtol=0, atol=1e-7 if dtype == "f8" else 1e-3)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-3, 0.3])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_the_certificate_is_the_references(loss, outputs, intercept, alpha):
+    problem = problem_for(loss, outputs, alpha=alpha, d=6, fit_intercept=intercept)
+    model = fit(problem, optimizer="lbfgs", tol=1e-9)
+    assert certificate_of(problem, model) <= 1.0001e-9
+    if not intercept:
+        assert not np.any(model.intercept_)
+
+
+def test_ridge_of_scikit_learn():
+    problem = problem_for("squared", outputs=3, alpha=0.03)
+    theirs = linear_model.Ridge(alpha=0.03 * problem.weight.sum(), solver="svd")
+    theirs.fit(features(problem), targets(problem), problem.weight)
+    ours = fit(problem, optimizer="lbfgs", tol=1e-10)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [LinearRegression, LogisticRegression])
+def test_l1_is_refused(kind):
+    X, y = np.eye(6)[:, :2], [0, 1, 0, 1, 1, 0]
+    with pytest.raises(ValueError, match=r"optimizer='lbfgs' needs a smooth .* 'accelerated' or 'sketched_newton'"):
+        kind(optimizer=LBFGS(), alpha=0.1, l1_ratio=0.5).fit(X, y)
+    # The share of no penalty is nothing.
+    LinearRegression(optimizer="lbfgs", l1_ratio=0.5).fit(X, y)
+
+
+def test_every_pass_is_an_epoch(monkeypatch):
+    problem = problem_for("softmax", 3, alpha=1e-3)
+    seen, gradient = [], cpu.CpuData.gradient
+    monkeypatch.setattr(cpu.CpuData, "gradient", lambda *given: (seen.append(None), gradient(*given))[1])
+    model = fit(problem, optimizer="lbfgs", tol=1e-8)
+    assert model.n_iter_ == len(seen) == len(model.history_["certificate"])
+    assert model.history_["certificate"][-1] == model.fit_report_["certificate"] <= 1e-8
+    assert np.all(model.history_["certificate"][:-1] > 1e-8)
+
+
+def test_max_iter_ends_it_at_the_best_pass():
+    problem = problem_for("huber", 2, alpha=1e-3, d=8)
+    with pytest.warns(ConvergenceWarning, match="max_iter reached after 7 epochs"):
+        model = fit(problem, optimizer="lbfgs", max_iter=7, tol=1e-10)
+    assert (model.n_iter_, model.fit_report_["stopped_by"]) == (7, "max_iter")
+    assert model.fit_report_["certificate"] == model.history_["certificate"].min()
+
+
+def test_a_callback_ends_it():
+    problem, watch = problem_for("logistic", alpha=0.1), Recorder(4)
+    model = model_for(problem, optimizer="lbfgs", tol=0.0)
+    model.fit(problem.x, targets(problem), problem.weight, callbacks=watch)
+    assert (model.n_iter_, model.fit_report_["stopped_by"]) == (4, "callback")
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "accelerated"])
+def test_an_interrupt_in_the_first_pass_leaves_the_start(monkeypatch, optimizer):
+    problem = problem_for("logistic", alpha=0.1)
+    evaluated, gradient = [], cpu.CpuData.gradient
+
+    def interrupted(self, loss, *given):
+        if loss == "logistic":
+            evaluated.append(None)
+            if len(evaluated) == 1:
+                raise KeyboardInterrupt
+        return gradient(self, loss, *given)
+
+    monkeypatch.setattr(cpu.CpuData, "gradient", interrupted)
+    model = model_for(problem, optimizer=optimizer)
+    start = np.full((1, problem.x.shape[1]), 0.25)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(problem.x, targets(problem), problem.weight, coef_init=start)
+    np.testing.assert_allclose(model.coef_, start, rtol=1e-12)
+    assert model.fit_report_["stopped_by"] == "interrupted"
+
+
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_rounding_is_told(loss, outputs):
+    problem = problem_for(loss, outputs, dtype="f4", alpha=0.3)
+    with pytest.warns(ConvergenceWarning, match="flat to the rounding of float32"):
+        model = fit(problem, dtype="f4", optimizer="lbfgs", tol=1e-12)
+    assert model.fit_report_["stopped_by"] == "no step"
+    assert model.fit_report_["certificate"] < 1e-6
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("huber", 2), ("softmax", 3)])
+def test_values_flat_to_rounding_are_not_the_end(loss, outputs):
+    """Gradients tell more: certificates far below the root of eps, where no value falls any more."""
+    problem = problem_for(loss, outputs, alpha=1e-3, d=8)
+    assert certificate_of(problem, fit(problem, optimizer="lbfgs", tol=3e-11)) < 3.1e-11
+
+
+def test_overflow_is_told():
+    """Squares of 1e25 are beyond float32."""
+    made = objective_of(problem_for("squared", dtype="f4"), dtype="f4")
+    monitor = Monitor(History(5), Plateau(0.0, 1), made.to_user)
+    with pytest.raises(DivergenceError, match="overflow"):
+        solve_lbfgs(made, np.full_like(made.start(), 1e25), 1e-4, monitor)
+
+
+def unequal(rng):
+    """Rows of classes of which the last is rare, whose columns need other units."""
+    X = rng.standard_normal((3000, 10)) * np.logspace(-2, 2, 10)
+    margins = X / X.std(axis=0) @ rng.standard_normal((10, 5)) + rng.gumbel(size=(3000, 5)) - 1.2 * np.arange(5)
+    return X, margins.argmax(axis=1)
+
+
+def test_units_halve_the_passes_on_unequal_classes():
+    """Counted against scipy on the same objective in standardised coordinates."""
+    X, y = unequal(np.random.default_rng(0))
+    model = LogisticRegression(alpha=1e-3, optimizer="lbfgs", tol=1e-5).fit(X, y)
+    made = objective_of(make_problem(X, y, "softmax", alpha=1e-3))
+    passes = []
+
+    class Done(Exception):
+        pass
+
+    def plain(v):
+        at = made.evaluate(v.reshape(made.start().shape))
+        passes.append(made.certificate(at))
+        if passes[-1] <= 1e-5:
+            raise Done
+        return np.sum(at.losses + at.penalties), (at.gradient + made.l2 * at.theta).ravel()
+
+    options = {"ftol": 0.0, "gtol": 0.0, "maxfun": 10**6, "maxiter": 10**6}
+    with pytest.raises(Done):
+        optimize.minimize(plain, made.start().ravel(), jac=True, method="L-BFGS-B", options=options)
+    assert 2 * model.n_iter_ < len(passes)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_raw_columns_of_any_scale(loss):
+    """Without `standardize` plain gradients would have to cross scales of 1e6."""
+    problem = problem_for(loss, alpha=1e-3, n=500, d=6)
+    scaled = problem.x * np.logspace(-3, 3, 6)
+    model = model_for(problem, optimizer="lbfgs", standardize=False, tol=1e-6)
+    model.fit(scaled, targets(problem), problem.weight)
+    assert model.fit_report_["stopped_by"] == "certificate"
+    assert model.n_iter_ < 60
+
+
+def test_memory_is_used():
+    X, y = unequal(np.random.default_rng(1))
+    passes = [LogisticRegression(optimizer=LBFGS(memory), tol=1e-6).fit(X, y).n_iter_ for memory in (1, 20)]
+    assert passes[1] < 0.8 * passes[0]
+
+
+def test_columns_and_classes_that_say_nothing():
+    """A constant column, and a class without weight, play no part."""
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((90, 3)), np.arange(90) % 3
+    X[:, 1] = 4.0
+    weight = np.where(y == 2, 0.0, 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = LogisticRegression(alpha=0.1, optimizer="lbfgs", tol=1e-8).fit(X, y, weight)
+    assert not np.any(model.coef_[:, 1])
+    assert model.fit_report_["certificate"] <= 1e-8
