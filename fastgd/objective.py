@@ -7,7 +7,7 @@ certificate, for epochs of a rule, for a curvature bound. Parameters are theta (
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,17 +57,6 @@ class Evaluation:
     losses: Array
     penalties: Array
     gradient: Array
-
-
-@dataclass(frozen=True)
-class Curvature:
-    """Of the mean loss at a point: blocks (B, d + 1, d + 1), of each output or one for all, without L2.
-
-    product: of the whole curvature with v (K, d + 1), where outputs have more in common than a point; a pass.
-    """
-
-    blocks: Array
-    product: Callable[[Array], Array] | None = None
 
 
 class Objective(Bounded):
@@ -135,13 +124,14 @@ class Objective(Bounded):
         penalties = np.sum(self.l1 * np.abs(theta) + 0.5 * self.l2 * theta**2, axis=1)
         return Evaluation(theta, losses, penalties, gradient)
 
-    def second_order(self, theta: Array) -> tuple[Evaluation, Curvature]:
-        """Evaluation at theta and the mean loss's curvature there, float64; by NumPy, so that nothing is compiled."""
-        problem, design = self.problem, self._design
-        found = design.quadratic(problem.loss, theta, problem.delta)
-        couples = problem.loss == "softmax"
-        product = partial(design.softmax_product, theta) if couples else None
-        return self._evaluation(theta, found.losses, found.gradient), Curvature(found.curvature, product)
+    def second_order(self, theta: Array) -> tuple[Evaluation, Array]:
+        """Evaluation at theta and the mean loss's curvature there, (B, d + 1, d + 1), for each output or one for all.
+
+        Of softmax the mean of the outputs' own, whose product with the matrix of their couplings is about the whole
+        (as Martens and Grosse 2015 factor that of networks). In float64, by NumPy, so that nothing is compiled.
+        """
+        found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
+        return self._evaluation(theta, found.losses, found.gradient), found.curvature
 
     @cached_property
     def _design(self) -> Design:

@@ -18,7 +18,7 @@ _ROWS_A_COLUMN = 10
 #: a column with rare large values, or with one value in the sample, all rows must be asked.
 _MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
 #: Of a sample that is this share of the rows or more, all rows are taken.
-_MOST = 8
+_MOST = 4
 
 
 class Runs(NamedTuple):

@@ -29,7 +29,7 @@ _SMALL = 1 << 18
 class Quadratic(NamedTuple):
     """A data set's mean loss near theta: losses (K,), gradient (K, d + 1), curvature (B, d + 1, d + 1).
 
-    B is K, or 1 where all outputs have the same curvature; of softmax the blocks on the diagonal.
+    B is K, or 1 where all outputs have the same curvature; of softmax one, the mean of the outputs' own.
     """
 
     losses: Array
@@ -69,7 +69,8 @@ class Design:
     def quadratic(self, loss: str, theta: Array, p: float) -> Quadratic:
         """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows."""
         K, D = theta.shape
-        matrices = 1 if loss == "squared" else K
+        shared = loss in ("squared", "softmax")
+        matrices = 1 if shared else K
 
         def add(lane: "_Lane", block: "_Block", scratch: "_Scratch") -> None:
             T = block.rows
@@ -77,30 +78,15 @@ class Design:
             lane.losses += stage.losses.sum(axis=0)
             lane.gradient += stage.derivatives.T @ T
             for k, matrix in enumerate(lane.curvature):
-                root = np.sqrt(stage.curvatures[:, k : k + 1])
+                h = stage.curvatures.mean(axis=1, keepdims=True) if shared else stage.curvatures[:, k : k + 1]
                 plain = loss == "squared" and block.weights is None
-                scaled = T if plain else np.multiply(T, root, out=scratch.scaled[: len(T)])
+                scaled = T if plain else np.multiply(T, np.sqrt(h), out=scratch.scaled[: len(T)])
                 # Of a matrix with its own transpose NumPy computes one half.
                 np.dot(scaled.T, scaled, out=scratch.product)
                 matrix += scratch.product
 
         total, weight = self._sum(lambda: _Lane(K, matrices, D), add, matrices * D * D), self._data.weight
         return Quadratic(total.losses / weight, total.gradient / weight, total.curvature / weight)
-
-    def softmax_product(self, theta: Array, v: Array) -> Array:
-        """The curvature of the mean softmax loss at theta (K, d + 1), times v (K, d + 1). A pass over the rows."""
-        K, D = theta.shape
-
-        def add(lane: "_Lane", block: "_Block", scratch: "_Scratch") -> None:
-            T = block.rows
-            z = T @ theta.T
-            share = np.exp(z - z.max(axis=1, keepdims=True))
-            share /= share.sum(axis=1, keepdims=True)
-            change = share * (T @ v.T)
-            change -= share * change.sum(axis=1, keepdims=True)
-            lane.gradient += (change if block.weights is None else block.weights[:, None] * change).T @ T
-
-        return self._sum(lambda: _Lane(K, 0, D), add, D).gradient / self._data.weight
 
     def _sum(
         self, make: "Callable[[], _Lane]", add: "Callable[[_Lane, _Block, _Scratch], None]", numbers: int

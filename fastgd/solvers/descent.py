@@ -15,7 +15,7 @@ _FLATTENED = 0.5
 #: Steps taken back in a row after which nothing more is to be gained.
 MOST_FAILURES = 20
 #: Rounding of a loss, in units of eps.
-_ROUNDING = 4.0
+ROUNDING = 4.0
 
 
 def value_of(at: Evaluation) -> float:
@@ -53,7 +53,7 @@ class Descent:
     ) -> None:
         self.at, self.metric = at, metric
         self._objective, self._evaluate = objective, evaluate
-        self.noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps)
+        self.noise = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         self.failures = 0
         #: What the model expected of the last step, as a share of F: twice the distance to the optimum, about.
         self.promise = np.inf

@@ -1,14 +1,13 @@
 """The metric of a Newton step: a curvature factored once, improved by what full gradients show of the true one."""
 
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy import linalg
 
 from fastgd.backends.cpu_quadratic import minimise_quadratic
-from fastgd.objective import Curvature, Evaluation, Objective
+from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 
 #: Eigenvalues of a curvature with unit diagonal below which directions count as flat, a column.
@@ -18,8 +17,8 @@ _SAMPLED_FLAT = 1e-6
 #: A prox step is found to this share of the largest violation it starts with.
 _PROX_ACCURACY = 1e-3
 _VISIBLE = 1e-12
-#: Share of the residual at which conjugate gradients end, and their steps at most.
-_CG_ACCURACY, _CG_STEPS = 0.1, 50
+#: Factors by which the curvature of coupled outputs may change at a time.
+_MOST_RISE, _MOST_FALL = 10.0, 0.8
 
 
 class Metric(Protocol):
@@ -32,16 +31,16 @@ class Metric(Protocol):
         """Take in a step and the change of the smooth gradient along it, so that B step = change."""
 
 
-def make_metric(objective: Objective, curvature: Curvature, memory: int, sampled: bool) -> Metric:
+def make_metric(objective: Objective, curvature: Array, memory: int, sampled: bool) -> Metric:
     """Of the mean loss's curvature with the penalty's.
 
     memory: steps that are remembered. sampled: whether the curvature is that of a sample of rows.
     """
-    ridges = objective.l2 if len(curvature.blocks) > 1 else objective.l2[:1]
-    blocks = curvature.blocks + [np.diag(ridge) for ridge in ridges]
+    ridges = objective.l2 if len(curvature) > 1 else objective.l2[:1]
+    blocks = curvature + [np.diag(ridge) for ridge in ridges]
     if np.any(objective.l1):
         return ProxMetric(blocks, objective, memory)
-    return SmoothMetric(blocks, objective, memory, sampled, curvature.product)
+    return SmoothMetric(blocks, objective, memory, sampled)
 
 
 def violations(theta: Array, g: Array, l1: Array) -> Array:
@@ -95,16 +94,9 @@ class Pair(NamedTuple):
 class SmoothMetric:
     """-B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
 
-    def __init__(
-        self,
-        blocks: Array,
-        objective: Objective,
-        memory: int,
-        sampled: bool,
-        product: Callable[[Array], Array] | None = None,
-    ) -> None:
+    def __init__(self, blocks: Array, objective: Objective, memory: int, sampled: bool) -> None:
         self._factors = [Factor(B, sampled) for B in blocks]
-        self._l2, self._product = objective.l2, product
+        self._l2 = objective.l2
         self._pairs: deque[Pair] = deque(maxlen=memory)
 
     def step(self, at: Evaluation) -> Array:
@@ -120,29 +112,6 @@ class SmoothMetric:
         return -r
 
     def _inverse(self, g: Array) -> Array:
-        return self._by_blocks(g) if self._product is None else self._conjugate_gradients(g)
-
-    def _conjugate_gradients(self, g: Array) -> Array:
-        """B^{-1} g to a tenth, in the metric of the blocks (Steihaug 1983)."""
-        assert self._product is not None
-        x, r = np.zeros_like(g), g
-        z = self._by_blocks(r)
-        p, rz = z, float(np.vdot(r, z))
-        goal = _CG_ACCURACY**2 * rz
-        for _ in range(_CG_STEPS):
-            Bp = self._product(p) + self._l2 * p
-            curvature = float(np.vdot(p, Bp))
-            if not curvature > 0.0:
-                break
-            x, r = x + rz / curvature * p, r - rz / curvature * Bp
-            z = self._by_blocks(r)
-            rz, before = float(np.vdot(r, z)), rz
-            if rz <= goal:
-                break
-            p = z + rz / before * p
-        return x
-
-    def _by_blocks(self, g: Array) -> Array:
         if len(self._factors) == 1:
             return self._factors[0].solve(g)
         return np.vstack([factor.solve(row[None]) for factor, row in zip(self._factors, g, strict=True)])
@@ -161,8 +130,7 @@ class ProxMetric:
         self._l1, self._l2 = objective.l1, objective.l2
         outputs = len(objective.l1)
         self._curvatures = list(curvature) if len(curvature) == outputs else [B.copy() for B in curvature] * outputs
-        # The change of an output's gradient that its own step did not cause would be taken for curvature.
-        self._learns = memory > 0 and objective.problem.loss != "softmax"
+        self._learns, self._couples = memory > 0, objective.problem.loss == "softmax"
 
     def step(self, at: Evaluation) -> Array:
         """As `Metric.step`."""
@@ -177,7 +145,18 @@ class ProxMetric:
         """As `Metric.learn`, output by output."""
         if not self._learns:
             return
+        if self._couples:
+            self._rescale(step, change)
+            return
         for k, (s, y) in enumerate(zip(step, change, strict=True)):
             product, Bs = float(s @ y), self._curvatures[k] @ s
             if product > _VISIBLE * float(np.linalg.norm(s) * np.linalg.norm(y)):
                 self._curvatures[k] = self._curvatures[k] + np.outer(y, y) / product - np.outer(Bs, Bs) / float(s @ Bs)
+
+    def _rescale(self, step: Array, change: Array) -> None:
+        """Where outputs couple, a change is not of their own doing: it tells the size of the curvature alone."""
+        model = sum(float(s @ B @ s) for s, B in zip(step, self._curvatures, strict=True))
+        ratio = float(np.vdot(step, change)) / model if model > 0.0 else 1.0
+        # Up at once, so that the model is no less than what was seen, and down with care.
+        factor = min(ratio, _MOST_RISE) if ratio > 1.0 else max(ratio, _MOST_FALL)
+        self._curvatures = [factor * B for B in self._curvatures]

@@ -8,10 +8,11 @@ sample's own error, about d / rows of the loss, and a metric in which the condit
 from fastgd.history import logger
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
-from fastgd.solvers.costs import sample_size
+from fastgd.solvers.costs import metric_passes, parameters, sample_size
 from fastgd.solvers.course import Course
-from fastgd.solvers.descent import MOST_FAILURES, Descent, value_of
+from fastgd.solvers.descent import Descent, value_of
 from fastgd.solvers.metric import Metric, make_metric
+from fastgd.solvers.newton import Newton, solve_newton
 from fastgd.stopping import Monitor, Solution
 
 #: Rows a column of the first sample, on which Newton's method runs to its end.
@@ -19,11 +20,9 @@ _FIRST_ROWS = 20
 _FIRST_STEPS = 30
 #: Steps on the sample end when they promise less than this share of the sample's own error.
 _OF_ERROR = 0.05
-_SAMPLE_STEPS = 8
+_SAMPLE_STEPS, _COUPLED_STEPS = 8, 20
 #: Halvings of a start that is worse than the constant model.
 _HALVINGS = 40
-#: Steps that failed, of which a metric of Newton's method knows.
-_NEWTON_MEMORY = 10
 #: Passes after which the promise must have fallen to a share, else the sample grows, and how much.
 _WINDOW, _SHARE, _GROWTH = 4, 0.1, 4
 #: Passes without any progress after which rounding is all that is left.
@@ -41,76 +40,38 @@ def solve_sketched(
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
     rows = sample_size(objective) if isinstance(sample_rows, str) else int(sample_rows)
     sample = objective.sampled(rows)
-    if sample is objective:
+    couples = objective.problem.loss == "softmax"
+    if sample is objective and not couples:
         return solve_newton(objective, theta, tol, monitor)
-    start, metric = _learn_from(objective, sample, theta, memory)
-    return _Passes(objective, rows, memory, tol, monitor).run(start, metric)
+    if sample is objective:
+        metric = make_metric(objective, objective.second_order(theta)[1], memory, sampled=False)
+    else:
+        theta, metric = (_descend if couples else _newton)(objective, sample, theta, memory)
+    return _Passes(objective, rows, memory, tol, monitor).run(theta, metric)
 
 
-def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
-    """Newton's method on all rows: gradient and curvature from one pass."""
-    course = Course(objective, tol, monitor)
-    newton = Newton(objective, theta, sampled=False)
-    reason = course.seen(newton.at)
-    while reason is None:
-        before = course.certificate
-        reason = course.seen(newton.advance())
-        if reason is None and tol > 0.0 and newton.idle and not course.certificate < before:
-            reason = "no step"
-    return course.solution(reason)
-
-
-class Newton:
-    """Newton's method, from theta: a metric of its own for every iterate."""
-
-    def __init__(self, objective: Objective, theta: Array, sampled: bool) -> None:
-        self._objective, self._sampled = objective, sampled
-        at, self.curvature = objective.second_order(theta)
-        self._descent = Descent(objective, self._evaluate, at, self._metric())
-
-    def _evaluate(self, theta: Array) -> Evaluation:
-        at, self._latest = self._objective.second_order(theta)
-        return at
-
-    def _metric(self) -> Metric:
-        return make_metric(self._objective, self.curvature, _NEWTON_MEMORY, self._sampled)
-
-    @property
-    def at(self) -> Evaluation:
-        """The iterate."""
-        return self._descent.at
-
-    @property
-    def promise(self) -> float:
-        """As `Descent.promise`."""
-        return self._descent.promise
-
-    @property
-    def idle(self) -> bool:
-        """Whether the last step promised less than rounding, or was the last of many that failed."""
-        return self._descent.failures >= MOST_FAILURES or self.promise <= self._descent.noise * abs(value_of(self.at))
-
-    def advance(self) -> Evaluation:
-        """A step, and a new metric where it was taken."""
-        trial = self._descent.advance()
-        if self._descent.failures == 0:
-            self.curvature = self._latest
-            self._descent.metric = self._metric()
-        return trial
-
-
-def _learn_from(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
-    """About the sample's optimum, and its metric there."""
-    first = objective.sampled(_FIRST_ROWS * (objective.data.d + 1))
+def _newton(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
+    """About the sample's optimum, and its metric there, by way of a smaller sample."""
+    first = objective.sampled(_FIRST_ROWS * parameters(objective))
     newton = Newton(first, theta, sampled=True)
     for _ in range(_FIRST_STEPS):
         newton.advance()
         if newton.promise < _error(first, newton.at) or newton.idle:
             break
     at, curvature = sample.second_order(newton.at.theta)
-    metric = make_metric(sample, curvature, memory, sampled=True)
+    return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _SAMPLE_STEPS)
+
+
+def _descend(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
+    """The same where outputs couple: the metric is too rough for Newton's method, and hardly depends on where."""
+    at, curvature = sample.second_order(theta)
+    return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _COUPLED_STEPS)
+
+
+def _to_the_end(sample: Objective, at: Evaluation, metric: Metric, steps: int) -> tuple[Array, Metric]:
+    """As far on the sample as it tells of all rows; the metric learns on the way."""
     descent = Descent(sample, sample.evaluate, at, metric)
-    for _ in range(_SAMPLE_STEPS):
+    for _ in range(steps):
         descent.advance()
         if descent.promise < _error(sample, descent.at):
             break
@@ -118,8 +79,8 @@ def _learn_from(objective: Objective, sample: Objective, theta: Array, memory: i
 
 
 def _error(sample: Objective, at: Evaluation) -> float:
-    """What of F need not be gained on a sample, whose optimum is about d / rows from that of all rows."""
-    return _OF_ERROR * (sample.data.d + 1) / sample.data.n * value_of(at)
+    """What of F need not be gained on a sample, whose optimum is about parameters / rows from that of all rows."""
+    return _OF_ERROR * parameters(sample) / sample.data.n * value_of(at)
 
 
 class _Passes:
@@ -137,13 +98,14 @@ class _Passes:
         promises: list[float] = []
         stuck = 0
         while reason is None:
-            before = course.certificate
             reason = course.seen(descent.advance())
             promises.append(descent.promise)
-            stuck = 0 if course.certificate < before else stuck + 1
+            stuck = 0 if course.improved else stuck + 1
             if reason is None and self._tol > 0.0 and stuck >= _STUCK and self._rows >= objective.data.n:
                 reason = "no step"
-            if len(promises) > _WINDOW and promises[-1] > _SHARE * promises[-1 - _WINDOW]:
+            if len(promises) > max(_WINDOW, metric_passes(objective, _GROWTH * self._rows)) and (
+                promises[-1] > _SHARE * promises[-1 - _WINDOW]
+            ):
                 descent.metric = self._grown(descent.at.theta)
                 promises.clear()
         return course.solution(reason)

@@ -1,0 +1,62 @@
+"""Newton's method: gradient and curvature of all rows, or of a sample, from one pass."""
+
+from fastgd.objective import Evaluation, Objective
+from fastgd.scaling import Array
+from fastgd.solvers.course import Course
+from fastgd.solvers.descent import MOST_FAILURES, Descent, value_of
+from fastgd.solvers.metric import Metric, make_metric
+from fastgd.stopping import Monitor, Solution
+
+#: Steps that failed, of which a metric knows.
+_MEMORY = 10
+
+
+class Newton:
+    """Newton's method, from theta: a metric of its own for every iterate."""
+
+    def __init__(self, objective: Objective, theta: Array, sampled: bool) -> None:
+        self._objective, self._sampled = objective, sampled
+        at, self._curvature = objective.second_order(theta)
+        self._descent = Descent(objective, self._evaluate, at, self._metric())
+
+    def _evaluate(self, theta: Array) -> Evaluation:
+        at, self._latest = self._objective.second_order(theta)
+        return at
+
+    def _metric(self) -> Metric:
+        return make_metric(self._objective, self._curvature, _MEMORY, self._sampled)
+
+    @property
+    def at(self) -> Evaluation:
+        """The iterate."""
+        return self._descent.at
+
+    @property
+    def promise(self) -> float:
+        """As `Descent.promise`."""
+        return self._descent.promise
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last step promised less than rounding, or was the last of many that failed."""
+        return self._descent.failures >= MOST_FAILURES or self.promise <= self._descent.noise * abs(value_of(self.at))
+
+    def advance(self) -> Evaluation:
+        """A step, and a new metric where it was taken."""
+        trial = self._descent.advance()
+        if self._descent.failures == 0:
+            self._curvature = self._latest
+            self._descent.metric = self._metric()
+        return trial
+
+
+def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
+    """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
+    course = Course(objective, tol, monitor)
+    newton = Newton(objective, theta, sampled=False)
+    reason = course.seen(newton.at)
+    while reason is None:
+        reason = course.seen(newton.advance())
+        if reason is None and tol > 0.0 and newton.idle and not course.improved:
+            reason = "no step"
+    return course.solution(reason)
