@@ -10,6 +10,7 @@ import pytest
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import cpu
+from fastgd.objective import Objective
 from tests.estimators.fits import problem_for, theta_of
 
 ROWS = 20_000
@@ -37,24 +38,27 @@ def test_fits_in_several_threads_equal_serial_ones():
         assert np.array_equal(theta_of(model), serial[k % len(serial)])
 
 
-INTERRUPTED = [
-    {"alpha": 0.1},
-    {"optimizer": "gd", "batch_size": "full"},
-    {"optimizer": "adam", "batch_size": 8},
-]
+#: Parameters, what does the work, and how often before it is interrupted.
+INTERRUPTED = {
+    "auto": ({}, Objective, "second_order", 3),
+    "accelerated": ({"alpha": 0.1, "optimizer": "accelerated"}, cpu.CpuData, "gradient", 30),
+    "lbfgs": ({"alpha": 0.1, "optimizer": "lbfgs"}, cpu.CpuData, "gradient", 8),
+    "full batch": ({"optimizer": "gd", "batch_size": "full"}, cpu.CpuData, "gradient", 30),
+    "batches": ({"optimizer": "adam", "batch_size": 8}, cpu.CpuEpochs, "run", 30),
+}
 
 
-@pytest.mark.parametrize("parameters", INTERRUPTED, ids=["auto", "full batch", "batches"])
+@pytest.mark.parametrize("way", INTERRUPTED)
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
-def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, parameters):
+def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
     """In the middle, after some passes or epochs."""
     problem = problem_for(loss)
-    kind, name = (cpu.CpuEpochs, "run") if parameters.get("batch_size") == 8 else (cpu.CpuData, "gradient")
+    parameters, kind, name, last = INTERRUPTED[way]
     calls, original = [], getattr(kind, name)
 
     def interrupted(self, *arguments):
         calls.append(None)
-        if len(calls) == 30:
+        if len(calls) == last:
             raise KeyboardInterrupt
         return original(self, *arguments)
 
