@@ -31,21 +31,22 @@ _TIGHTER = 3
 class Contest:
     """What is raced for.
 
-    make: data from a seed, and the number of rows at most or None. at_least: how many times as fast as the fastest
+    make: data from a seed and a number of rows. rows: how many it has. at_least: how many times as fast as the fastest
     rival fastgd is to be, by target. alpha: 1 / n where None. validated: only rivals that check their input count.
     """
 
     label: str
-    make: Callable[[int, int | None], Data]
+    make: Callable[[int, int], Data]
+    rows: int
     at_least: dict[float, float]
     alpha: float | None = None
     l1_ratio: float = 0.0
     repetitions: int = 5
     validated: bool = False
 
-    def objective(self, seed: int, rows: int | None) -> Objective:
-        """On fresh data."""
-        data = self.make(seed, rows)
+    def objective(self, seed: int, rows: int) -> Objective:
+        """On fresh data, of all rows if it has fewer."""
+        data = self.make(seed, min(rows, self.rows))
         return Objective(data, 1.0 / len(data.y) if self.alpha is None else self.alpha, self.l1_ratio)
 
     def counts(self, racer: Racer) -> bool:
@@ -72,8 +73,8 @@ class Race:
     warm_up: dict[str, dict[str, float]]
 
 
-def run(contest: Contest, rows: int | None = None, repetitions: int | None = None) -> Result:
-    """Sweep, then repeat; `rows` at most."""
+def run(contest: Contest) -> Result:
+    """Sweep, then repeat."""
     adapters, missing = rivals.load(rivals.SOLVERS)
     own = OwnFit()
     gc_was_on = gc.isenabled()
@@ -81,7 +82,7 @@ def run(contest: Contest, rows: int | None = None, repetitions: int | None = Non
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is stopped at a target has not converged
-            race = _race(contest, own, adapters, rows, repetitions or contest.repetitions)
+            race = _race(contest, own, adapters)
     finally:
         if gc_was_on:
             gc.enable()
@@ -90,8 +91,8 @@ def run(contest: Contest, rows: int | None = None, repetitions: int | None = Non
     return result
 
 
-def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], rows: int | None, repetitions: int) -> Race:
-    objective = contest.objective(_SWEEP_SEED, rows)
+def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any]) -> Race:
+    objective = contest.objective(_SWEEP_SEED, contest.rows)
     small = contest.objective(_SWEEP_SEED, _WARM_UP_ROWS)
     course = Course(objective, find_optimum(objective))
     racers = [own.racer(), *(fitted(r, objective) for adapter in adapters for r in adapter.solvers(objective))]
@@ -107,8 +108,8 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], rows: int | No
     finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in TARGETS}
     del objective, course
     meetings = [
-        _meet(contest.objective(_SWEEP_SEED + number, rows), finalists, own, number)
-        for number in range(1, repetitions + 1)
+        _meet(contest.objective(_SWEEP_SEED + number, contest.rows), finalists, own, number)
+        for number in range(1, contest.repetitions + 1)
     ]
     return Race(swept, finalists, meetings, warm_up)
 

@@ -150,11 +150,17 @@ def _higgs() -> Target:
 
 
 def _mnist() -> Target:
-    with gzip.open(folder() / "mnist/t10k-images-idx3-ubyte.gz") as images:
+    X, y = mnist("t10k")
+    return X.astype(np.float64), y
+
+
+def mnist(part: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Pixels and digits of the part "train" or "t10k"."""
+    with gzip.open(folder() / f"mnist/{part}-images-idx3-ubyte.gz") as images:
         X = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 784)
-    with gzip.open(folder() / "mnist/t10k-labels-idx1-ubyte.gz") as labels:
+    with gzip.open(folder() / f"mnist/{part}-labels-idx1-ubyte.gz") as labels:
         y = np.frombuffer(labels.read(), np.uint8, offset=8)
-    return X.astype(np.float64), y.astype(int)
+    return X, y.astype(int)
 
 
 def _nist(name: str) -> Callable[[], Target]:

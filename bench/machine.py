@@ -11,7 +11,10 @@ import fastgd
 from bench.yardstick import cores
 
 ROOT = Path(__file__).resolve().parents[1]
-_PACKAGES = ["numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "jax", "optax"]
+_PACKAGES = [
+    *("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "jax", "optax"),
+    *("scikit-learn-intelex", "glum", "skglm"),
+]
 
 
 def describe() -> dict[str, Any]:

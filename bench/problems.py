@@ -21,7 +21,8 @@ class Problem:
     Columns are normal with covariance H D H: H two Householder reflections, D from 1 down to 1 / `condition`, the
     condition number of X'X. Targets follow the model with margins of standard deviation 2: linear with noise 0.5,
     labels drawn with the probabilities of the logistic or softmax model. Numbers are drawn in float32, so that
-    float64 and column-major versions hold the same values.
+    float64 and column-major versions hold the same values. Columns are then multiplied by factors from 1 / `units` to
+    `units`, uniform in their logarithm, and the model's coefficients divided.
     """
 
     task: str
@@ -32,12 +33,14 @@ class Problem:
     condition: float = 100.0
     classes: int = 2
     seed: int = 0
+    units: float = 1.0
 
     @property
     def name(self) -> str:
         """All there is to know, in words."""
         kind = f"{self.task}, {self.classes} classes" if self.task == "softmax" else self.task
-        return f"{kind}, {self.size}, {self.order} order, condition {self.condition:g}, seed {self.seed}"
+        units = f", columns times 1 / {self.units:g} to {self.units:g}" if self.units != 1.0 else ""
+        return f"{kind}, {self.size}, {self.order} order, condition {self.condition:g}{units}, seed {self.seed}"
 
     @property
     def size(self) -> str:
@@ -92,7 +95,8 @@ class _Model:
         self._mirrors = mirrors / np.linalg.norm(mirrors, axis=1, keepdims=True)
         coef = fixed.standard_normal((problem.classes if problem.task == "softmax" else 1, d), np.float32)
         spread = np.linalg.norm(self._mix(coef) * self._scales, axis=1, keepdims=True)
-        self.coef = _SIGNAL * coef / spread
+        self._units = np.float32(problem.units) ** fixed.uniform(-1.0, 1.0, d).astype(np.float32)
+        self.coef = _SIGNAL * coef / spread / self._units
 
     def _mix(self, rows: NDArray[Any], backwards: bool = False) -> NDArray[np.float32]:
         for v in self._mirrors[:: -1 if backwards else 1]:
@@ -105,7 +109,8 @@ class _Model:
         step = max(1, _BLOCK_NUMBERS // d)
         for start in range(0, n, step):
             normal = self._columns.standard_normal((min(step, n - start), d), np.float32)
-            yield slice(start, start + step), self._mix(normal * self._scales, backwards=True)
+            rows = self._mix(normal * self._scales, backwards=True)
+            yield slice(start, start + step), rows if self._problem.units == 1.0 else rows * self._units
 
     def targets(self, rows: NDArray[np.float32]) -> NDArray[Any]:
         """Targets of a block of rows."""

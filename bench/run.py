@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         start = time.perf_counter()
         try:
             result = races.run(case, options.quick) if options.rivals else load(case)(options.quick)
+        except races.NoData as error:
+            print(f"\n{case}: left out, {error}")
+            continue
         except Exception:
             traceback.print_exc()
             failed.append(case)

@@ -91,7 +91,7 @@ def hopeless(path: list[tuple[float, float]], limits: Mapping[float, float]) -> 
     path: seconds and distance after each lap. The distance is taken to fall as a power of time, which flatters a loop
     with a constant rate.
     """
-    if len(path) < LAPS:
+    if len(path) < 2 * LAPS:
         return False
     (_, before), (elapsed, distance) = path[len(path) // 2 - 1], path[-1]
     if not distance < before:

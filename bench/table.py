@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import CASES
+from bench.races import RACES
 from bench.result import RESULTS, Finding, read
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -26,7 +27,7 @@ def table(folder: Path = RESULTS) -> str:
     """
     lines = ["| what | fastgd | compared with | |", "|---|---|---|---|"]
     origins: dict[str, list[str]] = {}
-    for case in CASES:
+    for case in [*CASES, *RACES]:
         path = folder / f"{case}.json"
         if not path.exists():
             continue

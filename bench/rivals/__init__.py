@@ -10,9 +10,13 @@ ADAPTERS = {
     "PyTorch": "bench.rivals.with_torch",
     "JAX": "bench.rivals.with_jax",
     "scikit-learn": "bench.rivals.with_sklearn",
+    "scikit-learn-intelex": "bench.rivals.with_intelex",
+    "glum": "bench.rivals.with_glum",
+    "skglm": "bench.rivals.with_skglm",
+    "scipy": "bench.rivals.with_scipy",
 }
 #: Those that have `solvers(objective)`: whole ways to an optimum; those of second order, which set the pace, first.
-SOLVERS = ["NumPy", "scikit-learn"]
+SOLVERS = ["NumPy", "scikit-learn-intelex", "scikit-learn", "glum", "skglm", "JAX", "PyTorch", "scipy"]
 
 
 def load(libraries: Iterable[str]) -> tuple[list[ModuleType], dict[str, str]]:

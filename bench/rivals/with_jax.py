@@ -16,6 +16,9 @@ from bench.objective import Objective
 from bench.problems import Data
 from bench.racing import LAPS, Racer, Setting, lap_rows, settings
 
+#: For columns of about unit scale.
+_ADAM_RATES = (0.005, 0.01, 0.02, 0.04, 0.08)
+
 Gradient = Callable[[Any, tuple[Any, Any]], Any]
 
 
@@ -78,16 +81,25 @@ def racers() -> Iterator[Racer]:
     yield Racer("JAX SGD", grid, functools.partial(_race, rule="sgd"), rule="descent")
 
 
+def solvers(objective: Objective) -> Iterator[Racer]:
+    """Mini-batches by optax's sgd and adam."""
+    if not objective.l1:
+        yield from racers()
+        grid = settings([(256, 1), (1024, 1), (4096, 1)], _ADAM_RATES)
+        yield Racer("JAX Adam", grid, functools.partial(_race, rule="adam"), rule="adam")
+
+
 def _race(objective: Objective, setting: Setting, rule: str) -> Iterator[Floats]:
     data, size, shape = objective.data, setting.batch_size, objective.shape
     if data.X.dtype == np.float64:
         jax.config.update("jax_enable_x64", True)
     rows, y = lap_rows(len(data.y), size), objective.y.astype(data.X.dtype)
+    y = y if objective.task == "softmax" else y[:, 0]
     X = data.X[: LAPS * rows].reshape(LAPS, -1, size, shape[1] - 1)
-    batches = zip(X, y[: LAPS * rows].reshape(LAPS, -1, size, shape[0]), strict=True)
+    batches = zip(X, y[: LAPS * rows].reshape(LAPS, -1, size, *y.shape[1:]), strict=True)
     laps = [(jnp.asarray(some), jnp.asarray(targets)) for some, targets in batches]
     numbers = [jnp.asarray(number, data.X.dtype) for number in (setting.rate, objective.l2)]
-    theta = jnp.zeros(shape, data.X.dtype)
+    theta = jnp.zeros((shape[1], *y.shape[1:]), data.X.dtype)
     state = (theta, _RULES[rule](0.0).init(theta))
     jax.block_until_ready((laps, numbers, state))
     return _run_laps(state, laps, numbers, (objective.task, rule))
@@ -96,7 +108,7 @@ def _race(objective: Objective, setting: Setting, rule: str) -> Iterator[Floats]
 def _run_laps(state: Any, laps: list[tuple[Any, Any]], numbers: list[Any], kind: tuple[str, str]) -> Iterator[Floats]:
     for lap in itertools.cycle(laps):
         state = _lap(state, *lap, *numbers, *kind)
-        yield np.asarray(state[0], dtype=np.float64)
+        yield np.atleast_2d(np.asarray(state[0], dtype=np.float64).T)
 
 
 #: optax's rules; sgd is a step of rate times gradient and nothing else.
@@ -109,8 +121,8 @@ def _lap(state: Any, X: Any, y: Any, rate: Any, alpha: Any, task: str, rule: str
 
     def step(state: Any, batch: tuple[Any, Any]) -> tuple[Any, None]:
         (theta, memory), (rows, targets) = state, batch
-        r = _slope(task, rows @ theta[:, :-1].T + theta[:, -1], targets) / len(targets)
-        g = jnp.column_stack([r.T @ rows + alpha * theta[:, :-1], r.sum(axis=0)])
+        r = _slope(task, rows @ theta[:-1] + theta[-1], targets) / len(targets)
+        g = jnp.concatenate([rows.T @ r + alpha * theta[:-1], r.sum(axis=0, keepdims=True)])
         change, memory = update(g, memory)
         return (theta + change, memory), None
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
+from bench.fits import Effort, iterations
 from bench.objective import Objective
 from bench.problems import Data
 from bench.racing import LAPS, Racer, Setting, lap_rows, settings
@@ -146,6 +147,55 @@ def racers() -> Iterator[Racer]:
     """Adam in order, gradient and update by hand: the fastest loop of `epochs`."""
     rates = (0.005, 0.01, 0.02, 0.04, 0.08)
     yield Racer("PyTorch Adam", settings(_sizes(), rates), functools.partial(_race, rule="adam"), rule="adam")
+
+
+def solvers(objective: Objective) -> Iterator[Racer]:
+    """L-BFGS in the dtype of X and in float64; mini-batches by Adam and by plain steps."""
+    if objective.l1:
+        return
+    yield Racer("PyTorch L-BFGS", iterations(), functools.partial(_lbfgs, dtype=None))
+    if objective.data.X.dtype != np.float64:
+        yield Racer("PyTorch L-BFGS, X as float64", iterations(), functools.partial(_lbfgs, dtype=torch.float64))
+    yield from racers()
+    rates = settings(_sizes(), (0.25, 0.5, 1.0, 2.0, 4.0))
+    yield Racer("PyTorch SGD", rates, functools.partial(_race, rule="gd"), rule="descent")
+
+
+def _lbfgs(objective: Objective, effort: Effort, dtype: torch.dtype | None) -> Iterator[Floats]:
+    """torch.optim.LBFGS with its line search, the gradient by autograd."""
+    X = torch.from_numpy(objective.data.X).to(dtype)
+    y = torch.from_numpy(objective.y).to(X.dtype)
+    classes = y.argmax(dim=1)
+    theta = torch.zeros(objective.shape, dtype=X.dtype, requires_grad=True)
+    most = int(effort.value)
+    lbfgs = torch.optim.LBFGS(
+        [theta],
+        max_iter=most,
+        max_eval=3 * most,
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
+        history_size=10,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> torch.Tensor:
+        lbfgs.zero_grad()
+        z = X @ theta[:, :-1].T + theta[:, -1]
+        if objective.task == "linear":
+            loss = 0.5 * F.mse_loss(z, y)
+        elif objective.task == "logistic":
+            loss = F.softplus(-y * z).mean()
+        else:
+            loss = F.cross_entropy(z, classes)
+        loss = loss + 0.5 * objective.l2 * theta[:, :-1].square().sum()
+        loss.backward()
+        return loss
+
+    def run() -> Iterator[Floats]:
+        _on(cores(), lambda: lbfgs.step(closure))()
+        yield theta.detach().numpy().astype(np.float64)
+
+    return run()
 
 
 def _sizes() -> list[tuple[int, int]]:

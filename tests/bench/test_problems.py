@@ -33,6 +33,17 @@ def test_condition_number() -> None:
     assert np.linalg.cond(X) ** 2 == pytest.approx(400.0, rel=0.02)
 
 
+def test_units_scale_columns_and_leave_margins_and_labels() -> None:
+    problem = Problem("logistic", 2000, 40)
+    plain, scaled = problem.make(), replace(problem, units=1e3).make()
+    factors = scaled.X[0] / plain.X[0]
+    assert 1e-3 <= factors.min() < 1e-2
+    assert 1e2 < factors.max() <= 1e3
+    np.testing.assert_allclose(scaled.X, plain.X * factors, rtol=1e-5)
+    np.testing.assert_allclose(scaled.X @ scaled.coef[0], plain.X @ plain.coef[0], rtol=1e-3, atol=1e-4)
+    assert np.mean(scaled.y == plain.y) > 0.99
+
+
 def test_linear_targets_follow_the_model() -> None:
     data = Problem("linear", 100_000, 5).make()
     fitted, residual, *_ = np.linalg.lstsq(data.X.astype(float), data.y.astype(float), rcond=None)

@@ -1,0 +1,59 @@
+"""Every solver of every library that is installed comes near the optimum of what it says it can solve."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench import rivals
+from bench.objective import Objective
+from bench.optimum import find_optimum
+from bench.problems import Problem
+from bench.racing import fitted
+from bench.sweep import Course, sweep
+
+CASES = [
+    ("linear", 0.0, 0.0),
+    ("linear", 0.05, 0.5),
+    ("logistic", 1e-3, 0.0),
+    ("logistic", 0.01, 0.5),
+    ("softmax", 1e-3, 0.0),
+]
+#: Seconds that are forgiven for what a library does when it is first called.
+PATIENT = {1e-2: 20.0}
+
+
+@pytest.mark.filterwarnings("ignore")  # what is stopped at a target has not converged
+@pytest.mark.parametrize(("task", "alpha", "l1_ratio"), CASES)
+@pytest.mark.parametrize("library", rivals.SOLVERS)
+def test_solvers_minimise_the_objective(library: str, task: str, alpha: float, l1_ratio: float) -> None:
+    adapters, missing = rivals.load([library])
+    if missing:
+        pytest.skip(missing[library])
+    objective = Objective(Problem(task, 4096, 4, "f8", condition=4.0, classes=3).make(), alpha, l1_ratio)
+    course = Course(objective, find_optimum(objective))
+    for racer in adapters[0].solvers(objective):
+        grid = racer.grid if racer.rule is None else racer.grid[1:5:3]
+        swept = sweep(fitted(replace(racer, grid=grid), objective), course, PATIENT)
+        assert swept.best or (l1_ratio and "averaged" in racer.name), f"{racer.name}: {swept.given_up}"
+        if racer.rule is None:
+            assert len(swept.runs) <= len(racer.grid)
+
+
+def test_a_library_that_cannot_be_imported_is_named_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(rivals.ADAPTERS, "none", "bench.rivals.with_none")
+    found, missing = rivals.load(["none", "NumPy"])
+    assert [module.__name__ for module in found] == ["bench.rivals.with_numpy"]
+    assert missing == {"none": "ModuleNotFoundError: No module named 'bench.rivals.with_none'"}
+
+
+@pytest.mark.filterwarnings("ignore:The max_iter was reached")
+def test_a_rival_never_writes_to_the_data() -> None:
+    adapters, _ = rivals.load(["NumPy", "scikit-learn", "scipy"])
+    objective = Objective(Problem("linear", 2048, 4, "f8").make(), 0.0)
+    X, y = objective.data.X.copy(), objective.data.y.copy()
+    for adapter in adapters:
+        for racer in adapter.solvers(objective):
+            next(fitted(racer, objective).start(objective, racer.grid[0]))
+    np.testing.assert_array_equal(objective.data.X, X)
+    np.testing.assert_array_equal(objective.data.y, y)
