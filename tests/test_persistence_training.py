@@ -9,7 +9,7 @@ import safetensors.numpy
 
 import fastgd
 from fastgd import LinearRegression, optimizers, persistence
-from fastgd.optimizers import BY_NAME, Adam, GradientDescent, Momentum
+from fastgd.optimizers import BY_NAME, Adam, FullBatch, GradientDescent, Momentum
 from fastgd.schedules import (
     Constant,
     CosineDecay,
@@ -63,17 +63,23 @@ OTHERS = {
     "adamw": {"beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.1},
     "saga": {},
     "accelerated": {},
+    "sketched_newton": {"sample_rows": 32, "memory": 3},
+    "normal_equations": {},
+    "lbfgs": {"memory": 3},
 }
+#: Those that `partial_fit` goes on with nothing of.
+FORGETFUL = ("saga", *(name for name, kind in BY_NAME.items() if issubclass(kind, FullBatch)))
 
 
 @pytest.mark.parametrize("rule", BY_NAME)
 def test_every_rule_with_its_hyper_parameters(tmp_path, rule):
     optimizer = BY_NAME[rule](**OTHERS[rule])
-    model = fitted(optimizer, batch_size="full" if rule == "accelerated" else 8)
+    whole = isinstance(optimizer, FullBatch)
+    model = fitted(optimizer, batch_size="full" if whole else 8)
     back = through_a_file(model, tmp_path)
     assert type(back.optimizer) is type(optimizer)
     assert back.optimizer == optimizer
-    assert len(OTHERS[rule]) == len(optimizer.get_params(deep=False)) - (rule != "accelerated") - (rule == "gd")
+    assert len(OTHERS[rule]) == len(optimizer.get_params(deep=False)) - (not whole) - (rule == "gd")
 
 
 @pytest.mark.parametrize("search", ["backtracking", "exact"])
@@ -119,7 +125,7 @@ def test_an_optimizer_of_the_users_own_is_refused(tmp_path):
         model.save(tmp_path / "model")
 
 
-@pytest.mark.parametrize("rule", [rule for rule in BY_NAME if rule not in ("saga", "accelerated")])
+@pytest.mark.parametrize("rule", [rule for rule in BY_NAME if rule not in FORGETFUL])
 def test_what_training_goes_on_with_is_the_same(tmp_path, rule):
     schedule = WarmUp(1, then=ReduceOnPlateau(0.01, patience=0, threshold=0.9))
     model = fitted(BY_NAME[rule](schedule, **OTHERS[rule]))

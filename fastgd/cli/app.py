@@ -44,7 +44,8 @@ def _fastgd(
 # The names stand here, and not where they are read from, because help imports no NumPy.
 _OPTIMIZER_HELP = (
     "auto needs no tuning and ends at a certified optimum. Or a rule: gd, momentum, nesterov, adagrad, rmsprop, adam,"
-    " amsgrad, nadam, adadelta, adamw, saga, accelerated; with its numbers: nesterov:momentum=0.95,form=lookahead"
+    " amsgrad, nadam, adadelta, adamw, saga; or a solver of the full batch: accelerated, sketched_newton,"
+    " normal_equations, lbfgs; with its numbers: nesterov:momentum=0.95,form=lookahead"
 )
 _SCHEDULE_HELP = (
     "How the rate goes: constant, step, exponential, inverse, polynomial, cosine, onecycle, warmup, plateau; with"

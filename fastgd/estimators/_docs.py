@@ -17,10 +17,12 @@ standardize : bool, default=True
     the textbook formulas on raw columns.
 optimizer : "auto", the name of a rule or an object of `fastgd.optimizers`, default="auto"
     "auto" needs no tuning and ends at a certified optimum; rules are "gd", "momentum", "nesterov", "adagrad",
-    "rmsprop", "adam", "amsgrad", "nadam", "adadelta", "adamw", "saga" and, for the full batch, "accelerated".
+    "rmsprop", "adam", "amsgrad", "nadam", "adadelta", "adamw" and "saga"; solvers of the full batch "accelerated",
+    "sketched_newton", "normal_equations" and "lbfgs".
 batch_size : "auto", "full" or int, default="auto"
     Rows of a batch: "full" is batch gradient descent, 1 stochastic gradient descent, anything between mini-batches.
-    "auto" is all rows where the optimizer needs them ("auto", "accelerated", a line search) and 256 with other rules.
+    "auto" is all rows where the optimizer needs them ("auto", a solver of the full batch, a line search) and 256 with
+    other rules.
 shuffle : bool, default=True
     Visit rows in a new order every epoch; only for mini-batches.
 drop_last : bool, default=False

@@ -117,7 +117,12 @@ class NormalEquations(FullBatch):
 
 @dataclass(frozen=True)
 class LBFGS(FullBatch):
-    """scipy's L-BFGS-B on the full pass, in standardised columns; for smooth objectives.
+    r"""scipy's L-BFGS-B on the full pass, in standardised columns; for smooth objectives.
+
+    .. math:: \theta_{k+1} = \theta_k - t_k H_k g_k
+
+    where H_k is the inverse of the curvature as the last `memory` pairs of steps and gradient changes show it (BFGS),
+    and t_k is found by a line search.
 
     Parameters
     ----------

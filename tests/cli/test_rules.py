@@ -25,6 +25,10 @@ OPTIMIZERS = {
     "adamw:weight_decay=0.1": o.AdamW(0.5, weight_decay=0.1),
     "saga": o.SAGA(0.5),
     "accelerated": o.Accelerated(),
+    "sketched_newton:sample_rows=1000,memory=0": o.SketchedNewton(sample_rows=1000, memory=0),
+    "sketched_newton:sample_rows=auto": o.SketchedNewton(),
+    "normal_equations": o.NormalEquations(),
+    "lbfgs:memory=5": o.LBFGS(memory=5),
 }
 
 SCHEDULES = {
@@ -84,13 +88,17 @@ def test_a_value_with_a_colon_takes_the_rest():
 
 
 WRONG_OPTIMIZERS = {
-    "sgd": "--optimizer: there is no 'sgd'; there are auto, gd, momentum, .*, saga, accelerated$",
+    "sgd": "--optimizer: there is no 'sgd'; there are auto, gd, momentum, .*, saga, .*, lbfgs$",
     "": "there is no ''",
     "Adam": "there is no 'Adam'",
     "nesterov:mu=0.9": "--optimizer nesterov: there is no key 'mu'; there are momentum, form$",
     "adam:learning_rate=0.1": "learning_rate is given by --learning-rate",
     "saga:eps=1": "saga: there is no key 'eps'; it has none",
     "accelerated:eps=1": "it has none",
+    "normal_equations:memory=5": "it has none",
+    "lbfgs:sample_rows=5": "lbfgs: there is no key 'sample_rows'; there are memory$",
+    "lbfgs:memory=0": "memory of LBFGS must be an integer of 1 or more, got 0",
+    "sketched_newton:sample_rows=some": "sample_rows of SketchedNewton must be 'auto' or a positive integer, got 'some'",
     "auto:eps=1": "--optimizer auto: there is no key 'eps'; it has none",
     "adam:beta1": "'beta1' is no key=value, as in adam:key=value,key=value",
     "adam:": "'' is no key=value",
