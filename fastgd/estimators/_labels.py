@@ -11,6 +11,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 _BLOCK = 1 << 16
+#: Labels that are sorted to see what there is, before the others are compared with them.
+_FEW = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,16 @@ class Labels:
 
     def encoded(self, dtype: Any) -> NDArray[Any]:
         """(1, n): -1 and +1 for two classes, class numbers for more."""
-        codes = np.arange(self.classes.size) if self.classes.size > 2 else np.array([-1, 1])
         encoded = np.empty((1, self.given.shape[0]), dtype)
-        for rows, index in self.indices():
-            encoded[0, rows] = codes[index]
+        if self.classes.size > 2:
+            for rows, index in self.indices():
+                encoded[0, rows] = index
+            return encoded
+        for start in range(0, self.given.shape[0], _BLOCK):
+            block = encoded[0, start : start + _BLOCK]
+            np.equal(self.given[start : start + _BLOCK], self.classes[1], out=block, casting="unsafe")
+            block *= 2
+            block -= 1
         return encoded
 
     @property
@@ -53,6 +61,13 @@ class Labels:
     def weights(self, sample_weight: NDArray[Any] | None) -> NDArray[np.float64]:
         """Total weight of each class, (C,)."""
         total = np.zeros(self.classes.size)
+        if self.classes.size == 2 and sample_weight is None:
+            total[1] = sum(
+                np.count_nonzero(self.given[start : start + _BLOCK] == self.classes[1])
+                for start in range(0, self.given.shape[0], _BLOCK)
+            )
+            total[0] = self.given.shape[0] - total[1]
+            return total
         for rows, index in self.indices():
             each = None if sample_weight is None else sample_weight[rows].astype(np.float64)
             total += np.bincount(index, weights=each, minlength=total.size)
@@ -69,7 +84,7 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
             check_classification_targets(given[start : start + _BLOCK])
     else:
         # Other kinds show in a few rows; a look at all labels at once costs as much memory as they do.
-        check_classification_targets(given[:_BLOCK])
+        check_classification_targets(given[:_FEW])
     classes = _classes(given)
     if classes.size < 2:
         raise ValueError(
@@ -86,8 +101,8 @@ def _second(block: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
 
 def _classes(given: NDArray[Any]) -> NDArray[Any]:
     """Sorted labels; blocks that hold nothing new are only compared where there are two kinds."""
-    classes = np.unique(given[:_BLOCK])
-    for start in range(_BLOCK, given.shape[0], _BLOCK):
+    classes = np.unique(given[:_FEW])
+    for start in range(0, given.shape[0], _BLOCK):
         block = given[start : start + _BLOCK]
         if classes.size == 2 and np.all((block == classes[0]) | (block == classes[1])):
             continue
