@@ -48,7 +48,7 @@ def _message(trace: Trace, status: int, orders: Orders) -> str:
     if status == CALLBACK:
         return f"the callback stopped the run, where {steep}"
     if status == NO_STEP:
-        return f"no step along the gradient lowers the function, and {above}"
+        return f"no step lowers the function, and {above}"
     return _why_diverged(trace, orders)
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from scipy import optimize
 from scipy.optimize import OptimizeResult
 
 from fastgd.history import logger
 from fastgd.minimization import _rates as rates
 from fastgd.minimization._function import Array, Evaluation, Function
-from fastgd.minimization._methods import SEARCHES, AcceleratedSteps, LineSearch, Method, RuleSteps
-from fastgd.optimizers import Accelerated, GradientDescent, Optimizer
+from fastgd.minimization._methods import SEARCHES, AcceleratedSteps, LineSearch, Method, RuleSteps, Step
+from fastgd.optimizers import LBFGS, Accelerated, GradientDescent, Optimizer
 from fastgd.solvers.rates import ADAPTIVE
 
 #: Numbers by which results say why they ended; the first four are those of scipy's BFGS.
@@ -78,6 +79,8 @@ def descend(function: Function, start: Evaluation, orders: Orders) -> Run:
         return Run(Trace(start), CONVERGED)
     # A run that diverges may overflow before it is seen to.
     with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(orders.optimizer, LBFGS):
+            return _by_scipy(function, start, orders, orders.optimizer.memory)
         if searches(orders.optimizer):
             return _follow(start, _searching(function, start, orders.optimizer), orders)
         return _by_rule(function, start, orders)
@@ -86,7 +89,7 @@ def descend(function: Function, start: Evaluation, orders: Orders) -> Run:
 def searches(optimizer: Optimizer) -> bool:
     """Whether an optimizer finds the length of each step itself."""
     line_search = isinstance(optimizer, GradientDescent) and optimizer.line_search is not None
-    return isinstance(optimizer, Accelerated) or line_search
+    return isinstance(optimizer, Accelerated | LBFGS) or line_search
 
 
 def _searching(function: Function, start: Evaluation, optimizer: Optimizer) -> Method:
@@ -124,15 +127,58 @@ def _follow(start: Evaluation, method: Method, orders: Orders) -> Run:
         step = method.step(trace.at)
         if step is None:
             return Run(trace, NO_STEP)
-        if not step.end.finite:
-            trace.failed = step.rate
-            return Run(trace, DIVERGED)
-        trace.add(*step)
-        if orders.stops(trace.as_callbacks_see_it()):
-            return Run(trace, CALLBACK)
-        if _flat(trace.at, orders.tol):
-            return Run(trace, CONVERGED)
+        status = _taken(trace, step, orders)
+        if status is not None:
+            return Run(trace, status)
     return Run(trace, MAX_ITER)
+
+
+def _taken(trace: Trace, step: Step, orders: Orders) -> int | None:
+    """Take a step; why to stop, or None."""
+    if not step.end.finite:
+        trace.failed = step.rate
+        return DIVERGED
+    trace.add(*step)
+    if orders.stops(trace.as_callbacks_see_it()):
+        return CALLBACK
+    return CONVERGED if _flat(trace.at, orders.tol) else None
+
+
+class _Ended(Exception):
+    """Raised out of scipy's loop; carries the status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _by_scipy(function: Function, start: Evaluation, orders: Orders, memory: int) -> Run:
+    """Follow scipy's L-BFGS-B, whose own reasons to stop are off but for a line search that finds no step."""
+    trace = Trace(start)
+
+    def value_and_gradient(x: Array) -> tuple[float, Array]:
+        at = function.evaluate(x)
+        if at.finite:
+            return at.value, at.gradient
+        # Where the function ends it has a wall, as high as the way down was to be deep.
+        return trace.at.value + abs(float(trace.at.gradient @ (x - trace.at.x))), np.zeros_like(x)
+
+    def follow(intermediate_result: OptimizeResult) -> None:
+        at, before = function.evaluate(intermediate_result.x.copy()), trace.at
+        rate = float(np.linalg.norm(at.x - before.x) / np.linalg.norm(before.gradient))
+        status = _taken(trace, Step(rate, at), orders)
+        if status is None and len(trace.rates) == orders.max_iter:
+            status = MAX_ITER
+        if status is not None:
+            raise _Ended(status)
+
+    most = np.iinfo(np.int32).max
+    options = {"maxcor": memory, "ftol": 0.0, "gtol": 0.0, "maxiter": most, "maxfun": most}
+    try:
+        optimize.minimize(value_and_gradient, start.x, jac=True, method="L-BFGS-B", callback=follow, options=options)
+    except _Ended as ended:
+        return Run(trace, ended.status)
+    return Run(trace, NO_STEP)
 
 
 def _flat(at: Evaluation, tol: float) -> bool:

@@ -6,11 +6,19 @@ from scipy.optimize import OptimizeResult, rosen, rosen_der
 
 import fastgd
 from fastgd import minimize
-from fastgd.optimizers import Accelerated, Adam, GradientDescent, Momentum, Nesterov
+from fastgd.optimizers import LBFGS, Accelerated, Adam, GradientDescent, Momentum, Nesterov
 from fastgd.schedules import PolynomialDecay
 from tests.minimization.functions import ROSENBROCK_START, counted, logcosh, quadratic
 
-SOME = [Accelerated(), GradientDescent(line_search="exact"), Momentum(), Nesterov(0.01, form="lookahead"), Adam(0.1)]
+SOME = [
+    Accelerated(),
+    LBFGS(),
+    GradientDescent(line_search="exact"),
+    Momentum(),
+    Nesterov(0.01, form="lookahead"),
+    Adam(0.1),
+]
+NEED_ROWS = ("saga", "sketched_newton", "normal_equations")
 
 
 @pytest.mark.parametrize("optimizer", SOME)
@@ -175,7 +183,7 @@ def test_errors_of_callbacks_come_through():
 def test_names_and_objects_are_one():
     function, x0 = logcosh()
     for name, kind in fastgd.optimizers.BY_NAME.items():
-        if name != "saga":
+        if name not in NEED_ROWS:
             by_name, by_object = (minimize(function, x0, optimizer=its, max_iter=5) for its in (name, kind()))
             np.testing.assert_array_equal(by_name.path, by_object.path)
 
@@ -192,10 +200,19 @@ def test_names_and_objects_are_one():
         ({"x0": None}, "x0 must be a vector of real numbers, got None"),
         ({"jac": "4-point"}, "jac must be callable, True, None or one of '2-point', '3-point', 'cs', got '4-point'"),
         ({"jac": 1}, "jac must be"),
-        ({"optimizer": "newton"}, "optimizer must be one of 'gd', 'momentum', .*, got 'newton'"),
+        (
+            {"optimizer": "newton"},
+            "optimizer must be one of 'gd', .*, 'adamw', 'accelerated', 'lbfgs' .*, got 'newton'",
+        ),
         ({"optimizer": Adam}, "or an object of fastgd.optimizers, got <class"),
         ({"optimizer": None}, "optimizer must be"),
         ({"optimizer": "saga"}, "SAGA keeps a gradient for each row"),
+        (
+            {"optimizer": "sketched_newton"},
+            "SketchedNewton samples rows of data, which a function has not: take another",
+        ),
+        ({"optimizer": "normal_equations"}, "NormalEquations multiplies rows of data, which a function has not"),
+        ({"optimizer": LBFGS(0)}, "memory of LBFGS must be"),
         ({"optimizer": Adam(0.1, beta1=1.5)}, "beta1 of Adam must be"),
         ({"optimizer": Momentum(-1.0)}, "learning_rate must be"),
         (
@@ -213,6 +230,7 @@ def test_names_and_objects_are_one():
         ({"n_starts": 0}, "n_starts must be a positive integer"),
         ({"n_starts": 2.0}, "n_starts must be a positive integer"),
         ({"spread": 2.0}, "spread has no effect with n_starts=1"),
+        ({"random_state": 0}, "random_state has no effect with n_starts=1: leave it at None, or give n_starts"),
         ({"n_starts": 2, "spread": 0.0}, "spread must be a positive number, or 2 of them, got 0.0"),
         ({"n_starts": 2, "spread": [1.0, np.inf]}, "spread must be"),
         ({"n_starts": 2, "spread": [1.0, 2.0, 3.0]}, "spread must be"),

@@ -8,13 +8,26 @@ from scipy import optimize
 from scipy.optimize import rosen, rosen_der
 
 from fastgd import minimize
-from fastgd.optimizers import SAGA, Accelerated, Adam, AMSGrad, GradientDescent, Momentum, Nesterov, RMSProp
+from fastgd.optimizers import (
+    LBFGS,
+    SAGA,
+    Accelerated,
+    Adam,
+    AMSGrad,
+    GradientDescent,
+    Momentum,
+    Nesterov,
+    NormalEquations,
+    RMSProp,
+    SketchedNewton,
+)
 from fastgd.schedules import CosineDecay, WarmUp
 from tests.minimization.functions import ROSENBROCK_START, counted, logcosh
 
 #: Rules that reach the end of Rosenbrock's valley, and how far from it they end, in units of tol over curvature.
 THROUGH_THE_VALLEY = [
     Accelerated(),
+    LBFGS(),
     GradientDescent(line_search="backtracking"),
     Momentum(),
     Momentum(CosineDecay(1e-3, restart_every=500), 0.95),
@@ -38,14 +51,14 @@ def test_rosenbrock_ends_where_bfgs_does(optimizer):
 def test_a_function_without_closed_form_ends_where_bfgs_does():
     function, x0 = logcosh()
     expected = optimize.minimize(function, x0, jac=True, method="BFGS", options={"gtol": 1e-10})
-    for optimizer in ("accelerated", "momentum", "nesterov", "adam"):
+    for optimizer in ("accelerated", "lbfgs", "momentum", "nesterov", "adam"):
         result = minimize(function, x0, optimizer=optimizer, tol=1e-8, max_iter=5000)
         assert result.success
         np.testing.assert_allclose(result.x, expected.x, atol=1e-7)
         np.testing.assert_allclose(result.fun, expected.fun, rtol=1e-13)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(0.1), Accelerated(), Momentum()])
+@pytest.mark.parametrize("optimizer", [Adam(0.1), Accelerated(), Momentum(), LBFGS(3)])
 def test_scipy_takes_an_optimizer_for_a_method(optimizer):
     ours = minimize(rosen, ROSENBROCK_START, jac=rosen_der, optimizer=optimizer, max_iter=700, tol=1e-4)
     theirs = optimize.minimize(
@@ -107,7 +120,10 @@ def test_scipy_may_ask_for_several_starts():
         ({"options": {"disp": True}}, TypeError, "unexpected keyword argument 'disp'"),
         ({"options": {"max_iter": 5, "maxiter": 6}}, ValueError, "are one thing"),
         ({"tol": -1.0}, ValueError, "tol must be"),
-        ({"method": SAGA()}, ValueError, "take another optimizer"),
+        *(
+            ({"method": kind()}, ValueError, "rows? of data.*take another")
+            for kind in (SAGA, SketchedNewton, NormalEquations)
+        ),
     ],
 )
 def test_what_scipy_may_ask_for_and_a_rule_cannot_do_is_refused(changes, kind, words):

@@ -191,7 +191,7 @@ def test_they_stop_where_no_step_lowers_the_function(optimizer):
     function, calls = counted(lambda x: (0.5 * x @ x, -x))
     result = minimize(function, [1.0, 2.0], optimizer=optimizer)
     assert (result.success, result.status, result.nit) == (False, 2, 0)
-    assert "no step along the gradient lowers the function" in result.message
+    assert "no step lowers the function" in result.message
     np.testing.assert_array_equal(result.x, [1.0, 2.0])
     assert len(calls) < 60
 
