@@ -82,7 +82,8 @@ class Objective(Bounded):
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
         self._offset = self.scaling.center - self.shift
         self._scale = inverse(self.scaling.inv_scale)
-        self._samples: list[CpuData] = []
+        #: Whether a curvature of less than double precision will do.
+        self._rough = False
 
     def start(self) -> Array:
         """Where fits start: zeros."""
@@ -137,7 +138,7 @@ class Objective(Bounded):
     def _design(self) -> Design:
         """Rows in working coordinates, kept of samples and small data."""
         keep = self.data.n * (self.data.d + 1) <= _KEPT_NUMBERS
-        return Design(self.data, self.scaling, self.problem.fit_intercept, keep)
+        return Design(self.data, self.scaling, self.problem.fit_intercept, keep, self._rough)
 
     def sampled(self, rows: int) -> "Objective":
         """The same objective on a sample of rows, in the same coordinates; itself where that is all of them."""
@@ -145,7 +146,7 @@ class Objective(Bounded):
         if sample is self.data:
             return self
         found = Objective(sample, self.problem, self.moments, Frame(self.scaling, self.shift))
-        self._samples.append(sample)
+        found._rough = True
         return found
 
     def sums(self, data: CpuData, theta: Array) -> Sums:
@@ -232,9 +233,9 @@ class Objective(Bounded):
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of X that all passes and epochs have read so far, those over the sample included."""
+        """Bytes of X that all passes and epochs have read so far, those over samples included."""
         row = self.data.nbytes // self.data.n
-        sampled = sum(sample.n + sample.rows_read for sample in self._samples)
+        sampled = self.data.rows_sampled
         if "_curvature_sample" in self.__dict__:
             sampled += self._curvature_sample.rows_read
         return (self.data.rows_read + sampled) * row

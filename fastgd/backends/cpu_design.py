@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
 #: Numbers of all lanes' matrices together, and lanes at most.
 _LANE_NUMBERS, _LANES = 1 << 22, 64
+#: Columns from which rows are long.
+LONG = 256
 #: Below so many multiplications threads cost more than they save.
 _SMALL = 1 << 18
 
@@ -49,13 +51,20 @@ class Design:
         Whether the last column is 1 rather than 0.
     keep : bool
         Whether to hold all rows, n (d + 1) numbers, in place of making them anew for every use.
+    rough : bool, default=False
+        Whether rows may be in the dtype of X where they are long, and products of them, which then take half the time.
     """
 
-    def __init__(self, data: "CpuData", scaling: Scaling, intercept: bool, keep: bool) -> None:
+    def __init__(self, data: "CpuData", scaling: Scaling, intercept: bool, keep: bool, rough: bool = False) -> None:
         self._data, self._scaling, self._intercept = data, scaling, float(intercept)
         self.columns = data.d + 1
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
-        self._kept = self._make(data.piece(0, data.n)[0], np.empty((data.n, self.columns))) if keep else None
+        self._dtype = data.rows.dtype if rough and self.columns >= LONG else np.dtype(np.float64)
+        self._kept = (
+            self._make(data.piece(0, data.n)[0], np.empty((data.n, self.columns), self._dtype)) if keep else None
+        )
+        if keep:
+            data.count(data.n)
 
     def _make(self, X: Any, out: Array) -> Array:
         """X (m, d) in working coordinates."""
@@ -80,7 +89,7 @@ class Design:
             for k, matrix in enumerate(lane.curvature):
                 h = stage.curvatures.mean(axis=1, keepdims=True) if shared else stage.curvatures[:, k : k + 1]
                 plain = loss == "squared" and block.weights is None
-                scaled = T if plain else np.multiply(T, np.sqrt(h), out=scratch.scaled[: len(T)])
+                scaled = T if plain else np.multiply(T, np.sqrt(h).astype(T.dtype), out=scratch.scaled[: len(T)])
                 # Of a matrix with its own transpose NumPy computes one half.
                 np.dot(scaled.T, scaled, out=scratch.product)
                 matrix += scratch.product
@@ -100,7 +109,7 @@ class Design:
         def work(slot: int, number: int) -> None:
             # One a thread: fresh memory costs as much as the work in it.
             if slot not in scratches:
-                scratches[slot] = _Scratch.of(min(self._rows, n), D, data.data.X.dtype)
+                scratches[slot] = _Scratch.of(min(self._rows, n), D, data.data.X.dtype, self._dtype)
             for block in range(number, blocks, len(lanes)):
                 add(lanes[number], self._block(block, scratches[slot]), scratches[slot])
 
@@ -111,7 +120,7 @@ class Design:
             with SingleThreadedBlas():
                 threads.run(len(lanes), data.n_threads, work)
         if self._kept is None:
-            data.rows_read += n
+            data.count(n)
         for other in lanes[1:]:
             lanes[0].add(other)
         return lanes[0]
@@ -149,9 +158,9 @@ class _Scratch(NamedTuple):
     product: Array
 
     @classmethod
-    def of(cls, rows: int, columns: int, dtype: Any) -> "_Scratch":
-        gathered = np.empty((rows, columns - 1), dtype)
-        return cls(gathered, np.empty((rows, columns)), np.empty((rows, columns)), np.empty((columns, columns)))
+    def of(cls, rows: int, columns: int, given: Any, used: Any) -> "_Scratch":
+        made, scaled = np.empty((2, rows, columns), used)
+        return cls(np.empty((rows, columns - 1), given), made, scaled, np.empty((columns, columns), used))
 
 
 class _Lane:

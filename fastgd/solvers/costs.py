@@ -2,6 +2,7 @@
 
 import math
 
+from fastgd.backends.cpu_design import LONG
 from fastgd.objective import Objective
 
 #: Seconds of a pass a byte of X, and of a curvature a multiplication: measured together, their ratio is what counts.
@@ -22,7 +23,8 @@ def metric_passes(objective: Objective, rows: int) -> float:
     data, columns = objective.data, objective.data.d + 1
     shared = objective.problem.loss in ("squared", "softmax")
     products = min(rows, data.n) * columns**2 * (1 if shared else objective.outputs)
-    return products * CURVATURE_FLOP / pass_seconds(objective)
+    single = data.dtype == "f4" and columns >= LONG
+    return products * CURVATURE_FLOP * (0.5 if single else 1.0) / pass_seconds(objective)
 
 
 def pass_seconds(objective: Objective) -> float:

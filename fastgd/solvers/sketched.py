@@ -21,6 +21,8 @@ _FIRST_STEPS = 30
 #: Steps on the sample end when they promise less than this share of the sample's own error.
 _OF_ERROR = 0.05
 _SAMPLE_STEPS, _COUPLED_STEPS = 8, 20
+#: Columns up to which Newton's method on the first sample costs little.
+_NEWTON_COLUMNS = 200
 #: Halvings of a start that is worse than the constant model.
 _HALVINGS = 40
 #: Passes after which the promise must have fallen to a share, else the sample grows, and how much.
@@ -46,7 +48,8 @@ def solve_sketched(
     if sample is objective:
         metric = make_metric(objective, objective.second_order(theta)[1], memory, sampled=False)
     else:
-        theta, metric = (_descend if couples else _newton)(objective, sample, theta, memory)
+        newton = objective.problem.loss not in ("squared", "softmax") and objective.data.d <= _NEWTON_COLUMNS
+        theta, metric = (_newton if newton else _descend)(objective, sample, theta, memory)
     return _Passes(objective, rows, memory, tol, monitor).run(theta, metric)
 
 
@@ -63,7 +66,11 @@ def _newton(objective: Objective, sample: Objective, theta: Array, memory: int) 
 
 
 def _descend(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
-    """The same where outputs couple: the metric is too rough for Newton's method, and hardly depends on where."""
+    """The same with one metric from where the fit starts.
+
+    Of a squared loss that is exact; of coupled outputs it is too rough for Newton's method; with many columns another
+    one would cost more than the steps it saves.
+    """
     at, curvature = sample.second_order(theta)
     return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _COUPLED_STEPS)
 
