@@ -15,6 +15,7 @@ from fastgd import optimizers, reference
 from fastgd.kernels.rules import RULES
 from fastgd.optimizers import (
     BY_NAME,
+    LBFGS,
     SAGA,
     Accelerated,
     AdaDelta,
@@ -27,9 +28,11 @@ from fastgd.optimizers import (
     Momentum,
     Nadam,
     Nesterov,
+    NormalEquations,
     Optimizer,
     Recipe,
     RMSProp,
+    SketchedNewton,
 )
 from fastgd.schedules import StepDecay, WarmUp
 
@@ -100,11 +103,21 @@ def test_averaging_begins_with_the_update_that_has_seen_the_samples(average, bat
     assert GradientDescent(average=average).recipe(batch_size) == Recipe("averaged", (start, 0.0, 0.0, 0.0))
 
 
-def test_the_accelerated_gradient_is_no_rule_of_batches():
-    assert Accelerated().get_params() == {}
-    Accelerated().check()
-    with pytest.raises(TypeError, match="Accelerated works on all rows with a step of its own"):
-        Accelerated().recipe(32)
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        (Accelerated, {}),
+        (SketchedNewton, {"sample_rows": "auto", "memory": 10}),
+        (NormalEquations, {}),
+        (LBFGS, {"memory": 10}),
+    ],
+)
+def test_solvers_of_all_rows_are_no_rules_of_batches(kind, params):
+    assert issubclass(kind, FullBatch)
+    assert kind().get_params() == params
+    kind().check()
+    with pytest.raises(TypeError, match=f"{kind.__name__} works on all rows with a step of its own"):
+        kind().recipe(32)
 
 
 def test_parameters_can_be_given_by_position_and_by_name():
@@ -209,6 +222,9 @@ WRONG = [
     *((Nesterov, "form", value) for value in ("classic", None, 1)),
     *((GradientDescent, "line_search", value) for value in ("armijo", True, 1)),
     *((GradientDescent, "average", value) for value in (0, -1, 2.5, "yes", None)),
+    *((LBFGS, "memory", value) for value in (0, -1, 2.5, "many", None, True)),
+    *((SketchedNewton, "memory", value) for value in (-1, 2.5, "many", None, True)),
+    *((SketchedNewton, "sample_rows", value) for value in (0, -1, 2.5, "all", None, True)),
 ]
 
 

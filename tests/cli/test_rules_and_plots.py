@@ -24,6 +24,9 @@ FITS = {
     "adamw:weight_decay=0.1 --learning-rate 0.01": o.AdamW(0.01, weight_decay=0.1),
     "saga": o.SAGA(),
     "accelerated": o.Accelerated(),
+    "lbfgs:memory=3": o.LBFGS(3),
+    "sketched_newton": o.SketchedNewton(),
+    "normal_equations": o.NormalEquations(),
 }
 
 

@@ -18,6 +18,9 @@ def error_cases():
     return {
         "saga": (lambda: linear(optimizer="saga").partial_fit(X, y), "SAGA"),
         "accelerated": (lambda: linear(optimizer=Accelerated()).partial_fit(X, y), "Accelerated"),
+        "lbfgs": (lambda: linear(optimizer="lbfgs").partial_fit(X, y), "LBFGS needs all rows"),
+        "newton": (lambda: linear(optimizer="sketched_newton").partial_fit(X, y), "SketchedNewton needs all rows"),
+        "normal": (lambda: linear(optimizer="normal_equations").partial_fit(X, y), "NormalEquations needs all rows"),
         "line search": (lambda: linear(optimizer=searched).partial_fit(X, y), "line_search"),
         "early stopping": (lambda: linear(early_stopping=True).partial_fit(X, y), "early_stopping"),
         "max_seconds": (lambda: linear(max_seconds=1.0).partial_fit(X, y), "max_seconds has no effect"),
