@@ -63,6 +63,7 @@ def sample_moments(data: "CpuData") -> "Moments":
     if sample is data:
         return moments
     X, _, s = sample.piece(0, sample.n)
+    sample.count(sample.n)
     largest = np.maximum(X.max(axis=0) - moments.mean, moments.mean - X.min(axis=0))
     share = largest**2 * (1.0 if s is None else float(s.max())) / moments.weight
     # Not a number where the data are none: all rows will tell.

@@ -58,8 +58,8 @@ class CpuData:
         self.dtype = "f4" if X.dtype == np.float32 else "f8"
         self.nbytes = X.nbytes
         self.n_threads = n_threads
-        #: Rows that passes and epochs have read so far.
-        self.rows_read = 0
+        #: Rows that passes and epochs have read so far, and those that samples have.
+        self.rows_read = self.rows_sampled = 0
         weights = np.ones(1, X.dtype) if s is None else s
         self.data = records.Data(
             read_only(X if self.order == "C" else X.T), read_only(y), read_only(weights), 0 if s is None else 1
@@ -86,6 +86,10 @@ class CpuData:
             self.data.y[:, start:stop],
             self.data.s[start:stop] if self.data.weight_step else None,
         )
+
+    def count(self, rows: int) -> None:
+        """Note that so many rows were read."""
+        self.rows_read += rows
 
     def sample(self, runs: Runs) -> "CpuSample":
         """Some of the rows, in place."""
@@ -118,7 +122,7 @@ class CpuData:
             kernel(first, min(first + per_chunk, count), rows, stacks[slot], nodes[number], slot)
 
         threads.run(chunks, self.n_threads, work)
-        self.rows_read += self.n
+        self.count(self.n)
         if chunks == 1:
             return nodes[0]
         out = np.empty(size)
@@ -167,7 +171,7 @@ class CpuData:
             block = X[start : start + step].astype(np.float64)
             block -= shift
             margins[start : start + step] = block @ coef.T + intercept
-        self.rows_read += self.n
+        self.count(self.n)
         return margins
 
     def largest_norm(self, scaling: Scaling) -> float:
@@ -183,7 +187,7 @@ class CpuData:
             largest[number] = kernel(self.data, coordinates, number * step, min((number + 1) * step, self.n))
 
         threads.run(chunks, self.n_threads, work)
-        self.rows_read += self.n
+        self.count(self.n)
         return float(largest.max()) * self.n / self.weight
 
     def epochs(self, loss: str, problem: EpochProblem) -> CpuEpochs:
@@ -210,11 +214,15 @@ class CpuSample(CpuData):
 
     def __init__(self, whole: CpuData, runs: Runs) -> None:
         super().__init__(whole.rows, whole.data.y, whole.weights, whole.n_threads)
-        self._runs = runs
+        self._whole, self._runs = whole, runs
         self._numbers = runs.rows
         self.n = self._numbers.size
         self.nbytes = self.n * (whole.nbytes // whole.n)
         self.weight = float(self.n) if self.weights is None else float(np.sum(self.weights[self._numbers], dtype=float))
+
+    def count(self, rows: int) -> None:
+        """Note that so many rows were read, in the whole data's books."""
+        self._whole.rows_sampled += rows
 
     def piece(
         self, start: int, stop: int, out: NDArray[Any] | None = None
@@ -240,7 +248,7 @@ class CpuSample(CpuData):
                 kernel(number, number + 1, length, stacks[slot], nodes[i], slot)
 
         threads.run(-(-numbers.size // _RUNS_A_CHUNK), self.n_threads, work)
-        self.rows_read += self.n
+        self.count(self.n)
         out = np.empty(size)
         combine(nodes, np.empty((_LEVELS, size)), out)
         return out
