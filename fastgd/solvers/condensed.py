@@ -8,6 +8,7 @@ from scipy import linalg
 
 from fastgd.backends.cpu_least_squares import LeastSquares
 from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Frame, Objective
 from fastgd.scaling import Array
 
@@ -35,6 +36,8 @@ class Condensed(Objective):
         """Losses (K,) and gradient (K, d + 1) at zeros, curvature (d + 1, d + 1)."""
         d, intercept = self.data.d, int(self.problem.fit_intercept)
         gram = LeastSquares(self.data, self.scaling, self.problem.fit_intercept).gram()
+        if not np.all(np.isfinite(gram)):
+            raise DivergenceError("sums of squares overflow: scale down columns of extreme values")
         place = _places(d, intercept)
         curvature, gradient = np.zeros((d + 1, d + 1)), self.start()
         cut = d + intercept

@@ -1,44 +1,122 @@
-"""What solvers cost, from the shape of the data: sizes of samples and the choice of a solver follow from it."""
+"""What solvers are expected to cost, from the shape of the data: the choice of a solver and sizes of samples.
+
+Seconds on the machine that `bench/costs.py` measured last; only their ratios count, which vary little.
+"""
 
 import math
+from typing import NamedTuple
+
+import numpy as np
 
 from fastgd.backends.cpu_design import LONG
 from fastgd.objective import Objective
 
-#: Seconds of a pass a byte of X, and of a curvature a multiplication: measured together, their ratio is what counts.
-PASS_BYTE = 1.0 / 4.0e10
-CURVATURE_FLOP = 1.0 / 6.5e10
-PASS_FLOP = 1.0 / 2.0e10
-_ROWS_A_COLUMN = [8 * 2 ** (k / 2) for k in range(12)]
+#: Of a full pass: once, a byte of X, a number of X and an output.
+PASS, PASS_BYTE, PASS_NUMBER = 1.0e-4, 2.5e-11, 5.0e-11
+#: Of a curvature: once, a number of a row in working coordinates, a multiplication of its product with itself.
+CURVATURE, ROW_NUMBER, PRODUCT = 1.0e-4, 2.5e-9, 1.4e-11
+#: Of the Gram matrix of all rows: a multiplication.
+GRAM_PRODUCT = 1.0e-11
+#: Of an elimination of d columns: a multiplication.
+SOLVE = 1.5e-11
+#: Iterations of Newton's method, passes of L-BFGS and of the accelerated gradient.
+NEWTON_STEPS, LBFGS_PASSES, ACCELERATED_PASSES = 6, 60, 200
+#: Passes of coupled outputs in the metric that they share.
+COUPLED_PASSES = 10
+#: What a fit gains in all, as a factor of the objective's distance from its minimum.
+_GAIN = 1e6
+#: Sizes of samples that are considered, in rows a parameter; at most this share of all rows.
+_ROWS_A_PARAMETER = [8 * 2 ** (k / 2) for k in range(12)]
+_MOST = 0.24
+#: Rows a parameter of the first sample, by whether outputs couple, and Newton's steps on it.
+FIRST_ROWS = 20
+#: Columns up to which Newton's method on a first sample costs little.
+FIRST_COLUMNS = 200
 
 
-def parameters(objective: Objective) -> int:
-    """Parameters that share the rows' information: of softmax all, else an output's."""
-    columns = objective.data.d + 1
-    return columns * objective.outputs if objective.problem.loss == "softmax" else columns
+class Shape(NamedTuple):
+    """What costs depend on; columns with the intercept's."""
 
+    rows: int
+    columns: int
+    outputs: int
+    itemsize: int
+    loss: str
+    l1: bool
 
-def metric_passes(objective: Objective, rows: int) -> float:
-    """What a curvature on so many rows costs, in full passes."""
-    data, columns = objective.data, objective.data.d + 1
-    shared = objective.problem.loss in ("squared", "softmax")
-    products = min(rows, data.n) * columns**2 * (1 if shared else objective.outputs)
-    single = data.dtype == "f4" and columns >= LONG
-    return products * CURVATURE_FLOP * (0.5 if single else 1.0) / pass_seconds(objective)
+    @classmethod
+    def of(cls, objective: Objective) -> "Shape":
+        """An objective's."""
+        data = objective.data
+        loss, l1 = objective.problem.loss, bool(np.any(objective.problem.l1))
+        return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1)
 
+    @property
+    def parameters(self) -> int:
+        """Parameters that share the rows' information: of softmax all, else an output's."""
+        return self.columns * (self.outputs if self.loss == "softmax" else 1)
 
-def pass_seconds(objective: Objective) -> float:
-    """Of a full pass: memory, or arithmetic where there are many outputs."""
-    data = objective.data
-    return max(data.nbytes * PASS_BYTE, data.n * data.d * objective.outputs * PASS_FLOP)
+    @property
+    def matrices(self) -> int:
+        """Curvatures of d columns."""
+        return 1 if self.loss in ("squared", "softmax") else self.outputs
 
+    @property
+    def full_pass(self) -> float:
+        """Seconds of loss and gradient on all rows: memory's, or arithmetic's where there are many outputs."""
+        numbers = self.rows * self.columns
+        return PASS + max(numbers * self.itemsize * PASS_BYTE, numbers * self.outputs * PASS_NUMBER)
 
-def sample_size(objective: Objective) -> int:
-    """Rows of the sample with which the whole fit is expected to be the quickest."""
-    count = parameters(objective)
+    def curvature(self, rows: float, rough: bool = False) -> float:
+        """Seconds of a curvature on so many rows, factored; `rough` on a sample."""
+        product = PRODUCT * (0.5 if rough and self.itemsize == 4 and self.columns >= LONG else 1.0)
+        work = rows * self.columns * (ROW_NUMBER + product * self.columns) + SOLVE * self.columns**3 / 3.0
+        return CURVATURE + self.matrices * work
 
-    def passes(rows_a_parameter: float) -> float:
-        digits = math.log(1e6 / rows_a_parameter)
-        return metric_passes(objective, int(rows_a_parameter * count)) + digits / math.log(rows_a_parameter / 1.5)
+    def sketched(self, rows: float) -> float:
+        """Seconds of a fit with so many rows in the sample."""
+        a_parameter = max(rows / self.parameters, 2.0)
+        passes = COUPLED_PASSES if self.loss == "softmax" else 1.0 + self._digits(a_parameter)
+        first = 5.0 * self.curvature(FIRST_ROWS * self.columns) if self.has_first_sample else 0.0
+        sample = self.curvature(rows, rough=True) + 4.0 * (PASS + rows / self.rows * self.full_pass)
+        return first + sample + passes * self.full_pass
 
-    return int(min(_ROWS_A_COLUMN, key=passes) * count)
+    def _digits(self, rows_a_parameter: float) -> float:
+        """Passes until the distance from the minimum has shrunk by `_GAIN`, of which the sample does its part."""
+        return math.log(_GAIN / rows_a_parameter) / math.log(max(rows_a_parameter / 1.5, 1.5))
+
+    @property
+    def has_first_sample(self) -> bool:
+        """Whether Newton's method on a smaller sample comes first."""
+        return self.loss not in ("squared", "softmax") and self.columns <= FIRST_COLUMNS
+
+    @property
+    def plain(self) -> float:
+        """Seconds of a fit whose curvatures are of all rows."""
+        if self.loss == "softmax":
+            return self.curvature(self.rows) + COUPLED_PASSES * self.full_pass
+        return NEWTON_STEPS * self.curvature(self.rows)
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows of the sample with which a fit is expected to be the quickest; all rows where none is quicker."""
+        sizes = [min(ratio * self.parameters, _MOST * self.rows) for ratio in _ROWS_A_PARAMETER]
+        best = min(sizes, key=self.sketched)
+        return int(best) if self.sketched(best) < self.plain else self.rows
+
+    @property
+    def normal_equations(self) -> float:
+        """Seconds of a fit by the Gram matrix."""
+        numbers = self.rows * (self.columns + self.outputs)
+        gram = numbers * max(self.itemsize * PASS_BYTE, GRAM_PRODUCT * (self.columns + self.outputs))
+        return PASS + gram + SOLVE * self.columns**3 / 3.0
+
+    @property
+    def lbfgs(self) -> float:
+        """Seconds of a fit by L-BFGS."""
+        return LBFGS_PASSES * self.full_pass
+
+    @property
+    def accelerated(self) -> float:
+        """Seconds of a fit by the accelerated gradient."""
+        return ACCELERATED_PASSES * self.full_pass

@@ -49,6 +49,9 @@ def collinear_columns(objective: Objective) -> list[int]:
 def _is_suspect(sample: Array, tolerance: float) -> bool:
     """Whether the smallest eigenvalue of the Gram matrix lies near rounding; spares well-conditioned data the QR."""
     gram = sample.T @ sample
+    if not np.all(np.isfinite(gram)):
+        # The solver's own pass will say so.
+        return False
     values = linalg.eigvalsh(gram, check_finite=False)
     floor = max(tolerance**2, 10.0 * gram.shape[0] * float(np.finfo(np.float64).eps))
     return bool(values[0] <= floor * values[-1])

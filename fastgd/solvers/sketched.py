@@ -8,21 +8,18 @@ sample's own error, about d / rows of the loss, and a metric in which the condit
 from fastgd.history import logger
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
-from fastgd.solvers.costs import metric_passes, parameters, sample_size
+from fastgd.solvers.costs import FIRST_ROWS, Shape
 from fastgd.solvers.course import Course
 from fastgd.solvers.descent import Descent, value_of
 from fastgd.solvers.metric import Metric, make_metric
 from fastgd.solvers.newton import Newton, solve_newton
 from fastgd.stopping import Monitor, Solution
 
-#: Rows a column of the first sample, on which Newton's method runs to its end.
-_FIRST_ROWS = 20
+#: Steps of Newton's method on the first sample.
 _FIRST_STEPS = 30
 #: Steps on the sample end when they promise less than this share of the sample's own error.
 _OF_ERROR = 0.05
 _SAMPLE_STEPS, _COUPLED_STEPS = 8, 20
-#: Columns up to which Newton's method on the first sample costs little.
-_NEWTON_COLUMNS = 200
 #: Halvings of a start that is worse than the constant model.
 _HALVINGS = 40
 #: Passes after which the promise must have fallen to a share, else the sample grows, and how much.
@@ -40,7 +37,8 @@ def solve_sketched(
     memory: int = 10,
 ) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
-    rows = sample_size(objective) if isinstance(sample_rows, str) else int(sample_rows)
+    shape = Shape.of(objective)
+    rows = shape.sample_rows if isinstance(sample_rows, str) else int(sample_rows)
     sample = objective.sampled(rows)
     couples = objective.problem.loss == "softmax"
     if sample is objective and not couples:
@@ -48,14 +46,13 @@ def solve_sketched(
     if sample is objective:
         metric = make_metric(objective, objective.second_order(theta)[1], memory, sampled=False)
     else:
-        newton = objective.problem.loss not in ("squared", "softmax") and objective.data.d <= _NEWTON_COLUMNS
-        theta, metric = (_newton if newton else _descend)(objective, sample, theta, memory)
+        theta, metric = (_newton if shape.has_first_sample else _descend)(objective, sample, theta, memory)
     return _Passes(objective, rows, memory, tol, monitor).run(theta, metric)
 
 
 def _newton(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
     """About the sample's optimum, and its metric there, by way of a smaller sample."""
-    first = objective.sampled(_FIRST_ROWS * parameters(objective))
+    first = objective.sampled(FIRST_ROWS * (objective.data.d + 1))
     newton = Newton(first, theta, sampled=True)
     for _ in range(_FIRST_STEPS):
         newton.advance()
@@ -87,7 +84,7 @@ def _to_the_end(sample: Objective, at: Evaluation, metric: Metric, steps: int) -
 
 def _error(sample: Objective, at: Evaluation) -> float:
     """What of F need not be gained on a sample, whose optimum is about parameters / rows from that of all rows."""
-    return _OF_ERROR * parameters(sample) / sample.data.n * value_of(at)
+    return _OF_ERROR * Shape.of(sample).parameters / sample.data.n * value_of(at)
 
 
 class _Passes:
@@ -110,7 +107,7 @@ class _Passes:
             stuck = 0 if course.improved else stuck + 1
             if reason is None and self._tol > 0.0 and stuck >= _STUCK and self._rows >= objective.data.n:
                 reason = "no step"
-            if len(promises) > max(_WINDOW, metric_passes(objective, _GROWTH * self._rows)) and (
+            if len(promises) > max(_WINDOW, self._passes_of_a_metric()) and (
                 promises[-1] > _SHARE * promises[-1 - _WINDOW]
             ):
                 descent.metric = self._grown(descent.at.theta)
@@ -127,6 +124,11 @@ class _Passes:
             start = 0.5 * start
             at = objective.evaluate(start)
         return at
+
+    def _passes_of_a_metric(self) -> float:
+        """What the metric of a larger sample costs, in passes."""
+        shape = Shape.of(self._objective)
+        return shape.curvature(min(_GROWTH * self._rows, shape.rows)) / shape.full_pass
 
     def _grown(self, theta: Array) -> Metric:
         """The metric of a larger sample; of all rows once that is most of them."""
