@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fastgd import threads
+from fastgd.backends.cpu_epochs import read_only
 from fastgd.blas import SingleThreadedBlas
+from fastgd.kernels.cpu.gram import SPARE, make_gram
 from fastgd.scaling import Array, Scaling
 
 if TYPE_CHECKING:
@@ -19,8 +21,10 @@ Lane = TypeVar("Lane")
 
 #: Numbers of a block of rows: it stays in the second-level cache. Rows of a block at least, and of a split one at most.
 _BLOCK_NUMBERS, _LEAST_ROWS, _MOST_ROWS = 1 << 17, 256, 1 << 13
+#: Numbers of a tile of the Gram matrix, in the second-level cache, and rows between which it has.
+_TILE_NUMBERS, _TILE_ROWS = 1 << 16, (136, 1032)
 #: Numbers of all lanes' matrices together, and lanes at most.
-_LANE_NUMBERS, _LANES = 1 << 22, 64
+_LANE_NUMBERS, _LANES = 1 << 24, 64
 #: Below so many multiplications threads cost more than they save.
 _SMALL = 1 << 18
 #: Bits of the upper part of a split number: products of two such sum up without rounding over `_MOST_ROWS` rows.
@@ -42,23 +46,33 @@ class LeastSquares:
     def __init__(self, data: "CpuData", scaling: Scaling, intercept: bool) -> None:
         self._data, self._scaling = data, scaling
         self._first = int(intercept)
+        self._standard = read_only(scaling.center), read_only(scaling.inv_scale)
         #: Of a row: the intercept's 1, if any, and columns; with targets.
         self.columns = data.d + self._first
         self.width = self.columns + data.data.y.shape[0]
 
     def gram(self) -> Array:
         """Mean over rows of the outer product of (1, x~, y) with itself, (width, width). One pass."""
-        size = self.width
+        data, n, size = self._data, self._data.n, self.width
+        kernel = make_gram(data.dtype, data.order)
+        rows = min(_tile_rows(size), _uneven(n))
+        tiles = -(-n // rows)
+        lanes = max(1, min(tiles, _LANES, _LANE_NUMBERS // size**2))
+        step = -(-tiles // lanes) * rows
+        sums = np.zeros((-(-n // step), size + SPARE, size + SPARE))
+        scratch: dict[int, Array] = {}
 
-        def add(total: Array, A: Array, s: Array | None) -> Array:
-            if s is not None:
-                A *= np.sqrt(s)[:, None]
-            # Of a matrix with its own transpose NumPy computes one half.
-            total += A.T @ A
-            return total
+        def work(slot: int, lane: int) -> None:
+            if slot not in scratch:
+                scratch[slot] = np.zeros((size + SPARE + 1, rows))
+            stop = min((lane + 1) * step, n)
+            kernel(data.data, *self._standard, self._first, lane * step, stop, scratch[slot], sums[lane])
 
-        total: Array = self._sum(lambda: np.zeros((size, size)), add, np.add, 1)
-        return total / self._data.weight
+        threads.run(len(sums), data.n_threads if n * size**2 > _SMALL else 1, work)
+        data.rows_read += n
+        # The sum over lanes, in their order.
+        upper = np.triu(np.add.reduce(sums)[:size, :size])
+        return (upper + np.triu(upper, 1).T) / data.weight
 
     def triangle(self) -> Array:
         """Upper triangle R (width, width) of the same rows, R'R their mean product: TSQR. One pass.
@@ -157,6 +171,15 @@ class LeastSquares:
         A[:, self.columns :] = data.data.y[:, start:stop].T
         s: Any = data.weights
         return A, None if s is None else s[start:stop].astype(np.float64)
+
+
+def _uneven(rows: int) -> int:
+    """An odd multiple of 8, no less: with powers of two a tile's columns would share a few sets of the cache."""
+    return (rows + 7) // 16 * 16 + 8
+
+
+def _tile_rows(columns: int) -> int:
+    return min(max(_uneven(_TILE_NUMBERS // columns), _TILE_ROWS[0]), _TILE_ROWS[1])
 
 
 def _empty(rows: int, columns: int, order: str) -> Array:

@@ -10,6 +10,7 @@ import pytest
 from fastgd.backends.cpu_quadratic import minimise_quadratic
 from fastgd.kernels import _intrinsics, _jit
 from tests.kernels import full_pass, minibatch
+from tests.kernels.least_squares import check_gram
 from tests.kernels.minibatch import Setup
 from tests.kernels.table import DTYPES, LOSSES, ORDERS, Case, sample
 
@@ -54,7 +55,13 @@ def quadratic() -> None:
     assert found[1] == 0.0
 
 
-PARTS = {"full passes": full_passes, "epochs": epochs, "moments": moments, "quadratic": quadratic}
+def gram() -> None:
+    for dtype in DTYPES:
+        for order in ORDERS:
+            check_gram(Case("squared", dtype, order), 150, 3, weighted=order == "C")
+
+
+PARTS = {"full passes": full_passes, "epochs": epochs, "moments": moments, "quadratic": quadratic, "gram": gram}
 CODE = """
 import numba, sys
 from tests.kernels.test_plain import PARTS
