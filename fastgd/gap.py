@@ -11,8 +11,9 @@ def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: float) -> Array:
     .. math::
         \sum_j a_1 |w_j| + \tfrac{a_2}{2} w_j^2 + w_j g_j + \frac{\max(|g_j| - a_1, 0)^2}{2 a_2}
 
-    where a_1 and a_2 weigh the L1 norm and half the squared L2 norm. Each term is at least 0, and 0 where it is optimal.
-    Without L1 the sum is the squared gradient of F over 2 a_2. A bound where the intercept is the best one for w.
+    where a_1 and a_2 weigh the L1 norm and half the squared L2 norm. Each term is at least 0, and 0 where w_j is
+    optimal; without L1 the sum is the squared gradient of F over 2 a_2. Where the derivative by the intercept is 0 the
+    dual point is feasible, and the sum a bound.
 
     Parameters
     ----------
@@ -34,5 +35,6 @@ def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: float) -> Array:
     a1 = l1[:, None]
     excess = np.maximum(np.abs(gradient) - a1, 0.0)
     terms = a1 * np.abs(coef) + 0.5 * l2 * coef**2 + coef * gradient + excess**2 / (2.0 * l2)
-    gaps: Array = np.sum(terms, axis=1)
+    # What is below 0 is rounding.
+    gaps: Array = np.sum(np.maximum(terms, 0.0), axis=1)
     return gaps

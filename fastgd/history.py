@@ -51,6 +51,15 @@ class History:
             )
         return row
 
+    def conclude(self, reason: str, certificate: float, gap: float | None) -> None:
+        """Log how the fit ended."""
+        if logger.isEnabledFor(self._level):
+            told = f"certificate {certificate:.6g}" + ("" if gap is None else f", duality gap {gap:.6g}")
+            numbers = {"stopped_by": reason, "certificate": certificate, "duality_gap": gap}
+            logger.log(
+                self._level, "ended by %s after %d epochs: %s", reason, len(self), told, extra={"fastgd": numbers}
+            )
+
     def clear(self) -> None:
         """Forget the epochs of a run that diverged."""
         self._rows.clear()

@@ -17,6 +17,7 @@ from fastgd.backends.cpu import CpuData, Sums
 from fastgd.backends.cpu_design import Design
 from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem, RuleState
 from fastgd.bounds import Bounded
+from fastgd.gap import duality_gaps
 from fastgd.problem import Problem
 from fastgd.sample import sample_of
 from fastgd.scaling import Array, Moments, Scaling, inverse, load_shift
@@ -193,17 +194,34 @@ class Objective(Bounded):
         The largest distance of 0 to a component of the subdifferential of F in standardised coordinates, intercept
         included, divided by the rms of dloss/dz at the best constant model; each target in its own units.
         """
-        problem, scaling = self.problem, self.scaling
-        coef = evaluation.theta[:, :-1] * scaling.inv_scale
-        derivative = evaluation.gradient[:, -1:]
-        centred = evaluation.gradient[:, :-1] * self._scale - derivative * (self.standard.center - scaling.center)
-        g = centred + problem.l2 * coef
+        problem = self.problem
+        coef, g = self._for_raw_columns(evaluation)
+        g += problem.l2 * coef
         l1 = problem.l1[:, None]
         distance = np.where(coef != 0.0, np.abs(g + l1 * np.sign(coef)), np.maximum(np.abs(g) - l1, 0.0))
         largest = np.max(distance * self.standard.inv_scale / problem.units[:, None], initial=0.0)
         if problem.fit_intercept:
-            largest = max(largest, np.max(np.abs(derivative[:, 0]) / problem.units))
+            largest = max(largest, np.max(np.abs(evaluation.gradient[:, -1]) / problem.units))
         return float(largest / problem.constant.rms)
+
+    def duality_gap(self, evaluation: Evaluation) -> float | None:
+        """A bound on what F lies above its minimum, in the units of the user's targets; None without an L2 term.
+
+        It is one where the derivatives by the intercepts are 0, else up to what is left of them.
+        """
+        problem = self.problem
+        if problem.l2 == 0.0:
+            return None
+        coef, g = self._for_raw_columns(evaluation)
+        # A constant column has neither coefficient nor, beside an intercept, a say.
+        g *= self.standard.inv_scale > 0.0
+        return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2))
+
+    def _for_raw_columns(self, evaluation: Evaluation) -> tuple[Array, Array]:
+        """Coefficients of raw columns and the mean loss's gradient in them (K, d), where means of columns stay put."""
+        scaling, derivative = self.scaling, evaluation.gradient[:, -1:]
+        centred = evaluation.gradient[:, :-1] * self._scale - derivative * (self.standard.center - scaling.center)
+        return evaluation.theta[:, :-1] * scaling.inv_scale, centred
 
     def constant_value(self) -> float:
         """F of the best constant model, in the units of the user's targets."""

@@ -135,6 +135,7 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
     lines = [
         ("solver", f"{report['solver']} on {report['device']}, {report['threads']} threads: {report['reason']}"),
         ("certificate", f"{report['certificate']:.3g}, asked for {report['tol']:.3g}: {_verdict(report)}"),
+        *_gap_lines(report),
         *course_lines(result.course),
         ("seconds", f"reading {reading:.2f}, compiling {compiling:.2f}, fitting {fitting:.2f}"),
         (
@@ -145,6 +146,11 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
     ]
     written = (("saved", result.saved), ("plotted", result.plotted))
     return lines + [(label, path) for label, path in written if path is not None]
+
+
+def _gap_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
+    gap = report["duality_gap"]
+    return [] if gap is None else [("", f"duality gap {gap:.3g} of an objective of {report['objective']:.6g}")]
 
 
 def _verdict(report: dict[str, Any]) -> str:

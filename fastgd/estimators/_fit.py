@@ -82,18 +82,20 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         check_finite(task.X.array, plan is not None)
         raise
     final = solution.evaluation or objective.evaluate(solution.theta)
-    certificate = objective.certificate(final)
+    certificate, gap = objective.certificate(final), objective.duality_gap(final)
+    monitor.history.conclude(solution.reason, certificate, gap)
     if monitor.error is None:
         tell_what_is_left(messages, objective, plan, options, solution, certificate, monitor.history)
     coef, intercept = objective.to_user(final.theta)
     report = FitReport(
-        solver=_name(optimizer, options.batch_size),
+        solver=solution.solver or _name(optimizer, options.batch_size),
         reason=reason,
         certificate=certificate,
         tol=options.tol,
         converged=solution.converged or bool(certificate <= options.tol),
         stopped_by=solution.reason,
         objective=objective.value(final),
+        duality_gap=gap,
         learning_rate=solution.rate,
         random_state=task.guide.seed,
         collinear=collinear,

@@ -127,6 +127,7 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
         converged=False,
         stopped_by="partial_fit",
         objective=loss,
+        duality_gap=None,
         learning_rate=pace.first,
         random_state=training.seed,
         collinear=[],

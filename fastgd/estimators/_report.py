@@ -55,6 +55,10 @@ class FitReport(DataReport, TimeReport):
         "max_iter", "max_seconds", "interrupted" or "no optimum".
     objective : float
         F at the end, in the units of y.
+    duality_gap : float or None
+        How much `objective` is at most above its minimum, by Fenchel's gap from the last gradient. A bound where the
+        derivative of F by the intercept is 0, as without an intercept; else one up to what is left of that derivative.
+        None without an L2 term, where a gradient bounds nothing, and after `partial_fit`.
     n_rows, n_features, n_outputs : int
         The problem's size.
     dtype, order : str
@@ -76,6 +80,7 @@ class FitReport(DataReport, TimeReport):
     converged: bool
     stopped_by: str
     objective: float
+    duality_gap: float | None
     learning_rate: float
     random_state: int | None
     collinear: list[int]

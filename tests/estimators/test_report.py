@@ -238,9 +238,16 @@ def test_verbose_logs_an_epoch_a_record(caplog):
     problem = problem_for("logistic", alpha=0.1)
     with caplog.at_level("INFO", "fastgd"):
         model = fit(problem, verbose=1)
-        records = [record for record in caplog.records if hasattr(record, "fastgd")]
+        *records, last = [record for record in caplog.records if hasattr(record, "fastgd")]
         assert [record.fastgd["epoch"] for record in records] == list(range(1, model.n_iter_ + 1))
         assert [record.fastgd["loss"] for record in records] == model.history_["loss"].tolist()
+        report = model.fit_report_
+        assert last.levelname == "INFO"
+        assert last.getMessage() == (
+            f"ended by certificate after {model.n_iter_} epochs: certificate {report['certificate']:.6g}, "
+            f"duality gap {report['duality_gap']:.6g}"
+        )
+        assert last.fastgd == {key: report[key] for key in ("stopped_by", "certificate", "duality_gap")}
         caplog.clear()
         fit(problem)
         assert not caplog.records

@@ -1,0 +1,70 @@
+"""The duality gap: the reference's where the intercept is the best one, and a bound on what a fit leaves."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fastgd import LinearRegression, reference
+from fastgd.gap import duality_gaps
+from tests.estimators.fits import fit, problem_for
+from tests.objective_of import objective_of
+from tests.reference.problems import KINDS
+
+
+def far(problem):
+    """Columns of several scales and far from 0, so that intercepts matter, one of them constant."""
+    x = problem.x * np.logspace(-1, 1, problem.x.shape[1]) + 5.0
+    x[:, 1] = 3.0
+    return replace(problem, x=x)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.4])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_it_is_the_references(loss, outputs, l1_ratio, intercept, standardize):
+    problem = far(problem_for(loss, outputs, alpha=0.1, l1_ratio=l1_ratio, fit_intercept=intercept))
+    coef = np.random.default_rng(0).standard_normal(problem.shape)
+    coef[:, [1] if intercept else []] = 0.0
+    expected = reference.duality_gap(problem, coef)
+    made = objective_of(problem, standardize=standardize)
+    at = made.evaluate(made.from_user(expected.theta[:, :-1], expected.theta[:, -1]))
+    assert made.duality_gap(at) == pytest.approx(expected.bound, rel=1e-6)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_it_bounds_what_a_fit_leaves(loss, outputs, l1_ratio, intercept):
+    """And is of second order in the certificate, as what is left is."""
+    problem = far(problem_for(loss, outputs, alpha=0.1, l1_ratio=l1_ratio, fit_intercept=intercept))
+    options = {"optimizer": "accelerated", "max_iter": 20_000}
+    optimum = fit(problem, tol=1e-10, **options).fit_report_["objective"]
+    reports = [fit(problem, tol=tol, **options).fit_report_ for tol in (1e-2, 1e-4)]
+    for report in reports:
+        # The last 5 % are for an intercept that is not yet the best.
+        assert report["objective"] - optimum <= 1.05 * report["duality_gap"] + 1e-13 * optimum
+    assert reports[1]["duality_gap"] < 0.1 * reports[0]["duality_gap"]
+
+
+def test_without_l2_there_is_none():
+    assert fit(problem_for("squared"), tol=1e-3).fit_report_["duality_gap"] is None
+    lasso = fit(problem_for("squared", alpha=0.1, l1_ratio=1.0), optimizer="accelerated")
+    assert lasso.fit_report_["duality_gap"] is None
+    stream = LinearRegression(alpha=0.1).partial_fit(np.eye(3), np.arange(3.0))
+    assert stream.fit_report_["duality_gap"] is None
+
+
+def test_by_hand():
+    """One column w = 2 with g = -1.5, a1 = 0.5, a2 = 0.25: 1 + 0.5 - 3 + 1 / 0.5 = 0.5; at g = -1 it is optimal."""
+    w, l1 = np.array([[2.0], [2.0]]), np.array([0.5, 0.5])
+    gaps = duality_gaps(w, np.array([[-1.5], [-1.0]]), l1, 0.25)
+    np.testing.assert_allclose(gaps, [0.5, 0.0], atol=1e-15)
+
+
+def test_rounding_is_not_below_0():
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((3, 200))
+    assert np.all(duality_gaps(w, -0.1 * w, np.zeros(3), 0.1) >= 0.0)
+    assert np.all(duality_gaps(w, -0.1 * w, np.zeros(3), 0.1) < 1e-14)
