@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from numbers import Integral
 from pathlib import Path
 
@@ -13,8 +14,9 @@ _pool: ThreadPoolExecutor | None = None
 _chosen: int | None = None
 
 
+@cache
 def _quota() -> int | None:
-    """Processors that the control group allows, or None."""
+    """Processors that the control group allows, or None; read once a process, since its files cost more than a fit."""
     try:
         limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return None if limit == "max" else max(1, round(int(limit) / int(period)))

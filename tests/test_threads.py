@@ -60,7 +60,7 @@ def test_quota_of_both_kinds_of_control_groups(monkeypatch, tmp_path, files, exp
         (tmp_path / name).write_text(text)
         (tmp_path / "cpu" / name).write_text(text)
     monkeypatch.setattr(threads, "Path", lambda path: tmp_path / path.removeprefix("/sys/fs/cgroup").lstrip("/"))
-    assert threads._quota() == expected
+    assert threads._quota.__wrapped__() == expected
 
 
 def test_the_number_of_threads_can_be_set_and_unset(monkeypatch):

@@ -1,7 +1,7 @@
 """Array-likes into the layouts that kernels read, without copies where X is C or F order, float32 or float64."""
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,12 +24,30 @@ def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) 
 
     Finiteness is checked here only where asked for: the first pass of a fit over X sees it.
     """
+    if reset and not finite and is_ready(X, 2):
+        _note_columns(estimator, X)
+        return Converted(X, 0)
     checked = validate_data(
         estimator, X, reset=reset, dtype=_FLOATS, order=None, ensure_all_finite=finite, ensure_min_samples=1
     )
     if not (checked.flags.c_contiguous or checked.flags.f_contiguous) or not checked.flags.aligned:
         checked = np.ascontiguousarray(checked)
     return Converted(checked, _new_bytes(checked, X))
+
+
+def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
+    """Whether an array needs no conversion: scikit-learn's look at anything that could be one costs more than a fit."""
+    if type(given) is not np.ndarray or given.ndim != ndim or given.dtype not in _FLOATS or given.size == 0:
+        return False
+    flags = given.flags
+    return flags.aligned and (flags.c_contiguous or (ndim == 2 and flags.f_contiguous))
+
+
+def _note_columns(estimator: Any, X: NDArray[Any]) -> None:
+    """What `validate_data` notes of an array, whose columns have no names."""
+    estimator.n_features_in_ = X.shape[1]
+    if hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
 
 
 def check_X_val(estimator: Any, X_val: ArrayLike | None, like: Any) -> NDArray[Any]:

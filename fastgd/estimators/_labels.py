@@ -76,6 +76,8 @@ class Labels:
 
 def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     """Validate labels; a ValueError where they are not at least two classes."""
+    if (pair := _two_integers(y)) is not None and len(pair.given) == len(X):
+        return pair
     given = column_or_1d(y, warn=True)
     check_consistent_length(X, given)
     if given.dtype.kind == "f":
@@ -94,6 +96,21 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     return Labels(given, classes)
 
 
+def _two_integers(y: ArrayLike) -> Labels | None:
+    """Labels that need no further look, as they are an array of two integers or booleans; None where they are not."""
+    if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iub" or y.size == 0:
+        return None
+    classes = np.array([y.min(), y.max()], y.dtype)
+    starts = range(0, y.size, _BLOCK)
+    two = classes[0] < classes[1] and all(_holds_only(y[start : start + _BLOCK], classes) for start in starts)
+    return Labels(y, classes) if two else None
+
+
+def _holds_only(block: NDArray[Any], classes: NDArray[Any]) -> bool:
+    """Whether labels are all among two classes."""
+    return bool(((block == classes[0]) | (block == classes[1])).all())
+
+
 def _second(block: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
     """Class numbers of labels of which there are two kinds."""
     return (block == classes[1]).astype(np.intp)
@@ -104,7 +121,7 @@ def _classes(given: NDArray[Any]) -> NDArray[Any]:
     classes = np.unique(given[:_FEW])
     for start in range(0, given.shape[0], _BLOCK):
         block = given[start : start + _BLOCK]
-        if classes.size == 2 and np.all((block == classes[0]) | (block == classes[1])):
+        if classes.size == 2 and _holds_only(block, classes):
             continue
         classes = np.union1d(classes, block)
     return classes

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
-from fastgd.estimators._input import check_weights, check_X, check_X_val, weights_as
+from fastgd.estimators._input import check_weights, check_X, check_X_val, is_ready, weights_as
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
 
@@ -260,6 +260,8 @@ def check_targets(y: ArrayLike | None, X: NDArray[Any], name: str = "y") -> tupl
     """Targets as (n, K), float32 or float64, and whether they came as one vector."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
+    if is_ready(y, 1) and len(y) == len(X) and np.isfinite(y).all():
+        return y[:, None], True
     targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name=name)
     check_consistent_length(X, targets)
     if targets.ndim == 1:

@@ -1,0 +1,79 @@
+"""Small data take short ways: arrays that need no conversion, rows that are kept, nothing compiled."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastgd import LinearRegression, LogisticRegression
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((60, 3))
+WHICH = RNG.random(60) < 0.4
+T = X @ [1.0, -2.0, 0.5] + RNG.standard_normal(60)
+
+
+@pytest.mark.parametrize("dtype", ["i8", "i1", "u1", "u8", ">i4", "?"])
+def test_two_integers_are_the_classes_that_a_list_of_them_has(dtype):
+    y = np.where(WHICH, 1, 0).astype(dtype)
+    found, expected = LogisticRegression().fit(X, y), LogisticRegression().fit(X, y.tolist())
+    assert found.classes_.dtype == y.dtype
+    assert found.classes_.tolist() == expected.classes_.tolist()
+    assert np.array_equal(found.coef_, expected.coef_)
+    assert np.array_equal(found.predict(X), expected.predict(X))
+
+
+def test_the_extremes_of_an_integer_type_are_two_classes():
+    ends = np.iinfo(np.int64)
+    model = LogisticRegression().fit(X, np.where(WHICH, ends.max, ends.min))
+    assert model.classes_.tolist() == [ends.min, ends.max]
+
+
+def test_integers_between_the_least_and_the_largest_are_classes_too():
+    y = np.where(WHICH, 3, -1)
+    y[-1] = 1
+    assert LogisticRegression().fit(X, y).classes_.tolist() == [-1, 1, 3]
+    with pytest.raises(ValueError, match="one class only"):
+        LogisticRegression().fit(X, np.full(60, 2))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_arrays_as_kernels_want_them_are_fitted_as_others_are(dtype, order):
+    given = np.array(X, dtype, order=order)
+    strided = np.repeat(given, 2, axis=0)[::2]
+    assert not strided.flags.forc
+    found, expected = LinearRegression().fit(given, T), LinearRegression().fit(strided, T.tolist())
+    assert found.fit_report_["bytes_converted"] == 0 < expected.fit_report_["bytes_converted"]
+    # The copy is in C order.
+    assert found.coef_ == pytest.approx(expected.coef_, rel=1e-9 if dtype == "f8" else 1e-5)
+
+
+def test_a_fit_forgets_the_columns_of_the_last_one():
+    model = LinearRegression().fit(pd.DataFrame(X, columns=list("abc")), T)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    model.fit(X[:, :2].copy(), T)
+    assert model.n_features_in_ == 2
+    assert not hasattr(model, "feature_names_in_")
+    assert model.predict(X[:, :2]).shape == (60,)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (60, 0), (60,), (60, 3, 1)])
+def test_arrays_of_no_use_are_refused_in_scikit_learns_words(shape):
+    for model, y in ((LinearRegression(), T), (LogisticRegression(), WHICH)):
+        with pytest.raises(ValueError, match=r"0 sample|0 feature|Expected 2D array|dim 3"):
+            model.fit(np.ones(shape), y)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_targets_that_are_no_numbers_are_refused(bad):
+    y = T.copy()
+    y[7] = bad
+    with pytest.raises(ValueError, match="Input y contains"):
+        LinearRegression().fit(X, y)
+
+
+@pytest.mark.parametrize("y", [T[:-1], WHICH[:-1]])
+def test_rows_without_a_target_are_refused(y):
+    model = LogisticRegression() if y.dtype == bool else LinearRegression()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit(X, y)
