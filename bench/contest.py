@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -101,8 +102,11 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any]) -> Race:
     bars = dict.fromkeys(TARGETS, float("inf"))
     for racer in racers:
         warm_up[racer.name] = _warm_up(racer, small, own)
+        begin = time.perf_counter()
         swept.append(sweep(racer, course, bars))
-        _tell(swept[-1])
+        if racer.name == NAME:
+            warm_up[NAME]["seconds_compile_all_rows"] = own.told(racer.grid[0])["seconds_compile"]
+        _tell(swept[-1], time.perf_counter() - begin)
         if racer.name != NAME and contest.counts(racer):
             bars = lowered(bars, swept[-1])
     finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in TARGETS}
@@ -180,8 +184,7 @@ def _again(racer: Racer, arrivals: list[Arrival], targets: list[float], course: 
     return found
 
 
-def _tell(swept: Swept) -> None:
+def _tell(swept: Swept, seconds: float) -> None:
     """A line for who waits."""
     best = ", ".join(f"{t:g} {a.seconds:.3g} s ({a.setting})" for t, a in sorted(swept.best.items(), reverse=True))
-    told = f"{swept.racer.name}: {best or swept.given_up}"
-    print(f"  {told}", file=sys.stderr, flush=True)
+    print(f"  {seconds:5.1f} s  {swept.racer.name}: {best or swept.given_up}", file=sys.stderr, flush=True)

@@ -101,7 +101,7 @@ class Objective:
         return np.column_stack([r.T @ self.X, r.sum(axis=0)]) / len(self.X)
 
     def _blocks(self, models: int) -> Iterator[slice]:
-        step = max(1, _BLOCK_NUMBERS // max(models * self.shape[0], self.shape[1]))
+        step = max(1, _BLOCK_NUMBERS // (models * self.shape[0]))
         return (slice(start, start + step) for start in range(0, len(self.X), step))
 
 

@@ -11,7 +11,8 @@ from bench.objective import Objective
 
 #: Rows whose curvature stands for that of all rows where it preconditions.
 _SAMPLE_ROWS = 50_000
-_BLOCK_ROWS = 8192
+#: Rows whose curvature is added at once: products of few rows keep threads waiting for each other.
+_BLOCK_ROWS = 1 << 15
 _STEPS = 100
 #: Of F: what may be left to gain at the optimum.
 _PRECISION = 1e-10

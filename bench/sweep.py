@@ -4,10 +4,13 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from bench.check import Floats
 from bench.objective import Objective
 from bench.optimum import Optimum, distances
 from bench.racing import LAPS, Racer, lap_rows
@@ -16,6 +19,8 @@ from bench.racing import LAPS, Racer, lap_rows
 PATIENCE = 3.0
 #: Seconds that anyone may take to a target that nobody has reached.
 _MOST_SECONDS = 60.0
+#: Laps of a stochastic loop before it may be given up: two epochs.
+_EARLY = 2 * LAPS
 #: Between two runs, so that spinning worker threads of one are asleep when the next starts.
 _PAUSE = 0.01
 
@@ -61,43 +66,59 @@ class Course(NamedTuple):
 
 
 def run_to(racer: Racer, course: Course, setting: Any, limits: Mapping[float, float], laps: int | None = None) -> Run:
-    """Run until all targets of `limits` are reached, or the seconds for each that is not are over, or the laps are."""
+    """Run until all targets of `limits` are reached, or the seconds for each that is not are over, or the laps are.
+
+    F is evaluated off the clock: after every lap, but of the short ones of stochastic loops after 1, 2, 4, 8, ..., and
+    in between where a target turns out to be reached.
+    """
     loop, elapsed, late = racer.start(course.objective, setting), 0.0, False
     arrivals: dict[float, Arrival] = {}
     path: list[tuple[float, float]] = []
+    pending: list[tuple[Arrival, Floats]] = []
     gc.collect()
     time.sleep(_PAUSE)
     for lap in range(1, 1 + (laps or sys.maxsize)):
         begin = time.perf_counter()
         theta = next(loop, None)
         elapsed += time.perf_counter() - begin
-        if theta is None:
-            break
-        distance = float(distances(*course, theta[None])[0])
-        for target in limits:
-            if distance <= target:
-                arrivals.setdefault(target, Arrival(setting, elapsed, lap))
+        if theta is not None:
+            pending.append((Arrival(setting, elapsed, lap), theta))
         left = {target: limit for target, limit in limits.items() if target not in arrivals}
-        path.append((elapsed, distance))
-        late = elapsed > max(left.values(), default=math.inf)
-        if not left or late or (racer.rule is not None and hopeless(path, left)):
+        late = elapsed > max(left.values())
+        if pending and (theta is None or late or racer.rule is None or lap == laps or not lap & (lap - 1)):
+            path.append((elapsed, _check(course, pending, left, arrivals)))
+            pending.clear()
+        left = {target: limit for target, limit in left.items() if target not in arrivals}
+        if theta is None or late or not left or (racer.rule is not None and lap >= _EARLY and hopeless(path, left)):
             break
-    return Run(arrivals, elapsed, late)
+    return Run(arrivals, elapsed, late and bool(left))
+
+
+def _check(
+    course: Course, pending: list[tuple[Arrival, Floats]], targets: Iterable[float], arrivals: dict[float, Arrival]
+) -> float:
+    """The distance after the last of the pending laps; what it reaches is noted for the first lap that does."""
+    last = float(distances(*course, pending[-1][1][None])[0])
+    reached = [target for target in targets if last <= target]
+    if reached:
+        found = distances(*course, np.array([theta for _, theta in pending]))
+        for target in reached:
+            arrivals[target] = pending[int(np.argmax(found <= target))][0]
+    return last
 
 
 def hopeless(path: list[tuple[float, float]], limits: Mapping[float, float]) -> bool:
-    """Whether a stochastic loop, by what the second half of its laps gave, will be late for every target.
+    """Whether a stochastic loop, by what about the second half of its time gave, will be late for every target.
 
-    path: seconds and distance after each lap. The distance is taken to fall as a power of time, which flatters a loop
-    with a constant rate.
+    path: seconds and distance where F was evaluated. The distance is taken to fall as a power of time, which flatters a
+    loop with a constant rate.
     """
-    if len(path) < 2 * LAPS:
-        return False
-    (_, before), (elapsed, distance) = path[len(path) // 2 - 1], path[-1]
+    elapsed, distance = path[-1]
+    past, before = next(reversed([point for point in path[:-1] if point[0] <= 0.5 * elapsed]), path[0])
     if not distance < before:
         return True
-    power = math.log2(before / distance)
-    return all(math.log2(distance / target) / power > math.log2(limit / elapsed) for target, limit in limits.items())
+    power = math.log(before / distance) / math.log(elapsed / past)
+    return all(math.log(distance / target) / power > math.log(limit / elapsed) for target, limit in limits.items())
 
 
 def sweep(racer: Racer, course: Course, bars: Mapping[float, float]) -> Swept:
