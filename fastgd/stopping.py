@@ -158,3 +158,7 @@ class Solution:
     automatic: float = math.nan
     #: The evaluation at theta, where the solver has one.
     evaluation: Any = None
+    #: What ran, where that is not what was asked for.
+    solver: str | None = None
+    #: What a step is expected to gain of each output's F (K,), in working units: how far it is from its minimum.
+    gain: Array | None = None

@@ -96,6 +96,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         stopped_by=solution.reason,
         objective=objective.value(final),
         duality_gap=gap,
+        suboptimality=None if solution.gain is None else objective.in_target_units(solution.gain),
         learning_rate=solution.rate,
         random_state=task.guide.seed,
         collinear=collinear,

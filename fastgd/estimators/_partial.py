@@ -128,6 +128,7 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
         stopped_by="partial_fit",
         objective=loss,
         duality_gap=None,
+        suboptimality=None,
         learning_rate=pace.first,
         random_state=training.seed,
         collinear=[],

@@ -38,10 +38,11 @@ class FitReport(DataReport, TimeReport):
     threads : int
         Threads that passes over X could use (small mini-batches run on one).
     passes : float
-        How often all of X was read, epochs included; a fraction where `drop_last` left rows out. The sample that the
-        curvature is taken from counts in `bytes_read` alone.
+        How often all of X was read, epochs included; a fraction where `drop_last` left rows out. Samples, that means,
+        scales and curvatures are taken from, count in `bytes_read` alone. Small data are read once by a solver that
+        keeps them in working coordinates.
     bytes_read : int
-        Bytes of X that passes, epochs and the curvature's sample read.
+        Bytes of X that passes, epochs and samples read.
     bytes_converted : int
         Bytes of the converted copy of X; 0 where X was used in place.
     seconds_total, seconds_compile, seconds_compute : float
@@ -59,6 +60,9 @@ class FitReport(DataReport, TimeReport):
         How much `objective` is at most above its minimum, by Fenchel's gap from the last gradient. A bound where the
         derivative of F by the intercept is 0, as without an intercept; else one up to what is left of that derivative.
         None without an L2 term, where a gradient bounds nothing, and after `partial_fit`.
+    suboptimality : float or None
+        How much `objective` is expected to lie above its minimum: half the square of the Newton decrement in the
+        sample's or the last metric. An estimate, never a bound. None for solvers without a metric.
     n_rows, n_features, n_outputs : int
         The problem's size.
     dtype, order : str
@@ -81,6 +85,7 @@ class FitReport(DataReport, TimeReport):
     stopped_by: str
     objective: float
     duality_gap: float | None
+    suboptimality: float | None
     learning_rate: float
     random_state: int | None
     collinear: list[int]

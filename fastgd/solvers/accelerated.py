@@ -27,7 +27,12 @@ _HOPE = 0.05
 
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
-    course, curvature = Course(objective, tol, monitor), objective.curvature
+    return accelerate(objective, theta, tol, Course(objective, tol, monitor))
+
+
+def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -> Solution:
+    """The same on a course that another solver may have begun."""
+    curvature = objective.curvature
     rms = objective.problem.constant.rms * float(np.max(objective.problem.units))
     # A sum of s_i r_i (x_i . move) is at most rms sqrt(L) |move|: its rounding is eps times that.
     noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * rms * math.sqrt(curvature)

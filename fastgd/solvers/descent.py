@@ -1,12 +1,14 @@
 """Steps in a metric, safeguarded: a step that does not lower the objective teaches the metric and is taken back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.metric import Metric
+from fastgd.stopping import Solution
 
 #: Share of the decrease that the model promises for which a step is taken (Armijo 1966).
 _ENOUGH = 1e-4
@@ -30,8 +32,14 @@ def smooth_gradient(objective: Objective, at: Evaluation) -> Array:
 
 def promised(objective: Objective, at: Evaluation, step: Array) -> float:
     """The change of F along a step to first order, L1 exactly: negative for a descent."""
-    l1 = np.sum(objective.l1 * (np.abs(at.theta + step) - np.abs(at.theta)))
-    return float(np.vdot(smooth_gradient(objective, at), step) + l1)
+    return float(np.sum(promised_by_output(objective, at, step)))
+
+
+def promised_by_output(objective: Objective, at: Evaluation, step: Array) -> Array:
+    """The same of each output (K,), in working units."""
+    l1 = objective.l1 * (np.abs(at.theta + step) - np.abs(at.theta))
+    total: Array = np.sum(smooth_gradient(objective, at) * step + l1, axis=1)
+    return total
 
 
 class Descent:
@@ -57,6 +65,23 @@ class Descent:
         self.failures = 0
         #: What the model expected of the last step, as a share of F: twice the distance to the optimum, about.
         self.promise = np.inf
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last step promised less than rounding, or was the last of many that failed."""
+        return self.failures >= MOST_FAILURES or self.promise <= self.noise * abs(value_of(self.at))
+
+    def told(self, solution: Solution) -> Solution:
+        """A solution with what the metric expects that F can still fall there: half the Newton decrement's square."""
+        at = solution.evaluation
+        if at is None:
+            return solution
+        promise = promised_by_output(self._objective, at, self.metric.step(at))
+        return replace(solution, gain=np.maximum(-0.5 * promise, 0.0))
+
+    def use(self, metric: Metric) -> None:
+        """Go on in another metric."""
+        self.metric, self.failures = metric, 0
 
     def advance(self) -> Evaluation:
         """One pass: go to the end of a step, or stay and know better."""

@@ -3,7 +3,7 @@
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.course import Course
-from fastgd.solvers.descent import MOST_FAILURES, Descent, value_of
+from fastgd.solvers.descent import Descent
 from fastgd.solvers.metric import Metric, make_metric
 from fastgd.stopping import Monitor, Solution
 
@@ -38,15 +38,19 @@ class Newton:
 
     @property
     def idle(self) -> bool:
-        """Whether the last step promised less than rounding, or was the last of many that failed."""
-        return self._descent.failures >= MOST_FAILURES or self.promise <= self._descent.noise * abs(value_of(self.at))
+        """As `Descent.idle`."""
+        return self._descent.idle
+
+    def told(self, solution: Solution) -> Solution:
+        """As `Descent.told`."""
+        return self._descent.told(solution)
 
     def advance(self) -> Evaluation:
         """A step, and a new metric where it was taken."""
         trial = self._descent.advance()
         if self._descent.failures == 0:
             self._curvature = self._latest
-            self._descent.metric = self._metric()
+            self._descent.use(self._metric())
         return trial
 
 
@@ -59,4 +63,4 @@ def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monito
         reason = course.seen(newton.advance())
         if reason is None and tol > 0.0 and newton.idle and not course.improved:
             reason = "no step"
-    return course.solution(reason)
+    return newton.told(course.solution(reason))

@@ -5,9 +5,12 @@ sample's own error, about d / rows of the loss, and a metric in which the condit
 1 + 2 sqrt(d / rows) (Marchenko and Pastur 1967), so that a pass or two a digit are left, whatever the data's condition.
 """
 
+from dataclasses import replace
+
 from fastgd.history import logger
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
+from fastgd.solvers.accelerated import accelerate
 from fastgd.solvers.costs import FIRST_ROWS, Shape
 from fastgd.solvers.course import Course
 from fastgd.solvers.descent import Descent, value_of
@@ -43,16 +46,17 @@ def solve_sketched(
     couples = objective.problem.loss == "softmax"
     if sample is objective and not couples:
         return solve_newton(objective, theta, tol, monitor)
+    passes = _Passes(objective, rows, memory, tol, monitor)
     if sample is objective:
-        metric = make_metric(objective, objective.second_order(theta)[1], memory, sampled=False)
-    else:
-        theta, metric = (_newton if shape.has_first_sample else _descend)(objective, sample, theta, memory)
-    return _Passes(objective, rows, memory, tol, monitor).run(theta, metric)
+        at, curvature = objective.second_order(theta)
+        return passes.run(at, make_metric(objective, curvature, memory, sampled=False))
+    theta, metric = (_newton if shape.has_first_sample else _descend)(objective, sample, theta, memory)
+    return passes.run(_no_worse_than_constant(objective, theta), metric)
 
 
 def _newton(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
     """About the sample's optimum, and its metric there, by way of a smaller sample."""
-    first = objective.sampled(FIRST_ROWS * (objective.data.d + 1))
+    first = objective.sampled(min(FIRST_ROWS * (objective.data.d + 1), sample.data.n))
     newton = Newton(first, theta, sampled=True)
     for _ in range(_FIRST_STEPS):
         newton.advance()
@@ -87,6 +91,17 @@ def _error(sample: Objective, at: Evaluation) -> float:
     return _OF_ERROR * Shape.of(sample).parameters / sample.data.n * value_of(at)
 
 
+def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
+    """The evaluation at the start, or halfway to the origin where that is no better than the constant model."""
+    at = objective.evaluate(start)
+    for _ in range(_HALVINGS):
+        if not objective.in_target_units(at.losses) > objective.start_value():
+            break
+        start = 0.5 * start
+        at = objective.evaluate(start)
+    return at
+
+
 class _Passes:
     """Full gradients in a sample's metric; the sample grows where progress is poor."""
 
@@ -94,9 +109,9 @@ class _Passes:
         self._objective, self._rows, self._memory = objective, rows, memory
         self._course, self._tol = Course(objective, tol, monitor), tol
 
-    def run(self, start: Array, metric: Metric) -> Solution:
+    def run(self, at: Evaluation, metric: Metric) -> Solution:
+        """From an evaluation until the course says why to end."""
         objective, course = self._objective, self._course
-        at = self._first(start)
         reason = course.seen(at)
         descent = Descent(objective, objective.evaluate, at, metric)
         promises: list[float] = []
@@ -105,25 +120,29 @@ class _Passes:
             reason = course.seen(descent.advance())
             promises.append(descent.promise)
             stuck = 0 if course.improved else stuck + 1
-            if reason is None and self._tol > 0.0 and stuck >= _STUCK and self._rows >= objective.data.n:
-                reason = "no step"
-            if len(promises) > max(_WINDOW, self._passes_of_a_metric()) and (
-                promises[-1] > _SHARE * promises[-1 - _WINDOW]
-            ):
-                descent.metric = self._grown(descent.at.theta)
+            if reason is not None:
+                break
+            if stuck >= _STUCK and descent.idle and self._tol > 0.0:
+                return descent.told(course.solution("no step"))
+            if stuck >= _STUCK and not descent.idle and self._rows >= objective.data.n:
+                logger.info("the metric of all rows gets no further: accelerated gradient takes over")
+                return self._accelerated(descent.at.theta)
+            if stuck >= _STUCK or self._is_slow(promises):
+                descent.use(self._grown(descent.at.theta))
                 promises.clear()
-        return course.solution(reason)
+                stuck = 0
+        return descent.told(course.solution(reason))
 
-    def _first(self, start: Array) -> Evaluation:
-        """The evaluation at the start, or halfway to the origin where that is no better than the constant model."""
-        objective = self._objective
-        at = objective.evaluate(start)
-        for _ in range(_HALVINGS):
-            if not objective.in_target_units(at.losses) > objective.start_value():
-                return at
-            start = 0.5 * start
-            at = objective.evaluate(start)
-        return at
+    def _is_slow(self, promises: list[float]) -> bool:
+        """Whether another metric is worth its price."""
+        if self._rows >= self._objective.data.n or len(promises) <= max(_WINDOW, self._passes_of_a_metric()):
+            return False
+        return promises[-1] > _SHARE * promises[-1 - _WINDOW]
+
+    def _accelerated(self, theta: Array) -> Solution:
+        """What always works, if slowly."""
+        solution = accelerate(self._objective, theta, self._tol, self._course)
+        return replace(solution, solver="SketchedNewton, then Accelerated")
 
     def _passes_of_a_metric(self) -> float:
         """What the metric of a larger sample costs, in passes."""
@@ -137,4 +156,5 @@ class _Passes:
         if sample is self._objective:
             self._rows = self._objective.data.n
         logger.debug("poor progress: the metric is taken from %d rows", sample.data.n)
-        return make_metric(self._objective, sample.second_order(theta)[1], self._memory, sampled=True)
+        sampled = sample is not self._objective
+        return make_metric(self._objective, sample.second_order(theta)[1], self._memory, sampled)
