@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a run, about, and its rows: long enough to read at the speed of memory, short enough to be many.
 _RUN_BYTES, _RUN_ROWS = 1 << 15, (32, 256)
+#: Runs at least, where runs are longer than they must be: of sorted rows a few runs would hold one kind only.
+_RUNS = 16
 _BYTES = 1 << 22
 #: Rows a column: the largest curvature of so many is at most 1.7 times that of all (Marchenko and Pastur 1967).
 _ROWS_A_COLUMN = 10
@@ -36,7 +38,7 @@ class Runs(NamedTuple):
 def spread_runs(n: int, row_bytes: int, size: int) -> Runs:
     """Runs of together about `size` < n rows, ascending: one in each of equal stretches of the data."""
     length = _RUN_ROWS[0]
-    while length < _RUN_ROWS[1] and 2 * length * row_bytes <= 2 * _RUN_BYTES:
+    while length < _RUN_ROWS[1] and 2 * length * row_bytes <= 2 * _RUN_BYTES and 2 * length * _RUNS <= size:
         length *= 2
     runs = n // length
     bounds = np.linspace(0, runs, min(runs, -(-size // length)) + 1)

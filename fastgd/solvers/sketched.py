@@ -50,13 +50,16 @@ def solve_sketched(
     if sample is objective:
         at, curvature = objective.second_order(theta)
         return passes.run(at, make_metric(objective, curvature, memory, sampled=False))
-    theta, metric = (_newton if shape.has_first_sample else _descend)(objective, sample, theta, memory)
+    if shape.has_first_sample:
+        first = objective.sampled(min(FIRST_ROWS * shape.columns, rows))
+        theta, metric = _newton(first, sample, theta, memory)
+    else:
+        theta, metric = _descend(sample, theta, memory)
     return passes.run(_no_worse_than_constant(objective, theta), metric)
 
 
-def _newton(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
-    """About the sample's optimum, and its metric there, by way of a smaller sample."""
-    first = objective.sampled(min(FIRST_ROWS * (objective.data.d + 1), sample.data.n))
+def _newton(first: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
+    """About the sample's optimum, and its metric there, by way of a smaller sample's."""
     newton = Newton(first, theta, sampled=True)
     for _ in range(_FIRST_STEPS):
         newton.advance()
@@ -66,7 +69,7 @@ def _newton(objective: Objective, sample: Objective, theta: Array, memory: int) 
     return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _SAMPLE_STEPS)
 
 
-def _descend(objective: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
+def _descend(sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
     """The same with one metric from where the fit starts.
 
     Of a squared loss that is exact; of coupled outputs it is too rough for Newton's method; with many columns another

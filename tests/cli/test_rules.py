@@ -98,7 +98,7 @@ WRONG_OPTIMIZERS = {
     "normal_equations:memory=5": "it has none",
     "lbfgs:sample_rows=5": "lbfgs: there is no key 'sample_rows'; there are memory$",
     "lbfgs:memory=0": "memory of LBFGS must be an integer of 1 or more, got 0",
-    "sketched_newton:sample_rows=some": "sample_rows of SketchedNewton must be 'auto' or a positive integer, got 'some'",
+    "sketched_newton:sample_rows=some": "SketchedNewton must be 'auto' or a positive integer, got 'some'",
     "auto:eps=1": "--optimizer auto: there is no key 'eps'; it has none",
     "adam:beta1": "'beta1' is no key=value, as in adam:key=value,key=value",
     "adam:": "'' is no key=value",

@@ -11,7 +11,9 @@ import pytest
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import cpu, cpu_epochs
+from fastgd.backends.cpu_design import Design
 from fastgd.estimators._report import FitReport
+from fastgd.solvers.choice import SOLVERS
 from tests.estimators.fits import features, fit, problem_for
 
 N, D = 500, 6
@@ -20,8 +22,8 @@ LAYOUTS = [("squared", "f8", "C"), ("squared", "f4", "F"), ("logistic", "f8", "C
 
 @pytest.fixture
 def rows_read(monkeypatch):
-    """Count the rows of N x D data that each kernel is asked to read; those of the curvature's sample apart."""
-    seen = Counter()
+    """Count the rows of N x D data that each kernel, or NumPy, is made to read; those of samples apart."""
+    seen, within = Counter(), []
 
     def count(name, rows_of, module=cpu):
         make = getattr(module, name)
@@ -31,7 +33,7 @@ def rows_read(monkeypatch):
 
             def counted(data, *arguments):
                 if data.X.size == N * D:
-                    seen["sample" if not data.y.any() else name] += rows_of(*arguments)
+                    seen["sample" if within or not data.y.any() else name] += rows_of(*arguments)
                 return kernel(data, *arguments)
 
             return counted
@@ -41,6 +43,22 @@ def rows_read(monkeypatch):
     def blocks(first, last, rows, *_):
         return min(last * rows, N) - first * rows
 
+    make, reduce = Design._make, cpu.CpuSample._reduce
+
+    def made(self, X, out):
+        if self._data.rows.size == N * D:
+            seen["sample" if isinstance(self._data, cpu.CpuSample) else "NumPy"] += len(X)
+        return make(self, X, out)
+
+    def by_runs(self, *arguments):
+        within.append(None)
+        try:
+            return reduce(self, *arguments)
+        finally:
+            within.pop()
+
+    monkeypatch.setattr(cpu.CpuSample, "_reduce", by_runs)
+    monkeypatch.setattr(Design, "_make", made)
     count("make_moments", blocks)
     count("make_gradient", lambda point, *rest: blocks(*rest))
     count("make_largest_norm", lambda coordinates, start, stop: stop - start)
@@ -49,14 +67,21 @@ def rows_read(monkeypatch):
 
 
 FITS = [
-    {"alpha": 0.1},
-    {"alpha": 0.1, "l1_ratio": 1.0},
+    {"optimizer": "accelerated"},
+    {"optimizer": "accelerated", "l1_ratio": 1.0},
     {"optimizer": "gd", "batch_size": "full"},
     {"optimizer": "gd", "batch_size": 32},
     {"optimizer": "momentum", "batch_size": 64, "drop_last": True},
     {"optimizer": "adam"},
     {"optimizer": fastgd.optimizers.GradientDescent(0.01), "batch_size": 1},
 ]
+
+
+def they_add_up(report, rows_read, dtype):
+    """Passes and bytes of a report are those counted; samples count in bytes alone."""
+    sampled = rows_read["sample"]
+    assert report["passes"] == (rows_read.total() - sampled) / N
+    assert report["bytes_read"] == rows_read.total() * D * np.dtype(dtype).itemsize
 
 
 @pytest.mark.parametrize("parameters", FITS, ids=[",".join(map(str, p.values())) for p in FITS])
@@ -66,15 +91,12 @@ FITS = [
 def test_passes_and_bytes(rows_read, loss, dtype, order, parameters):
     problem = problem_for(loss, n=N, d=D, dtype=dtype)
     model = fit(problem, dtype=dtype, order=order, **{"alpha": 0.1, "max_iter": 7, "tol": 0.0, **parameters})
-    report = model.fit_report_
-    sampled = rows_read.pop("sample", 0)
-    assert report["passes"] == sum(rows_read.values()) / N
-    assert report["bytes_read"] == (sum(rows_read.values()) + sampled) * D * np.dtype(dtype).itemsize
-    # One pass for the moments, one for the certificate at the end, and an epoch each.
-    batches = parameters.get("batch_size", "full") if parameters.get("optimizer", "auto") != "adam" else 256
+    they_add_up(model.fit_report_, rows_read, dtype)
+    # One pass for the moments, an epoch each, and of rules one for the certificate at the end.
+    batches = parameters.get("batch_size", "full") if parameters["optimizer"] != "adam" else 256
     rows = 7 * (N - N % 64 if parameters.get("drop_last") else N)
     full = batches == "full"
-    assert rows_read["make_gradient"] == (rows + N if full else N)
+    assert rows_read["make_gradient"] == (rows if full else 0) + (0 if parameters["optimizer"] == "accelerated" else N)
     assert rows_read["make_epoch"] == (0 if full else rows)
     assert rows_read["make_moments"] == N
     assert model.n_iter_ == 7
@@ -83,8 +105,31 @@ def test_passes_and_bytes(rows_read, loss, dtype, order, parameters):
 def test_the_look_for_a_separating_plane_counts(rows_read):
     model = fit(problem_for("logistic", n=N, d=D), tol=1e-3)
     assert model.alpha == 0.0
-    rows_read.pop("sample")
-    assert model.fit_report_["passes"] == sum(rows_read.values()) / N + 1
+    assert model.fit_report_["passes"] == (rows_read.total() - rows_read["sample"]) / N + 1
+
+
+@pytest.mark.parametrize(("dtype", "order"), [("f8", "C"), ("f4", "F")])
+@pytest.mark.parametrize(("loss", "outputs"), [("logistic", 1), ("huber", 2), ("softmax", 3)])
+def test_small_data_are_read_once_by_newtons_method(rows_read, loss, outputs, dtype, order):
+    problem = problem_for(loss, outputs, n=N, d=D, dtype=dtype, alpha=0.1)
+    model = fit(problem, dtype=dtype, order=order, optimizer="sketched_newton", max_iter=7, tol=0.0)
+    they_add_up(model.fit_report_, rows_read, dtype)
+    assert rows_read["NumPy"] == rows_read["make_moments"] == N
+    # Of coupled outputs the metric is that of the start.
+    assert rows_read["make_gradient"] == (6 * N if loss == "softmax" else 0)
+    assert model.n_iter_ == 7
+
+
+@pytest.mark.parametrize(("dtype", "order"), [("f8", "C"), ("f4", "F")])
+@pytest.mark.parametrize(("loss", "outputs"), [("squared", 2), ("logistic", 1), ("softmax", 3)])
+def test_a_sample_counts_in_bytes_and_nothing_but_gradients_in_passes(rows_read, loss, outputs, dtype, order):
+    problem = problem_for(loss, outputs, n=N, d=D, dtype=dtype, alpha=0.1)
+    optimizer = fastgd.optimizers.SketchedNewton(sample_rows=90)
+    model = fit(problem, dtype=dtype, order=order, optimizer=optimizer, tol=1e-3)
+    they_add_up(model.fit_report_, rows_read, dtype)
+    assert rows_read["sample"] >= 90
+    assert rows_read["make_gradient"] == model.n_iter_ * N
+    assert model.fit_report_["passes"] == model.n_iter_ + 1
 
 
 def test_every_key_is_there_and_documented():
@@ -100,7 +145,7 @@ def test_sizes_and_solver(outputs):
     expected = {"n_rows": N, "n_features": D, "n_outputs": outputs, "dtype": "float32", "order": "F", "tol": 1e-3}
     assert {key: report[key] for key in expected} == expected
     assert report["device"] == "cpu"
-    assert report["solver"] == "Accelerated"
+    assert report["solver"] in {kind.__name__ for kind in SOLVERS}
     assert "optimizer='auto'" in report["reason"]
     assert report["random_state"] is None
     assert report["collinear"] == []
@@ -127,7 +172,7 @@ def test_solver_and_reason_of_a_rule():
 def test_history(parameters):
     problem = problem_for("squared", n=N, d=D)
     model = fit(problem, **{"alpha": 0.1, "max_iter": 7, "tol": 0.0, **parameters})
-    full = "optimizer" not in parameters or parameters.get("batch_size") == "full"
+    full = parameters["optimizer"] == "accelerated" or parameters.get("batch_size") == "full"
     assert set(model.history_) == {"loss", "learning_rate", "gradient_norm", "seconds"} | (
         {"certificate"} if full else set()
     )
@@ -158,7 +203,7 @@ def test_mini_batches_stop_on_a_flat_loss():
 
 def test_tol_0_stops_nothing():
     X = np.random.default_rng(0).standard_normal((50, 2))
-    for optimizer in ("auto", "gd", "adam"):
+    for optimizer in ("sketched_newton", "accelerated", "gd", "adam"):
         model = LinearRegression(optimizer=optimizer, tol=0.0, max_iter=30, alpha=0.1).fit(X, np.zeros(50))
         assert model.n_iter_ == 30
         assert model.fit_report_["stopped_by"] == "max_iter"
