@@ -8,6 +8,7 @@ import pytest
 
 FITS = (
     "",
+    "--alpha 0.1 --l1-ratio 0.5",
     "--optimizer adam --epochs 2",
     "--optimizer gd --epochs 2 --early-stopping",
     "--optimizer saga --epochs 2 --batch-size 1",
@@ -15,6 +16,8 @@ FITS = (
     "--optimizer gd:line_search=exact --epochs 2",
     "--optimizer gd:line_search=backtracking --epochs 2 --alpha 0.1 --l1-ratio 1",
     "--optimizer accelerated --epochs 2",
+    "--optimizer sketched_newton:sample_rows=1000",
+    "--optimizer lbfgs --alpha 0.1",
 )
 
 
