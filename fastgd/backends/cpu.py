@@ -231,7 +231,9 @@ class CpuSample(CpuData):
         rows = self._numbers[start:stop]
         held = None if out is None else out[: rows.size]
         # A mode other than "raise" writes to `out` itself.
-        X = np.take(self.rows, rows, axis=0, out=held, mode="clip")
+        by_row = self.order == "C"
+        # Of column-major data along their own rows: NumPy would copy the whole otherwise.
+        X = np.take(self.rows, rows, axis=0, out=held, mode="clip") if by_row else self.data.X[:, rows].T
         return X, self.data.y[:, rows], self.data.s[rows] if self.data.weight_step else None
 
     def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:

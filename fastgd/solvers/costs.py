@@ -28,7 +28,7 @@ _GAIN = 1e6
 #: Sizes of samples that are considered, in rows a parameter; at most this share of all rows.
 _ROWS_A_PARAMETER = [8 * 2 ** (k / 2) for k in range(12)]
 _MOST = 0.24
-#: Rows a parameter of the first sample, by whether outputs couple, and Newton's steps on it.
+#: Rows a column of the first sample.
 FIRST_ROWS = 20
 #: Columns up to which Newton's method on a first sample costs little.
 FIRST_COLUMNS = 200
@@ -43,13 +43,16 @@ class Shape(NamedTuple):
     itemsize: int
     loss: str
     l1: bool
+    #: Rows that tell as much as one of balanced classes.
+    rarity: float = 1.0
 
     @classmethod
     def of(cls, objective: Objective) -> "Shape":
         """An objective's."""
         data = objective.data
         loss, l1 = objective.problem.loss, bool(np.any(objective.problem.l1))
-        return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1)
+        rarity = 0.25 / objective.problem.constant.rms**2 if loss == "logistic" else 1.0
+        return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, max(1.0, rarity))
 
     @property
     def parameters(self) -> int:
@@ -75,9 +78,9 @@ class Shape(NamedTuple):
 
     def sketched(self, rows: float) -> float:
         """Seconds of a fit with so many rows in the sample."""
-        a_parameter = max(rows / self.parameters, 2.0)
+        a_parameter = max(rows / (self.parameters * self.rarity), 2.0)
         passes = COUPLED_PASSES if self.loss == "softmax" else 1.0 + self._digits(a_parameter)
-        first = 5.0 * self.curvature(FIRST_ROWS * self.columns) if self.has_first_sample else 0.0
+        first = 5.0 * self.curvature(self.first_rows) if self.has_first_sample else 0.0
         sample = self.curvature(rows, rough=True) + 4.0 * (PASS + rows / self.rows * self.full_pass)
         return first + sample + passes * self.full_pass
 
@@ -91,6 +94,11 @@ class Shape(NamedTuple):
         return self.loss not in ("squared", "softmax") and self.columns <= FIRST_COLUMNS
 
     @property
+    def first_rows(self) -> int:
+        """Rows of the first sample, whose optimum need not be close."""
+        return int(min(FIRST_ROWS * self.columns * math.sqrt(self.rarity), _MOST * self.rows))
+
+    @property
     def plain(self) -> float:
         """Seconds of a fit whose curvatures are of all rows."""
         if self.loss == "softmax":
@@ -100,7 +108,7 @@ class Shape(NamedTuple):
     @property
     def sample_rows(self) -> int:
         """Rows of the sample with which a fit is expected to be the quickest; all rows where none is quicker."""
-        sizes = [min(ratio * self.parameters, _MOST * self.rows) for ratio in _ROWS_A_PARAMETER]
+        sizes = [min(ratio * self.parameters * self.rarity, _MOST * self.rows) for ratio in _ROWS_A_PARAMETER]
         best = min(sizes, key=self.sketched)
         return int(best) if self.sketched(best) < self.plain else self.rows
 

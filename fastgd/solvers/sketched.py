@@ -11,9 +11,9 @@ from fastgd.history import logger
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.accelerated import accelerate
-from fastgd.solvers.costs import FIRST_ROWS, Shape
+from fastgd.solvers.costs import Shape
 from fastgd.solvers.course import Course
-from fastgd.solvers.descent import Descent, value_of
+from fastgd.solvers.descent import Descent
 from fastgd.solvers.metric import Metric, make_metric
 from fastgd.solvers.newton import Newton, solve_newton
 from fastgd.stopping import Monitor, Solution
@@ -26,7 +26,7 @@ _SAMPLE_STEPS, _COUPLED_STEPS = 8, 20
 #: Halvings of a start that is worse than the constant model.
 _HALVINGS = 40
 #: Passes after which the promise must have fallen to a share, else the sample grows, and how much.
-_WINDOW, _SHARE, _GROWTH = 4, 0.1, 4
+_WINDOW, _SHARE, _GROWTH = 3, 0.1, 4
 #: Passes without any progress after which rounding is all that is left.
 _STUCK = 4
 
@@ -51,7 +51,7 @@ def solve_sketched(
         at, curvature = objective.second_order(theta)
         return passes.run(at, make_metric(objective, curvature, memory, sampled=False))
     if shape.has_first_sample:
-        first = objective.sampled(min(FIRST_ROWS * shape.columns, rows))
+        first = objective.sampled(min(shape.first_rows, rows))
         theta, metric = _newton(first, sample, theta, memory)
     else:
         theta, metric = _descend(sample, theta, memory)
@@ -91,7 +91,7 @@ def _to_the_end(sample: Objective, at: Evaluation, metric: Metric, steps: int) -
 
 def _error(sample: Objective, at: Evaluation) -> float:
     """What of F need not be gained on a sample, whose optimum is about parameters / rows from that of all rows."""
-    return _OF_ERROR * Shape.of(sample).parameters / sample.data.n * value_of(at)
+    return _OF_ERROR * Shape.of(sample).parameters / sample.data.n * at.total
 
 
 def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
