@@ -171,7 +171,7 @@ def _pace(objective: Objective, plan: Plan, training: Training) -> Pace:
         raise ValueError(
             f"learning_rate={schedule!r} takes its length from the fit, and a stream has none: give epochs"
         )
-    return Pace(bound, plan.batches(objective.data.n), training.schedule_state)
+    return Pace(bound, plan.batches(objective.data.n), training.schedule_state, plan.optimizer.check_rates)
 
 
 def _epoch(objective: Objective, plan: Plan, rule: RuleState, pace: Pace, epoch: int) -> tuple[float, float]:

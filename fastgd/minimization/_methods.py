@@ -9,7 +9,7 @@ import numpy as np
 
 from fastgd.backends.cpu_epochs import RuleState
 from fastgd.minimization._function import Array, Evaluation, Function
-from fastgd.optimizers import Recipe
+from fastgd.optimizers import Optimizer
 from fastgd.schedules import Schedule
 from fastgd.solvers.line_search import ARMIJO, HALVINGS, root_of_slope
 from fastgd.solvers.pace import Pace
@@ -42,12 +42,12 @@ class RuleSteps:
     most: the largest curvature for which the rates are right. Where more is seen there is no step to take.
     """
 
-    def __init__(self, function: Function, recipe: Recipe, schedule: Schedule, x: Array, most: float) -> None:
+    def __init__(self, function: Function, optimizer: Optimizer, schedule: Schedule, x: Array, most: float) -> None:
         self._function = function
         # The last column is the intercept, which AdamW does not decay: x has none.
-        self._rule = RuleState(recipe, np.append(x, 0.0)[None, :])
+        self._rule = RuleState(optimizer.recipe(1), np.append(x, 0.0)[None, :])
         self._no_l1 = np.zeros((1, x.size + 1))
-        self._pace = Pace(schedule, 1)
+        self._pace = Pace(schedule, 1, check=optimizer.check_rates)
         self._done = 0
         self._curvature = CurvatureSeen()
         self._most = most

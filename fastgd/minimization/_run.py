@@ -111,7 +111,7 @@ def _by_rule(function: Function, start: Evaluation, orders: Orders) -> Run:
     for _ in range(_RESTARTS):
         schedule = rates.bound_schedule(optimizer, rate, orders.max_iter)
         most = math.inf if takes_any or rate is None else _EXCESS / rate
-        method = RuleSteps(function, optimizer.recipe(1), schedule, start.x, most)
+        method = RuleSteps(function, optimizer, schedule, start.x, most)
         run = _follow(start, method, orders)
         if rate is None or run.status not in (NO_STEP, DIVERGED):
             break

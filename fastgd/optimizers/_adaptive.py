@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from fastgd.optimizers._base import WithRate
 from fastgd.parameters import FRACTION, NOT_NEGATIVE, POSITIVE, Range
 
@@ -226,7 +229,7 @@ class AdamW(WithRate):
     eps : float, default=1e-8
         Added to the root of the second moment, > 0.
     weight_decay : float, default=0.01
-        lambda >= 0.
+        lambda >= 0, and at no update above 1 / eta, where the decay would turn the signs of weights: a ValueError.
 
     References
     ----------
@@ -240,3 +243,17 @@ class AdamW(WithRate):
     weight_decay: float = 0.01
     rule: ClassVar[str] = "adamw"
     ranges: ClassVar[Mapping[str, Range]] = {**_MOMENTS, "weight_decay": NOT_NEGATIVE}
+
+    def check_rates(self, rates: ArrayLike) -> None:
+        """Raise a ValueError for a learning rate whose decay would turn the signs of weights.
+
+        Parameters
+        ----------
+        rates : float or array-like of float
+        """
+        largest = float(np.max(rates))
+        if largest * self.weight_decay > 1.0:
+            raise ValueError(
+                f"learning_rate={largest:g} of AdamW turns the signs of weights, which shrink by that times "
+                f"weight_decay={self.weight_decay:g}: use rates of at most {1.0 / self.weight_decay:g}, or less decay"
+            )

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from fastgd.parameters import Parameters
+from numpy.typing import ArrayLike
+
+from fastgd.parameters import Parameters, is_number
 from fastgd.schedules import LearningRate, as_schedule
 
 
@@ -43,6 +45,14 @@ class Optimizer(Parameters):
         """
         names = [field.name for field in dataclasses.fields(self) if field.name != "learning_rate"]
         return recipe_of(self.rule, *(getattr(self, name) for name in names))
+
+    def check_rates(self, rates: ArrayLike) -> None:
+        """Raise a ValueError for learning rates that the rule cannot run at; most run at any, or are seen to diverge.
+
+        Parameters
+        ----------
+        rates : float or array-like of float
+        """
 
     def __call__(
         self,
@@ -99,3 +109,6 @@ class WithRate(Optimizer):
         """Raise a ValueError that names the first hyper-parameter out of range."""
         as_schedule(self.learning_rate)
         super().check()
+        rate: Any = self.learning_rate
+        if is_number(rate):
+            self.check_rates(rate)

@@ -36,7 +36,7 @@ def with_restarts(objective: Objective, theta: Array, plan: Plan, monitor: Monit
     batches = plan.batches(objective.data.n)
     rate = rate_of_auto(objective, plan)
     for _ in range(_RESTARTS):
-        pace = Pace(bound_schedule(objective, plan, rate), batches)
+        pace = Pace(bound_schedule(objective, plan, rate), batches, check=plan.optimizer.check_rates)
         try:
             # A run that diverges may overflow before it is seen to.
             with np.errstate(over="ignore", invalid="ignore"):

@@ -1,5 +1,7 @@
 """A schedule at work: the rate of each update of a fit."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastgd.scaling import Array
@@ -17,11 +19,20 @@ class Pace:
         Updates an epoch.
     state : dict of str to float or None, default=None
         From an earlier run that this one continues.
+    check : callable, default=None
+        Raises for rates that the rule cannot run at, see `Optimizer.check_rates`.
     """
 
-    def __init__(self, schedule: Schedule, batches: int, state: dict[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        batches: int,
+        state: dict[str, float] | None = None,
+        check: Callable[[Array], None] | None = None,
+    ) -> None:
         self._schedule = schedule
         self._batches = batches
+        self._check = check
         # A stream may have changed its schedule, which then begins.
         self.state = {**schedule.start(), **(state or {})}
         self._step, self._epoch = 0, 0
@@ -40,6 +51,8 @@ class Pace:
         if np.isnan(self.first):
             self.first = float(rates[0])
         self.largest = max(self.largest, float(np.max(rates)))
+        if self._check is not None:
+            self._check(rates)
         return rates
 
     def end(self, metric: float) -> None:
