@@ -53,10 +53,12 @@ def tell_what_is_left(
         remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
         warn(messages, f"{limit} reached {where}: increase {limit} or tol{remedy}", ConvergenceWarning)
     elif solution.reason == "no step":
+        dtype = np.dtype(objective.data.data.X.dtype)
+        more = ", or give X in float64" if dtype == np.float32 else ""
+        remedy = more if plan is None else f"{more}, or use optimizer='auto'"
         warn(
             messages,
-            f"no step of the line search lowers the loss any more {where}: the loss is flat to the rounding of "
-            f"{np.dtype(objective.data.data.X.dtype)}; increase tol, or use optimizer='auto'",
+            f"no step lowers the loss any more {where}: it is flat to the rounding of {dtype}; increase tol{remedy}",
             ConvergenceWarning,
         )
 

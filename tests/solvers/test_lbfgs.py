@@ -129,7 +129,7 @@ def test_an_interrupt_in_the_first_pass_leaves_the_start(monkeypatch, optimizer)
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_rounding_is_told(loss, outputs):
     problem = problem_for(loss, outputs, dtype="f4", alpha=0.3)
-    with pytest.warns(ConvergenceWarning, match="flat to the rounding of float32"):
+    with pytest.warns(ConvergenceWarning, match="it is flat to the rounding of float32"):
         model = fit(problem, dtype="f4", optimizer="lbfgs", tol=1e-12)
     assert model.fit_report_["stopped_by"] == "no step"
     assert model.fit_report_["certificate"] < 1e-6
