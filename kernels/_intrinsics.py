@@ -38,6 +38,22 @@ def prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> None:
     """Ask for the cache lines of bytes [start, stop) of a row of a 2-D array; lines outside of it do no harm."""
 
 
+#: Rows and columns of a square that `turn` turns.
+SQUARE = 8
+
+
+def turn(X: Any, row: Any, column: Any, center: Any, inv_scale: Any, Z: Any, to: Any) -> None:
+    """Z[to[0] + j, to[1] + i] = (X[row + i, column + j] - center) * inv_scale for a square of 8 rows and columns.
+
+    Where compiled, by shuffles of vectors: LLVM leaves a transposition to one store a number. center and inv_scale are
+    float64, their numbers from `column` on are taken; Z is float64.
+    """
+    for i in range(SQUARE):
+        for j in range(SQUARE):
+            x = np.float64(X[row + i, column + j])
+            Z[to[0] + j, to[1] + i] = (x - center[column + j]) * inv_scale[column + j]
+
+
 def publish(array: Any, i: Any, value: Any) -> None:
     """array[i] = value for another thread: whoever sees it by `observe` sees all that was written before."""
     array[i] = value
@@ -118,6 +134,59 @@ def _overload_prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> Any:
             _prefetch(array, row, offset)
 
     return prefetch
+
+
+def _load(builder: Any, context: Any, kind: Any, pointer: Any) -> Any:
+    """Eight numbers from an address on, as float64."""
+    ir = cgutils.ir
+    vector = ir.VectorType(context.get_value_type(kind.dtype), SQUARE)
+    found = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+    found.align = kind.dtype.bitwidth // 8
+    return builder.fpext(found, ir.VectorType(ir.DoubleType(), SQUARE)) if kind.dtype == types.float32 else found
+
+
+def _at(builder: Any, fields: Any, row: Any, column: Any) -> Any:
+    """Address of an element of a 2-D array whose rows are contiguous."""
+    offset = builder.mul(row, builder.extract_value(fields.strides, 0))
+    start = builder.gep(builder.bitcast(fields.data, cgutils.voidptr_t), [offset])
+    return builder.gep(builder.bitcast(start, fields.data.type), [column])
+
+
+def _turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of a square of vectors: in three rounds each half is interleaved with the other."""
+    ir, half = cgutils.ir, SQUARE // 2
+    kind = ir.VectorType(ir.IntType(32), SQUARE)
+    masks = [ir.Constant(kind, [start + k // 2 + SQUARE * (k % 2) for k in range(SQUARE)]) for start in (0, half)]
+    for _ in range(3):
+        rows = [builder.shuffle_vector(rows[i // 2], rows[i // 2 + half], masks[i % 2]) for i in range(SQUARE)]
+    return rows
+
+
+@intrinsic
+def _turn(typingctx: Any, X: Any, row: Any, column: Any, center: Any, inv_scale: Any, Z: Any, to: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        fields = [context.make_array(kind)(context, builder, args[i]) for i, kind in ((0, X), (5, Z))]
+        c, v = (
+            _load(builder, context, kind, _element(context, builder, kind, args[i], args[2]))
+            for i, kind in ((3, center), (4, inv_scale))
+        )
+        number = cgutils.ir.IntType(64)
+        rows = []
+        for i in range(SQUARE):
+            x = _load(builder, context, X, _at(builder, fields[0], builder.add(args[1], number(i)), args[2]))
+            rows.append(builder.fmul(builder.fsub(x, c), v))
+        first, place = (builder.extract_value(args[6], i) for i in (0, 1))
+        for j, numbers in enumerate(_turned(builder, rows)):
+            pointer = _at(builder, fields[1], builder.add(first, number(j)), place)
+            builder.store(numbers, builder.bitcast(pointer, numbers.type.as_pointer())).align = 8
+        return context.get_dummy_value()
+
+    return types.void(X, types.intp, types.intp, center, inv_scale, Z, types.UniTuple(types.intp, 2)), codegen
+
+
+@overload(turn, strict=False, jit_options={"forceinline": True})
+def _overload_turn(X: Any, row: Any, column: Any, center: Any, inv_scale: Any, Z: Any, to: Any) -> Any:
+    return lambda X, row, column, center, inv_scale, Z, to: _turn(X, row, column, center, inv_scale, Z, to)
 
 
 def _element(context: Any, builder: Any, array: Any, value: Any, i: Any) -> Any:

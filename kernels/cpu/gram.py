@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.kernels._intrinsics import prefetch_row
+from fastgd.kernels._intrinsics import SQUARE, prefetch_row, turn
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 
 #: Of products in registers: columns on the left and on the right. A tile has as many empty columns at its end.
@@ -20,10 +20,15 @@ _PANEL = 32
 
 @jitable
 def load_rows(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m: Any, Z: Any) -> None:
-    """Write m rows of row-major data into Z[first:, :m]."""
+    """Write m rows of row-major data into Z[first:, :m], by squares; what these leave over by single numbers."""
+    d = center.size
+    whole, high = d // SQUARE * SQUARE, m // SQUARE * SQUARE
+    for i in range(0, high, SQUARE):
+        for j in range(0, whole, SQUARE):
+            turn(X, start + i, j, center, inv_scale, Z, (first + j, i))
     for i in range(m):
         at, to = unsigned(start + i), unsigned(i)
-        for j in range(center.size):
+        for j in range(whole if i < high else 0, d):
             Z[unsigned(first + j), to] = (np.float64(X[at, j]) - center[j]) * inv_scale[j]
 
 

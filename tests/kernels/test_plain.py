@@ -58,7 +58,7 @@ def quadratic() -> None:
 def gram() -> None:
     for dtype in DTYPES:
         for order in ORDERS:
-            check_gram(Case("squared", dtype, order), 150, 3, weighted=order == "C")
+            check_gram(Case("squared", dtype, order), 150, 9, weighted=order == "C")
 
 
 PARTS = {"full passes": full_passes, "epochs": epochs, "moments": moments, "quadratic": quadratic, "gram": gram}
