@@ -6,7 +6,6 @@ certificate, for epochs of a rule, for a curvature bound. Parameters are theta (
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -50,14 +49,18 @@ class Frame(NamedTuple):
         return cls(scaling, load_shift(moments, dtype) if intercept else np.zeros(moments.mean.size))
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What one pass gives: theta, its losses and penalties (K,), the gradient of the mean loss (K, d + 1)."""
+class Evaluation(NamedTuple):
+    """What one pass gives: theta, its losses and penalties (K,), the gradient of the mean loss (K, d + 1).
+
+    slope (K, d + 1): that gradient with L2's, F's without L1. total: F in working units.
+    """
 
     theta: Array
     losses: Array
     penalties: Array
     gradient: Array
+    slope: Array
+    total: float
 
 
 class Objective(Bounded):
@@ -81,6 +84,8 @@ class Objective(Bounded):
         self.scaling, self.shift = frame
         self.outputs = problem.l1.size
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
+        #: Whether there is an L1 term.
+        self.has_l1 = bool(problem.l1.any())
         self._offset = self.scaling.center - self.shift
         self._scale = inverse(self.scaling.inv_scale)
         #: Whether a curvature of less than double precision will do.
@@ -120,11 +125,16 @@ class Objective(Bounded):
         centred = sums.products - np.outer(sums.derivatives, self._offset)
         gradient[:, :-1] = centred * self.scaling.inv_scale / self.data.weight
         gradient[:, -1] = sums.derivatives / self.data.weight if self.problem.fit_intercept else 0.0
-        return self._evaluation(theta, sums.losses / self.data.weight, gradient)
+        return self.evaluation(theta, sums.losses / self.data.weight, gradient)
 
-    def _evaluation(self, theta: Array, losses: Array, gradient: Array) -> Evaluation:
-        penalties = np.sum(self.l1 * np.abs(theta) + 0.5 * self.l2 * theta**2, axis=1)
-        return Evaluation(theta, losses, penalties, gradient)
+    def evaluation(self, theta: Array, losses: Array, gradient: Array) -> Evaluation:
+        """What is known at theta, from the losses (K,) there and their gradient (K, d + 1)."""
+        ridge = self.l2 * theta
+        terms = 0.5 * ridge * theta
+        if self.has_l1:
+            terms += self.l1 * np.abs(theta)
+        penalties = terms.sum(axis=1)
+        return Evaluation(theta, losses, penalties, gradient, gradient + ridge, float((losses + penalties).sum()))
 
     def second_order(self, theta: Array) -> tuple[Evaluation, Array]:
         """Evaluation at theta and the mean loss's curvature there, (B, d + 1, d + 1), for each output or one for all.
@@ -133,7 +143,7 @@ class Objective(Bounded):
         (as Martens and Grosse 2015 factor that of networks). In float64, by NumPy, so that nothing is compiled.
         """
         found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
-        return self._evaluation(theta, found.losses, found.gradient), found.curvature
+        return self.evaluation(theta, found.losses, found.gradient), found.curvature
 
     @cached_property
     def _design(self) -> Design:
@@ -186,7 +196,8 @@ class Objective(Bounded):
 
     def in_target_units(self, values: Array) -> float:
         """The sum over outputs of values (K,) of working targets, in the units of the user's."""
-        return float(np.sum(values * self.problem.targets.scale**2))
+        scale = self.problem.targets.scale
+        return float((values * scale * scale).sum())
 
     def certificate(self, evaluation: Evaluation) -> float:
         """How far theta is from optimal, free of the units of columns, y and weights.
@@ -194,15 +205,26 @@ class Objective(Bounded):
         The largest distance of 0 to a component of the subdifferential of F in standardised coordinates, intercept
         included, divided by the rms of dloss/dz at the best constant model; each target in its own units.
         """
-        problem = self.problem
-        coef, g = self._for_raw_columns(evaluation)
-        g += problem.l2 * coef
-        l1 = problem.l1[:, None]
-        distance = np.where(coef != 0.0, np.abs(g + l1 * np.sign(coef)), np.maximum(np.abs(g) - l1, 0.0))
-        largest = np.max(distance * self.standard.inv_scale / problem.units[:, None], initial=0.0)
-        if problem.fit_intercept:
-            largest = max(largest, np.max(np.abs(evaluation.gradient[:, -1]) / problem.units))
-        return float(largest / problem.constant.rms)
+        unscale, recentre, l1, weights = self._standardising
+        g = evaluation.slope * unscale
+        if recentre is not None:
+            g -= evaluation.gradient[:, -1:] * recentre
+        distance = np.abs(g)
+        if self.has_l1:
+            theta = evaluation.theta
+            distance = np.where(theta != 0.0, np.abs(g + l1 * np.sign(theta)), np.maximum(distance - l1, 0.0))
+        return float((distance * weights).max())
+
+    @cached_property
+    def _standardising(self) -> tuple[Array, Array | None, Array, Array]:
+        """For certificates: from working coordinates to raw ones about the means, L1 there, units; intercept last."""
+        problem, standard = self.problem, self.standard
+        unscale, l1 = np.append(self._scale, 1.0), np.zeros_like(self.l1)
+        l1[:, :-1] = problem.l1[:, None]
+        moved = standard.center - self.scaling.center
+        recentre = np.append(moved, 0.0) if moved.any() else None
+        weights = np.append(standard.inv_scale, float(problem.fit_intercept))
+        return unscale, recentre, l1, weights / (problem.units[:, None] * problem.constant.rms)
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
         """A bound on what F lies above its minimum, in the units of the user's targets; None without an L2 term.

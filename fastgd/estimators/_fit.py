@@ -196,7 +196,7 @@ def _solve(
     # Rules report what their formula gives, step by step; an optimum is any of the equally good ones.
     theta = objective.canonical(solution.theta)
     at = solution.evaluation
-    return replace(solution, theta=theta, evaluation=None if at is None else replace(at, theta=theta))
+    return replace(solution, theta=theta, evaluation=None if at is None else at._replace(theta=theta))
 
 
 def _look_for_collinear(estimator: Any, objective: Objective, options: Options, messages: list[str]) -> list[int]:

@@ -50,7 +50,7 @@ class Condensed(Objective):
         losses, linear, curvature = self._model
         product = theta @ curvature
         found = losses + np.sum(theta * (linear + 0.5 * product), axis=1)
-        return self._evaluation(theta, np.maximum(found, 0.0), linear + product)
+        return self.evaluation(theta, np.maximum(found, 0.0), linear + product)
 
     def rounding(self, theta: Array) -> float:
         """What rounding may add to a certificate at theta."""
@@ -87,7 +87,7 @@ class Condensed(Objective):
 
     def step(self, at: Evaluation) -> Array:
         """To the minimum of the model with the gradient of an evaluation, (K, d + 1)."""
-        g = at.gradient + self.l2 * at.theta
+        g = at.slope
         if not np.any(self.l1):
             return self._smooth_step(g)
         curvature = self._model[2] + np.diag(self.l2[0])
@@ -116,7 +116,7 @@ class Condensed(Objective):
         losses, found = LeastSquares(self.data, exact, intercept).gradient(there[:, :-1], there[:, -1])
         gradient = np.zeros_like(theta)
         gradient[:, _places(self.data.d, int(intercept))] = found
-        return self._evaluation(theta, losses, self.scaling.gradient_from(exact, gradient))
+        return self.evaluation(theta, losses, self.scaling.gradient_from(exact, gradient))
 
     def placed_in(self, objective: Objective, at: Evaluation) -> Evaluation:
         """The same evaluation in the coordinates of another objective on the same data."""
@@ -124,7 +124,7 @@ class Condensed(Objective):
             return at
         theta = objective.scaling.theta_from(self.scaling, at.theta)
         gradient = objective.scaling.gradient_from(self.scaling, at.gradient)
-        return Evaluation(theta, at.losses, at.penalties, gradient)
+        return objective.evaluation(theta, at.losses, gradient)
 
 
 class Orthogonal(Condensed):
@@ -151,7 +151,7 @@ class Orthogonal(Condensed):
         """Loss and gradient at theta, at d^2."""
         rows, targets = self._rows
         r = rows @ theta.T - targets
-        return self._evaluation(theta, 0.5 * np.sum(r**2, axis=0), r.T @ rows)
+        return self.evaluation(theta, 0.5 * np.sum(r**2, axis=0), r.T @ rows)
 
     @cached_property
     def _inverse(self) -> tuple[Array, Array, Array, Array]:

@@ -7,7 +7,7 @@ import numpy as np
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch
 from fastgd.objective import Evaluation, Objective
-from fastgd.solvers.descent import ROUNDING, smooth_gradient, value_of
+from fastgd.solvers.descent import ROUNDING
 from fastgd.stopping import Monitor, Solution
 
 
@@ -30,6 +30,7 @@ class Course:
         #: Whether the last pass was the best so far.
         self.improved = False
         self._rate = math.nan
+        self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         monitor.watch(lambda: None if self.best is None else self.best.theta)
 
     def seen(self, at: Evaluation, rate: float = 1.0) -> str | None:
@@ -44,7 +45,7 @@ class Course:
             self.best, self.certificate = at, certificate
         if len(monitor.history) == 0:
             self._rate = rate
-        norm = float(np.linalg.norm(smooth_gradient(objective, at)))
+        norm = math.sqrt(np.vdot(at.slope, at.slope))
         reason = monitor.end_epoch(Epoch(value, rate, norm, certificate), at.theta)
         if certificate <= self._tol and self._tol > 0.0:
             return monitor.certified
@@ -55,8 +56,7 @@ class Course:
     def _is_better(self, at: Evaluation, certificate: float) -> bool:
         if self.best is None or certificate <= self._tol:
             return True
-        gain, value = value_of(self.best) - value_of(at), abs(value_of(at))
-        rounding = ROUNDING * float(np.finfo(self._objective.data.dtype).eps) * value
+        gain, rounding = self.best.total - at.total, self._rounding * abs(at.total)
         return gain > rounding or (gain > -rounding and certificate < self.certificate)
 
     def solution(self, reason: str) -> Solution:

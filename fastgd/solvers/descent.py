@@ -1,5 +1,6 @@
 """Steps in a metric, safeguarded: a step that does not lower the objective teaches the metric and is taken back."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,25 +21,16 @@ MOST_FAILURES = 20
 ROUNDING = 4.0
 
 
-def value_of(at: Evaluation) -> float:
-    """F in working units, penalty included."""
-    return float(np.sum(at.losses) + np.sum(at.penalties))
-
-
-def smooth_gradient(objective: Objective, at: Evaluation) -> Array:
-    """Of F without its L1 term, in working coordinates."""
-    return at.gradient + objective.l2 * at.theta
-
-
 def promised(objective: Objective, at: Evaluation, step: Array) -> float:
     """The change of F along a step to first order, L1 exactly: negative for a descent."""
-    return float(np.sum(promised_by_output(objective, at, step)))
+    if not objective.has_l1:
+        return float(np.vdot(at.slope, step))
+    return float(promised_by_output(objective, at, step).sum())
 
 
 def promised_by_output(objective: Objective, at: Evaluation, step: Array) -> Array:
     """The same of each output (K,), in working units."""
-    l1 = objective.l1 * (np.abs(at.theta + step) - np.abs(at.theta))
-    total: Array = np.sum(smooth_gradient(objective, at) * step + l1, axis=1)
+    total: Array = (at.slope * step + objective.l1 * (np.abs(at.theta + step) - np.abs(at.theta))).sum(axis=1)
     return total
 
 
@@ -69,7 +61,7 @@ class Descent:
     @property
     def idle(self) -> bool:
         """Whether the last step promised less than rounding, or was the last of many that failed."""
-        return self.failures >= MOST_FAILURES or self.promise <= self.noise * abs(value_of(self.at))
+        return self.failures >= MOST_FAILURES or self.promise <= self.noise * abs(self.at.total)
 
     def told(self, solution: Solution) -> Solution:
         """A solution with what the metric expects that F can still fall there: half the Newton decrement's square."""
@@ -90,8 +82,7 @@ class Descent:
         slope = promised(objective, at, step)
         self.promise = -slope
         trial = self._evaluate(at.theta + step)
-        change = smooth_gradient(objective, trial) - smooth_gradient(objective, at)
-        self.metric.learn(step, change)
+        self.metric.learn(step, trial.slope - at.slope)
         if self._is_better(trial, step, slope):
             self.at, self.failures = trial, 0
         else:
@@ -99,12 +90,10 @@ class Descent:
         return trial
 
     def _is_better(self, trial: Evaluation, step: Array, slope: float) -> bool:
-        value = value_of(trial)
-        if not np.isfinite(value):
+        if not math.isfinite(trial.total):
             return False
-        if value <= value_of(self.at) + _ENOUGH * slope:
+        if trial.total <= self.at.total + _ENOUGH * slope:
             return True
         # Where rounding hides the decrease, the slope tells.
-        close = value <= value_of(self.at) + self.noise * abs(value)
-        end = promised(self._objective, trial, -step)
-        return close and end >= _FLATTENED * slope
+        close = trial.total <= self.at.total + self.noise * abs(trial.total)
+        return close and promised(self._objective, trial, -step) >= _FLATTENED * slope

@@ -14,7 +14,6 @@ from scipy import optimize
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.course import Course
-from fastgd.solvers.descent import smooth_gradient, value_of
 from fastgd.stopping import Monitor, Solution
 
 #: The least curvature of an output that is believed, as a share of the largest: it may be more away from the start.
@@ -63,14 +62,14 @@ class _Passes:
         reason = self._course.seen(at) or self._reason()
         if reason is not None:
             raise _Ended(reason)
-        return self._value(at), (self._balanced(smooth_gradient(objective, at)) * self.units).ravel()
+        return self._value(at), (self._balanced(at.slope) * self.units).ravel()
 
     def _balanced(self, theta: Array) -> Array:
         """Parameters, or a gradient, that sum to 0 over the classes of softmax, as they do at its optimum."""
         return theta - theta.mean(axis=0) if self._objective.problem.loss == "softmax" else theta
 
     def _value(self, at: Evaluation) -> float:
-        return value_of(at)
+        return at.total
 
     def _reason(self) -> str | None:
         """A reason of its own to stop."""
@@ -89,7 +88,7 @@ class _Differences(_Passes):
         self._goal, self._left = 0.5 * course.certificate, _PATIENCE
 
     def _value(self, at: Evaluation) -> float:
-        slopes = smooth_gradient(self._objective, at) + smooth_gradient(self._objective, self._reference)
+        slopes = at.slope + self._reference.slope
         return 0.5 * float(np.vdot(slopes, at.theta - self._reference.theta))
 
     def _reason(self) -> str | None:

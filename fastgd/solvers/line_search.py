@@ -39,7 +39,7 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
     monitor.watch(lambda: current[0])
     first, reason = math.nan, "max_iter"
     for _ in range(plan.max_iter):
-        g = evaluation.gradient + objective.l2 * evaluation.theta
+        g = evaluation.slope
         certificate = objective.certificate(evaluation)
         done = certificate <= plan.tol and plan.tol > 0.0
         step = None if done else search(objective, evaluation, g, length, monitor.deadline)
@@ -59,11 +59,6 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
     return Solution(found, reason in ("certificate", "early stopping"), reason, first)
 
 
-def _value(evaluation: Evaluation) -> float:
-    """F in working units, whose gradient the search follows."""
-    return float(np.sum(evaluation.losses + evaluation.penalties))
-
-
 def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float, deadline: Deadline) -> Step | None:
     """The first of length, length / 2, ... whose prox step lowers F by ARMIJO |move|^2 / length or more.
 
@@ -73,7 +68,7 @@ def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float, de
         moved = soft_threshold(at.theta - length * g, length * objective.l1)
         trial = objective.evaluate(moved)
         enough = ARMIJO / length * float(np.sum((moved - at.theta) ** 2))
-        if enough > 0.0 and _value(trial) <= _value(at) - enough:
+        if enough > 0.0 and trial.total <= at.total - enough:
             return Step(length, trial)
         if deadline.passed:
             return None
@@ -88,7 +83,7 @@ def _exact(objective: Objective, at: Evaluation, g: Array, length: float, deadli
     if found is None:
         return None
     trial = objective.evaluate(at.theta - found * g)
-    return Step(found, trial) if _value(trial) < _value(at) else None
+    return Step(found, trial) if trial.total < at.total else None
 
 
 def root_of_slope(slope: Callable[[float], float], length: float) -> float | None:

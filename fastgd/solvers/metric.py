@@ -1,5 +1,6 @@
 """The metric of a Newton step: a curvature factored once, improved by what full gradients show of the true one."""
 
+import math
 from collections import deque
 from typing import NamedTuple, Protocol
 
@@ -36,11 +37,12 @@ def make_metric(objective: Objective, curvature: Array, memory: int, sampled: bo
 
     memory: steps that are remembered. sampled: whether the curvature is that of a sample of rows.
     """
-    ridges = objective.l2 if len(curvature) > 1 else objective.l2[:1]
-    blocks = curvature + [np.diag(ridge) for ridge in ridges]
-    if np.any(objective.l1):
+    blocks = curvature.copy()
+    diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1]
+    diagonals += objective.l2[: len(blocks)]
+    if objective.has_l1:
         return ProxMetric(blocks, objective, memory)
-    return SmoothMetric(blocks, objective, memory, sampled)
+    return SmoothMetric(blocks, memory, sampled)
 
 
 def violations(theta: Array, g: Array, l1: Array) -> Array:
@@ -57,14 +59,15 @@ class Factor:
     """
 
     def __init__(self, matrix: Array, sampled: bool) -> None:
-        diagonal = np.diag(matrix)
+        diagonal = matrix.diagonal()
         live = diagonal > 0.0
         self._inverse_scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(matrix)), where=live)
         unit = matrix * self._inverse_scale * self._inverse_scale[:, None]
-        unit[~live, ~live] = 1.0
+        if not live.all():
+            unit[~live, ~live] = 1.0
         self._cholesky: Array | None = None
         factor, info = linalg.lapack.dpotrf(unit, lower=1, clean=0)
-        if info == 0 and np.min(np.diag(factor)) ** 2 > len(unit) * _FLAT:
+        if info == 0 and factor.diagonal().min() ** 2 > len(unit) * _FLAT:
             self._cholesky = factor
             return
         values, self._vectors = linalg.eigh(unit, check_finite=False)
@@ -94,14 +97,15 @@ class Pair(NamedTuple):
 class SmoothMetric:
     """-B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
 
-    def __init__(self, blocks: Array, objective: Objective, memory: int, sampled: bool) -> None:
+    def __init__(self, blocks: Array, memory: int, sampled: bool) -> None:
         self._factors = [Factor(B, sampled) for B in blocks]
-        self._l2 = objective.l2
         self._pairs: deque[Pair] = deque(maxlen=memory)
 
     def step(self, at: Evaluation) -> Array:
         """As `Metric.step`."""
-        q, shares = at.gradient + self._l2 * at.theta, []
+        if not self._pairs:
+            return -self._inverse(at.slope)
+        q, shares = at.slope.copy(), []
         for pair in reversed(self._pairs):
             share = pair.inverse * float(np.vdot(pair.step, q))
             q -= share * pair.change
@@ -119,7 +123,7 @@ class SmoothMetric:
     def learn(self, step: Array, change: Array) -> None:
         """As `Metric.learn`."""
         product = float(np.vdot(step, change))
-        if product > _VISIBLE * float(np.linalg.norm(step) * np.linalg.norm(change)):
+        if product > _VISIBLE * math.sqrt(np.vdot(step, step) * np.vdot(change, change)):
             self._pairs.append(Pair(step, change, 1.0 / product))
 
 
@@ -127,14 +131,14 @@ class ProxMetric:
     """The proximal Newton step by coordinate descent; B is kept whole, an output at a time, and updated (BFGS)."""
 
     def __init__(self, curvature: Array, objective: Objective, memory: int) -> None:
-        self._l1, self._l2 = objective.l1, objective.l2
+        self._l1 = objective.l1
         outputs = len(objective.l1)
         self._curvatures = list(curvature) if len(curvature) == outputs else [B.copy() for B in curvature] * outputs
         self._learns, self._couples = memory > 0, objective.problem.loss == "softmax"
 
     def step(self, at: Evaluation) -> Array:
         """As `Metric.step`."""
-        g = at.gradient + self._l2 * at.theta
+        g = at.slope
         moved = np.empty_like(g)
         for k, B in enumerate(self._curvatures):
             tolerance = _PROX_ACCURACY * float(np.max(violations(at.theta[k], g[k], self._l1[k])))
