@@ -45,6 +45,7 @@ MODELS = {
     "one target in a column": lambda: LinearRegression(alpha=0.1).fit(np.eye(4), np.arange(4.0)[:, None]),
     "several targets": several_targets,
     "rule": lambda: linear(optimizer=optimizers.Adam(0.01, beta1=0.5), max_iter=2, tol=0.0, random_state=3),
+    "time": lambda: linear(optimizer=optimizers.LBFGS(3), max_seconds=1e9),
     "random state object": lambda: linear(optimizer="gd", max_iter=2, tol=0.0, random_state=np.random.RandomState(1)),
     "no intercept": lambda: linear(standardize=False, fit_intercept=False),
     "strings": lambda: classifier(["no", "yes, quite"], class_weight={"no": 2.0}),
