@@ -162,3 +162,5 @@ class Solution:
     solver: str | None = None
     #: What a step is expected to gain of each output's F (K,), in working units: how far it is from its minimum.
     gain: Array | None = None
+    #: Whether the solver has seen that no column is a combination of others.
+    independent: bool = False

@@ -65,7 +65,6 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
     """Solve, certify and report."""
     objective = _make_objective(estimator, options, task)
     messages: list[str] = []
-    collinear = _look_for_collinear(estimator, objective, options, messages)
     monitor = _make_monitor(estimator, options, objective, task.guide, clock)
     start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
     optimizer, reason = choose(objective) if options.optimizer is None else (options.optimizer, options.reason)
@@ -81,6 +80,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         # A pass that overflows may have met what is no number.
         check_finite(task.X.array, plan is not None)
         raise
+    collinear = [] if solution.independent else _look_for_collinear(estimator, objective, options, messages)
     final = solution.evaluation or objective.evaluate(solution.theta)
     certificate, gap = objective.certificate(final), objective.duality_gap(final)
     monitor.history.conclude(solution.reason, certificate, gap)

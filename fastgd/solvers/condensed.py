@@ -12,6 +12,8 @@ from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Frame, Objective
 from fastgd.scaling import Array
 
+#: The inverse of a condition number above which columns are independent, whatever rounding to their dtype has done.
+_INDEPENDENT = 1e-6
 #: Coordinate descent ends at this share of the largest violation that it starts with, or where rounding does.
 _DESCENT, _LEAST = 1e-6, 1e-15
 #: Steps to the minimum of the model: the second one takes back what the first rounds.
@@ -84,6 +86,11 @@ class Condensed(Objective):
         for _ in range(_REFINEMENTS):
             at = self.evaluate(at.theta + self.step(at))
         return at
+
+    @property
+    def independent(self) -> bool:
+        """Whether the Gram matrix shows that no column is constant or a combination of others."""
+        return bool(np.all(self.scaling.inv_scale > 0.0)) and self.reciprocal_condition > _INDEPENDENT
 
     def step(self, at: Evaluation) -> Array:
         """To the minimum of the model with the gradient of an evaluation, (K, d + 1)."""

@@ -84,12 +84,13 @@ class _Fit:
         return at, certified
 
     def _solution(self, at: Evaluation, reason: str) -> Solution:
-        converged = reason in ("certificate", "early stopping")
+        converged, independent = reason in ("certificate", "early stopping"), self._model.independent
         if reason == "early stopping":
             theta = self._monitor.theta
             assert theta is not None
-            return Solution(theta, converged, reason, 1.0)
+            return Solution(theta, converged, reason, 1.0, independent=independent)
         visible = bool(np.all(at.losses >= _SEEN * self._objective.problem.constant.losses))
         known = at is self._precise or (visible and self._is_trusted(at))
         placed = self._model.placed_in(self._objective, at)
-        return Solution(placed.theta, converged, reason, 1.0, evaluation=placed if known else None)
+        evaluation = placed if known else None
+        return Solution(placed.theta, converged, reason, 1.0, evaluation=evaluation, independent=independent)
