@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize
 from sklearn import linear_model
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastgd import DivergenceError, LinearRegression, LogisticRegression
 from fastgd.backends import cpu
@@ -208,3 +209,19 @@ def test_columns_and_classes_that_say_nothing():
         model = LogisticRegression(alpha=0.1, optimizer="lbfgs", tol=1e-8).fit(X, y, weight)
     assert not np.any(model.coef_[:, 1])
     assert model.fit_report_["certificate"] <= 1e-8
+
+
+def test_blas_runs_on_one_thread_meanwhile():
+    """Its threads would fight those of the passes, and their number would show in the bits."""
+
+    class Look:
+        def on_epoch_end(self, state):
+            seen.append({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+
+    seen, problem = [], problem_for("logistic", alpha=0.1)
+    with threadpool_limits(2, user_api="blas"):
+        model = model_for(problem, optimizer="lbfgs", max_iter=3, tol=0.0)
+        model.fit(problem.x, targets(problem), problem.weight, callbacks=Look())
+        after = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    assert seen == [{1}] * 3
+    assert after == {2}
