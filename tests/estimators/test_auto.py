@@ -42,14 +42,28 @@ def test_scipys_optimum(loss, outputs, dtype, order):
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_certificate_and_objective_are_the_references(loss, outputs, intercept, standardize):
-    """At a point that is far from the optimum: after a few passes."""
+    """At a point that is far from the optimum: after a few passes of a slow solver."""
     problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=0.3, fit_intercept=intercept)
     with pytest.warns(UserWarning, match="max_iter reached"):
-        model = fit(problem, max_iter=3, standardize=standardize)
+        model = fit(problem, max_iter=3, standardize=standardize, optimizer="accelerated")
     report = model.fit_report_
     assert report["certificate"] == pytest.approx(certificate_of(problem, model), rel=1e-9)
     assert report["certificate"] > 1e-5
     assert report["objective"] == pytest.approx(value_of(problem, model), rel=1e-12)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.3])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_what_a_fit_says_of_its_end_is_true(loss, outputs, l1_ratio):
+    """Certificate and objective are the reference's where the fit stands, however near the optimum that is."""
+    problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=l1_ratio)
+    for tol in (1e-1, 1e-3, 1e-6):
+        model = fit(problem, tol=tol)
+        report = model.fit_report_
+        assert report["converged"]
+        assert report["certificate"] <= tol
+        assert report["certificate"] == pytest.approx(certificate_of(problem, model), rel=1e-6, abs=1e-12)
+        assert report["objective"] == pytest.approx(value_of(problem, model), rel=1e-12)
 
 
 @pytest.mark.parametrize("standardize", [True, False])

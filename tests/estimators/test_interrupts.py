@@ -10,8 +10,10 @@ import pytest
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import cpu
+from fastgd.backends.cpu_least_squares import LeastSquares
 from fastgd.objective import Objective
-from tests.estimators.fits import problem_for, theta_of
+from fastgd.optimizers import SketchedNewton
+from tests.estimators.fits import problem_for, theta_of, value_of
 
 ROWS = 20_000
 
@@ -40,7 +42,8 @@ def test_fits_in_several_threads_equal_serial_ones():
 
 #: Parameters, what does the work, and how often before it is interrupted.
 INTERRUPTED = {
-    "auto": ({}, Objective, "second_order", 3),
+    "newton": ({"alpha": 0.1, "optimizer": SketchedNewton()}, Objective, "second_order", 3),
+    "sample": ({"alpha": 0.1, "optimizer": SketchedNewton(40)}, cpu.CpuData, "gradient", 8),
     "accelerated": ({"alpha": 0.1, "optimizer": "accelerated"}, cpu.CpuData, "gradient", 30),
     "lbfgs": ({"alpha": 0.1, "optimizer": "lbfgs"}, cpu.CpuData, "gradient", 8),
     "full batch": ({"optimizer": "gd", "batch_size": "full"}, cpu.CpuData, "gradient", 30),
@@ -48,12 +51,8 @@ INTERRUPTED = {
 }
 
 
-@pytest.mark.parametrize("way", INTERRUPTED)
-@pytest.mark.parametrize("loss", ["squared", "logistic"])
-def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
-    """In the middle, after some passes or epochs."""
-    problem = problem_for(loss)
-    parameters, kind, name, last = INTERRUPTED[way]
+def interrupt(monkeypatch, kind, name, last):
+    """Let a method's call of this number be interrupted."""
     calls, original = [], getattr(kind, name)
 
     def interrupted(self, *arguments):
@@ -63,6 +62,15 @@ def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
         return original(self, *arguments)
 
     monkeypatch.setattr(kind, name, interrupted)
+
+
+@pytest.mark.parametrize("way", INTERRUPTED)
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
+    """In the middle, after some passes or epochs."""
+    problem = problem_for(loss)
+    parameters, kind, name, last = INTERRUPTED[way]
+    interrupt(monkeypatch, kind, name, last)
     parameters = {"tol": 0.0, "max_iter": 100, "random_state": 0, **parameters}
     model = (LinearRegression if loss == "squared" else LogisticRegression)(**parameters)
     with pytest.raises(KeyboardInterrupt):
@@ -72,6 +80,36 @@ def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
     assert 0 < model.n_iter_ == len(model.history_["loss"]) < 100
     assert model.fit_report_["objective"] < model.history_["loss"][0]
     assert model.score(problem.x, problem.y[:, 0], problem.weight) > 0.3
+    model.save(tmp_path / "model")
+
+
+#: The same, for what comes before the first pass or is the first one.
+AT_ONCE = {
+    "normal equations": ({"optimizer": "normal_equations"}, LeastSquares, "gram", 1),
+    "newton": ({"optimizer": "sketched_newton"}, Objective, "second_order", 1),
+    "metric": ({"optimizer": SketchedNewton(40)}, Objective, "second_order", 1),
+    "sample": ({"optimizer": SketchedNewton(40)}, cpu.CpuSample, "_reduce", 1),
+    "accelerated": ({"optimizer": "accelerated"}, cpu.CpuData, "gradient", 1),
+    "lbfgs": ({"optimizer": "lbfgs"}, cpu.CpuData, "gradient", 1),
+    "full batch": ({"optimizer": "gd", "batch_size": "full"}, cpu.CpuData, "gradient", 1),
+    "batches": ({"optimizer": "adam", "batch_size": 8}, cpu.CpuEpochs, "run", 1),
+}
+
+
+@pytest.mark.parametrize("way", AT_ONCE)
+def test_a_fit_interrupted_before_its_first_epoch_stands_at_its_start(monkeypatch, tmp_path, way):
+    problem = problem_for("squared", alpha=0.1)
+    parameters, kind, name, last = AT_ONCE[way]
+    interrupt(monkeypatch, kind, name, last)
+    start = np.arange(1.0, 5.0)
+    model = LinearRegression(**{"alpha": 0.1, **parameters})
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(problem.x, problem.y[:, 0], problem.weight, coef_init=start)
+    report = model.fit_report_
+    assert (report["stopped_by"], report["converged"], model.n_iter_) == ("interrupted", False, 0)
+    np.testing.assert_allclose(model.coef_, start, rtol=1e-12)
+    assert report["objective"] == pytest.approx(value_of(problem, model), rel=1e-12)
+    assert model.history_["loss"].shape == (0,)
     model.save(tmp_path / "model")
 
 

@@ -72,7 +72,7 @@ def test_certificate_has_no_units(loss, outputs):
     certificates = []
     for each in (problem, with_units):
         with pytest.warns(UserWarning, match="max_iter"):
-            certificates.append(fit(each, max_iter=3).fit_report_["certificate"])
+            certificates.append(fit(each, max_iter=3, optimizer="accelerated").fit_report_["certificate"])
     assert certificates[0] > 1e-4
     assert certificates[1] == pytest.approx(certificates[0], rel=1e-6)
 
@@ -84,7 +84,7 @@ def test_certificate_of_several_targets_has_no_units(standardize):
     for unit in (1.0, 1e4):
         each = replace(problem, y=problem.y * [1.0, unit])
         with pytest.warns(UserWarning, match="max_iter"):
-            report = fit(each, max_iter=1, standardize=standardize).fit_report_
+            report = fit(each, max_iter=1, standardize=standardize, optimizer="accelerated").fit_report_
         certificates.append(report["certificate"])
     assert certificates[1] == pytest.approx(certificates[0], rel=1e-6)
 

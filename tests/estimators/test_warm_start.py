@@ -12,9 +12,10 @@ from tests.objective_of import working
 from tests.reference.problems import KINDS, random_theta
 from tests.solvers.steps import HYPER, RULES
 
-#: Solvers of the full batch, whose first epoch is told of where they start.
+#: Ways over the full batch whose first epoch is told of where they start.
 FULL = {
-    "auto": {},
+    "sketched newton": {"optimizer": "sketched_newton"},
+    "accelerated": {"optimizer": "accelerated"},
     "gd": {"optimizer": "gd", "batch_size": "full"},
     "adam": {"optimizer": "adam", "batch_size": "full"},
     "backtracking": {"optimizer": GradientDescent(line_search="backtracking")},
@@ -80,13 +81,14 @@ def test_the_full_batch_starts_where_it_is_told(loss, outputs, way, standardize)
     assert model.history_["loss"][0] == pytest.approx(reference.objective(problem, theta), rel=1e-12)
 
 
-@pytest.mark.parametrize("way", FULL)
+@pytest.mark.parametrize("way", ["auto", "lbfgs", *FULL])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_at_the_optimum_a_fit_stays(loss, outputs, way):
     problem = problem_for(loss, outputs, alpha=0.05)
     best = fit(problem, tol=1e-10, max_iter=20000)
     start = {"coef_init": best.coef_, "intercept_init": best.intercept_}
-    model = model_for(problem, tol=1e-9, **FULL[way]).fit(problem.x, targets(problem), problem.weight, **start)
+    options = FULL.get(way, {"optimizer": way})
+    model = model_for(problem, tol=1e-9, **options).fit(problem.x, targets(problem), problem.weight, **start)
     assert model.n_iter_ == 1
     assert model.fit_report_["stopped_by"] == "certificate"
     assert certificate_of(problem, model) <= 1.0001e-9
@@ -98,7 +100,7 @@ def test_what_is_not_given_starts_at_0(name):
     problem = problem_for("softmax", 3, alpha=0.05)
     theta, start = start_of(problem)
     recorder = Recorder(last=1)
-    model = model_for(problem, tol=0.0)
+    model = model_for(problem, tol=0.0, optimizer="accelerated")
     model.fit(problem.x, problem.y, problem.weight, callbacks=recorder, **{name: start[name]})
     theta[:, -1 if name == "coef_init" else slice(-1)] = 0.0
     np.testing.assert_allclose(recorder.thetas[0], theta, rtol=1e-12, atol=1e-13)
@@ -109,6 +111,7 @@ def test_what_is_given_goes_before_the_last_fit():
     theta, start = start_of(problem)
     model = fit(problem, warm_start=True)
     intercept = model.intercept_
+    model.set_params(optimizer="accelerated")
     model.fit(problem.x, problem.y, coef_init=start["coef_init"], callbacks=recorder)
     theta[:, -1] = intercept
     np.testing.assert_allclose(recorder.thetas[0], theta, rtol=1e-12)
@@ -119,21 +122,23 @@ def test_one_output_may_be_given_without_its_axis():
     ends = []
     for coef, intercept in (([1, 2, 3, 4], 5), ([[1.0, 2, 3, 4]], [5.0]), (np.float32([1, 2, 3, 4]), np.array(5))):
         recorder = Recorder(last=1)
-        model = model_for(problem, tol=0.0)
+        model = model_for(problem, tol=0.0, optimizer="accelerated")
         model.fit(problem.x, targets(problem), coef_init=coef, intercept_init=intercept, callbacks=recorder)
         ends.append(recorder.thetas[0])
     np.testing.assert_allclose(ends, [[[1.0, 2.0, 3.0, 4.0, 5.0]]] * 3, rtol=1e-12)
 
 
-def test_warm_starts_along_a_path_of_penalties_are_shorter_and_end_at_the_same_optimum():
+@pytest.mark.parametrize(("optimizer", "saved"), [("accelerated", 10), ("lbfgs", 5), ("sketched_newton", 5)])
+def test_warm_starts_along_a_path_of_penalties_are_shorter_and_end_at_the_same_optimum(optimizer, saved):
     problem = problem_for("logistic", n=400, d=12)
-    warm, passes = LogisticRegression(warm_start=True, tol=1e-6, max_iter=20000), 0
+    options = {"optimizer": optimizer, "tol": 1e-6, "max_iter": 20000}
+    warm, passes = LogisticRegression(warm_start=True, **options), 0
     for alpha in (0.1, 0.0999, 0.0998, 0.0997):
         warm.set_params(alpha=alpha).fit(problem.x, targets(problem))
-        cold = LogisticRegression(alpha=alpha, tol=1e-6, max_iter=20000).fit(problem.x, targets(problem))
+        cold = LogisticRegression(alpha=alpha, **options).fit(problem.x, targets(problem))
         np.testing.assert_allclose(warm.coef_, cold.coef_, atol=1e-4)
         passes += cold.n_iter_ - warm.n_iter_
-    assert passes > 10
+    assert passes > saved
 
 
 def test_without_warm_start_the_last_fit_does_not_matter():
@@ -153,7 +158,7 @@ def test_a_loaded_model_and_a_stream_can_be_gone_on_from(tmp_path):
     recorder = Recorder(last=1)
     streamed = LinearRegression(optimizer=Momentum(0.01), warm_start=True, tol=0.0).partial_fit(X, y)
     before = theta_of(streamed)
-    streamed.set_params(optimizer="auto").fit(X, y, callbacks=recorder)
+    streamed.set_params(optimizer="accelerated").fit(X, y, callbacks=recorder)
     np.testing.assert_allclose(recorder.thetas[0], before, rtol=1e-12)
 
 
@@ -161,8 +166,8 @@ def test_a_start_far_away_is_no_divergence():
     """The first loss is some 10^8 times that of margins 0."""
     problem = problem_for("squared", alpha=0.05)
     start = {"coef_init": np.full(4, 1e4), "intercept_init": -1e4}
-    for way in ("auto", "gd", "backtracking", "exact"):
-        model = model_for(problem, tol=1e-6, max_iter=5000, **FULL[way])
+    for way in ("auto", *(way for way in FULL if way != "adam")):
+        model = model_for(problem, tol=1e-6, max_iter=5000, **FULL.get(way, {}))
         model.fit(problem.x, targets(problem), problem.weight, **start)
         assert certificate_of(problem, model) <= 1.0001e-6
     options = {"optimizer": SAGA(), "batch_size": 8, "tol": 0.0, "random_state": 0}
