@@ -63,8 +63,9 @@ n_iter_ : int
 history_ : dict of ndarray of shape (n_iter_,)
     "loss": F at the epoch's start (full batch), or the mean over the epoch of F on each batch before its update;
     "validation_loss" where there are validation rows: their mean loss, without penalty; "learning_rate" of the
-    epoch's first update; "gradient_norm": Euclidean, in working coordinates, without L1 term, of the full gradient or
-    of the mean of the batches'; "seconds"; for full-batch solvers "certificate".
+    epoch's first update (1 of solvers with a metric of their own); "gradient_norm": Euclidean, in working coordinates,
+    without L1 term, of the full gradient or of the mean of the batches'; "seconds"; for full-batch solvers
+    "certificate".
 fit_report_ : dict
     What the fit did; keys in `fastgd.estimators._report.FitReport`.
 n_features_in_ : int

@@ -68,7 +68,7 @@ class FitReport(DataReport, TimeReport):
     dtype, order : str
         Of X as kernels read it.
     learning_rate : float
-        Rate of the first update in working coordinates.
+        Rate of the first update in working coordinates; 1 of solvers whose steps are in a metric of their own.
     random_state : int or None
         The seed of the batches; None where none were drawn.
     collinear : list of int
