@@ -60,9 +60,7 @@ class Design:
         self.columns = data.d + 1
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
         self._dtype = data.rows.dtype if rough and self.columns >= LONG else np.dtype(np.float64)
-        self._kept = (
-            self._make(data.piece(0, data.n)[0], np.empty((data.n, self.columns), self._dtype)) if keep else None
-        )
+        self._kept = self._block_of(0, data.n, None, np.empty((data.n, self.columns), self._dtype)) if keep else None
         if keep:
             data.count(data.n)
 
@@ -109,7 +107,8 @@ class Design:
         def work(slot: int, number: int) -> None:
             # One a thread: fresh memory costs as much as the work in it.
             if slot not in scratches:
-                scratches[slot] = _Scratch.of(min(self._rows, n), D, data.data.X.dtype, self._dtype)
+                made = min(self._rows, n) if self._kept is None else 0
+                scratches[slot] = _Scratch.of(made, min(self._rows, n), D, data.data.X.dtype, self._dtype)
             for block in range(number, blocks, len(lanes)):
                 add(lanes[number], self._block(block, scratches[slot]), scratches[slot])
 
@@ -128,9 +127,14 @@ class Design:
     def _block(self, number: int, scratch: "_Scratch") -> "_Block":
         start = number * self._rows
         stop = min(start + self._rows, self._data.n)
-        X, y, s = self._data.piece(start, stop, scratch.gathered)
-        T = self._make(X, scratch.rows) if self._kept is None else self._kept[start:stop]
-        return _Block(T, y, None if s is None else s.astype(np.float64))
+        if self._kept is None:
+            return self._block_of(start, stop, scratch.gathered, scratch.rows)
+        T, y, s = self._kept
+        return _Block(T[start:stop], y[:, start:stop], None if s is None else s[start:stop])
+
+    def _block_of(self, start: int, stop: int, gathered: Any, out: Array) -> "_Block":
+        X, y, s = self._data.piece(start, stop, gathered)
+        return _Block(self._make(X, out), y, None if s is None else s.astype(np.float64))
 
 
 class _Block(NamedTuple):
@@ -158,9 +162,10 @@ class _Scratch(NamedTuple):
     product: Array
 
     @classmethod
-    def of(cls, rows: int, columns: int, given: Any, used: Any) -> "_Scratch":
-        made, scaled = np.empty((2, rows, columns), used)
-        return cls(np.empty((rows, columns - 1), given), made, scaled, np.empty((columns, columns), used))
+    def of(cls, made: int, rows: int, columns: int, given: Any, used: Any) -> "_Scratch":
+        """For blocks of so many rows, of which `made` are not kept."""
+        own, scaled, product = (np.empty((size, columns), used) for size in (made, rows, columns))
+        return cls(np.empty((made, columns - 1), given), own, scaled, product)
 
 
 class _Lane:
