@@ -1,11 +1,13 @@
 """The objective of a squared loss after one pass: a d x d matrix stands for the rows."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import linalg
 
+from fastgd.backends.cpu import CpuData
 from fastgd.backends.cpu_least_squares import LeastSquares
 from fastgd.backends.cpu_quadratic import minimise_quadratic
 from fastgd.exceptions import DivergenceError
@@ -24,14 +26,18 @@ _DEPENDENT = {"f4": 4e-6, "f8": 1e-13}
 
 
 class Condensed(Objective):
-    """The objective of a squared loss whose evaluations cost d^2, after a pass that makes the Gram matrix."""
+    """The objective of a squared loss whose evaluations cost d^2, after a pass that makes the Gram matrix.
 
-    @classmethod
-    def of(cls, objective: Objective) -> "Condensed":
-        """In the same coordinates, or in centred ones where those are not."""
-        centred = np.array_equal(objective.scaling.center, objective.standard.center)
-        scaling = objective.scaling if centred else objective.standard
-        return cls(objective.data, objective.problem, objective.moments, Frame(scaling, objective.shift))
+    Parameters
+    ----------
+    objective : Objective
+        Whose coordinates are taken, or centred ones where those are not.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        scaling = objective.scaling if is_centred(objective) else objective.standard
+        super().__init__(objective.data, objective.problem, objective.moments, Frame(scaling, objective.shift))
+        self._whole = objective
 
     @cached_property
     def _model(self) -> tuple[Array, Array, Array]:
@@ -53,6 +59,19 @@ class Condensed(Objective):
         product = theta @ curvature
         found = losses + np.sum(theta * (linear + 0.5 * product), axis=1)
         return self.evaluation(theta, np.maximum(found, 0.0), linear + product)
+
+    def slope_along(self, theta: Array, direction: Array) -> Callable[[float], float]:
+        """As `Objective.slope_along`, at d^2."""
+
+        def slope(t: float) -> float:
+            return float(np.vdot(self.evaluate(theta + t * direction).slope, direction))
+
+        return slope
+
+    @cached_property
+    def _curvature_sample(self) -> CpuData:
+        """The objective's own, which tells what was read."""
+        return self._whole._curvature_sample
 
     def rounding(self, theta: Array) -> float:
         """What rounding may add to a certificate at theta."""
@@ -204,6 +223,11 @@ class Orthogonal(Condensed):
     def _apply(self, g: Array) -> Array:
         scale, vectors, values, _ = self._inverse
         return (((g * scale) @ vectors) / values**2) @ vectors.T * scale
+
+
+def is_centred(objective: Objective) -> bool:
+    """Whether columns are centred, without which their Gram matrix loses digits."""
+    return np.array_equal(objective.scaling.center, objective.standard.center)
 
 
 def _places(d: int, intercept: int) -> list[int]:

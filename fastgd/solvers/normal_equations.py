@@ -37,7 +37,7 @@ class _Fit:
     def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
         self._objective, self._tol, self._monitor = objective, tol, monitor
         self._course = Course(objective, tol, monitor)
-        self._model = Condensed.of(objective)
+        self._model = Condensed(objective)
         self._smooth = not np.any(objective.l1)
         self._precise: Evaluation | None = None
 
@@ -49,7 +49,7 @@ class _Fit:
         if condition < _SINGULAR:
             logger.debug("the Gram matrix is close to singular: an orthogonal factor takes its place")
             reason = self._seen(at)
-            self._model = Orthogonal.of(self._objective)
+            self._model = Orthogonal(self._objective)
         if reason is None:
             at = self._model.minimum(start)
             reason = self._seen(at)
