@@ -1,6 +1,7 @@
 """The classic rules: full batch, mini-batch, stochastic."""
 
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from fastgd.history import Epoch
 from fastgd.objective import Epochs, Objective, RuleState
 from fastgd.scaling import Array
+from fastgd.solvers.condensed import Condensed, pays
 from fastgd.solvers.divergence import Diverged, with_restarts
 from fastgd.solvers.line_search import solve_line_search
 from fastgd.solvers.pace import Pace
@@ -18,10 +20,19 @@ from fastgd.stopping import NEVER, Deadline, Monitor, Solution, diverged
 #: Length of a compiled call that Ctrl-C and progress can wait for.
 _SLICE_SECONDS = 0.1
 _FIRST_SLICE_BYTES = 1 << 24
+#: What the report says of full gradients that cost d^2.
+_GRAM = "gradients from the Gram matrix of one pass"
 
 
 def solve_rule(objective: Objective, theta: Array, plan: Plan, monitor: Monitor) -> Solution:
     """Run a rule from theta: on full gradients until the certificate is met, on batches until the loss is flat."""
+    if plan.batch_size is None and pays(objective, plan.max_iter):
+        kind = type(plan.optimizer).__name__
+        return replace(_solve(Condensed(objective), theta, plan, monitor), solver=f"{kind}, full batch, {_GRAM}")
+    return _solve(objective, theta, plan, monitor)
+
+
+def _solve(objective: Objective, theta: Array, plan: Plan, monitor: Monitor) -> Solution:
     if plan.optimizer.get_params(deep=False).get("line_search") is not None:
         return solve_line_search(objective, theta, plan, monitor)
     return with_restarts(objective, theta, plan, monitor, _run_full_batch if plan.batch_size is None else _run_batches)

@@ -13,7 +13,10 @@ from fastgd.backends.cpu_quadratic import minimise_quadratic
 from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Frame, Objective
 from fastgd.scaling import Array
+from fastgd.solvers.costs import Shape
 
+#: Rows a column from which rows are many, and the share of the epochs allowed that a fit is expected to use.
+_MANY, _USED = 200, 0.1
 #: The inverse of a condition number above which columns are independent, whatever rounding to their dtype has done.
 _INDEPENDENT = 1e-6
 #: Coordinate descent ends at this share of the largest violation that it starts with, or where rounding does.
@@ -228,6 +231,14 @@ class Orthogonal(Condensed):
 def is_centred(objective: Objective) -> bool:
     """Whether columns are centred, without which their Gram matrix loses digits."""
     return np.array_equal(objective.scaling.center, objective.standard.center)
+
+
+def pays(objective: Objective, epochs: int) -> bool:
+    """Whether a squared loss of many rows takes less time condensed than by so many passes."""
+    shape = Shape.of(objective)
+    if shape.loss != "squared" or shape.rows < _MANY * shape.columns or not is_centred(objective):
+        return False
+    return shape.normal_equations < _USED * epochs * shape.full_pass
 
 
 def _places(d: int, intercept: int) -> list[int]:
