@@ -20,6 +20,14 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def _free() -> None:
+    """Let any thread set limits: threadpoolctl 3.8 heeds the first one that does alone, and fits come from any."""
+    for library in _controller().lib_controllers:
+        clear = getattr(library, "clear_controlling_thread", None)
+        if clear is not None:
+            clear(force=True)
+
+
 class SingleThreadedBlas:
     """``with SingleThreadedBlas():`` the limit is the process's, set by the first who enters, lifted by the last."""
 
@@ -27,6 +35,7 @@ class SingleThreadedBlas:
         global _holders, _limit
         with _lock:
             if _holders == 0:
+                _free()
                 _limit = _controller().limit(limits=1, user_api="blas")
             _holders += 1
 
@@ -37,4 +46,6 @@ class SingleThreadedBlas:
         with _lock:
             _holders -= 1
             if _holders == 0:
+                _free()
                 _limit.restore_original_limits()
+                _free()
