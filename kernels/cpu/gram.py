@@ -11,8 +11,10 @@ import numpy as np
 from fastgd.kernels._intrinsics import SQUARE, prefetch_row, turn
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 
-#: Of products in registers: columns on the left and on the right. A tile has as many empty columns at its end.
+#: Of products in registers: columns on the left and on the right. Twelve sums and what they need fit into 16 registers;
+#: sixteen sums are an eighth faster where there are 32, and half as fast where there are 16.
 LEFT, RIGHT = 4, 3
+#: Empty columns at the end of a tile, which the last block of products may reach into.
 SPARE = 3
 #: Columns whose part of a tile stays in the first-level cache while it meets all others.
 _PANEL = 32
