@@ -24,7 +24,8 @@ def test_runs_are_spread_evenly_and_no_row_is_drawn_twice(n, size, row_bytes):
     rows = runs.rows
     assert 32 <= runs.length <= 256
     assert np.all(np.diff(rows) > 0)
-    assert 0 <= rows[0] and rows[-1] < n
+    assert rows.min() >= 0
+    assert rows.max() < n
     assert size <= rows.size < size + runs.length
     # Wherever a fifth of the rows or more lie together, some are drawn.
     gaps = np.diff(np.concatenate([[0], runs.numbers * runs.length, [n]]))

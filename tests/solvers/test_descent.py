@@ -1,0 +1,127 @@
+"""Safeguarded steps: which are taken, which are taken back, and what the metric is taught."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fastgd.objective import Evaluation
+from fastgd.solvers.descent import MOST_FAILURES, Descent, promised
+from fastgd.solvers.metric import SmoothMetric
+from tests.estimators.fits import problem_for
+from tests.objective_of import objective_of, working
+from tests.reference.problems import random_theta
+
+
+class Watched(SmoothMetric):
+    """A metric that remembers what it was taught."""
+
+    def __init__(self, B, memory=5):
+        super().__init__(np.array([B]), memory, sampled=False)
+        self.taught = []
+
+    def learn(self, step, change):
+        self.taught.append((step, change))
+        super().learn(step, change)
+
+
+def descent_on(f, gradient, start, metric, dtype="f8"):
+    """A descent on a function of a vector."""
+    count = []
+
+    def evaluate(theta):
+        count.append(theta)
+        g = np.atleast_2d(gradient(theta[0]))
+        value = float(f(theta[0]))
+        return Evaluation(theta, np.array([value]), np.zeros(1), g, g, value)
+
+    objective = SimpleNamespace(data=SimpleNamespace(dtype=dtype), has_l1=False, l1=np.zeros((1, len(start))))
+    descent = Descent(objective, evaluate, evaluate(np.array([start])), metric)
+    count.clear()
+    return descent, count
+
+
+def test_a_step_in_the_true_metric_is_taken_whole():
+    B = np.diag([1.0, 100.0])
+    descent, count = descent_on(lambda x: x @ B @ x / 2, lambda x: B @ x, [3.0, -2.0], Watched(B))
+    trial = descent.advance()
+    assert descent.at is trial
+    assert len(count) == 1
+    np.testing.assert_allclose(trial.theta, 0.0, atol=1e-12)
+    # Twice what is gained: 3^2 + 100 2^2.
+    assert descent.promise == pytest.approx(409.0)
+    assert descent.failures == 0
+
+
+def test_a_step_that_does_not_lower_the_objective_is_taken_back_and_teaches_the_metric():
+    """The metric believes in a tenth of the curvature: it overshoots, ten times as far as the minimum is."""
+    metric = Watched(np.eye(1) * 0.1)
+    descent, _ = descent_on(lambda x: 0.5 * x @ x, lambda x: x, [1.0], metric)
+    before = descent.at
+    trial = descent.advance()
+    np.testing.assert_allclose(trial.theta, -9.0)
+    assert descent.at is before
+    assert descent.failures == 1
+    ((step, change),) = metric.taught
+    np.testing.assert_allclose(step, -10.0)
+    np.testing.assert_allclose(change, -10.0)
+    # It knows the curvature now; the next step is half of the one in the new metric.
+    descent.advance()
+    np.testing.assert_allclose(descent.at.theta, 0.5)
+    assert descent.failures == 0
+    descent.advance()
+    np.testing.assert_allclose(descent.at.theta, 0.0, atol=1e-12)
+
+
+def test_steps_into_what_is_not_finite_are_taken_back_until_they_are_short():
+    """A function that is infinite but for an interval; its metric learns nothing there."""
+
+    def f(x):
+        return 0.5 * x[0] ** 2 if abs(x[0]) < 1.5 else np.inf
+
+    descent, count = descent_on(f, lambda x: x if np.isfinite(f(x)) else x * np.nan, [1.0], Watched(np.eye(1) * 0.1))
+    while descent.failures or len(count) < 1:
+        descent.advance()
+        assert len(count) < MOST_FAILURES
+    assert abs(descent.at.theta[0, 0]) < 1.0
+    np.testing.assert_allclose(np.ravel(count), [-9.0, -4.0, -1.5, -0.25])
+
+
+def test_where_rounding_hides_the_decrease_the_slope_tells():
+    """At 1e9 + x^2 / 2 the values of x = 1e-4 and of 0 are the same number."""
+    descent, _ = descent_on(lambda x: 1e9 + 0.5 * x @ x, lambda x: x, [1e-4], Watched(np.eye(1)))
+    descent.advance()
+    np.testing.assert_allclose(descent.at.theta, 0.0, atol=1e-16)
+    overshooting, _ = descent_on(lambda x: 1e9 + 0.5 * x @ x, lambda x: x, [1e-4], Watched(np.eye(1) * 0.1, 0))
+    before = overshooting.at
+    overshooting.advance()
+    assert overshooting.at is before
+
+
+def test_it_is_idle_when_nothing_is_promised_or_too_much_has_failed():
+    descent, _ = descent_on(lambda x: 1.0 + 0.5 * x @ x, lambda x: x, [1e-3], Watched(np.eye(1)))
+    descent.advance()
+    assert not descent.idle
+    descent.advance()
+    assert descent.idle
+    # A function whose gradient is a lie: nothing ever lowers it.
+    lying, _ = descent_on(lambda x: 1.0 + abs(x[0]), lambda x: x * 0 - 1.0, [0.0], Watched(np.eye(1), 0))
+    for _ in range(MOST_FAILURES):
+        assert not lying.idle
+        lying.advance()
+    assert lying.idle
+    lying.use(Watched(np.eye(1)))
+    assert lying.failures == 0
+
+
+def test_the_promise_is_the_slope_and_the_exact_change_of_the_l1_term():
+    problem = problem_for("huber", 2, alpha=0.3, l1_ratio=0.5)
+    objective, (its, _) = objective_of(problem), working(problem)
+    theta, step = random_theta(its), random_theta(its, seed=2)
+    theta[0, 1] = 0.0
+    at = objective.evaluate(theta)
+    small = 1e-7
+    difference = (objective.evaluate(theta + small * step).total - at.total) / small
+    assert promised(objective, at, small * step) / small == pytest.approx(difference, rel=1e-5)
+    whole = np.vdot(at.slope, step) + np.sum(objective.l1 * (np.abs(theta + step) - np.abs(theta)))
+    assert promised(objective, at, step) == pytest.approx(whole, rel=1e-12)
