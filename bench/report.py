@@ -10,6 +10,9 @@ from bench.result import Finding, Result
 from bench.sweep import PATIENCE, Swept
 from bench.timing import ratios
 
+#: The key of the seconds of all racers in a result's raw numbers.
+SECONDS = "seconds_to"
+
 if TYPE_CHECKING:
     from bench.contest import Contest, Race
 
@@ -27,11 +30,33 @@ def report(contest: "Contest", race: "Race") -> Result:
     what = f"{contest.label}: first fit of fastgd in a process, with loading or compiling"
     result.findings.append(Finding(what, warm["first_lap_seconds"], "s", "few rows", in_readme=False))
     result.raw = [
+        {SECONDS: {swept.racer.name: _best(race, swept) for swept in race.swept}},
         {"repetitions": [_meeting(meeting) for meeting in race.meetings]},
         {"sweep": {swept.racer.name: [_swept_run(*run) for run in swept.runs] for swept in race.swept}},
         {"warm_up": race.warm_up},
     ]
     return result
+
+
+def lines(result: Result) -> list[str]:
+    """A table for the terminal: a row a racer, a column a target."""
+    seconds: dict[str, dict[str, float]] = result.raw[0][SECONDS]
+    targets = list(dict.fromkeys(target for reached in seconds.values() for target in reached))
+    targets.sort(key=float, reverse=True)
+    rows = [("seconds to", *targets)]
+    for name, reached in seconds.items():
+        rows.append((name, *(f"{reached[target]:.3g}" if target in reached else "-" for target in targets)))
+    width = max(len(row[0]) for row in rows)
+    return [f"  {name:{width}}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in rows]
+
+
+def _best(race: "Race", swept: Swept) -> dict[str, float]:
+    """By target the median of the repetitions, or seconds of the sweep where it was not in these."""
+    found = {}
+    for target, arrival in swept.best.items():
+        repeated = _seconds(race, swept.racer.name, target)
+        found[f"{target:g}"] = float(np.median(repeated)) if repeated else arrival.seconds
+    return found
 
 
 def _included(contest: "Contest", repetitions: int) -> str:

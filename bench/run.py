@@ -8,12 +8,16 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from bench import races
 from bench.cases import CASES, load
+from bench.own_fit import NAME
 from bench.races import RACES
-from bench.result import RESULTS, Finding, write
+from bench.report import lines
+from bench.result import RESULTS, Finding, Result, write
+from bench.rivals import ADAPTERS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,14 +50,24 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         path = write(case, result, folder, options.quick)
         print(f"\n{case}: {time.perf_counter() - start:.0f} s, written to {path}")
-        for finding in result.findings:
-            print(line(finding))
-        for rival, error in result.missing.items():
-            print(f"  not measured: {rival} ({error})")
+        print("\n".join(told_race(result) if options.rivals else told(result)))
         sys.stdout.flush()
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def told(result: Result) -> list[str]:
+    """All findings, and what could not be measured."""
+    missing = [f"  not measured: {rival} ({error})" for rival, error in result.missing.items()]
+    return [*map(line, result.findings), *missing]
+
+
+def told_race(result: Result) -> list[str]:
+    """All seconds in a table, the findings that bounds are about, and libraries that are missing."""
+    judged = [f for f in result.findings if f.in_readme or f.at_least is not None or f.at_most is not None]
+    missing = {rival: error for rival, error in result.missing.items() if rival in ADAPTERS or rival.startswith(NAME)}
+    return [*lines(result), *told(replace(result, findings=judged, missing=missing))]
 
 
 def line(finding: Finding) -> str:

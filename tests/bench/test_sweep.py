@@ -16,6 +16,7 @@ from bench.optimum import find_optimum
 from bench.own_fit import NAME, OwnFit
 from bench.problems import Data, Problem
 from bench.racing import Racer, Setting
+from bench.report import lines
 from bench.rivals import with_numpy, with_sklearn
 from bench.sweep import Course, hopeless, lowered, run_to, sweep
 
@@ -161,7 +162,11 @@ def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.Mo
         assert not any("NumPy" in f.against for f in shown.values())
     passes = [f for f in result.findings if f.unit == "passes"]
     assert [f.at_most for f in passes] == [None, None, None, 8]
-    repetitions = result.raw[0]["repetitions"]
+    table = [row.split() for row in lines(result)]
+    assert table[0] == ["seconds", "to", "0.01", "0.001", "0.0001", "1e-06"]
+    assert [row[0] for row in table[1:]] == [NAME, "NumPy", "scikit-learn"]
+    assert all(float(cell) > 0 for cell in table[1][1:])
+    repetitions = result.raw[1]["repetitions"]
     assert len({one["problem"]["name"] for one in repetitions}) == 2, "fresh data"
     assert all(f"{NAME} to 1e-06" in one["seconds"] for one in repetitions)
     assert result.missing["other"] == "no wheel"
