@@ -19,6 +19,8 @@ from fastgd.stopping import Monitor, Solution
 _SINGULAR = 1e-8
 #: The same below which coefficients are refined: of float64 data ten digits are wanted, of float32 data what it has.
 _REFINED = {"f4": 1e-10, "f8": 1e-4}
+#: Who asks for less than this gets no digits beyond the certificate.
+_CARELESS = 1e-4
 #: Certificates are taken from the model where its rounding is this share of tol, losses where they are more than this
 #: share of those of the constant model.
 _TRUSTED, _SEEN = 0.1, 1e-6
@@ -45,16 +47,13 @@ class _Fit:
         """As `solve_normal_equations`."""
         start = self._model.scaling.theta_from(self._objective.scaling, start)
         condition = self._model.reciprocal_condition if self._smooth else 1.0
-        at, reason = self._model.evaluate(start), None
         if condition < _SINGULAR:
-            logger.debug("the Gram matrix is close to singular: an orthogonal factor takes its place")
-            reason = self._seen(at)
+            logger.debug("the Gram matrix is close to singular: an orthogonal factor takes its place, a pass later")
             self._model = Orthogonal(self._objective)
-        if reason is None:
-            at = self._model.minimum(start)
-            reason = self._seen(at)
+        at = self._model.minimum(start)
+        reason = self._seen(at)
         if reason in (None, self._monitor.certified):
-            digits = condition < _REFINED[self._objective.data.dtype]
+            digits = self._tol <= _CARELESS and condition < _REFINED[self._objective.data.dtype]
             if digits or reason is None or not self._is_trusted(at):
                 at, reason = self._refined(at, digits)
         return self._solution(at, reason)
