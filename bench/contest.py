@@ -1,6 +1,7 @@
 """A race to the optimum: whole fits of fastgd against whole libraries, on fresh data in every repetition."""
 
 import gc
+import math
 import sys
 import time
 import warnings
@@ -99,11 +100,16 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any]) -> Race:
     racers = [own.racer(), *(fitted(r, objective) for adapter in adapters for r in adapter.solvers(objective))]
     warm_up = {}
     swept: list[Swept] = []
-    bars = dict.fromkeys(TARGETS, float("inf"))
+    bars = dict.fromkeys(TARGETS, math.inf)
     for racer in racers:
-        warm_up[racer.name] = _warm_up(racer, small, own)
         begin = time.perf_counter()
-        swept.append(sweep(racer, course, bars))
+        try:
+            warm_up[racer.name] = _warm_up(racer, small, own)
+            swept.append(sweep(racer, course, bars))
+        except Exception as error:  # whatever a rival raises; fastgd is to raise nothing
+            if racer.name == NAME:
+                raise
+            swept.append(Swept(racer, given_up=f"{type(error).__name__}: {error}"))
         if racer.name == NAME:
             warm_up[NAME]["seconds_compile_all_rows"] = own.told(racer.grid[0])["seconds_compile"]
         _tell(swept[-1], time.perf_counter() - begin)
@@ -138,19 +144,18 @@ def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]
 def _meet(objective: Objective, finalists: dict[float, list[Swept]], own: OwnFit, number: int) -> Meeting:
     """Every finalist in its setting, each run serving all targets that were won with it; the order turns."""
     course = Course(objective, find_optimum(objective))
-    jobs: dict[tuple[str, str], tuple[Racer, list[Arrival], list[float]]] = {}
+    jobs: dict[tuple[str, str], tuple[Racer, dict[float, Arrival]]] = {}
     for target, those in finalists.items():
         for swept in those:
             if target in swept.best:
                 arrival = swept.best[target]
-                job = jobs.setdefault((swept.racer.name, str(arrival.setting)), (swept.racer, [], []))
-                job[1].append(arrival)
-                job[2].append(target)
+                _, arrivals = jobs.setdefault((swept.racer.name, str(arrival.setting)), (swept.racer, {}))
+                arrivals[target] = arrival
     meeting = Meeting(problem=_described(course))
     order = list(jobs.values())
     shift = number % max(len(order), 1)
-    for racer, arrivals, targets in order[shift:] + order[:shift]:
-        for target, arrival in _again(racer, arrivals, targets, course).items():
+    for racer, arrivals in order[shift:] + order[:shift]:
+        for target, arrival in _again(racer, arrivals, course).items():
             meeting.seconds[racer.name, target] = arrival.seconds
             if racer.name == NAME:
                 meeting.reports[target] = {"setting": str(arrival.setting), **own.told(arrival.setting)}
@@ -170,17 +175,20 @@ def _described(course: Course) -> dict[str, Any]:
     }
 
 
-def _again(racer: Racer, arrivals: list[Arrival], targets: list[float], course: Course) -> dict[float, Arrival]:
-    """The same setting on other data, three times the laps at most; then tighter ones for what it does not reach."""
-    setting, laps, limit = arrivals[0].setting, 3 * max(arrival.laps for arrival in arrivals), float("inf")
-    found = run_to(racer, course, setting, dict.fromkeys(targets, limit), laps).arrivals
+def _again(racer: Racer, before: dict[float, Arrival], course: Course) -> dict[float, Arrival]:
+    """The same setting on other data, three times the laps at most; then tighter ones for what it does not reach.
+
+    before: by target how the setting came there in the sweep.
+    """
+    setting, laps = next(iter(before.values())).setting, 3 * max(arrival.laps for arrival in before.values())
+    found = run_to(racer, course, setting, dict.fromkeys(before, math.inf), laps).arrivals
     if racer.rule is None:
         after = list(racer.grid).index(setting) + 1
         for tighter in racer.grid[after : after + _TIGHTER]:
-            left = [target for target in targets if target not in found]
+            left = dict.fromkeys(before.keys() - found.keys(), math.inf)
             if not left:
                 break
-            found.update(run_to(racer, course, tighter, dict.fromkeys(left, limit)).arrivals)
+            found.update(run_to(racer, course, tighter, left).arrivals)
     return found
 
 

@@ -145,6 +145,11 @@ def contest_of(validated: bool) -> Contest:
 def two_rivals(objective: Objective) -> Iterator[Racer]:
     yield next(with_numpy.solvers(objective))
     yield next(with_sklearn.solvers(objective))
+    yield Racer("broken", ["a"], broken)
+
+
+def broken(objective: Objective, setting: Any) -> Iterator[Floats]:
+    raise RuntimeError("no such instruction")
 
 
 @pytest.mark.parametrize("validated", [False, True])
@@ -164,7 +169,8 @@ def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.Mo
     assert [f.at_most for f in passes] == [None, None, None, 8]
     table = [row.split() for row in lines(result)]
     assert table[0] == ["seconds", "to", "0.01", "0.001", "0.0001", "1e-06"]
-    assert [row[0] for row in table[1:]] == [NAME, "NumPy", "scikit-learn"]
+    assert [row[0] for row in table[1:]] == [NAME, "NumPy", "scikit-learn", "broken"]
+    assert result.missing["broken to 0.01"] == "RuntimeError: no such instruction"
     assert all(float(cell) > 0 for cell in table[1][1:])
     repetitions = result.raw[1]["repetitions"]
     assert len({one["problem"]["name"] for one in repetitions}) == 2, "fresh data"
