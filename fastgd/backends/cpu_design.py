@@ -4,7 +4,9 @@ Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their o
 Both numbers follow from the shape alone.
 """
 
+import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,21 +24,21 @@ if TYPE_CHECKING:
 _BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
 #: Numbers of all lanes' matrices together, and lanes at most.
 _LANE_NUMBERS, _LANES = 1 << 22, 64
-#: Columns from which rows are long.
-LONG = 256
+#: Columns from which rows are long, and up to which they are short: a loop along a row costs more than its work.
+LONG, _SHORT = 256, 64
 #: Below so many multiplications threads cost more than they save.
 _SMALL = 1 << 18
 
 
 class Quadratic(NamedTuple):
-    """A data set's mean loss near theta: losses (K,), gradient (K, d + 1), curvature (B, d + 1, d + 1).
+    """A data set's mean loss near theta: losses (K,), gradient (K, d + 1), what gives the curvature (B, d + 1, d + 1).
 
     B is K, or 1 where all outputs have the same curvature; of softmax one, the mean of the outputs' own.
     """
 
     losses: Array
     gradient: Array
-    curvature: Array
+    curvature: Callable[[], Array]
 
 
 class Design:
@@ -57,126 +59,186 @@ class Design:
 
     def __init__(self, data: "CpuData", scaling: Scaling, intercept: bool, keep: bool, rough: bool = False) -> None:
         self._data, self._scaling, self._intercept = data, scaling, float(intercept)
-        self.columns = data.d + 1
+        self.columns, self.given = data.d + 1, data.rows.dtype
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
-        self._dtype = data.rows.dtype if rough and self.columns >= LONG else np.dtype(np.float64)
-        self._kept = self._block_of(0, data.n, None, np.empty((data.n, self.columns), self._dtype)) if keep else None
+        self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
+        self._kept = self._block_of(0, data.n, None, self.room(data.n)) if keep else None
         if keep:
             data.count(data.n)
+
+    def room(self, rows: int) -> Array:
+        """Memory for rows; by columns where rows are short."""
+        if self.columns > _SHORT:
+            return np.empty((rows, self.columns), self.dtype)
+        # Columns a power of two apart would share a few sets of the cache.
+        return np.empty((self.columns, (rows + 7) // 16 * 16 + 8), self.dtype)[:, :rows].T
 
     def _make(self, X: Any, out: Array) -> Array:
         """X (m, d) in working coordinates."""
         T = out[: len(X)]
-        np.copyto(T[:, :-1], X)
-        T[:, :-1] -= self._scaling.center
-        T[:, :-1] *= self._scaling.inv_scale
+        columns = T[:, :-1]
+        np.subtract(X, self._scaling.center, out=columns)
+        columns *= self._scaling.inv_scale
         T[:, -1] = self._intercept
         return T
 
     def quadratic(self, loss: str, theta: Array, p: float) -> Quadratic:
-        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows."""
-        K, D = theta.shape
-        shared = loss in ("squared", "softmax")
-        matrices = 1 if shared else K
+        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows.
 
-        def add(lane: "_Lane", block: "_Block", scratch: "_Scratch") -> None:
-            T = block.rows
-            stage = _weighted(STAGES[loss](T @ theta.T, block.targets(loss), p), block.weights)
-            lane.losses += stage.losses.sum(axis=0)
-            lane.gradient += stage.derivatives.T @ T
-            for k, matrix in enumerate(lane.curvature):
-                h = stage.curvatures.mean(axis=1, keepdims=True) if shared else stage.curvatures[:, k : k + 1]
-                plain = loss == "squared" and block.weights is None
-                scaled = T if plain else np.multiply(T, np.sqrt(h).astype(T.dtype), out=scratch.scaled[: len(T)])
-                # Of a matrix with its own transpose NumPy computes one half.
-                np.dot(scaled.T, scaled, out=scratch.product)
-                matrix += scratch.product
+        The curvature of kept rows is found when it is asked for, which that of the last step of a fit never is.
+        """
+        point, weight = _Point(loss, theta, p), self._data.weight
+        of_values: list[tuple[int, ...]] = [theta.shape[:1], theta.shape]
+        of_curvature: list[tuple[int, ...]] = [(point.matrices, self.columns, self.columns)]
+        held: dict[int, Array | None] = {}
 
-        total, weight = self._sum(lambda: _Lane(K, matrices, D), add, matrices * D * D), self._data.weight
-        return Quadratic(total.losses / weight, total.gradient / weight, total.curvature / weight)
+        def values(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            held[block.number] = point.add_values(sums, block)
+
+        def products(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            scratch.add_products(sums[0], block.rows, held[block.number])
+
+        def both(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            scratch.add_products(sums[2], block.rows, point.add_values(sums, block))
+
+        if self._kept is None:
+            losses, gradient, curvature = self._sum(of_values + of_curvature, both)
+            return Quadratic(losses / weight, gradient / weight, lambda: curvature / weight)
+        losses, gradient = self._sum(of_values, values)
+        return Quadratic(losses / weight, gradient / weight, lambda: self._sum(of_curvature, products)[0] / weight)
+
+    def along(self, loss: str, theta: Array, step: Array, p: float) -> "Callable[[float], tuple[float, float]] | None":
+        """Slope and curvature in t of the mean loss at theta + t step; None where rows are not kept.
+
+        Margins are linear in t: each t costs as much as a loss's values.
+        """
+        if self._kept is None:
+            return None
+        block, weight = self._kept, self._data.weight
+        margins, change = block.rows @ theta.T, block.rows @ step.T
+
+        def at(t: float) -> tuple[float, float]:
+            stage = block.stage(loss, margins + t * change, p)
+            curvature = np.vdot(stage.curvatures, change * change)
+            return float(np.vdot(stage.derivatives, change)) / weight, float(curvature) / weight
+
+        return at
 
     def _sum(
-        self, make: "Callable[[], _Lane]", add: "Callable[[_Lane, _Block, _Scratch], None]", numbers: int
-    ) -> "_Lane":
-        """Add up all blocks; `numbers` are those of a lane."""
+        self, shapes: list[tuple[int, ...]], add: "Callable[[list[Array], _Block, _Scratch], None]"
+    ) -> list[Array]:
+        """Sums of these shapes over all blocks."""
         n, D, data = self._data.n, self.columns, self._data
         blocks = -(-n // self._rows)
-        lanes = [make() for _ in range(max(1, min(blocks, _LANES, _LANE_NUMBERS // numbers)))]
+        lanes = [[np.zeros(shape) for shape in shapes] for _ in range(_lanes(blocks, shapes))]
         scratches: dict[int, _Scratch] = {}
 
-        def work(slot: int, number: int) -> None:
+        def work(slot: int, lane: int) -> None:
             # One a thread: fresh memory costs as much as the work in it.
             if slot not in scratches:
-                made = min(self._rows, n) if self._kept is None else 0
-                scratches[slot] = _Scratch.of(made, min(self._rows, n), D, data.data.X.dtype, self._dtype)
-            for block in range(number, blocks, len(lanes)):
-                add(lanes[number], self._block(block, scratches[slot]), scratches[slot])
+                scratches[slot] = _Scratch(self, min(self._rows, n))
+            for number in range(lane, blocks, len(lanes)):
+                add(lanes[lane], self._block(number, scratches[slot]), scratches[slot])
 
         if n * D * D < _SMALL:
-            for number in range(len(lanes)):
-                work(0, number)
+            for lane in range(len(lanes)):
+                work(0, lane)
         else:
             with SingleThreadedBlas():
                 threads.run(len(lanes), data.n_threads, work)
         if self._kept is None:
             data.count(n)
+        total = lanes[0]
         for other in lanes[1:]:
-            lanes[0].add(other)
-        return lanes[0]
+            for mine, its in zip(total, other, strict=True):
+                mine += its
+        return total
 
     def _block(self, number: int, scratch: "_Scratch") -> "_Block":
         start = number * self._rows
         stop = min(start + self._rows, self._data.n)
         if self._kept is None:
-            return self._block_of(start, stop, scratch.gathered, scratch.rows)
-        T, y, s = self._kept
-        return _Block(T[start:stop], y[:, start:stop], None if s is None else s[start:stop])
+            return self._block_of(start, stop, scratch.gathered, scratch.made, number)
+        _, T, y, s = self._kept
+        return _Block(number, T[start:stop], y[:, start:stop], None if s is None else s[start:stop])
 
-    def _block_of(self, start: int, stop: int, gathered: Any, out: Array) -> "_Block":
+    def _block_of(self, start: int, stop: int, gathered: Any, out: Array, number: int = 0) -> "_Block":
         X, y, s = self._data.piece(start, stop, gathered)
-        return _Block(self._make(X, out), y, None if s is None else s.astype(np.float64))
+        return _Block(number, self._make(X, out), y, None if s is None else s.astype(np.float64))
+
+
+def _lanes(blocks: int, shapes: list[tuple[int, ...]]) -> int:
+    numbers = sum(math.prod(shape) for shape in shapes)
+    return max(1, min(blocks, _LANES, _LANE_NUMBERS // numbers))
 
 
 class _Block(NamedTuple):
     """Rows (m, d + 1) in working coordinates, their targets (K, m) and weights (m,) or None."""
 
+    number: int
     rows: Array
     y: NDArray[Any]
     weights: Array | None
 
-    def targets(self, loss: str) -> NDArray[Any]:
-        """As a loss's stage takes them."""
-        return self.y[0].astype(np.intp) if loss == "softmax" else self.y.T
+    def stage(self, loss: str, margins: Array, p: float) -> Stage:
+        """The loss at margins (m, K), weighted."""
+        targets: Any = self.y[0].astype(np.intp) if loss == "softmax" else self.y.T
+        stage = STAGES[loss](margins, targets, p)
+        return stage if self.weights is None else Stage(*(self.weights[:, None] * part for part in stage))
 
 
-def _weighted(stage: Stage, s: Array | None) -> Stage:
-    return stage if s is None else Stage(*(s[:, None] * part for part in stage))
+class _Point(NamedTuple):
+    """Where to take a loss."""
+
+    loss: str
+    theta: Array
+    p: float
+
+    @property
+    def matrices(self) -> int:
+        """Curvatures: one where outputs share it."""
+        return 1 if self.loss in ("squared", "softmax") else len(self.theta)
+
+    def add_values(self, sums: list[Array], block: _Block) -> Array | None:
+        """Add losses and gradient of a block to the first sums; its rows' curvatures (m, B), None where all are 1."""
+        stage = block.stage(self.loss, block.rows @ self.theta.T, self.p)
+        sums[0] += stage.losses.sum(axis=0)
+        sums[1] += stage.derivatives.T @ block.rows
+        if self.loss == "squared" and block.weights is None:
+            return None
+        return stage.curvatures if self.matrices == len(self.theta) else stage.curvatures.mean(axis=1, keepdims=True)
 
 
-class _Scratch(NamedTuple):
-    """Of a thread: a block's rows as they are, in working coordinates, the same scaled, their product."""
+class _Scratch:
+    """Of a thread: room for blocks of so many rows, made when it is needed."""
 
-    gathered: Any
-    rows: Array
-    scaled: Array
-    product: Array
+    def __init__(self, design: Design, rows: int) -> None:
+        self._design, self._rows = design, rows
 
-    @classmethod
-    def of(cls, made: int, rows: int, columns: int, given: Any, used: Any) -> "_Scratch":
-        """For blocks of so many rows, of which `made` are not kept."""
-        own, scaled, product = (np.empty((size, columns), used) for size in (made, rows, columns))
-        return cls(np.empty((made, columns - 1), given), own, scaled, product)
+    @cached_property
+    def gathered(self) -> NDArray[Any]:
+        """For rows as they are."""
+        return np.empty((self._rows, self._design.columns - 1), self._design.given)
 
+    @cached_property
+    def made(self) -> Array:
+        """For rows in working coordinates."""
+        return self._design.room(self._rows)
 
-class _Lane:
-    """Sums over the blocks of a lane."""
+    @cached_property
+    def _scaled(self) -> tuple[Array, Array]:
+        """For the same scaled, and their product."""
+        design = self._design
+        return design.room(self._rows), np.empty((design.columns, design.columns), design.dtype)
 
-    def __init__(self, outputs: int, matrices: int, columns: int) -> None:
-        self.losses = np.zeros(outputs)
-        self.gradient = np.zeros((outputs, columns))
-        self.curvature = np.zeros((matrices, columns, columns))
-
-    def add(self, other: "_Lane") -> None:
-        self.losses += other.losses
-        self.gradient += other.gradient
-        self.curvature += other.curvature
+    def add_products(self, sums: Array, T: Array, curvatures: Array | None) -> None:
+        """Add T' H_k T to each of sums (B, d + 1, d + 1)."""
+        room, product = self._scaled
+        for k, matrix in enumerate(sums):
+            scaled = T
+            if curvatures is not None:
+                h = np.sqrt(curvatures[:, k : k + 1], dtype=T.dtype)
+                scaled = np.multiply(T, h, out=room[: len(T)])
+            # Of a matrix with its own transpose NumPy computes one half; `dot` would copy what is not contiguous.
+            np.matmul(scaled.T, scaled, out=product)
+            matrix += product

@@ -75,10 +75,12 @@ class Descent:
         """Go on in another metric."""
         self.metric, self.failures = metric, 0
 
-    def advance(self) -> Evaluation:
-        """One pass: go to the end of a step, or stay and know better."""
+    def advance(self, lengthened: Callable[[Evaluation, Array], Array] | None = None) -> Evaluation:
+        """One pass: go to the end of a step, `lengthened` where that is asked for, or stay and know better."""
         objective, at = self._objective, self.at
         step = 0.5**self.failures * self.metric.step(at)
+        if lengthened is not None:
+            step = lengthened(at, step)
         slope = promised(objective, at, step)
         self.promise = -slope
         trial = self._evaluate(at.theta + step)

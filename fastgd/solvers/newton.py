@@ -16,15 +16,17 @@ class Newton:
 
     def __init__(self, objective: Objective, theta: Array, sampled: bool) -> None:
         self._objective, self._sampled = objective, sampled
-        at, self._curvature = objective.second_order(theta)
+        at, self._curvature = objective.quadratic(theta)
         self._descent = Descent(objective, self._evaluate, at, self._metric())
+        #: Whether the metric is that of the iterate, and whether no step was taken yet.
+        self._fresh = self._first = True
 
     def _evaluate(self, theta: Array) -> Evaluation:
-        at, self._latest = self._objective.second_order(theta)
+        at, self._latest = self._objective.quadratic(theta)
         return at
 
     def _metric(self) -> Metric:
-        return make_metric(self._objective, self._curvature, _MEMORY, self._sampled)
+        return make_metric(self._objective, self._curvature(), _MEMORY, self._sampled)
 
     @property
     def at(self) -> Evaluation:
@@ -46,11 +48,14 @@ class Newton:
         return self._descent.told(solution)
 
     def advance(self) -> Evaluation:
-        """A step, and a new metric where it was taken."""
-        trial = self._descent.advance()
-        if self._descent.failures == 0:
-            self._curvature = self._latest
+        """A step, in the metric of where the last one ended."""
+        if not self._fresh:
             self._descent.use(self._metric())
+        trial = self._descent.advance(self._objective.lengthened if self._first else None)
+        self._first = False
+        self._fresh = self._descent.failures > 0
+        if not self._fresh:
+            self._curvature = self._latest
         return trial
 
 

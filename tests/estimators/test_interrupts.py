@@ -42,7 +42,7 @@ def test_fits_in_several_threads_equal_serial_ones():
 
 #: Parameters, what does the work, and how often before it is interrupted.
 INTERRUPTED = {
-    "newton": ({"alpha": 0.1, "optimizer": SketchedNewton()}, Objective, "second_order", 3),
+    "newton": ({"alpha": 0.1, "optimizer": SketchedNewton()}, Objective, "quadratic", 3),
     "sample": ({"alpha": 0.1, "optimizer": SketchedNewton(40)}, cpu.CpuData, "gradient", 8),
     "accelerated": ({"alpha": 0.1, "optimizer": "accelerated"}, cpu.CpuData, "gradient", 30),
     "lbfgs": ({"alpha": 0.1, "optimizer": "lbfgs"}, cpu.CpuData, "gradient", 8),
@@ -86,8 +86,8 @@ def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
 #: The same, for what comes before the first pass or is the first one.
 AT_ONCE = {
     "normal equations": ({"optimizer": "normal_equations"}, LeastSquares, "gram", 1),
-    "newton": ({"optimizer": "sketched_newton"}, Objective, "second_order", 1),
-    "metric": ({"optimizer": SketchedNewton(40)}, Objective, "second_order", 1),
+    "newton": ({"optimizer": "sketched_newton"}, Objective, "quadratic", 1),
+    "metric": ({"optimizer": SketchedNewton(40)}, Objective, "quadratic", 1),
     "sample": ({"optimizer": SketchedNewton(40)}, cpu.CpuSample, "_reduce", 1),
     "accelerated": ({"optimizer": "accelerated"}, cpu.CpuData, "gradient", 1),
     "lbfgs": ({"optimizer": "lbfgs"}, cpu.CpuData, "gradient", 1),

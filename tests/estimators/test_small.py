@@ -5,6 +5,11 @@ import pandas as pd
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression
+from fastgd import objective as objectives
+from fastgd.backends import cpu_design
+from fastgd.solvers.metric import make_metric
+from tests.estimators.fits import fit, problem_for, theta_of
+from tests.objective_of import objective_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 3))
@@ -77,3 +82,46 @@ def test_rows_without_a_target_are_refused(y):
     model = LogisticRegression() if y.dtype == bool else LinearRegression()
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         model.fit(X, y)
+
+
+KINDS = [("squared", 1), ("squared", 3), ("huber", 1), ("logistic", 1), ("softmax", 3)]
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_kept_rows_end_where_rows_made_anew_do(monkeypatch, loss, outputs, l1_ratio):
+    problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=l1_ratio)
+    options = {"optimizer": "sketched_newton", "tol": 1e-9}
+    kept = fit(problem, **options)
+    monkeypatch.setattr(objectives, "_KEPT_NUMBERS", 0)
+    monkeypatch.setattr(cpu_design, "_BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(cpu_design, "_BLOCK_ROWS", 16)
+    made = fit(problem, **options)
+    # Coupled outputs take their passes by kernels either way.
+    assert (kept.fit_report_["passes"] < made.fit_report_["passes"]) == (loss != "softmax")
+    assert kept.fit_report_.keys() == made.fit_report_.keys()
+    assert theta_of(kept) == pytest.approx(theta_of(made), abs=1e-7)
+
+
+@pytest.mark.parametrize("shortened", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("loss", "outputs"), [("huber", 2), ("logistic", 1)])
+def test_newtons_first_step_goes_to_the_minimum_of_its_line(loss, outputs, shortened):
+    problem = problem_for(loss, outputs, alpha=0.01, l1_ratio=0.0)
+    objective = objective_of(problem)
+    at, curvature = objective.second_order(objective.start())
+    step = shortened * make_metric(objective, curvature, 0, sampled=False).step(at)
+    found = objective.lengthened(at, step)
+    length = np.vdot(found, step) / np.vdot(step, step)
+    assert found == pytest.approx(length * step, rel=1e-12)
+    slopes = [abs(np.vdot(objective.evaluate(at.theta + move).slope, step)) for move in (step, found)]
+    assert slopes[1] < 0.1 * slopes[0]
+
+
+def test_steps_are_as_they_are_where_their_line_would_take_passes(monkeypatch):
+    problem = problem_for("logistic", alpha=0.1, l1_ratio=0.5)
+    objective = objective_of(problem)
+    at = objective.evaluate(objective.start())
+    assert objective.lengthened(at, -at.slope) == pytest.approx(-at.slope, rel=0, abs=0)
+    monkeypatch.setattr(objectives, "_KEPT_NUMBERS", 0)
+    smooth = objective_of(problem_for("logistic", alpha=0.1, l1_ratio=0.0))
+    assert smooth.lengthened(at, -at.slope) == pytest.approx(-at.slope, rel=0, abs=0)
