@@ -8,7 +8,7 @@ from fastgd.backends.cpu import CpuData
 from fastgd.kernels.losses import LARGEST_CURVATURE
 from fastgd.problem import Problem
 from fastgd.sample import sample_rows
-from fastgd.scaling import Array, Scaling
+from fastgd.scaling import Array, Moments, Scaling
 
 #: Rows of a batch whose curvature hardly depends on its largest row.
 _LARGE_BATCH = 64
@@ -19,10 +19,18 @@ class Bounded:
 
     data: CpuData
     problem: Problem
+    moments: Moments
     scaling: Scaling
     shift: Array
     l2: Array
     _offset: Array
+
+    @cached_property
+    def squares(self) -> Array:
+        """Mean squares of columns in working coordinates (d + 1,), the intercept's last; 0 of what plays no part."""
+        moments, scaling = self.moments, self.scaling
+        columns = (moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2
+        return np.append(columns, float(self.problem.fit_intercept))
 
     @cached_property
     def curvature(self) -> float:

@@ -18,6 +18,8 @@ _SAMPLED_FLAT = 1e-6
 #: A prox step is found to this share of the largest violation it starts with.
 _PROX_ACCURACY = 1e-3
 _VISIBLE = 1e-12
+#: Share of the curvature that a column's mean square promises, below which the sample has missed where it varies.
+_UNSEEN = 0.1
 #: Factors by which the curvature of coupled outputs may change at a time.
 _MOST_RISE, _MOST_FALL = 10.0, 0.8
 
@@ -39,10 +41,22 @@ def make_metric(objective: Objective, curvature: Array, memory: int, sampled: bo
     """
     blocks = curvature.copy()
     diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1]
+    # Rows of a Huber loss beyond delta have a slope and no curvature, as rows outside a sample have.
+    blind = sampled or objective.problem.loss == "huber"
+    if blind:
+        for diagonal in diagonals:
+            _lift(diagonal, objective.squares)
     diagonals += objective.l2[: len(blocks)]
     if objective.has_l1:
         return ProxMetric(blocks, objective, memory)
-    return SmoothMetric(blocks, memory, sampled)
+    return SmoothMetric(blocks, memory, blind)
+
+
+def _lift(diagonal: Array, squares: Array) -> None:
+    """Columns that hardly vary where there is curvature get what their mean square (D,) promises, by the others'."""
+    seen = diagonal > 0.0
+    usual = diagonal[seen].sum() / squares[seen].sum() if seen.any() else 1.0
+    np.copyto(diagonal, usual * squares, where=diagonal < _UNSEEN * usual * squares)
 
 
 def violations(theta: Array, g: Array, l1: Array) -> Array:
