@@ -144,7 +144,7 @@ def test_they_reach_the_optimum(loss, outputs, search, l1_ratio):
 def test_where_no_step_lowers_the_loss_the_fit_ends_and_says_so(search):
     """The float32 loss is flat long before such a certificate."""
     problem = problem_for("logistic", dtype="f4", alpha=0.1)
-    with pytest.warns(ConvergenceWarning, match=r"no step lowers .* float32; increase tol, or give X in float64, or use"):
+    with pytest.warns(ConvergenceWarning, match=r"no step lowers .* float32; increase tol, or give X in float64, or"):
         model, _, _ = searched(problem, search, dtype="f4", tol=1e-12, max_iter=1000)
     report = model.fit_report_
     assert report["stopped_by"] == "no step"
