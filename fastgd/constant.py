@@ -1,5 +1,6 @@
 """The best constant model: what a fit is measured against."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,28 +29,24 @@ class ConstantModel:
 
 def constant_classes(weights: Array, fit_intercept: bool) -> ConstantModel:
     """From the weight of each class, shape (C,) with C >= 2; two classes have one output, more have C."""
-    share = weights / weights.sum()
-    if not fit_intercept:
-        share_at = np.full(share.size, 1.0 / share.size)
-    else:
-        share_at = share
-    with np.errstate(divide="ignore", invalid="ignore"):
-        loss = -float(np.sum(np.where(share > 0.0, share * np.log(share_at), 0.0)))
+    shares = (weights / weights.sum()).tolist()
+    shares_at = shares if fit_intercept else [1.0 / len(shares)] * len(shares)
+    loss = -math.fsum(p * math.log(q) for p, q in zip(shares, shares_at, strict=True) if p > 0.0)
     # E |p - e_y|^2 = sum p^2 - 2 sum share p + 1; with two classes and one output half of it.
-    square = float(np.sum(share_at**2) - 2.0 * np.sum(share * share_at) + 1.0)
-    outputs = 1 if share.size == 2 else share.size
-    curvatures = (share_at * (1.0 - share_at))[:outputs]
-    losses, start = np.zeros(outputs), np.zeros(outputs)
-    losses[0], start[0] = loss, np.log(share.size)
-    rms = _positive(np.sqrt(square / 2.0 if outputs == 1 else square))
+    square = math.fsum(q * (q - 2.0 * p) for p, q in zip(shares, shares_at, strict=True)) + 1.0
+    outputs = 1 if len(shares) == 2 else len(shares)
+    curvatures = np.array([q * (1.0 - q) for q in shares_at[:outputs]])
+    losses, start = np.zeros((2, outputs))
+    losses[0], start[0] = loss, math.log(len(shares))
+    rms = _positive(math.sqrt(max(square / 2.0 if outputs == 1 else square, 0.0)))
     return ConstantModel(losses, start, rms, curvatures)
 
 
 def constant_squared(mean: Array, sd: Array, fit_intercept: bool, units: Array) -> ConstantModel:
     """From weighted means and sds (K,) of working targets; the rms in units (K,)."""
     squares = sd**2 if fit_intercept else sd**2 + mean**2
-    rms = _positive(np.sqrt(np.sum(squares / units**2)))
-    return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, rms, np.ones_like(sd))
+    rms = _positive(math.sqrt((squares / units**2).sum()))
+    return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, rms, np.ones(sd.shape))
 
 
 def constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:

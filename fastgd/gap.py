@@ -32,9 +32,12 @@ def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: float) -> Array:
     ----------
     Rockafellar, "Convex analysis", 1970, section 31.
     """
+    if not l1.any():
+        smooth: Array = ((gradient + l2 * coef) ** 2).sum(axis=1) / (2.0 * l2)
+        return smooth
     a1 = l1[:, None]
     excess = np.maximum(np.abs(gradient) - a1, 0.0)
     terms = a1 * np.abs(coef) + 0.5 * l2 * coef**2 + coef * gradient + excess**2 / (2.0 * l2)
     # What is below 0 is rounding.
-    gaps: Array = np.sum(np.maximum(terms, 0.0), axis=1)
+    gaps: Array = np.maximum(terms, 0.0).sum(axis=1)
     return gaps

@@ -78,5 +78,6 @@ class History:
         """An array a number, an entry an epoch; without those that no epoch had."""
         names = ["loss", "validation_loss", "learning_rate", "gradient_norm", "seconds", "certificate"]
         always = {"loss", "learning_rate", "gradient_norm", "seconds"}
-        found = {name: np.array([row[name] for row in self._rows], dtype=np.float64) for name in names}
-        return {name: values for name, values in found.items() if name in always or not np.all(np.isnan(values))}
+        found = {name: [row[name] for row in self._rows] for name in names}
+        told = {name for name, column in found.items() if name in always or not all(map(math.isnan, column))}
+        return {name: np.array(column, dtype=np.float64) for name, column in found.items() if name in told}

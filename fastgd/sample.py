@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.scaling import Moments
+
 if TYPE_CHECKING:
     from fastgd.backends.cpu import CpuData
-    from fastgd.scaling import Moments
 
 #: Bytes of a run, about, and its rows: long enough to read at the speed of memory, short enough to be many.
 _RUN_BYTES, _RUN_ROWS = 1 << 15, (32, 256)
@@ -19,6 +20,8 @@ _ROWS_A_COLUMN = 10
 #: Rows from which means and scales are taken, and a row's share of a column's variance from which they are not: of
 #: a column with rare large values, or with one value in the sample, all rows must be asked.
 _MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
+#: Numbers of data whose means and scales are taken by NumPy, so that nothing is compiled.
+FEW_NUMBERS = 1 << 15
 #: Of a sample that is this share of the rows or more, all rows are taken.
 _MOST = 4
 
@@ -58,8 +61,11 @@ def sample_of(data: "CpuData", size: int) -> "CpuData":
     return data if runs is None else data.sample(runs)
 
 
-def sample_moments(data: "CpuData") -> "Moments":
+def sample_moments(data: "CpuData") -> Moments:
     """Means and scales from a sample of rows where that will do, else from all rows, which takes a pass."""
+    if data.n * data.d <= FEW_NUMBERS:
+        data.count(data.n)
+        return Moments.of(data.rows, data.weights)
     sample = sample_of(data, _MOMENT_ROWS)
     moments = sample.moments()
     if sample is data:

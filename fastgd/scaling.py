@@ -5,6 +5,7 @@ b = b0 - w . center. Penalties keep their value: L1 weights a1 / scale_j, L2 wei
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,21 @@ class Moments:
     weight: float
     mean: Array
     sd: Array
+
+    @classmethod
+    def of(cls, X: NDArray[Any], s: NDArray[Any] | None) -> "Moments":
+        """Of few rows X (n, d) with weights s (n,) or None; not finite where the data are not. Compiles nothing."""
+        # Differences from a row of weight: a constant column has exactly none.
+        base = X[0] if s is None else X[np.argmax(s)]
+        weight = float(len(X)) if s is None else float(s.sum(dtype=np.float64))
+        shares = np.full(len(X), 1.0 / weight) if s is None else s.astype(np.float64) / weight
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = np.subtract(X.T, base[:, None], dtype=np.float64, order="C")
+            mean = rows @ shares
+            rows *= rows
+            # The base is sd sqrt(n) from the mean at most: n eps of the variance is lost.
+            variance = np.maximum(rows @ shares - mean * mean, 0.0)
+        return cls(weight, base + mean, np.sqrt(variance))
 
     @property
     def constant(self) -> NDArray[np.bool_]:
@@ -102,14 +118,14 @@ class Scaling:
 
 def inverse(scale: Array) -> Array:
     """1 / scale, and 0 where that is 0."""
-    return np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
+    return np.divide(1.0, scale, out=np.zeros(scale.shape), where=scale > 0.0)
 
 
 def load_shift(moments: Moments, dtype: str) -> Array:
     """What is subtracted from each element on load: means rounded to the dtype where one is very large, else 0."""
-    varying = ~moments.constant
-    if not np.any(np.abs(moments.mean[varying]) > SHIFT_FROM[dtype] * moments.sd[varying]):
-        return np.zeros_like(moments.mean)
+    far = np.abs(moments.mean) > SHIFT_FROM[dtype] * moments.sd
+    if not (far & ~moments.constant).any():
+        return np.zeros(far.shape)
     return moments.mean.astype(dtype).astype(np.float64)
 
 

@@ -58,3 +58,47 @@ def test_columns_are_shifted_where_digits_would_be_lost():
     assert np.array_equal(load_shift(near, "f4"), np.zeros(3))
     third = Moments(1.0, np.array([100.0 / 3.0]), np.array([1e-3]))
     assert load_shift(third, "f4")[0] == float(np.float32(100.0 / 3.0))
+
+
+def rows_and_weights(dtype, order, weighted, n=400):
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((n, 5)) * [1.0, 1e-6, 1e6, 1.0, 0.0] + [0.0, 3.0, 1e7, 1e3, 0.1]
+    # A first row far from all others.
+    X[0, 3] = 1e6
+    s = rng.uniform(0.1, 3.0, n) if weighted else None
+    if weighted:
+        s[:50] = 0.0
+        X[:50] = 1e15
+    return np.asarray(X, dtype, order=order), None if s is None else s.astype(dtype)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("dtype", "order"), [("f4", "C"), ("f4", "F"), ("f8", "C"), ("f8", "F")])
+def test_moments_of_few_rows(dtype, order, weighted):
+    X, s = rows_and_weights(dtype, order, weighted)
+    x = X.astype(np.longdouble)
+    shares = np.ones(len(x), np.longdouble) if s is None else s.astype(np.longdouble)
+    weight, shares = shares.sum(), shares / shares.sum()
+    mean = shares @ x
+    sd = np.sqrt(shares @ (x - mean) ** 2)
+    found = Moments.of(X, s)
+    assert found.weight == pytest.approx(float(weight), rel=1e-14)
+    assert found.mean == pytest.approx(mean.astype(float), rel=1e-13, abs=1e-12)
+    assert found.sd[:4] == pytest.approx(sd[:4].astype(float), rel=1e-11)
+    assert found.mean[4] == X[-1, 4]
+    assert found.sd[4] == 0.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
+def test_moments_of_few_rows_are_not_finite_where_these_are_not(bad):
+    X = np.ones((7, 3))
+    X[4, 1] = bad
+    for s in (None, np.array([1.0, 2.0, 1.0, 1.0, 1e-3, 1.0, 1.0])):
+        found = Moments.of(X, s)
+        assert np.isfinite(found.sd).tolist() == [True, False, True]
+
+
+def test_moments_of_one_row():
+    found = Moments.of(np.array([[2.0, 0.1]]), None)
+    assert found.mean.tolist() == [2.0, 0.1]
+    assert found.sd.tolist() == [0.0, 0.0]

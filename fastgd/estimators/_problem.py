@@ -13,6 +13,7 @@ from fastgd.estimators._input import weights_as
 from fastgd.estimators._labels import Labels
 from fastgd.estimators._options import Options
 from fastgd.objective import Problem
+from fastgd.sample import FEW_NUMBERS
 from fastgd.scaling import Array, Moments, TargetScaling
 
 
@@ -39,7 +40,9 @@ def linear_problem(
 
 
 def _target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> Moments:
-    """Moments of the targets, by the kernel that takes those of the columns."""
+    """Moments of the targets, as those of the columns are taken."""
+    if y.size <= FEW_NUMBERS:
+        return Moments.of(y, s)
     return CpuData(y, np.zeros((1, y.shape[0]), y.dtype), weights_as(s, y.dtype), n_threads).moments()
 
 
@@ -48,8 +51,9 @@ def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any) -> NDAr
     working = np.empty((y.shape[1], y.shape[0]), dtype)
     step = max(1, (1 << 16) // y.shape[1])
     for start in range(0, y.shape[0], step):
-        block = y[start : start + step].astype(np.float64)
-        working[:, start : start + step] = ((block - targets.center) / targets.scale).T
+        block = np.subtract(y[start : start + step], targets.center, dtype=np.float64)
+        block /= targets.scale
+        working[:, start : start + step] = block.T
     return working
 
 
