@@ -137,8 +137,8 @@ class _Passes:
         return descent.told(course.solution(reason))
 
     def _is_slow(self, promises: list[float]) -> bool:
-        """Whether another metric is worth its price."""
-        if self._rows >= self._objective.data.n or len(promises) <= max(_WINDOW, self._passes_of_a_metric()):
+        """Whether another metric is worth its price: of more rows, or of all where the fit has come to since."""
+        if len(promises) <= max(_WINDOW, self._passes_of_a_metric()):
             return False
         return promises[-1] > _SHARE * promises[-1 - _WINDOW]
 
