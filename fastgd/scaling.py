@@ -81,6 +81,8 @@ class Scaling:
 
     def theta_from(self, other: "Scaling", theta: Array) -> Array:
         """theta (K, d + 1) of the same model in these coordinates, from those of another scaling."""
+        if other is self:
+            return theta
         coef = theta[:, :-1] * other.inv_scale
         moved = np.empty_like(theta)
         moved[:, :-1] = coef * inverse(self.inv_scale)

@@ -116,11 +116,13 @@ class Design:
             return None
         block, weight = self._kept, self._data.weight
         margins, change = block.rows @ theta.T, block.rows @ step.T
+        squares = change * change
 
         def at(t: float) -> tuple[float, float]:
             stage = block.stage(loss, margins + t * change, p)
-            curvature = np.vdot(stage.curvatures, change * change)
-            return float(np.vdot(stage.derivatives, change)) / weight, float(curvature) / weight
+            # Of long vectors BLAS would take dot products on threads.
+            slope, curvature = (stage.derivatives * change).sum(), (stage.curvatures * squares).sum()
+            return float(slope) / weight, float(curvature) / weight
 
         return at
 

@@ -4,6 +4,7 @@ Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their o
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastgd import threads
 from fastgd.backends.cpu_epochs import read_only
 from fastgd.blas import SingleThreadedBlas
 from fastgd.kernels.cpu.gram import SPARE, make_gram
+from fastgd.sample import FEW_NUMBERS
 from fastgd.scaling import Array, Scaling
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class LeastSquares:
     def gram(self) -> Array:
         """Mean over rows of the outer product of (1, x~, y) with itself, (width, width). One pass."""
         data, n, size = self._data, self._data.n, self.width
+        if n * size <= FEW_NUMBERS:
+            return self._gram_of_few()
         kernel = make_gram(data.dtype, data.order)
         rows = min(_tile_rows(size), _uneven(n))
         tiles = -(-n // rows)
@@ -73,6 +77,18 @@ class LeastSquares:
         # The sum over lanes, in their order.
         upper = np.triu(np.add.reduce(sums)[:size, :size])
         return (upper + np.triu(upper, 1).T) / data.weight
+
+    def _gram_of_few(self) -> Array:
+        """The same by NumPy, so that nothing is compiled; by columns, since loops along rows would cost more."""
+        data = self._data
+        A, s = self._block(0, data.n, _empty(data.n, self.width, "F"))
+        if s is not None:
+            A *= np.sqrt(s)[:, None]
+        data.rows_read += data.n
+        with SingleThreadedBlas() if data.n * self.width**2 > _SMALL else nullcontext():
+            product: Array = np.matmul(A.T, A)
+        product /= data.weight
+        return product
 
     def triangle(self) -> Array:
         """Upper triangle R (width, width) of the same rows, R'R their mean product: TSQR. One pass.

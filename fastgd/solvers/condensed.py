@@ -12,7 +12,7 @@ from fastgd.backends.cpu_least_squares import LeastSquares
 from fastgd.backends.cpu_quadratic import minimise_quadratic
 from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Frame, Objective
-from fastgd.scaling import Array
+from fastgd.scaling import Array, inverse
 from fastgd.solvers.costs import Shape
 
 #: Rows a column from which rows are many, and the share of the epochs allowed that a fit is expected to use.
@@ -21,6 +21,7 @@ _MANY, _USED = 200, 0.1
 _INDEPENDENT = 1e-6
 #: Coordinate descent ends at this share of the largest violation that it starts with, or where rounding does.
 _DESCENT, _LEAST = 1e-6, 1e-15
+_EPS = float(np.finfo(np.float64).eps)
 #: Steps to the minimum of the model: the second one takes back what the first rounds.
 _REFINEMENTS = 2
 #: Singular values of a triangle with columns of norm 1, relative to the largest, below which columns count as
@@ -47,20 +48,21 @@ class Condensed(Objective):
         """Losses (K,) and gradient (K, d + 1) at zeros, curvature (d + 1, d + 1)."""
         d, intercept = self.data.d, int(self.problem.fit_intercept)
         gram = LeastSquares(self.data, self.scaling, self.problem.fit_intercept).gram()
-        if not np.all(np.isfinite(gram)):
+        if not np.isfinite(gram).all():
             raise DivergenceError("sums of squares overflow: scale down columns of extreme values")
-        place = _places(d, intercept)
-        curvature, gradient = np.zeros((d + 1, d + 1)), self.start()
-        cut = d + intercept
-        curvature[np.ix_(place, place)] = gram[:cut, :cut]
-        gradient[:, place] = -gram[cut:, :cut]
-        return 0.5 * np.diag(gram)[cut:], gradient, curvature
+        curvature, gradient, cut = np.zeros((d + 1, d + 1)), self.start(), d + intercept
+        curvature[:d, :d] = gram[intercept:cut, intercept:cut]
+        gradient[:, :d] = -gram[cut:, intercept:cut]
+        if intercept:
+            curvature[d, :d] = curvature[:d, d] = gram[0, 1:cut]
+            curvature[d, d], gradient[:, d] = gram[0, 0], -gram[cut:, 0]
+        return 0.5 * gram.diagonal()[cut:], gradient, curvature
 
     def evaluate(self, theta: Array) -> Evaluation:
         """Loss and gradient at theta, at d^2."""
         losses, linear, curvature = self._model
         product = theta @ curvature
-        found = losses + np.sum(theta * (linear + 0.5 * product), axis=1)
+        found = losses + (theta * (linear + 0.5 * product)).sum(axis=1)
         return self.evaluation(theta, np.maximum(found, 0.0), linear + product)
 
     def slope_along(self, theta: Array, direction: Array) -> Callable[[float], float]:
@@ -80,21 +82,19 @@ class Condensed(Objective):
         """What rounding may add to a certificate at theta."""
         _, linear, curvature = self._model
         sizes = np.abs(theta) @ np.abs(curvature) + np.abs(linear)
-        eps = float(np.finfo(np.float64).eps)
-        return eps * float(np.max(sizes / self.problem.units[:, None])) / self.problem.constant.rms
+        return _EPS * float((sizes / self.problem.units[:, None]).max()) / self.problem.constant.rms
 
     @cached_property
     def _factor(self) -> tuple[Array, Array, float]:
         """Scales, Cholesky's factor of curvature and L2 with a unit diagonal, its condition number's inverse or 0."""
-        matrix = self._model[2] + np.diag(self.l2[0])
-        diagonal = np.diag(matrix)
-        scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(matrix)), where=diagonal > 0.0)
+        matrix = self._model[2]
+        scale = inverse(np.sqrt(matrix.diagonal() + self.l2[0]))
         unit = matrix * scale * scale[:, None]
-        np.fill_diagonal(unit, 1.0)
+        unit.flat[:: len(unit) + 1] = 1.0
         factor, failed = linalg.lapack.dpotrf(unit, lower=1, clean=0)
         if failed:
             return scale, factor, 0.0
-        norm = float(np.max(np.sum(np.abs(unit), axis=0)))
+        norm = float(np.abs(unit).sum(axis=0).max())
         return scale, factor, float(linalg.lapack.dpocon(factor, norm, uplo="L")[0])
 
     @property
@@ -104,7 +104,7 @@ class Condensed(Objective):
 
     def minimum(self, theta: Array) -> Evaluation:
         """At the minimum, looked for from theta."""
-        at = self.evaluate(theta if np.any(self.l1) else np.zeros_like(theta))
+        at = self.evaluate(theta if self.has_l1 else np.zeros(theta.shape))
         for _ in range(_REFINEMENTS):
             at = self.evaluate(at.theta + self.step(at))
         return at
@@ -112,12 +112,12 @@ class Condensed(Objective):
     @property
     def independent(self) -> bool:
         """Whether the Gram matrix shows that no column is constant or a combination of others."""
-        return bool(np.all(self.scaling.inv_scale > 0.0)) and self.reciprocal_condition > _INDEPENDENT
+        return bool((self.scaling.inv_scale > 0.0).all()) and self.reciprocal_condition > _INDEPENDENT
 
     def step(self, at: Evaluation) -> Array:
         """To the minimum of the model with the gradient of an evaluation, (K, d + 1)."""
         g = at.slope
-        if not np.any(self.l1):
+        if not self.has_l1:
             return self._smooth_step(g)
         curvature = self._model[2] + np.diag(self.l2[0])
         ends = np.empty_like(g)
@@ -202,7 +202,7 @@ class Orthogonal(Condensed):
 
     def minimum(self, theta: Array) -> Evaluation:
         """At the minimum, of several minima that of least norm."""
-        if np.any(self.l1):
+        if self.has_l1:
             return super().minimum(theta)
         found = np.zeros_like(theta)
         found[:, :-1] = self._inverse[3]
@@ -230,7 +230,7 @@ class Orthogonal(Condensed):
 
 def is_centred(objective: Objective) -> bool:
     """Whether columns are centred, without which their Gram matrix loses digits."""
-    return np.array_equal(objective.scaling.center, objective.standard.center)
+    return bool((objective.scaling.center == objective.standard.center).all())
 
 
 def pays(objective: Objective, epochs: int) -> bool:

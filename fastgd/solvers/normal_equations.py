@@ -40,7 +40,7 @@ class _Fit:
         self._objective, self._tol, self._monitor = objective, tol, monitor
         self._course = Course(objective, tol, monitor)
         self._model = Condensed(objective)
-        self._smooth = not np.any(objective.l1)
+        self._smooth = not objective.has_l1
         self._precise: Evaluation | None = None
 
     def run(self, start: Array) -> Solution:
@@ -88,7 +88,7 @@ class _Fit:
             theta = self._monitor.theta
             assert theta is not None
             return Solution(theta, converged, reason, 1.0, independent=independent)
-        visible = bool(np.all(at.losses >= _SEEN * self._objective.problem.constant.losses))
+        visible = bool((at.losses >= _SEEN * self._objective.problem.constant.losses).all())
         known = at is self._precise or (visible and self._is_trusted(at))
         placed = self._model.placed_in(self._objective, at)
         evaluation = placed if known else None

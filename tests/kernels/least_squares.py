@@ -1,7 +1,10 @@
 """Rows (1, x~, y) and what sums over them must be, in plain NumPy."""
 
+from unittest import mock
+
 import numpy as np
 
+from fastgd.backends import cpu_least_squares
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.cpu_least_squares import LeastSquares
 from fastgd.scaling import Scaling
@@ -33,6 +36,9 @@ def check_gram(case: Case, n: int, d: int, *, weighted: bool = False, intercept:
     data, scaling = setup(case, n, d, weighted=weighted)
     rows = rows_of(data, scaling, intercept)
     exact = rows.T @ rows
-    found = sums(data, scaling, intercept).gram()
-    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-13 * np.abs(exact).max())
-    np.testing.assert_array_equal(found, found.T)
+    # By the kernel, and by NumPy, as that of few rows.
+    for few in (0, data.X.size * 10):
+        with mock.patch.object(cpu_least_squares, "FEW_NUMBERS", few):
+            found = sums(data, scaling, intercept).gram()
+        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-13 * np.abs(exact).max())
+        np.testing.assert_array_equal(found, found.T)
