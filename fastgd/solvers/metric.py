@@ -148,7 +148,9 @@ class ProxMetric:
         self._l1 = objective.l1
         outputs = len(objective.l1)
         self._curvatures = list(curvature) if len(curvature) == outputs else [B.copy() for B in curvature] * outputs
-        self._learns, self._couples = memory > 0, objective.problem.loss == "softmax"
+        #: Whether the curvature is that of each output alone, and outputs have more in common.
+        self.couples = objective.problem.loss == "softmax"
+        self._learns = memory > 0
 
     def step(self, at: Evaluation) -> Array:
         """As `Metric.step`."""
@@ -159,11 +161,19 @@ class ProxMetric:
             moved[k] = minimise_quadratic(B, g[k] - B @ at.theta[k], self._l1[k], at.theta[k], tolerance)
         return moved - at.theta
 
+    def scale(self, factor: float) -> None:
+        """Take B times a factor."""
+        self._curvatures = [factor * B for B in self._curvatures]
+
+    def product(self, step: Array) -> Array:
+        """B step."""
+        return np.vstack([B @ s for B, s in zip(self._curvatures, step, strict=True)])
+
     def learn(self, step: Array, change: Array) -> None:
         """As `Metric.learn`, output by output."""
         if not self._learns:
             return
-        if self._couples:
+        if self.couples:
             self._rescale(step, change)
             return
         for k, (s, y) in enumerate(zip(step, change, strict=True)):
@@ -173,8 +183,7 @@ class ProxMetric:
 
     def _rescale(self, step: Array, change: Array) -> None:
         """Where outputs couple, a change is not of their own doing: it tells the size of the curvature alone."""
-        model = sum(float(s @ B @ s) for s, B in zip(step, self._curvatures, strict=True))
+        model = float(np.vdot(step, self.product(step)))
         ratio = float(np.vdot(step, change)) / model if model > 0.0 else 1.0
         # Up at once, so that the model is no less than what was seen, and down with care.
-        factor = min(ratio, _MOST_RISE) if ratio > 1.0 else max(ratio, _MOST_FALL)
-        self._curvatures = [factor * B for B in self._curvatures]
+        self.scale(min(ratio, _MOST_RISE) if ratio > 1.0 else max(ratio, _MOST_FALL))

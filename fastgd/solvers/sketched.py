@@ -12,9 +12,10 @@ from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.accelerated import accelerate
 from fastgd.solvers.costs import Shape
+from fastgd.solvers.coupled import accelerate_in
 from fastgd.solvers.course import Course
 from fastgd.solvers.descent import Descent
-from fastgd.solvers.metric import Metric, make_metric
+from fastgd.solvers.metric import Metric, ProxMetric, make_metric
 from fastgd.solvers.newton import Newton, solve_newton
 from fastgd.stopping import Monitor, Solution
 
@@ -117,6 +118,8 @@ class _Passes:
         objective, course = self._objective, self._course
         reason = course.seen(at)
         descent = Descent(objective, objective.evaluate, at, metric)
+        if reason is None and isinstance(metric, ProxMetric) and metric.couples:
+            return descent.told(accelerate_in(metric, objective, at, self._tol, course))
         promises: list[float] = []
         stuck = 0
         while reason is None:

@@ -1,5 +1,7 @@
 """`optimizer="auto"` ends at the optimum that independent methods find: scipy, closed forms, scikit-learn, duality."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import linear_model
@@ -11,6 +13,7 @@ from tests.estimators.fits import (
     features,
     fit,
     problem_for,
+    rounded,
     scipy_optimum,
     targets,
     theta_of,
@@ -182,3 +185,60 @@ def test_softmax_intercepts_sum_to_zero():
         model = fit(problem_for("softmax", 3, alpha=alpha), tol=1e-6)
         assert abs(model.intercept_.sum()) < 1e-12 * np.abs(model.intercept_).max()
         assert np.abs(model.coef_.sum(axis=0)).max() < 1e-12 * np.abs(model.coef_).max()
+
+
+def conditioned(loss, outputs, condition, **options):
+    """Columns whose covariance has this condition number, spread evenly over its logarithm."""
+    problem = problem_for(loss, outputs, n=400, d=8, **options)
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((400, 8)) * np.sqrt(np.geomspace(1.0, condition, 8))
+    turned = x @ np.linalg.qr(rng.standard_normal((8, 8)))[0].T
+    return replace(problem, x=turned / np.sqrt(condition))
+
+
+def badly_scaled(loss, outputs, **options):
+    problem = problem_for(loss, outputs, n=400, d=7, **options)
+    return replace(problem, x=problem.x * np.geomspace(1e-3, 1e3, 7))
+
+
+HARD = {
+    "condition 1e6": lambda loss, outputs, **options: conditioned(loss, outputs, 1e6, **options),
+    "scales 1e-3 to 1e3": badly_scaled,
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("alpha", [0.0, 1e-6, 1e-2])
+@pytest.mark.parametrize(("loss", "outputs"), [*KINDS, ("softmax", 10)])
+@pytest.mark.parametrize("hard", HARD)
+def test_hard_columns_take_no_more_of_the_user(hard, loss, outputs, alpha, dtype):
+    """With defaults: a millionth of the optimum by scipy, whatever the condition and the units of columns.
+
+    Ten classes of 40 rows each have flatter directions, of which the certificate sees less.
+    """
+    problem = rounded(HARD[hard](loss, outputs, alpha=alpha), dtype)
+    model = fit(problem, dtype=dtype, tol=1e-4 if outputs < 10 else 1e-5)
+    assert model.fit_report_["stopped_by"] == "certificate"
+    assert value_of(problem, model) <= objective(problem, scipy_optimum(problem)) * (1.0 + 1e-6)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@pytest.mark.parametrize(("loss", "outputs"), [*KINDS, ("softmax", 10)])
+@pytest.mark.parametrize("hard", HARD)
+def test_elastic_nets_of_hard_columns(hard, loss, outputs, l1_ratio):
+    """By the reference's certificate, and against another solver's last digits: in raw units the gap says little."""
+    problem = HARD[hard](loss, outputs, alpha=0.01, l1_ratio=l1_ratio)
+    model = fit(problem, tol=1e-6)
+    assert certificate_of(problem, model) <= 1.0001e-6
+    assert 0 < np.count_nonzero(model.coef_) < model.coef_.size
+    exact = fit(problem, optimizer="accelerated", tol=1e-8, max_iter=20000)
+    assert value_of(problem, model) <= value_of(problem, exact) * (1.0 + 1e-6)
+
+
+@pytest.mark.parametrize("outputs", [3, 10])
+def test_without_penalty_the_coefficients_of_classes_sum_to_zero(outputs):
+    problem = problem_for("softmax", outputs, n=600)
+    model = fit(problem, tol=1e-9)
+    np.testing.assert_allclose(model.coef_.sum(axis=0), 0.0, atol=1e-12)
+    assert model.intercept_.sum() == pytest.approx(0.0, abs=1e-12)
+    np.testing.assert_allclose(theta_of(model), scipy_optimum(problem), rtol=0, atol=1e-6)
