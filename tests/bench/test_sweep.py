@@ -1,13 +1,16 @@
 """Sweeps: the loosest setting that is enough, who is dropped, and what counts."""
 
+import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench import contest as contest_module
 from bench.check import Floats
 from bench.contest import Contest, run
 from bench.fits import Effort, iterations, tolerances
@@ -183,3 +186,25 @@ def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.Mo
 def test_effort_says_what_it_is() -> None:
     assert str(Effort("max_iter", 20)) == "max_iter 20"
     assert str(Effort("direct", 0)) == "direct"
+
+
+def test_ratios_are_of_repetitions_in_which_a_rival_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.rivals.load", lambda _: ([SimpleNamespace(solvers=two_rivals)], {}))
+    monkeypatch.setattr("bench.sweep.PATIENCE", 1e6)
+    meet, number = contest_module._meet, itertools.count()
+
+    def one_misses(*arguments: Any) -> Any:
+        meeting = meet(*arguments)
+        if next(number) == 0:
+            del meeting.seconds["NumPy Newton by blocks", 1e-4]
+            del meeting.seconds["scikit-learn newton-cholesky", 1e-6]
+            del meeting.seconds[NAME, 1e-3]
+        return meeting
+
+    monkeypatch.setattr(contest_module, "_meet", one_misses)
+    result = run(replace(contest_of(False), repetitions=3))
+    assert result.missing["NumPy Newton by blocks to 0.0001"] == "reached in 2 of 3 repetitions"
+    assert result.missing[f"{NAME} to 0.001"] == "reached in 2 of 3 repetitions"
+    shown = [finding.what for finding in result.findings if finding.in_readme]
+    assert shown == [f"A race, fit to {target:g} of the optimum" for target in (1e-2, 1e-4, 1e-6)]
+    assert len([f for f in result.findings if f.what == "A race, fit to 0.0001 of the optimum"]) == 2
