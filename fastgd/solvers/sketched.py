@@ -17,7 +17,7 @@ from fastgd.solvers.course import Course
 from fastgd.solvers.descent import Descent
 from fastgd.solvers.metric import Metric, ProxMetric, make_metric
 from fastgd.solvers.newton import Newton, solve_newton
-from fastgd.stopping import Monitor, Solution
+from fastgd.stopping import Deadline, Monitor, Solution
 
 #: Steps of Newton's method on the first sample.
 _FIRST_STEPS = 30
@@ -53,39 +53,41 @@ def solve_sketched(
         return passes.run(at, make_metric(objective, curvature, memory, sampled=False))
     if shape.has_first_sample:
         first = objective.sampled(min(shape.first_rows, rows))
-        theta, metric = _newton(first, sample, theta, memory)
+        theta, metric = _newton(first, sample, theta, memory, monitor.deadline)
     else:
-        theta, metric = _descend(sample, theta, memory)
+        theta, metric = _descend(sample, theta, memory, monitor.deadline)
     return passes.run(_no_worse_than_constant(objective, theta), metric)
 
 
-def _newton(first: Objective, sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
+def _newton(first: Objective, sample: Objective, theta: Array, memory: int, deadline: Deadline) -> tuple[Array, Metric]:
     """About the sample's optimum, and its metric there, by way of a smaller sample's."""
     newton = Newton(first, theta, sampled=True)
     for _ in range(_FIRST_STEPS):
         newton.advance()
-        if newton.promise < _error(first, newton.at) or newton.idle:
+        if newton.promise < _error(first, newton.at) or newton.idle or deadline.passed:
             break
     at, curvature = sample.second_order(newton.at.theta)
-    return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _SAMPLE_STEPS)
+    return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _SAMPLE_STEPS, deadline)
 
 
-def _descend(sample: Objective, theta: Array, memory: int) -> tuple[Array, Metric]:
+def _descend(sample: Objective, theta: Array, memory: int, deadline: Deadline) -> tuple[Array, Metric]:
     """The same with one metric from where the fit starts.
 
     Of a squared loss that is exact; of coupled outputs it is too rough for Newton's method; with many columns another
     one would cost more than the steps it saves.
     """
     at, curvature = sample.second_order(theta)
-    return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _COUPLED_STEPS)
+    return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _COUPLED_STEPS, deadline)
 
 
-def _to_the_end(sample: Objective, at: Evaluation, metric: Metric, steps: int) -> tuple[Array, Metric]:
+def _to_the_end(
+    sample: Objective, at: Evaluation, metric: Metric, steps: int, deadline: Deadline
+) -> tuple[Array, Metric]:
     """As far on the sample as it tells of all rows; the metric learns on the way."""
     descent = Descent(sample, sample.evaluate, at, metric)
     for _ in range(steps):
         descent.advance()
-        if descent.promise < _error(sample, descent.at):
+        if descent.promise < _error(sample, descent.at) or deadline.passed:
             break
     return descent.at.theta, metric
 

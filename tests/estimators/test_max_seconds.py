@@ -9,12 +9,14 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgd import LinearRegression
 from fastgd.backends import cpu
 from fastgd.estimators import _fit
+from fastgd.objective import Objective
 from fastgd.optimizers import SAGA, Adam, AdamW, GradientDescent, Nesterov, NormalEquations, SketchedNewton
 from fastgd.solvers import classic
 from fastgd.solvers.choice import SOLVERS
 from fastgd.stopping import NEVER, Deadline
 from tests.estimators.fits import fit, model_for, problem_for, targets, theta_of
 from tests.estimators.watch import Recorder
+from tests.objective_of import objective_of
 
 
 class Hands:
@@ -151,6 +153,32 @@ def test_halvings_of_a_line_search_end_too(monkeypatch, hands):
     assert len(passes) == 4
     assert model.fit_report_["stopped_by"] == "max_seconds"
     assert not np.any(model.coef_)
+
+
+@pytest.mark.parametrize(("loss", "seconds"), [("squared", 1.0), ("logistic", 1.0), ("logistic", 3.0)])
+def test_work_on_a_sample_ends_too(monkeypatch, hands, loss, seconds):
+    """Each look at a sample takes a second; the first pass over all rows is made all the same."""
+    looks = []
+    for name in ("quadratic", "evaluate"):
+        original = getattr(Objective, name)
+
+        def a_second(self, theta, original=original):
+            if isinstance(self.data, cpu.CpuSample):
+                looks.append(hands.time)
+                hands.time += 1.0
+            return original(self, theta)
+
+        monkeypatch.setattr(Objective, name, a_second)
+    problem = problem_for(loss, n=2000, alpha=0.1)
+    options = {"optimizer": SketchedNewton(200), "tol": 1e-12}
+    fit(problem, **options)
+    enough = len(looks)
+    looks.clear()
+    with pytest.warns(ConvergenceWarning, match="max_seconds reached after 1 epochs"):
+        model = fit(problem, max_seconds=seconds, **options)
+    assert len(looks) < enough
+    assert model.n_iter_ == 1
+    assert model.fit_report_["objective"] < objective_of(problem).start_value()
 
 
 def test_early_stopping_returns_to_the_best_epoch(hands):
