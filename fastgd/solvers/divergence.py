@@ -18,6 +18,8 @@ from fastgd.stopping import Monitor, Plateau, Solution
 
 #: How often an automatic rate is halved before the fit gives up.
 _RESTARTS = 20
+#: Epochs that a rate must not leave by: of adaptive rules the first few tell little.
+_TRIAL_EPOCHS = 10
 
 #: Runs a rule from theta, which it changes in place.
 Run = Callable[[Objective, Array, Plan, Pace, Monitor], Solution]
@@ -69,12 +71,12 @@ def _error(objective: Objective, theta: Array, plan: Plan, rate: float, epoch: i
 
 
 def _first_falling(objective: Objective, theta: Array, plan: Plan, rate: float, run: Run) -> float | None:
-    """The first tenth, hundredth, ... of a rate with which three epochs lower the loss."""
+    """The first tenth, hundredth, ... of a rate with which some epochs lower the loss."""
     start = objective.value(objective.evaluate(theta))
-    trial_plan = replace(plan, max_iter=3, tol=0.0)
+    trial_plan = replace(plan, max_iter=_TRIAL_EPOCHS, tol=0.0)
     for power in range(1, 9):
         trial = rate / 10.0**power
-        monitor = Monitor(History(3), Plateau(0.0, 1), lambda theta: (theta, theta))
+        monitor = Monitor(History(_TRIAL_EPOCHS), Plateau(0.0, 1), lambda theta: (theta, theta))
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 pace = Pace(Constant(trial), plan.batches(objective.data.n))
