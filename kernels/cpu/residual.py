@@ -2,15 +2,14 @@
 
 `make_residual` gives one function for every loss, `residual(z, y, s, m, p, r, lost, at)`: it writes
 r[k, i] = s_i dloss/dz_k and adds sum_i s_i loss_ik into lost[at + k], float64 (softmax: into lost[at] alone).
-Margins are (K, rows), so that the loops vectorise over rows; y is scratch
-afterwards.
+Margins are (K, rows), so that the loops vectorise over rows; z and y are scratch afterwards.
 """
 
 from typing import Any
 
 import numpy as np
 
-from fastgd.kernels._jit import jitable
+from fastgd.kernels._jit import jitable, unsigned
 from fastgd.kernels.losses import ELEMENTWISE
 from fastgd.kernels.mathfun import exp, log1p
 
@@ -38,32 +37,49 @@ def make_residual(loss: str) -> Any:
 
 
 @jitable
-def softmax_residual(z: Any, y: Any, s: Any, m: Any, p: Any, r: Any, lost: Any, at: Any) -> None:
-    """logsumexp(z) - z_y and its gradient softmax(z) - [k == y]; stable, shifted by the largest margin."""
-    outputs = z.shape[0]
-    total = 0.0
-    # Row r[0] holds the largest margin until the exponentials overwrite it.
+def take_largest(z: Any, m: Any, r: Any) -> None:
+    """Write each row's largest margin into r[0]."""
     for i in range(m):
         r[0, i] = z[0, i]
-    for k in range(1, outputs):
+    for k in range(1, z.shape[0]):
         for i in range(m):
+            # Written so that NaN of the first margin stays.
             r[0, i] = z[k, i] if z[k, i] > r[0, i] else r[0, i]
+
+
+@jitable
+def exponentiate(z: Any, m: Any, r: Any) -> None:
+    """Write exp(z - r[0]) into r, and the sums over outputs into z[0]."""
     for i in range(m):
         top = r[0, i]
-        label = int(y[0, i])
-        total += np.float64(s[i] * (top - z[label, i]))
-        r[0, i] = top
-    for k in range(outputs - 1, -1, -1):
+        r[0, i] = exp(z[0, i] - top)
+        z[0, i] = top
+    # Upwards: over numbers that a loop counts down LLVM suspects wrap-around, and does not vectorise.
+    for k in range(1, z.shape[0]):
         for i in range(m):
-            r[k, i] = exp(z[k, i] - r[0, i])
+            r[k, i] = exp(z[k, i] - z[0, i])
     for i in range(m):
-        norm = r[0, i]
-        for k in range(1, outputs):
-            norm += r[k, i]
+        z[0, i] = r[0, i]
+    for k in range(1, z.shape[0]):
+        for i in range(m):
+            z[0, i] += r[k, i]
+
+
+@jitable
+def softmax_residual(z: Any, y: Any, s: Any, m: Any, p: Any, r: Any, lost: Any, at: Any) -> None:
+    """logsumexp(z) - z_y and its gradient softmax(z) - [k == y]; stable, shifted by the largest margin."""
+    total = 0.0
+    take_largest(z, m, r)
+    for i in range(m):
+        total += np.float64(s[i] * (r[0, i] - z[unsigned(y[0, i]), i]))
+    exponentiate(z, m, r)
+    for i in range(m):
+        norm = z[0, i]
         # norm >= 1, so that log1p(norm - 1) is log(norm).
         total += np.float64(s[i] * log1p(norm - type(norm)(1)))
-        scale = s[i] / norm
-        for k in range(outputs):
-            r[k, i] *= scale
-        r[int(y[0, i]), i] -= s[i]
+        z[0, i] = s[i] / norm
+    for k in range(z.shape[0]):
+        label, zero = y.dtype.type(k), z.dtype.type(0)
+        for i in range(m):
+            r[k, i] = r[k, i] * z[0, i] - (s[i] if y[0, i] == label else zero)
     lost[at] += total

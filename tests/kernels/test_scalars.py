@@ -101,7 +101,7 @@ def run_residual(loss: str, z: np.ndarray, y: np.ndarray, s: np.ndarray) -> tupl
     """Weighted derivatives (K, m) and loss sums (K,) of the plain residual loop; r starts as NaN."""
     r, lost = np.full_like(z, np.nan), np.zeros(2 + len(z))
     with np.errstate(under="ignore", invalid="ignore"):
-        make_residual(loss)(z, y.copy(), s, z.shape[1], z.dtype.type(DELTA), r, lost, 2)
+        make_residual(loss)(z.copy(), y.copy(), s, z.shape[1], z.dtype.type(DELTA), r, lost, 2)
     assert not lost[:2].any()
     return r, lost[2:]
 
