@@ -7,6 +7,7 @@ from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, Sk
 from fastgd.scaling import Array
 from fastgd.solvers.accelerated import solve_accelerated
 from fastgd.solvers.costs import Shape
+from fastgd.solvers.hardness import hardness
 from fastgd.solvers.lbfgs import solve_lbfgs
 from fastgd.solvers.normal_equations import solve_normal_equations
 from fastgd.solvers.sketched import solve_sketched
@@ -26,6 +27,8 @@ def solve(optimizer: FullBatch, objective: Objective, theta: Array, tol: float, 
     return SOLVERS[type(optimizer)](objective, theta, tol, monitor, **optimizer.get_params(deep=False))
 
 
+#: Solvers whose passes depend on the problem's hardness, and the least hardness that is expected.
+_WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
 #: Columns from which matrices of d columns take more memory than is ours to take.
 _MOST_COLUMNS = 4000
 
@@ -34,22 +37,34 @@ def choose(objective: Objective) -> tuple[FullBatch, str]:
     """The solver that is expected to be the quickest, and why."""
     shape = Shape.of(objective)
     seconds = expected(shape)
-    ranked = sorted(seconds, key=lambda name: seconds[name])
-    others = ", ".join(f"{name} {seconds[name]:.2g} s" for name in ranked[1:])
-    reason = f"optimizer='auto': the quickest for this shape, about {seconds[ranked[0]]:.2g} s ({others})"
-    return _BY_NAME[ranked[0]](), reason
+    open_question = _quickest(seconds)[0] in _WITHOUT_METRIC
+    if open_question:
+        seconds = expected(shape, hardness(objective))
+    first, *others = _quickest(seconds)
+    least = "" if open_question else "at least "
+    told = ", ".join(f"{name} {least if name in _WITHOUT_METRIC else ''}{seconds[name]:.2g} s" for name in others)
+    reason = f"optimizer='auto': the quickest for this shape, about {seconds[first]:.2g} s ({told})"
+    return _BY_NAME[first](), reason
 
 
-def expected(shape: Shape) -> dict[str, float]:
-    """Seconds that each solver is expected to take, of those that can solve the problem."""
-    seconds = {"Accelerated": shape.accelerated}
+def expected(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
+    """Seconds that each solver is expected to take, of those that can solve the problem.
+
+    hard: as `hardness` tells; of solvers without a metric, unless told, the least.
+    """
+    seconds = {"Accelerated": shape.accelerated(hard)}
     if not shape.l1:
-        seconds["LBFGS"] = shape.lbfgs
+        seconds["LBFGS"] = shape.lbfgs(hard)
     if shape.columns <= _MOST_COLUMNS:
-        seconds["SketchedNewton"] = min(shape.sketched(shape.sample_rows), shape.plain)
+        rows = shape.sample_rows
+        seconds["SketchedNewton"] = shape.plain if rows == shape.rows else shape.sketched(rows)
         if shape.loss == "squared":
             seconds["NormalEquations"] = shape.normal_equations
     return seconds
+
+
+def _quickest(seconds: dict[str, float]) -> list[str]:
+    return sorted(seconds, key=lambda name: seconds[name])
 
 
 _BY_NAME: dict[str, type[FullBatch]] = {kind.__name__: kind for kind in SOLVERS}

@@ -4,6 +4,7 @@ Seconds on the machine that `bench/costs.py` measured last; only their ratios co
 """
 
 import math
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
@@ -11,18 +12,32 @@ import numpy as np
 from fastgd.backends.cpu_design import LONG
 from fastgd.objective import Objective
 
-#: Of a full pass: once, a byte of X, a number of X and an output.
-PASS, PASS_BYTE, PASS_NUMBER = 1.0e-4, 2.5e-11, 5.0e-11
-#: Of a curvature: once, a number of a row in working coordinates, a multiplication of its product with itself.
-CURVATURE, ROW_NUMBER, PRODUCT = 1.0e-4, 2.5e-9, 1.4e-11
-#: Of the Gram matrix of all rows: a multiplication.
-GRAM_PRODUCT = 1.0e-11
-#: Of an elimination of d columns: a multiplication.
-SOLVE = 1.5e-11
-#: Iterations of Newton's method, passes of L-BFGS and of the accelerated gradient.
-NEWTON_STEPS, LBFGS_PASSES, ACCELERATED_PASSES = 6, 60, 200
-#: Passes of coupled outputs in the metric that they share.
-COUPLED_PASSES = 10
+# Written by python -m bench.costs --write: seconds, passes and steps.
+#: Of a full pass: once, a row's output, a byte of X, a multiplication of a number of X.
+PASS = (4.1e-05, 3.9e-09, 1.6e-11, 9.2e-11)
+#: Of a curvature: once, a row's output, a number of a row in working coordinates, a multiplication of its product
+#: with itself.
+CURVATURE = (1.5e-05, 3.3e-08, 1.5e-09, 5.7e-11)
+#: Of a metric: once, a number of the matrix, a multiplication of its elimination.
+METRIC = (9.5e-06, 2.0e-09, 1.7e-11)
+#: Of the Gram matrix of all rows: once, a row, a number of it, a multiplication.
+GRAM = (1.9e-05, 2.8e-09, 2.4e-10, 2.9e-11)
+#: Of an iteration beside its pass: once, a parameter.
+LBFGS_STEP = (1.0e-04, 5.0e-08)
+ACCELERATED_STEP = (3.0e-05, 2.0e-08)
+#: Of coordinate descent: a number of the matrix, in a step of SketchedNewton and in all of NormalEquations.
+DESCENT = (3.0e-09, 3.0e-08)
+#: Steps of Newton's method, passes of coupled outputs in the metric that they share.
+NEWTON_STEPS, COUPLED_PASSES = 5.5, 10.0
+#: Passes without a metric: at a hardness of 1, and the power of it that they grow with.
+LBFGS_PASSES = (16.0, 0.94)
+ACCELERATED_PASSES = (27.0, 1.27)
+# End of what is written.
+
+#: Newton's steps on a squared loss.
+_SQUARED_STEPS = 2
+#: Curvatures of the first sample, and passes over the sample, of which coupled outputs take more.
+_FIRST_CURVATURES, _SAMPLE_PASSES, _COUPLED_SAMPLE_PASSES = 5, 4, 15
 #: What a fit gains in all, as a factor of the objective's distance from its minimum.
 _GAIN = 1e6
 #: Sizes of samples that are considered, in rows a parameter; at most this share of all rows.
@@ -32,6 +47,11 @@ _MOST = 0.24
 FIRST_ROWS = 20
 #: Columns up to which Newton's method on a first sample costs little.
 FIRST_COLUMNS = 200
+
+
+def cost(constants: tuple[float, ...], terms: tuple[float, ...]) -> float:
+    """Seconds of so much of each."""
+    return sum(map(mul, constants, terms))
 
 
 class Shape(NamedTuple):
@@ -66,23 +86,51 @@ class Shape(NamedTuple):
 
     @property
     def full_pass(self) -> float:
-        """Seconds of loss and gradient on all rows: memory's, or arithmetic's where there are many outputs."""
+        """Seconds of loss and gradient on all rows."""
+        return cost(PASS, self.pass_terms)
+
+    @property
+    def pass_terms(self) -> tuple[float, ...]:
+        """What `PASS` is of."""
         numbers = self.rows * self.columns
-        return PASS + max(numbers * self.itemsize * PASS_BYTE, numbers * self.outputs * PASS_NUMBER)
+        return 1.0, self.rows * self.outputs, numbers * self.itemsize, numbers * self.outputs
 
     def curvature(self, rows: float, rough: bool = False) -> float:
-        """Seconds of a curvature on so many rows, factored; `rough` on a sample."""
-        product = PRODUCT * (0.5 if rough and self.itemsize == 4 and self.columns >= LONG else 1.0)
-        work = rows * self.columns * (ROW_NUMBER + product * self.columns) + SOLVE * self.columns**3 / 3.0
-        return CURVATURE + self.matrices * work
+        """Seconds of a curvature on so many rows and of its metric; `rough` on a sample."""
+        return cost(CURVATURE, self.curvature_terms(rows, rough)) + self.matrices * cost(METRIC, self.metric_terms)
+
+    def curvature_terms(self, rows: float, rough: bool) -> tuple[float, ...]:
+        """What `CURVATURE` is of; products in single precision take half the time."""
+        numbers = self.matrices * rows * self.columns
+        share = 0.5 if rough and self.itemsize == 4 and self.columns >= LONG else 1.0
+        return 1.0, rows * self.outputs, numbers, share * numbers * self.columns
+
+    @property
+    def metric_terms(self) -> tuple[float, ...]:
+        """What `METRIC` is of."""
+        return 1.0, self.columns**2, self.columns**3 / 3.0
+
+    @property
+    def gram_terms(self) -> tuple[float, ...]:
+        """What `GRAM` is of."""
+        width = self.columns + self.outputs
+        return 1.0, self.rows, self.rows * width, self.rows * width**2
+
+    @property
+    def _descent(self) -> float:
+        """Seconds of coordinate descents in a metric."""
+        return self.outputs * DESCENT[0] * self.columns**2 if self.l1 else 0.0
 
     def sketched(self, rows: float) -> float:
         """Seconds of a fit with so many rows in the sample."""
         a_parameter = max(rows / (self.parameters * self.rarity), 2.0)
-        passes = COUPLED_PASSES if self.loss == "softmax" else 1.0 + self._digits(a_parameter)
-        first = 5.0 * self.curvature(self.first_rows) if self.has_first_sample else 0.0
-        sample = self.curvature(rows, rough=True) + 4.0 * (PASS + rows / self.rows * self.full_pass)
-        return first + sample + passes * self.full_pass
+        couples = self.loss == "softmax"
+        passes = COUPLED_PASSES if couples else 1.0 + self._digits(a_parameter)
+        on_sample = _COUPLED_SAMPLE_PASSES if couples else _SAMPLE_PASSES
+        first = _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
+        sample = self._replace(rows=int(rows)).full_pass
+        steps = (on_sample + passes) * self._descent
+        return first + self.curvature(rows, rough=True) + on_sample * sample + passes * self.full_pass + steps
 
     def _digits(self, rows_a_parameter: float) -> float:
         """Passes until the distance from the minimum has shrunk by `_GAIN`, of which the sample does its part."""
@@ -102,29 +150,47 @@ class Shape(NamedTuple):
     def plain(self) -> float:
         """Seconds of a fit whose curvatures are of all rows."""
         if self.loss == "softmax":
-            return self.curvature(self.rows) + COUPLED_PASSES * self.full_pass
-        return NEWTON_STEPS * self.curvature(self.rows)
+            return self.curvature(self.rows) + COUPLED_PASSES * (self.full_pass + self._descent)
+        steps = _SQUARED_STEPS if self.loss == "squared" else NEWTON_STEPS
+        return steps * (self.curvature(self.rows) + self._descent)
 
     @property
     def sample_rows(self) -> int:
         """Rows of the sample with which a fit is expected to be the quickest; all rows where none is quicker."""
+        if self.plain <= self._least_with_a_sample:
+            return self.rows
         sizes = [min(ratio * self.parameters * self.rarity, _MOST * self.rows) for ratio in _ROWS_A_PARAMETER]
         best = min(sizes, key=self.sketched)
         return int(best) if self.sketched(best) < self.plain else self.rows
 
     @property
+    def _least_with_a_sample(self) -> float:
+        """Seconds that a fit takes with a sample of any size: where data are small that spares looking for one."""
+        couples = self.loss == "softmax"
+        first = _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
+        on_sample = _COUPLED_SAMPLE_PASSES if couples else _SAMPLE_PASSES
+        passes = COUPLED_PASSES if couples else 1.0 + self._digits(_ROWS_A_PARAMETER[-1])
+        return first + self.curvature(0.0) + on_sample * PASS[0] + passes * self.full_pass
+
+    @property
     def normal_equations(self) -> float:
         """Seconds of a fit by the Gram matrix."""
-        numbers = self.rows * (self.columns + self.outputs)
-        gram = numbers * max(self.itemsize * PASS_BYTE, GRAM_PRODUCT * (self.columns + self.outputs))
-        return PASS + gram + SOLVE * self.columns**3 / 3.0
+        descents = self.outputs * DESCENT[1] * self.columns**2 if self.l1 else 0.0
+        return cost(GRAM, self.gram_terms) + cost(METRIC, self.metric_terms) + descents
 
-    @property
-    def lbfgs(self) -> float:
+    def lbfgs(self, hardness: float) -> float:
         """Seconds of a fit by L-BFGS."""
-        return LBFGS_PASSES * self.full_pass
+        return _passes(LBFGS_PASSES, hardness) * (self.full_pass + cost(LBFGS_STEP, self.step_terms))
+
+    def accelerated(self, hardness: float) -> float:
+        """Seconds of a fit by the accelerated gradient."""
+        return _passes(ACCELERATED_PASSES, hardness) * (self.full_pass + cost(ACCELERATED_STEP, self.step_terms))
 
     @property
-    def accelerated(self) -> float:
-        """Seconds of a fit by the accelerated gradient."""
-        return ACCELERATED_PASSES * self.full_pass
+    def step_terms(self) -> tuple[float, ...]:
+        """What `LBFGS_STEP` and `ACCELERATED_STEP` are of."""
+        return 1.0, self.columns * self.outputs
+
+
+def _passes(constants: tuple[float, float], hardness: float) -> float:
+    return constants[0] * hardness ** constants[1]

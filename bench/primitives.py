@@ -1,0 +1,174 @@
+"""What solvers spend their time on, on problems of many shapes: terms of `fastgd.solvers.costs` and seconds, counts."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench.problems import Problem
+from bench.shapes import Task
+from fastgd import LinearRegression, LogisticRegression
+from fastgd.backends.cpu_least_squares import LeastSquares
+from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.estimators._labels import check_labels
+from fastgd.estimators._options import resolve
+from fastgd.estimators._problem import linear_problem, logistic_problem
+from fastgd.objective import Frame, Objective
+from fastgd.optimizers import FullBatch
+from fastgd.sample import sample_moments
+from fastgd.solvers.costs import Shape
+from fastgd.solvers.hardness import hardness
+from fastgd.solvers.metric import make_metric
+
+#: Of runs the quickest counts, as whatever else the machine does only adds to it: how many at least and at most, and
+#: the seconds after which there are no more.
+_RUNS, _SECONDS = (5, 25), 0.3
+#: Kind of problem (task, classes), rows, columns, dtype.
+Size = tuple[str, int, int, str]
+
+
+class Measured(NamedTuple):
+    """One primitive on one shape: what its cost is made of, and its seconds."""
+
+    what: str
+    terms: tuple[float, ...]
+    seconds: float
+
+
+class Counted(NamedTuple):
+    """One fit: how hard its problem is without a metric, and its passes."""
+
+    what: str
+    hardness: float
+    passes: int
+
+
+def least(run: Callable[[], Any]) -> float:
+    """Seconds of the quickest of a few runs, after one that does not count."""
+    run()
+    taken: list[float] = []
+    while len(taken) < _RUNS[0] or (len(taken) < _RUNS[1] and sum(taken) < _SECONDS):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def objective_of(task: Task) -> Objective:
+    """What solvers would see of a problem."""
+    data = task.problem.make()
+    if task.problem.task == "linear":
+        linear = LinearRegression(**task.penalty)
+        y = np.ascontiguousarray(data.y[:, None], data.X.dtype)
+        loaded, problem = linear_problem(linear, resolve(linear), data.X, y, None, 0.0)
+    else:
+        logistic = LogisticRegression(**task.penalty)
+        labels = check_labels(data.y, data.X)
+        loaded, problem = logistic_problem(logistic, resolve(logistic), data.X, labels, None)
+    moments = sample_moments(loaded)
+    return Objective(loaded, problem, moments, Frame.of(moments, problem, True, loaded.dtype))
+
+
+def problem_of(size: Size, condition: float = 100.0) -> Problem:
+    """A problem of that size."""
+    kind, n, d, dtype = size
+    task, _, classes = kind.partition(" ")
+    return Problem(task, n, d, dtype, condition=condition, classes=int(classes or 2))
+
+
+def _objectives(sizes: Iterable[Size]) -> Iterator[tuple[str, Shape, Objective]]:
+    for size in sizes:
+        objective = objective_of(Task(problem_of(size)))
+        yield objective_name(size), Shape.of(objective), objective
+
+
+def objective_name(size: Size) -> str:
+    """For people."""
+    kind, n, d, dtype = size
+    return f"{kind}, {n:,} x {d} {dtype}"
+
+
+def passes(sizes: Iterable[Size]) -> Iterator[Measured]:
+    """Loss and gradient on all rows."""
+    for name, shape, objective in _objectives(sizes):
+        theta = np.full_like(objective.start(), 0.01)
+        yield Measured(name, shape.pass_terms, least(partial(objective.evaluate, theta)))
+
+
+def curvatures(sizes: Iterable[Size], parts: tuple[int, ...] = (1, 5)) -> Iterator[Measured]:
+    """Curvature of all rows and of a sample, in coordinates made anew."""
+    for name, shape, objective in _objectives(sizes):
+        theta = np.full_like(objective.start(), 0.01)
+        for part in parts:
+            rows = objective.sampled(shape.rows // part)
+
+            def run(rows: Objective = rows, theta: Any = theta) -> None:
+                rows.__dict__.pop("_design", None)
+                rows.second_order(theta)
+
+            terms = shape.curvature_terms(rows.data.n, rough=part > 1)
+            yield Measured(f"{name}, {rows.data.n} of the rows", terms, least(run))
+
+
+def metrics(sizes: Iterable[Size]) -> Iterator[Measured]:
+    """A curvature factored."""
+    for name, shape, objective in _objectives(sizes):
+        curvature = objective.second_order(objective.start())[1]
+        run = least(partial(make_metric, objective, curvature, 10, sampled=False))
+        yield Measured(name, shape.metric_terms, run)
+
+
+def grams(sizes: Iterable[Size]) -> Iterator[Measured]:
+    """The Gram matrix of all rows."""
+    for name, shape, objective in _objectives(sizes):
+        run = LeastSquares(objective.data, objective.scaling, True).gram
+        yield Measured(name, shape.gram_terms, least(run))
+
+
+def steps(optimizer: FullBatch, sizes: Iterable[Size]) -> Iterator[Measured]:
+    """What an iteration takes beside its pass, with few rows: the difference of two fits of so many."""
+    for size in sizes:
+        problem = problem_of(size, 1e6)
+        data, shape = problem.make(), Task(problem).shape
+        short, long = (least(_fit(optimizer, data, max_iter=count, tol=0.0)) for count in _ITERATIONS)
+        seconds = (long - short) / (_ITERATIONS[1] - _ITERATIONS[0]) - shape.full_pass
+        yield Measured(objective_name(size), shape.step_terms, max(seconds, 1e-6))
+
+
+def descents(columns: Iterable[int], accuracy: float) -> Iterator[Measured]:
+    """Coordinate descents to a share of the violation that they start with."""
+    for d in columns:
+        for condition in (1e2, 1e4):
+            task = Task(problem_of(("linear", 20 * d, d, "f8"), condition), alpha=0.01, l1_ratio=0.5)
+            objective = objective_of(task)
+            theta = objective.start()[0]
+            at, curvature = objective.second_order(theta[None])
+            tol = accuracy * float(np.max(np.abs(at.gradient)))
+            problem = (curvature[0] + np.diag(objective.l2[0]), at.gradient[0], objective.l1[0], theta, tol)
+            yield Measured(task.name, (theta.size**2,), least(partial(minimise_quadratic, *problem)))
+
+
+def counts(optimizer: FullBatch, tasks: Iterable[Task]) -> Iterator[Counted]:
+    """Passes of whole fits to the default tolerance."""
+    for task in tasks:
+        model = _fit(optimizer, task.problem.make(), **task.penalty)()
+        if model.fit_report_["converged"]:
+            yield Counted(task.name, hardness(objective_of(task)), model.n_iter_)
+
+
+#: Iterations of two fits that are compared.
+_ITERATIONS = (5, 25)
+
+
+def _fit(optimizer: FullBatch, data: Any, **parameters: Any) -> Callable[[], Any]:
+    kind: Any = LinearRegression if data.problem.task == "linear" else LogisticRegression
+
+    def run() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of fits that are to be short
+            return kind(optimizer=optimizer, **parameters).fit(data.X, data.y)
+
+    return run
