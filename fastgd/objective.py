@@ -4,65 +4,33 @@ A solver sees an `Objective`, never a layout, a device or a file: it asks for lo
 certificate, for epochs of a rule, for a curvature bound. Parameters are theta (K, d + 1), float64, intercept last.
 """
 
-import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.backends.cpu import CpuData, Sums
-from fastgd.backends.cpu_design import Design
+from fastgd.backends.cpu_design import LONG, Design
 from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem, RuleState
 from fastgd.bounds import Bounded
 from fastgd.gap import duality_gaps
-from fastgd.problem import Problem
+from fastgd.problem import Evaluation, Frame, Problem
 from fastgd.sample import sample_of
-from fastgd.scaling import Array, Moments, Scaling, inverse, load_shift
+from fastgd.scaling import Array, Moments, Scaling, inverse
 
 __all__ = ["Epochs", "Evaluation", "Frame", "Objective", "Problem", "RuleState"]
 
 #: Numbers of a data set whose rows are kept in working coordinates, float64.
 _KEPT_NUMBERS = 1 << 19
+#: Numbers of a sample below which its passes are NumPy's.
+_FEW_NUMBERS = 1 << 16
 #: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
 
 #: A mini-batch loop over the data of an objective.
 Epochs = CpuEpochs
-
-
-class Frame(NamedTuple):
-    """Working coordinates, and what kernels subtract on load."""
-
-    scaling: Scaling
-    shift: Array
-
-    @classmethod
-    def of(cls, moments: Moments, problem: Problem, standardize: bool, dtype: str) -> "Frame":
-        """Standardised columns or raw ones.
-
-        A standardised column of scale sd has an L2 weight of l2 / sd^2, which no step of a rule could follow where sd
-        is tiny: there sqrt(l2) is the scale, and the weight 1.
-        """
-        intercept = problem.fit_intercept
-        standard = Scaling.standard(moments, intercept).no_finer_than(math.sqrt(problem.l2))
-        scaling = standard if standardize else Scaling.identity(moments, intercept)
-        return cls(scaling, load_shift(moments, dtype) if intercept else np.zeros(moments.mean.size))
-
-
-class Evaluation(NamedTuple):
-    """What one pass gives: theta, its losses and penalties (K,), the gradient of the mean loss (K, d + 1).
-
-    slope (K, d + 1): that gradient with L2's, F's without L1. total: F in working units.
-    """
-
-    theta: Array
-    losses: Array
-    penalties: Array
-    gradient: Array
-    slope: Array
-    total: float
 
 
 class Objective(Bounded):
@@ -90,7 +58,7 @@ class Objective(Bounded):
         self.has_l1 = bool(problem.l1.any())
         self._offset = self.scaling.center - self.shift
         self._scale = inverse(self.scaling.inv_scale)
-        #: Whether a curvature of less than double precision will do.
+        #: Whether this is a sample, of which a curvature of less than double precision will do.
         self._rough = False
 
     def start(self) -> Array:
@@ -122,6 +90,8 @@ class Objective(Bounded):
 
     def evaluate(self, theta: Array) -> Evaluation:
         """Loss and gradient at theta. One pass."""
+        if self._is_small_sample:
+            return self.quadratic(theta)[0]
         sums = self.sums(self.data, theta)
         gradient = np.empty_like(theta)
         centred = sums.products - np.outer(sums.derivatives, self._offset)
@@ -177,6 +147,12 @@ class Objective(Bounded):
         """Rows in working coordinates, kept of samples and small data."""
         keep = self.data.n * (self.data.d + 1) <= _KEPT_NUMBERS
         return Design(self.data, self.scaling, self.problem.fit_intercept, keep, self._rough)
+
+    @cached_property
+    def _is_small_sample(self) -> bool:
+        """Whether kernels would take longer to call, run by run, than NumPy takes over kept rows."""
+        columns = self.data.d + 1
+        return self._rough and columns < LONG and self.data.n * columns <= _FEW_NUMBERS
 
     def sampled(self, rows: int) -> "Objective":
         """The same objective on a sample of rows, in the same coordinates; itself where that is all of them."""

@@ -1,9 +1,13 @@
-"""What is minimised, apart from the data."""
+"""What is minimised, apart from the data, in which coordinates, and what is known at a point of them."""
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from fastgd.constant import ConstantModel
-from fastgd.scaling import Array, TargetScaling
+from fastgd.scaling import Array, Moments, Scaling, TargetScaling, load_shift
 
 
 @dataclass(frozen=True)
@@ -22,3 +26,36 @@ class Problem:
     constant: ConstantModel
     targets: TargetScaling
     units: Array
+
+
+class Frame(NamedTuple):
+    """Working coordinates, and what kernels subtract on load."""
+
+    scaling: Scaling
+    shift: Array
+
+    @classmethod
+    def of(cls, moments: Moments, problem: Problem, standardize: bool, dtype: str) -> "Frame":
+        """Standardised columns or raw ones.
+
+        A standardised column of scale sd has an L2 weight of l2 / sd^2, which no step of a rule could follow where sd
+        is tiny: there sqrt(l2) is the scale, and the weight 1.
+        """
+        intercept = problem.fit_intercept
+        standard = Scaling.standard(moments, intercept).no_finer_than(math.sqrt(problem.l2))
+        scaling = standard if standardize else Scaling.identity(moments, intercept)
+        return cls(scaling, load_shift(moments, dtype) if intercept else np.zeros(moments.mean.size))
+
+
+class Evaluation(NamedTuple):
+    """What one pass gives: theta, its losses and penalties (K,), the gradient of the mean loss (K, d + 1).
+
+    slope (K, d + 1): that gradient with L2's, F's without L1. total: F in working units.
+    """
+
+    theta: Array
+    losses: Array
+    penalties: Array
+    gradient: Array
+    slope: Array
+    total: float

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -194,9 +194,10 @@ def _solve(
     assert isinstance(optimizer, FullBatch)
     solution = solve(optimizer, objective, start, tol, monitor)
     # Rules report what their formula gives, step by step; an optimum is any of the equally good ones.
-    theta = objective.canonical(solution.theta)
-    at = solution.evaluation
-    return replace(solution, theta=theta, evaluation=None if at is None else at._replace(theta=theta))
+    solution.theta = objective.canonical(solution.theta)
+    if solution.evaluation is not None:
+        solution.evaluation = solution.evaluation._replace(theta=solution.theta)
+    return solution
 
 
 def _look_for_collinear(estimator: Any, objective: Objective, options: Options, messages: list[str]) -> list[int]:

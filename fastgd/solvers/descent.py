@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -69,7 +68,8 @@ class Descent:
         if at is None:
             return solution
         promise = promised_by_output(self._objective, at, self.metric.step(at))
-        return replace(solution, gain=np.maximum(-0.5 * promise, 0.0))
+        solution.gain = np.maximum(-0.5 * promise, 0.0)
+        return solution
 
     def use(self, metric: Metric) -> None:
         """Go on in another metric."""

@@ -88,7 +88,7 @@ AT_ONCE = {
     "normal equations": ({"optimizer": "normal_equations"}, LeastSquares, "gram", 1),
     "newton": ({"optimizer": "sketched_newton"}, Objective, "quadratic", 1),
     "metric": ({"optimizer": SketchedNewton(40)}, Objective, "quadratic", 1),
-    "sample": ({"optimizer": SketchedNewton(40)}, cpu.CpuSample, "_reduce", 1),
+    "sample": ({"optimizer": SketchedNewton(40)}, cpu.CpuSample, "piece", 1),
     "accelerated": ({"optimizer": "accelerated"}, cpu.CpuData, "gradient", 1),
     "lbfgs": ({"optimizer": "lbfgs"}, cpu.CpuData, "gradient", 1),
     "full batch": ({"optimizer": "gd", "batch_size": "full"}, cpu.CpuData, "gradient", 1),
