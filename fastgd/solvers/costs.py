@@ -14,24 +14,24 @@ from fastgd.objective import Objective
 
 # Written by python -m bench.costs --write: seconds, passes and steps.
 #: Of a full pass: once, a row's output, a byte of X, a multiplication of a number of X.
-PASS = (4.1e-05, 3.9e-09, 1.6e-11, 9.2e-11)
-#: Of a curvature: once, a row's output, a number of a row in working coordinates, a multiplication of its product
-#: with itself.
-CURVATURE = (1.5e-05, 3.3e-08, 1.5e-09, 5.7e-11)
+PASS = (3.2e-05, 2.4e-09, 1.2e-11, 5.0e-11)
+#: Of a curvature: once, a row's output, a number of a row made anew, a multiplication of its product with itself.
+CURVATURE = (3.1e-05, 2.3e-08, 1.2e-09, 1.6e-11)
 #: Of a metric: once, a number of the matrix, a multiplication of its elimination.
-METRIC = (9.5e-06, 2.0e-09, 1.7e-11)
+METRIC = (8.9e-06, 1.8e-09, 1.2e-11)
 #: Of the Gram matrix of all rows: once, a row, a number of it, a multiplication.
-GRAM = (1.9e-05, 2.8e-09, 2.4e-10, 2.9e-11)
-#: Of an iteration beside its pass: once, a parameter.
-LBFGS_STEP = (1.0e-04, 5.0e-08)
-ACCELERATED_STEP = (3.0e-05, 2.0e-08)
-#: Of coordinate descent: a number of the matrix, in a step of SketchedNewton and in all of NormalEquations.
-DESCENT = (3.0e-09, 3.0e-08)
+GRAM = (9.7e-06, 1.7e-09, 9.5e-11, 1.2e-11)
+#: Of an iteration of L-BFGS beside its pass: once, a parameter.
+LBFGS_STEP = (1.7e-05, 3.4e-08)
+#: Of the same of the accelerated gradient.
+ACCELERATED_STEP = (1.2e-06, 0)
+#: Of coordinate descent: a number of the matrix, in a step of SketchedNewton and in NormalEquations.
+DESCENT = (4.8e-09, 1.4e-08)
 #: Steps of Newton's method, passes of coupled outputs in the metric that they share.
-NEWTON_STEPS, COUPLED_PASSES = 5.5, 10.0
-#: Passes without a metric: at a hardness of 1, and the power of it that they grow with.
-LBFGS_PASSES = (16.0, 0.94)
-ACCELERATED_PASSES = (27.0, 1.27)
+NEWTON_STEPS, COUPLED_PASSES = 4, 11
+#: Passes of solvers without a metric: at a hardness of 1, and the power of it that they grow with.
+LBFGS_PASSES = (17, 1.2)
+ACCELERATED_PASSES = (42, 1.2)
 # End of what is written.
 
 #: Newton's steps on a squared loss.
