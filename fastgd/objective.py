@@ -50,16 +50,23 @@ class Objective(Bounded):
         self.data = data
         self.problem = problem
         self.moments = moments
-        self.standard = Scaling.standard(moments, problem.fit_intercept)
         self.scaling, self.shift = frame
         self.outputs = problem.l1.size
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
         #: Whether there is an L1 term.
         self.has_l1 = bool(problem.l1.any())
         self._offset = self.scaling.center - self.shift
-        self._scale = inverse(self.scaling.inv_scale)
         #: Whether this is a sample, of which a curvature of less than double precision will do.
         self._rough = False
+
+    @cached_property
+    def standard(self) -> Scaling:
+        """The coordinates of certificates."""
+        return Scaling.standard(self.moments, self.problem.fit_intercept)
+
+    @cached_property
+    def _scale(self) -> Array:
+        return inverse(self.scaling.inv_scale)
 
     def start(self) -> Array:
         """Where fits start: zeros."""
@@ -222,12 +229,14 @@ class Objective(Bounded):
     def _standardising(self) -> tuple[Array, Array | None, Array, Array]:
         """For certificates: from working coordinates to raw ones about the means, L1 there, units; intercept last."""
         problem, standard = self.problem, self.standard
-        unscale, l1 = np.append(self._scale, 1.0), np.zeros_like(self.l1)
+        unscale, weights, recentre = np.ones((3, self.data.d + 1))
+        unscale[:-1], recentre[:-1] = self._scale, standard.center - self.scaling.center
+        weights[:-1], recentre[-1] = standard.inv_scale, 0.0
+        weights[-1] = problem.fit_intercept
+        l1 = np.zeros(self.l1.shape)
         l1[:, :-1] = problem.l1[:, None]
-        moved = standard.center - self.scaling.center
-        recentre = np.append(moved, 0.0) if moved.any() else None
-        weights = np.append(standard.inv_scale, float(problem.fit_intercept))
-        return unscale, recentre, l1, weights / (problem.units[:, None] * problem.constant.rms)
+        weights = weights / (problem.units[:, None] * problem.constant.rms)
+        return unscale, recentre if recentre.any() else None, l1, weights
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
         """A bound on what F lies above its minimum, in the units of the user's targets; None without an L2 term.

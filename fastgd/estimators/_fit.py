@@ -159,7 +159,7 @@ def what_was_read(objective: Objective, options: Options, X: Converted) -> DataR
         n_rows=data.n,
         n_features=data.d,
         n_outputs=objective.outputs,
-        dtype=str(X.array.dtype),
+        dtype={"f4": "float32", "f8": "float64"}[data.dtype],
         order=data.order,
     )
 

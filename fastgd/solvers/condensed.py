@@ -61,6 +61,8 @@ class Condensed(Objective):
     def evaluate(self, theta: Array) -> Evaluation:
         """Loss and gradient at theta, at d^2."""
         losses, linear, curvature = self._model
+        if not theta.any():
+            return self.evaluation(theta, losses, linear)
         product = theta @ curvature
         found = losses + (theta * (linear + 0.5 * product)).sum(axis=1)
         return self.evaluation(theta, np.maximum(found, 0.0), linear + product)
