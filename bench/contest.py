@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench import rivals
+from bench.check import Floats
 from bench.objective import Objective
 from bench.optimum import Optimum, find_optimum
 from bench.own_fit import NAME, OwnFit
@@ -35,6 +36,7 @@ class Contest:
 
     make: data from a seed and a number of rows. rows: how many it has. at_least: how many times as fast as the fastest
     rival fastgd is to be, by target. alpha: 1 / n where None. validated: only rivals that check their input count.
+    shuffled: whether seeds only shuffle the rows, so that every optimum is the same.
     """
 
     label: str
@@ -45,6 +47,7 @@ class Contest:
     l1_ratio: float = 0.0
     repetitions: int = 5
     validated: bool = False
+    shuffled: bool = False
 
     def objective(self, seed: int, rows: int) -> Objective:
         """On fresh data, of all rows if it has fewer."""
@@ -116,9 +119,10 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any]) -> Race:
         if racer.name != NAME and contest.counts(racer):
             bars = lowered(bars, swept[-1])
     finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in TARGETS}
+    start = course.optimum.theta if contest.shuffled else None
     del objective, course
     meetings = [
-        _meet(contest.objective(_SWEEP_SEED + number, contest.rows), finalists, own, number)
+        _meet(contest.objective(_SWEEP_SEED + number, contest.rows), start, finalists, own, number)
         for number in range(1, contest.repetitions + 1)
     ]
     return Race(swept, finalists, meetings, warm_up)
@@ -141,9 +145,11 @@ def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]
     return sorted(there, key=lambda one: one.best[target].seconds)[:_FINALISTS]
 
 
-def _meet(objective: Objective, finalists: dict[float, list[Swept]], own: OwnFit, number: int) -> Meeting:
+def _meet(
+    objective: Objective, start: Floats | None, finalists: dict[float, list[Swept]], own: OwnFit, number: int
+) -> Meeting:
     """Every finalist in its setting, each run serving all targets that were won with it; the order turns."""
-    course = Course(objective, find_optimum(objective))
+    course = Course(objective, find_optimum(objective, start))
     jobs: dict[tuple[str, str], tuple[Racer, dict[float, Arrival]]] = {}
     for target, those in finalists.items():
         for swept in those:

@@ -11,6 +11,8 @@ from bench.objective import Objective
 
 #: Rows whose curvature stands for that of all rows where it preconditions.
 _SAMPLE_ROWS = 50_000
+#: Conjugate gradients in a step of Newton's method: how many at most, and which part of g M^-1 g ends them.
+_INNER_STEPS, _INNER_PRECISION = 500, 1e-2
 #: Rows whose curvature is added at once: products of few rows keep threads waiting for each other.
 _BLOCK_ROWS = 1 << 15
 _STEPS = 100
@@ -39,17 +41,18 @@ def distances(objective: Objective, optimum: Optimum, thetas: Floats) -> Floats:
         return (objective.values(thetas) - optimum.value) / optimum.unit
 
 
-def find_optimum(objective: Objective) -> Optimum:
-    """Newton's method, with conjugate gradients or, for the elastic net, coordinate descent inside.
+def find_optimum(objective: Objective, start: Floats | None = None) -> Optimum:
+    """Newton's method from `start`, with conjugate gradients or, for the elastic net, coordinate descent inside.
 
     Raises
     ------
     ArithmeticError
         Where 100 steps are not enough.
     """
-    theta, step = objective.constant_theta(), _proximal_step if objective.l1 else _newton_step
+    theta = objective.constant_theta() if start is None else start
+    step = _proximal_step if objective.l1 else _newton_step
     z = objective.margins(theta)
-    value = objective.constant
+    value = float(objective.values(theta[None])[0])
     for _ in range(_STEPS):
         gradient = objective.spread(objective.loss.slope(z, objective.y))
         gradient[:, :-1] += objective.l2 * theta[:, :-1]
@@ -111,7 +114,10 @@ def _solver(matrix: Floats) -> Callable[[Floats], Floats]:
     """Solves with a positive matrix brought to a diagonal of ones."""
     scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
     factor = cho_factor(matrix * scale * scale[:, None] + 1e-13 * np.eye(len(matrix)))
-    return lambda rows: scale * cho_solve(factor, (rows * scale).T).T
+    # The inverse, since scipy and NumPy have a BLAS each, whose threads would wait for each other in turn.
+    inverse = cho_solve(factor, np.eye(len(matrix))) * scale * scale[:, None]
+    inverse = 0.5 * (inverse + inverse.T)
+    return lambda rows: rows @ inverse
 
 
 def _newton_step(objective: Objective, theta: Floats, z: Floats, gradient: Floats) -> tuple[Floats, float]:
@@ -122,10 +128,8 @@ def _newton_step(objective: Objective, theta: Floats, z: Floats, gradient: Float
     preconditioned = solve(residual)
     search, size = preconditioned, float(np.sum(residual * preconditioned))
     first = max(size, 1e-300)
-    # Near the optimum the quadratic model is exact enough to be solved well.
-    enough = first * min(1e-2, first / objective.constant)
-    for _ in range(500):
-        if size <= enough:
+    for _ in range(_INNER_STEPS):
+        if size <= _INNER_PRECISION * first:
             break
         curved = objective.spread(objective.loss.curve(z, objective.margins(search)))
         curved[:, :-1] += objective.l2 * search[:, :-1]

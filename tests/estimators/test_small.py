@@ -1,5 +1,6 @@
 """Small data take short ways: arrays that need no conversion, rows that are kept, nothing compiled."""
 
+import itertools
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ import pytest
 from fastgd import LinearRegression, LogisticRegression
 from fastgd import objective as objectives
 from fastgd.backends import cpu_design
+from fastgd.solvers import costs
+from fastgd.solvers.costs import Shape
 from fastgd.solvers.metric import make_metric
 from tests.estimators.fits import fit, problem_for, theta_of
 from tests.objective_of import objective_of
@@ -153,3 +156,14 @@ def test_a_first_small_fit_compiles_and_loads_no_kernel(which):
         [sys.executable, "-c", FRESH, which], capture_output=True, text=True, check=True, timeout=120
     )
     assert found.stdout.split("\n")[0] == "True [] 0.0", found.stderr
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber", "logistic", "softmax"])
+@pytest.mark.parametrize("rows", [10, 1000, 20_000, 1_000_000])
+def test_no_sample_is_missed_where_none_is_looked_for(loss, rows):
+    for columns, outputs, rarity in itertools.product((2, 21, 201), (1, 10), (1.0, 7.0)):
+        shape = Shape(rows, columns, outputs, 8, loss, False, rarity)
+        ratios = [ratio * shape.parameters * rarity for ratio in costs._ROWS_A_PARAMETER]
+        quickest = min(shape.sketched(min(size, costs._MOST * rows)) for size in ratios)
+        assert shape._least_with_a_sample <= quickest * (1 + 1e-12)
+        assert (shape.sample_rows == rows) == (quickest >= shape.plain)
