@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.backends.cpu import CpuData, Sums
+from fastgd.backends.cpu import CpuData
 from fastgd.backends.cpu_design import LONG, Design
 from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem, RuleState
+from fastgd.backends.cpu_rows import CpuRows, Sums
 from fastgd.bounds import Bounded
 from fastgd.gap import duality_gaps
 from fastgd.problem import Evaluation, Frame, Problem
@@ -163,14 +164,14 @@ class Objective(Bounded):
 
     def sampled(self, rows: int) -> "Objective":
         """The same objective on a sample of rows, in the same coordinates; itself where that is all of them."""
-        sample = sample_of(self.data, rows)
+        sample: Any = sample_of(self.data, rows)  # without verbs of whole data, which nobody asks of a sample
         if sample is self.data:
             return self
         found = Objective(sample, self.problem, self.moments, Frame(self.scaling, self.shift))
         found._rough = True
         return found
 
-    def sums(self, data: CpuData, theta: Array) -> Sums:
+    def sums(self, data: CpuRows, theta: Array) -> Sums:
         """Sums of loss and gradient over the rows of a data set with these columns. One pass over it."""
         coef = theta[:, :-1] * self.scaling.inv_scale
         intercept = theta[:, -1] - coef @ self._offset

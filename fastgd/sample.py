@@ -9,6 +9,7 @@ from fastgd.scaling import Moments
 
 if TYPE_CHECKING:
     from fastgd.backends.cpu import CpuData
+    from fastgd.backends.cpu_rows import CpuRows
 
 #: Bytes of a run, about, and its rows: long enough to read at the speed of memory, short enough to be many.
 _RUN_BYTES, _RUN_ROWS = 1 << 15, (32, 256)
@@ -51,7 +52,7 @@ def spread_runs(n: int, row_bytes: int, size: int) -> Runs:
     return Runs(length, np.minimum(np.ceil(drawn), runs - 1).astype(np.int64))
 
 
-def sample_of(data: "CpuData", size: int) -> "CpuData":
+def sample_of(data: "CpuData", size: int) -> "CpuRows":
     """A sample of about `size` rows in place.
 
     Where that is an eighth of the rows or more, or the rows picked do not weigh about what others do: the data
@@ -66,7 +67,7 @@ def sample_moments(data: "CpuData") -> Moments:
     if data.n * data.d <= FEW_NUMBERS:
         data.count(data.n)
         return Moments.of(data.rows, data.weights)
-    sample = sample_of(data, _MOMENT_ROWS)
+    sample = sample_of(data, int(_MOMENT_ROWS * data.n / data.effective_rows))
     moments = sample.moments()
     if sample is data:
         return moments

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fastgd import sample as samples
-from fastgd.backends.cpu import CpuData, CpuSample
+from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu_sample import CpuSample
 from fastgd.sample import sample_moments, sample_of, spread_runs
 
 
@@ -101,12 +102,47 @@ def test_columns_of_which_a_sample_says_little_are_taken_from_all_rows(monkeypat
     np.testing.assert_array_equal(found.sd, exact.sd)
 
 
+def test_rows_of_unequal_weights_count_as_fewer():
+    """A quarter of them with all the weight tells as much as so many rows; of equal weights each is one row."""
+    s = np.zeros(400_000, np.float32)
+    s[::4] = 1e30
+    X = rows_of(400_000)
+    assert data_of(X.astype(np.float32), s).effective_rows == pytest.approx(100_000, rel=1e-12)
+    assert data_of(X, np.full(400_000, 0.3)).effective_rows == pytest.approx(400_000, rel=1e-12)
+    assert data_of(X).effective_rows == 400_000
+    s = np.random.default_rng(0).lognormal(0.0, 2.0, 400_000)
+    data = data_of(X, s)
+    assert data.effective_rows == pytest.approx(s.sum() ** 2 / (s @ s), rel=1e-12)
+    sample = sample_of(data, 10_000)
+    s = s[sample._numbers]
+    assert sample.effective_rows == pytest.approx(s.sum() ** 2 / (s @ s), rel=1e-12)
+    assert (data.rows_read, data.rows_sampled) == (0, 0)
+
+
+def test_moments_of_unequal_weights_are_taken_from_more_rows(monkeypatch):
+    monkeypatch.setattr(samples, "_MOMENT_ROWS", 1000)
+    s = np.ones(20_000)
+    s[::2] = 0.0
+    data = data_of(rows_of(20_000), s)
+    sample_moments(data)
+    assert data.rows_read == 0
+    assert 4000 <= data.rows_sampled <= 4600
+
+
+@pytest.mark.parametrize("verb", ["rows", "rows_read", "sample", "margins", "largest_norm", "epochs", "rule_state"])
+def test_a_sample_lacks_what_only_all_rows_can_do(verb):
+    data = data_of(rows_of(1000))
+    assert hasattr(data, verb)
+    assert not hasattr(sample_of(data, 100), verb)
+
+
 def test_a_row_of_great_weight_counts_as_such(monkeypatch):
     """Of unlike weights a single row may be most of a column's variance."""
     monkeypatch.setattr(samples, "_MOMENT_ROWS", 1000)
     X, s = rows_of(20_000, 2), np.ones(20_000)
-    numbers = spread_runs(20_000, 16, 1000).rows
-    s[numbers[7]] = 200.0
+    s[0] = 200.0
+    numbers = spread_runs(20_000, 16, int(1000 * 20_000 / data_of(X, s).effective_rows)).rows
+    s[0], s[numbers[7]] = 1.0, 200.0
     data = data_of(X, s)
     sample_moments(data)
     assert data.rows_read == 20_000

@@ -18,7 +18,7 @@ from fastgd.blas import SingleThreadedBlas
 from fastgd.scaling import Array, Scaling
 
 if TYPE_CHECKING:
-    from fastgd.backends.cpu import CpuData
+    from fastgd.backends.cpu_rows import CpuRows
 
 #: Numbers of a block of rows, and rows at least: a block stays in the second-level cache, unless rows are long.
 _BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
@@ -46,7 +46,7 @@ class Design:
 
     Parameters
     ----------
-    data : CpuData
+    data : CpuRows
     scaling : Scaling
         The working coordinates.
     intercept : bool
@@ -57,9 +57,9 @@ class Design:
         Whether rows may be in the dtype of X where they are long, and products of them, which then take half the time.
     """
 
-    def __init__(self, data: "CpuData", scaling: Scaling, intercept: bool, keep: bool, rough: bool = False) -> None:
+    def __init__(self, data: "CpuRows", scaling: Scaling, intercept: bool, keep: bool, rough: bool = False) -> None:
         self._data, self._scaling, self._intercept = data, scaling, float(intercept)
-        self.columns, self.given = data.d + 1, data.rows.dtype
+        self.columns, self.given = data.d + 1, data.data.X.dtype
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
         self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
         self._kept = self._block_of(0, data.n, None, self.room(data.n)) if keep else None

@@ -11,6 +11,7 @@ import pytest
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import cpu
 from fastgd.backends.cpu_least_squares import LeastSquares
+from fastgd.backends.cpu_sample import CpuSample
 from fastgd.objective import Objective
 from fastgd.optimizers import SketchedNewton
 from tests.estimators.fits import problem_for, theta_of, value_of
@@ -88,7 +89,7 @@ AT_ONCE = {
     "normal equations": ({"optimizer": "normal_equations"}, LeastSquares, "gram", 1),
     "newton": ({"optimizer": "sketched_newton"}, Objective, "quadratic", 1),
     "metric": ({"optimizer": SketchedNewton(40)}, Objective, "quadratic", 1),
-    "sample": ({"optimizer": SketchedNewton(40)}, cpu.CpuSample, "piece", 1),
+    "sample": ({"optimizer": SketchedNewton(40)}, CpuSample, "piece", 1),
     "accelerated": ({"optimizer": "accelerated"}, cpu.CpuData, "gradient", 1),
     "lbfgs": ({"optimizer": "lbfgs"}, cpu.CpuData, "gradient", 1),
     "full batch": ({"optimizer": "gd", "batch_size": "full"}, cpu.CpuData, "gradient", 1),

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LinearRegression
 from fastgd.backends import cpu
+from fastgd.backends.cpu_sample import CpuSample
 from fastgd.estimators import _fit
 from fastgd.objective import Objective
 from fastgd.optimizers import SAGA, Adam, AdamW, GradientDescent, Nesterov, NormalEquations, SketchedNewton
@@ -163,7 +164,7 @@ def test_work_on_a_sample_ends_too(monkeypatch, hands, loss, seconds):
         original = getattr(Objective, name)
 
         def a_second(self, theta, original=original):
-            if isinstance(self.data, cpu.CpuSample):
+            if isinstance(self.data, CpuSample):
                 looks.append(hands.time)
                 hands.time += 1.0
             return original(self, theta)

@@ -10,8 +10,9 @@ import pytest
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.backends import cpu, cpu_epochs
+from fastgd.backends import cpu, cpu_epochs, cpu_rows
 from fastgd.backends.cpu_design import Design
+from fastgd.backends.cpu_sample import CpuSample
 from fastgd.estimators._report import FitReport
 from fastgd.scaling import Moments
 from fastgd.solvers.choice import SOLVERS
@@ -26,7 +27,7 @@ def rows_read(monkeypatch):
     """Count the rows of N x D data that each kernel, or NumPy, is made to read; those of samples apart."""
     seen, within = Counter(), []
 
-    def count(name, rows_of, module=cpu):
+    def count(name, rows_of, module):
         make = getattr(module, name)
 
         def made(*ingredients):
@@ -44,11 +45,11 @@ def rows_read(monkeypatch):
     def blocks(first, last, rows, *_):
         return min(last * rows, N) - first * rows
 
-    make, reduce = Design._make, cpu.CpuSample._reduce
+    make, reduce = Design._make, CpuSample._reduce
 
     def made(self, X, out):
-        if self._data.rows.size == N * D:
-            seen["sample" if isinstance(self._data, cpu.CpuSample) else "NumPy"] += len(X)
+        if self._data.data.X.size == N * D:
+            seen["sample" if isinstance(self._data, CpuSample) else "NumPy"] += len(X)
         return make(self, X, out)
 
     def by_runs(self, *arguments):
@@ -65,11 +66,11 @@ def rows_read(monkeypatch):
         return few(X, s)
 
     monkeypatch.setattr(Moments, "of", of_few)
-    monkeypatch.setattr(cpu.CpuSample, "_reduce", by_runs)
+    monkeypatch.setattr(CpuSample, "_reduce", by_runs)
     monkeypatch.setattr(Design, "_make", made)
-    count("make_moments", blocks)
-    count("make_gradient", lambda point, *rest: blocks(*rest))
-    count("make_largest_norm", lambda coordinates, start, stop: stop - start)
+    count("make_moments", blocks, cpu_rows)
+    count("make_gradient", lambda point, *rest: blocks(*rest), cpu_rows)
+    count("make_largest_norm", lambda coordinates, start, stop: stop - start, cpu)
     count("make_epoch", lambda batches, first, last, *_: blocks(first, last, batches.size), cpu_epochs)
     return seen
 
