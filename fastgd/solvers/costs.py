@@ -63,7 +63,7 @@ class Shape(NamedTuple):
     itemsize: int
     loss: str
     l1: bool
-    #: Rows that tell as much as one of balanced classes.
+    #: Rows that tell as much as one of balanced classes and equal weights.
     rarity: float = 1.0
 
     @classmethod
@@ -71,8 +71,9 @@ class Shape(NamedTuple):
         """An objective's."""
         data = objective.data
         loss, l1 = objective.problem.loss, bool(np.any(objective.problem.l1))
-        rarity = 0.25 / objective.problem.constant.rms**2 if loss == "logistic" else 1.0
-        return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, max(1.0, rarity))
+        rarity = max(1.0, 0.25 / objective.problem.constant.rms**2) if loss == "logistic" else 1.0
+        rarity *= data.n / data.effective_rows
+        return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, rarity)
 
     @property
     def parameters(self) -> int:

@@ -94,7 +94,7 @@ def _to_the_end(
 
 def _error(sample: Objective, at: Evaluation) -> float:
     """What of F need not be gained on a sample, whose optimum is about parameters / rows from that of all rows."""
-    return _OF_ERROR * Shape.of(sample).parameters / sample.data.n * at.total
+    return _OF_ERROR * Shape.of(sample).parameters / sample.data.effective_rows * at.total
 
 
 def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:

@@ -1,0 +1,27 @@
+"""Sizes of samples: what they depend on beside the shape of the data."""
+
+import numpy as np
+import pytest
+
+from fastgd.solvers.costs import Shape
+from tests.estimators.fits import problem_for
+from tests.objective_of import objective_of
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("squared", 1), ("huber", 1), ("softmax", 3)])
+def test_rows_of_unequal_weights_tell_less(loss, outputs):
+    """Where a quarter of the rows has all the weight, four rows tell as much as one."""
+    problem = problem_for(loss, outputs, n=400, sample_weight=np.resize([1.0, 0.0, 0.0, 0.0], 400))
+    assert Shape.of(objective_of(problem)).rarity == pytest.approx(4.0, rel=1e-12)
+    equal = problem_for(loss, outputs, n=400, sample_weight=None)
+    assert Shape.of(objective_of(equal)).rarity == 1.0
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
+def test_samples_grow_with_what_a_row_lacks(loss):
+    """In proportion where that is the best, up to what a sample may be of all rows."""
+    shape = Shape(10**7, 51, 3 if loss == "softmax" else 1, 4, loss, False)
+    sizes = [shape._replace(rarity=rarity).sample_rows for rarity in (1.0, 2.0, 4.0)]
+    assert sizes[0] < sizes[1] < sizes[2] < shape.rows / 4
+    assert shape._replace(rarity=1e9).first_rows <= shape.rows / 4
+    assert shape._replace(rarity=1e9).sample_rows <= shape.rows
