@@ -42,7 +42,7 @@ def info(as_json: bool) -> None:
 
 def collect() -> dict[str, Any]:
     """Return the facts: versions by package, the machine, threads, and the folder of the compiled kernels."""
-    from fastgd.kernels._jit import cache_folder
+    from fastgd.kernels._cache import cache_folder
 
     folder = cache_folder()
     return {

@@ -1,0 +1,167 @@
+"""Compiled kernels on disk: in which folder, with a lock around each, and what becomes of folders of other versions.
+
+Numba's cache does not see edits in other files (numba#1833), so the folder carries a hash of all sources.
+"""
+
+import contextlib
+import functools
+import hashlib
+import logging
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import filelock
+import platformdirs
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+logger = logging.getLogger("fastgd")
+
+_LOCK_SECONDS = 120.0
+#: Folders of kernels, and how long one that no process has started with is kept.
+_NAME, _KEPT_SECONDS = re.compile(r"fastgd-[0-9a-f]{16}"), 30 * 86400.0
+
+
+def source_stamp() -> str:
+    """Hash of every source file of the CPU's kernels: an edit in any of them misses the cache."""
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parent
+    for path in sorted(root.rglob("*.py")):
+        if "cuda" not in path.relative_to(root).parts:
+            digest.update(str(path.relative_to(root)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+STAMP = source_stamp()
+
+
+def cache_folder() -> Path | None:
+    """The first writable folder of: ``NUMBA_CACHE_DIR``, the user's cache, a private temporary one; else None."""
+    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
+    candidates = [os.environ.get("NUMBA_CACHE_DIR"), platformdirs.user_cache_dir("fastgd", appauthor=False)]
+    with contextlib.suppress(OSError):  # raised where no temporary folder can be written to
+        candidates.append(os.path.join(tempfile.gettempdir(), f"fastgd-{user}"))
+    roots = [Path(candidate) for candidate in candidates if candidate]
+    for root in roots:
+        folder = root / f"fastgd-{STAMP}"
+        with contextlib.suppress(OSError):
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            is_new = not folder.exists()
+            folder.mkdir(exist_ok=True, mode=0o700)
+            # What lies in a folder that another user made, or can exchange, may be foreign machine code.
+            if not (_is_own(folder) and (_is_own(root) or root != roots[-1])):
+                continue
+            with tempfile.TemporaryFile(dir=folder):
+                os.utime(folder)
+            if is_new:
+                _remove_unused(root)
+            return folder
+    return None
+
+
+def _remove_unused(root: Path) -> None:
+    """Remove one's own folders of other sources that no process has started with for a month.
+
+    Who starts with one of them at that moment finds kernels gone, at worst, and compiles them anew: whichever of a
+    kernel's files is missing, lock included.
+    """
+    with contextlib.suppress(OSError):
+        for folder in root.iterdir():
+            if _NAME.fullmatch(folder.name) and _is_unused(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_unused(folder: Path) -> bool:
+    """Whether this is a folder of one's own, no link, which `cache_folder` has touched last a month ago."""
+    with contextlib.suppress(OSError):
+        found = folder.lstat()
+        return stat.S_ISDIR(found.st_mode) and _is_own(folder) and time.time() - found.st_mtime > _KEPT_SECONDS
+    return False
+
+
+def _is_own(folder: Path) -> bool:
+    return not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
+
+
+FOLDER = cache_folder()
+
+
+class _Locator(_CacheLocator):
+    """Tells Numba where a kernel is cached; freshness is in the folder's name."""
+
+    def get_cache_path(self) -> str:
+        return str(FOLDER)
+
+    def get_source_stamp(self) -> str:
+        return STAMP
+
+    def get_disambiguator(self) -> str:
+        return "cpu"
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator":
+        return cls()
+
+
+class _CacheImpl(CompileResultCacheImpl):
+    _locator_classes: ClassVar = [_Locator]
+
+
+class KernelCache(FunctionCache):
+    """Numba's disk cache, with a file lock from a miss to its save, and no error that could stop a fit."""
+
+    _impl_class = _CacheImpl
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        self._lock = filelock.FileLock(f"{FOLDER}/{self._impl.filename_base}.lock", timeout=_LOCK_SECONDS)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = self._load(sig, target_context)
+        if found is None:
+            # `compile` releases it. Who waits for another process in vain compiles without.
+            with contextlib.suppress(OSError, filelock.Timeout):
+                self._lock.acquire()
+                found = self._load(sig, target_context)
+        return found
+
+    def compile(self, dispatcher_compile: Callable[[Any], Any], sig: Any) -> Any:
+        """Compile or load, and let go of the lock whatever happens: Ctrl-C while compiling must lock nobody out."""
+        try:
+            return dispatcher_compile(sig)
+        finally:
+            self._lock.release(force=True)
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a torn or foreign file is a miss, whatever unpickling it raises
+            logger.warning("ignored an unreadable cached kernel in %s (%s)", self.cache_path, error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            try:
+                super().save_overload(sig, data)
+            except OSError:
+                raise
+            except Exception:  # a torn index raises whatever unpickling it raises: start a new one
+                self.flush()
+                super().save_overload(sig, data)
+        except Exception as error:
+            logger.warning("could not cache a compiled kernel in %s (%s)", self.cache_path, error)
+
+
+def cached(kernel: Any) -> Any:
+    """Let a dispatcher of Numba load its kernels from disk and save them there, where there is a folder for them."""
+    if FOLDER is not None and hasattr(kernel, "enable_caching"):
+        cache = KernelCache(kernel.py_func)
+        kernel._cache, kernel.compile = cache, functools.partial(cache.compile, kernel.compile)
+    return kernel

@@ -1,0 +1,103 @@
+"""The folder of compiled kernels: which it is, what its name stands for, and what becomes of those of other sources."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from fastgd.kernels import _cache
+
+
+def test_the_cache_folder_is_the_first_that_can_be_written_to(tmp_path, monkeypatch):
+    name = f"fastgd-{_cache.STAMP}"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(_cache.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "own"))
+    assert _cache.cache_folder() == tmp_path / "own" / name
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/dev/null/none")
+    assert tmp_path / "user" in _cache.cache_folder().parents
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/none")
+    assert _cache.cache_folder() == tmp_path / f"fastgd-{os.getuid()}" / name
+    assert (_cache.cache_folder().stat().st_mode & 0o077) == 0
+
+
+def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
+    """It could hold machine code of theirs."""
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(_cache.tempfile, "tempdir", str(tmp_path))
+    assert _cache.cache_folder() is not None
+    monkeypatch.setattr(_cache.os, "getuid", lambda: 12345)
+    assert _cache.cache_folder() is None
+
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def others(tmp_path, monkeypatch):
+    """Folders of other sources, by name, and how many days ago they were touched."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    made = {}
+    for name, days in {"0" * 16: 29, "1" * 16: 31, "2" * 16: 400, "2" * 15: 400, "notes": 400}.items():
+        folder = made[name] = tmp_path / f"fastgd-{name}"
+        folder.mkdir()
+        (folder / "kernel.nbi").write_bytes(b"")
+        os.utime(folder, (time.time() - days * DAY,) * 2)
+    return made
+
+
+def test_folders_of_other_sources_that_nobody_has_used_for_a_month_are_removed(others):
+    _cache.cache_folder()
+    assert [name for name, folder in others.items() if not folder.exists()] == ["1" * 16, "2" * 16]
+
+
+def test_they_are_left_alone_unless_sources_are_new(others, tmp_path):
+    (tmp_path / f"fastgd-{_cache.STAMP}").mkdir()
+    _cache.cache_folder()
+    assert all(folder.exists() for folder in others.values())
+
+
+def test_who_starts_with_a_folder_keeps_it(others, monkeypatch):
+    monkeypatch.setattr(_cache, "STAMP", "1" * 16)
+    _cache.cache_folder()
+    monkeypatch.setattr(_cache, "STAMP", "3" * 16)
+    _cache.cache_folder()
+    assert others["1" * 16].exists()
+    assert not others["2" * 16].exists()
+
+
+def test_no_folder_of_somebody_else_or_behind_a_link_is_removed(others, tmp_path, monkeypatch):
+    own = _cache._is_own
+    monkeypatch.setattr(_cache, "_is_own", lambda folder: folder != others["1" * 16] and own(folder))
+    link = tmp_path / f"fastgd-{'4' * 16}"
+    link.symlink_to(others["notes"])
+    os.utime(link, (0.0, 0.0), follow_symlinks=False)
+    _cache.cache_folder()
+    assert others["1" * 16].exists()
+    assert (link / "kernel.nbi").exists()
+    assert not others["2" * 16].exists()
+
+
+def test_what_cannot_be_removed_stops_nothing(others, monkeypatch):
+    def fail(*_, **__):
+        raise PermissionError("not this one")
+
+    monkeypatch.setattr(_cache.os, "unlink", fail)
+    monkeypatch.setattr(_cache.os, "rmdir", fail)
+    assert _cache.cache_folder() is not None
+    assert all(folder.exists() for folder in others.values())
+
+
+def test_every_source_file_is_in_the_stamp(tmp_path, monkeypatch):
+    copy = tmp_path / "kernels"
+    shutil.copytree(Path(_cache.__file__).resolve().parent, copy, ignore=shutil.ignore_patterns("__pycache__", "cuda"))
+    monkeypatch.setattr(_cache, "__file__", str(copy / "_cache.py"))
+    stamps = {_cache.source_stamp()}
+    assert stamps == {_cache.STAMP}
+    for path in sorted(copy.rglob("*.py")):
+        path.write_text(path.read_text() + "\n")
+        stamps.add(_cache.source_stamp())
+    assert len(stamps) == 1 + len(list(copy.rglob("*.py")))
