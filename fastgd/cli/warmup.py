@@ -21,7 +21,8 @@ def warmup() -> None:
     """Fit tiny problems, one for each usual kernel.
 
     These are: every loss; float32 with columns near and far from zero (of which the mean is taken off as they are read)
-    and float64; full batches and mini-batches; all with rows that lie together in memory (C order).
+    and float64; rows that lie together in memory (C order) and columns that do (F order); what is chosen by itself,
+    mini-batches, and an update rule on full batches.
     """
     started = time.perf_counter()
     count = 0
@@ -37,11 +38,13 @@ def warmup() -> None:
 
 def _problems() -> Iterator[tuple[str, Any, NDArray[Any], NDArray[Any]]]:
     near = np.random.default_rng(0).normal(size=(_ROWS, 4))
-    batches: tuple[tuple[str, int | str], ...] = (("auto", "auto"), ("momentum", 4096))
+    batches: tuple[tuple[str, int | str], ...] = (("auto", "auto"), ("momentum", 4096), ("momentum", "full"))
     columns = ((np.float32, 0.0), (np.float32, 100.0), (np.float64, 0.0))
-    for loss, (dtype, mean), (optimizer, batch_size) in itertools.product(_LOSSES, columns, batches):
-        label = f"{loss} {np.dtype(dtype)} {optimizer}{' far from zero' if mean else ''}"
-        yield label, _model(loss, optimizer, batch_size), (near + mean).astype(dtype), _target(loss, near)
+    layouts: tuple[tuple[str, Any], ...] = (("C", np.ascontiguousarray), ("F", np.asfortranarray))
+    kinds = itertools.product(_LOSSES, columns, layouts, batches)
+    for loss, (dtype, mean), (order, laid_out), (optimizer, batch_size) in kinds:
+        label = f"{loss} {np.dtype(dtype)} {order} {optimizer}{' far from zero' if mean else ''}"
+        yield label, _model(loss, optimizer, batch_size), laid_out((near + mean).astype(dtype)), _target(loss, near)
     # Whatever the loss and the columns, one kernel finds steps with exact zeros.
     yield "elastic net", _model("logistic", "auto", "auto", alpha=0.1, l1_ratio=0.5), near, _target("logistic", near)
 
