@@ -23,8 +23,8 @@ _ROWS_A_COLUMN = 10
 _MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
 #: Numbers of data whose means and scales are taken by NumPy, so that nothing is compiled.
 FEW_NUMBERS = 1 << 15
-#: Of a sample that is this share of the rows or more, all rows are taken.
-_MOST = 4
+#: Where a sample would be this share of the rows or more all rows are taken; of fewer rows than these always.
+_MOST, _LEAST_ROWS = 4, 256
 
 
 class Runs(NamedTuple):
@@ -52,11 +52,16 @@ def spread_runs(n: int, row_bytes: int, size: int) -> Runs:
     return Runs(length, np.minimum(np.ceil(drawn), runs - 1).astype(np.int64))
 
 
+def most_rows(n: int, share: int = _MOST) -> int:
+    """Rows of the largest sample that is taken of n rows: fewer than 1 / share of them; 0 where n is small."""
+    return (n - 1) // share if n >= _LEAST_ROWS else 0
+
+
 def sample_of(data: "CpuData", size: int) -> "CpuRows":
     """A sample of about `size` rows in place.
 
-    Where that is an eighth of the rows or more, or the rows picked do not weigh about what others do: the data
-    themselves.
+    The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
+    do.
     """
     runs = _representative(data, size, _MOST)
     return data if runs is None else data.sample(runs)
@@ -82,7 +87,7 @@ def sample_moments(data: "CpuData") -> Moments:
 def sample_rows(data: "CpuData", share: int = _MOST) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Rows of X (m, d) and their weights (m,) or None: 4 MiB of rows or 10 d, whichever is more.
 
-    Where that is 1 / share of X or more, or the rows picked do not weigh about what others do, X itself, no copy.
+    Where those are more than `most_rows`, or the rows picked do not weigh about what others do, X itself, no copy.
     """
     X, s, step = data.rows, data.data.s, data.data.weight_step
     picked = _representative(data, max(_BYTES // (data.nbytes // data.n), _ROWS_A_COLUMN * data.d), share)
@@ -93,8 +98,8 @@ def sample_rows(data: "CpuData", share: int = _MOST) -> tuple[NDArray[Any], NDAr
 
 
 def _representative(data: "CpuData", size: int, share: int) -> Runs | None:
-    """Rows that weigh about what others do; None where there are none, or the sample would be 1 / share of all."""
-    if size * share >= data.n:
+    """Rows that weigh about what others do; None where there are none, or those are more than `most_rows`."""
+    if max(size, 1) > most_rows(data.n, share):
         return None
     runs = spread_runs(data.n, data.nbytes // data.n, size)
     if not data.data.weight_step:

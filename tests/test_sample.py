@@ -6,7 +6,8 @@ import pytest
 from fastgd import sample as samples
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.cpu_sample import CpuSample
-from fastgd.sample import sample_moments, sample_of, spread_runs
+from fastgd.sample import most_rows, sample_moments, sample_of, spread_runs
+from fastgd.solvers.costs import Shape
 
 
 def data_of(X, s=None):
@@ -44,6 +45,28 @@ def test_runs_are_long_where_there_are_many_and_short_where_rows_are():
 def test_a_quarter_of_the_rows_is_as_good_as_all(n, size, whole):
     data = data_of(rows_of(n))
     assert (sample_of(data, size) is data) == whole
+
+
+@pytest.mark.parametrize("d", [5, 300])
+def test_of_few_rows_all_are_taken(d):
+    """There may be no whole run among them; who counts costs knows."""
+    for n in range(1, 41):
+        data = data_of(rows_of(n, d))
+        for size in (1, n // 5, n // 4, n):
+            assert sample_of(data, size) is data
+        assert sample_moments(data).weight == n
+        for loss, outputs in (("logistic", 1), ("squared", 1), ("huber", 2), ("softmax", 3)):
+            assert Shape(n, d + 1, outputs, 8, loss, False).sample_rows == n
+
+
+@pytest.mark.parametrize("n", [255, 256, 1000, 1003, 100_000])
+def test_who_counts_costs_knows_which_samples_are_taken(n):
+    most = most_rows(n)
+    data = data_of(rows_of(n))
+    assert (sample_of(data, max(most, 1)) is data) == (most == 0)
+    assert sample_of(data, most + 1) is data
+    shapes = [Shape(n, 21, outputs, 8, loss, False) for loss, outputs in (("logistic", 1), ("softmax", 10))]
+    assert all(shape.sample_rows in (*range(1, most + 1), n) for shape in shapes)
 
 
 @pytest.mark.parametrize("heavy", [slice(0, 10), slice(0, 4000, 4)], ids=["few rows", "a quarter"])

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastgd.backends.cpu_design import LONG
 from fastgd.objective import Objective
+from fastgd.sample import most_rows
 
 # Written by python -m bench.costs --write: seconds, passes and steps.
 #: Of a full pass: once, a row's output, a byte of X, a multiplication of a number of X.
@@ -27,8 +28,8 @@ LBFGS_STEP = (1.7e-05, 3.4e-08)
 ACCELERATED_STEP = (1.2e-06, 0)
 #: Of coordinate descent: a number of the matrix, in a step of SketchedNewton and in NormalEquations.
 DESCENT = (4.8e-09, 1.4e-08)
-#: Steps of Newton's method, passes of coupled outputs in the metric that they share.
-NEWTON_STEPS, COUPLED_PASSES = 4, 11
+#: Steps of Newton's method, passes of coupled outputs in the metric that they share: smooth, and at an elastic net.
+NEWTON_STEPS, COUPLED_PASSES = 4, (12, 15)
 #: Passes of solvers without a metric: at a hardness of 1, and the power of it that they grow with.
 LBFGS_PASSES = (17, 1.2)
 ACCELERATED_PASSES = (42, 1.2)
@@ -40,9 +41,8 @@ _SQUARED_STEPS = 2
 _FIRST_CURVATURES, _SAMPLE_PASSES, _COUPLED_SAMPLE_PASSES = 5, 4, 15
 #: What a fit gains in all, as a factor of the objective's distance from its minimum.
 _GAIN = 1e6
-#: Sizes of samples that are considered, in rows a parameter; at most this share of all rows.
+#: Sizes of samples that are considered, in rows a parameter.
 _ROWS_A_PARAMETER = [8 * 2 ** (k / 2) for k in range(12)]
-_MOST = 0.24
 #: Rows a column of the first sample.
 FIRST_ROWS = 20
 #: Columns up to which Newton's method on a first sample costs little.
@@ -126,12 +126,20 @@ class Shape(NamedTuple):
         """Seconds of a fit with so many rows in the sample."""
         a_parameter = max(rows / (self.parameters * self.rarity), 2.0)
         couples = self.loss == "softmax"
-        passes = COUPLED_PASSES if couples else 1.0 + self._digits(a_parameter)
+        passes = self._coupled_passes if couples else 1.0 + self._digits(a_parameter)
         on_sample = _COUPLED_SAMPLE_PASSES if couples else _SAMPLE_PASSES
         first = _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
         sample = self._replace(rows=int(rows)).full_pass
         steps = (on_sample + passes) * self._descent
         return first + self.curvature(rows, rough=True) + on_sample * sample + passes * self.full_pass + steps
+
+    @property
+    def _coupled_passes(self) -> int:
+        """Passes of coupled outputs in the metric that they share.
+
+        At an elastic net they depend on alpha, which a shape does not know: about 7 at 0.1, 15 at 0.01, 30 at 0.001.
+        """
+        return COUPLED_PASSES[self.l1]
 
     def _digits(self, rows_a_parameter: float) -> float:
         """Passes until the distance from the minimum has shrunk by `_GAIN`, of which the sample does its part."""
@@ -145,22 +153,23 @@ class Shape(NamedTuple):
     @property
     def first_rows(self) -> int:
         """Rows of the first sample, whose optimum need not be close."""
-        return int(min(FIRST_ROWS * self.columns * math.sqrt(self.rarity), _MOST * self.rows))
+        return int(min(FIRST_ROWS * self.columns * math.sqrt(self.rarity), most_rows(self.rows)))
 
     @property
     def plain(self) -> float:
         """Seconds of a fit whose curvatures are of all rows."""
         if self.loss == "softmax":
-            return self.curvature(self.rows) + COUPLED_PASSES * (self.full_pass + self._descent)
+            return self.curvature(self.rows) + self._coupled_passes * (self.full_pass + self._descent)
         steps = _SQUARED_STEPS if self.loss == "squared" else NEWTON_STEPS
         return steps * (self.curvature(self.rows) + self._descent)
 
     @property
     def sample_rows(self) -> int:
         """Rows of the sample with which a fit is expected to be the quickest; all rows where none is quicker."""
-        if self.plain <= self._least_with_a_sample:
+        most = most_rows(self.rows)
+        if most == 0 or self.plain <= self._least_with_a_sample:
             return self.rows
-        sizes = [min(ratio * self.parameters * self.rarity, _MOST * self.rows) for ratio in _ROWS_A_PARAMETER]
+        sizes = [min(ratio * self.parameters * self.rarity, most) for ratio in _ROWS_A_PARAMETER]
         best = min(sizes, key=self.sketched)
         return int(best) if self.sketched(best) < self.plain else self.rows
 
@@ -170,7 +179,7 @@ class Shape(NamedTuple):
         couples = self.loss == "softmax"
         first = _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
         on_sample = _COUPLED_SAMPLE_PASSES if couples else _SAMPLE_PASSES
-        passes = COUPLED_PASSES if couples else 1.0 + self._digits(_ROWS_A_PARAMETER[-1])
+        passes = self._coupled_passes if couples else 1.0 + self._digits(_ROWS_A_PARAMETER[-1])
         return first + self.curvature(0.0) + on_sample * PASS[0] + passes * self.full_pass
 
     @property

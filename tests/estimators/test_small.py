@@ -11,6 +11,8 @@ import pytest
 from fastgd import LinearRegression, LogisticRegression
 from fastgd import objective as objectives
 from fastgd.backends import cpu_design
+from fastgd.optimizers import SketchedNewton
+from fastgd.sample import most_rows
 from fastgd.solvers import costs
 from fastgd.solvers.costs import Shape
 from fastgd.solvers.metric import make_metric
@@ -164,6 +166,19 @@ def test_no_sample_is_missed_where_none_is_looked_for(loss, rows):
     for columns, outputs, rarity in itertools.product((2, 21, 201), (1, 10), (1.0, 7.0)):
         shape = Shape(rows, columns, outputs, 8, loss, False, rarity)
         ratios = [ratio * shape.parameters * rarity for ratio in costs._ROWS_A_PARAMETER]
-        quickest = min(shape.sketched(min(size, costs._MOST * rows)) for size in ratios)
+        if most_rows(rows) == 0:
+            assert shape.sample_rows == rows
+            continue
+        quickest = min(shape.sketched(min(size, most_rows(rows))) for size in ratios)
         assert shape._least_with_a_sample <= quickest * (1 + 1e-12)
         assert (shape.sample_rows == rows) == (quickest >= shape.plain)
+
+
+@pytest.mark.parametrize("d", [5, 300])
+@pytest.mark.parametrize("n", [2, 5, 20, 31, 40])
+def test_newtons_method_takes_all_of_few_rows(n, d):
+    """Whatever sample is asked for: there may be no whole run of rows."""
+    data = np.random.default_rng(n).standard_normal((n, d))
+    for optimizer in (SketchedNewton(sample_rows=4), SketchedNewton(), "auto"):
+        model = LogisticRegression(alpha=0.1, optimizer=optimizer).fit(data, np.arange(n) % 2)
+        assert model.fit_report_["stopped_by"] == "certificate"
