@@ -83,6 +83,9 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
     collinear = [] if solution.independent else _look_for_collinear(estimator, objective, options, messages)
     final = solution.evaluation or objective.evaluate(solution.theta)
     certificate, gap = objective.certificate(final), objective.duality_gap(final)
+    if solution.reason == "certificate" and certificate > options.tol:
+        # What a model of the data promised, a pass over them does not show.
+        solution.converged, solution.reason = False, "no step"
     monitor.history.conclude(solution.reason, certificate, gap)
     if monitor.error is None:
         tell_what_is_left(messages, objective, plan, options, solution, certificate, monitor.history)

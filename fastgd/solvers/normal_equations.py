@@ -22,7 +22,7 @@ _REFINED = {"f4": 1e-10, "f8": 1e-4}
 #: Who asks for less than this gets no digits beyond the certificate.
 _CARELESS = 1e-4
 #: Certificates are taken from the model where its rounding is this share of tol, losses where they are more than this
-#: share of those of the constant model.
+#: share of those of the constant model: else from a pass of more than double precision.
 _TRUSTED, _SEEN = 0.1, 1e-6
 #: Relative size of a step that is the last one, and the share of the step before that a step must not exceed.
 _LAST, _SLOW = 1e-9, 0.5
@@ -89,7 +89,9 @@ class _Fit:
             assert theta is not None
             return Solution(theta, converged, reason, 1.0, independent=independent)
         visible = bool((at.losses >= _SEEN * self._objective.problem.constant.losses).all())
-        known = at is self._precise or (visible and self._is_trusted(at))
+        if at is not self._precise and self._is_trusted(at) and not visible:
+            # Losses so small neither the model tells nor a pass in the dtype of X.
+            at = self._precise = self._model.precise(at.theta)
         placed = self._model.placed_in(self._objective, at)
-        evaluation = placed if known else None
+        evaluation = placed if at is self._precise or self._is_trusted(at) else None
         return Solution(placed.theta, converged, reason, 1.0, evaluation=evaluation, independent=independent)

@@ -1,8 +1,11 @@
 """The squared loss by normal equations: closed forms, scikit-learn, and the reference's certificate."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from sklearn import linear_model
+from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import RankWarning
@@ -167,3 +170,14 @@ def test_numbers_that_are_not_finite_are_named(bad):
 def test_other_losses_are_refused(model):
     with pytest.raises(ValueError, match="optimizer='normal_equations' solves for a squared loss"):
         model.fit([[0.0], [1.0], [2.0]], [0, 1, 1])
+
+
+@pytest.mark.parametrize(("tol", "certified"), [(1e-8, True), (1e-10, True), (1e-18, False)])
+def test_a_loss_of_nothing_but_rounding_is_certified_by_more_digits(tol, certified):
+    """A pass in float32 shows a certificate of 3e-8 there; who asks for more than there is, is told."""
+    X = np.random.default_rng(0).standard_normal((2000, 5)).astype(np.float32)
+    y = X.astype(float) @ np.arange(1.0, 6.0)
+    with nullcontext() if certified else pytest.warns(ConvergenceWarning, match="no step"):
+        report = LinearRegression(tol=tol, **SOLVER).fit(X, y).fit_report_
+    assert (report["certificate"] <= tol) == report["converged"] == certified
+    assert report["stopped_by"] == ("certificate" if certified else "no step")
