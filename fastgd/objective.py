@@ -27,6 +27,8 @@ __all__ = ["Epochs", "Evaluation", "Frame", "Objective", "Problem", "RuleState"]
 _KEPT_NUMBERS = 1 << 19
 #: Numbers of a sample below which its passes are NumPy's.
 _FEW_NUMBERS = 1 << 16
+#: Rows of which couplings of outputs are taken.
+_COUPLING_ROWS = 8192
 #: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
 
@@ -129,6 +131,10 @@ class Objective(Bounded):
         """The same, with what gives the curvature: where rows are kept that costs nothing until it is asked for."""
         found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
         return self.evaluation(theta, found.losses, found.gradient), found.curvature
+
+    def couplings(self, theta: Array) -> Array:
+        """Of softmax the mean curvature by margins (K, K) there: of a sample's rows, or of some thousands of all."""
+        return (self if self._rough else self.sampled(_COUPLING_ROWS))._design.couplings(theta)
 
     def lengthened(self, at: Evaluation, step: Array) -> Array:
         """A step along the same line to about its minimum, where that takes no pass and F is smooth.

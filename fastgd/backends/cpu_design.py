@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import threads
-from fastgd.backends.cpu_stages import STAGES, Stage
+from fastgd.backends.cpu_stages import STAGES, Stage, couplings
 from fastgd.blas import SingleThreadedBlas
 from fastgd.scaling import Array, Scaling
 
@@ -106,6 +106,14 @@ class Design:
             return Quadratic(losses / weight, gradient / weight, lambda: curvature / weight)
         losses, gradient = self._sum(of_values, values)
         return Quadratic(losses / weight, gradient / weight, lambda: self._sum(of_curvature, products)[0] / weight)
+
+    def couplings(self, theta: Array) -> Array:
+        """Of softmax the mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
+
+        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            sums[0] += couplings(block.rows @ theta.T, block.weights)
+
+        return self._sum([(len(theta), len(theta))], add)[0] / self._data.weight
 
     def along(self, loss: str, theta: Array, step: Array, p: float) -> "Callable[[float], tuple[float, float]] | None":
         """Slope and curvature in t of the mean loss at theta + t step; None where rows are not kept.

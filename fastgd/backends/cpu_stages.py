@@ -47,15 +47,29 @@ def logistic(z: Array, y: Array, p: float) -> Stage:
 def softmax(z: Array, y: NDArray[np.intp], p: float) -> Stage:
     """log(sum_k exp(z_k)) - z_y, all of it in the first output."""
     rows = np.arange(len(z))
-    top = z.max(axis=1, keepdims=True)
-    e = np.exp(z - top)
-    total = e.sum(axis=1, keepdims=True)
-    e /= total
+    e, top, total = _shares(z)
     losses = np.zeros_like(z)
     losses[:, 0] = (top - z[rows, y][:, None] + np.log(total))[:, 0]
     h = e * (1.0 - e)
     e[rows, y] -= 1.0
     return Stage(losses, e, h)
+
+
+def couplings(z: Array, s: Array | None) -> Array:
+    """Of softmax the curvature by margins (K, K), summed with weights s (n,): diag(p) - p p'."""
+    p = _shares(z)[0]
+    weighted = p if s is None else s[:, None] * p
+    summed: Array = np.diag(weighted.sum(axis=0)) - weighted.T @ p
+    return summed
+
+
+def _shares(z: Array) -> tuple[Array, Array, Array]:
+    """exp(z - top) / total for each row, its largest margin and total."""
+    top = z.max(axis=1, keepdims=True)
+    e = np.exp(z - top)
+    total = e.sum(axis=1, keepdims=True)
+    e /= total
+    return e, top, total
 
 
 STAGES: dict[str, Callable[..., Stage]] = {

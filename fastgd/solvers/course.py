@@ -7,7 +7,7 @@ import numpy as np
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch
 from fastgd.objective import Evaluation, Objective
-from fastgd.solvers.descent import ROUNDING
+from fastgd.solvers.descent import MOST_FAILURES, ROUNDING, is_finite
 from fastgd.stopping import Monitor, Solution
 
 
@@ -30,6 +30,8 @@ class Course:
         #: Whether the last pass was the best so far.
         self.improved = False
         self._rate = math.nan
+        #: Steps in a row that overflowed.
+        self._overflows = 0
         self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         monitor.watch(lambda: None if self.best is None else self.best.theta)
 
@@ -52,6 +54,12 @@ class Course:
         if reason is None and len(monitor.history) >= monitor.history.max_iter:
             return "max_iter"
         return reason
+
+    def tried(self, trial: Evaluation) -> str | None:
+        """The same of the end of a step that is taken back where it overflows: the pass is told as one of the best."""
+        self._overflows = 0 if is_finite(trial) else self._overflows + 1
+        taken_back = 0 < self._overflows < MOST_FAILURES
+        return self.seen(self.best if taken_back and self.best is not None else trial)
 
     def _is_better(self, at: Evaluation, certificate: float) -> bool:
         if self.best is None or certificate <= self._tol:

@@ -33,6 +33,11 @@ def promised_by_output(objective: Objective, at: Evaluation, step: Array) -> Arr
     return total
 
 
+def is_finite(at: Evaluation) -> bool:
+    """Whether neither F nor its gradient overflows there."""
+    return math.isfinite(at.total) and bool(np.isfinite(at.slope).all())
+
+
 class Descent:
     """From an evaluation to better ones.
 
@@ -84,7 +89,8 @@ class Descent:
         slope = promised(objective, at, step)
         self.promise = -slope
         trial = self._evaluate(at.theta + step)
-        self.metric.learn(step, trial.slope - at.slope)
+        if is_finite(trial):
+            self.metric.learn(step, trial.slope - at.slope)
         if self._is_better(trial, step, slope):
             self.at, self.failures = trial, 0
         else:
@@ -92,7 +98,7 @@ class Descent:
         return trial
 
     def _is_better(self, trial: Evaluation, step: Array, slope: float) -> bool:
-        if not math.isfinite(trial.total):
+        if not is_finite(trial):
             return False
         if trial.total <= self.at.total + _ENOUGH * slope:
             return True

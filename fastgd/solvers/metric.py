@@ -20,6 +20,8 @@ _PROX_ACCURACY = 1e-3
 _VISIBLE = 1e-12
 #: Share of the curvature that a column's mean square promises, below which the sample has missed where it varies.
 _UNSEEN = 0.1
+#: The least curvature of a combination of outputs that is believed, by the mean: it may be more away from the start.
+_LEAST_COUPLED = 1e-4
 #: Factors by which the curvature of coupled outputs may change at a time.
 _MOST_RISE, _MOST_FALL = 10.0, 0.8
 
@@ -33,11 +35,17 @@ class Metric(Protocol):
     def learn(self, step: Array, change: Array) -> None:
         """Take in a step and the change of the smooth gradient along it, so that B step = change."""
 
+    def inherit(self, other: "Metric") -> None:
+        """Take over the steps that another metric remembers."""
 
-def make_metric(objective: Objective, curvature: Array, memory: int, sampled: bool) -> Metric:
+
+def make_metric(
+    objective: Objective, curvature: Array, memory: int, sampled: bool, couplings: Array | None = None
+) -> Metric:
     """Of the mean loss's curvature with the penalty's.
 
-    memory: steps that are remembered. sampled: whether the curvature is that of a sample of rows.
+    memory: steps that are remembered. sampled: whether the curvature is that of a sample of rows. couplings (K, K): of
+    softmax the curvature by margins, its other factor; without it, or with L1, outputs are taken one by one.
     """
     blocks = curvature.copy()
     diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1]
@@ -49,7 +57,20 @@ def make_metric(objective: Objective, curvature: Array, memory: int, sampled: bo
     diagonals += objective.l2[: len(blocks)]
     if objective.has_l1:
         return ProxMetric(blocks, objective, memory)
-    return SmoothMetric(blocks, memory, blind)
+    return SmoothMetric(blocks, memory, blind, None if couplings is None else _uncoupling(couplings))
+
+
+def _uncoupling(couplings: Array) -> Array:
+    """The inverse of couplings (K, K), of a mean diagonal of 1.
+
+    Equal changes of all outputs, of which the loss knows nothing, are left as they are.
+    """
+    K, trace = len(couplings), float(np.trace(couplings))
+    # Where every row is certain of its class, to rounding, there is no curvature to tell outputs apart by.
+    share = couplings * (K / trace) + 1.0 / K if trace > 0.0 else np.eye(K)
+    values, vectors = np.linalg.eigh(share)
+    inverse: Array = (vectors / np.maximum(values, _LEAST_COUPLED)) @ vectors.T
+    return inverse
 
 
 def _lift(diagonal: Array, squares: Array) -> None:
@@ -111,8 +132,9 @@ class Pair(NamedTuple):
 class SmoothMetric:
     """-B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
 
-    def __init__(self, blocks: Array, memory: int, sampled: bool) -> None:
+    def __init__(self, blocks: Array, memory: int, sampled: bool, uncoupling: Array | None = None) -> None:
         self._factors = [Factor(B, sampled) for B in blocks]
+        self._uncoupling = uncoupling
         self._pairs: deque[Pair] = deque(maxlen=memory)
 
     def step(self, at: Evaluation) -> Array:
@@ -131,7 +153,8 @@ class SmoothMetric:
 
     def _inverse(self, g: Array) -> Array:
         if len(self._factors) == 1:
-            return self._factors[0].solve(g)
+            solved = self._factors[0].solve(g)
+            return solved if self._uncoupling is None else self._uncoupling @ solved
         return np.vstack([factor.solve(row[None]) for factor, row in zip(self._factors, g, strict=True)])
 
     def learn(self, step: Array, change: Array) -> None:
@@ -139,6 +162,11 @@ class SmoothMetric:
         product = float(np.vdot(step, change))
         if product > _VISIBLE * math.sqrt(np.vdot(step, step) * np.vdot(change, change)):
             self._pairs.append(Pair(step, change, 1.0 / product))
+
+    def inherit(self, other: Metric) -> None:
+        """As `Metric.inherit`."""
+        if isinstance(other, SmoothMetric):
+            self._pairs.extend(other._pairs)
 
 
 class ProxMetric:
@@ -180,6 +208,9 @@ class ProxMetric:
             product, Bs = float(s @ y), self._curvatures[k] @ s
             if product > _VISIBLE * float(np.linalg.norm(s) * np.linalg.norm(y)):
                 self._curvatures[k] = self._curvatures[k] + np.outer(y, y) / product - np.outer(Bs, Bs) / float(s @ Bs)
+
+    def inherit(self, other: Metric) -> None:
+        """Nothing: its own curvature has taken them in, and a new one begins anew."""
 
     def _rescale(self, step: Array, change: Array) -> None:
         """Where outputs couple, a change is not of their own doing: it tells the size of the curvature alone."""

@@ -65,7 +65,7 @@ def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monito
     newton = Newton(objective, theta, sampled=False)
     reason = course.seen(newton.at)
     while reason is None:
-        reason = course.seen(newton.advance())
+        reason = course.tried(newton.advance())
         if reason is None and tol > 0.0 and newton.idle and not course.improved:
             reason = "no step"
     return newton.told(course.solution(reason))

@@ -49,8 +49,7 @@ def solve_sketched(
         return solve_newton(objective, theta, tol, monitor)
     passes = _Passes(objective, rows, memory, tol, monitor)
     if sample is objective:
-        at, curvature = objective.second_order(theta)
-        return passes.run(at, make_metric(objective, curvature, memory, sampled=False))
+        return passes.run(*_metric_at(objective, objective, theta, memory, sampled=False))
     if shape.has_first_sample:
         first = objective.sampled(min(shape.first_rows, rows))
         theta, metric = _newton(first, sample, theta, memory, monitor.deadline)
@@ -66,8 +65,18 @@ def _newton(first: Objective, sample: Objective, theta: Array, memory: int, dead
         newton.advance()
         if newton.promise < _error(first, newton.at) or newton.idle or deadline.passed:
             break
-    at, curvature = sample.second_order(newton.at.theta)
-    return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _SAMPLE_STEPS, deadline)
+    at, metric = _metric_at(sample, sample, newton.at.theta, memory, sampled=True)
+    return _to_the_end(sample, at, metric, _SAMPLE_STEPS, deadline)
+
+
+def _metric_at(
+    objective: Objective, rows: Objective, theta: Array, memory: int, sampled: bool
+) -> tuple[Evaluation, Metric]:
+    """The evaluation of these rows at theta and an objective's metric by their curvature there."""
+    at, curvature = rows.second_order(theta)
+    # With L1 a step would no longer be one of each output alone.
+    couplings = rows.couplings(theta) if objective.problem.loss == "softmax" and not objective.has_l1 else None
+    return at, make_metric(objective, curvature, memory, sampled, couplings)
 
 
 def _descend(sample: Objective, theta: Array, memory: int, deadline: Deadline) -> tuple[Array, Metric]:
@@ -76,8 +85,8 @@ def _descend(sample: Objective, theta: Array, memory: int, deadline: Deadline) -
     Of a squared loss that is exact; of coupled outputs it is too rough for Newton's method; with many columns another
     one would cost more than the steps it saves.
     """
-    at, curvature = sample.second_order(theta)
-    return _to_the_end(sample, at, make_metric(sample, curvature, memory, sampled=True), _COUPLED_STEPS, deadline)
+    at, metric = _metric_at(sample, sample, theta, memory, sampled=True)
+    return _to_the_end(sample, at, metric, _COUPLED_STEPS, deadline)
 
 
 def _to_the_end(
@@ -101,7 +110,8 @@ def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
     """The evaluation at the start, or halfway to the origin where that is no better than the constant model."""
     at = objective.evaluate(start)
     for _ in range(_HALVINGS):
-        if not objective.in_target_units(at.losses) > objective.start_value():
+        # A comparison with what overflowed is false.
+        if objective.in_target_units(at.losses) <= objective.start_value():
             break
         start = 0.5 * start
         at = objective.evaluate(start)
@@ -125,7 +135,7 @@ class _Passes:
         promises: list[float] = []
         stuck = 0
         while reason is None:
-            reason = course.seen(descent.advance())
+            reason = course.tried(descent.advance())
             promises.append(descent.promise)
             stuck = 0 if course.improved else stuck + 1
             if reason is not None:
@@ -136,7 +146,11 @@ class _Passes:
                 logger.info("the metric of all rows gets no further: accelerated gradient takes over")
                 return self._accelerated(descent.at.theta)
             if stuck >= _STUCK or self._is_slow(promises):
-                descent.use(self._grown(descent.at.theta))
+                metric = self._grown(descent.at.theta)
+                if stuck < _STUCK:
+                    # What steps have shown stays true; without it each metric of coupled outputs would begin anew.
+                    metric.inherit(descent.metric)
+                descent.use(metric)
                 promises.clear()
                 stuck = 0
         return descent.told(course.solution(reason))
@@ -165,4 +179,4 @@ class _Passes:
             self._rows = self._objective.data.n
         logger.debug("poor progress: the metric is taken from %d rows", sample.data.n)
         sampled = sample is not self._objective
-        return make_metric(self._objective, sample.second_order(theta)[1], self._memory, sampled)
+        return _metric_at(self._objective, sample, theta, self._memory, sampled)[1]

@@ -8,6 +8,7 @@ from fastgd import reference
 from fastgd.backends import cpu_design
 from fastgd.backends.cpu import CpuData
 from fastgd.objective import Frame, Objective
+from fastgd.reference.losses import LOSSES
 from fastgd.sample import Runs
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of, working
@@ -52,6 +53,16 @@ def test_loss_gradient_and_curvature(kept, loss, outputs, standardize, intercept
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12 * np.max(np.abs(expected)))
     expected = curvature_of(its, theta)
     np.testing.assert_allclose(curvature, expected, rtol=1e-11, atol=1e-12 * np.abs(expected).max())
+
+
+def test_couplings_of_classes(kept):
+    """The curvature by margins that the loss of each row has in the reference, the mean over rows."""
+    problem = problem_for("softmax", 4)
+    objective, (its, _) = objective_of(problem), working(problem)
+    theta = random_theta(its)
+    rows = LOSSES["softmax"].curvature(reference.margins(its.x, theta), its.y, its.delta)
+    expected = np.average(rows, axis=0, weights=its.weight)
+    np.testing.assert_allclose(objective.couplings(theta), expected, rtol=1e-11, atol=1e-15)
 
 
 @pytest.mark.parametrize(("dtype", "order"), LAYOUTS)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fastgd.objective import Evaluation
+from fastgd.reference import hessian
 from fastgd.solvers import metric as metrics
 from fastgd.solvers.metric import Factor, ProxMetric, SmoothMetric, make_metric
 from tests.estimators.fits import problem_for
@@ -88,6 +89,33 @@ def test_a_metric_has_the_penaltys_curvature_too(loss, outputs):
         block = curvature[k if len(curvature) > 1 else 0]
         ridge = np.append(its.l2[k], 0.0)
         np.testing.assert_allclose((block + np.diag(ridge)) @ step[k], -at.slope[k], rtol=1e-9, atol=1e-12)
+
+
+def test_with_couplings_softmax_has_newtons_step_where_all_rows_have_the_same_shares():
+    """There its curvature is the product of the two factors: the step of least norm by the reference's whole Hessian.
+
+    The shares of classes differ by a factor of a hundred.
+    """
+    problem = problem_for("softmax", 4)
+    objective, (its, _) = objective_of(problem), working(problem)
+    theta = np.zeros(its.shape)
+    theta[:, -1] = [0.0, 1.0, -1.0, -4.0]
+    at, curvature = objective.second_order(theta)
+    step = make_metric(objective, curvature, 5, sampled=False, couplings=objective.couplings(theta)).step(at)
+    newton = np.linalg.lstsq(hessian(its, theta), -at.slope.ravel(), rcond=1e-12)[0].reshape(theta.shape)
+    np.testing.assert_allclose(step, newton, rtol=1e-8, atol=1e-10)
+
+
+def test_a_metric_inherits_what_another_remembers():
+    rng = np.random.default_rng(0)
+    old, new = (SmoothMetric(definite()[None], 3, sampled=False) for _ in range(2))
+    for _ in range(5):
+        step = rng.standard_normal((1, 5))
+        old.learn(step, step @ definite(seed=4))
+    at = at_point(np.zeros((1, 5)), rng.standard_normal((1, 5)))
+    assert not np.allclose(new.step(at), old.step(at))
+    new.inherit(old)
+    assert np.array_equal(new.step(at), old.step(at))
 
 
 def bfgs(H, pairs):
