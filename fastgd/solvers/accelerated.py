@@ -21,6 +21,8 @@ from fastgd.stopping import Monitor, Solution
 _EXCESS = 1.02
 #: Roundings of the gradient, in units of eps times the rms of dloss/dz, below which its change tells nothing of L.
 _ROUNDING = 64.0
+#: Passes in a row of which none was the best so far, after which rounding is all that is left.
+_STUCK = 100
 #: Share by which L is lowered at each pass in the hope that the bound is loose; halved each time it proves wrong.
 _HOPE = 0.05
 
@@ -40,10 +42,13 @@ def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -
     y, x = theta, theta
     inertia, hope = 1.0, _HOPE
     seen: Evaluation | None = None
-    settle = tol
+    settle, stuck = tol, 0
     while True:
         evaluation = objective.evaluate(y)
         reason = course.seen(evaluation, 1.0 / curvature)
+        stuck = 0 if course.improved else stuck + 1
+        if reason is None and stuck >= _STUCK and tol > 0.0:
+            reason = "no step"
         if reason is not None:
             return course.solution(reason)
         steeper = _curvature_seen(seen, evaluation, noise)

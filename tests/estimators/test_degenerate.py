@@ -1,6 +1,7 @@
 """Problems without a unique optimum, or without any."""
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -162,3 +163,23 @@ def test_one_row_and_one_column():
         model = LinearRegression().fit([[2.0]], [5.0])
     assert model.predict([[2.0]])[0] == pytest.approx(5.0)
     assert model.coef_[0] == 0.0
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_classes_by_nearly_equal_columns_end_where_rounding_does(seed):
+    """In float32 no step tells columns apart whose difference is rounding; what F still had to fall is gained."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((500, 4))
+    X[:, 1] = X[:, 0] + 1e-6 * rng.standard_normal(500)
+    X[:, 3] = X[:, 2] + 1e-5 * X[:, 0]
+    y = (X[:, 0] + rng.logistic(size=500) > 0.0) + 1 * (X[:, 2] > 1.0)
+    X = X.astype("f4")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = LogisticRegression(alpha=0.0, tol=1e-7).fit(X, y)
+    assert {warning.category for warning in caught} == {RankWarning, ConvergenceWarning}
+    assert model.fit_report_["stopped_by"] == "no step"
+    assert model.n_iter_ < 300
+    with pytest.warns(RankWarning):
+        apart = LogisticRegression(alpha=0.0, optimizer="accelerated").fit(X, y)
+    assert model.fit_report_["objective"] <= apart.fit_report_["objective"]
