@@ -20,6 +20,11 @@ def fma(a: Any, b: Any, c: Any) -> Any:
     return a * b + c
 
 
+def floor(x: Any) -> Any:
+    """The largest whole number up to x, a float."""
+    return np.floor(x)
+
+
 def float_bits(x: Any) -> Any:
     """The bits of a float as a signed integer of the same width."""
     if isinstance(x, np.float32):
@@ -115,6 +120,11 @@ def _prefetch(typingctx: Any, array: Any, row: Any, offset: Any) -> Any:
 @overload(fma, strict=False, jit_options={"forceinline": True})
 def _overload_fma(a: Any, b: Any, c: Any) -> Any:
     return lambda a, b, c: _fma(a, b, c)
+
+
+@overload(floor, strict=False, target="cpu", jit_options={"forceinline": True})
+def _overload_floor(x: Any) -> Any:
+    return lambda x: np.floor(x)
 
 
 @overload(float_bits, strict=False, jit_options={"forceinline": True})

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.kernels._intrinsics import bits_float, float_bits, fma
+from fastgd.kernels._intrinsics import bits_float, float_bits, floor, fma
 from fastgd.kernels._jit import by_dtype, jitable
 
 _f, _d = np.float32, np.float64
@@ -30,7 +30,7 @@ def _exp32(x: Any) -> Any:
     """exp in float32, degree 7."""
     low = _EXP_LOW32 if not x > _EXP_LOW32 else x
     v = _EXP_HIGH32 if low > _EXP_HIGH32 else low
-    n = _f(np.floor(v * _LOG2E32 + _f(0.5)))
+    n = floor(v * _LOG2E32 + _f(0.5))
     r = fma(-n, _LN2_LO32, fma(-n, _LN2_HI32, v))
     p = _f(1.0 / 5040.0)
     p = fma(p, r, _f(1.0 / 720.0))
@@ -55,7 +55,7 @@ def _exp64(x: Any) -> Any:
     """exp in float64, degree 13."""
     low = _EXP_LOW64 if not x > _EXP_LOW64 else x
     v = _EXP_HIGH64 if low > _EXP_HIGH64 else low
-    n = np.floor(v * _LOG2E64 + 0.5)
+    n = floor(v * _LOG2E64 + 0.5)
     r = fma(-n, _LN2_LO64, fma(-n, _LN2_HI64, v))
     p = _d(1.0 / 6227020800.0)
     p = fma(p, r, 1.0 / 479001600.0)

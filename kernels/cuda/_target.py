@@ -1,0 +1,60 @@
+"""What kernels see of CUDA: the module itself, or in the simulator the context of the running kernel.
+
+The simulator exchanges the name `cuda` in a kernel's module only, and puts it back when the first of its threads is
+done; what a kernel calls from other modules would see the wrong one.
+"""
+
+from typing import Any
+
+from numba import config
+from numba import cuda as _cuda
+
+from fastgd.kernels._intrinsics import floor
+
+#: Whether kernels are run by Python threads (NUMBA_ENABLE_CUDASIM=1): no warps, no types, one block at a time.
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+#: Threads of a warp.
+WARP = 32
+
+
+class _Simulated:
+    """The CUDA module as the running kernel sees it."""
+
+    def __getattr__(self, name: str) -> Any:
+        from numba.cuda.simulator.kernel import _get_kernel_context
+
+        return getattr(_get_kernel_context() or _cuda, name)
+
+
+cuda: Any = _Simulated() if SIMULATED else _cuda
+
+
+def cuda_kernel(name: str, **options: Any) -> Any:
+    """Compile a loop for the GPU under `name`, which holds the ingredients of its factory.
+
+    Without fast-math, whose flags on CUDA are all or none: checks for NaN and overflow must survive. Products are
+    contracted all the same, and loops are written in the order in which they sum.
+    """
+
+    def wrap(function: Any) -> Any:
+        function.__name__ = function.__qualname__ = name
+        return _cuda.jit(**options)(function)
+
+    return wrap
+
+
+def cuda_device(function: Any) -> Any:
+    """Mark a function as callable from kernels; it may use `cuda`."""
+    return function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
+
+
+if not SIMULATED:
+    from numba.cuda import libdevice, types
+    from numba.cuda.extending import overload
+
+    @overload(floor, target="cuda", strict=False)
+    def _overload_floor(x: Any) -> Any:
+        if x == types.float32:
+            return lambda x: libdevice.floorf(x)
+        return lambda x: libdevice.floor(x)

@@ -1,0 +1,95 @@
+"""How a kernel's threads, rows, columns and shared memory are laid out: numbers that the host plans.
+
+A block's threads work in groups of `width` that share `ROWS` rows at a time; a thread holds `COLUMNS` columns of them.
+Rows of more than width * COLUMNS columns are worked on in pieces. The column past the last is the intercept's, of 1.
+"""
+
+from typing import Any, NamedTuple
+
+from fastgd.kernels.cuda._target import WARP
+
+#: Rows that a group works on at a time, and columns of them that a thread holds at a time.
+ROWS, COLUMNS = 8, 4
+#: Threads of a group at least; groups of fewer rows than threads could not share them out.
+_LEAST_WIDTH = ROWS
+#: Threads of a block; of one whose rows are long and row-major, so that they are held whole.
+THREADS, MOST_THREADS = 128, 256
+#: Rows that a thread sums up in the dtype of X before the sum goes on in float64, in tiles.
+FLUSH_TILES = 32
+#: Bytes of shared memory that a kernel gets unasked.
+SHARED_BYTES = 48 << 10
+
+
+class Point(NamedTuple):
+    """Where the loss is evaluated, in the dtype of X: z = (x - shift) . w + b."""
+
+    #: (K, d + 1) coefficients, intercept last.
+    w: Any
+    #: (d,)
+    shift: Any
+    #: (d + 1,) what centring leaves to arithmetic, subtracted from each column as part of the margin; 0 for none.
+    offset: Any
+    #: The parameter of the loss (Huber's delta).
+    p: Any
+
+
+class Layout(NamedTuple):
+    """Threads and shared memory of a block, for rows of d columns and K outputs."""
+
+    #: Threads of a group, and groups of a block.
+    width: int
+    groups: int
+    #: Pieces of a row.
+    pieces: int
+    #: Warps of a group.
+    warps: int
+    outputs: int
+    #: Numbers of shared memory of margins, of derivatives, of a gradient, and of staged rows; the latter's pitch.
+    margins: int
+    derivatives: int
+    gradient: int
+    pitch: int
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return self.width * self.groups
+
+    @property
+    def rows(self) -> int:
+        """Rows that a block works on at a time."""
+        return self.groups * ROWS
+
+    def numbers(self, spilled: bool) -> int:
+        """Of shared memory."""
+        held = 0 if spilled else self.gradient
+        return self.margins + 2 * self.derivatives + held + self.rows * self.pitch
+
+    def spills(self, itemsize: int) -> bool:
+        """Whether the gradient's sums are too many for shared memory."""
+        return self.numbers(False) * itemsize > SHARED_BYTES
+
+
+def plan(d: int, outputs: int, order: str, threads: int | None = None) -> Layout:
+    """The layout for rows of d columns; `threads` of a block are chosen where None."""
+    columns = d + 1
+    if threads is None:
+        threads = MOST_THREADS if order == "C" and columns > THREADS * COLUMNS else THREADS
+    width = _LEAST_WIDTH
+    while width < threads and width * COLUMNS < columns:
+        width *= 2
+    groups, pieces, warps = threads // width, -(-columns // (width * COLUMNS)), max(width // WARP, 1)
+    derivatives = outputs * groups * ROWS
+    # Odd, so that a column of staged rows lies in banks of its own.
+    pitch = 0 if order == "C" else width * COLUMNS + 1
+    return Layout(
+        width,
+        groups,
+        pieces,
+        warps,
+        outputs,
+        derivatives * warps,
+        derivatives,
+        outputs * pieces * threads * COLUMNS,
+        pitch,
+    )

@@ -1,0 +1,84 @@
+"""Sums over threads in a fixed order: the only file with barriers and warp operations.
+
+Threads work in groups of `width`, a power of two from `ROWS` on, that share rows; a group of at most a warp's threads
+lies in one warp. Every function is called by all threads of a block alike. Each warp operation has a twin in shared
+memory, which the simulator runs.
+"""
+
+from typing import Any
+
+from numba import float64
+
+from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
+from fastgd.kernels.cuda.layout import ROWS
+
+#: Threads of a block at most, for which shared memory is laid out in the simulator.
+_MOST_THREADS = 256
+_ALL = 0xFFFFFFFF
+
+
+@cuda_device
+def block_barrier() -> None:
+    """Wait for all threads of the block."""
+    cuda.syncthreads()
+
+
+@cuda_device
+def grid_barrier() -> None:
+    """Wait for all threads of the grid, which is launched as a whole."""
+    cuda.cg.this_grid().sync()
+
+
+def _group_barrier(width: Any) -> None:
+    """Wait for all threads of the group: of a warp, or of the block where groups are larger."""
+    if width <= WARP:
+        cuda.syncwarp()
+    else:
+        cuda.syncthreads()
+
+
+def _group_barrier_twin(width: Any) -> None:
+    """The same, for the whole block."""
+    cuda.syncthreads()
+
+
+def _row_sums(part: Any, lane: Any, width: Any) -> Any:
+    """Each thread's ROWS numbers summed over the warp's threads of its group; its own: row lane % ROWS.
+
+    Half of the numbers are exchanged for the partner's other half, until one is left: 7 shuffles for 8 rows.
+    """
+    for i in range(4):
+        low, high = part[i], part[i + 4]
+        upper = lane & 4
+        part[i] = (high if upper else low) + cuda.shfl_xor_sync(_ALL, low if upper else high, 4)
+    for i in range(2):
+        low, high = part[i], part[i + 2]
+        upper = lane & 2
+        part[i] = (high if upper else low) + cuda.shfl_xor_sync(_ALL, low if upper else high, 2)
+    low, high = part[0], part[1]
+    upper = lane & 1
+    total = (high if upper else low) + cuda.shfl_xor_sync(_ALL, low if upper else high, 1)
+    mask = ROWS
+    while mask < width and mask < WARP:
+        total += cuda.shfl_xor_sync(_ALL, total, mask)
+        mask *= 2
+    return total
+
+
+def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:
+    """The same through shared memory."""
+    scratch = cuda.shared.array((_MOST_THREADS, ROWS), float64)
+    thread, span = cuda.threadIdx.x, min(width, WARP)
+    for i in range(ROWS):
+        scratch[thread, i] = part[i]
+    cuda.syncthreads()
+    first = thread - thread % span
+    total = part.dtype.type(0)
+    for other in range(first, first + span):
+        total += part.dtype.type(scratch[other, lane % ROWS])
+    cuda.syncthreads()
+    return total
+
+
+group_barrier = cuda_device(_group_barrier_twin if SIMULATED else _group_barrier)
+row_sums = cuda_device(_row_sums_twin if SIMULATED else _row_sums)

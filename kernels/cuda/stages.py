@@ -1,0 +1,34 @@
+"""What all passes do with a tile: from rows to derivatives of the loss, and from these to the gradient."""
+
+from typing import Any
+
+from fastgd.kernels.cuda._target import cuda_device
+from fastgd.kernels.cuda.reduce import group_barrier
+from fastgd.kernels.cuda.residual import make_residual
+from fastgd.kernels.cuda.tiles import make_accumulate, make_load, make_margins
+
+
+def make_stages(loss: str, dtype: str, order: str, shift: bool, named: bool) -> Any:
+    """Factory of `derive` and `add`, each of (data, point, tile, layout, room, x); x keeps a tile's rows in between."""
+    load, residual = make_load(order, shift, named), make_residual(loss, named)
+    add_margins, accumulate = make_margins(dtype), make_accumulate(dtype)
+
+    @cuda_device
+    def derive(data: Any, point: Any, tile: Any, layout: Any, room: Any, x: Any) -> None:
+        """Margins, then derivatives into room.r and losses into room.lost."""
+        for piece in range(layout.pieces):
+            load(data.X, point, tile, piece, layout, room, x)
+            add_margins(x, point, piece, layout, room)
+        group_barrier(layout.width)
+        residual(data, point, tile, layout, room)
+        group_barrier(layout.width)
+
+    @cuda_device
+    def add(data: Any, point: Any, tile: Any, layout: Any, room: Any, x: Any) -> None:
+        """Derivatives times rows into room.g."""
+        for piece in range(layout.pieces):
+            if layout.pieces > 1:
+                load(data.X, point, tile, piece, layout, room, x)
+            accumulate(x, piece, layout, room)
+
+    return derive, add

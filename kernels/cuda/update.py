@@ -1,0 +1,33 @@
+"""A rule's update by the threads of a grid, a coordinate a thread: the arithmetic of `kernels.steps`."""
+
+from typing import Any
+
+from fastgd.kernels import rules, steps
+from fastgd.kernels._jit import jitable
+
+
+@jitable
+def apply_rule(memory: Any, k: Any, j: Any, g: Any, rule: Any, rate: Any, l1: Any, count: Any) -> None:
+    """One update of theta[k, j] with gradient g, L2 term included; count: updates with this one, Nadam's product."""
+    theta, slots, code = memory.theta, memory.slots, rule.code
+    t, product = count
+    if code == rules.GD or code == rules.AVERAGED or code == rules.SAGA:
+        steps.plain(theta, k, j, g, rate, l1)
+        if code == rules.AVERAGED:
+            steps.average(theta, slots, k, j, steps.average_weight(t, rule.h1))
+    elif code == rules.MOMENTUM:
+        steps.momentum(theta, slots, k, j, g, rate, rule.h1, l1)
+    elif code == rules.NESTEROV:
+        steps.nesterov(theta, slots, k, j, g, rate, rule.h1, l1)
+    elif code == rules.ADAGRAD:
+        steps.scaled(theta, slots, k, j, g, rate, (1.0, 1.0, rule.h1), l1)
+    elif code == rules.RMSPROP:
+        steps.scaled(theta, slots, k, j, g, rate, (rule.h1, 1.0 - rule.h1, rule.h2), l1)
+    elif code == rules.ADADELTA:
+        steps.adadelta(theta, slots, k, j, g, rate, (rule.h1, rule.h2), l1)
+    elif code == rules.AMSGRAD:
+        steps.amsgrad(theta, slots, k, j, g, rate, steps.adam_numbers(rule, t, product), l1)
+    else:
+        if code == rules.ADAMW and j < theta.shape[1] - 1:
+            theta[k, j] *= 1.0 - rate * rule.h4
+        steps.adam(theta, slots, k, j, g, rate, steps.adam_numbers(rule, t, product), l1)
