@@ -26,6 +26,8 @@ _QUICK = 6
 _CONDITIONS = (1e1, 1e2, 1e3, 1e4, 1e6)
 #: Accuracy of coordinate descent in a step of SketchedNewton, and in NormalEquations.
 _ACCURACIES = (1e-3, 1e-6)
+#: Penalties of elastic nets.
+_NET = {"alpha": 0.01, "l1_ratio": 0.5}
 _DESCENTS = (20, 60, 200, 600)
 
 _PASSES: list[Size] = [
@@ -125,15 +127,19 @@ def assignments(quick: bool) -> Iterator[str]:
 def _counts(part: int) -> Iterator[str]:
     """Steps and passes, on problems of a few sizes."""
     all_rows = SketchedNewton(sample_rows=10**9)
-    yield "#: Steps of Newton's method, passes of coupled outputs in the metric that they share."
+    what = "passes of coupled outputs in the metric that they share: smooth, and at an elastic net"
+    yield f"#: Steps of Newton's method, {what}."
     newton = mean(c.passes for c in primitives.counts(all_rows, _tasks(["logistic"], part)))
-    coupled = mean(c.passes for c in primitives.counts(SketchedNewton(), _tasks(["softmax 4"], part)))
-    yield f"NEWTON_STEPS, COUPLED_PASSES = {newton:.2g}, {coupled:.2g}"
+    coupled = [
+        mean(c.passes for c in primitives.counts(SketchedNewton(), _tasks(["softmax 4"], part, **penalty)))
+        for penalty in ({}, _NET)
+    ]
+    yield f"NEWTON_STEPS, COUPLED_PASSES = {newton:.2g}, {numbers(coupled)}"
     yield "#: Passes of solvers without a metric: at a hardness of 1, and the power of it that they grow with."
     smooth = _tasks(["logistic", "linear", "softmax 4"], part)
     for optimizer, name, tasks in (
         (LBFGS(), "LBFGS", smooth),
-        (Accelerated(), "ACCELERATED", [*smooth, *_tasks(["logistic", "linear"], part, alpha=0.01, l1_ratio=0.5)]),
+        (Accelerated(), "ACCELERATED", [*smooth, *_tasks(["logistic", "linear"], part, **_NET)]),
     ):
         yield f"{name}_PASSES = {numbers(power(list(primitives.counts(optimizer, tasks))))}"
 
