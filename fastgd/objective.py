@@ -23,10 +23,8 @@ from fastgd.scaling import Array, Moments, Scaling, inverse
 
 __all__ = ["Epochs", "Evaluation", "Frame", "Objective", "Problem", "RuleState"]
 
-#: Numbers of a data set whose rows are kept in working coordinates, float64.
-_KEPT_NUMBERS = 1 << 19
-#: Numbers of a sample below which its passes are NumPy's.
-_FEW_NUMBERS = 1 << 16
+#: Numbers of data whose rows are kept in working coordinates, and of a sample below which its passes are NumPy's.
+_KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
 #: Rows of which couplings of outputs are taken.
 _COUPLING_ROWS = 8192
 #: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
