@@ -1,6 +1,8 @@
 """Compiled kernels on disk: in which folder, with a lock around each, and what becomes of folders of other versions.
 
-Numba's cache does not see edits in other files (numba#1833), so the folder carries a hash of all sources.
+Numba's cache does not see edits in other files (numba#1833), so the folder carries a hash of all sources. It tells
+kernels of one name apart by pickles of what they capture, which differ between a process that reads sources and one
+that reads byte code: what is captured is told here by names and byte code.
 """
 
 import contextlib
@@ -15,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any, ClassVar
 
 import filelock
@@ -110,6 +113,14 @@ class _Locator(_CacheLocator):
         return cls()
 
 
+def _identity(ingredient: Any) -> str:
+    """What a kernel or what it captures is, alike in every process."""
+    if not isinstance(ingredient, FunctionType):
+        return repr(ingredient)
+    captured = [_identity(cell.cell_contents) for cell in ingredient.__closure__ or ()]
+    return f"{ingredient.__module__}.{ingredient.__qualname__} {ingredient.__code__.co_code.hex()} {captured}"
+
+
 class _CacheImpl(CompileResultCacheImpl):
     _locator_classes: ClassVar = [_Locator]
 
@@ -138,6 +149,9 @@ class KernelCache(FunctionCache):
             return dispatcher_compile(sig)
         finally:
             self._lock.release(force=True)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return sig, codegen.magic_tuple(), hashlib.sha256(_identity(self._py_func).encode()).hexdigest()
 
     def _load(self, sig: Any, target_context: Any) -> Any:
         try:

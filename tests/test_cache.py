@@ -76,6 +76,14 @@ def test_a_second_process_compiles_and_writes_nothing(root, cache):
     assert contents(cache) == before
 
 
+def test_byte_code_finds_what_sources_compiled(root, tmp_path):
+    """The first process after an installation reads sources and writes byte code, which others read."""
+    folders = {"NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "PYTHONPYCACHEPREFIX": str(tmp_path / "byte code")}
+    seconds = [finish(start("squared", root=root, PYTHONDONTWRITEBYTECODE="", **folders))[1] for _ in range(2)]
+    assert seconds[0] > 0
+    assert seconds[1] == 0
+
+
 def test_an_edit_in_another_file_of_the_kernels_is_seen(root, cache, tmp_path):
     """Numba looks at the file of a kernel's own function only; the loss is in another."""
     for name in ("fastgd", "kernels"):
