@@ -21,10 +21,12 @@ from bench.racing import Racer, fitted
 from bench.report import report
 from bench.result import Result
 from bench.sweep import Arrival, Course, Swept, lowered, run_to, sweep
+from bench.wording import quantity
 
 TARGETS = (1e-2, 1e-3, 1e-4, 1e-6)
-#: Rivals that run again in every repetition, for each target.
-_FINALISTS = 2
+#: Rivals that run again in every repetition, for each target; with the fastest one that is no stochastic loop, since
+#: rates tuned on other data may not arrive.
+_FINALISTS = 3
 _SWEEP_SEED, _WARM_UP_ROWS = 1000, 2000
 #: Tighter tolerances that are tried where, on other data, the chosen one does not suffice.
 _TIGHTER = 3
@@ -100,6 +102,7 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any]) -> Race:
     objective = contest.objective(_SWEEP_SEED, contest.rows)
     small = contest.objective(_SWEEP_SEED, _WARM_UP_ROWS)
     course = Course(objective, find_optimum(objective))
+    print(f"{contest.label}: optimum found, F = {course.optimum.value:.6g}", file=sys.stderr, flush=True)
     racers = [own.racer(), *(fitted(r, objective) for adapter in adapters for r in adapter.solvers(objective))]
     warm_up = {}
     swept: list[Swept] = []
@@ -115,16 +118,17 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any]) -> Race:
             swept.append(Swept(racer, given_up=f"{type(error).__name__}: {error}"))
         if racer.name == NAME:
             warm_up[NAME]["seconds_compile_all_rows"] = own.told(racer.grid[0])["seconds_compile"]
-        _tell(swept[-1], time.perf_counter() - begin)
+        _tell(time.perf_counter() - begin, _how(swept[-1]))
         if racer.name != NAME and contest.counts(racer):
             bars = lowered(bars, swept[-1])
     finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in TARGETS}
     start = course.optimum.theta if contest.shuffled else None
     del objective, course
-    meetings = [
-        _meet(contest.objective(_SWEEP_SEED + number, contest.rows), start, finalists, own, number)
-        for number in range(1, contest.repetitions + 1)
-    ]
+    meetings = []
+    for number in range(1, contest.repetitions + 1):
+        begin = time.perf_counter()
+        meetings.append(_meet(contest.objective(_SWEEP_SEED + number, contest.rows), start, finalists, own, number))
+        _tell(time.perf_counter() - begin, f"repetition {number} of {contest.repetitions}")
     return Race(swept, finalists, meetings, warm_up)
 
 
@@ -142,7 +146,11 @@ def _warm_up(racer: Racer, small: Objective, own: OwnFit) -> dict[str, float]:
 def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]:
     """Those rivals that run again."""
     there = [one for one in swept if target in one.best and contest.counts(one.racer)]
-    return sorted(there, key=lambda one: one.best[target].seconds)[:_FINALISTS]
+    there.sort(key=lambda one: one.best[target].seconds)
+    fastest = there[:_FINALISTS]
+    if all(one.racer.rule is not None for one in fastest):
+        fastest += [one for one in there if one.racer.rule is None][:1]
+    return fastest
 
 
 def _meet(
@@ -198,7 +206,15 @@ def _again(racer: Racer, before: dict[float, Arrival], course: Course) -> dict[f
     return found
 
 
-def _tell(swept: Swept, seconds: float) -> None:
-    """A line for who waits."""
-    best = ", ".join(f"{t:g} {a.seconds:.3g} s ({a.setting})" for t, a in sorted(swept.best.items(), reverse=True))
-    print(f"  {seconds:5.1f} s  {swept.racer.name}: {best or swept.given_up}", file=sys.stderr, flush=True)
+def _how(swept: Swept) -> str:
+    """By target, as far as reached, the seconds and the setting."""
+    ways = [
+        f"to {target:g} in {quantity(arrival.seconds, 's')} ({arrival.setting})"
+        for target, arrival in sorted(swept.best.items(), reverse=True)
+    ]
+    return f"{swept.racer.name}: {'; '.join(ways) or swept.given_up}"
+
+
+def _tell(seconds: float, what: str) -> None:
+    """A line for who waits, with what the wait was for."""
+    print(f"  {seconds:5.1f} s  {what}", file=sys.stderr, flush=True)

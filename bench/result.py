@@ -18,7 +18,8 @@ class Finding:
 
     unit: of `value`: "s", "GB/s" or "MB". kind: of `ratio`: "share" of what is named in `against`, "times" as fast as
     it, or the "cost", times as long; None where `value` speaks for itself. at_least and at_most: what the project holds
-    itself to, of the ratio's median or, without one, of `value`. in_readme: whether README's table shows it.
+    itself to, of the ratio's median or, without one, of `value`. A ratio of 0 says that fastgd did not get there.
+    in_readme: whether README's table shows it.
     """
 
     what: str
@@ -37,8 +38,15 @@ class Finding:
         return self.ratio["median"] if self.ratio else self.value
 
     @property
+    def arrived(self) -> bool:
+        """Whether fastgd did what was asked for, however slowly."""
+        return self.ratio is None or self.ratio["median"] > 0.0
+
+    @property
     def missed(self) -> bool:
-        """Whether a bound is not kept."""
+        """Whether a bound is not kept, or fastgd did not get there, which no bound has to ask for."""
+        if not self.arrived:
+            return True
         low = self.at_least is not None and self.judged < self.at_least
         return low or (self.at_most is not None and self.judged > self.at_most)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from bench import races
 from bench.cases import CASES, load
-from bench.own_fit import NAME
 from bench.races import RACES
 from bench.report import lines
 from bench.result import RESULTS, Finding, Result, write
 from bench.rivals import ADAPTERS
+from bench.wording import bounds, quantity, ratio
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,19 +66,16 @@ def told(result: Result) -> list[str]:
 def told_race(result: Result) -> list[str]:
     """All seconds in a table, the findings that bounds are about, and libraries that are missing."""
     judged = [f for f in result.findings if f.in_readme or f.at_least is not None or f.at_most is not None]
-    missing = {rival: error for rival, error in result.missing.items() if rival in ADAPTERS or rival.startswith(NAME)}
+    missing = {rival: error for rival, error in result.missing.items() if rival in ADAPTERS}
     return [*lines(result), *told(replace(result, findings=judged, missing=missing))]
 
 
 def line(finding: Finding) -> str:
     """A finding for the terminal."""
-    ratio = ""
-    if finding.ratio:
-        ratio = "  {median:.3g} ({min:.3g} to {max:.3g})".format(**finding.ratio)
-    bounds = [("at least", finding.at_least), ("at most", finding.at_most)]
-    wanted = "".join(f" [{word} {bound:g}]" for word, bound in bounds if bound is not None)
-    verdict = " MISSED" if finding.missed else ""
-    return f"  {finding.what}\n    {finding.value:.4g} {finding.unit}{ratio}{wanted}{verdict}  | {finding.against}"
+    told = " ".join(filter(None, ratio(finding)))
+    verdict = " ".join(filter(None, ["MISSED" if finding.missed else "", f"[{bounds(finding) or 'no bound'}]"]))
+    numbers = ", ".join(filter(None, [quantity(finding.value, finding.unit), told]))
+    return f"  {finding.what}\n    {numbers} {verdict}" + (f"  | {finding.against}" if finding.against else "")
 
 
 if __name__ == "__main__":

@@ -110,8 +110,8 @@ def _check(
 def hopeless(path: list[tuple[float, float]], limits: Mapping[float, float]) -> bool:
     """Whether a stochastic loop, by what about the second half of its time gave, will be late for every target.
 
-    path: seconds and distance where F was evaluated. The distance is taken to fall as a power of time, which flatters a
-    loop with a constant rate.
+    path: seconds and distance where F was evaluated. The distance is taken to fall as a power of time, which suits a
+    falling rate and flatters a constant one.
     """
     elapsed, distance = path[-1]
     past, before = next(reversed([point for point in path[:-1] if point[0] <= 0.5 * elapsed]), path[0])

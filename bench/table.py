@@ -12,6 +12,7 @@ from typing import Any
 from bench.cases import CASES
 from bench.races import RACES
 from bench.result import RESULTS, Finding, read
+from bench.wording import bounds, quantity, ratio
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 README = RESULTS.parents[1] / "README.md"
@@ -39,7 +40,8 @@ def table(folder: Path = RESULTS) -> str:
     if not origins:
         raise ValueError(f"no results in {folder}; run: python -m bench.run")
     note = (
-        "Medians, with the least and the largest in brackets, of rounds in which the things compared were run in turn. "
+        "Medians, with the least and the largest in brackets, of rounds in which the things compared were run in turn; "
+        "**missed** is what we hold ourselves to and do not reach. "
         "What is included, all numbers and the rivals' settings: `bench/results/`; to measure again: "
         "`python -m bench.run`."
     )
@@ -50,32 +52,16 @@ def table(folder: Path = RESULTS) -> str:
 
 def row(finding: Finding) -> str:
     """One line of the table."""
-    cells = [finding.what, quantity(finding.value, finding.unit), finding.against, ratio(finding)]
+    cells = [finding.what, quantity(finding.value, finding.unit), finding.against, verdict(finding)]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def quantity(value: float, unit: str) -> str:
-    """Three digits, seconds in the unit that suits them."""
-    if unit == "s" and value < 1.0:
-        value, unit = 1e3 * value, "ms"
-    return f"{digits(value)} {unit}"
-
-
-def digits(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def ratio(finding: Finding) -> str:
-    """The ratio with its range."""
-    if finding.ratio is None:
-        return ""
-    if finding.kind == "share":
-        median, low, high = (digits(100 * finding.ratio[key]) for key in ("median", "min", "max"))
-        return f"**{median} %** ({low} to {high})"
-    places, word = (2, "long") if finding.kind == "cost" else (1, "fast")
-    median, low, high = (f"{finding.ratio[key]:.{places}f}" for key in ("median", "min", "max"))
-    return f"**{median} times** as {word} ({low} to {high})"
+def verdict(finding: Finding) -> str:
+    """The ratio with its range; the bound where it is missed."""
+    median, spread = ratio(finding)
+    told = f"**{median}** {spread}" if median else ""
+    missed = ": ".join(filter(None, ["**missed**", bounds(finding)])) if finding.missed else ""
+    return ", ".join(filter(None, [told, missed]))
 
 
 def origin(content: dict[str, Any]) -> str:

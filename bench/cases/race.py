@@ -13,6 +13,7 @@ from bench.problems import Data, Problem
 from bench.racing import LAPS, Racer, Setting, best, laps_to, race, tune
 from bench.result import Finding, Result
 from bench.timing import alternate, ratios
+from bench.wording import quantity
 
 #: What fastgd's seconds to a relative suboptimality are held to, as a ratio with the fastest rival's.
 _TARGETS = {1e-2: 1.0, 1e-3: 1.2}
@@ -60,9 +61,9 @@ def run(quick: bool) -> Result:
         "Logistic regression with alpha = 1 / n; (F - F*) / F* in float64 on raw columns, F* by Newton's method. "
         "fastgd: whole calls of fit (checks, labels, scaling, automatic rate, certificate), max_iter the smallest that "
         "reaches the target, every rate automatic; and their epochs alone. Rivals: raw columns in order, no loss, "
-        "batches and constant rates tuned on other data for each target; all of it from X and y as NumPy arrays, and "
-        "the loop alone. All run whole epochs. Everything is compiled beforehand. Each time is the median of "
-        f"{_ROUNDS} runs in turn, each ratio that of one of {_REPETITIONS} repetitions with fresh data."
+        "batches and rates, constant or falling, tuned on other data for each target; all of it from X and y as NumPy "
+        "arrays, and the loop alone. All run whole epochs. Everything is compiled beforehand. Each time is the median "
+        f"of {_ROUNDS} runs in turn, each ratio that of one of {_REPETITIONS} repetitions with fresh data."
     )
     problem = problems.problem("race", quick)
     adapters, result.missing = rivals.load(["JAX", "NumPy", "PyTorch", "scikit-learn"])
@@ -161,7 +162,7 @@ def _compare(result: Result, repetitions: list[list[Contender]], target: float, 
     others = sorted((who for who in always if who[0] != "fastgd"), key=medians.__getitem__)
     for who in others:
         what = f"{how} to {100 * target:g} % of the optimum, {own[1]}, rate automatic, {problem.size}"
-        against = f"{who[0]} ({who[1]}), {1e3 * medians[who]:.3g} ms"
+        against = f"{who[0]} ({who[1]}), {quantity(medians[who], 's')}"
         shown = who == others[0] and clock != "eighths"
         at_least = _TARGETS[target] if clock != "eighths" else None
         ratio = ratios(always[who], always[own])

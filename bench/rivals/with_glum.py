@@ -1,6 +1,7 @@
 """glum: generalised linear models by iteratively reweighted least squares."""
 
 import functools
+import itertools
 from collections.abc import Iterator
 
 from glum import GeneralizedLinearRegressor
@@ -11,11 +12,12 @@ from bench.racing import Racer
 
 
 def solvers(objective: Objective) -> Iterator[Racer]:
-    """Its solver of second order for this penalty, and L-BFGS; it has no softmax."""
+    """Its solver of second order for this penalty, and L-BFGS, each in both layouts of X; it has no softmax."""
     if objective.task == "softmax":
         return
     family = "normal" if objective.task == "linear" else "binomial"
-    for solver in ("irls-cd",) if objective.l1 else ("irls-ls", "lbfgs"):
+    names = ("irls-cd",) if objective.l1 else ("irls-ls", "lbfgs")
+    for solver, order in itertools.product(names, "CF"):
         make = functools.partial(
             GeneralizedLinearRegressor,
             family=family,
@@ -25,4 +27,5 @@ def solvers(objective: Objective) -> Iterator[Racer]:
             max_iter=100_000,
             copy_X=False,
         )
-        yield Fit(f"glum {solver}", make, tolerances("gradient_tol"), scratch=True).racer()
+        name = f"glum {solver}{', F order' if order == 'F' else ''}"
+        yield Fit(name, make, tolerances("gradient_tol"), order, scratch=True).racer()

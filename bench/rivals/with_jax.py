@@ -14,10 +14,9 @@ from bench.candidates import Candidate
 from bench.check import Floats, Plan
 from bench.objective import Objective
 from bench.problems import Data
-from bench.racing import LAPS, Racer, Setting, lap_rows, settings
+from bench.racing import ADAM_RATES, DESCENT_RATES, LAPS, Racer, Setting, lap_rows, settings
 
-#: For columns of about unit scale.
-_ADAM_RATES = (0.005, 0.01, 0.02, 0.04, 0.08)
+_SIZES = [(256, 1), (1024, 1), (4096, 1)]
 
 Gradient = Callable[[Any, tuple[Any, Any]], Any]
 
@@ -77,16 +76,14 @@ def _make_epoch(plan: Plan, gradient: Gradient, unroll: int) -> Callable[..., An
 
 def racers() -> Iterator[Racer]:
     """Stochastic gradient descent, each lap a compiled scan; the fastest gradient of `epochs`, by hand."""
-    grid = settings([(256, 1), (1024, 1), (4096, 1)], (0.25, 0.5, 1.0, 2.0, 4.0))
-    yield Racer("JAX SGD", grid, functools.partial(_race, rule="sgd"), rule="descent")
+    yield Racer("JAX SGD", settings(_SIZES, DESCENT_RATES), functools.partial(_race, rule="sgd"), rule="descent")
 
 
 def solvers(objective: Objective) -> Iterator[Racer]:
     """Mini-batches by optax's sgd and adam."""
     if not objective.l1:
         yield from racers()
-        grid = settings([(256, 1), (1024, 1), (4096, 1)], _ADAM_RATES)
-        yield Racer("JAX Adam", grid, functools.partial(_race, rule="adam"), rule="adam")
+        yield Racer("JAX Adam", settings(_SIZES, ADAM_RATES), functools.partial(_race, rule="adam"), rule="adam")
 
 
 def _race(objective: Objective, setting: Setting, rule: str) -> Iterator[Floats]:
@@ -98,17 +95,18 @@ def _race(objective: Objective, setting: Setting, rule: str) -> Iterator[Floats]
     X = data.X[: LAPS * rows].reshape(LAPS, -1, size, shape[1] - 1)
     batches = zip(X, y[: LAPS * rows].reshape(LAPS, -1, size, *y.shape[1:]), strict=True)
     laps = [(jnp.asarray(some), jnp.asarray(targets)) for some, targets in batches]
-    numbers = [jnp.asarray(number, data.X.dtype) for number in (setting.rate, objective.l2)]
+    alpha = jnp.asarray(objective.l2, data.X.dtype)
     theta = jnp.zeros((shape[1], *y.shape[1:]), data.X.dtype)
     state = (theta, _RULES[rule](0.0).init(theta))
-    jax.block_until_ready((laps, numbers, state))
-    return _run_laps(state, laps, numbers, (objective.task, rule))
+    jax.block_until_ready((laps, alpha, state))
 
+    def run(state: Any) -> Iterator[Floats]:
+        for number, lap in enumerate(itertools.cycle(laps)):
+            rate = data.X.dtype.type(setting.rate_in(number))
+            state = _lap(state, *lap, rate, alpha, objective.task, rule)
+            yield np.atleast_2d(np.asarray(state[0], dtype=np.float64).T)
 
-def _run_laps(state: Any, laps: list[tuple[Any, Any]], numbers: list[Any], kind: tuple[str, str]) -> Iterator[Floats]:
-    for lap in itertools.cycle(laps):
-        state = _lap(state, *lap, *numbers, *kind)
-        yield np.atleast_2d(np.asarray(state[0], dtype=np.float64).T)
+    return run(state)
 
 
 #: optax's rules; sgd is a step of rate times gradient and nothing else.

@@ -14,7 +14,7 @@ from bench.check import Floats, Plan, Point
 from bench.fits import ONCE, Effort
 from bench.objective import Objective
 from bench.problems import Data
-from bench.racing import LAPS, Racer, Setting, lap_rows, settings
+from bench.racing import DESCENT_RATES, LAPS, Racer, Setting, lap_rows, settings
 from bench.yardstick import cores
 
 _blas = ThreadpoolController()
@@ -129,7 +129,7 @@ class _Loop:
 def racers() -> Iterator[Racer]:
     """Mini-batch gradient descent in order."""
     sizes = [(256, 1), (1024, 1), (4096, 1), *((4096, threads) for threads in _settings()[1:])]
-    yield Racer("NumPy mini-batch", settings(sizes, (0.25, 0.5, 1.0, 2.0, 4.0)), _race, rule="descent")
+    yield Racer("NumPy mini-batch", settings(sizes, DESCENT_RATES), _race, rule="descent")
 
 
 def _race(objective: Objective, setting: Setting) -> Iterator[Floats]:
@@ -138,10 +138,10 @@ def _race(objective: Objective, setting: Setting) -> Iterator[Floats]:
     starts = [range(lap * rows, (lap + 1) * rows, size) for lap in range(LAPS)]
     theta, g = np.zeros((2, shape[1], *y.shape[1:]), kind)
     z, w, gw = np.empty((size, *y.shape[1:]), kind), theta[:-1], g[:-1]
-    scale, shrink = kind(setting.rate / size), kind(1.0 - setting.rate * objective.l2)
     against = _AGAINST[objective.task]
 
-    def lap(batches: range) -> None:
+    def lap(batches: range, rate: float) -> None:
+        scale, shrink = kind(rate / size), kind(1.0 - rate * objective.l2)
         for start in batches:
             batch = X[start : start + size]
             np.dot(batch, w, out=z)
@@ -154,8 +154,8 @@ def _race(objective: Objective, setting: Setting) -> Iterator[Floats]:
             np.add(theta, g, out=theta)
 
     def run() -> Iterator[Floats]:
-        for batches in itertools.cycle(starts):
-            _on(setting.threads, functools.partial(lap, batches))()
+        for number, batches in enumerate(itertools.cycle(starts)):
+            _on(setting.threads, functools.partial(lap, batches, setting.rate_in(number)))()
             yield theta.T.reshape(shape).astype(np.float64)
 
     return run()

@@ -15,7 +15,7 @@ from bench.check import Floats, Plan, Point
 from bench.fits import ONCE, Fit, iterations, tolerances
 from bench.objective import Objective
 from bench.problems import Data
-from bench.racing import LAPS, Racer, Setting, lap_rows, settings
+from bench.racing import LAPS, Racer, Setting, lap_rows
 from bench.yardstick import cores
 
 
@@ -108,7 +108,7 @@ def _logistic(objective: Objective) -> Iterator[Fit]:
 def _sgd(average: bool) -> Racer:
     name = f"scikit-learn {'averaged ' if average else ''}SGD"
     race = functools.partial(_race, average=average)
-    return Racer(name, settings([(1, 1)], (0.003, 0.01, 0.03, 0.1)), race, validates=True, rule="rows")
+    return Racer(name, [Setting(1, rate) for rate in (0.003, 0.01, 0.03, 0.1)], race, validates=True, rule="rows")
 
 
 def _race(objective: Objective, setting: Setting, average: bool) -> Iterator[Floats]:

@@ -14,7 +14,7 @@ from bench.check import Floats, Plan, Point
 from bench.fits import Effort, iterations
 from bench.objective import Objective
 from bench.problems import Data
-from bench.racing import LAPS, Racer, Setting, lap_rows, settings
+from bench.racing import ADAM_RATES, DESCENT_RATES, LAPS, Racer, Setting, lap_rows, settings
 from bench.yardstick import cores
 
 #: Rows, their transpose and their labels.
@@ -66,7 +66,7 @@ def epochs(data: Data, plan: Plan) -> Iterator[Candidate]:
 
 
 class _Loop:
-    """Everything is allocated once; views of batches in order are made once, too."""
+    """Everything is allocated once; views of batches in order are made once, too. `rate` may change between steps."""
 
     def __init__(self, data: Data, plan: Plan, objective: Objective | None = None) -> None:
         task = objective.task if objective else "logistic"
@@ -74,7 +74,7 @@ class _Loop:
         self._X, self._y, self._plan = torch.from_numpy(data.X), torch.from_numpy(y), plan
         self._y = self._y if task == "softmax" else self._y.reshape(-1)
         self._against, outputs = _AGAINST[task], self._y.shape[1:]
-        d, kind = data.X.shape[1], self._X.dtype
+        d, kind, self.rate = data.X.shape[1], self._X.dtype, plan.rate
         self._theta, self._g, self._m, self._v = torch.zeros(4, d + 1, *outputs, dtype=kind).unbind()
         self._z = torch.empty(plan.batch_size, *outputs, dtype=kind)
         rows = plan.batches(len(self._y)) * plan.batch_size
@@ -120,8 +120,8 @@ class _Loop:
 
     def update(self) -> Callable[[int], Any]:
         """Adam's, or a step of rate times gradient."""
-        theta, g, rate = self._theta, self._g, self._plan.rate
-        return self.adam_by_hand() if self._plan.rule == "adam" else lambda t: theta.add_(g, alpha=-rate)
+        theta, g = self._theta, self._g
+        return self.adam_by_hand() if self._plan.rule == "adam" else lambda t: theta.add_(g, alpha=-self.rate)
 
     def adam_by_hand(self) -> Callable[[int], Any]:
         """Its update in five calls."""
@@ -131,7 +131,7 @@ class _Loop:
             m.lerp_(g, 1 - plan.beta1)
             v.mul_(plan.beta2).addcmul_(g, g, value=1 - plan.beta2)
             root = v.sqrt().mul_((1 - plan.beta2**t) ** -0.5).add_(plan.eps)
-            theta.addcdiv_(m, root, value=-plan.rate / (1 - plan.beta1**t))
+            theta.addcdiv_(m, root, value=-self.rate / (1 - plan.beta1**t))
 
         return update
 
@@ -145,8 +145,7 @@ class _Loop:
 
 def racers() -> Iterator[Racer]:
     """Adam in order, gradient and update by hand: the fastest loop of `epochs`."""
-    rates = (0.005, 0.01, 0.02, 0.04, 0.08)
-    yield Racer("PyTorch Adam", settings(_sizes(), rates), functools.partial(_race, rule="adam"), rule="adam")
+    yield Racer("PyTorch Adam", settings(_sizes(), ADAM_RATES), functools.partial(_race, rule="adam"), rule="adam")
 
 
 def solvers(objective: Objective) -> Iterator[Racer]:
@@ -157,8 +156,7 @@ def solvers(objective: Objective) -> Iterator[Racer]:
     if objective.data.X.dtype != np.float64:
         yield Racer("PyTorch L-BFGS, X as float64", iterations(), functools.partial(_lbfgs, dtype=torch.float64))
     yield from racers()
-    rates = settings(_sizes(), (0.25, 0.5, 1.0, 2.0, 4.0))
-    yield Racer("PyTorch SGD", rates, functools.partial(_race, rule="gd"), rule="descent")
+    yield Racer("PyTorch SGD", settings(_sizes(), DESCENT_RATES), functools.partial(_race, rule="gd"), rule="descent")
 
 
 def _lbfgs(objective: Objective, effort: Effort, dtype: torch.dtype | None) -> Iterator[Floats]:
@@ -209,6 +207,7 @@ def _race(objective: Objective, setting: Setting, rule: str) -> Iterator[Floats]
 
     def run() -> Iterator[Floats]:
         for number in itertools.count():
+            loop.rate = setting.rate_in(number)
             part = loop.in_order[number % LAPS * batches : (number % LAPS + 1) * batches]
             _on(setting.threads, functools.partial(loop.steps, part, update, 1 + number * batches))()
             yield loop.theta.T.reshape(objective.shape)

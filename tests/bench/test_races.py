@@ -92,8 +92,8 @@ def test_a_race_is_written_to_its_file_and_shown_in_the_table(
     assert "not measured: glum (No module named 'glum')" in shown
     assert [row.split() for row in shown.splitlines()[2:5]] == [
         ["seconds", "to", "0.01", "1e-06"],
-        ["fastgd", "0.25", "1"],
-        ["scikit-learn", "sag", "12", "-"],
+        ["fastgd", "0.250", "1.00"],
+        ["scikit-learn", "sag", "12.0", "-"],
     ]
     assert "A race" in shown
     assert "A detail" not in shown, "it is in the file"

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench import rivals
 from bench.check import Floats
 from bench.objective import Objective
 from bench.optimum import Optimum
 from bench.problems import Problem
 from bench.racing import LAPS, Racer, Setting, Tuning, best, fitted, lap_rows, laps_to, race, tune
+from fastgd.schedules import InverseTimeDecay
 
 PROBLEM = Problem("logistic", 400, 5)
 
@@ -50,6 +52,33 @@ def test_every_setting_is_run_by_laps() -> None:
     assert started == [Setting(1, 0.5), *racer.grid]
     assert [t.distance.shape for t in tunings] == [(LAPS,), (LAPS,)]
     np.testing.assert_allclose(tunings[0].distance, np.log(2) / 0.5 - 1)
+
+
+def test_rates_fall_as_the_schedule_says() -> None:
+    schedule, falling = InverseTimeDecay(2.0, decay=8.0), Setting(256, 2.0, 1, 8.0)
+    for lap in (0, 1, 20):
+        assert falling.rate_in(lap) == pytest.approx(schedule(step=0, epoch=lap / LAPS), rel=1e-15)
+    assert Setting(256, 2.0).rate_in(20) == 2.0
+    assert str(falling) == "batch 256, rate 2 / (1 + 8 epochs), threads 1"
+
+
+@pytest.mark.parametrize("library", ["NumPy", "PyTorch", "JAX"])
+def test_a_falling_rate_is_that_of_its_lap(library: str) -> None:
+    adapters, missing = rivals.load([library])
+    if missing:
+        pytest.skip(missing[library])
+    objective = Objective(PROBLEM.make(), 0.01)
+    for racer in adapters[0].solvers(objective):
+        if racer.rule is None:
+            continue
+        falling, first = (
+            racer.start(objective, Setting(10, rate, 1, decay)) for rate, decay in ((0.1, 8.0), (0.1, 0.0))
+        )
+        np.testing.assert_array_equal(next(falling), next(first))
+        tiny = racer.start(objective, Setting(10, 0.1, 1, 1e9))
+        start = next(tiny)
+        np.testing.assert_allclose(next(tiny), start, atol=1e-6)
+        assert np.abs(next(first) - start).max() > 1e-3
 
 
 def test_laps_hold_whole_batches() -> None:

@@ -21,7 +21,7 @@ from bench.problems import Data, Problem
 from bench.racing import Racer, Setting
 from bench.report import lines
 from bench.rivals import with_numpy, with_sklearn
-from bench.sweep import Course, hopeless, lowered, run_to, sweep
+from bench.sweep import Arrival, Course, Swept, hopeless, lowered, run_to, sweep
 
 TARGETS = (1e-2, 1e-4)
 
@@ -172,15 +172,28 @@ def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.Mo
     assert [f.at_most for f in passes] == [None, None, None, 8]
     table = [row.split() for row in lines(result)]
     assert table[0] == ["seconds", "to", "0.01", "0.001", "0.0001", "1e-06"]
-    assert [row[0] for row in table[1:]] == [NAME, "NumPy", "scikit-learn", "broken"]
+    assert [row[0] for row in table[1:-1]] == [NAME, "NumPy", "scikit-learn", "broken"]
+    assert " ".join(table[-2]) == "broken RuntimeError: no such instruction"
     assert result.missing["broken to 0.01"] == "RuntimeError: no such instruction"
-    assert all(float(cell) > 0 for cell in table[1][1:])
+    assert all(cell.endswith("*") and float(cell[:-1]) > 0 for cell in table[1][1:])
     repetitions = result.raw[1]["repetitions"]
     assert len({one["problem"]["name"] for one in repetitions}) == 2, "fresh data"
     assert all(f"{NAME} to 1e-06" in one["seconds"] for one in repetitions)
     assert result.missing["other"] == "no wheel"
     assert "F*" in result.included
     assert ("check their input" in result.included) == validated
+
+
+def test_the_fastest_that_is_not_stochastic_always_runs_again(course: Course) -> None:
+    def swept(seconds: float, rule: str | None) -> Swept:
+        racer = Racer(f"{rule} {seconds:g}", ["a"], broken, rule=rule)
+        return Swept(racer, {1e-2: Arrival("a", seconds, 1)})
+
+    loops, fits = [swept(s, "adam") for s in (1.0, 2.0, 3.0, 4.0)], [swept(s, None) for s in (6.0, 5.0)]
+    chosen = contest_module._fastest(contest_of(False), [*fits, *loops], 1e-2)
+    assert [one.racer.name for one in chosen] == ["adam 1", "adam 2", "adam 3", "None 5"]
+    chosen = contest_module._fastest(contest_of(False), [*fits, *loops[:2]], 1e-2)
+    assert [one.racer.name for one in chosen] == ["adam 1", "adam 2", "None 5"]
 
 
 def test_effort_says_what_it_is() -> None:
@@ -199,12 +212,20 @@ def test_ratios_are_of_repetitions_in_which_a_rival_arrives(monkeypatch: pytest.
             del meeting.seconds["NumPy Newton by blocks", 1e-4]
             del meeting.seconds["scikit-learn newton-cholesky", 1e-6]
             del meeting.seconds[NAME, 1e-3]
+        for rival in ("NumPy Newton by blocks", "scikit-learn newton-cholesky"):
+            del meeting.seconds[rival, 1e-2]
         return meeting
 
     monkeypatch.setattr(contest_module, "_meet", one_misses)
     result = run(replace(contest_of(False), repetitions=3))
     assert result.missing["NumPy Newton by blocks to 0.0001"] == "reached in 2 of 3 repetitions"
-    assert result.missing[f"{NAME} to 0.001"] == "reached in 2 of 3 repetitions"
-    shown = [finding.what for finding in result.findings if finding.in_readme]
-    assert shown == [f"A race, fit to {target:g} of the optimum" for target in (1e-2, 1e-4, 1e-6)]
+    shown = [finding for finding in result.findings if finding.in_readme]
+    assert [f.what for f in shown] == [f"A race, fit to {t:g} of the optimum" for t in (1e-2, 1e-3, 1e-4, 1e-6)]
+    nobody, missed = shown[:2]
+    assert (nobody.against, nobody.ratio) == ("no rival gets there in most repetitions", None)
+    assert (missed.value, missed.unit) == (2, "of 3 repetitions that get there")
+    assert missed.ratio == {"median": 0.0, "min": 0.0, "max": 0.0}
+    assert missed.missed
+    numpy = next(row for row in lines(result) if "NumPy Newton by blocks" in row)
+    assert "0 of 3" in numpy
     assert len([f for f in result.findings if f.what == "A race, fit to 0.0001 of the optimum"]) == 2

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from bench.result import Finding
-from bench.table import BEGIN, END, main, quantity, row
+from bench.run import line
+from bench.table import BEGIN, END, main, row
+from bench.timing import Spread
+from bench.wording import quantity
 
 FINDINGS = [
     Finding("Pass", 43.21, "GB/s", "reading", {"median": 0.864, "min": 0.8, "max": 0.9012}, "share", 0.8),
@@ -50,7 +53,7 @@ def test_rows_are_written_between_the_markers(readme: Path, results: Path) -> No
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}\n|")
     assert text.endswith(f"\n{END}\nafter\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert "| Pass | 43.2 GB/s | reading | **86.4 %** (80 to 90.1) |" in text
     assert "| Epoch | 12.3 ms | other, 30 ms | **2.4 times** as fast (2.0 to 3.1) |" in text
     assert "| Rule | 30 ms | gd, 28 ms | **1.08 times** as long (0.90 to 1.12) |" in text
@@ -86,6 +89,27 @@ def test_bounds_are_those_of_the_ratio_or_of_the_value() -> None:
     assert Finding("a", 0.0, "s", ratio={"median": 0.7, "min": 0.6, "max": 0.9}, at_least=0.8).missed
     assert Finding("a", 0.0, "s", ratio={"median": 1.2, "min": 1.0, "max": 1.3}, at_most=1.15).missed
     assert Finding("a", 11.0, "s", at_most=10.0).missed
+
+
+def test_what_is_missed_is_said_with_its_bound() -> None:
+    times = {"median": 0.848, "min": 0.8, "max": 0.9}
+    slow = Finding("Fit", 0.078, "s", "other", times, "times", at_least=1.2)
+    assert (
+        row(slow) == "| Fit | 78 ms | other | **0.85 times** as fast (0.80 to 0.90), **missed**: at least 1.2 times |"
+    )
+    assert line(slow).endswith("    78 ms, 0.85 times as fast (0.80 to 0.90) MISSED [at least 1.2 times]  | other")
+    share = Finding("Pass", 20.0, "GB/s", "reading", {"median": 0.5, "min": 0.4, "max": 0.6}, "share", at_least=0.8)
+    assert row(share).endswith("| **50 %** (40 to 60), **missed**: at least 80 % |")
+    assert row(Finding("First fit", 11.0, "s", at_most=10.0)) == "| First fit | 11 s |  | **missed**: at most 10 s |"
+    assert line(Finding("Fit", 0.078, "s", "other")).endswith("    78 ms [no bound]  | other")
+
+
+@pytest.mark.parametrize(("at_least", "asked"), [(None, ""), (2.0, ": at least 2 times")])
+def test_a_fit_that_does_not_get_there_is_missed_whatever_was_asked_for(at_least: float | None, asked: str) -> None:
+    nothing: Spread = {"median": 0.0, "min": 0.0, "max": 0.0}
+    finding = Finding("Fit", 4, "of 5 repetitions", "other, 9 ms", nothing, "times", at_least)
+    assert finding.missed
+    assert row(finding) == f"| Fit | 4 of 5 repetitions | other, 9 ms | **missed**{asked} |"
 
 
 def test_quantities_and_cells() -> None:
