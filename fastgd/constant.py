@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.blas import single_threaded
 from fastgd.scaling import Array
 
 _BLOCK = 1 << 16
@@ -51,6 +52,11 @@ def constant_squared(mean: Array, sd: Array, fit_intercept: bool, units: Array) 
 
 def constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:
     """From working targets y (K, n) and weights (n,): Newton's method on each output, safeguarded by bisection."""
+    with single_threaded(y.shape[1], y.shape[0]):
+        return _constant_huber(y, s, delta, fit_intercept)
+
+
+def _constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:
     losses, start, curvatures, squares = *np.zeros((3, y.shape[0])), 0.0
     for k, target in enumerate(y):
         low, high = float(target.min()), float(target.max())

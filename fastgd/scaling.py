@@ -33,10 +33,11 @@ class Moments:
         shares = np.full(len(X), 1.0 / weight) if s is None else s.astype(np.float64) / weight
         with np.errstate(over="ignore", invalid="ignore"):
             rows = np.subtract(X.T, base[:, None], dtype=np.float64, order="C")
-            mean = rows @ shares
+            # By einsum: threads of BLAS would change bits.
+            mean = np.einsum("ji,i->j", rows, shares)
             rows *= rows
             # The base is sd sqrt(n) from the mean at most: n eps of the variance is lost.
-            variance = np.maximum(rows @ shares - mean * mean, 0.0)
+            variance = np.maximum(np.einsum("ji,i->j", rows, shares) - mean * mean, 0.0)
         return cls(weight, base + mean, np.sqrt(variance))
 
     @property

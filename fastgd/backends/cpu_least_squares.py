@@ -4,7 +4,6 @@ Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their o
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -33,7 +32,7 @@ _SMALL = 1 << 18
 _BITS = 20
 
 
-class LeastSquares:
+class CpuLeastSquares:
     """The rows (1, x~, y) of a data set, float64, made block by block; the 1 where there is an intercept.
 
     Parameters
@@ -85,8 +84,7 @@ class LeastSquares:
         if s is not None:
             A *= np.sqrt(s)[:, None]
         data.rows_read += data.n
-        with SingleThreadedBlas() if data.n * self.width**2 > _SMALL else nullcontext():
-            product: Array = np.matmul(A.T, A)
+        product: Array = np.matmul(A.T, A)
         product /= data.weight
         return product
 

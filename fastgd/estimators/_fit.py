@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastgd.backends.cpu import CpuData, compile_seconds
+from fastgd.blas import single_threaded
 from fastgd.estimators._guide import Guide
 from fastgd.estimators._input import Converted, check_finite
 from fastgd.estimators._options import Options
@@ -63,33 +64,34 @@ class Task:
 
 def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Result:
     """Solve, certify and report."""
-    objective = _make_objective(estimator, options, task)
-    messages: list[str] = []
-    monitor = _make_monitor(estimator, options, objective, task.guide, clock)
-    start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
-    optimizer, reason = choose(objective) if options.optimizer is None else (options.optimizer, options.reason)
-    plan = _make_plan(estimator, options, task)
-    try:
-        solution = _solve(plan, optimizer, objective, start, monitor, options.tol)
-    except KeyboardInterrupt as error:
-        # The estimator raises it again once its attributes are set.
-        monitor.error = error
-        theta = start if monitor.theta is None else monitor.theta
-        solution = Solution(theta, False, "interrupted", float("nan"))
-    except DivergenceError:
-        # A pass that overflows may have met what is no number.
-        check_finite(task.X.array, plan is not None)
-        raise
-    collinear = [] if solution.independent else _look_for_collinear(estimator, objective, options, messages)
-    final = solution.evaluation or objective.evaluate(solution.theta)
-    certificate, gap = objective.certificate(final), objective.duality_gap(final)
-    if solution.reason == "certificate" and certificate > options.tol:
-        # What a model of the data promised, a pass over them does not show.
-        solution.converged, solution.reason = False, "no step"
-    monitor.history.conclude(solution.reason, certificate, gap)
-    if monitor.error is None:
-        tell_what_is_left(messages, objective, plan, options, solution, certificate, monitor.history)
-    coef, intercept = objective.to_user(final.theta)
+    with single_threaded(task.data.n, task.data.d + task.problem.l1.size):
+        objective = _make_objective(estimator, options, task)
+        messages: list[str] = []
+        monitor = _make_monitor(estimator, options, objective, task.guide, clock)
+        start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
+        optimizer, reason = choose(objective) if options.optimizer is None else (options.optimizer, options.reason)
+        plan = _make_plan(estimator, options, task)
+        try:
+            solution = _solve(plan, optimizer, objective, start, monitor, options.tol)
+        except KeyboardInterrupt as error:
+            # The estimator raises it again once its attributes are set.
+            monitor.error = error
+            theta = start if monitor.theta is None else monitor.theta
+            solution = Solution(theta, False, "interrupted", float("nan"))
+        except DivergenceError:
+            # A pass that overflows may have met what is no number.
+            check_finite(task.X.array, plan is not None)
+            raise
+        collinear = [] if solution.independent else _look_for_collinear(estimator, objective, options, messages)
+        final = solution.evaluation or objective.evaluate(solution.theta)
+        certificate, gap = objective.certificate(final), objective.duality_gap(final)
+        if solution.reason == "certificate" and certificate > options.tol:
+            # What a model of the data promised, a pass over them does not show.
+            solution.converged, solution.reason = False, "no step"
+        monitor.history.conclude(solution.reason, certificate, gap)
+        if monitor.error is None:
+            tell_what_is_left(messages, objective, plan, options, solution, certificate, monitor.history)
+        coef, intercept = objective.to_user(final.theta)
     report = FitReport(
         solver=solution.solver or _name(optimizer, options.batch_size),
         reason=reason,

@@ -11,7 +11,6 @@ import math
 import numpy as np
 from scipy import optimize
 
-from fastgd.blas import SingleThreadedBlas
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.course import Course
@@ -103,9 +102,7 @@ def _run(passes: _Passes, start: Array, memory: int) -> None:
     """Until scipy's line search finds no lower value; its own limits are off, as the course knows when to stop."""
     most = np.iinfo(np.int32).max
     options = {"maxcor": memory, "ftol": 0.0, "gtol": 0.0, "maxiter": most, "maxfun": most}
-    # Threads of BLAS would spin beside ours, and let bits depend on their number.
-    with SingleThreadedBlas():
-        optimize.minimize(passes, (start / passes.units).ravel(), jac=True, method="L-BFGS-B", options=options)
+    optimize.minimize(passes, (start / passes.units).ravel(), jac=True, method="L-BFGS-B", options=options)
 
 
 def _curvatures(objective: Objective) -> Array:

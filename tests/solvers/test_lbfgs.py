@@ -218,7 +218,7 @@ def test_blas_runs_on_one_thread_meanwhile():
         def on_epoch_end(self, state):
             seen.append({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
 
-    seen, problem = [], problem_for("logistic", alpha=0.1)
+    seen, problem = [], problem_for("logistic", n=4000, alpha=0.1)
     with threadpool_limits(2, user_api="blas"):
         model = model_for(problem, optimizer="lbfgs", max_iter=3, tol=0.0)
         model.fit(problem.x, targets(problem), problem.weight, callbacks=Look())
