@@ -37,7 +37,8 @@ class Setting:
     decay: float = 0.0
 
     def __str__(self) -> str:
-        falling = f" / (1 + {self.decay:g} epochs)" if self.decay else ""
+        slope = "" if self.decay == 1.0 else f"{self.decay:g} "
+        falling = f" / (1 + {slope}epochs)" if self.decay else ""
         return f"batch {self.batch_size}, rate {self.rate:g}{falling}, threads {self.threads}"
 
     def rate_in(self, lap: int) -> float:

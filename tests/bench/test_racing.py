@@ -60,6 +60,7 @@ def test_rates_fall_as_the_schedule_says() -> None:
         assert falling.rate_in(lap) == pytest.approx(schedule(step=0, epoch=lap / LAPS), rel=1e-15)
     assert Setting(256, 2.0).rate_in(20) == 2.0
     assert str(falling) == "batch 256, rate 2 / (1 + 8 epochs), threads 1"
+    assert str(Setting(256, 2.0, 2, 1.0)) == "batch 256, rate 2 / (1 + epochs), threads 2"
 
 
 @pytest.mark.parametrize("library", ["NumPy", "PyTorch", "JAX"])
