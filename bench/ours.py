@@ -9,7 +9,7 @@ from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
 from bench.problems import Data
 from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_epochs import EpochProblem
+from fastgd.backends.verbs import EpochProblem
 from fastgd.kernels.rules import RULES
 from fastgd.optimizers import BY_NAME, Adam, GradientDescent, Nesterov, Optimizer, Recipe
 from fastgd.reference import epoch_order

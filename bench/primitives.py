@@ -11,7 +11,7 @@ import numpy as np
 from bench.problems import Problem
 from bench.shapes import Task
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.backends.cpu_least_squares import LeastSquares
+from fastgd.backends.cpu_least_squares import CpuLeastSquares
 from fastgd.backends.cpu_quadratic import minimise_quadratic
 from fastgd.estimators._labels import check_labels
 from fastgd.estimators._options import resolve
@@ -124,7 +124,7 @@ def metrics(sizes: Iterable[Size]) -> Iterator[Measured]:
 def grams(sizes: Iterable[Size]) -> Iterator[Measured]:
     """The Gram matrix of all rows."""
     for name, shape, objective in _objectives(sizes):
-        run = LeastSquares(objective.data, objective.scaling, True).gram
+        run = CpuLeastSquares(objective.data, objective.scaling, True).gram
         yield Measured(name, shape.gram_terms, least(run))
 
 

@@ -4,10 +4,10 @@ from functools import cached_property
 
 import numpy as np
 
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.verbs import Data
 from fastgd.kernels.losses import LARGEST_CURVATURE
 from fastgd.problem import Problem
-from fastgd.sample import sample_rows
+from fastgd.sample import sample_data
 from fastgd.scaling import Array, Moments, Scaling
 
 #: Rows of a batch whose curvature hardly depends on its largest row.
@@ -17,7 +17,7 @@ _LARGE_BATCH = 64
 class Bounded:
     """What an objective knows of its curvature: a part of `fastgd.objective.Objective`, whose attributes it reads."""
 
-    data: CpuData
+    data: Data
     problem: Problem
     moments: Moments
     scaling: Scaling
@@ -62,7 +62,7 @@ class Bounded:
             v = product
         return 1.1 * max(largest, np.finfo(float).tiny)
 
-    def _gram_product(self, sample: CpuData, v: Array) -> Array:
+    def _gram_product(self, sample: Data, v: Array) -> Array:
         """(1 / S) sum_i s_i (x~_i, 1) ((x~_i, 1) . v): the gradient of a squared loss with targets 0."""
         coef = v[None, :-1] * self.scaling.inv_scale
         sums = sample.gradient("squared", coef, v[-1:] - coef @ self._offset, self.shift, 0.0)
@@ -72,10 +72,9 @@ class Bounded:
         return product / sample.weight
 
     @cached_property
-    def _curvature_sample(self) -> CpuData:
+    def _curvature_sample(self) -> Data:
         """Rows spread over the data, with targets 0."""
-        X, s = sample_rows(self.data)
-        return CpuData(X, np.zeros((1, X.shape[0]), X.dtype), s, self.data.n_threads)
+        return sample_data(self.data).without_targets()
 
     @cached_property
     def row_curvature(self) -> float:
@@ -85,10 +84,11 @@ class Bounded:
         """
         return self._row_curvature_of(self.data)
 
-    def _row_curvature_of(self, data: CpuData) -> float:
+    def _row_curvature_of(self, data: Data) -> float:
         largest = data.largest_norm(self.scaling)
         if self.problem.fit_intercept:
-            largest += float(np.max(data.data.s)) * data.n / data.weight
+            heaviest = 1.0 if data.weights is None else float(np.max(data.weights))
+            largest += heaviest * data.n / data.weight
         return LARGEST_CURVATURE[self.problem.loss] * largest
 
     def batch_curvature(self, batch_size: int) -> float:

@@ -9,12 +9,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_design import LONG, Design
-from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem, RuleState
-from fastgd.backends.cpu_rows import CpuRows, Sums
+from fastgd.backends.rule_state import RuleState
+from fastgd.backends.verbs import Data, Design, EpochProblem, Epochs, Rows, Sums
 from fastgd.bounds import Bounded
 from fastgd.gap import duality_gaps
 from fastgd.problem import Evaluation, Frame, Problem
@@ -30,16 +27,13 @@ _COUPLING_ROWS = 8192
 #: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
 
-#: A mini-batch loop over the data of an objective.
-Epochs = CpuEpochs
-
 
 class Objective(Bounded):
     """The objective of section "The objective" in the README on a data set.
 
     Parameters
     ----------
-    data : CpuData
+    data : Data
     problem : Problem
     moments : Moments
         Of the columns of `data`.
@@ -47,7 +41,7 @@ class Objective(Bounded):
         The working coordinates.
     """
 
-    def __init__(self, data: CpuData, problem: Problem, moments: Moments, frame: Frame) -> None:
+    def __init__(self, data: Data, problem: Problem, moments: Moments, frame: Frame) -> None:
         self.data = data
         self.problem = problem
         self.moments = moments
@@ -158,13 +152,12 @@ class Objective(Bounded):
     def _design(self) -> Design:
         """Rows in working coordinates, kept of samples and small data."""
         keep = self.data.n * (self.data.d + 1) <= _KEPT_NUMBERS
-        return Design(self.data, self.scaling, self.problem.fit_intercept, keep, self._rough)
+        return self.data.design(self.scaling, self.problem.fit_intercept, keep, self._rough)
 
     @cached_property
     def _is_small_sample(self) -> bool:
         """Whether kernels would take longer to call, run by run, than NumPy takes over kept rows."""
-        columns = self.data.d + 1
-        return self._rough and columns < LONG and self.data.n * columns <= _FEW_NUMBERS
+        return self._rough and self._design.quick
 
     def sampled(self, rows: int) -> "Objective":
         """The same objective on a sample of rows, in the same coordinates; itself where that is all of them."""
@@ -175,7 +168,7 @@ class Objective(Bounded):
         found._rough = True
         return found
 
-    def sums(self, data: CpuRows, theta: Array) -> Sums:
+    def sums(self, data: Rows, theta: Array) -> Sums:
         """Sums of loss and gradient over the rows of a data set with these columns. One pass over it."""
         coef = theta[:, :-1] * self.scaling.inv_scale
         intercept = theta[:, -1] - coef @ self._offset
@@ -186,10 +179,9 @@ class Objective(Bounded):
 
         Margins are linear in t: z + t dz is a model of two columns an output, [z, dz], whose gradient is the slope.
         """
-        margins = np.hstack([self._margins(v) for v in (theta, direction)])
-        # In the order of X, which needs no other kernel.
-        columns = margins if self.data.order == "C" else np.asfortranarray(margins)
-        line = CpuData(columns, self.data.data.y, self.data.weights, self.data.n_threads)
+        points = np.vstack([theta, direction])
+        coef = points[:, :-1] * self.scaling.inv_scale
+        line = self.data.line(coef, points[:, -1] - coef @ self._offset, self.shift)
         eye, nothing = np.eye(self.outputs), np.zeros(self.outputs)
 
         def slope(t: float) -> float:
@@ -199,11 +191,6 @@ class Objective(Bounded):
             return data + float(np.sum(self.l2 * (theta + t * direction) * direction))
 
         return slope
-
-    def _margins(self, theta: Array) -> NDArray[Any]:
-        """(n, K) margins in the dtype of X. One pass."""
-        coef = theta[:, :-1] * self.scaling.inv_scale
-        return self.data.margins(coef, theta[:, -1] - coef @ self._offset, self.shift)
 
     def value(self, evaluation: Evaluation) -> float:
         """F in the units of the user's targets."""
@@ -270,7 +257,7 @@ class Objective(Bounded):
         """F at `start`, in the units of the user's targets."""
         return self.in_target_units(self.problem.constant.start)
 
-    def epochs(self, batch_size: int, seed: int, shuffle: bool) -> CpuEpochs:
+    def epochs(self, batch_size: int, seed: int, shuffle: bool) -> Epochs:
         """A mini-batch loop."""
         problem = self.problem
         return self.data.epochs(

@@ -1,6 +1,6 @@
 """A sample of rows: short runs of consecutive rows spread over the data, their places drawn with a fixed seed."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from fastgd.scaling import Moments
 
 if TYPE_CHECKING:
-    from fastgd.backends.cpu import CpuData
-    from fastgd.backends.cpu_rows import CpuRows
+    from fastgd.backends.verbs import Data, Rows
 
 #: Bytes of a run, about, and its rows: long enough to read at the speed of memory, short enough to be many.
 _RUN_BYTES, _RUN_ROWS = 1 << 15, (32, 256)
@@ -57,7 +56,7 @@ def most_rows(n: int, share: int = _MOST) -> int:
     return (n - 1) // share if n >= _LEAST_ROWS else 0
 
 
-def sample_of(data: "CpuData", size: int) -> "CpuRows":
+def sample_of(data: "Data", size: int) -> "Rows":
     """A sample of about `size` rows in place.
 
     The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
@@ -67,11 +66,11 @@ def sample_of(data: "CpuData", size: int) -> "CpuRows":
     return data if runs is None else data.sample(runs)
 
 
-def sample_moments(data: "CpuData") -> Moments:
+def sample_moments(data: "Data") -> Moments:
     """Means and scales from a sample of rows where that will do, else from all rows, which takes a pass."""
     if data.n * data.d <= FEW_NUMBERS:
         data.count(data.n)
-        return Moments.of(data.rows, data.weights)
+        return Moments.of(data.piece(0, data.n)[0], data.weights)
     sample = sample_of(data, int(_MOMENT_ROWS * data.n / data.effective_rows))
     moments = sample.moments()
     if sample is data:
@@ -84,25 +83,24 @@ def sample_moments(data: "CpuData") -> Moments:
     return moments if np.all(share < _LARGEST_SHARE * moments.sd**2) else data.moments()
 
 
-def sample_rows(data: "CpuData", share: int = _MOST) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Rows of X (m, d) and their weights (m,) or None: 4 MiB of rows or 10 d, whichever is more.
+def sample_data(data: "Data", share: int = _MOST) -> "Data":
+    """A copy of some rows: 4 MiB of them or 10 d, whichever is more.
 
-    Where those are more than `most_rows`, or the rows picked do not weigh about what others do, X itself, no copy.
+    The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
+    do.
     """
-    X, s, step = data.rows, data.data.s, data.data.weight_step
     picked = _representative(data, max(_BYTES // (data.nbytes // data.n), _ROWS_A_COLUMN * data.d), share)
     if picked is None:
-        return X, s if step else None
-    rows = picked.rows
-    return np.ascontiguousarray(X[rows]), s[rows] if step else None
+        return data
+    return data.part(picked.rows, None if data.weights is None else data.weights[picked.rows])
 
 
-def _representative(data: "CpuData", size: int, share: int) -> Runs | None:
+def _representative(data: "Data", size: int, share: int) -> Runs | None:
     """Rows that weigh about what others do; None where there are none, or those are more than `most_rows`."""
     if max(size, 1) > most_rows(data.n, share):
         return None
     runs = spread_runs(data.n, data.nbytes // data.n, size)
-    if not data.data.weight_step:
+    if data.weights is None:
         return runs
-    usual = np.mean(data.data.s[runs.rows], dtype=np.float64) * data.n / data.weight
+    usual = np.mean(data.weights[runs.rows], dtype=np.float64) * data.n / data.weight
     return runs if 0.5 <= usual <= 2.0 else None

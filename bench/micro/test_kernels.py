@@ -17,7 +17,7 @@ from bench.problems import Data, problem
 from bench.timing import alternate
 from bench.yardstick import cores, reads
 from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_epochs import RuleState
+from fastgd.backends.rule_state import RuleState
 from fastgd.scaling import Scaling
 
 _TASKS = {"squared": "micro-linear", "huber": "micro-linear", "logistic": "micro-logistic", "softmax": "micro-softmax"}

@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import threads
-from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem, RuleState, coordinates_of, read_only
-from fastgd.backends.cpu_rows import LEVELS, CpuRows, Piece
+from fastgd.backends.cpu_epochs import CpuEpochs, coordinates_of
+from fastgd.backends.cpu_least_squares import CpuLeastSquares
+from fastgd.backends.cpu_rows import LEVELS, CpuRows
 from fastgd.backends.cpu_sample import CpuSample
+from fastgd.backends.rule_state import RuleState, read_only
+from fastgd.backends.verbs import EpochProblem, Piece
 from fastgd.kernels import records
 from fastgd.kernels._jit import compile_seconds as compile_seconds
 from fastgd.kernels.cpu.norms import make_largest_norm
@@ -105,7 +108,27 @@ class CpuData(CpuRows):
         combine(nodes, np.empty((LEVELS, size)), out)
         return out
 
-    def margins(self, coef: Array, intercept: Array, shift: Array) -> NDArray[Any]:
+    def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "CpuData":
+        """A copy of the rows of these numbers, with these weights or none; in the order of X, for the same kernels."""
+        laid_out = np.ascontiguousarray if self.order == "C" else np.asfortranarray
+        y = np.ascontiguousarray(self.data.y[:, rows])
+        return CpuData(laid_out(self.rows[rows]), y, weights, self.n_threads)
+
+    def without_targets(self) -> "CpuData":
+        """The same rows and weights, one target of 0."""
+        return CpuData(self.rows, np.zeros((1, self.n), self.data.X.dtype), self.weights, self.n_threads)
+
+    def beside(self, X: NDArray[Any], y: NDArray[Any], s: NDArray[Any] | None) -> "CpuData":
+        """Other rows."""
+        return CpuData(X, y, s, self.n_threads)
+
+    def line(self, coef: Array, intercept: Array, shift: Array) -> "CpuData":
+        """The margins (n, K) in place of the columns, in the order of X, which needs no other kernel. One pass."""
+        margins = self._margins(coef, intercept, shift)
+        columns = margins if self.order == "C" else np.asfortranarray(margins)
+        return CpuData(columns, self.data.y, self.weights, self.n_threads)
+
+    def _margins(self, coef: Array, intercept: Array, shift: Array) -> NDArray[Any]:
         """Margins (x - shift) . coef + intercept, (n, K) in the dtype of X, by blocks. One pass."""
         X = self.rows
         margins = np.empty((self.n, coef.shape[0]), X.dtype)
@@ -132,6 +155,10 @@ class CpuData(CpuRows):
         threads.run(chunks, self.n_threads, work)
         self.count(self.n)
         return float(largest.max()) * self.n / self.weight
+
+    def least_squares(self, scaling: Scaling, intercept: bool) -> CpuLeastSquares:
+        """Sums of a squared loss, in working coordinates."""
+        return CpuLeastSquares(self, scaling, intercept)
 
     def epochs(self, loss: str, problem: EpochProblem) -> CpuEpochs:
         """A mini-batch loop over this data set."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastgd import threads
 from fastgd.backends.cpu_stages import STAGES, Stage, couplings
+from fastgd.backends.verbs import Line, Quadratic
 from fastgd.blas import SingleThreadedBlas
 from fastgd.scaling import Array, Scaling
 
@@ -26,22 +27,13 @@ _BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
 _LANE_NUMBERS, _LANES = 1 << 22, 64
 #: Columns from which rows are long, and up to which they are short: a loop along a row costs more than its work.
 LONG, _SHORT = 256, 64
+#: Numbers of rows below which kernels take longer to call than NumPy takes.
+_FEW_NUMBERS = 1 << 16
 #: Below so many multiplications threads cost more than they save.
 _SMALL = 1 << 18
 
 
-class Quadratic(NamedTuple):
-    """A data set's mean loss near theta: losses (K,), gradient (K, d + 1), what gives the curvature (B, d + 1, d + 1).
-
-    B is K, or 1 where all outputs have the same curvature; of softmax one, the mean of the outputs' own.
-    """
-
-    losses: Array
-    gradient: Array
-    curvature: Callable[[], Array]
-
-
-class Design:
+class CpuDesign:
     """The rows of a data set as (x~, 1), float64: kept, or made block by block.
 
     Parameters
@@ -62,6 +54,7 @@ class Design:
         self.columns, self.given = data.d + 1, data.data.X.dtype
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
         self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
+        self.quick = self.columns < LONG and data.n * self.columns <= _FEW_NUMBERS
         self._kept = self._block_of(0, data.n, None, self.room(data.n)) if keep else None
         if keep:
             data.count(data.n)
@@ -115,7 +108,7 @@ class Design:
 
         return self._sum([(len(theta), len(theta))], add)[0] / self._data.weight
 
-    def along(self, loss: str, theta: Array, step: Array, p: float) -> "Callable[[float], tuple[float, float]] | None":
+    def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
         """Slope and curvature in t of the mean loss at theta + t step; None where rows are not kept.
 
         Margins are linear in t: each t costs as much as a loss's values.
@@ -222,7 +215,7 @@ class _Point(NamedTuple):
 class _Scratch:
     """Of a thread: room for blocks of so many rows, made when it is needed."""
 
-    def __init__(self, design: Design, rows: int) -> None:
+    def __init__(self, design: CpuDesign, rows: int) -> None:
         self._design, self._rows = design, rows
 
     @cached_property

@@ -1,19 +1,16 @@
 """The CPU's mini-batch loop: rules with their memory, and threads that share large batches."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastgd import threads
+from fastgd.backends.rule_state import RuleState, read_only
+from fastgd.backends.verbs import BatchSums, EpochProblem
 from fastgd.kernels import records
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.team import LINE
-from fastgd.kernels.cpu.update import update
-from fastgd.kernels.rules import RULES
 from fastgd.kernels.shuffle import RUN, WINDOW
-from fastgd.optimizers import Recipe
 from fastgd.scaling import Array, Scaling
 
 if TYPE_CHECKING:
@@ -24,13 +21,6 @@ _PART_NUMBERS = 1 << 17
 _MOST_PARTS = 16
 #: Bytes of X below which a call is over before other threads have started.
 _TEAM_BYTES = 1 << 22
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A read-only view: read-only and writable arrays are different Numba signatures, so kernels see one kind."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def coordinates_of(scaling: Scaling, l1: Array, l2: Array) -> records.Coordinates:
@@ -48,76 +38,10 @@ def part_rows(batch_size: int, d: int) -> int:
     return blocks * records.BLOCK_ROWS
 
 
-class RuleState:
-    """An update rule with its memory: theta (K, d + 1), float64, updated in place.
-
-    rows and dtype are those of X: SAGA keeps a number for every row and output.
-    """
-
-    def __init__(self, recipe: Recipe, theta: Array, rows: int = 1, dtype: Any = np.float64) -> None:
-        code, slots = RULES[recipe.rule]
-        self.recipe = recipe
-        # An integer among them would be another signature, and compile again.
-        numbers = [float(number) for number in recipe.numbers]
-        self.ahead = numbers[0] if recipe.rule == "lookahead" else 0.0
-        self._record = records.Rule(code, read_only(np.zeros(0)), self.ahead, *numbers)
-        self.theta = theta
-        table = np.zeros((theta.shape[0], rows) if recipe.rule == "saga" else (1, 1), dtype)
-        self.memory = records.Memory(theta, np.zeros((slots, *theta.shape)), np.zeros(1, np.int64), np.ones(1))
-        self.state = records.State(self.memory, table)
-
-    @property
-    def point(self) -> Array:
-        """Where the next gradient is to be taken, a new array (K, d + 1)."""
-        return self.theta + self.ahead * self.memory.slots[0] if self.ahead else self.theta.copy()
-
-    @property
-    def reported(self) -> Array:
-        """The parameters that the rule reports: theta, or the mean of the iterates where it averages."""
-        if self.recipe.rule == "averaged" and self.memory.step[0] > 0:
-            mean: Array = self.memory.slots[0]
-            return mean
-        return self.theta
-
-    def on(self, dtype: Any) -> "RuleState":
-        """The same rule and memory, for X of a dtype."""
-        if self.state.table.dtype != dtype:
-            self.state = records.State(self.memory, np.zeros((1, 1), dtype))
-        return self
-
-    def record(self, rates: Array) -> records.Rule:
-        """The rule as kernels take it, with one rate an update."""
-        return self._record._replace(rates=read_only(rates))
-
-    def update(self, g: Array, rate: float, l1: Array) -> None:
-        """One update with gradient g (K, d + 1) and L1 weights l1 (K, d + 1)."""
-        update(self.memory, read_only(g), self.record(np.zeros(0)), float(rate), read_only(l1))
-
-
-@dataclass(frozen=True)
-class EpochProblem:
-    """What a mini-batch loop needs besides the data."""
-
-    scaling: Scaling
-    shift: Array
-    l1: Array
-    l2: Array
-    p: float
-    fit_intercept: bool
-    batch_size: int
-    seed: int
-    shuffle: bool
-
-
-class BatchSums(NamedTuple):
-    """Sums over batches: rows x (mean loss before the update + penalty) (K,), and the gradients (K, d + 1)."""
-
-    seen: Array
-    gradient: Array
-
-
 class CpuEpochs:
     """Runs batches of an epoch; all that moves is in the state that the caller holds."""
+
+    whole = False
 
     def __init__(self, data: "CpuData", loss: str, problem: EpochProblem) -> None:
         self._data = data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fastgd import threads
-from fastgd.backends.cpu_epochs import read_only
+from fastgd.backends.rule_state import read_only
 from fastgd.blas import SingleThreadedBlas
 from fastgd.kernels.cpu.gram import SPARE, make_gram
 from fastgd.sample import FEW_NUMBERS

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastgd.backends.cpu_epochs import read_only
+from fastgd.backends.rule_state import read_only
 from fastgd.kernels.cpu.quadratic import minimise_quadratic as _kernel
 from fastgd.scaling import Array
 

@@ -1,36 +1,25 @@
 """Rows on the CPU, all of a data set's or some: what is alike for both, sums above all."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.backends.cpu_epochs import read_only
+from fastgd.backends.cpu_design import CpuDesign
+from fastgd.backends.rule_state import read_only
+from fastgd.backends.verbs import Piece, Sums
 from fastgd.kernels import records
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.moments import fold_moments, make_moments
 from fastgd.kernels.cpu.tree import fold
-from fastgd.scaling import Array, Moments
+from fastgd.scaling import Array, Moments, Scaling
 
 #: Nodes of the tree of sums that are open at a time, at most.
 LEVELS = 48
 #: Weights that are held in float64 at a time.
 _WEIGHTS = 1 << 16
-
-#: X (m, d), y (K, m) and weights (m,), or None where all rows weigh the same.
-Piece = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Sums over all rows: loss derivatives times shifted columns (K, d), loss derivatives (K,), and losses (K,)."""
-
-    products: Array
-    derivatives: Array
-    losses: Array
 
 
 class CpuRows(ABC):
@@ -116,6 +105,10 @@ class CpuRows(ABC):
         node = self._reduce(run, fold, outputs * (self.d + 2))
         cut = outputs * self.d
         return Sums(node[:cut].reshape(outputs, self.d), node[cut : cut + outputs], node[cut + outputs :])
+
+    def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> CpuDesign:
+        """The rows in working coordinates."""
+        return CpuDesign(self, scaling, intercept, keep, rough)
 
     def _point(self, coef: Array, intercept: Array, shift: Array, p: float) -> records.Point:
         kind = self.data.X.dtype

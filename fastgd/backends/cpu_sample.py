@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import threads
-from fastgd.backends.cpu_rows import LEVELS, CpuRows, Piece
+from fastgd.backends.cpu_rows import LEVELS, CpuRows
+from fastgd.backends.verbs import Piece
 from fastgd.sample import Runs
 from fastgd.scaling import Array
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.verbs import Data
 from fastgd.callbacks import Callback, check_callbacks
 from fastgd.estimators._input import weights_as
 from fastgd.estimators._options import VALIDATION_FRACTION, Options
@@ -31,7 +31,7 @@ class Guide:
     start: tuple[Array, Array] | None
     callbacks: tuple[Callback, ...]
     seed: int | None
-    blocks: Callable[[], Iterable[CpuData]] | None = None
+    blocks: Callable[[], Iterable[Data]] | None = None
 
     def validation(self, objective: Objective) -> Callable[[Array], float] | None:
         """The mean loss on the validation rows as a function of theta, in the units of y, without penalty."""
@@ -106,31 +106,34 @@ def weights_of_others(s: NDArray[Any] | None, held: NDArray[np.int64] | None, n:
     return s if held is None else without_rows(s, held, n)
 
 
-def gathered(data: CpuData, s: NDArray[Any] | None, held: NDArray[np.int64]) -> Callable[[], Iterable[CpuData]]:
+def gathered(data: Data, s: NDArray[Any] | None, held: NDArray[np.int64]) -> Callable[[], Iterable[Data]]:
     """Held-out rows as data sets, gathered anew whenever they are asked for, so that no copy of them is kept.
 
     s (n,): their own weights, which are 0 in `data`; None where all rows weigh the same.
     """
-    X, y = data.rows, data.data.y
-    weights = None if s is None else weights_as(s[held], X.dtype)
-    # In the order of X, which needs no other kernel.
-    laid_out = np.ascontiguousarray if data.order == "C" else np.asfortranarray
+    weights = None if s is None else weights_as(s[held], np.dtype(data.dtype))
 
-    def blocks() -> Iterable[CpuData]:
+    def blocks() -> Iterable[Data]:
         for block in blocks_of(held.size, _BLOCK_NUMBERS, data.d):
             part = held[block]
-            its = None if weights is None else weights[block]
-            yield CpuData(laid_out(X[part]), np.ascontiguousarray(y[:, part]), its, data.n_threads)
+            yield data.part(part, None if weights is None else weights[block])
 
     return blocks
+
+
+#: What a start is called that nobody gave.
+_LAST = "warm_start=True (set it to False for data of another form): {} of the last fit"
 
 
 def _start(estimator: Any, given: Given, shape: tuple[int, int]) -> tuple[Array, Array] | None:
     """Raw coefficients and intercepts to start from: given ones, else with `warm_start` those of the last fit."""
     coef, intercept = given.coef_init, given.intercept_init
+    coef_name, intercept_name = "coef_init", "intercept_init"
     if estimator.warm_start and hasattr(estimator, "coef_"):
-        coef = estimator.coef_ if coef is None else coef
-        intercept = estimator.intercept_ if intercept is None else intercept
+        if coef is None:
+            coef, coef_name = estimator.coef_, _LAST.format("coef_")
+        if intercept is None:
+            intercept, intercept_name = estimator.intercept_, _LAST.format("intercept_")
     if intercept is not None and not estimator.fit_intercept and np.any(np.asarray(intercept)):
         raise ValueError(
             "intercept_init (or with warm_start the last fit's intercept) must be None or 0 with fit_intercept=False: "
@@ -139,7 +142,7 @@ def _start(estimator: Any, given: Given, shape: tuple[int, int]) -> tuple[Array,
     if coef is None and intercept is None:
         return None
     outputs, columns = shape
-    names = ("coef_init", (outputs, columns), coef), ("intercept_init", (outputs,), intercept)
+    names = (coef_name, (outputs, columns), coef), (intercept_name, (outputs,), intercept)
     found = [np.zeros(wanted) if value is None else _shaped(name, value, wanted) for name, wanted, value in names]
     return found[0], found[1]
 
@@ -148,7 +151,7 @@ def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     array = np.array(value, dtype=np.float64)
     # Of one output the first axis may be left out.
     if array.shape != shape and (shape[0] > 1 or array.shape != shape[1:]):
-        raise ValueError(f"{name} (or with warm_start the last fit) must have shape {shape}, got {array.shape}")
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite")
     return array.reshape(shape)

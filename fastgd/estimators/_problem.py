@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd.backends.cpu import CpuData
+from fastgd.backends.verbs import Data
 from fastgd.constant import ConstantModel, constant_classes, constant_huber, constant_squared
 from fastgd.estimators._fit import Result, add_warning
 from fastgd.estimators._input import weights_as
@@ -33,7 +34,7 @@ def linear_problem(
         units, constant = np.ones_like(units), constant_huber(working, s, delta, intercept)
     else:
         mean = (moments.mean - targets.center) / targets.scale
-        constant = constant_squared(mean, moments.sd / targets.scale, intercept, units)
+        constant = constant_squared(mean, moments.sd / targets.scale, intercept)
     l1 = options.alpha * options.l1_ratio / targets.scale
     problem = Problem(loss, delta, l1, options.alpha * (1.0 - options.l1_ratio), intercept, constant, targets, units)
     return CpuData(X, working, weights_as(s, X.dtype), options.n_threads), problem
@@ -91,7 +92,7 @@ def logistic_problem(
     return CpuData(X, labels.encoded(X.dtype), weights_as(s, X.dtype), options.n_threads), problem
 
 
-def warn_if_separable(result: Result, data: CpuData) -> None:
+def warn_if_separable(result: Result, data: Data) -> None:
     """Without penalty, a model that gets every row right can be scaled up for ever: there is no optimum."""
     before = data.rows_read
     separates = _separates(result.coef, result.intercept, data)
@@ -109,16 +110,14 @@ def warn_if_separable(result: Result, data: CpuData) -> None:
     )
 
 
-def _separates(coef: Array, intercept: Array, data: CpuData) -> bool:
+def _separates(coef: Array, intercept: Array, data: Data) -> bool:
     """Whether every row with weight has its own class's margin strictly on top."""
-    X = data.rows
-    y, s = data.data.y[0], data.data.s
     step = max(1, (1 << 19) // data.d)
     for start in range(0, data.n, step):
-        rows = slice(start, start + step)
-        z = X[rows].astype(np.float64, copy=False) @ coef.T + intercept
-        label = y[rows]
-        data.rows_read += label.size
+        X, y, s = data.piece(start, min(start + step, data.n))
+        z = X.astype(np.float64, copy=False) @ coef.T + intercept
+        label = y[0]
+        data.count(label.size)
         if coef.shape[0] == 1:
             right = label * z[:, 0] > 0.0
         else:
@@ -126,7 +125,7 @@ def _separates(coef: Array, intercept: Array, data: CpuData) -> bool:
             own = np.take_along_axis(z, index[:, None], axis=1)[:, 0].copy()
             np.put_along_axis(z, index[:, None], -np.inf, axis=1)
             right = own > z.max(axis=1)
-        counted = right | (s[rows] == 0.0) if data.data.weight_step else right
+        counted = right if s is None else right | (s == 0.0)
         if not np.all(counted):
             return False
     return True

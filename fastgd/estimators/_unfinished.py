@@ -53,7 +53,7 @@ def tell_what_is_left(
         remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
         warn(messages, f"{limit} reached {where}: increase {limit} or tol{remedy}", ConvergenceWarning)
     elif solution.reason == "no step":
-        dtype = np.dtype(objective.data.data.X.dtype)
+        dtype = np.dtype(objective.data.dtype)
         more = ", or give X in float64" if dtype == np.float32 else ""
         remedy = more if plan is None else f"{more}, or use optimizer='auto'"
         warn(

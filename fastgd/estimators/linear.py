@@ -1,5 +1,7 @@
 """Linear regression by the gradient-descent family."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +14,8 @@ from sklearn.utils.validation import check_array, check_consistent_length
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val, is_ready, weights_as
+from fastgd.estimators._labels import check_none_missing
+from fastgd.history import printed
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
 
@@ -166,7 +170,8 @@ class LinearRegression(RegressorMixin, LinearModel):
             guide = replace(guide, blocks=self._validation_rows(given, data, problem))
         elif held is not None:
             guide = replace(guide, blocks=_guide.gathered(data, weights, held))
-        result = _fit.run_fit(self, options, _fit.Task(data, matrix, problem, guide), clock)
+        with printed(bool(self.verbose)):
+            result = _fit.run_fit(self, options, _fit.Task(data, matrix, problem, guide), clock)
         self.coef_ = result.coef[0] if single else result.coef
         self.intercept_ = float(result.intercept[0]) if single else result.intercept
         return self._finish(result)
@@ -206,12 +211,13 @@ class LinearRegression(RegressorMixin, LinearModel):
         problem = partial_linear_problem(self, options, training.targets, delta)
         working = working_targets(targets, training.targets, matrix.array.dtype)
         data = CpuData(matrix.array, working, weights, options.n_threads)
-        result = _partial.run_partial(self, options, _partial.Chunk(data, matrix, problem), training, clock)
+        with printed(bool(self.verbose)):
+            result = _partial.run_partial(self, options, _partial.Chunk(data, matrix, problem), training, clock)
         self.coef_ = result.coef[0] if single else result.coef
         self.intercept_ = float(result.intercept[0]) if single else result.intercept
         return self._finish(result)
 
-    def _validation_rows(self, given: "Given", data: "CpuData", problem: "Problem") -> Any:
+    def _validation_rows(self, given: Given, data: CpuData, problem: Problem) -> Any:
         """The validation rows of the caller's, as the fit needs them."""
         from fastgd.estimators._problem import working_targets
 
@@ -220,7 +226,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         if targets.shape[1] != data.data.y.shape[0]:
             raise ValueError(f"y_val has {targets.shape[1]} targets, y has {data.data.y.shape[0]}")
         weights = weights_as(check_weights(given.sample_weight_val, X), X.dtype)
-        rows = type(data)(X, working_targets(targets, problem.targets, X.dtype), weights, data.n_threads)
+        rows = data.beside(X, working_targets(targets, problem.targets, X.dtype), weights)
         return lambda: [rows]
 
     def _check_loss(self) -> float:
@@ -262,7 +268,11 @@ def check_targets(y: ArrayLike | None, X: NDArray[Any], name: str = "y") -> tupl
         raise ValueError("requires y to be passed, but the target y is None")
     if is_ready(y, 1) and len(y) == len(X) and np.isfinite(y).all():
         return y[:, None], True
-    targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name=name)
+    try:
+        targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name=name)
+    except (TypeError, ValueError):
+        check_none_missing(np.asarray(y, dtype=object), name)
+        raise
     check_consistent_length(X, targets)
     if targets.ndim == 1:
         return targets[:, None], True

@@ -1,5 +1,7 @@
 """Binary and multinomial logistic regression by the gradient-descent family."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +13,7 @@ from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val, weights_as
 from fastgd.estimators._labels import Labels, all_classes, check_labels, class_weights, labels_among, weight_of_each
+from fastgd.history import printed
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
 
@@ -166,7 +169,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             guide = replace(guide, blocks=self._validation_rows(given, data, labels))
         elif held is not None:
             guide = replace(guide, blocks=_guide.gathered(data, weights, held))
-        result = _fit.run_fit(self, options, _fit.Task(data, matrix, problem, guide), clock)
+        with printed(bool(self.verbose)):
+            result = _fit.run_fit(self, options, _fit.Task(data, matrix, problem, guide), clock)
         self.classes_ = labels.classes
         self.coef_ = result.coef
         self.intercept_ = result.intercept
@@ -214,17 +218,18 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         training = _partial.resume(self, matrix.array.shape[1], labels.outputs, means, scales)
         problem = partial_logistic_problem(self, options, labels.outputs)
         data = CpuData(matrix.array, labels.encoded(matrix.array.dtype), weights, options.n_threads)
-        result = _partial.run_partial(self, options, _partial.Chunk(data, matrix, problem), training, clock)
+        with printed(bool(self.verbose)):
+            result = _partial.run_partial(self, options, _partial.Chunk(data, matrix, problem), training, clock)
         self.classes_, self.coef_, self.intercept_ = labels.classes, result.coef, result.intercept
         return self._finish(result)
 
-    def _validation_rows(self, given: "Given", data: "CpuData", labels: Labels) -> Any:
+    def _validation_rows(self, given: Given, data: CpuData, labels: Labels) -> Any:
         """The validation rows of the caller's, as the fit needs them."""
         X = check_X_val(self, given.X_val, data.rows)
         found = labels_among(given.y_val, X, labels.classes, "y_val")
         each = None if self.class_weight is None else weight_of_each(self.class_weight, labels)
         weights = found.weighted(each, check_weights(given.sample_weight_val, X))
-        rows = type(data)(X, found.encoded(X.dtype), weights_as(weights, X.dtype), data.n_threads)
+        rows = data.beside(X, found.encoded(X.dtype), weights_as(weights, X.dtype))
         return lambda: [rows]
 
     def decision_function(self, X: ArrayLike) -> Array:

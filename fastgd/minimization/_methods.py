@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from fastgd.backends.cpu_epochs import RuleState
+from fastgd.backends.rule_state import RuleState
 from fastgd.minimization._function import Array, Evaluation, Function
 from fastgd.optimizers import Optimizer
 from fastgd.schedules import Schedule

@@ -122,7 +122,7 @@ def run_epoch(
     """The batches of an epoch in slices short enough to be interrupted."""
     first, sums = 0, None
     while sums is None or first < batches:
-        last = min(first + slices.length, batches)
+        last = batches if epochs.whole else min(first + slices.length, batches)
         began = time.perf_counter()
         sums = epochs.run(epoch, first, last, pace.rates(first, last), rule, sums)
         slices.took(last - first, time.perf_counter() - began)

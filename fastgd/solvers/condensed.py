@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_least_squares import LeastSquares
 from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.backends.verbs import Data
 from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Frame, Objective
 from fastgd.scaling import Array, inverse
@@ -47,7 +46,7 @@ class Condensed(Objective):
     def _model(self) -> tuple[Array, Array, Array]:
         """Losses (K,) and gradient (K, d + 1) at zeros, curvature (d + 1, d + 1)."""
         d, intercept = self.data.d, int(self.problem.fit_intercept)
-        gram = LeastSquares(self.data, self.scaling, self.problem.fit_intercept).gram()
+        gram = self.data.least_squares(self.scaling, self.problem.fit_intercept).gram()
         if not np.isfinite(gram).all():
             raise DivergenceError("sums of squares overflow: scale down columns of extreme values")
         curvature, gradient, cut = np.zeros((d + 1, d + 1)), self.start(), d + intercept
@@ -76,7 +75,7 @@ class Condensed(Objective):
         return slope
 
     @cached_property
-    def _curvature_sample(self) -> CpuData:
+    def _curvature_sample(self) -> Data:
         """The objective's own, which tells what was read."""
         return self._whole._curvature_sample
 
@@ -144,7 +143,7 @@ class Condensed(Objective):
         """Loss and gradient at theta from the rows, in more than double precision. One pass."""
         exact, intercept = self.scaling.binary(), self.problem.fit_intercept
         there = exact.theta_from(self.scaling, theta)
-        losses, found = LeastSquares(self.data, exact, intercept).gradient(there[:, :-1], there[:, -1])
+        losses, found = self.data.least_squares(exact, intercept).gradient(there[:, :-1], there[:, -1])
         gradient = np.zeros_like(theta)
         gradient[:, _places(self.data.d, int(intercept))] = found
         return self.evaluation(theta, losses, self.scaling.gradient_from(exact, gradient))
@@ -168,7 +167,7 @@ class Orthogonal(Condensed):
     def _rows(self) -> tuple[Array, Array]:
         """d + 1 + K rows that stand for all: (x~, 1) and targets."""
         d, intercept = self.data.d, int(self.problem.fit_intercept)
-        upper = LeastSquares(self.data, self.scaling, self.problem.fit_intercept).triangle()
+        upper = self.data.least_squares(self.scaling, self.problem.fit_intercept).triangle()
         rows = np.zeros((len(upper), d + 1))
         rows[:, _places(d, intercept)] = upper[:, : d + intercept]
         return rows, upper[:, d + intercept :]

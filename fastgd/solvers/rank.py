@@ -4,7 +4,7 @@ import numpy as np
 from scipy import linalg
 
 from fastgd.objective import Objective
-from fastgd.sample import sample_rows
+from fastgd.sample import sample_data
 from fastgd.scaling import Array
 
 #: Beyond this many columns the factorisation costs more time and memory (40 MB here) than it tells.
@@ -22,7 +22,8 @@ def collinear_columns(objective: Objective) -> list[int]:
     constant = [int(j) for j in np.flatnonzero(inv_scale == 0.0)]
     if d > _MOST_COLUMNS:
         return constant
-    rows, _ = sample_rows(objective.data, share=1)
+    found = sample_data(objective.data, share=1)
+    rows = found.piece(0, found.n)[0]
     sample = _standardised(objective, rows)
     # A column that does not vary in the sample alone is not dependent, only rare.
     live = np.flatnonzero(np.linalg.norm(sample, axis=0) > 1e-3 * np.sqrt(len(sample)))
@@ -68,11 +69,12 @@ def _standardised(objective: Objective, rows: Array) -> Array:
 def _residual(objective: Objective, null: Array) -> Array:
     """Root mean square over all rows of standardised columns times each null vector, relative to its norm."""
     data = objective.data
-    X = data.rows
     squares = np.zeros(null.shape[1])
     step = max(1, _BLOCK_BYTES // (data.d * 8))
     for start in range(0, data.n, step):
-        squares += np.sum((_standardised(objective, X[start : start + step]) @ null) ** 2, axis=0)
-    data.rows_read += data.n
+        squares += np.sum(
+            (_standardised(objective, data.piece(start, min(start + step, data.n))[0]) @ null) ** 2, axis=0
+        )
+    data.count(data.n)
     norms: Array = np.sqrt(squares / data.n) / np.linalg.norm(null, axis=0)
     return norms

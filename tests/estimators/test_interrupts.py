@@ -10,7 +10,7 @@ import pytest
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import cpu
-from fastgd.backends.cpu_least_squares import LeastSquares
+from fastgd.backends.cpu_least_squares import CpuLeastSquares
 from fastgd.backends.cpu_sample import CpuSample
 from fastgd.objective import Objective
 from fastgd.optimizers import SketchedNewton
@@ -86,7 +86,7 @@ def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
 
 #: The same, for what comes before the first pass or is the first one.
 AT_ONCE = {
-    "normal equations": ({"optimizer": "normal_equations"}, LeastSquares, "gram", 1),
+    "normal equations": ({"optimizer": "normal_equations"}, CpuLeastSquares, "gram", 1),
     "newton": ({"optimizer": "sketched_newton"}, Objective, "quadratic", 1),
     "metric": ({"optimizer": SketchedNewton(40)}, Objective, "quadratic", 1),
     "sample": ({"optimizer": SketchedNewton(40)}, CpuSample, "piece", 1),

@@ -11,7 +11,7 @@ import pytest
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import cpu, cpu_epochs, cpu_rows
-from fastgd.backends.cpu_design import Design
+from fastgd.backends.cpu_design import CpuDesign
 from fastgd.backends.cpu_sample import CpuSample
 from fastgd.estimators._report import FitReport
 from fastgd.scaling import Moments
@@ -45,7 +45,7 @@ def rows_read(monkeypatch):
     def blocks(first, last, rows, *_):
         return min(last * rows, N) - first * rows
 
-    make, reduce = Design._make, CpuSample._reduce
+    make, reduce = CpuDesign._make, CpuSample._reduce
 
     def made(self, X, out):
         if self._data.data.X.size == N * D:
@@ -67,7 +67,7 @@ def rows_read(monkeypatch):
 
     monkeypatch.setattr(Moments, "of", of_few)
     monkeypatch.setattr(CpuSample, "_reduce", by_runs)
-    monkeypatch.setattr(Design, "_make", made)
+    monkeypatch.setattr(CpuDesign, "_make", made)
     count("make_moments", blocks, cpu_rows)
     count("make_gradient", lambda point, *rest: blocks(*rest), cpu_rows)
     count("make_largest_norm", lambda coordinates, start, stop: stop - start, cpu)
@@ -313,3 +313,10 @@ def test_warnings_are_in_the_report():
         report = LogisticRegression(max_iter=2, tol=1e-9).fit(X, np.arange(len(X)) % 2).fit_report_
     assert report["warnings"] == [str(caught[0].message)]
     assert caught[0].filename == __file__
+
+
+def test_the_rows_of_a_sample_are_told():
+    problem = problem_for("logistic", n=N, d=D, alpha=0.1, sample_weight=None)
+    for rows, told in ((90, f"a metric of 96 of {N} rows"), (N // 4, "Newton's method on all rows")):
+        report = fit(problem, optimizer=fastgd.optimizers.SketchedNewton(sample_rows=rows), tol=1e-2).fit_report_
+        assert report["reason"].endswith(f"; {told}")

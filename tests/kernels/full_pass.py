@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_rows import Sums
+from fastgd.backends.verbs import Sums
 from fastgd.kernels.records import BLOCK_ROWS, column_block_rows
 from fastgd.reference import LOSSES
 from tests.kernels.table import TOLERANCE, Case, Sample

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastgd.backends import cpu_least_squares
 from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_least_squares import LeastSquares
+from fastgd.backends.cpu_least_squares import CpuLeastSquares
 from fastgd.scaling import Scaling
 from tests.kernels.table import Case, Sample, sample
 
@@ -28,8 +28,8 @@ def setup(case: Case, n: int, d: int, *, weighted: bool = False, outputs: int = 
     return sample(case, n, d, weighted=weighted, outputs=outputs), Scaling(rng.standard_normal(d), inv_scale)
 
 
-def sums(data: Sample, scaling: Scaling, intercept: bool, n_threads: int = 1) -> LeastSquares:
-    return LeastSquares(CpuData(data.X, data.y, data.s, n_threads), scaling, intercept)
+def sums(data: Sample, scaling: Scaling, intercept: bool, n_threads: int = 1) -> CpuLeastSquares:
+    return CpuLeastSquares(CpuData(data.X, data.y, data.s, n_threads), scaling, intercept)
 
 
 def check_gram(case: Case, n: int, d: int, *, weighted: bool = False, intercept: bool = True) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from fastgd import reference
 from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_epochs import CpuEpochs, EpochProblem
+from fastgd.backends.cpu_epochs import CpuEpochs
+from fastgd.backends.verbs import EpochProblem
 from fastgd.scaling import Scaling
 from tests.kernels.recipes import recipe
 from tests.kernels.table import TOLERANCE, Case, Sample

@@ -9,7 +9,7 @@ import pytest
 
 from fastgd import optimizers, reference
 from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_epochs import RuleState
+from fastgd.backends.rule_state import RuleState
 from fastgd.kernels._jit import STAMP, compiled_kernels
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient

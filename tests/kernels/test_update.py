@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastgd import reference
-from fastgd.backends.cpu_epochs import RuleState
+from fastgd.backends.rule_state import RuleState
 from fastgd.kernels.rules import RULES
 from tests.kernels.recipes import recipe
 

@@ -1,0 +1,111 @@
+"""Rows on the GPU, all of a data set's or some, held there or streamed: what is alike for all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+from numpy.typing import NDArray
+
+from fastgd.backends.cuda_device import guarded
+from fastgd.backends.cuda_pass import GradientPass
+from fastgd.backends.cuda_transfer import Transferred
+from fastgd.backends.verbs import Piece, Sums
+from fastgd.kernels import records
+from fastgd.scaling import Array
+
+
+class Chunk(NamedTuple):
+    """Rows that are on the device, and the number of the first."""
+
+    first: int
+    data: records.Data
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return int(self.data.y.shape[1])
+
+
+class Targets(NamedTuple):
+    """Targets (K, n) and weights (n,) or None, on the host."""
+
+    y: NDArray[Any]
+    s: NDArray[Any] | None
+
+
+class CudaRows(ABC):
+    """Rows of a data set: all of them or a sample.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        n rows, d columns.
+    kind : dtype
+        Of X.
+    order : {"C", "F"}
+        Of X.
+    targets : Targets
+    n_threads : int
+        For what the host does.
+    """
+
+    device = "cuda"
+
+    def __init__(self, shape: tuple[int, int], kind: Any, order: str, targets: Targets, n_threads: int) -> None:
+        self.n, self.d = shape
+        self.kind, self.order, self.n_threads = np.dtype(kind), order, n_threads
+        self.dtype = "f4" if self.kind == np.float32 else "f8"
+        self.nbytes = self.n * self.d * self.kind.itemsize
+        self._y, self._s = targets
+        self.stream = cuda.stream()
+        self.transferred = Transferred()
+        #: Rows that passes and epochs have read so far, and those that samples have.
+        self.rows_read = self.rows_sampled = 0
+        self._passes: dict[tuple[str, int, bool], GradientPass] = {}
+
+    @property
+    @abstractmethod
+    def chunk_rows(self) -> int:
+        """Rows of a chunk; the last may have fewer."""
+
+    @abstractmethod
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows, chunk after chunk, each on the device until the next is asked for."""
+
+    @abstractmethod
+    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+        """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
+
+    @property
+    def weights(self) -> NDArray[Any] | None:
+        """Sample weights (n,) on the host, or None where all rows weigh the same."""
+        return self._s
+
+    @cached_property
+    def weight(self) -> float:
+        """Sum of the sample weights."""
+        return float(self.n) if self._s is None else float(np.sum(self._s, dtype=np.float64))
+
+    @cached_property
+    def effective_rows(self) -> float:
+        """Rows of equal weights that would tell as much: (sum s)^2 / sum s^2 (Kish, "Survey sampling", 1965)."""
+        if self._s is None:
+            return float(self.n)
+        shares = self._s / np.float64(self.weight / self.n)
+        return self.n**2 / float(np.einsum("i,i->", shares, shares))
+
+    def count(self, rows: int) -> None:
+        """Note that so many rows were read."""
+        self.rows_read += rows
+
+    @guarded()
+    def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
+        """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
+        key = (loss, len(coef), bool(np.any(shift)))
+        if key not in self._passes:
+            self._passes[key] = GradientPass(self, *key)
+        self.count(self.n)
+        return self._passes[key](self, coef, intercept, shift, p)

@@ -1,0 +1,65 @@
+"""Update rules with their memory, on the host: what moves in a fit, whatever the device."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.kernels import records
+from fastgd.kernels.cpu.update import update
+from fastgd.kernels.rules import RULES
+from fastgd.optimizers import Recipe
+from fastgd.scaling import Array
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view: read-only and writable arrays are different Numba signatures, so kernels see one kind."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+class RuleState:
+    """An update rule with its memory: theta (K, d + 1), float64, updated in place.
+
+    rows and dtype are those of X: SAGA keeps a number for every row and output.
+    """
+
+    def __init__(self, recipe: Recipe, theta: Array, rows: int = 1, dtype: Any = np.float64) -> None:
+        code, slots = RULES[recipe.rule]
+        self.recipe = recipe
+        # An integer among them would be another signature, and compile again.
+        numbers = [float(number) for number in recipe.numbers]
+        self.ahead = numbers[0] if recipe.rule == "lookahead" else 0.0
+        self._record = records.Rule(code, read_only(np.zeros(0)), self.ahead, *numbers)
+        self.theta = theta
+        table = np.zeros((theta.shape[0], rows) if recipe.rule == "saga" else (1, 1), dtype)
+        self.memory = records.Memory(theta, np.zeros((slots, *theta.shape)), np.zeros(1, np.int64), np.ones(1))
+        self.state = records.State(self.memory, table)
+
+    @property
+    def point(self) -> Array:
+        """Where the next gradient is to be taken, a new array (K, d + 1)."""
+        return self.theta + self.ahead * self.memory.slots[0] if self.ahead else self.theta.copy()
+
+    @property
+    def reported(self) -> Array:
+        """The parameters that the rule reports: theta, or the mean of the iterates where it averages."""
+        if self.recipe.rule == "averaged" and self.memory.step[0] > 0:
+            mean: Array = self.memory.slots[0]
+            return mean
+        return self.theta
+
+    def on(self, dtype: Any) -> "RuleState":
+        """The same rule and memory, for X of a dtype."""
+        if self.state.table.dtype != dtype:
+            self.state = records.State(self.memory, np.zeros((1, 1), dtype))
+        return self
+
+    def record(self, rates: Array) -> records.Rule:
+        """The rule as kernels take it, with one rate an update."""
+        return self._record._replace(rates=read_only(rates))
+
+    def update(self, g: Array, rate: float, l1: Array) -> None:
+        """One update with gradient g (K, d + 1) and L1 weights l1 (K, d + 1)."""
+        update(self.memory, read_only(g), self.record(np.zeros(0)), float(rate), read_only(l1))
