@@ -18,8 +18,8 @@ class ConstantModel:
     """The best constant margins; without intercept margins 0.
 
     losses: its losses (K,). start: losses (K,) of margins 0, where fits start. rms: of dloss/dz at the constant model,
-    sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 where it would be 0. curvatures: means of
-    d2loss/dz2 there, each output by itself (K,).
+    sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 where it would be 0, and of the squared loss, whose
+    targets have units of their own. curvatures: means of d2loss/dz2 there, each output by itself (K,).
     """
 
     losses: Array
@@ -43,11 +43,13 @@ def constant_classes(weights: Array, fit_intercept: bool) -> ConstantModel:
     return ConstantModel(losses, start, rms, curvatures)
 
 
-def constant_squared(mean: Array, sd: Array, fit_intercept: bool, units: Array) -> ConstantModel:
-    """From weighted means and sds (K,) of working targets; the rms in units (K,)."""
+def constant_squared(mean: Array, sd: Array, fit_intercept: bool) -> ConstantModel:
+    """From weighted means and sds (K,) of working targets.
+
+    Each target counts by itself, as if it were fitted alone: by the rms of its own residuals, its unit.
+    """
     squares = sd**2 if fit_intercept else sd**2 + mean**2
-    rms = _positive(math.sqrt((squares / units**2).sum()))
-    return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, rms, np.ones(sd.shape))
+    return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, 1.0, np.ones(sd.shape))
 
 
 def constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:

@@ -70,6 +70,21 @@ def test_best_constant_model(loss, outputs, standardize, intercept):
         assert objective.problem.constant.rms == pytest.approx(rms, rel=1e-9)
 
 
+@pytest.mark.parametrize(("standardize", "intercept"), SETTINGS)
+def test_targets_of_a_squared_loss_are_certified_each_alone(standardize, intercept):
+    problem = problem_for("squared", 3, fit_intercept=intercept)
+    theta = np.random.default_rng(0).standard_normal((3, problem.x.shape[1] + 1)) * [[1.0], [0.1], [0.01]]
+    together = objective_of(problem, standardize=standardize)
+    alone = [
+        objective_of(
+            replace(problem, y=problem.y[:, [k]], l1=problem.l1[[k]], l2=problem.l2[[k]]), standardize=standardize
+        )
+        for k in range(3)
+    ]
+    found = [one.certificate(one.evaluate(row[None])) for one, row in zip(alone, theta, strict=True)]
+    assert together.certificate(together.evaluate(theta)) == pytest.approx(max(found), rel=1e-9)
+
+
 @pytest.mark.parametrize("y", [[7.0, 7.0, 7.0], [0.0, 0.0, 0.0]])
 @pytest.mark.parametrize("loss", ["squared", "huber"])
 def test_constant_targets_leave_a_scale_of_one(loss, y):

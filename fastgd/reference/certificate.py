@@ -23,7 +23,7 @@ class Gap(NamedTuple):
 
 
 def certificate(problem: Problem, theta: Floats) -> float:
-    """c = max_j dist(0, d_j F) / rms of dloss/dz at the best constant model.
+    """c = max_j dist(0, d_j F) / rms of dloss/dz at the best constant model, `constant_gradient_rms`.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def certificate(problem: Problem, theta: Floats) -> float:
         (rms 0) the numerator alone.
     """
     distance = subgradient_distance(theta, smooth_gradient(problem, theta), l1_thresholds(problem))
-    rms = constant_gradient_rms(problem)
-    return float(distance.max() / (rms if rms > 0 else 1.0))
+    rms = constant_gradient_rms(problem)[:, None]
+    return float((distance / np.where(rms > 0, rms, 1.0)).max())
 
 
 def duality_gap(problem: Problem, theta: Floats) -> Gap:

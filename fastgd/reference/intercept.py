@@ -44,11 +44,16 @@ def best_constant(problem: Problem) -> Floats:
     return solve_intercept(problem, np.zeros(problem.shape))
 
 
-def constant_gradient_rms(problem: Problem) -> float:
-    """sqrt(sum_i s_i |dloss/dz_i|^2 / S) at the best constant model, dloss/dz_i a vector over the outputs."""
+def constant_gradient_rms(problem: Problem) -> Floats:
+    """sqrt(sum_i s_i |dloss/dz_i|^2 / S) at the best constant model for each output (K,).
+
+    dloss/dz_i is a vector over the outputs, which share one number; targets of the squared loss, which is fitted to
+    each of them alone, have their own.
+    """
     z = margins(problem.x, best_constant(problem))
     r = LOSSES[problem.loss].gradient(z, problem.y, problem.delta)
-    return float(np.sqrt(problem.weight @ (r**2).sum(axis=1) / problem.weight.sum()))
+    squares = problem.weight @ r**2 / problem.weight.sum()
+    return np.sqrt(squares if problem.loss == "squared" else np.full_like(squares, squares.sum()))
 
 
 def _check_classes(problem: Problem) -> None:
