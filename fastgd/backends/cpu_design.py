@@ -20,6 +20,7 @@ from fastgd.scaling import Array, Scaling
 
 if TYPE_CHECKING:
     from fastgd.backends.cpu_rows import CpuRows
+    from fastgd.backends.cuda_rows import CudaRows
 
 #: Numbers of a block of rows, and rows at least: a block stays in the second-level cache, unless rows are long.
 _BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
@@ -38,7 +39,7 @@ class CpuDesign:
 
     Parameters
     ----------
-    data : CpuRows
+    data : CpuRows or CudaRows
     scaling : Scaling
         The working coordinates.
     intercept : bool
@@ -49,7 +50,9 @@ class CpuDesign:
         Whether rows may be in the dtype of X where they are long, and products of them, which then take half the time.
     """
 
-    def __init__(self, data: "CpuRows", scaling: Scaling, intercept: bool, keep: bool, rough: bool = False) -> None:
+    def __init__(
+        self, data: "CpuRows | CudaRows", scaling: Scaling, intercept: bool, keep: bool, rough: bool = False
+    ) -> None:
         self._data, self._scaling, self._intercept = data, scaling, float(intercept)
         self.columns, self.given = data.d + 1, data.data.X.dtype
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)

@@ -17,6 +17,7 @@ from fastgd.scaling import Array, Scaling
 
 if TYPE_CHECKING:
     from fastgd.backends.cpu import CpuData
+    from fastgd.backends.cuda_rows import CudaRows
 
 Lane = TypeVar("Lane")
 
@@ -37,14 +38,14 @@ class CpuLeastSquares:
 
     Parameters
     ----------
-    data : CpuData
+    data : CpuData or CudaRows
         K targets.
     scaling : Scaling
         The working coordinates.
     intercept : bool
     """
 
-    def __init__(self, data: "CpuData", scaling: Scaling, intercept: bool) -> None:
+    def __init__(self, data: "CpuData | CudaRows", scaling: Scaling, intercept: bool) -> None:
         self._data, self._scaling = data, scaling
         self._first = int(intercept)
         self._standard = read_only(scaling.center), read_only(scaling.inv_scale)
@@ -176,15 +177,15 @@ class CpuLeastSquares:
 
     def _block(self, start: int, stop: int, out: Array) -> tuple[Array, Array | None]:
         """Rows (1, x~, y) of rows [start, stop), and their weights."""
-        data, A = self._data, out[: stop - start]
+        X, y, s = self._data.piece(start, stop)
+        A = out[: stop - start]
         T = A[:, self._first : self.columns]
-        np.copyto(T, data.rows[start:stop])
+        np.copyto(T, X)
         T -= self._scaling.center
         T *= self._scaling.inv_scale
         A[:, : self._first] = 1.0
-        A[:, self.columns :] = data.data.y[:, start:stop].T
-        s: Any = data.weights
-        return A, None if s is None else s[start:stop].astype(np.float64)
+        A[:, self.columns :] = y.T
+        return A, None if s is None else s.astype(np.float64)
 
 
 def _uneven(rows: int) -> int:

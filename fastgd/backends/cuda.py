@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import cuda
@@ -10,15 +11,17 @@ from numpy.typing import NDArray
 
 from fastgd.backends import cuda_device as device
 from fastgd.backends.cuda_device import Grid, guarded, launch
+from fastgd.backends.cuda_epochs import CudaEpochs
+from fastgd.backends.cuda_least_squares import CudaLeastSquares
 from fastgd.backends.cuda_rows import Chunk, CudaRows, Targets
 from fastgd.backends.cuda_transfer import by_rows, is_device_array, to_device
 from fastgd.backends.rule_state import RuleState
-from fastgd.backends.verbs import Piece
+from fastgd.backends.verbs import EpochProblem, Piece
 from fastgd.kernels import records
 from fastgd.kernels.cuda.gather import make_gather
 from fastgd.optimizers import Recipe
 from fastgd.sample import Runs
-from fastgd.scaling import Array
+from fastgd.scaling import Array, Scaling
 
 #: Threads of a block that gathers rows.
 _GATHER_THREADS = 256
@@ -67,7 +70,8 @@ class CudaData(CudaRows):
         if needed > device.free_bytes():
             raise MemoryError(f"the GPU has no room for the data: {needed:,} bytes, {device.free_bytes():,} are free")
         X, y, weights = (self._sent(part) for part in (rows, y, weights))
-        #: As kernels take it.
+        #: As kernels take it; SAGA's derivatives of each row, by the rule that remembers them.
+        self.tables: WeakKeyDictionary[RuleState, Any] = WeakKeyDictionary()
         self.data = records.Data(X, y, weights, 0 if s is None else 1)
 
     def _sent(self, array: Any) -> Any:
@@ -78,6 +82,11 @@ class CudaData(CudaRows):
         there = to_device(np.ascontiguousarray(array), self.stream, self.n_threads)
         self.transferred.add(array.nbytes, began)
         return there
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        """Targets (K, n), on the host."""
+        return self._y
 
     @property
     def chunk_rows(self) -> int:
@@ -97,7 +106,7 @@ class CudaData(CudaRows):
             # Strided pieces would be copied with all that lies between them.
             there = X[start:stop] if rows < self.n else X
         else:
-            there = self._gathered(np.arange(start, stop))
+            there = self.gathered(np.arange(start, stop))
         reusable = out is not None and self.order == "C" and out.dtype == self.kind and out.flags.c_contiguous
         here = there.copy_to_host(out[:rows] if out is not None and reusable else None, stream=self.stream)
         self.stream.synchronize()
@@ -115,22 +124,45 @@ class CudaData(CudaRows):
     def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "CudaData":
         """A copy of the rows of these numbers, with these weights or none."""
         y = np.ascontiguousarray(self._y[:, rows])
-        return CudaData(Held(self._gathered(rows), self.order), y, weights, self.n_threads)
+        return CudaData(Held(self.gathered(rows), self.order), y, weights, self.n_threads)
 
     def without_targets(self) -> "CudaData":
         """The same rows and weights, one target of 0."""
         zeros = np.zeros((1, self.n), self.kind)
         return CudaData(Held(self.data.X, self.order), zeros, self.weights, self.n_threads)
 
-    def beside(self, X: Any, y: NDArray[Any], s: NDArray[Any] | None) -> CudaRows:
+    def beside(self, X: Any, y: NDArray[Any], s: NDArray[Any] | None) -> "CudaData":
         """Other rows, on the same device."""
         return place(X, y, s, self.n_threads)
+
+    @guarded()
+    def epochs(self, loss: str, problem: EpochProblem) -> CudaEpochs:
+        """A mini-batch loop over this data set."""
+        return CudaEpochs(self, loss, problem)
+
+    def line(self, coef: Array, intercept: Array, shift: Array) -> "CudaData":
+        """The margins (x - shift) . coef + intercept (n, K) in place of the columns. One pass."""
+        margins = np.concatenate([(X.astype(np.float64) - shift) @ coef.T + intercept for X, _, _ in self.pieces()])
+        laid_out = np.ascontiguousarray if self.order == "C" else np.asfortranarray
+        return CudaData(laid_out(margins.astype(self.kind)), self._y, self._s, self.n_threads)
+
+    def largest_norm(self, scaling: Scaling) -> float:
+        """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
+        largest = 0.0
+        for X, _, s in self.pieces():
+            norms = np.square((X - scaling.center) * scaling.inv_scale).sum(axis=1)
+            largest = max(largest, float((norms if s is None else norms * s).max()))
+        return largest * self.n / self.weight
+
+    def least_squares(self, scaling: Scaling, intercept: bool) -> CudaLeastSquares:
+        """Sums of a squared loss, in working coordinates."""
+        return CudaLeastSquares(self, scaling, intercept)
 
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
         """A rule at the start, at theta (K, d + 1), which it updates in place; SAGA's table is the device's."""
         return RuleState(recipe, theta, 1, self.kind)
 
-    def _gathered(self, rows: NDArray[Any]) -> Any:
+    def gathered(self, rows: NDArray[Any]) -> Any:
         """A copy of some rows on the device, (rows, d) or (d, rows) as X is."""
         shape = (len(rows), self.d) if self.order == "C" else (self.d, len(rows))
         out = cuda.device_array(shape, self.kind, stream=self.stream)
@@ -162,3 +194,8 @@ class CudaSample(CudaData):
     def count(self, rows: int) -> None:
         """Note that so many rows were read, in the whole data's books."""
         self._whole.rows_sampled += rows
+
+
+def place(X: Any, y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> CudaData:
+    """The data set on the GPU: held there where there is room, else streamed through it; parameters of `CudaData`."""
+    return CudaData(X, y, s, n_threads)

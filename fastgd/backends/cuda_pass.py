@@ -1,4 +1,4 @@
-"""Full passes over rows on the GPU: rows are dealt to blocks, blocks write their sums, which are added in their order."""
+"""Full passes over rows on the GPU: blocks of rows write their sums, which are added in the order of the blocks."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,7 @@ from fastgd.backends.cuda_transfer import Parcel
 from fastgd.backends.verbs import Sums
 from fastgd.kernels import records
 from fastgd.kernels.cuda import gradient as kernels
-from fastgd.kernels.cuda.layout import Point, plan
+from fastgd.kernels.cuda.layout import SHARED_BYTES, Layout, Point, plan
 from fastgd.scaling import Array
 
 if TYPE_CHECKING:
@@ -19,6 +19,31 @@ if TYPE_CHECKING:
 
 #: Bytes of the sums of all blocks at most, and their share of the bytes of the rows that they are of.
 _NODE_BYTES, _NODE_SHARE = 1 << 28, 8
+
+
+class Block(NamedTuple):
+    """A block of threads: its layout, and what of it lies in shared memory."""
+
+    layout: Layout
+    #: Bytes of shared memory, and numbers of a gradient that is too large for it, else 0.
+    shared: int
+    spilled: int
+
+
+def lay_out(rows: "CudaRows", outputs: int, static: int = 0) -> Block:
+    """The block for rows and outputs; static: bytes of shared memory that the kernel has anyway.
+
+    Raises
+    ------
+    ValueError
+        If so many outputs have no room.
+    """
+    layout, itemsize = plan(rows.d, outputs, rows.order, device.THREADS), rows.kind.itemsize
+    spills = layout.numbers(False) * itemsize + static > SHARED_BYTES
+    shared = layout.numbers(spills) * itemsize
+    if shared + static > SHARED_BYTES:
+        raise ValueError(f"{outputs} outputs are too many for the GPU's kernels: fit fewer at a time, or device='cpu'")
+    return Block(layout, shared, layout.gradient if spills else 0)
 
 
 class Cut(NamedTuple):
@@ -89,9 +114,7 @@ class GradientPass:
 
     def __init__(self, rows: "CudaRows", loss: str, outputs: int, shifted: bool) -> None:
         self._kernel = kernels.make_gradient(loss, rows.dtype, rows.order, shifted)
-        self._layout = plan(rows.d, outputs, rows.order, device.THREADS)
-        self._spills = self._layout.spills(rows.kind.itemsize)
-        self._shared = self._layout.numbers(self._spills) * rows.kind.itemsize
+        self._block = lay_out(rows, outputs)
         d = rows.d
         self._point = Parcel(rows.stream, rows.kind, {"w": (outputs, d + 1), "shift": (d,), "offset": (d + 1,)})
         self._point.host["offset"][:] = 0.0
@@ -108,10 +131,9 @@ class GradientPass:
         for number, chunk in enumerate(rows.chunks()):
             cut, sums, spilled = self._planned(rows, chunk.data, point)
             blocks = cut.blocks(chunk.rows)
-            grid = Grid(blocks, self._layout.threads, self._shared)
-            launch(
-                self._kernel, grid, rows.stream, chunk.data, point, self._layout, cut.rows, spilled, sums.nodes
-            )
+            layout, shared, _ = self._block
+            its = (chunk.data, point, layout, cut.rows, spilled, sums.nodes)
+            launch(self._kernel, Grid(blocks, layout.threads, shared), rows.stream, *its)
             sums.add(number, blocks)
         total, outputs = sums.total(), len(coef)
         cut_at = outputs * (d + 1)
@@ -120,15 +142,14 @@ class GradientPass:
 
     def _planned(self, rows: "CudaRows", data: records.Data, point: Point) -> tuple[Cut, Reduction, Any]:
         if self._plan is None:
-            layout = self._layout
-            held = layout.gradient if self._spills else 0
+            layout, shared, spilled = self._block
 
             def memory(blocks: int) -> Any:
-                return cuda.device_array((blocks, held), rows.kind, stream=rows.stream)
+                return cuda.device_array((blocks, spilled), rows.kind, stream=rows.stream)
 
             nodes = cuda.device_array((1, self._size), stream=rows.stream)
             its = (data, point, layout, 1, memory(1), nodes)
-            blocks = device.blocks_in_turn(self._kernel, layout.threads, self._shared, *its)
+            blocks = device.blocks_in_turn(self._kernel, layout.threads, shared, *its)
             cut = cut_rows(rows.chunk_rows, rows.d * rows.kind.itemsize, blocks, layout.rows, self._size)
             blocks = cut.blocks(rows.chunk_rows)
             chunks = -(-rows.n // rows.chunk_rows)

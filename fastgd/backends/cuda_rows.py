@@ -9,12 +9,16 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from fastgd.backends.cpu_design import CpuDesign
 from fastgd.backends.cuda_device import guarded
 from fastgd.backends.cuda_pass import GradientPass
 from fastgd.backends.cuda_transfer import Transferred
-from fastgd.backends.verbs import Piece, Sums
+from fastgd.backends.verbs import Design, Piece, Sums
 from fastgd.kernels import records
-from fastgd.scaling import Array
+from fastgd.scaling import Array, Moments, Scaling
+
+#: Numbers of X that the host holds in float64 at a time.
+_HOST_NUMBERS = 1 << 20
 
 
 class Chunk(NamedTuple):
@@ -53,6 +57,8 @@ class CudaRows(ABC):
     """
 
     device = "cuda"
+    #: All rows, as kernels take them where they lie.
+    data: records.Data
 
     def __init__(self, shape: tuple[int, int], kind: Any, order: str, targets: Targets, n_threads: int) -> None:
         self.n, self.d = shape
@@ -109,3 +115,23 @@ class CudaRows(ABC):
             self._passes[key] = GradientPass(self, *key)
         self.count(self.n)
         return self._passes[key](self, coef, intercept, shift, p)
+
+    def moments(self) -> Moments:
+        """Weighted mean and sd of each column; not finite where the data are not. One pass."""
+        parts = [Moments.of(X, s) for X, _, s in self.pieces()]
+        weights = np.array([part.weight for part in parts])
+        means, total = np.array([part.mean for part in parts]), weights.sum()
+        mean = weights @ means / total
+        squares = np.array([part.sd**2 for part in parts]) + (means - mean) ** 2
+        return Moments(float(total), mean, np.sqrt(weights @ squares / total))
+
+    def pieces(self) -> Iterator[Piece]:
+        """All rows, piece after piece, on the host. One pass."""
+        step = max(1, _HOST_NUMBERS // self.d)
+        for start in range(0, self.n, step):
+            yield self.piece(start, min(start + step, self.n))
+        self.count(self.n)
+
+    def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
+        """The rows in working coordinates."""
+        return CpuDesign(self, scaling, intercept, keep, rough)

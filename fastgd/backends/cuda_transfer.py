@@ -11,7 +11,8 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from fastgd import threads
-from fastgd.backends.cuda_device import SIMULATED, new_event, wait
+from fastgd.backends.cuda_device import new_event, wait
+from fastgd.kernels.cuda._target import SIMULATED
 
 #: Bytes of each of the two pinned buffers, which are kept for the next copy; bytes that a thread copies at a time.
 BUFFER_BYTES = 1 << 25
@@ -108,7 +109,7 @@ def _is_pinned(array: NDArray[Any]) -> bool:
     """Whether memory is pinned already, so that it travels at full speed."""
     if SIMULATED:
         return False
-    from cuda.bindings import driver
+    from cuda.bindings import driver  # type: ignore[import-untyped]
 
     attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE
     error, kind = driver.cuPointerGetAttribute(attribute, driver.CUdeviceptr(array.ctypes.data))

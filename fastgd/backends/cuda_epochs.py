@@ -1,0 +1,217 @@
+"""The GPU's mini-batch loop: many batches a launch, and no word between host and device within an epoch."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from fastgd.backends import cuda_device as device
+from fastgd.backends.cuda_device import Grid, guarded, launch, new_event, resident_blocks, wait
+from fastgd.backends.cuda_pass import lay_out
+from fastgd.backends.cuda_transfer import Parcel
+from fastgd.backends.rule_state import RuleState
+from fastgd.backends.verbs import BatchSums, EpochProblem
+from fastgd.kernels import records
+from fastgd.kernels.cuda.epoch import Work, make_epoch
+from fastgd.kernels.cuda.layout import MOST_THREADS, Point, plan
+from fastgd.scaling import Array
+
+if TYPE_CHECKING:
+    from fastgd.backends.cuda import CudaData
+    from fastgd.backends.cuda_rows import CudaRows
+
+#: Parts of a batch at most: of small ones, and of any; rows of a part from which more parts are made.
+_PARTS, _PART_ROWS = (64, 512), 256
+#: A launch takes about so long: Ctrl-C waits for two. Seconds of a batch, and bytes of X that are read in a second.
+_LAUNCH_SECONDS, _BATCH_SECONDS, _BYTES_A_SECOND = 0.2, 1e-5, 1e12
+#: Bytes of shared memory in which the kernel names its rows.
+_NAMES = 8 * MOST_THREADS
+
+
+def part_rows(batch_size: int, d: int) -> int:
+    """Rows of a part of a batch: of the batch and the columns alone, so that results do not depend on the GPU."""
+    tile = plan(d, 1, "F", device.THREADS).rows
+    most = min(max(_PARTS[0], batch_size // _PART_ROWS), _PARTS[1])
+    return -(-batch_size // (most * tile)) * tile
+
+
+class Batches(NamedTuple):
+    """Rows on the device, and which of their batches are to be run."""
+
+    data: records.Data
+    rows: int
+    its: records.Batches
+    first: int
+    last: int
+
+
+class EpochLoop:
+    """The kernel of a mini-batch loop with its memory on the device.
+
+    Parameters
+    ----------
+    rows : CudaRows
+        Rows of this kind: not kept, so that their memory goes with them.
+    loss : str
+    problem : EpochProblem
+    """
+
+    def __init__(self, rows: "CudaRows", loss: str, problem: EpochProblem) -> None:
+        outputs, columns = problem.l1.shape
+        self._stream, self._kind, self._outputs, self._columns = rows.stream, rows.kind, outputs, columns
+        self._kernel = make_epoch(loss, rows.dtype, rows.order, bool(np.any(problem.shift)))
+        self._block = lay_out(rows, outputs, _NAMES)
+        self._part_rows = part_rows(problem.batch_size, rows.d)
+        self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
+        self._coordinates = self._sent(
+            np.float64,
+            center=problem.scaling.center,
+            inv_scale=problem.scaling.inv_scale,
+            l1=problem.l1,
+            l2=problem.l2,
+        )
+        offset = np.append(problem.scaling.center - problem.shift, 0.0)
+        point = self._sent(rows.kind, w=np.zeros((outputs, columns)), shift=problem.shift, offset=offset)
+        self._point = Point(p=rows.kind.type(problem.p), **point.device)
+        self._sums = cuda.device_array((self._parts, outputs * (columns + 1)), stream=rows.stream)
+        self._constants = rows.n / rows.weight, float(problem.fit_intercept)
+        self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)
+        self._parcels: dict[int, Parcel] = {}
+        self._grid: tuple[Grid, Any] | None = None
+
+    def _sent(self, dtype: Any, **arrays: Array) -> Parcel:
+        parcel = Parcel(self._stream, dtype, {name: array.shape for name, array in arrays.items()})
+        for name, array in arrays.items():
+            parcel.host[name][...] = array
+        parcel.send()
+        return parcel
+
+    def load(self, rule: RuleState, rates: Array, before: BatchSums | None, table: Any = None) -> None:
+        """Take a rule's state and the rates of the batches that follow to the device."""
+        memory, slots = rule.memory, len(rule.memory.slots)
+        if slots not in self._parcels:
+            self._parcels[slots] = self._new_parcel(slots)
+        parcel = self._parcels[slots]
+        its = parcel.host
+        its["theta"][...], its["slots"][...], its["product"][...] = memory.theta, memory.slots, memory.product
+        its["step"].view(np.int64)[...] = memory.step
+        its["penalties"][...] = 0.0
+        its["seen"][...] = 0.0 if before is None else before.seen
+        its["total"][...] = 0.0 if before is None else before.gradient
+        parcel.send()
+        there = parcel.device
+        step = there["step"].view(np.int64)
+        its_memory = records.Memory(there["theta"], there["slots"], step, there["product"])
+        self._state = records.State(its_memory, self._nothing if table is None else table)
+        self._rates = cuda.to_device(np.ascontiguousarray(rates), stream=self._stream)
+        self._rule, self._parcel, self._begun = rule.record(rates), parcel, 0
+
+    def _new_parcel(self, slots: int) -> Parcel:
+        shape, outputs = (self._outputs, self._columns), (self._outputs,)
+        shapes: dict[str, tuple[int, ...]] = {"theta": shape, "slots": (slots, *shape), "product": (1,), "step": (1,)}
+        return Parcel(self._stream, np.float64, shapes | {"total": shape, "penalties": shape, "seen": outputs})
+
+    def queue(self, batches: Batches) -> None:
+        """Queue batches, whose rates are those that follow the last ones'."""
+        count = batches.last - batches.first
+        rule = self._rule._replace(rates=self._rates[self._begun : self._begun + count])
+        self._begun += count
+        span, layout = (batches.first, batches.last), self._block.layout
+
+        def args(spilled: Any) -> tuple[Any, ...]:
+            return (
+                batches.data,
+                batches.its,
+                span,
+                rule,
+                self._state,
+                self._coordinates_there,
+                layout,
+                self._work(batches, spilled),
+            )
+
+        if self._grid is None:
+            its = args(self._memory(1))
+            blocks = min(self._parts, resident_blocks(self._kernel, layout.threads, self._block.shared, *its))
+            self._grid = Grid(blocks, layout.threads, self._block.shared), self._memory(blocks)
+        grid, spilled = self._grid
+        launch(self._kernel, grid, self._stream, *args(spilled))
+
+    @property
+    def _coordinates_there(self) -> records.Coordinates:
+        return records.Coordinates(**self._coordinates.device)
+
+    def _memory(self, blocks: int) -> Any:
+        return cuda.device_array((blocks, self._block.spilled), self._kind, stream=self._stream)
+
+    def _work(self, batches: Batches, spilled: Any) -> Work:
+        its, (factor, intercept) = self._parcel.device, self._constants
+        return Work(
+            self._point,
+            batches.rows,
+            self._part_rows,
+            self._sums,
+            spilled,
+            its["total"],
+            its["penalties"],
+            its["seen"],
+            factor,
+            intercept,
+        )
+
+    def unload(self, rule: RuleState) -> BatchSums:
+        """Wait for what was queued, and give the rule its state back."""
+        its, memory = self._parcel.fetch(), rule.memory
+        memory.theta[...], memory.slots[...], memory.product[...] = its["theta"], its["slots"], its["product"]
+        memory.step[...] = its["step"].view(np.int64)
+        return BatchSums(its["seen"] + its["penalties"].sum(axis=1), its["total"].copy())
+
+
+class CudaEpochs:
+    """Runs batches of an epoch over rows that are on the device."""
+
+    whole = True
+
+    def __init__(self, data: "CudaData", loss: str, problem: EpochProblem) -> None:
+        self._data, self._problem = data, problem
+        self._loop = EpochLoop(data, loss, problem)
+        row = data.d * data.kind.itemsize
+        seconds = _BATCH_SECONDS + problem.batch_size * row / _BYTES_A_SECOND
+        self._step = max(1, int(_LAUNCH_SECONDS / seconds))
+
+    @guarded()
+    def run(
+        self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
+    ) -> BatchSums:
+        """Run batches [first, last) of an epoch; sums go on from those of the batches before.
+
+        An interrupt leaves the rule after some whole batch, no more than two launches later.
+        """
+        problem, data, loop = self._problem, self._data, self._loop
+        its = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
+        loop.load(rule, rates, before, self._table(rule))
+        behind = None
+        try:
+            for start in range(first, last, self._step):
+                loop.queue(Batches(data.data, data.n, its, start, min(start + self._step, last)))
+                event = new_event()
+                event.record(data.stream)
+                if behind is not None:
+                    wait(behind)
+                behind = event
+            if behind is not None:
+                wait(behind)
+        finally:
+            sums = loop.unload(rule)
+        data.count(min(last * problem.batch_size, data.n) - first * problem.batch_size)
+        return sums
+
+    def _table(self, rule: RuleState) -> Any:
+        """Of SAGA the derivative of each row's loss when it was last seen, (K, n)."""
+        if rule.recipe.rule != "saga":
+            return None
+        tables = self._data.tables
+        if rule not in tables:
+            zeros = np.zeros((len(rule.theta), self._data.n), self._data.kind)
+            tables[rule] = cuda.to_device(zeros, stream=self._data.stream)
+        return tables[rule]
