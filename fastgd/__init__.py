@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import fastgd.optimizers as optimizers
     import fastgd.plots as plots
     import fastgd.schedules as schedules
-    from fastgd.estimators import LinearRegression, LogisticRegression
+    from fastgd.estimators import FitReport, LinearRegression, LogisticRegression
     from fastgd.exceptions import DivergenceError, ModelFileError
     from fastgd.minimization import minimize
     from fastgd.persistence import load
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DivergenceError",
+    "FitReport",
     "LinearRegression",
     "LogisticRegression",
     "ModelFileError",
@@ -39,6 +40,7 @@ __all__ = [
 # Public name -> the module that holds it; a module named after itself is the public name.
 _HOMES = {
     "DivergenceError": "fastgd.exceptions",
+    "FitReport": "fastgd.estimators",
     "LinearRegression": "fastgd.estimators",
     "LogisticRegression": "fastgd.estimators",
     "ModelFileError": "fastgd.exceptions",

@@ -1,8 +1,10 @@
 """What a fit tells of its epochs: numbers an epoch, kept and logged."""
 
+import contextlib
 import logging
 import math
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,23 @@ import numpy as np
 from fastgd.scaling import Array
 
 logger = logging.getLogger("fastgd")
+
+
+@contextlib.contextmanager
+def printed(verbose: bool) -> Iterator[None]:
+    """Meanwhile print records on stderr, where a user wants them and has set up no logging that would show them."""
+    if not verbose or logger.hasHandlers():
+        yield
+        return
+    handler, level = logging.StreamHandler(), logger.level
+    logger.addHandler(handler)
+    if not logger.isEnabledFor(logging.INFO):
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 class Epoch(NamedTuple):

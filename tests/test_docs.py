@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import re
 
 import pytest
 from numpydoc.validate import validate
@@ -54,6 +55,20 @@ def test_examples_run(kind):
     assert len(example.examples) >= 4
     runner = doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF)
     assert runner.run(example).failed == 0
+
+
+@pytest.mark.parametrize("kind", [estimators.LinearRegression, estimators.LogisticRegression])
+@pytest.mark.parametrize("name", ["fit", "partial_fit", "predict"])
+def test_signatures_are_short(kind, name):
+    """As `help` shows them: names of types, and not what these stand for."""
+    shown = str(inspect.signature(getattr(kind, name)))
+    assert "X: 'ArrayLike'" in shown
+    assert "Union" not in shown
+
+
+def test_every_key_of_a_report_is_documented():
+    for key in fastgd.FitReport.__annotations__:
+        assert re.search(rf"^    [\w, ]*\b{key}\b[\w, ]* : ", fastgd.FitReport.__doc__, re.MULTILINE)
 
 
 @pytest.mark.parametrize("kind", [estimators.LinearRegression, estimators.LogisticRegression])

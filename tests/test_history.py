@@ -1,5 +1,6 @@
 """The history of a fit: numbers an epoch, and what is logged of them."""
 
+import contextlib
 import logging
 import math
 
@@ -44,6 +45,38 @@ def test_an_entry_an_epoch(clock):
         "certificate": [0.125, 0.0625],
     }
     assert all(values.dtype == np.float64 for values in arrays.values())
+
+
+@contextlib.contextmanager
+def logging_by(*handlers):
+    """What is logged meanwhile goes to these handlers of the root logger, and to none of pytest's."""
+    root = logging.getLogger()
+    kept, root.handlers = root.handlers, list(handlers)
+    try:
+        yield
+    finally:
+        root.handlers = kept
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_epochs_are_printed_where_nobody_has_set_up_logging(capsys, verbose):
+    with logging_by():
+        with history.printed(verbose):
+            History(max_iter=5, verbose=verbose).add(Epoch(3.0, 0.5, 2.0), math.nan)
+        History(max_iter=5, verbose=True).add(Epoch(4.0, 0.5, 2.0), math.nan)
+    told = "epoch 1 of at most 5: loss 3, learning rate 0.5, gradient norm 2\n"
+    assert capsys.readouterr().err == (told if verbose else "")
+    assert (history.logger.handlers, history.logger.level) == ([], logging.NOTSET)
+
+
+def test_epochs_are_not_printed_where_somebody_has(capsys):
+    kept = []
+    handler = logging.Handler()
+    handler.emit = kept.append
+    with logging_by(handler), history.printed(True):
+        History(max_iter=5, verbose=True).add(Epoch(3.0, 0.5, 2.0), math.nan)
+    assert capsys.readouterr().err == ""
+    assert kept == []  # since the user's level is that of warnings
 
 
 def test_what_no_epoch_had_is_left_out():

@@ -1,5 +1,7 @@
 """What both estimators share: the parameters, prediction, saving."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -125,7 +127,7 @@ class LinearModel(BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coef_")
 
-    def _finish(self, result: "Result") -> Self:
+    def _finish(self, result: Result) -> Self:
         """Set what a fit tells about itself; what ended it from outside is raised now that the model is usable."""
         self.history_ = result.history
         self.fit_report_ = result.report

@@ -52,7 +52,7 @@ warm_start : bool, default=False
 random_state : int, RandomState instance or None, default=None
     Decides the order of rows. The same number gives the same bits, whatever the number of threads.
 verbose : bool or int, default=0
-    Log an INFO record an epoch to the logger "fastgd"; nothing is printed.
+    Log an INFO record an epoch to the logger "fastgd"; printed on stderr where no logging has been set up.
 n_threads : int or None, default=None
     Threads; None is `fastgd.get_num_threads`. Results do not depend on it.
 """
@@ -67,7 +67,8 @@ history_ : dict of ndarray of shape (n_iter_,)
     without L1 term, of the full gradient or of the mean of the batches'; "seconds"; for full-batch solvers
     "certificate".
 fit_report_ : dict
-    What the fit did; keys in `fastgd.estimators._report.FitReport`.
+    What the fit did: "solver", "reason", "stopped_by", "converged", "certificate", "objective", "duality_gap",
+    "passes", "warnings" and more; `fastgd.FitReport` says what each key holds.
 n_features_in_ : int
 feature_names_in_ : ndarray of shape (d,), only where X had column names
 """

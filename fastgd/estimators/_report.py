@@ -29,8 +29,8 @@ class TimeReport(TypedDict):
 class FitReport(DataReport, TimeReport):
     """The fitted attribute ``fit_report_``.
 
-    Keys
-    ----
+    Attributes
+    ----------
     solver, reason : str
         Which solver ran and why it was chosen.
     device : str
