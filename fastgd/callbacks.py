@@ -1,5 +1,6 @@
 """What users hang on to a fit: objects that are told of every epoch and may end it."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -60,18 +61,46 @@ class Callback(Protocol):
         """Take note of an epoch; a true value ends the fit."""
 
 
+@dataclass(frozen=True)
+class FromFunction:
+    """A function of the state as a callback."""
+
+    function: Callable[[EpochState], Any]
+
+    def on_epoch_end(self, state: EpochState) -> Any:
+        """Call the function."""
+        return self.function(state)
+
+
 def check_callbacks(given: Any) -> tuple[Callback, ...]:
-    """One callback, or several, or None, as a tuple.
+    """One callback, or several, or None, as a tuple; functions of a state become callbacks.
 
     Raises
     ------
     TypeError
-        If one has no method ``on_epoch_end``.
+        If one neither has a method ``on_epoch_end`` nor is a function of one argument.
     """
     if given is None:
         return ()
-    found = (given,) if isinstance(given, Callback) or not isinstance(given, Iterable) else tuple(given)
-    for callback in found:
-        if not isinstance(callback, Callback) or isinstance(callback, type):
-            raise TypeError(f"callbacks must be objects with a method on_epoch_end(state), got {callback!r}")
-    return found
+    one = isinstance(given, Callback) or not isinstance(given, Iterable)
+    return tuple(_callback(item) for item in ((given,) if one else given))
+
+
+def _callback(given: Any) -> Callback:
+    if isinstance(given, Callback) and not isinstance(given, type):
+        return given
+    if callable(given) and not isinstance(given, type) and _takes_one(given):
+        return FromFunction(given)
+    raise TypeError(
+        "callbacks must be objects with a method on_epoch_end(state), or functions of one argument, def f(state), "
+        f"got {given!r}"
+    )
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with one argument."""
+    try:
+        inspect.signature(function).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True

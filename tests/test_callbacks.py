@@ -29,10 +29,20 @@ def test_one_or_several_or_none():
     assert isinstance(one, Callback)
 
 
-@pytest.mark.parametrize("wrong", [print, "verbose", 3, Told, [Told(), None], [Told], {"a": Told()}], ids=repr)
+@pytest.mark.parametrize("wrong", [lambda: 0, lambda a, b: 0, 3, Told, [Told(), None], [Told], {"a": 3}], ids=repr)
 def test_others_are_refused_by_name(wrong):
-    with pytest.raises(TypeError, match=r"callbacks must be objects with a method on_epoch_end\(state\), got"):
+    with pytest.raises(TypeError, match=r"callbacks must be objects with a method on_epoch_end\(state\), or functions"):
         check_callbacks(wrong)
+
+
+def test_functions_of_a_state():
+    seen = []
+    first, second = check_callbacks([seen.append, lambda state: state == 2])
+    assert isinstance(first, Callback)
+    assert [(first.on_epoch_end(k), second.on_epoch_end(k)) for k in (1, 2)] == [(None, False), (None, True)]
+    assert seen == [1, 2]
+    (alone,) = check_callbacks(lambda state, more=3: more)
+    assert alone.on_epoch_end(None) == 3
 
 
 def test_coefficients_are_made_when_asked_for():

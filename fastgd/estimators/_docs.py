@@ -116,9 +116,9 @@ RankWarning
 """
 
 _CALLBACKS = """
-callbacks : object or sequence of objects, default=None
-    Each has a method ``on_epoch_end(state)``, see `fastgd.callbacks.EpochState`; a true value ends the fit. An
-    exception ends it too, and is raised once the model is usable.
+callbacks : object, function or sequence of these, default=None
+    Each is a function of a `fastgd.callbacks.EpochState`, or has a method ``on_epoch_end(state)``; a true value ends
+    the fit. An exception ends it too, and is raised once the model is usable.
 """
 
 _STREAM = """

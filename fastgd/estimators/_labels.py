@@ -79,6 +79,7 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
     if (pair := _two_integers(y)) is not None and len(pair.given) == len(X):
         return pair
     given = column_or_1d(y, warn=True)
+    check_none_missing(given, "y")
     check_consistent_length(X, given)
     if given.dtype.kind == "f":
         assert_all_finite(given, input_name="y")
@@ -94,6 +95,22 @@ def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
             "this solver needs samples of at least 2 classes in the data"
         )
     return Labels(given, classes)
+
+
+def check_none_missing(y: NDArray[Any], name: str) -> None:
+    """Raise where labels or targets that are Python objects hold None, NaN or pandas's NA."""
+    if y.dtype != object or y.size == 0 or y.ndim == 0:
+        return
+    missing = [i for i, value in enumerate(y.ravel()) if value is None or _is_no_value(value)]
+    if missing:
+        row = missing[0] // (y.size // len(y))
+        count = f"{len(missing):,} of them, first in row {row}"
+        raise ValueError(f"{name} has missing values, {count}: leave out those rows")
+
+
+def _is_no_value(value: Any) -> bool:
+    """Whether a value is NaN, or NA, which no comparison is true of."""
+    return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
 
 
 def _two_integers(y: ArrayLike) -> Labels | None:
@@ -144,6 +161,7 @@ def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[
 def labels_among(y: ArrayLike | None, X: NDArray[Any], classes: NDArray[Any], name: str = "y") -> Labels:
     """Validate labels that must all be among known classes; a ValueError names one that is not."""
     given = column_or_1d(y, warn=True)
+    check_none_missing(given, name)
     check_consistent_length(X, given)
     if given.dtype.kind == "f":
         assert_all_finite(given, input_name=name)

@@ -115,7 +115,9 @@ def _optimizer(given: Any) -> Optimizer | None:
     if isinstance(given, str) and given in BY_NAME:
         return BY_NAME[given]()
     names = ", ".join(repr(name) for name in ("auto", *BY_NAME))
-    raise ValueError(f"optimizer must be one of {names} or an object of fastgd.optimizers, got {given!r}")
+    sgd = isinstance(given, str) and given.lower() == "sgd"
+    hint = ": stochastic gradient descent is 'gd' with a batch_size, 1 for a row at a time" if sgd else ""
+    raise ValueError(f"optimizer must be one of {names} or an object of fastgd.optimizers, got {given!r}{hint}")
 
 
 def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None, str]:

@@ -184,13 +184,13 @@ def test_constant_columns_stay_at_0():
 
 
 WRONG = [
-    ({"coef_init": np.zeros(5)}, r"coef_init .* must have shape \(1, 4\), got \(5,\)"),
+    ({"coef_init": np.zeros(5)}, r"coef_init must have shape \(1, 4\), got \(5,\)"),
     ({"coef_init": np.zeros((2, 4))}, "coef_init"),
     ({"coef_init": np.zeros((4, 1))}, "coef_init"),
     ({"coef_init": np.zeros((1, 1, 4))}, "coef_init"),
     ({"coef_init": 0.0}, "coef_init"),
     ({"coef_init": [0, np.nan, 0, 0]}, "coef_init must be finite"),
-    ({"intercept_init": [0.0, 0.0]}, r"intercept_init .* must have shape \(1,\), got \(2,\)"),
+    ({"intercept_init": [0.0, 0.0]}, r"intercept_init must have shape \(1,\), got \(2,\)"),
     ({"intercept_init": [[0.0]]}, "intercept_init"),
     ({"intercept_init": np.inf}, "intercept_init must be finite"),
 ]
@@ -207,7 +207,7 @@ def test_starts_that_cannot_be_used(loss, given, message):
 @pytest.mark.parametrize("shape", [(12,), (4, 3), (1, 4), (4,)])
 def test_coefficients_of_several_outputs_are_not_guessed_from_their_number(shape):
     problem = problem_for("softmax", 3)
-    with pytest.raises(ValueError, match=r"coef_init .* must have shape \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"coef_init must have shape \(3, 4\)"):
         LogisticRegression().fit(problem.x, problem.y, coef_init=np.zeros(shape))
 
 
@@ -222,9 +222,9 @@ def test_an_intercept_without_an_intercept():
 def test_a_last_fit_of_another_shape():
     problem = problem_for("squared", 3, alpha=0.1)
     model = LinearRegression(alpha=0.1, warm_start=True).fit(problem.x, problem.y)
-    with pytest.raises(ValueError, match=r"with warm_start the last fit\) must have shape \(1, 4\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"^warm_start=True .* coef_ of the last fit must have shape \(1, 4\)"):
         model.fit(problem.x, problem.y[:, 0])
-    with pytest.raises(ValueError, match=r"with warm_start the last fit\) must have shape \(3, 2\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"^warm_start=True .* coef_ of the last fit must have shape \(3, 2\)"):
         model.fit(problem.x[:, :2], problem.y)
 
 

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -122,6 +123,25 @@ def test_values_of_X_that_are_not_finite(estimator, dtype, bad):
 def test_values_too_large_for_their_squares():
     with pytest.raises(ValueError, match=r"X has values so large .* scale"):
         LinearRegression().fit(X * 1e160, Y)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_missing_values_in_y(missing):
+    message = r"^y has missing values, 2 of them, first in row 3: leave out those rows$"
+    for estimator, y in (
+        (LogisticRegression(), ["a", "b", "a", missing, "b", missing, "a", "b", "b", "b"]),
+        (LinearRegression(), [0.0, 1.0, 2.0, missing, 4.0, missing, 6.0, 7.0, 8.0, 9.0]),
+        (LinearRegression(), [[k, None if k in (3, 7) else k] for k in range(10)]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            estimator.fit(X, np.array(y, dtype=object))
+    with pytest.raises(ValueError, match="y_val has missing values, 1 of them, first in row 1"):
+        LinearRegression().fit(X, Y, X_val=X[:2], y_val=[1.0, None])
+
+
+def test_sgd_is_told_what_it_is_called_here():
+    with pytest.raises(ValueError, match=r"one of 'auto', 'gd', .* got 'sgd': stochastic .* is 'gd' with a batch_size"):
+        LinearRegression(optimizer="sgd").fit(X, Y)
 
 
 def test_a_weight_of_zero_hides_no_nan():
