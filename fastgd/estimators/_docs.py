@@ -134,7 +134,8 @@ _PARTIAL = """
 sample_weight : array-like of shape (n,) or None, default=None
     Weights of the rows, at least 0; a weight of 1 counts as none given.
 means, scales : array-like of shape (d,), default=None
-    In the first call: what columns are centred by and divided by.
+    In the first call: what columns are centred by and divided by, such as the means and standard deviations of a
+    first sample of rows. With neither, columns stay as they are: no chunk decides for those that follow.
 
 Returns
 -------
@@ -146,6 +147,11 @@ ValueError
     If a parameter or the data cannot be used, or the optimizer was changed between calls.
 DivergenceError
     If parameters overflow; the model is then as before the call.
+
+Warns
+-----
+UserWarning
+    Once, if columns that nobody has scaled differ in size more than a hundredfold in the first chunk of 10 rows.
 """
 
 _TEXTS = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from fastgd.backends.cpu import CpuData
@@ -15,6 +15,7 @@ from fastgd.estimators._input import Converted
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import FitReport
 from fastgd.estimators._training import Training, settings_of
+from fastgd.estimators._unfinished import warn
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History
 from fastgd.objective import Frame, Objective, Problem, RuleState
@@ -29,6 +30,8 @@ from fastgd.solvers.rates import ADAPTIVE, automatic_rate
 
 #: Updates that a stream may have, and how many nobody knows.
 _ENDLESS = 1 << 30
+#: The largest values of two columns that no rate suits both of differ by more than this, where so many rows tell them.
+_UNEQUAL, _ROWS_THAT_TELL = 100.0, 10
 #: Share of an adaptive rule's automatic rate with which a stream begins that comes after a fit.
 _AFTER_A_FIT = 1.0 / 30.0
 
@@ -49,6 +52,7 @@ def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, 
         training = Training.of(training.arrays(), training.facts())
     if training is None:
         training = _beginning(estimator, columns, outputs, _given_frame(estimator, columns, means, scales))
+        training.unscaled = means is None and scales is None and bool(estimator.standardize)
     elif means is not None or scales is not None:
         raise ValueError("means and scales are set by the fit or first call of partial_fit: leave them at None")
     had = training.theta.shape[0], training.theta.shape[1] - 1
@@ -93,6 +97,27 @@ def _given_frame(estimator: Any, columns: int, means: ArrayLike | None, scales: 
     return Frame(scaling, shift)
 
 
+def _tell_of_unequal_columns(training: Training, X: NDArray[Any]) -> list[str]:
+    """Warn once, at the first chunk that tells, where raw columns are so unequal that no rate suits all of them."""
+    if not training.unscaled or len(X) < _ROWS_THAT_TELL:
+        return []
+    training.unscaled = False
+    # Of columns that are mostly 0, too, the largest value is of the size that steps have to suit.
+    largest = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    if not np.any(largest > 0.0):
+        return []
+    low, high = largest[largest > 0.0].min(), largest.max()
+    messages: list[str] = []
+    if high > _UNEQUAL * low:
+        warn(
+            messages,
+            f"columns differ in size, from {low:.3g} to {high:.3g}, and partial_fit takes them as they are: give means "
+            "and scales in its first call, those of some rows will do (scales of 1 keep columns as they are)",
+            UserWarning,
+        )
+    return messages
+
+
 def _column_numbers(name: str, given: ArrayLike, columns: int) -> Array:
     numbers = np.array(given, dtype=np.float64)
     if numbers.shape != (columns,) or not np.all(np.isfinite(numbers)):
@@ -112,6 +137,7 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
     plan = Plan(options.optimizer, options.batch_size or data.n, _ENDLESS, 0.0, estimator.shuffle, False, training.seed)
     rule = _rule(plan, data, training)
     pace = _pace(objective, plan, training)
+    messages = _tell_of_unequal_columns(training, chunk.X.array)
     history = History(1, bool(estimator.verbose))
     loss, norm = _guarded(rule, lambda: _epoch(objective, plan, rule, pace, training.epochs))
     history.add(Epoch(loss, pace.first, norm), math.nan)
@@ -132,7 +158,7 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
         learning_rate=pace.first,
         random_state=training.seed,
         collinear=[],
-        warnings=[],
+        warnings=messages,
         **what_was_read(objective, options, chunk.X),
         **seconds(clock),
     )

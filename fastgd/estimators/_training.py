@@ -22,6 +22,7 @@ class Training:
 
     rate: what "auto" stands for in the schedule, NaN where the user gave rates. epochs: done by the rule, those of the
     fit before the stream included; a call of `partial_fit` is one. settings: what may not change, see `settings_of`.
+    unscaled: whether columns are as they came since nobody has said otherwise, until that has been looked at.
     """
 
     frame: Frame
@@ -33,6 +34,7 @@ class Training:
     schedule_state: dict[str, float] | None = None
     epochs: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
+    unscaled: bool = False
 
     def arrays(self) -> dict[str, Array]:
         """Everything that is an array, by name, for a file."""

@@ -54,6 +54,30 @@ def test_given_means_and_scales_are_the_references_coordinates(loss, outputs, in
     np.testing.assert_allclose(theta_of(model), reference.raw_theta(run.theta, scaling), rtol=1e-11, atol=1e-13)
 
 
+def test_unequal_columns_that_nobody_has_scaled_are_told_once():
+    X = np.random.default_rng(0).standard_normal((40, 3)) * [1.0, 0.005, 3.0]
+    y, told = X[:, 0], r"columns differ in size, from 0\.0\d+ to .* give means and scales in its first call"
+    # One row tells nothing of columns.
+    model = LinearRegression().partial_fit(X[:1], y[:1])
+    with pytest.warns(UserWarning, match=told) as caught:
+        model.partial_fit(X[1:20], y[1:20])
+    assert caught[0].filename == __file__
+    assert model.fit_report_["warnings"] == [str(caught[0].message)]
+    model.partial_fit(X[20:], y[20:])
+    assert model.fit_report_["warnings"] == []
+
+    rare = np.where(np.arange(40) == 7, 1.0, 0.0)[:, None] * [1.0, 0.0, 1.0]
+    for quiet, columns, first in (
+        (LinearRegression(), X, {"scales": X.std(axis=0)}),
+        (LinearRegression(), X, {"scales": np.ones(3)}),
+        (LinearRegression(standardize=False), X, {}),
+        (LinearRegression(alpha=0.1).fit(X, y), X, {}),
+        (LinearRegression(), X * [1.0, 10.0, 1.0], {}),
+        (LinearRegression(), rare, {}),
+    ):
+        quiet.partial_fit(columns, y, **first)
+
+
 @pytest.mark.parametrize("name", ["adam", "averaged", "lookahead"])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_a_stream_goes_on_from_a_fit(loss, outputs, name):
