@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from fastgd.estimators._input import validated
 from fastgd.estimators._report import FitReport
 from fastgd.optimizers import Optimizer
 from fastgd.parameters import replacements
@@ -96,7 +97,7 @@ class LinearModel(BaseEstimator):
     def _margins(self, X: ArrayLike) -> Array:
         """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba."""
         check_is_fitted(self)
-        checked = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order=None)
+        checked = validated(self, X, reset=False)
         coef = np.atleast_2d(self.coef_).T
         margins = np.empty((checked.shape[0], coef.shape[1]))
         step = max(1, _BLOCK_NUMBERS // max(1, checked.shape[1]))

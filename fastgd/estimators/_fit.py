@@ -80,7 +80,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
             solution = Solution(theta, False, "interrupted", float("nan"))
         except DivergenceError:
             # A pass that overflows may have met what is no number.
-            check_finite(task.X.array, plan is not None)
+            check_finite(task.X, plan is not None)
             raise
         collinear = [] if solution.independent else _look_for_collinear(estimator, objective, options, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
@@ -119,7 +119,7 @@ def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:
     # Solvers with a metric of their own need columns of about one scale only; what all rows hold they see themselves.
     rough = options.optimizer is None or isinstance(options.optimizer, FullBatch)
     moments = sample_moments(data) if rough else data.moments()
-    check_finite(task.X.array, bool(np.all(np.isfinite(moments.sd))))
+    check_finite(task.X, bool(np.all(np.isfinite(moments.sd))))
     return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
 
 

@@ -5,18 +5,20 @@ from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import _check_sample_weight, assert_all_finite, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from fastgd.estimators._columns import refuse_not_finite, refuse_overflow, refuse_text
 logger = logging.getLogger("fastgd")
 
 _FLOATS = [np.float64, np.float32]
 
 
 class Converted(NamedTuple):
-    """An array ready for kernels, and the bytes that making it took (0 where the user's memory is used)."""
+    """An array ready for kernels, the bytes that making it took (0 where the user's memory is used), and names."""
 
     array: NDArray[Any]
     nbytes: int
+    names: tuple[str, ...] = ()
 
 
 def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) -> Converted:
@@ -27,12 +29,29 @@ def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) 
     if reset and not finite and is_ready(X, 2):
         _note_columns(estimator, X)
         return Converted(X, 0)
-    checked = validate_data(
-        estimator, X, reset=reset, dtype=_FLOATS, order=None, ensure_all_finite=finite, ensure_min_samples=1
-    )
+    checked = validated(estimator, X, reset=reset, finite=finite)
     if not (checked.flags.c_contiguous or checked.flags.f_contiguous) or not checked.flags.aligned:
         checked = np.ascontiguousarray(checked)
-    return Converted(checked, _new_bytes(checked, X))
+    return Converted(checked, _new_bytes(checked, X), tuple(getattr(estimator, "feature_names_in_", ())))
+
+
+def validated(
+    estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = True, dtype: Any = _FLOATS, input_name: str = "X"
+) -> NDArray[Any]:
+    """What scikit-learn's `validate_data` makes of X, with errors that name the column."""
+    try:
+        checked: NDArray[Any] = validate_data(
+            estimator, X, reset=reset, dtype=dtype, order=None, ensure_all_finite=False, ensure_min_samples=1
+        )
+    except ValueError as error:
+        if "could not convert" in str(error):
+            refuse_text(X, input_name)
+        raise
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum tells faster than a look at each number, and hides none.
+        if finite and not np.isfinite(np.sum(checked)):
+            refuse_not_finite(checked, getattr(estimator, "feature_names_in_", ()), input_name)
+    return checked
 
 
 def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
@@ -52,7 +71,7 @@ def _note_columns(estimator: Any, X: NDArray[Any]) -> None:
 
 def check_X_val(estimator: Any, X_val: ArrayLike | None, like: Any) -> NDArray[Any]:
     """Validate the validation rows, in the dtype and order of X, so that they need no kernels of their own."""
-    checked: NDArray[Any] = validate_data(estimator, X_val, reset=False, dtype=like.dtype, order=None)
+    checked = validated(estimator, X_val, reset=False, dtype=like.dtype, input_name="X_val")
     return np.ascontiguousarray(checked) if like.flags.c_contiguous else np.asfortranarray(checked)
 
 
@@ -67,12 +86,12 @@ def _new_bytes(made: NDArray[Any], given: Any) -> int:
     return int(made.nbytes)
 
 
-def check_finite(X: NDArray[Any], finite: bool) -> None:
-    """Raise scikit-learn's error for NaN or infinity; `finite` tells what the first pass saw."""
+def check_finite(X: Converted, finite: bool) -> None:
+    """Raise for NaN, infinity or squares that overflow; `finite` tells what the first pass saw."""
     if finite:
         return
-    assert_all_finite(X, input_name="X")
-    raise ValueError("X has values so large that their squares overflow float64: scale these columns down")
+    refuse_not_finite(X.array, X.names)
+    refuse_overflow(X.array, X.names)
 
 
 def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any]) -> NDArray[Any] | None:

@@ -17,7 +17,7 @@ WRONG = {
     "columns": ({"X_val": X[:, :1], "y_val": Y}, "1 features, but"),
     "rows": ({"X_val": X, "y_val": Y[:5]}, "inconsistent numbers of samples"),
     "weights": ({"X_val": X, "y_val": Y, "sample_weight_val": Y[:5]}, "sample_weight"),
-    "NaN": ({"X_val": X * np.nan, "y_val": Y}, "Input X contains NaN"),
+    "NaN": ({"X_val": X * np.nan, "y_val": Y}, "Input X_val contains NaN"),
     "NaN targets": ({"X_val": X, "y_val": Y * np.nan}, "y_val contains NaN"),
     "no weight": ({"X_val": X, "y_val": Y, "sample_weight_val": 0 * Y}, "[Ss]ample.weight"),
 }

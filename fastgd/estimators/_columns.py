@@ -1,0 +1,78 @@
+"""Which column of X cannot be used and why, by its name, or its number where columns have none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Numbers looked at at a time.
+_BLOCK_NUMBERS = 1 << 20
+#: So many columns are listed where they are combinations of others, and of each so many parts.
+_LISTED, _PARTS = 20, 3
+#: What is not finite, with scikit-learn's words for it.
+_KINDS = (("NaN", np.isnan), ("infinity", np.isinf))
+
+
+def column_name(names: Sequence[Any], j: int) -> str:
+    """What messages call column j."""
+    return f"column {str(names[j])!r}" if len(names) else f"column {j}"
+
+
+def refuse_not_finite(X: NDArray[Any], names: Sequence[Any], input_name: str = "X") -> None:
+    """Raise a ValueError that names the first column with NaN or, where there is none, infinity."""
+    for what, is_it in _KINDS:
+        counts = np.zeros(X.shape[1], dtype=np.int64)
+        step = max(1, _BLOCK_NUMBERS // X.shape[1])
+        for start in range(0, len(X), step):
+            counts += is_it(X[start : start + step]).sum(axis=0)
+        found = np.flatnonzero(counts)
+        if found.size:
+            others = f" and {found.size - 1:,} more columns" if found.size > 1 else ""
+            where = f"{column_name(names, found[0])} in {counts[found[0]]:,} of {len(X):,} rows{others}"
+            raise ValueError(f"Input {input_name} contains {what}: {where}; leave out those rows or fill in values")
+
+
+def refuse_overflow(X: NDArray[Any], names: Sequence[Any]) -> None:
+    """Raise a ValueError that names the column with the largest value."""
+    j = int(np.argmax(np.maximum(X.max(axis=0), -X.min(axis=0))))
+    where = column_name(names, j)
+    raise ValueError(f"X has values so large that their squares overflow float64, largest in {where}: scale it down")
+
+
+def combinations(found: Mapping[int, Sequence[int]], shape: tuple[int, int], names: Sequence[Any]) -> str:
+    """What makes columns combinations of others: too few rows, or the columns found, with what few they are made of."""
+    rows, columns = shape
+    if rows < columns:
+        return f"fewer rows ({rows:,}) than columns ({columns:,}), which so are combinations of others"
+    listed = []
+    for j in list(found)[:_LISTED]:
+        this, *parts = (str(names[k]) if len(names) else f"column {k}" for k in (j, *found[j]))
+        made = f" (of {' and '.join(parts)})" if len(parts) <= _PARTS else ""
+        listed.append(this + (made if parts else " (constant)"))
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return f"columns that are combinations of others: {', '.join(listed)}{more}"
+
+
+def refuse_text(X: Any, input_name: str = "X") -> None:
+    """Raise a ValueError that names the first column with text, if any, of what could not be converted to numbers."""
+    if hasattr(X, "columns"):
+        columns = [(f"column {str(name)!r}", np.asarray(X[name], dtype=object)) for name in X.columns]
+    else:
+        array = np.asarray(X, dtype=object)
+        if array.ndim != 2:
+            return
+        columns = [(f"column {j}", array[:, j]) for j in range(array.shape[1])]
+    for where, values in columns:
+        text = next((value for value in values if isinstance(value, str) and not _is_number(value)), None)
+        if text is not None:
+            cure = "leave it out, or make numbers of it, as sklearn.preprocessing.OneHotEncoder does of categories"
+            raise ValueError(f"{where} of {input_name} holds text, such as {str(text)!r}: {cure}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
