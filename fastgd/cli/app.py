@@ -83,6 +83,16 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
     drop: Annotated[
         list[str] | None, typer.Option(metavar="COL", help="Leave out a column; may be given many times.")
     ] = None,
+    drop_text: Annotated[
+        bool, typer.Option("--drop-text", help="Leave out all columns of text or dates that --one-hot does not name.")
+    ] = False,
+    one_hot: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL",
+            help="Take a column for categories, a coefficient each against the first; may be given many times.",
+        ),
+    ] = None,
     missing: Annotated[
         Missing, typer.Option(help="What to do about missing values: stop, leave out their rows, or fill in the mean.")
     ] = "error",
@@ -146,13 +156,15 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
 ) -> Job:
     """Fit a regression to a file and tell how good it is.
 
-    Example: fastgd fit flights.csv.gz --target arr_delay --drop carrier --missing drop --save delay.model
+    Example: fastgd fit flights.csv.gz --target arr_delay --missing drop --drop-text --save delay.model
     """
     options = FitOptions(
         source=source,
         target=target,
         task=task,
         drop=tuple(drop or ()),
+        drop_text=drop_text,
+        one_hot=tuple(one_hot or ()),
         missing=missing,
         header=header,
         dtype=dtype,
@@ -203,7 +215,7 @@ def predict(
 ) -> Job:
     """Predict the rows of a file with a saved model.
 
-    Example: fastgd predict delay.model new.parquet -o predictions.csv
+    Example: fastgd predict delay.model flights.csv.gz --missing empty -o predictions.csv
     """
 
     def job() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastgd.cli import errors
 from fastgd.cli.course import course_of
-from fastgd.cli.options import MEANS_KEY, FitOptions, in_options
+from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, FitOptions, in_options
 from fastgd.cli.prepare import Problem, prepare
 from fastgd.cli.progress import progress
 from fastgd.cli.report import Coefficient, Result, page, to_json
@@ -48,7 +48,7 @@ def fit(options: FitOptions) -> None:
         means, scales = column_moments(problem.X)
         result = _result(problem, model, scales, options)
         if options.save is not None:
-            save(model, problem.names, means, options.save)
+            save(model, problem, means, options.save)
         if options.plot is not None:
             show("drawing")
             draw(model, problem.target, options.plot)
@@ -83,10 +83,11 @@ def _in_users_words(message: str, names: list[str]) -> str:
     return re.sub(r"\bcolumn (\d+)\b", lambda found: names[int(found[1])], in_options(message))
 
 
-def save(model: Any, names: list[str], means: Vector, path: Path) -> None:
-    """Save the model with the names of its columns, by which ``fastgd predict`` finds them, and their means."""
-    model.feature_names_in_ = np.array(names, dtype=object)
+def save(model: Any, problem: Problem, means: Vector, path: Path) -> None:
+    """Save the model with what ``fastgd predict`` needs of its columns: names, means and categories."""
+    model.feature_names_in_ = np.array(problem.names, dtype=object)
     model.fit_report_[MEANS_KEY] = means.tolist()
+    model.fit_report_[ONE_HOT_KEY] = problem.one_hot
     model.save(path)
 
 

@@ -22,6 +22,8 @@ Dtype = Literal["auto", "float32", "float64"]
 
 # Where a saved model's ``fit_report_`` keeps the means of its columns, for `fastgd predict --missing mean`.
 MEANS_KEY = "column_means"
+# And where the categories of the columns that were taken for such, the one without an indicator first.
+ONE_HOT_KEY = "one_hot"
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -50,6 +52,8 @@ class FitOptions:
     target: str | None
     task: Task
     drop: tuple[str, ...]
+    drop_text: bool
+    one_hot: tuple[str, ...]
     missing: Missing
     header: bool | None
     dtype: Dtype
@@ -78,8 +82,8 @@ class FitOptions:
         if not 0 <= self.holdout < 1:
             raise InputError(f"--holdout {self.holdout} is not a share of the rows: give a number from 0 to below 1")
         self._check_validation()
-        if self.source is None and (self.target, self.drop) != (None, ()):
-            raise InputError("--target and --drop need a SOURCE: fastgd fit SOURCE --target COLUMN")
+        if self.source is None and (self.target, self.drop, self.one_hot) != (None, (), ()):
+            raise InputError("--target, --drop and --one-hot need a SOURCE: fastgd fit SOURCE --target COLUMN")
         if self.save is not None:
             check_output(self.save, "--save")
         if self.plot is not None:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
-from fastgd.cli.options import MEANS_KEY, PredictMissing, check_output
+from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, PredictMissing, check_output
 from fastgd.cli.prepare import check_columns, counted
 from fastgd.cli.progress import progress
 from fastgd.cli.stops import whole_file
+from fastgd.data.categories import expanded, numbered, unknown
 from fastgd.data.files import read_table
 from fastgd.data.table import Table
 
@@ -55,7 +56,7 @@ def predict(options: PredictOptions) -> None:
         model = _load(options.model)
         if options.probabilities and not hasattr(model, "predict_proba"):
             raise InputError(f"--probabilities: {options.model} is a linear regression, which has none")
-        table = read_table(options.source, header=options.header)
+        table = with_indicators(model, read_table(options.source, header=options.header), options.missing)
         names = model_columns(model, table)
         X, usable = _matrix(table, names, model, options.missing)
         show("predicting")
@@ -64,6 +65,28 @@ def predict(options: PredictOptions) -> None:
         with whole_file(options.output) as temporary:
             _write(columns, temporary, suffix)
     print(f"{len(usable):,} predictions written to {options.output}")
+
+
+def with_indicators(model: Any, table: Table, missing: PredictMissing) -> Table:
+    """Return the table with indicators in place of the columns that the model's fit took for categories."""
+    categories: dict[str, list[str]] = model.fit_report_.get(ONE_HOT_KEY, {})
+    if not categories:
+        return table
+    absent = [name for name in categories if name not in table.names]
+    if absent:
+        raise InputError(f"the source lacks columns of categories that the model takes: {', '.join(absent)}")
+    for name, of in categories.items():
+        other = None if missing != "error" else unknown(table, name, of)
+        if other is not None:
+            raise InputError(
+                f"column {name!r} holds {other!r}, which no fitted row does: use --missing mean or --missing empty, "
+                "which take it for a missing value"
+            )
+    taken = {str(name) for name in model.feature_names_in_}
+    coded = numbered(table, categories, [name for name in table.names if name in taken or name in categories])
+    if missing == "error":
+        _refuse_gaps(coded.gaps(list(categories)).missing)
+    return expanded(coded, categories, categories)
 
 
 def model_columns(model: Any, table: Table) -> list[str]:
@@ -106,17 +129,22 @@ def _matrix(
     gaps = table.gaps(names)
     if gaps.infinite:
         raise InputError(f"infinite values in {counted(gaps.infinite)}: mend them")
-    if gaps.missing and missing == "error":
-        raise InputError(
-            f"missing values in {counted(gaps.missing)}: use --missing mean (fill in the means of the fitted rows)"
-            " or --missing empty (predict nothing there)"
-        )
+    if missing == "error":
+        _refuse_gaps(gaps.missing)
     usable = np.ones(table.n_rows, dtype=bool) if missing == "mean" else ~gaps.rows
     rows = slice(None) if usable.all() else np.flatnonzero(usable)
     X = table.take(names, [rows], table.dtype(names))[0]
     if missing == "mean" and gaps.missing:
         X = np.where(np.isnan(X), np.array(_means(model), dtype=X.dtype), X)
     return X, usable
+
+
+def _refuse_gaps(missing: dict[str, int]) -> None:
+    if missing:
+        raise InputError(
+            f"missing values in {counted(missing)}: use --missing mean (fill in the means of the fitted rows)"
+            " or --missing empty (predict nothing there)"
+        )
 
 
 def _predictions(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions
 from fastgd.cli.target import choose_target, find_column, read_target
+from fastgd.data.categories import categories_of, expanded, indicators, met, numbered
 from fastgd.data.files import read_table
 from fastgd.data.table import ArrayTable, Rows, Table
 
@@ -41,6 +42,8 @@ class Problem:
     filled: dict[str, int] = field(default_factory=dict)
     """Column -> count of missing values that its mean has taken the place of."""
     dropped: list[str] = field(default_factory=list)
+    one_hot: dict[str, list[str]] = field(default_factory=dict)
+    """Column -> its categories; all but the first have an indicator among `names`."""
     notes: list[str] = field(default_factory=list)
     seconds_reading: float = 0.0
 
@@ -91,14 +94,53 @@ def check_columns(table: Table, names: Sequence[str], cure: str) -> None:
         raise InputError(f"columns that are no numbers: {what}; {cure.format(' '.join(map(_quoted, unusable)))}")
 
 
-def _problem(table: Table, source: str, options: FitOptions) -> Problem:
+@dataclass(frozen=True)
+class _Chosen:
+    """What the columns of a table are for."""
+
+    target: str
+    names: list[str]
+    one_hot: list[str]
+    """Those of `names` that hold categories."""
+    dropped: list[str]
+
+    @property
+    def numbers(self) -> list[str]:
+        """The others of `names`."""
+        return [name for name in self.names if name not in self.one_hot]
+
+
+def _choose(table: Table, options: FitOptions) -> _Chosen:
     target = choose_target(table, options.target)
     dropped = [find_column(table, name, "--drop") for name in options.drop]
+    one_hot = [find_column(table, name, "--one-hot") for name in options.one_hot]
+    if target in one_hot:
+        raise InputError(f"--one-hot {target}: that is the target, which may hold classes as it is")
     names = [name for name in table.names if name != target and name not in dropped]
+    if options.drop_text:
+        text = table.unusable([name for name in names if name not in one_hot])
+        dropped += text
+        names = [name for name in names if name not in text]
     if not names:
         raise InputError(f"no column is left to predict {target!r} from: drop fewer")
-    check_columns(table, names, "leave them out: {}")
+    numbers = [name for name in names if name not in one_hot]
+    cure = "leave them out: {}, or --drop-text for all; --one-hot takes a column of few different values"
+    check_columns(table, numbers, cure)
+    return _Chosen(target, names, [name for name in names if name in one_hot], dropped)
+
+
+def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
+    chosen = _choose(source_table, options)
+    target, names, table = chosen.target, chosen.names, source_table
+    one_hot = {name: categories_of(table, name) for name in chosen.one_hot}
+    if one_hot:
+        table = numbered(table, one_hot, [*names, target])
     rows, filled = _usable_rows(table, target, names, options.missing)
+    if one_hot:
+        used = met(table, one_hot, rows)
+        table, one_hot = expanded(table, one_hot, used), used
+        filled = {made: count for name, count in filled.items() for made in _made_of(name, used)}
+        names = [made for name in names for made in _made_of(name, used)]
     values = table.values(target)
     y, task, reason = read_target(values if isinstance(rows, slice) else values[rows], target, options.task)
     held, kept = split_rows(len(y), options.holdout, options.seed)
@@ -110,7 +152,7 @@ def _problem(table: Table, source: str, options: FitOptions) -> Problem:
     return Problem(
         source=source,
         n_rows_read=table.n_rows,
-        n_columns_read=len(table.names),
+        n_columns_read=len(source_table.names),
         target=target,
         task=task,
         reason=reason,
@@ -121,9 +163,15 @@ def _problem(table: Table, source: str, options: FitOptions) -> Problem:
         y_held=y[held],
         n_rows_dropped=table.n_rows - len(y),
         filled=filled,
-        dropped=dropped,
-        notes=_conversions(table, names, dtype, X.nbytes + X_held.nbytes),
+        dropped=chosen.dropped,
+        one_hot=one_hot,
+        notes=_conversions(source_table, chosen.numbers, dtype, X.nbytes + X_held.nbytes),
     )
+
+
+def _made_of(name: str, categories: dict[str, list[str]]) -> list[str]:
+    """Return the columns of the matrix that a column of the source has become."""
+    return indicators(name, categories[name]) if name in categories else [name]
 
 
 def _conversions(table: Table, names: list[str], dtype: np.dtype[Any], size: int) -> list[str]:

@@ -74,6 +74,7 @@ def to_json(result: Result) -> str:
         "columns": problem.n_columns_read,
         "rows_dropped": problem.n_rows_dropped,
         "columns_dropped": problem.dropped,
+        "one_hot": problem.one_hot,
         "filled_with_mean": problem.filled,
         "notes": problem.notes,
         "target": problem.target,
@@ -104,11 +105,14 @@ def to_json(result: Result) -> str:
 def _data_lines(problem: Problem) -> list[tuple[str, str]]:
     lines = [
         ("source", problem.source),
-        ("data", f"{problem.n_rows_read:,} rows x {problem.n_columns_read:,} columns"),
+        ("data", f"{problem.n_rows_read:,} rows x {problem.n_columns_read - 1:,} columns and the target"),
         ("task", f"{problem.task} regression for {problem.target!r}: {problem.reason}"),
     ]
     if problem.dropped:
         lines.append(("left out", f"columns {', '.join(problem.dropped)}"))
+    if problem.one_hot:
+        compared = ", ".join(f"{name} ({len(of):,}, against {of[0]})" for name, of in problem.one_hot.items())
+        lines.append(("categories", compared))
     if problem.n_rows_dropped:
         lines.append(("left out", f"{problem.n_rows_dropped:,} rows with missing values"))
     if problem.filled:

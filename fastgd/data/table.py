@@ -48,17 +48,17 @@ class Table(ABC):
     default_target: str | None = None
 
     @abstractmethod
-    def _raw(self, name: str) -> Any:
+    def column(self, name: str) -> Any:
         """Return one column as it is kept: an array of shape (n_rows,), or something with ``to_list``."""
 
     def values(self, name: str) -> NDArray[Any]:
         """Return one column, shape (n_rows,): in its own numeric dtype, or text with None where it is missing."""
-        column = self._raw(name)
+        column = self.column(name)
         return column if isinstance(column, np.ndarray) else np.array(column.to_list(), dtype=object)
 
     def unusable(self, names: Sequence[str]) -> dict[str, str]:
         """Return column -> what it holds ("text", "dates", ...) for those of `names` that are not numbers."""
-        kinds = {name: _kind(self._raw(name)) for name in names}
+        kinds = {name: _kind(self.column(name)) for name in names}
         return {name: kind for name, kind in kinds.items() if kind != "numbers"}
 
     def missing(self, name: str) -> NDArray[np.bool_]:
@@ -109,7 +109,8 @@ class ColumnTable(Table):
         self.n_rows = n_rows
         self.named = named
 
-    def _raw(self, name: str) -> Any:
+    def column(self, name: str) -> Any:
+        """See `Table.column`."""
         return self._columns[name]
 
     def gaps(self, names: Sequence[str]) -> Gaps:
@@ -170,7 +171,8 @@ class ArrayTable(Table):
         self.named = named
         self.default_target = next(iter(beside), None)
 
-    def _raw(self, name: str) -> Any:
+    def column(self, name: str) -> Any:
+        """See `Table.column`."""
         return self._beside[name] if name in self._beside else self._array[:, self._index[name]]
 
     def gaps(self, names: Sequence[str]) -> Gaps:

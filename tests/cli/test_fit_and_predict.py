@@ -19,7 +19,7 @@ def test_without_a_source_it_fits_real_data_and_says_so(run):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # no progress either: it is no terminal
     assert "breast cancer data that scikit-learn ships" in done.stdout
-    assert "569 rows x 31 columns" in done.stdout
+    assert "569 rows x 30 columns and the target" in done.stdout
     assert "always the largest class" in done.stdout
     for label in ("source", "task", "score", "certificate", "seconds", "speed", "largest coefficients"):
         assert label in done.stdout
