@@ -200,8 +200,15 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file that 'fastgd fit --save' wrote.")],
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The rows to predict, in any form that fit reads.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT", help="Where to write: .csv, .tsv, .parquet or .npy.")
-    ],
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="Where to write: .csv, .tsv, .parquet or .npy.",
+            show_default="CSV to standard output",
+        ),
+    ] = None,
     header: Header = None,
     missing: Annotated[
         PredictMissing,

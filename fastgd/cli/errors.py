@@ -33,7 +33,8 @@ def describe(error: BaseException) -> str | None:
     if isinstance(error, InputError | TableError | ModelFileError | DivergenceError):
         return str(error)
     if hasattr(error, "format_message"):  # what typer raises for options that it refuses
-        return f"{error.format_message().rstrip('.')}; see 'fastgd --help'"
+        context = getattr(error, "ctx", None)  # of the command that was asked for
+        return f"{error.format_message().rstrip('.')}; see '{context.command_path if context else 'fastgd'} --help'"
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}; try --dtype float32 or fewer columns"
     if isinstance(error, FileNotFoundError):

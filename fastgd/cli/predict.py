@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from fastgd.data.categories import expanded, numbered, unknown
 from fastgd.data.files import read_table
 from fastgd.data.table import Table
 
+if TYPE_CHECKING:
+    import polars as pl
+
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy")
 
 
@@ -28,7 +31,8 @@ class PredictOptions:
 
     model: Path
     source: Path
-    output: Path
+    output: Path | None
+    """None is CSV on standard output."""
     header: bool | None
     missing: PredictMissing
     probabilities: bool
@@ -47,10 +51,10 @@ def predict(options: PredictOptions) -> None:
     InputError, TableError, ModelFileError, OSError
         What the command tells in one line; nothing has been written then.
     """
-    suffix = options.output.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"-o {options.output}: the name must end in one of {', '.join(SUFFIXES)}")
-    check_output(options.output, "-o")
+    if options.output is not None:
+        if options.output.suffix.lower() not in SUFFIXES:
+            raise InputError(f"-o {options.output}: the name must end in one of {', '.join(SUFFIXES)}")
+        check_output(options.output, "-o")
     with progress() as show:
         show("reading")
         model = _load(options.model)
@@ -62,9 +66,13 @@ def predict(options: PredictOptions) -> None:
         show("predicting")
         columns = _predictions(model, X, usable, options.probabilities)
         show("writing")
-        with whole_file(options.output) as temporary:
-            _write(columns, temporary, suffix)
-    print(f"{len(usable):,} predictions written to {options.output}")
+        if options.output is not None:
+            with whole_file(options.output) as temporary:
+                _write(columns, temporary, options.output.suffix.lower())
+    if options.output is None:
+        print(_frame(columns).write_csv(), end="")
+    else:
+        print(f"{len(usable):,} predictions written to {options.output}")
 
 
 def with_indicators(model: Any, table: Table, missing: PredictMissing) -> Table:
@@ -181,14 +189,16 @@ def _write(columns: dict[str, NDArray[Any]], path: Path, suffix: str) -> None:
     if suffix == ".npy":
         values = list(columns.values())
         np.save(path, values[0] if len(values) == 1 else np.column_stack(values), allow_pickle=False)
-        return
+    elif suffix == ".parquet":
+        _frame(columns).write_parquet(path)
+    else:
+        _frame(columns).write_csv(path, separator="\t" if suffix == ".tsv" else ",")
+
+
+def _frame(columns: dict[str, NDArray[Any]]) -> pl.DataFrame:
     import polars as pl
 
     frame = pl.DataFrame(
         {name: values.tolist() if values.dtype.kind == "O" else values for name, values in columns.items()}
     )
-    frame = frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
-    if suffix == ".parquet":
-        frame.write_parquet(path)
-    else:
-        frame.write_csv(path, separator="\t" if suffix == ".tsv" else ",")
+    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))

@@ -141,7 +141,7 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
         ("certificate", f"{report['certificate']:.3g}, asked for {report['tol']:.3g}: {_verdict(report)}"),
         *_gap_lines(report),
         *course_lines(result.course),
-        ("seconds", f"reading {reading:.2f}, compiling {compiling:.2f}, fitting {fitting:.2f}"),
+        ("seconds", f"reading {reading:.2f}, compiling and loading kernels {compiling:.2f}, fitting {fitting:.2f}"),
         (
             "speed",
             f"{result.rows_per_second / 1e6:,.3g} million rows/s, {result.gigabytes_per_second:.3g} GB/s over"

@@ -49,6 +49,10 @@ def test_linear_fit_and_its_predictions(run, tmp_path, line_csv, line_data):
     assert predicted.columns == ["prediction"]
     np.testing.assert_allclose(predicted["prediction"].to_numpy(), y, rtol=1e-5, atol=1e-4)
 
+    printed = run("predict", "line.model", "new.parquet")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout == (tmp_path / "out.csv").read_text()
+
     np.save(tmp_path / "new.npy", X)
     assert run("predict", "line.model", "new.npy", "-o", "out.npy").returncode == 0
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), predicted["prediction"], rtol=1e-12)

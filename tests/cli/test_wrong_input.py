@@ -25,8 +25,8 @@ CASES = {
     "classes that are none": ((*FIT, "--task", "logistic"), GOOD, "use --task linear"),
     "too few rows": ((*FIT, "--holdout", "0.6"), "a,y\n1,2.5\n2,3.5\n3,4\n", "use --holdout 0"),
     "unknown task": ((*FIT, "--task", "poisson"), GOOD, "'poisson' is not one of"),
-    "unknown option": ((*FIT, "--learing-rate", "1"), GOOD, "--learing-rate"),
-    "unknown command": (("fitt",), GOOD, "No such command 'fitt'"),
+    "unknown option": ((*FIT, "--learing-rate", "1"), GOOD, "see 'fastgd fit --help'"),
+    "unknown command": (("fitt",), GOOD, "Did you mean 'fit'?; see 'fastgd --help'"),
     "negative penalty": ((*FIT, "--alpha", "-1"), GOOD, "'--alpha'"),
     "rate that is none": ((*FIT, "--optimizer", "gd", "--learning-rate", "fast"), GOOD, "--learning-rate fast"),
     "rate without a rule": ((*FIT, "--learning-rate", "0.1"), GOOD, "--learning-rate needs --optimizer"),
@@ -73,7 +73,8 @@ CASES = {
     "foreign model": (("predict", "t.csv", "t.csv", "-o", "out.csv"), GOOD, "t.csv"),
     "missing model": (("predict", "m.model", "t.csv", "-o", "out.csv"), GOOD, "m.model"),
     "output of no known form": (("predict", "m.model", "t.csv", "-o", "out.xlsx"), GOOD, ".parquet"),
-    "no output": (("predict", "m.model", "t.csv"), GOOD, "--output"),
+    "no source": (("predict", "m.model"), GOOD, "'SOURCE'; see 'fastgd predict --help'"),
+    "another option": (("predict", "m.model", "t.csv", "--out", "x.csv"), GOOD, "see 'fastgd predict --help'"),
     "a folder": (("fit", ".", "--target", "y"), GOOD, "is a folder"),
 }
 
