@@ -22,10 +22,13 @@ from typing import Any, ClassVar
 
 import filelock
 import platformdirs
+from numba.core import event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 logger = logging.getLogger("fastgd")
 
+#: Numba's kind of event for what the cache does, waiting for another process included.
+CACHE_EVENT = "fastgd:cache"
 _LOCK_SECONDS = 120.0
 #: Folders of kernels, and how long one that no process has started with is kept.
 _NAME, _KEPT_SECONDS = re.compile(r"fastgd-[0-9a-f]{16}"), 30 * 86400.0
@@ -135,13 +138,14 @@ class KernelCache(FunctionCache):
         self._lock = filelock.FileLock(f"{FOLDER}/{self._impl.filename_base}.lock", timeout=_LOCK_SECONDS)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        found = self._load(sig, target_context)
-        if found is None:
-            # `compile` releases it. Who waits for another process in vain compiles without.
-            with contextlib.suppress(OSError, filelock.Timeout):
-                self._lock.acquire()
-                found = self._load(sig, target_context)
-        return found
+        with event.trigger_event(CACHE_EVENT):
+            found = self._load(sig, target_context)
+            if found is None:
+                # `compile` releases it. Who waits for another process in vain compiles without.
+                with contextlib.suppress(OSError, filelock.Timeout):
+                    self._lock.acquire()
+                    found = self._load(sig, target_context)
+            return found
 
     def compile(self, dispatcher_compile: Callable[[Any], Any], sig: Any) -> Any:
         """Compile or load, and let go of the lock whatever happens: Ctrl-C while compiling must lock nobody out."""
@@ -161,6 +165,10 @@ class KernelCache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        with event.trigger_event(CACHE_EVENT):
+            self._save(sig, data)
+
+    def _save(self, sig: Any, data: Any) -> None:
         try:
             try:
                 super().save_overload(sig, data)

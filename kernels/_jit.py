@@ -26,7 +26,7 @@ from numba import types
 from numba.core import event
 from numba.extending import overload, register_jitable
 
-from fastgd.kernels._cache import STAMP, cached
+from fastgd.kernels._cache import CACHE_EVENT, STAMP, cached
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,7 +35,7 @@ FASTMATH = frozenset({"reassoc", "contract", "nsz", "arcp", "afn"})
 
 
 class _CompileClock(event.Listener):
-    """Adds up the seconds that Numba spends compiling (cache hits cost none)."""
+    """Adds up the seconds that go into compiling kernels, loading them from the cache and saving them there."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -53,13 +53,14 @@ class _CompileClock(event.Listener):
 
 
 _clock = _CompileClock()
-event.register("numba:compile", _clock)
+for _kind in ("numba:compile", CACHE_EVENT):
+    event.register(_kind, _clock)
 
 _kernels: list[Any] = []
 
 
 def compile_seconds() -> float:
-    """Seconds that this process has spent compiling since its start."""
+    """Seconds that this process has spent compiling and loading kernels since its start."""
     return _clock.seconds
 
 

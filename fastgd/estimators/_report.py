@@ -46,7 +46,8 @@ class FitReport(DataReport, TimeReport):
     bytes_converted : int
         Bytes of the converted copy of X; 0 where X was used in place.
     seconds_total, seconds_compile, seconds_compute : float
-        Of the whole fit; of compiling kernels in this process meanwhile; the difference of the two.
+        Of the whole fit; of compiling kernels and loading cached ones in this process meanwhile; the difference of the
+        two.
     certificate, tol : float
         The certificate at the end (see the class) and the tolerance it was asked to reach.
     converged : bool
