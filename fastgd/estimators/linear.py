@@ -269,13 +269,9 @@ def check_targets(y: ArrayLike | None, X: NDArray[Any], name: str = "y") -> tupl
     if is_ready(y, 1) and len(y) == len(X) and np.isfinite(y).all():
         return y[:, None], True
     try:
-        try:
         targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name=name)
     except (TypeError, ValueError):
         check_none_missing(np.asarray(y), name)
-        raise
-    except (TypeError, ValueError):
-        check_none_missing(np.asarray(y, dtype=object), name)
         raise
     check_consistent_length(X, targets)
     if targets.ndim == 1:
