@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 
@@ -47,6 +48,9 @@ def make_metric(
     memory: steps that are remembered. sampled: whether the curvature is that of a sample of rows. couplings (K, K): of
     softmax the curvature by margins, its other factor; without it, or with L1, outputs are taken one by one.
     """
+    if not np.isfinite(curvature).all():
+        # LAPACK looks for the eigenvalues of what is no number for ever.
+        raise DivergenceError("curvatures overflow: scale down columns of extreme values")
     blocks = curvature.copy()
     diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1]
     # Rows of a Huber loss beyond delta have a slope and no curvature, as rows outside a sample have.

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation
 from fastgd.reference import hessian
 from fastgd.solvers import metric as metrics
@@ -235,3 +236,13 @@ def test_of_coupled_outputs_only_the_size_of_the_curvature_is_learned(monkeypatc
         before = metric.step(here)
         metric.learn(before, seen * before @ B)
         np.testing.assert_allclose(metric.step(here), before / factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_curvature_that_is_no_number_is_raised(bad, l1_ratio):
+    objective = objective_of(problem_for("logistic", alpha=0.1, l1_ratio=l1_ratio))
+    curvature = np.eye(objective.data.d + 1)[None].copy()
+    curvature[0, 1, 2] = curvature[0, 2, 1] = bad
+    with pytest.raises(DivergenceError, match="overflow"):
+        make_metric(objective, curvature, 3, sampled=True)
