@@ -10,7 +10,7 @@ import numpy as np
 from fastgd.backends.cpu import CpuData, compile_seconds
 from fastgd.blas import single_threaded
 from fastgd.estimators._guide import Guide
-from fastgd.estimators._input import Converted, check_finite
+from fastgd.estimators._input import Converted, check_finite, check_variation, squares_are_finite
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import DataReport, FitReport, TimeReport
 from fastgd.estimators._training import Training, settings_of
@@ -79,8 +79,8 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
             theta = start if monitor.theta is None else monitor.theta
             solution = Solution(theta, False, "interrupted", float("nan"))
         except DivergenceError:
-            # A pass that overflows may have met what is no number.
-            check_finite(task.X, plan is not None)
+            # A pass that overflows may have met what a sample's means and scales had not: else the solver knows best.
+            check_finite(task.X, squares_are_finite(task.X.array))
             raise
         collinear = [] if solution.independent else _look_for_collinear(estimator, objective, options, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
@@ -120,6 +120,7 @@ def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:
     rough = options.optimizer is None or isinstance(options.optimizer, FullBatch)
     moments = sample_moments(data) if rough else data.moments()
     check_finite(task.X, bool(np.all(np.isfinite(moments.sd))))
+    check_variation(task.X.array, data.weights, moments)
     return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
 
 

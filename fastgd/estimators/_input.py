@@ -1,6 +1,7 @@
 """Array-likes into the layouts that kernels read, without copies where X is C or F order, float32 or float64."""
 
 import logging
+import math
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
@@ -8,9 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgd.estimators._columns import refuse_not_finite, refuse_overflow, refuse_text
+from fastgd.scaling import Moments
+
 logger = logging.getLogger("fastgd")
 
 _FLOATS = [np.float64, np.float32]
+#: Means of columns above which a difference of two values has a square in float64; numbers looked at at a time.
+_TINY, _BLOCK_NUMBERS = 1e-140, 1 << 18
 
 
 class Converted(NamedTuple):
@@ -92,6 +97,31 @@ def check_finite(X: Converted, finite: bool) -> None:
         return
     refuse_not_finite(X.array, X.names)
     refuse_overflow(X.array, X.names)
+
+
+def check_variation(X: NDArray[Any], weights: NDArray[Any] | None, moments: Moments) -> None:
+    """Raise where a column passes for a constant one since the squares of its deviations underflow float64."""
+    if X.dtype != np.float64:
+        return
+    # Differences of larger numbers are multiples of their rounding, whose squares are there.
+    suspects = np.flatnonzero(moments.constant & (np.abs(moments.mean) < _TINY))
+    if suspects.size == 0:
+        return
+    base = X[0 if weights is None else int(np.argmax(weights)), suspects]
+    step = max(1, _BLOCK_NUMBERS // suspects.size)
+    for start in range(0, len(X), step):
+        differs = X[start : start + step, suspects] != base
+        if weights is not None:
+            differs &= weights[start : start + step, None] > 0.0
+        if differs.any():
+            j = suspects[differs.any(axis=0)][0]
+            raise ValueError(f"column {j} of X varies by so little that squares underflow float64: scale it up")
+
+
+def squares_are_finite(X: NDArray[Any]) -> bool:
+    """Whether the sum of the squares of any column is a number."""
+    largest = max(float(X.max()), -float(X.min()))
+    return math.isfinite(largest * largest * len(X))
 
 
 def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any]) -> NDArray[Any] | None:

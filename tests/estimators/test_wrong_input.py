@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from fastgd import LinearRegression, LogisticRegression, optimizers, set_num_threads
+from fastgd import DivergenceError, LinearRegression, LogisticRegression, optimizers, set_num_threads
 
 X = np.arange(20.0).reshape(10, 2) % 7
 Y = np.arange(10.0) % 3
@@ -123,6 +123,32 @@ def test_values_of_X_that_are_not_finite(estimator, dtype, bad):
 def test_values_too_large_for_their_squares():
     with pytest.raises(ValueError, match=r"X has values so large .* scale"):
         LinearRegression().fit(X * 1e160, Y)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "gd"])
+@pytest.mark.parametrize("n", [300, 20_000])
+def test_values_too_small_for_their_squares(n, optimizer):
+    """They pass for constants, which columns that are constant where there is weight are."""
+    small = np.random.default_rng(0).standard_normal((n, 3))
+    y, s = small @ np.ones(3), np.ones(n)
+    small[:, 1] = 1e-165 * np.sign(small[:, 1])
+    with pytest.raises(ValueError, match=r"column 1 of X varies by so little .* scale it up"):
+        LinearRegression(alpha=0.1, optimizer=optimizer).fit(small, y)
+    s[small[:, 1] < 0.0] = 0.0
+    assert LinearRegression(alpha=0.1, optimizer=optimizer, tol=0.1).fit(small, y, s).coef_[1] == 0.0
+
+
+def test_values_too_large_for_their_squares_where_no_sample_looks():
+    large = np.random.default_rng(0).standard_normal((40_000, 3))
+    large[20_001, 1] = 1e160
+    with pytest.raises(ValueError, match=r"X has values so large .* scale"):
+        LinearRegression("huber", optimizer="lbfgs").fit(large, large[:, 0])
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "accelerated"])
+def test_an_overflow_that_is_not_of_X_is_not_laid_at_its_door(optimizer):
+    with pytest.raises(DivergenceError, match="loss or gradient overflow"):
+        LinearRegression(optimizer=optimizer).fit(X, Y, coef_init=np.full(X.shape[1], 1e200))
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
