@@ -18,7 +18,7 @@ from fastgd.estimators._unfinished import tell_what_is_left, warn
 from fastgd.exceptions import DivergenceError, RankWarning
 from fastgd.history import History
 from fastgd.objective import Frame, Objective, Problem
-from fastgd.optimizers import FullBatch, Optimizer
+from fastgd.optimizers import FullBatch, NormalEquations, Optimizer
 from fastgd.sample import sample_moments
 from fastgd.scaling import Array
 from fastgd.solvers import Plan, choose, solve, solve_rule
@@ -82,7 +82,9 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
             # A pass that overflows may have met what a sample's means and scales had not: else the solver knows best.
             check_finite(task.X, squares_are_finite(task.X.array))
             raise
-        collinear = [] if solution.independent else _look_for_collinear(estimator, objective, options, messages)
+        collinear = []
+        if not solution.independent and options.alpha == 0.0:
+            collinear = _look_for_collinear(estimator, objective, optimizer, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
         certificate, gap = objective.certificate(final), objective.duality_gap(final)
         if solution.reason == "certificate" and certificate > options.tol:
@@ -206,9 +208,7 @@ def _solve(
     return solution
 
 
-def _look_for_collinear(estimator: Any, objective: Objective, options: Options, messages: list[str]) -> list[int]:
-    if options.alpha > 0.0:
-        return []
+def _look_for_collinear(estimator: Any, objective: Objective, optimizer: Optimizer, messages: list[str]) -> list[int]:
     from fastgd.solvers.rank import collinear_columns
 
     found = collinear_columns(objective)
@@ -216,10 +216,12 @@ def _look_for_collinear(estimator: Any, objective: Objective, options: Options, 
         names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
         listed = ", ".join(names[j] if names else f"column {j}" for j in found[:20])
         more = f" and {len(found) - 20} more" if len(found) > 20 else ""
+        # Of other solvers the one in whose units steps are small: those of their metrics, or of where they began.
+        which = "the one of least norm in standardised columns" if isinstance(optimizer, NormalEquations) else "one"
         warn(
             messages,
-            f"columns that are combinations of others: {listed}{more}; of all optima the one of least norm in "
-            "standardised columns is found. Drop them or set alpha > 0 for coefficients that mean something",
+            f"columns that are combinations of others: {listed}{more}; of all optima {which} is found. "
+            "Drop them or set alpha > 0 for coefficients that mean something",
             RankWarning,
         )
     return found

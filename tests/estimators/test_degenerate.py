@@ -65,6 +65,24 @@ def test_collinear_columns_are_named_and_shared():
     np.testing.assert_allclose(model.coef_, minimum_norm(frame.to_numpy(), y.to_numpy()), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("optimizer", ["sketched_newton", "lbfgs", "accelerated", "normal_equations"])
+def test_the_least_norm_is_promised_where_it_is_found(optimizer):
+    """Of all optima Newton's method finds that of least norm in its own metric."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3))
+    X[:, 2] = X[:, 0] + 2.0 * X[:, 1]
+    noisy = X[:, 0] + X[:, 1] + 2.0 * rng.standard_normal(300)
+    squared = optimizer == "normal_equations"
+    model = (LinearRegression if squared else LogisticRegression)(alpha=0.0, optimizer=optimizer, tol=1e-2)
+    with pytest.warns(RankWarning) as caught:
+        model.fit(X, noisy if squared else noisy > 0.0)
+    null = np.array([1.0, 2.0, -1.0]) * X.std(axis=0)
+    along = abs(np.ravel(model.coef_) * X.std(axis=0) @ null)
+    assert ("least norm" in str(caught[0].message)) == squared
+    if squared:
+        assert along < 1e-8
+
+
 def test_a_warning_can_be_had_without_names_and_leaves_predictions_alone():
     frame, y = collinear_frame()
     with pytest.warns(RankWarning, match=r"column \d"):
