@@ -160,6 +160,8 @@ class Solution:
     evaluation: Any = None
     #: What ran, where that is not what was asked for.
     solver: str | None = None
+    #: What it chose of its own accord.
+    note: str | None = None
     #: What a step is expected to gain of each output's F (K,), in working units: how far it is from its minimum.
     gain: Array | None = None
     #: Whether the solver has seen that no column is a combination of others.

@@ -38,7 +38,8 @@ tol : float, default=1e-4
     model; free of the units of columns, y and weights. Mini-batch rules stop when the loss has not fallen by `tol`
     times the constant model's for `n_iter_no_change` epochs, at least 100 updates; adaptive rules with automatic rates
     not before their last epoch, where the rate is 0. 0 disables every stop but `max_iter`, `max_seconds`, callbacks
-    and divergence; "normal_equations" and "lbfgs" also end where a step would be rounding.
+    and divergence; "normal_equations" and "lbfgs" also end where a step would be rounding, as every full-batch solver
+    does ("no step", with a warning) where `tol` is not 0.
 early_stopping : bool, default=False
     Hold rows out (or take `X_val` of `fit`), stop when the loss on them has not fallen by `tol` times the constant
     model's for `n_iter_no_change` epochs, and return to the epoch where it was least.

@@ -96,7 +96,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         coef, intercept = objective.to_user(final.theta)
     report = FitReport(
         solver=solution.solver or _name(optimizer, options.batch_size),
-        reason=reason,
+        reason=reason if solution.note is None else f"{reason}; {solution.note}",
         certificate=certificate,
         tol=options.tol,
         converged=solution.converged or bool(certificate <= options.tol),

@@ -32,7 +32,7 @@ class FitReport(DataReport, TimeReport):
     Attributes
     ----------
     solver, reason : str
-        Which solver ran and why it was chosen.
+        Which solver ran, why it was chosen, and what it chose itself.
     device : str
         "cpu".
     threads : int
@@ -51,10 +51,11 @@ class FitReport(DataReport, TimeReport):
     certificate, tol : float
         The certificate at the end (see the class) and the tolerance it was asked to reach.
     converged : bool
-        Whether the certificate is at most `tol`, or a mini-batch fit's loss or the validation loss became flat.
+        Whether the certificate is at most `tol`, or a mini-batch fit's loss or the validation loss became flat: there
+        `tol` is a share of the constant model's loss.
     stopped_by : str
-        "certificate", "flat loss", "early stopping", "callback", "callback error", "no step" (of a line search),
-        "max_iter", "max_seconds", "interrupted" or "no optimum".
+        "certificate", "flat loss", "early stopping", "callback", "callback error", "no step" (of any solver of the
+        full batch: rounding hides what is left to gain), "max_iter", "max_seconds", "interrupted" or "no optimum".
     objective : float
         F at the end, in the units of y.
     duality_gap : float or None

@@ -66,13 +66,16 @@ class SketchedNewton(FullBatch):
         \theta_{k+1} = \theta_k + t_k \, \mathrm{argmin}_v \; g_k^T v + \tfrac12 v^T B_k v + l_1(\theta_k + v)
 
     where B_k is B with the last `memory` pairs of steps and gradient changes put in (BFGS), and t_k is 1 unless the
-    loss or its slope at the end of the step say otherwise. With a sample of all rows it is Newton's method.
+    loss or its slope at the end of the step say otherwise. With a sample of all rows it is Newton's method (of softmax
+    with the metric of the start).
 
     Parameters
     ----------
     sample_rows : int or "auto", default="auto"
-        Rows of the sample. "auto": from the numbers of rows and columns; four times as many where the metric proves
-        too poor.
+        Rows of the sample, rounded up to whole runs of 32 to 256 consecutive ones; all rows where it would be a quarter
+        of them or more, where there are fewer than 256, or where those drawn weigh unlike others. "auto": from the
+        numbers of rows and columns. Four times as many where the metric proves too poor. ``fit_report_["reason"]``
+        tells how many there were in the end.
     memory : int, default=10
         Pairs that improve the metric, 0 or more.
 
@@ -117,7 +120,9 @@ class NormalEquations(FullBatch):
 
 @dataclass(frozen=True)
 class LBFGS(FullBatch):
-    r"""scipy's L-BFGS-B on the full pass, in standardised columns; for smooth objectives.
+    r"""scipy's L-BFGS-B on the full pass, in units in which each parameter's curvature at the best constant model is 1.
+
+    For smooth objectives.
 
     .. math:: \theta_{k+1} = \theta_k - t_k H_k g_k
 

@@ -46,8 +46,8 @@ def solve_sketched(
     sample = objective.sampled(rows)
     couples = objective.problem.loss == "softmax"
     if sample is objective and not couples:
-        return solve_newton(objective, theta, tol, monitor)
-    passes = _Passes(objective, rows, memory, tol, monitor)
+        return replace(solve_newton(objective, theta, tol, monitor), note="Newton's method on all rows")
+    passes = _Passes(objective, sample, rows, memory, tol, monitor)
     if sample is objective:
         return passes.run(*_metric_at(objective, objective, theta, memory, sampled=False))
     if shape.has_first_sample:
@@ -121,12 +121,18 @@ def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
 class _Passes:
     """Full gradients in a sample's metric; the sample grows where progress is poor."""
 
-    def __init__(self, objective: Objective, rows: int, memory: int, tol: float, monitor: Monitor) -> None:
-        self._objective, self._rows, self._memory = objective, rows, memory
+    def __init__(
+        self, objective: Objective, sample: Objective, rows: int, memory: int, tol: float, monitor: Monitor
+    ) -> None:
+        self._objective, self._sample, self._rows, self._memory = objective, sample, rows, memory
         self._course, self._tol = Course(objective, tol, monitor), tol
 
     def run(self, at: Evaluation, metric: Metric) -> Solution:
         """From an evaluation until the course says why to end."""
+        solution = self._run(at, metric)
+        return replace(solution, note=f"a metric of {self._sample.data.n} of {self._objective.data.n} rows")
+
+    def _run(self, at: Evaluation, metric: Metric) -> Solution:
         objective, course = self._objective, self._course
         reason = course.seen(at)
         descent = Descent(objective, objective.evaluate, at, metric)
@@ -174,7 +180,7 @@ class _Passes:
     def _grown(self, theta: Array) -> Metric:
         """The metric of a larger sample; of all rows once that is most of them."""
         self._rows = min(_GROWTH * self._rows, self._objective.data.n)
-        sample = self._objective.sampled(self._rows)
+        sample = self._sample = self._objective.sampled(self._rows)
         if sample is self._objective:
             self._rows = self._objective.data.n
         logger.debug("poor progress: the metric is taken from %d rows", sample.data.n)
