@@ -62,14 +62,17 @@ _FITTED = """
 n_iter_ : int
     Epochs run.
 history_ : dict of ndarray of shape (n_iter_,)
-    "loss": F at the epoch's start (full batch), or the mean over the epoch of F on each batch before its update;
-    "validation_loss" where there are validation rows: their mean loss, without penalty; "learning_rate" of the
-    epoch's first update (1 of solvers with a metric of their own); "gradient_norm": Euclidean, in working coordinates,
-    without L1 term, of the full gradient or of the mean of the batches'; "seconds"; for full-batch solvers
-    "certificate".
+    An entry an epoch. "loss": F at the epoch's start (full batch; what "auto" learns from a sample before is no epoch,
+    so that its first entry lies far below F of the constant model), or the mean over the epoch of F on each batch
+    before its update; "validation_loss" where there are validation rows: their mean loss, without penalty;
+    "learning_rate" of the epoch's first update (1 of solvers with a metric of their own); "gradient_norm": Euclidean,
+    in working coordinates, without L1 term, of the full gradient or of the mean of the batches'; "seconds" of the
+    epoch, of the first with what came before it; for full-batch solvers "certificate".
 fit_report_ : dict
     What the fit did: "solver", "reason", "stopped_by", "converged", "certificate", "objective", "duality_gap",
-    "passes", "warnings" and more; `fastgd.FitReport` says what each key holds.
+    "passes", "warnings" and more; `fastgd.FitReport` says what each key holds. Of a fit that "stopped_by" tells was
+    ended by "certificate" that is at most `tol`; by "flat loss", which ends mini-batch rules, and by "early stopping"
+    it may lie above, and "converged" is True as well.
 n_features_in_ : int
 feature_names_in_ : ndarray of shape (d,), only where X had column names
 """
