@@ -60,7 +60,7 @@ def unknown(table: Table, name: str, of: Sequence[str]) -> str | None:
     return None if found.is_empty() else str(found[0])
 
 
-def met(table: ColumnTable, categories: Categories, rows: Rows) -> dict[str, list[str]]:
+def met(table: Table, categories: Categories, rows: Rows) -> dict[str, list[str]]:
     """Return the categories that some rows of a `numbered` table hold, in the same order."""
     found: dict[str, list[str]] = {}
     for name, of in categories.items():
@@ -75,7 +75,7 @@ def indicators(name: str, of: Sequence[str]) -> list[str]:
     return [f"{name}={category}" for category in of[1:]]
 
 
-def expanded(table: ColumnTable, categories: Categories, used: Categories) -> ColumnTable:
+def expanded(table: Table, categories: Categories, used: Categories) -> ColumnTable:
     """Return a `numbered` table with indicators of the categories `used` in place of the numbers."""
     columns: dict[str, Any] = {}
     for name in table.names:
