@@ -88,6 +88,10 @@ class History:
         """The training loss of the last epoch."""
         return self._rows[-1]["loss"]
 
+    def fall(self, epochs: int) -> float:
+        """By how much the training loss has fallen in the last so many epochs; infinite where there are no more."""
+        return self._rows[-1 - epochs]["loss"] - self.last_loss if epochs < len(self) else math.inf
+
     @property
     def largest_rate(self) -> float:
         """The largest learning rate that an epoch began with."""

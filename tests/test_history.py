@@ -88,6 +88,13 @@ def test_what_no_epoch_had_is_left_out():
     np.testing.assert_array_equal(told.arrays()["validation_loss"], [math.nan, 0.5])
 
 
+def test_how_far_the_loss_has_fallen():
+    told = History(max_iter=5)
+    for loss in (9.0, 4.0, 5.0, 3.0):
+        told.add(Epoch(loss, 1.0, 1.0), math.nan)
+    assert [told.fall(epochs) for epochs in (1, 2, 3, 4)] == [2.0, 1.0, 6.0, math.inf]
+
+
 def test_a_run_that_diverged_is_forgotten():
     told = History(max_iter=5)
     told.add(Epoch(9.0, 1.0, 1.0), math.nan)

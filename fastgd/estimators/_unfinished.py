@@ -1,5 +1,6 @@
 """What a fit says where it did not end at an optimum, and what to do about it."""
 
+import math
 import warnings
 
 import numpy as np
@@ -9,11 +10,13 @@ from fastgd.estimators._options import Options
 from fastgd.history import History
 from fastgd.objective import Objective
 from fastgd.solvers import Plan
-from fastgd.solvers.rates import automatic_rate, is_automatic
+from fastgd.solvers.rates import automatic_rate, falls_to_zero, is_automatic
 from fastgd.stopping import Solution
 
 #: A user's rate is called too small where it is this share of the automatic one.
 _TOO_SMALL = 0.1
+#: Share of the epochs, at the end, over which the loss is flat where a rate that falls to 0 has fallen slowly enough.
+_LAST = 0.05
 #: Certificates above this are far from any optimum: a tenth of what a column can have at the constant model.
 _FAR = 0.1
 
@@ -48,6 +51,12 @@ def tell_what_is_left(
             "noise or a rate too large; use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
             ConvergenceWarning,
         )
+    elif solution.reason == "max_iter" and plan is not None and plan.batch_size is not None and falls_to_zero(plan):
+        # Its last epoch is the planned end of such a fit.
+        fallen = history.fall(math.ceil(_LAST * plan.max_iter))
+        if far or fallen > options.tol * objective.constant_value():
+            why = f"the rate fell to 0 {where} before the loss was flat"
+            warn(messages, f"max_iter reached: {why}: increase max_iter, or use optimizer='auto'", ConvergenceWarning)
     elif solution.reason in ("max_iter", "max_seconds"):
         limit = solution.reason
         remedy = "" if options.optimizer is None else ", or use optimizer='auto'"

@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 
-from fastgd import DivergenceError, LinearRegression, schedules
+from fastgd import DivergenceError, LinearRegression, LogisticRegression, schedules
 from fastgd.optimizers import GradientDescent, Momentum
 from tests.estimators.fits import fit, problem_for, targets, value_of
 from tests.objective_of import objective_of
@@ -53,7 +53,23 @@ def test_a_loss_that_is_flat_since_nothing_moves_is_told(rule):
     assert "stopped by flat loss after 9 epochs" in message
 
 
-@pytest.mark.parametrize("rule", ["momentum", "nesterov", "nadam", "adadelta"])
+@pytest.mark.parametrize("rule", ["adam", "nadam", "rmsprop"])
+def test_the_planned_end_of_a_rate_that_falls_to_zero_is_no_failure(rule):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 10))
+    y = X @ rng.standard_normal(10) + rng.logistic(size=2000) > 0.0
+    model = LogisticRegression(optimizer=rule, random_state=0).fit(X, y)
+    report = model.fit_report_
+    assert (report["stopped_by"], report["converged"], report["warnings"]) == ("max_iter", False, [])
+    assert report["certificate"] > report["tol"]
+    told = r"max_iter reached: the rate fell to 0 after 3 epochs .* before the loss was flat: increase max_iter, or use"
+    with pytest.warns(ConvergenceWarning, match=told):
+        model.set_params(max_iter=3).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="max_iter reached after 50 epochs"):
+        model.set_params(max_iter=50, optimizer=RULES[rule](learning_rate=0.01)).fit(X, y)
+
+
+@pytest.mark.parametrize("rule", ["momentum", "nesterov", "adadelta"])
 def test_automatic_rates_are_given_the_time_to_get_there_on_few_rows(rule):
     """442 rows are two batches an epoch, and a loss that is flat while a rate is large is not flat for good."""
     X, y = load_diabetes(return_X_y=True)
