@@ -9,6 +9,7 @@ import numpy as np
 
 from fastgd.backends.cpu import CpuData, compile_seconds
 from fastgd.blas import single_threaded
+from fastgd.estimators._columns import combinations
 from fastgd.estimators._guide import Guide
 from fastgd.estimators._input import Converted, check_finite, check_variation, squares_are_finite
 from fastgd.estimators._options import Options
@@ -213,18 +214,17 @@ def _look_for_collinear(estimator: Any, objective: Objective, optimizer: Optimiz
 
     found = collinear_columns(objective)
     if found:
-        names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
-        listed = ", ".join(names[j] if names else f"column {j}" for j in found[:20])
-        more = f" and {len(found) - 20} more" if len(found) > 20 else ""
+        shape = objective.data.n, objective.data.d
+        cause = combinations(found, shape, getattr(estimator, "feature_names_in_", ()))
         # Of other solvers the one in whose units steps are small: those of their metrics, or of where they began.
         which = "the one of least norm in standardised columns" if isinstance(optimizer, NormalEquations) else "one"
         warn(
             messages,
-            f"columns that are combinations of others: {listed}{more}; of all optima {which} is found. "
-            "Drop them or set alpha > 0 for coefficients that mean something",
+            f"{cause}; of all optima {which} is found. "
+            "Drop columns or set alpha > 0 for coefficients that mean something",
             RankWarning,
         )
-    return found
+    return list(found)
 
 
 def add_warning(result: Result, message: str, category: type[Warning] = UserWarning) -> None:

@@ -41,7 +41,13 @@ def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) 
 
 
 def validated(
-    estimator: Any, X: ArrayLike | None, *, reset: bool, finite: bool = True, dtype: Any = _FLOATS, input_name: str = "X"
+    estimator: Any,
+    X: ArrayLike | None,
+    *,
+    reset: bool,
+    finite: bool = True,
+    dtype: Any = _FLOATS,
+    input_name: str = "X",
 ) -> NDArray[Any]:
     """What scikit-learn's `validate_data` makes of X, with errors that name the column."""
     try:

@@ -12,14 +12,15 @@ _MOST_COLUMNS = 1000
 _BLOCK_BYTES = 1 << 22
 
 
-def collinear_columns(objective: Objective) -> list[int]:
-    """Columns, constant ones included, without which the others span the same space.
+def collinear_columns(objective: Objective) -> dict[int, tuple[int, ...]]:
+    """Columns without which the others span the same space, each with those that it is a combination of.
 
-    Pivoted QR of a sample of standardised rows, confirmed on all rows; above 1000 columns constant ones only.
+    Constant columns, which are one of none, are among them. Pivoted QR of a sample of standardised rows, confirmed on
+    all rows; above 1000 columns constant ones only.
     """
     d = objective.data.d
     inv_scale = objective.standard.inv_scale
-    constant = [int(j) for j in np.flatnonzero(inv_scale == 0.0)]
+    constant: dict[int, tuple[int, ...]] = {int(j): () for j in np.flatnonzero(inv_scale == 0.0)}
     if d > _MOST_COLUMNS:
         return constant
     found = sample_data(objective.data, share=1)
@@ -44,7 +45,11 @@ def collinear_columns(objective: Objective) -> list[int]:
     if rank:
         null[live[order[:rank]]] = -linalg.solve_triangular(upper[:rank, :rank], upper[:rank, rank:])
     held = _residual(objective, null) <= 100.0 * tolerance
-    return sorted(constant + [int(live[j]) for j in order[rank:][held]])
+    parts = np.abs(null) > np.sqrt(tolerance) * np.abs(null).max(axis=0)
+    for k in np.flatnonzero(held):
+        column = int(live[order[rank + k]])
+        constant[column] = tuple(int(j) for j in np.flatnonzero(parts[:, k]) if j != column)
+    return dict(sorted(constant.items()))
 
 
 def _is_suspect(sample: Array, tolerance: float) -> bool:
