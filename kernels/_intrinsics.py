@@ -40,7 +40,7 @@ def bits_float(i: Any) -> Any:
 
 
 def prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> None:
-    """Ask for the cache lines of bytes [start, stop) of a row of a 2-D array; lines outside of it do no harm."""
+    """Ask for the cache lines of bytes [start, stop) from a row of an array on; lines outside of it do no harm."""
 
 
 #: Rows and columns of a square that `turn` turns.

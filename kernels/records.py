@@ -181,9 +181,8 @@ class Work(NamedTuple):
     total: Any
     #: (d,) what centring leaves to arithmetic: center - shift.
     offset: Any
-    #: Row-major tile for shuffled column-major rows, and its row numbers.
+    #: Row-major tile for shuffled column-major rows.
     gathered: Any
-    consecutive: Any
     #: How many positions ahead rows are prefetched.
     ahead: int
     #: 1 / mean weight.

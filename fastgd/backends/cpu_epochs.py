@@ -118,8 +118,6 @@ class CpuEpochs:
             total=np.zeros((outputs, d + 1)),
             offset=problem.scaling.center - problem.shift,
             gathered=np.zeros(gathered, kind),
-            # Twice, since the second half is what a tile prefetches.
-            consecutive=np.tile(np.arange(rows, dtype=np.uint64), 2),
             ahead=rows if rows >= 8 else 2 * RUN,
             factor=data.n / data.weight,
             intercept=1.0 if problem.fit_intercept else 0.0,

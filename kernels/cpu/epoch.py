@@ -236,7 +236,7 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
 
 
 def _make_row_tile(loss: str, shift: bool) -> Any:
-    margins, accumulate = make_margins(LOADS[shift]), make_accumulate(LOADS[shift])
+    margins, accumulate = make_margins(shift), make_accumulate(shift)
     residual = make_residual(loss)
 
     @jitable
@@ -246,28 +246,28 @@ def _make_row_tile(loss: str, shift: bool) -> Any:
         if half < 8:
             # Too few rows for the loops below, which prefetch in groups.
             prefetch_rows(data.X, tile.rows, half, half + m)
-        margins(data.X, work.point, tile.rows, m, tile.z)
+        margins(data.X, work.point, tile.rows, half, m, tile.z)
         residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, team.lost, part * tile.r.shape[0])
         if rule.code == SAGA:
             replace_derivatives(tile, m, state.table)
-        accumulate(data.X, work.point.shift, tile.rows, m, tile.r, tile.g)
+        accumulate(data.X, work.point.shift, tile.rows, half + half // 2, m, tile.r, tile.g)
 
     return add_tile
 
 
 def _make_column_tile(loss: str, shift: bool) -> Any:
     """Shuffled column-major rows are gathered into a row-major tile, shifted on the way."""
-    margins, accumulate = make_margins(LOADS[False]), make_accumulate(LOADS[False])
+    margins, accumulate = make_margins(False), make_accumulate(False)
     gather, residual = make_gather(LOADS[shift]), make_residual(loss)
 
     @jitable
     def add_tile(data: Any, m: Any, work: Any, rule: Any, state: Any, part: Any) -> None:
         tile, team = work.tile, work.team
         gather(data.X, work.point.shift, tile.rows, m, work.gathered)
-        margins(work.gathered, work.point, work.consecutive, m, tile.z)
+        margins(work.gathered, work.point, 0, 0, m, tile.z)
         residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, team.lost, part * tile.r.shape[0])
         if rule.code == SAGA:
             replace_derivatives(tile, m, state.table)
-        accumulate(work.gathered, work.point.shift, work.consecutive, m, tile.r, tile.g)
+        accumulate(work.gathered, work.point.shift, 0, 0, m, tile.r, tile.g)
 
     return add_tile

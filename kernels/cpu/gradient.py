@@ -9,6 +9,7 @@ dtype of X, sums over blocks in float64. Cost: n d numbers read, 4 n d K flops.
 
 from typing import Any
 
+from fastgd.kernels._intrinsics import prefetch_row
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.columns import make_column_accumulate, make_column_margins
 from fastgd.kernels.cpu.residual import make_residual
@@ -18,24 +19,19 @@ from fastgd.kernels.cpu.tree import collapse, push
 
 @jitable
 def load_targets(data: Any, start: Any, m: Any, tile: Any) -> None:
-    """Copy targets and weights of m consecutive rows into the tile."""
+    """Copy targets and weights of m consecutive rows into the tile, and prefetch as many more."""
+    stop = start + m
     for k in range(tile.y.shape[0]):
+        prefetch_row(data.y, k, stop * data.y.itemsize, (stop + m) * data.y.itemsize)
         for i in range(m):
             tile.y[k, i] = data.y[k, unsigned(start + i)]
     if data.weight_step == 0:
         for i in range(m):
             tile.s[i] = data.s[0]
     else:
+        prefetch_row(data.s, stop, 0, m * data.s.itemsize)
         for i in range(m):
             tile.s[i] = data.s[unsigned(start + i)]
-
-
-@jitable
-def name_rows(rows: Any, start: Any, n: Any) -> None:
-    """Name this tile's and the next one's consecutive rows; past the end the last row, harmless to prefetch."""
-    last = n - 1 - start
-    for i in range(rows.size):
-        rows[i] = start + min(i, last)
 
 
 @jitable
@@ -63,7 +59,7 @@ def store(tile: Any, leaf: Any) -> None:
     outputs, d = tile.g.shape
     for k in range(outputs):
         for j in range(d):
-            leaf[k * d + j] = tile.g[k, j]
+            leaf[unsigned(k * d + j)] = tile.g[k, j]
 
 
 @kernel_factory
@@ -85,23 +81,21 @@ def make_gradient(loss: str, dtype: str, order: str, shift: bool) -> Any:
 
 
 def _make_row_block(loss: str, shift: bool) -> Any:
-    margins, accumulate = make_margins(LOADS[shift]), make_accumulate(LOADS[shift])
+    margins, accumulate = make_margins(shift), make_accumulate(shift)
     residual = make_residual(loss)
 
     @jitable
     def block(data: Any, point: Any, start: Any, stop: Any, tile: Any, leaf: Any) -> None:
-        n = data.y.shape[1]
         size = tile.rows.size // 2
         lost = tile.g.size + tile.g.shape[0]
         leaf[tile.g.size :] = 0.0
         clear(tile)
         for at in range(start, stop, size):
             m = min(size, stop - at)
-            name_rows(tile.rows, at, n)
             load_targets(data, at, m, tile)
-            margins(data.X, point, tile.rows, m, tile.z)
+            margins(data.X, point, at, size, m, tile.z)
             residual(tile.z, tile.y, tile.s, m, point.p, tile.r, leaf, lost)
-            accumulate(data.X, point.shift, tile.rows, m, tile.r, tile.g)
+            accumulate(data.X, point.shift, at, size + size // 2, m, tile.r, tile.g)
             add_derivatives(tile, m, leaf)
         store(tile, leaf)
 
