@@ -153,6 +153,13 @@ def free_bytes() -> int:
     return int(free) if free < float("inf") else 1 << 62
 
 
+def require(needed: int, what: str) -> None:
+    """Raise a MemoryError that says how many bytes are missing, if any are."""
+    free = free_bytes()
+    if needed > free:
+        raise MemoryError(f"the GPU has no room for {what}: {needed:,} bytes are needed, {free:,} are free")
+
+
 def room() -> int:
     """Bytes that data may take: those free but for some that others need."""
     free = free_bytes()

@@ -13,7 +13,7 @@ from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import BatchSums, EpochProblem
 from fastgd.kernels import records
 from fastgd.kernels.cuda.epoch import Work, make_epoch
-from fastgd.kernels.cuda.layout import MOST_THREADS, Point, plan
+from fastgd.kernels.cuda.layout import Point, plan
 from fastgd.scaling import Array
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _PARTS, _PART_ROWS = (64, 512), 256
 #: A launch takes about so long: Ctrl-C waits for two. Seconds of a batch, and bytes of X that are read in a second.
 _LAUNCH_SECONDS, _BATCH_SECONDS, _BYTES_A_SECOND = 0.2, 1e-5, 1e12
-#: Bytes of shared memory in which the kernel names its rows.
-_NAMES = 8 * MOST_THREADS
 
 
 def part_rows(batch_size: int, d: int) -> int:
@@ -60,7 +58,7 @@ class EpochLoop:
         outputs, columns = problem.l1.shape
         self._stream, self._kind, self._outputs, self._columns = rows.stream, rows.kind, outputs, columns
         self._kernel = make_epoch(loss, rows.dtype, rows.order, bool(np.any(problem.shift)))
-        self._block = lay_out(rows, outputs, _NAMES)
+        self._block = lay_out(rows, outputs)
         self._part_rows = part_rows(problem.batch_size, rows.d)
         self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
         self._coordinates = self._sent(

@@ -11,7 +11,7 @@ from fastgd.backends.cuda_transfer import Parcel
 from fastgd.backends.verbs import Sums
 from fastgd.kernels import records
 from fastgd.kernels.cuda import gradient as kernels
-from fastgd.kernels.cuda.layout import SHARED_BYTES, Layout, Point, plan
+from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.scaling import Array
 
 if TYPE_CHECKING:
@@ -30,20 +30,11 @@ class Block(NamedTuple):
     spilled: int
 
 
-def lay_out(rows: "CudaRows", outputs: int, static: int = 0) -> Block:
-    """The block for rows and outputs; static: bytes of shared memory that the kernel has anyway.
-
-    Raises
-    ------
-    ValueError
-        If so many outputs have no room.
-    """
+def lay_out(rows: "CudaRows", outputs: int) -> Block:
+    """The block for rows and outputs."""
     layout, itemsize = plan(rows.d, outputs, rows.order, device.THREADS), rows.kind.itemsize
-    spills = layout.numbers(False) * itemsize + static > SHARED_BYTES
-    shared = layout.numbers(spills) * itemsize
-    if shared + static > SHARED_BYTES:
-        raise ValueError(f"{outputs} outputs are too many for the GPU's kernels: fit fewer at a time, or device='cpu'")
-    return Block(layout, shared, layout.gradient if spills else 0)
+    spills = layout.spills(itemsize)
+    return Block(layout, layout.numbers(spills) * itemsize, layout.gradient if spills else 0)
 
 
 class Cut(NamedTuple):

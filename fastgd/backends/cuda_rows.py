@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fastgd.backends.cpu_design import CpuDesign
 from fastgd.backends.cuda_device import guarded
+from fastgd.backends.cuda_least_squares import CudaLeastSquares
 from fastgd.backends.cuda_pass import GradientPass
-from fastgd.backends.cuda_transfer import Transferred
 from fastgd.backends.verbs import Design, Piece, Sums
 from fastgd.kernels import records
 from fastgd.scaling import Array, Moments, Scaling
@@ -40,6 +40,13 @@ class Targets(NamedTuple):
     s: NDArray[Any] | None
 
 
+class Held(NamedTuple):
+    """X on the device: (n, d), or (d, n) where its order is "F"."""
+
+    X: Any
+    order: str
+
+
 class CudaRows(ABC):
     """Rows of a data set: all of them or a sample.
 
@@ -65,7 +72,8 @@ class CudaRows(ABC):
         self.kind, self.order, self.n_threads = np.dtype(kind), order, n_threads
         self.dtype = "f4" if self.kind == np.float32 else "f8"
         self.nbytes = self.n * self.d * self.kind.itemsize
-        self._y, self._s = targets
+        #: On the host: targets (K, n), and weights (n,) or None where all rows weigh the same.
+        self.y, self.weights = targets
         self.stream = cuda.stream()
         self.transferred = Transferred()
         #: Rows that passes and epochs have read so far, and those that samples have.
@@ -85,22 +93,17 @@ class CudaRows(ABC):
     def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
 
-    @property
-    def weights(self) -> NDArray[Any] | None:
-        """Sample weights (n,) on the host, or None where all rows weigh the same."""
-        return self._s
-
     @cached_property
     def weight(self) -> float:
         """Sum of the sample weights."""
-        return float(self.n) if self._s is None else float(np.sum(self._s, dtype=np.float64))
+        return float(self.n) if self.weights is None else float(np.sum(self.weights, dtype=np.float64))
 
     @cached_property
     def effective_rows(self) -> float:
         """Rows of equal weights that would tell as much: (sum s)^2 / sum s^2 (Kish, "Survey sampling", 1965)."""
-        if self._s is None:
+        if self.weights is None:
             return float(self.n)
-        shares = self._s / np.float64(self.weight / self.n)
+        shares = self.weights / np.float64(self.weight / self.n)
         return self.n**2 / float(np.einsum("i,i->", shares, shares))
 
     def count(self, rows: int) -> None:
@@ -115,6 +118,14 @@ class CudaRows(ABC):
             self._passes[key] = GradientPass(self, *key)
         self.count(self.n)
         return self._passes[key](self, coef, intercept, shift, p)
+
+    def largest_norm(self, scaling: Scaling) -> float:
+        """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
+        largest = 0.0
+        for X, _, s in self.pieces():
+            norms = np.square((X - scaling.center) * scaling.inv_scale).sum(axis=1)
+            largest = max(largest, float((norms if s is None else norms * s).max()))
+        return largest * self.n / self.weight
 
     def moments(self) -> Moments:
         """Weighted mean and sd of each column; not finite where the data are not. One pass."""
@@ -135,3 +146,7 @@ class CudaRows(ABC):
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
         """The rows in working coordinates."""
         return CpuDesign(self, scaling, intercept, keep, rough)
+
+    def least_squares(self, scaling: Scaling, intercept: bool) -> CudaLeastSquares:
+        """Sums of a squared loss, in working coordinates."""
+        return CudaLeastSquares(self, scaling, intercept)

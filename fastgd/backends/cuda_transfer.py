@@ -1,9 +1,7 @@
 """Numbers on their way to the GPU: large arrays in pieces through pinned memory, small ones together in one copy."""
 
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,19 +20,6 @@ _SMALL_BYTES = 1 << 20
 
 _kept: list["_Buffers"] = []
 _keeping = threading.Lock()
-
-
-@dataclass
-class Transferred:
-    """Bytes copied to the GPU so far, and the seconds that the host spent on it."""
-
-    bytes: int = 0
-    seconds: float = 0.0
-
-    def add(self, nbytes: int, began: float) -> None:
-        """Note a copy that began at a time of `time.perf_counter`."""
-        self.bytes += nbytes
-        self.seconds += time.perf_counter() - began
 
 
 class _Buffers:
