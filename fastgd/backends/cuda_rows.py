@@ -13,7 +13,7 @@ from fastgd.backends.cpu_design import CpuDesign
 from fastgd.backends.cuda_device import guarded
 from fastgd.backends.cuda_least_squares import CudaLeastSquares
 from fastgd.backends.cuda_pass import GradientPass
-from fastgd.backends.verbs import Design, Piece, Sums
+from fastgd.backends.verbs import Design, Piece, Sums, Transferred
 from fastgd.kernels import records
 from fastgd.scaling import Array, Moments, Scaling
 
