@@ -113,7 +113,8 @@ DivergenceError
 Warns
 -----
 ConvergenceWarning
-    If `max_iter`, `max_seconds` or a line search that finds no step ended the fit before `tol` was met, or there is no
+    If `max_iter`, `max_seconds` or a line search that finds no step ended the fit before `tol` was met (not where the
+    automatic rate of a rule on mini-batches ran its course to 0 and the loss was flat at the end), or there is no
     optimum: of a classifier at ``alpha=0`` whose classes a hyperplane separates.
 RankWarning
     If ``alpha=0`` and columns are combinations of others.
