@@ -1,8 +1,13 @@
 """What every test may use."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Kernels for GPUs run in Numba's simulator, which takes their place where it is asked for before Numba is imported; on
+# a machine with a GPU, NUMBA_ENABLE_CUDASIM=0 runs the same tests on it.
+os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ The simulator exchanges the name `cuda` in a kernel's module only, and puts it b
 done; what a kernel calls from other modules would see the wrong one.
 """
 
+import sys
 from typing import Any
 
+import numpy as np
 from numba import config
 from numba import cuda as _cuda
 
@@ -18,8 +20,27 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 WARP = 32
 
 
+class _Shared:
+    """Shared memory as the running kernel sees it: by the line that asks for it, as the simulator's own.
+
+    Which, however, gives two threads that ask at the same time an array each.
+    """
+
+    def array(self, shape: Any, dtype: Any) -> Any:
+        from numba.cuda.simulator.kernel import _get_kernel_context
+
+        its = _get_kernel_context().shared
+        if shape == 0:
+            return its.array(shape, dtype)
+        asking = sys._getframe(1)
+        place = asking.f_code.co_filename, asking.f_lineno
+        return its._allocations.setdefault(place, np.empty(shape, np.dtype(str(dtype))))
+
+
 class _Simulated:
     """The CUDA module as the running kernel sees it."""
+
+    shared = _Shared()
 
     def __getattr__(self, name: str) -> Any:
         from numba.cuda.simulator.kernel import _get_kernel_context

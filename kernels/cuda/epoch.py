@@ -15,7 +15,7 @@ from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
 from fastgd.kernels.cuda.layout import FLUSH_TILES, MOST_THREADS, ROWS
 from fastgd.kernels.cuda.reduce import block_barrier, grid_barrier, group_barrier
 from fastgd.kernels.cuda.stages import make_stages
-from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, make_flush, split
+from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, group_of, lane_of, make_flush, split
 from fastgd.kernels.cuda.update import apply_rule
 from fastgd.kernels.penalties import elastic_net_value
 from fastgd.kernels.shuffle import row_at
@@ -64,7 +64,7 @@ def take_point(k: Any, j: Any, memory: Any, rule: Any, coordinates: Any, point: 
 @cuda_device
 def replace_derivatives(tile: Any, layout: Any, room: Any, table: Any) -> None:
     """Keep the tile's loss derivatives in the table (SAGA), and leave in the room what they changed by."""
-    group, lane = cuda.threadIdx.x // layout.width, cuda.threadIdx.x % layout.width
+    group, lane = group_of(layout), lane_of(layout)
     for pair in range(lane, layout.outputs * ROWS, layout.width):
         k, i = pair // ROWS, group * ROWS + pair % ROWS
         if tile.at + i < tile.stop:

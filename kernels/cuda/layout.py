@@ -16,8 +16,10 @@ _LEAST_WIDTH = ROWS
 THREADS, MOST_THREADS = 128, 256
 #: Rows that a thread sums up in the dtype of X before the sum goes on in float64, in tiles.
 FLUSH_TILES = 32
-#: Bytes of shared memory that a kernel gets unasked.
-SHARED_BYTES = 48 << 10
+#: Threads of a block at least, a warp; unless tests ask for fewer.
+_LEAST_THREADS = WARP
+#: Bytes of shared memory that a kernel gets unasked, less those of the row numbers of the mini-batch kernel.
+SHARED_BYTES = (48 << 10) - 8 * MOST_THREADS
 
 
 class Point(NamedTuple):
@@ -39,6 +41,9 @@ class Layout(NamedTuple):
     #: Threads of a group, and groups of a block.
     width: int
     groups: int
+    #: Powers of two: threads of a group, rows of a block.
+    bits: int
+    row_bits: int
     #: Pieces of a row.
     pieces: int
     #: Warps of a group.
@@ -71,13 +76,35 @@ class Layout(NamedTuple):
 
 
 def plan(d: int, outputs: int, order: str, threads: int | None = None) -> Layout:
-    """The layout for rows of d columns; `threads` of a block are chosen where None."""
+    """The layout for rows of d columns; `threads` of a block, a power of two, are chosen where None.
+
+    Raises
+    ------
+    ValueError
+        If there are more outputs than shared memory has room for the margins of a few rows of, some 200.
+    """
     columns = d + 1
     if threads is None:
         threads = MOST_THREADS if order == "C" and columns > THREADS * COLUMNS else THREADS
     width = _LEAST_WIDTH
     while width < threads and width * COLUMNS < columns:
         width *= 2
+    found = _laid_out(columns, outputs, order, (threads, width))
+    # Margins and derivatives cannot lie elsewhere: of many outputs a block holds fewer rows, or parts of them.
+    while found.numbers(True) * 8 > SHARED_BYTES and (threads, width) != (_LEAST_THREADS, _LEAST_THREADS):
+        if threads > _LEAST_THREADS:
+            threads //= 2
+            width = min(width, threads)
+        else:
+            width *= 2
+        found = _laid_out(columns, outputs, order, (threads, width))
+    if found.numbers(True) * 8 > SHARED_BYTES:
+        raise ValueError(f"{outputs} outputs are more than the GPU's kernels have room for: fit them on the CPU")
+    return found
+
+
+def _laid_out(columns: int, outputs: int, order: str, block: tuple[int, int]) -> Layout:
+    threads, width = block
     groups, pieces, warps = threads // width, -(-columns // (width * COLUMNS)), max(width // WARP, 1)
     derivatives = outputs * groups * ROWS
     # Odd, so that a column of staged rows lies in banks of its own.
@@ -85,6 +112,8 @@ def plan(d: int, outputs: int, order: str, threads: int | None = None) -> Layout
     return Layout(
         width,
         groups,
+        width.bit_length() - 1,
+        (groups * ROWS).bit_length() - 1,
         pieces,
         warps,
         outputs,

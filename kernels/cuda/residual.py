@@ -6,8 +6,9 @@ s_i loss_ik into room.lost (softmax: into the first output's), by the threads of
 
 from typing import Any
 
-from fastgd.kernels.cuda._target import cuda, cuda_device
+from fastgd.kernels.cuda._target import cuda_device
 from fastgd.kernels.cuda.layout import ROWS
+from fastgd.kernels.cuda.tiles import group_of, lane_of
 from fastgd.kernels.losses import ELEMENTWISE
 from fastgd.kernels.mathfun import exp, log1p
 
@@ -36,7 +37,7 @@ def make_residual(loss: str, named: bool) -> Any:
 
     @cuda_device
     def residual(data: Any, point: Any, tile: Any, layout: Any, room: Any) -> None:
-        group, lane = cuda.threadIdx.x // layout.width, cuda.threadIdx.x % layout.width
+        group, lane = group_of(layout), lane_of(layout)
         for pair in range(lane, layout.outputs * ROWS, layout.width):
             k, i = pair // ROWS, pair % ROWS
             to, position = (k * layout.groups + group) * ROWS + i, tile.at + group * ROWS + i
@@ -55,7 +56,7 @@ def _make_softmax(named: bool) -> Any:
     @cuda_device
     def residual(data: Any, point: Any, tile: Any, layout: Any, room: Any) -> None:
         """logsumexp(z) - z_y and its gradient softmax(z) - [k == y]; stable, shifted by the largest margin."""
-        group, i = cuda.threadIdx.x // layout.width, cuda.threadIdx.x % layout.width
+        group, i = group_of(layout), lane_of(layout)
         if i >= ROWS:
             return
         step = layout.groups * ROWS

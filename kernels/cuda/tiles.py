@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from numba import float32, float64
 
+from fastgd.kernels._jit import unsigned
 from fastgd.kernels.cuda._target import WARP, cuda, cuda_device
 from fastgd.kernels.cuda.layout import COLUMNS, ROWS
 from fastgd.kernels.cuda.reduce import block_barrier, row_sums
@@ -61,86 +62,84 @@ def clear(numbers: Any) -> None:
 
 
 @cuda_device
-def first_of_group(layout: Any) -> Any:
-    """The number of this thread's first row in the tile."""
-    return cuda.threadIdx.x // layout.width * ROWS
+def group_of(layout: Any) -> Any:
+    """The number of this thread's group."""
+    return cuda.threadIdx.x >> layout.bits
+
+
+@cuda_device
+def lane_of(layout: Any) -> Any:
+    """The number of this thread in its group."""
+    return cuda.threadIdx.x & (layout.width - 1)
 
 
 def make_load(order: str, shift: bool, named: bool) -> Any:
     """Factory of `load(X, point, tile, piece, layout, room, x)`: a group's part of a tile into registers x.
 
     order: "C" for X (n, d), "F" for its transpose (d, n). shift: whether `point.shift` is subtracted. named: whether
-    the tile names its rows, else they are those at its positions. Rows past its end are zeros.
+    the tile names its rows, else they are those at its positions. In the place of rows past its end stands the last
+    one, whose derivative there is 0: so loads are not branched around, and are under way together.
     """
-    number = _named if named else _consecutive
 
     @cuda_device
-    def element(X: Any, shifts: Any, row: Any, j: Any) -> Any:
-        value = X[row, j] if order == "C" else X[j, row]
-        return value - shifts[j] if shift else value
+    def number(tile: Any, i: Any) -> Any:
+        there = min(i, tile.stop - tile.at - 1)
+        return unsigned(tile.rows[unsigned(there)] if named else tile.at + there)
 
-    return _make_direct(number, element) if order == "C" else _make_staged(number, element)
+    return _make_direct(number, shift) if order == "C" else _make_staged(number, shift)
 
 
-def _make_direct(number: Any, element: Any) -> Any:
+def _make_direct(number: Any, shift: bool) -> Any:
     """Row-major rows: a warp reads neighbouring columns."""
 
     @cuda_device
     def load(X: Any, point: Any, tile: Any, piece: Any, layout: Any, room: Any, x: Any) -> None:
-        d, lane = X.shape[1], cuda.threadIdx.x % layout.width
-        first, start = first_of_group(layout), piece * layout.width * COLUMNS + lane
-        zero, one = X.dtype.type(0), X.dtype.type(1)
+        d, first, start = X.shape[1], group_of(layout) * ROWS, piece * layout.width * COLUMNS + lane_of(layout)
+        # All loads are under way before the first is waited for, without branches around them.
         for i in range(ROWS):
-            live = tile.at + first + i < tile.stop
-            row = number(tile, first + i, live)
+            row = number(tile, first + i)
             for c in range(COLUMNS):
-                j = start + c * layout.width
-                value = zero
-                if live and j < d:
-                    value = element(X, point.shift, row, j)
-                elif live and j == d:
-                    value = one
-                x[i * COLUMNS + c] = value
+                x[i * COLUMNS + c] = X[row, unsigned(min(start + c * layout.width, d - 1))]
+        for c in range(COLUMNS):
+            j = start + c * layout.width
+            if j >= d:
+                for i in range(ROWS):
+                    x[i * COLUMNS + c] = j == d
+            elif shift:
+                for i in range(ROWS):
+                    x[i * COLUMNS + c] -= point.shift[unsigned(j)]
 
     return load
 
 
-def _make_staged(number: Any, element: Any) -> Any:
+def _make_staged(number: Any, shift: bool) -> Any:
     """Column-major rows: a warp reads neighbouring rows, by way of shared memory."""
 
     @cuda_device
     def load(X: Any, point: Any, tile: Any, piece: Any, layout: Any, room: Any, x: Any) -> None:
-        d, span, thread = X.shape[0], layout.width * COLUMNS, cuda.threadIdx.x
-        count = layout.groups * ROWS
-        i, zero, one = thread % count, X.dtype.type(0), X.dtype.type(1)
-        live = tile.at + i < tile.stop
-        row = number(tile, i, live)
+        d, thread, stride = X.shape[0], cuda.threadIdx.x, layout.width // ROWS
+        i, q = thread & (layout.groups * ROWS - 1), thread >> layout.row_bits
+        row, start = number(tile, i), piece * layout.width * COLUMNS + q
+        # All of a thread's loads are under way before the first is waited for.
+        for m in range(HELD):
+            j = start + m * stride
+            if j < d:
+                x[m] = X[unsigned(j), row]
+            else:
+                x[m] = j == d
         block_barrier()
-        for q in range(thread // count, span, layout.width // ROWS):
-            j = piece * span + q
-            value = zero
-            if live and j < d:
-                value = element(X, point.shift, row, j)
-            elif live and j == d:
-                value = one
-            room.staged[i * layout.pitch + q] = value
+        for m in range(HELD):
+            j, value = start + m * stride, x[m]
+            if shift and j < d:
+                value -= point.shift[unsigned(j)]
+            room.staged[unsigned(i * layout.pitch + q + m * stride)] = value
         block_barrier()
-        first, lane = first_of_group(layout), thread % layout.width
+        at = group_of(layout) * ROWS * layout.pitch + lane_of(layout)
         for i in range(ROWS):
             for c in range(COLUMNS):
-                x[i * COLUMNS + c] = room.staged[(first + i) * layout.pitch + c * layout.width + lane]
+                x[i * COLUMNS + c] = room.staged[unsigned(at + i * layout.pitch + c * layout.width)]
 
     return load
-
-
-@cuda_device
-def _consecutive(tile: Any, i: Any, live: Any) -> Any:
-    return tile.at + i if live else tile.at
-
-
-@cuda_device
-def _named(tile: Any, i: Any, live: Any) -> Any:
-    return tile.rows[i] if live else 0
 
 
 def make_margins(dtype: str) -> Any:
@@ -150,22 +149,25 @@ def make_margins(dtype: str) -> Any:
     @cuda_device
     def add_margins(x: Any, point: Any, piece: Any, layout: Any, room: Any) -> None:
         part = cuda.local.array(ROWS, kind)
-        thread = cuda.threadIdx.x
-        group, lane = thread // layout.width, thread % layout.width
+        group, lane = group_of(layout), lane_of(layout)
         start = piece * layout.width * COLUMNS + lane
         for k in range(layout.outputs):
-            for i in range(ROWS):
-                part[i] = 0
+            far = kind(0)
             for c in range(COLUMNS):
                 j = start + c * layout.width
                 if j < point.w.shape[1]:
-                    v = point.w[k, j]
-                    far = -v * point.offset[j]
+                    far -= point.w[unsigned(k), unsigned(j)] * point.offset[unsigned(j)]
+            for i in range(ROWS):
+                part[i] = far
+            for c in range(COLUMNS):
+                j = start + c * layout.width
+                if j < point.w.shape[1]:
+                    v = point.w[unsigned(k), unsigned(j)]
                     for i in range(ROWS):
-                        part[i] += x[i * COLUMNS + c] * v + far
+                        part[i] += x[i * COLUMNS + c] * v
             total = row_sums(part, lane, layout.width)
             if lane % WARP < ROWS:
-                to = ((k * layout.groups + group) * layout.warps + lane // WARP) * ROWS + lane % ROWS
+                to = unsigned(((k * layout.groups + group) * layout.warps + lane // WARP) * ROWS + lane % ROWS)
                 room.z[to] = total if piece == 0 else room.z[to] + total
 
     return add_margins
@@ -178,16 +180,15 @@ def make_accumulate(dtype: str) -> Any:
     @cuda_device
     def accumulate(x: Any, piece: Any, layout: Any, room: Any) -> None:
         r = cuda.local.array(ROWS, kind)
-        thread = cuda.threadIdx.x
-        group, threads = thread // layout.width, layout.groups * layout.width
+        group, threads = group_of(layout), layout.groups * layout.width
         for k in range(layout.outputs):
             for i in range(ROWS):
-                r[i] = room.r[(k * layout.groups + group) * ROWS + i]
+                r[i] = room.r[unsigned((k * layout.groups + group) * ROWS + i)]
             for c in range(COLUMNS):
                 total = kind(0)
                 for i in range(ROWS):
                     total += r[i] * x[i * COLUMNS + c]
-                room.g[((k * layout.pieces + piece) * COLUMNS + c) * threads + thread] += total
+                room.g[unsigned(((k * layout.pieces + piece) * COLUMNS + c) * threads + cuda.threadIdx.x)] += total
 
     return accumulate
 

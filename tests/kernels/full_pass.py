@@ -69,7 +69,12 @@ def gradient(case: Case, data: Sample, cpu: CpuData) -> Sums:
 
 def check(case: Case, data: Sample) -> None:
     """Compare the kernel with the reference."""
-    got, (truth, scales) = run(case, data), expected(case, data)
+    compare(case, data, run(case, data))
+
+
+def compare(case: Case, data: Sample, got: Sums) -> None:
+    """Compare a kernel's sums with the reference's."""
+    truth, scales = expected(case, data)
     allowed = bound(case, *data.X.shape)
     for name in Sums.__dataclass_fields__:
         off = np.abs(getattr(got, name) - getattr(truth, name)) / getattr(scales, name)

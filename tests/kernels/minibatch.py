@@ -60,6 +60,7 @@ class Twin(NamedTuple):
 
     data: CpuData
     epochs: CpuEpochs
+    plan: EpochProblem
     problem: reference.Problem
     start: np.ndarray
     #: (n, d) sizes of what an element of x~ is computed from: (|x - shift| + |center - shift|) / scale.
@@ -96,7 +97,7 @@ def twin(case: Case, data: Sample, setup: Setup) -> Twin:
         start[:, -1] = 0.0
     reach = (np.abs(data.X - data.shift) + np.abs(scaling.center - data.shift)) / scaling.scale
     on_cpu = data.on_cpu(setup.n_threads)
-    return Twin(on_cpu, on_cpu.epochs(case.loss, plan), problem, start, reach)
+    return Twin(on_cpu, on_cpu.epochs(case.loss, plan), plan, problem, start, reach)
 
 
 def batches(n: int, setup: Setup) -> int:
@@ -163,7 +164,7 @@ def allowed(case: Case, data: Sample, setup: Setup, before: np.ndarray) -> Allow
     count = len(before) // batches(len(data.X), setup)
     if case.dtype == "f8":
         return Allowed(TOLERANCE * max(1.0, np.abs(before).max()), np.full(count, TOLERANCE))
-    _, _, problem, _, reach = twin(case, data, setup)
+    _, _, _, problem, _, reach = twin(case, data, setup)
     target = np.zeros(len(reach)) if case.loss == "softmax" else np.abs(problem.y).max(axis=1)
     share = problem.weight / problem.weight.mean()
     ones = np.ones((len(reach), 1))
@@ -188,7 +189,11 @@ def allowed(case: Case, data: Sample, setup: Setup, before: np.ndarray) -> Allow
 
 def check(case: Case, data: Sample, setup: Setup, count: int = 2) -> None:
     """Compare theta after each epoch and the losses recorded in them."""
-    got = ours(case, data, setup, count)
+    compare(case, data, setup, ours(case, data, setup, count), count)
+
+
+def compare(case: Case, data: Sample, setup: Setup, got: Path, count: int) -> None:
+    """Compare where a kernel went with where the reference goes."""
     want, before = theirs(case, data, setup, count)
     limit = allowed(case, data, setup, before)
     assert np.isfinite(want.thetas).all(), setup

@@ -1,0 +1,135 @@
+"""The kernels launched one by one, as their docstrings ask, on data of the CPU's tests."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from fastgd.backends.cpu_epochs import EpochProblem
+from fastgd.backends.rule_state import RuleState
+from fastgd.backends.verbs import BatchSums, Sums
+from fastgd.kernels import records
+from fastgd.kernels.cuda._target import SIMULATED, WARP
+from fastgd.kernels.cuda.epoch import Work, make_epoch
+from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
+from fastgd.kernels.cuda.layout import Layout, Point, plan
+from tests.kernels import minibatch
+from tests.kernels.minibatch import Path, Setup
+from tests.kernels.table import Case, Sample
+
+
+class Shape(NamedTuple):
+    """Columns of the data, threads of a block, blocks, and whether the gradient's sums lie outside shared memory."""
+
+    d: int
+    threads: int
+    blocks: int = 2
+    spilled: bool = False
+
+    def layout(self, outputs: int, order: str) -> Layout:
+        """How a block works; on a GPU by whole warps."""
+        return plan(self.d, outputs, order, self.threads if SIMULATED else max(self.threads, WARP))
+
+
+def device(array: Any) -> Any:
+    """A copy on the device."""
+    return cuda.to_device(np.ascontiguousarray(array))
+
+
+def poisoned(*shape: int, dtype: Any = np.float64) -> Any:
+    """Memory that nobody may read before it is written."""
+    return device(np.full(shape, np.nan, dtype))
+
+
+def rows_of(case: Case, data: Sample) -> records.Data:
+    """The rows as kernels take them."""
+    X, weights = data.X if case.order == "C" else data.X.T, data.s
+    step = 0 if weights is None else 1
+    s = np.ones(1, case.dtype) if weights is None else weights
+    return records.Data(device(X), device(data.y), device(s), step)
+
+
+def point_of(case: Case, data: Sample, w: np.ndarray, offset: np.ndarray) -> Point:
+    """A point as kernels take it."""
+    w, shift, offset = (device(part.astype(case.dtype)) for part in (w, data.shift, offset))
+    return Point(w, shift, offset, np.dtype(case.dtype).type(data.delta))
+
+
+def shared_bytes(case: Case, numbers: int) -> int:
+    """Bytes of so many numbers."""
+    return numbers * np.dtype(case.dtype).itemsize
+
+
+def full_pass(case: Case, data: Sample, shape: Shape, offset: np.ndarray | None = None) -> Sums:
+    """Loss and gradient over all rows."""
+    (n, d), outputs = data.X.shape, len(data.coef)
+    layout = shape.layout(outputs, case.order)
+    w = np.hstack([data.coef, data.intercept[:, None]])
+    point = point_of(case, data, w, np.zeros(d + 1) if offset is None else offset)
+    per_block = -(-n // (shape.blocks * layout.rows)) * layout.rows
+    blocks, size = -(-n // per_block), outputs * (d + 2)
+    spilled = poisoned(blocks, layout.gradient if shape.spilled else 0, dtype=case.dtype)
+    nodes, total = poisoned(blocks, size), poisoned(size)
+    kernel = make_gradient(case.loss, case.dtype, case.order, case.shift)
+    shared = shared_bytes(case, layout.numbers(shape.spilled))
+    kernel[blocks, layout.threads, 0, shared](rows_of(case, data), point, layout, per_block, spilled, nodes)
+    make_fold()[-(-size // FOLD_SUMS), FOLD_SUMS * FOLD_SHARES](nodes, total)
+    sums = total.copy_to_host()
+    products = sums[: outputs * (d + 1)].reshape(outputs, d + 1)
+    return Sums(products[:, :d], products[:, d], sums[outputs * (d + 1) :])
+
+
+class Epochs:
+    """The epoch kernel behind what a `Twin` calls; parts of a batch are as small as a block's tile."""
+
+    def __init__(self, case: Case, data: Sample, problem: EpochProblem, shape: Shape) -> None:
+        self._case, self._problem, self._n = case, problem, len(data.X)
+        outputs, d = problem.l1.shape[0], data.X.shape[1]
+        self._layout = layout = shape.layout(outputs, case.order)
+        self._shared = shared_bytes(case, layout.numbers(shape.spilled))
+        # The simulator's grid barrier is one of a block.
+        self._blocks = 1 if SIMULATED else shape.blocks
+        self._data = rows_of(case, data)
+        weight = self._n if data.s is None else data.s.sum(dtype=np.float64)
+        offset = np.append(problem.scaling.center - problem.shift, 0.0)
+        self._work = Work(
+            point=point_of(case, data, np.full((outputs, d + 1), np.nan), offset),
+            rows=self._n,
+            part_rows=layout.rows,
+            parts=poisoned(-(-min(problem.batch_size, self._n) // layout.rows), outputs * (d + 2)),
+            spilled=poisoned(self._blocks, layout.gradient if shape.spilled else 0, dtype=case.dtype),
+            total=None,
+            penalties=None,
+            seen=None,
+            factor=self._n / float(weight),
+            intercept=float(problem.fit_intercept),
+        )
+
+    def run(
+        self, epoch: int, first: int, last: int, rates: np.ndarray, rule: RuleState, before: BatchSums | None = None
+    ) -> BatchSums:
+        """As `CpuEpochs.run`."""
+        problem, case, memory = self._problem, self._case, rule.memory
+        total = np.zeros_like(rule.theta) if before is None else before.gradient
+        seen = np.zeros(len(rule.theta)) if before is None else before.seen
+        work = self._work._replace(total=device(total), penalties=device(np.zeros_like(total)), seen=device(seen))
+        state = records.State(records.Memory(*(device(part) for part in memory)), device(rule.state.table))
+        batches = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
+        record = rule.record(rates)._replace(rates=device(rates))
+        where = (problem.scaling.center, problem.scaling.inv_scale, problem.l1, problem.l2)
+        coordinates = records.Coordinates(*(device(part) for part in where))
+        kernel = make_epoch(case.loss, case.dtype, case.order, case.shift)
+        kernel[self._blocks, self._layout.threads, 0, self._shared](
+            self._data, batches, (first, last), record, state, coordinates, self._layout, work
+        )
+        for mine, its in zip((*memory, rule.state.table), (*state.memory, state.table), strict=True):
+            mine[...] = its.copy_to_host()
+        lost = work.seen.copy_to_host() + work.penalties.copy_to_host().sum(axis=1)
+        return BatchSums(lost, work.total.copy_to_host())
+
+
+def epochs(case: Case, data: Sample, setup: Setup, shape: Shape, cuts: tuple[int, ...] = (), count: int = 2) -> Path:
+    """A mini-batch fit by the kernel."""
+    both = minibatch.twin(case, data, setup)
+    here = both._replace(epochs=Epochs(case, data, both.plan, shape))
+    return minibatch.run_epochs(here, case, len(data.X), setup, count, cuts)

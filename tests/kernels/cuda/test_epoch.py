@@ -1,0 +1,69 @@
+"""The mini-batch kernel against the reference: every rule, loss, dtype and order; slices and bits."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
+
+from fastgd import reference
+from tests.kernels import minibatch
+from tests.kernels.cuda.launch import Epochs, Shape, epochs
+from tests.kernels.minibatch import PENALTIES, Setup
+from tests.kernels.table import ALL, Case, sample
+
+N = 29
+FIRST = Case("logistic", "f8", "C")
+PENALTY_NAMES = list(PENALTIES)
+
+
+def check(case: Case, setup: Setup, shape: Shape, n: int = N) -> None:
+    """Two epochs by the kernel and by the reference."""
+    data = sample(case, n, shape.d, weighted=setup.weighted)
+    minibatch.compare(case, data, setup, epochs(case, data, setup, shape), 2)
+
+
+@pytest.mark.parametrize("rule", list(reference.RULES))
+def test_rules(rule):
+    """Every rule twice; penalties, order of rows, weights and the intercept take turns."""
+    number = list(reference.RULES).index(rule)
+    penalty = PENALTY_NAMES[number % len(PENALTIES)], PENALTY_NAMES[(number + 2) % len(PENALTIES)]
+    check(FIRST, Setup(rule, 12, True, number % 2 == 0, penalty[0]), Shape(3, 8))
+    plain = Setup(rule, 12, False, number % 2 == 1, penalty[1], scaled=True, intercept=number % 3 > 0)
+    check(Case("squared", "f8", "F"), plain, Shape(2, 8))
+
+
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+def test_losses(case):
+    number = ALL.index(case)
+    shape = [Shape(1, 8), Shape(3, 16), Shape(33, 8, spilled=True), Shape(8, 16)][number % 4]
+    setup = Setup("adam", [7, 16][number % 2], number % 3 > 0, weighted=number % 5 > 2, penalty="elastic net")
+    check(case, setup, shape, 19)
+
+
+def test_groups_of_a_warp_and_pieces():
+    check(FIRST, Setup("gd", 10), Shape(70, 32), 15)
+    check(FIRST, Setup("gd", 10), Shape(70, 8), 15)
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_single_rows_and_all_rows(size):
+    check(FIRST, Setup("momentum", size), Shape(2, 8), 9)
+
+
+@pytest.mark.parametrize("rule", ["saga", "nadam"])
+def test_an_epoch_in_slices_is_the_epoch_bit_for_bit(rule):
+    setup, shape = Setup(rule, 8, weighted=True, penalty="elastic net"), Shape(3, 8)
+    data = sample(FIRST, N, 3, weighted=True)
+    whole, cut = epochs(FIRST, data, setup, shape), epochs(FIRST, data, setup, shape, cuts=(1, 3))
+    np.testing.assert_array_equal(cut.thetas, whole.thetas)
+    np.testing.assert_array_equal(cut.slots, whole.slots)
+
+
+def test_a_bad_row_makes_theta_and_the_loss_not_finite():
+    data, setup = sample(FIRST, N, 3), Setup("adam", 8)
+    data.X[20, 1] = np.nan
+    both = minibatch.twin(FIRST, sample(FIRST, N, 3), setup)
+    here = both._replace(epochs=Epochs(FIRST, data, both.plan, Shape(3, 8)))
+    path = minibatch.run_epochs(here, FIRST, N, setup, 2)
+    assert not np.isfinite(path.thetas).all()
+    assert not np.isfinite(path.losses[1])

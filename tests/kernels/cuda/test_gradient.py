@@ -1,0 +1,116 @@
+"""The full pass against the reference: every loss, dtype, order, with and without weights, in all sorts of blocks."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
+
+from fastgd.kernels.cuda.layout import COLUMNS, SHARED_BYTES, plan
+from tests.kernels import full_pass
+from tests.kernels.cuda.launch import Shape
+from tests.kernels.cuda.launch import full_pass as on_device
+from tests.kernels.table import ALL, Case, sample
+
+#: By columns: groups of 8, 16, 32 and 64 threads, several groups, several pieces, and sums outside shared memory.
+SHAPES = [
+    Shape(1, 16),
+    Shape(3, 8),
+    Shape(8, 16, 3),
+    Shape(33, 16),
+    Shape(33, 8, spilled=True),
+    Shape(70, 8, 1),
+    Shape(70, 32, 1),
+]
+N = 37
+
+
+def shapes_of(case: Case) -> list[Shape]:
+    """Two of the shapes: cases that differ in one thing alone have different ones."""
+    first = ALL.index(case)
+    return [SHAPES[first % len(SHAPES)], SHAPES[(first + 3) % len(SHAPES)]]
+
+
+def test_the_shapes_are_what_they_should_be():
+    layouts = [shape.layout(1, "C") for shape in SHAPES]
+    assert {layout.width for layout in layouts} == {8, 16, 32}
+    assert any(layout.groups > 1 for layout in layouts)
+    assert any(layout.pieces > 2 for layout in layouts)
+
+
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+def test_against_the_reference(case):
+    for weighted, shape in zip((False, True), shapes_of(case), strict=True):
+        data = sample(case, N if shape.d < 70 else 19, shape.d, weighted=weighted)
+        full_pass.compare(case, data, on_device(case, data, shape))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_groups_larger_than_a_warp(order):
+    case = Case("squared", "f8", order)
+    data = sample(case, 11, 140, weighted=True)
+    full_pass.compare(case, data, on_device(case, data, Shape(140, 64, 1)))
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 16, 17])
+def test_few_rows(n):
+    case = Case("softmax", "f8", "F")
+    data = sample(case, n, 3, weighted=True)
+    full_pass.compare(case, data, on_device(case, data, Shape(3, 8)))
+
+
+def test_more_outputs_than_threads():
+    for loss in ("softmax", "squared"):
+        case = Case(loss, "f8", "C")
+        data = sample(case, 20, 3, outputs=11)
+        full_pass.compare(case, data, on_device(case, data, Shape(3, 8, 1)))
+
+
+def test_sums_are_flushed_into_float64():
+    """More tiles than a block sums up in the dtype of X: float32 alone would be off by n eps."""
+    case = Case("squared", "f4", "C")
+    data = sample(case, 600, 1, outputs=1)
+    full_pass.compare(case, data, on_device(case, data, Shape(1, 8, 1)))
+
+
+def test_what_centring_leaves_to_arithmetic_is_subtracted_from_margins_alone():
+    case = Case("logistic", "f8", "C")
+    data = sample(case, N, 3)
+    offset = np.array([0.5, -2.0, 3.0])
+    got = on_device(case, data, Shape(3, 8), np.append(offset, 0.0))
+    moved = data._replace(intercept=data.intercept - data.coef @ offset)
+    full_pass.compare(case, moved, got)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("loss", ["squared", "huber", "logistic", "softmax"])
+def test_a_bad_number_reaches_the_sums(loss, order):
+    case = Case(loss, "f8", order)
+    data = sample(case, 21, 3)
+    data.X[13, 1] = np.nan
+    got = on_device(case, data, Shape(3, 8))
+    assert not np.isfinite(got.losses).all()
+    assert not np.isfinite(got.derivatives).any()
+    assert not np.isfinite(got.products[:, 1]).any()
+
+
+def test_the_same_grid_gives_the_same_bits():
+    case = Case("softmax", "f4", "F")
+    data = sample(case, N, 8, weighted=True)
+    first, second = (on_device(case, data, Shape(8, 16)) for _ in range(2))
+    assert full_pass.same_bits(first, second)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_shared_memory_suffices(order, itemsize):
+    for d in (1, 20, 100, 500, 1000, 5000):
+        for outputs in (1, 3, 10, 30, 60, 100, 190):
+            layout = plan(d, outputs, order)
+            assert layout.threads % 32 == 0
+            assert layout.width * layout.pieces * COLUMNS > d
+            assert layout.numbers(layout.spills(itemsize)) * itemsize <= SHARED_BYTES, (d, outputs)
+
+
+def test_more_outputs_than_there_is_room_for():
+    with pytest.raises(ValueError, match="1000 outputs are more"):
+        plan(20, 1000, "C")
