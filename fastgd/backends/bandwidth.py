@@ -36,11 +36,12 @@ def reader_on_gpu(X: Any) -> Callable[[], float]:
     from numba import cuda
 
     from fastgd.backends import cuda_device as device
+    from fastgd.kernels.cuda._target import SIMULATED
     from fastgd.kernels.cuda.reads import make_read
 
     flat = X.reshape(X.size)
     kernel = make_read(f"f{flat.dtype.itemsize}")
-    per_block, blocks = (8, 2) if device.SIMULATED else (256, 8 * device.multiprocessors())
+    per_block, blocks = (8, 2) if SIMULATED else (256, 8 * device.multiprocessors())
     sums = cuda.device_array(blocks * per_block, flat.dtype)
     stream = cuda.default_stream()
 

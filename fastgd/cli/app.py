@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 import fastgd
+from fastgd.cli.bench_app import bench
 from fastgd.cli.options import Dtype, FitOptions, Missing, PredictMissing, Task
 
 Job = Callable[[], None]
@@ -256,3 +257,6 @@ def warmup() -> Job:
         run()
 
     return job
+
+
+app.command()(bench)

@@ -1,0 +1,167 @@
+"""``fastgd bench`` on small data: what it measures, writes and refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from fastgd.cli import bench
+from fastgd.cli.bench_data import BenchData, bench_data
+from fastgd.cli.bench_jobs import ALPHA, EPOCH, FIT, FULL_PASS, READ, Line, value
+from fastgd.cli.bench_options import BenchOptions
+from fastgd.cli.errors import InputError
+
+SMALL = ("--rows", 2000, "--cols", 5, "--batch-size", 256)
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Return a function that makes options of what is given."""
+
+    def make(**given):
+        names = ("source", "target", "rows", "cols", "dtype", "task", "classes")
+        base = {**dict.fromkeys(names), "device": "cpu", "tol": 1e-6, "batch_size": 64, "seed": 3, "rivals": False}
+        return BenchOptions(**{**base, "out": tmp_path / "out", **given})
+
+    return make
+
+
+def told(folder):
+    return json.loads((folder / "bench.json").read_text())
+
+
+def line_of(facts, job, who="fastgd"):
+    (found,) = [line for line in facts["lines"] if line["job"].startswith(job) and line["who"].startswith(who)]
+    return found
+
+
+def test_what_it_measures_and_writes(run, tmp_path):
+    done = run("bench", *SMALL, "--device", "cpu", "--rivals", "--out", "here/it")
+    assert done.returncode == 0, done.stderr
+    assert "logistic, 2,000 x 5 float32" in done.stdout
+    assert "GB/s of X" in done.stdout
+    facts = told(tmp_path / "here/it")
+    assert list(facts["devices"]) == ["cpu"]
+    for job in (READ, FULL_PASS, EPOCH, FIT):
+        line = line_of(facts, job)
+        assert line["median"] == pytest.approx(np.median(line["seconds"]))
+        assert len(line["seconds"]) >= 3
+    assert line_of(facts, READ)["share"] == 1.0
+    full = line_of(facts, FULL_PASS)
+    assert full["nbytes"] == 2000 * 5 * 4
+    assert full["share"] == pytest.approx(full["bytes_a_second"] / line_of(facts, READ)["bytes_a_second"])
+    ours, theirs = line_of(facts, FIT)["facts"], line_of(facts, FIT, "scikit-learn")["facts"]
+    assert ours["converged"]
+    assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-5)
+    assert min(ours["above_best"], theirs["above_best"]) == 0.0
+    picture = (tmp_path / "here/it/bench.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_a_file_of_classes(run, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "three.npz", X=rng.normal(size=(600, 4)), y=np.array(["a", "b", "c"])[rng.integers(0, 3, 600)])
+    done = run("bench", "three.npz", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    facts = told(tmp_path / "fastgd-bench")
+    assert "softmax, 3 classes, 600 x 4" in facts["data"]
+    assert line_of(facts, FIT)["facts"]["converged"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--device", "gpu"), "'gpu' is none of cpu, cuda, auto"),
+        (("--target", "y"), "--target needs a FILE"),
+        (("data.csv", "--rows", 100), "a FILE has its own"),
+        (("--task", "linear", "--classes", 3), "--classes needs --task logistic"),
+        (("absent.csv",), "absent.csv does not exist"),
+    ],
+)
+def test_what_it_refuses(run, words, said):
+    done = run("bench", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_gpu_that_is_not_there_is_told_in_the_librarys_words(options, monkeypatch):
+    from fastgd.backends import devices
+
+    monkeypatch.setattr(devices, "why_unusable", lambda: "the cat sits on it")
+    for device in ("cuda", "cpu,cuda"):
+        with pytest.raises(InputError, match="the GPU cannot be used: the cat sits on it"):
+            bench.usable_devices(options(device=device))
+    assert bench.usable_devices(options(device="auto")) == ["cpu"]
+    monkeypatch.setattr(devices, "why_unusable", lambda: None)
+    assert bench.usable_devices(options(device="auto")) == ["cpu", "cuda"]
+    assert bench.usable_devices(options(device="cuda,cpu,cuda")) == ["cuda", "cpu"]
+
+
+def test_without_matplotlib_there_are_numbers_and_a_word(options, monkeypatch, capsys):
+    from fastgd.cli import bench_picture
+
+    def draw(*_):
+        raise ImportError("plots need matplotlib: pip install 'fastgd[plot]'")
+
+    monkeypatch.setattr(bench_picture, "draw", draw)
+    asked = options(rows=200, cols=2, batch_size=50)
+    bench.bench(asked)
+    assert [path.name for path in asked.out.iterdir()] == ["bench.json"]
+    said = capsys.readouterr()
+    assert "pip install 'fastgd[plot]'" in said.err
+    assert "bench.png" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("given", "loss", "outputs"),
+    [({}, "logistic", 1), ({"classes": 4}, "softmax", 4), ({"task": "linear"}, "squared", 1)],
+)
+def test_generated_data_follow_a_model(options, given, loss, outputs):
+    made = bench_data(options(rows=5000, cols=6, dtype="float64", **given))
+    assert (made.X.shape, made.X.dtype, made.loss, made.outputs) == ((5000, 6), np.float64, loss, outputs)
+    values = np.linalg.eigvalsh(made.X.T @ made.X)
+    assert values[-1] / values[0] == pytest.approx(100.0, rel=0.3)
+    coef, *_ = np.linalg.lstsq(made.X, made.y - made.y.mean(), rcond=None)
+    if loss == "squared":
+        assert np.var(made.y - made.X @ coef) / np.var(made.y) < 0.1
+    else:
+        assert LogisticRegression().fit(made.X, made.y).score(made.X, made.y) > 1.3 / made.classes
+    again = bench_data(options(rows=5000, cols=6, dtype="float64", **given))
+    assert np.array_equal(made.y, again.y)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_objective_of_a_model(classes):
+    rng = np.random.default_rng(1)
+    data = BenchData(rng.normal(size=(300, 4)), np.arange(300) % classes, "logistic", "here")
+    model = LogisticRegression(C=0.1).fit(data.X, data.y)
+    expected = log_loss(data.y, model.predict_proba(data.X)) + 0.5 * ALPHA * np.sum(model.coef_**2)
+    assert value(data, model.coef_, model.intercept_) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_table():
+    read = Line(READ, "cpu", "fastgd", [0.1, 0.2, 0.3], 1.0, 2_000_000_000)
+    full = Line(FULL_PASS, "cpu", "fastgd", [0.25], 1.0, 2_000_000_000)
+    bench._compare([read, full])
+    text = bench.page(bench.Report("some data", {"cpu": "a processor"}, {"cpu": 0.0}, [read, full], {"x": "gone"}))
+    assert "reads memory at 10 GB/s" in text
+    (row,) = [line for line in text.splitlines() if line.startswith(FULL_PASS)]
+    assert row.split()[-5:] == ["250", "ms", "8", "80", "%"]
+    assert "x was not measured: gone" in text
+
+
+@pytest.mark.slow
+def test_both_devices_in_the_simulator(command, environment, tmp_path):
+    import subprocess
+
+    words = [*command, "bench", "--rows", "100", "--cols", "2", "--batch-size", "50", "--device", "cpu,cuda"]
+    environment = {**environment, "NUMBA_ENABLE_CUDASIM": "1"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    facts = told(tmp_path / "fastgd-bench")
+    assert list(facts["devices"]) == ["cpu", "cuda"]
+    fits = [line["facts"]["objective"] for line in facts["lines"] if line["job"].startswith(FIT)]
+    assert fits[0] == pytest.approx(fits[1], rel=1e-5)
