@@ -101,6 +101,7 @@ def warn_if_separable(result: Result, data: Data) -> None:
     if not separates:
         return
     result.report["stopped_by"] = "no optimum"
+    result.report["suboptimality"] = None
     result.report["converged"] = False
     add_warning(
         result,
