@@ -124,6 +124,11 @@ class Objective(Bounded):
         found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
         return self.evaluation(theta, found.losses, found.gradient), found.curvature
 
+    def joint_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
+        """As `quadratic`, of softmax with the whole curvature, (1, K (d + 1), K (d + 1))."""
+        at = self.quadratic(theta)[0] if self._keeps_rows else self.evaluate(theta)
+        return at, lambda: self._design.joint(theta)[None]
+
     def couplings(self, theta: Array) -> Array:
         """Of softmax the mean curvature by margins (K, K) there: of a sample's rows, or of some thousands of all."""
         return (self if self._rough else self.sampled(_COUPLING_ROWS))._design.couplings(theta)
@@ -151,8 +156,11 @@ class Objective(Bounded):
     @cached_property
     def _design(self) -> Design:
         """Rows in working coordinates, kept of samples and small data."""
-        keep = self.data.n * (self.data.d + 1) <= _KEPT_NUMBERS
-        return self.data.design(self.scaling, self.problem.fit_intercept, keep, self._rough)
+        return self.data.design(self.scaling, self.problem.fit_intercept, self._keeps_rows, self._rough)
+
+    @property
+    def _keeps_rows(self) -> bool:
+        return self.data.n * (self.data.d + 1) <= _KEPT_NUMBERS
 
     @cached_property
     def _is_small_sample(self) -> bool:

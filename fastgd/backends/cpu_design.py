@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import threads
-from fastgd.backends.cpu_stages import STAGES, Stage, couplings
+from fastgd.backends.cpu_stages import STAGES, Stage, couplings, joint_curvature, spread
 from fastgd.backends.verbs import Line, Quadratic
 from fastgd.blas import SingleThreadedBlas
 from fastgd.scaling import Array, Scaling
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Numbers of a block of rows, and rows at least: a block stays in the second-level cache, unless rows are long.
 _BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
+#: Rows of which a joint curvature is taken at a time.
+_JOINT_ROWS = 1024
 #: Numbers of all lanes' matrices together, and lanes at most.
 _LANE_NUMBERS, _LANES = 1 << 22, 64
 #: Columns from which rows are long, and up to which they are short: a loop along a row costs more than its work.
@@ -111,6 +113,18 @@ class CpuDesign:
 
         return self._sum([(len(theta), len(theta))], add)[0] / self._data.weight
 
+    def joint(self, theta: Array) -> Array:
+        """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
+        K, D = theta.shape
+
+        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            for start in range(0, len(block.rows), _JOINT_ROWS):
+                rows = slice(start, start + _JOINT_ROWS)
+                T, s = block.rows[rows], None if block.weights is None else block.weights[rows]
+                sums[0] += joint_curvature(T, T @ theta.T, s)
+
+        return self._sum([(K, D, K, D)], add)[0].reshape(K * D, K * D) / self._data.weight
+
     def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
         """Slope and curvature in t of the mean loss at theta + t step; None where rows are not kept.
 
@@ -120,12 +134,14 @@ class CpuDesign:
             return None
         block, weight = self._kept, self._data.weight
         margins, change = block.rows @ theta.T, block.rows @ step.T
-        squares = change * change
+        squares, s = change * change, 1.0 if block.weights is None else block.weights[:, None]
 
         def at(t: float) -> tuple[float, float]:
-            stage = block.stage(loss, margins + t * change, p)
+            z = margins + t * change
+            stage = block.stage(loss, z, p)
             # Of long vectors BLAS would take dot products on threads.
-            slope, curvature = (stage.derivatives * change).sum(), (stage.curvatures * squares).sum()
+            slope = (stage.derivatives * change).sum()
+            curvature = (s * spread(z, change) if loss == "softmax" else stage.curvatures * squares).sum()
             return float(slope) / weight, float(curvature) / weight
 
         return at

@@ -63,6 +63,28 @@ def couplings(z: Array, s: Array | None) -> Array:
     return summed
 
 
+def joint_curvature(T: Array, z: Array, s: Array | None) -> Array:
+    """Of softmax the curvature by all parameters, (K, D, K, D), summed over rows T (n, D) with weights s (n,)."""
+    p = _shares(z)[0].T
+    K, (n, D) = len(p), T.shape
+    # One product for all pairs of outputs: those of two outputs are small.
+    scaled = ((p if s is None else np.sqrt(s) * p)[:, None, :] * T.T).reshape(K * D, n)
+    summed = -(scaled @ scaled.T).reshape(K, D, K, D)
+    for k in range(K):
+        h = p[k] * (1.0 - p[k])
+        own = np.sqrt(h if s is None else s * h) * T.T
+        summed[k, :, k] = own @ own.T
+    return summed
+
+
+def spread(z: Array, change: Array) -> Array:
+    """Of softmax the curvature along a change (n, K) of margins z, (n, 1): its variance by the shares of outputs."""
+    p = _shares(z)[0]
+    away = change - (p * change).sum(axis=1, keepdims=True)
+    found: Array = (p * away * away).sum(axis=1, keepdims=True)
+    return found
+
+
 def _shares(z: Array) -> tuple[Array, Array, Array]:
     """exp(z - top) / total for each row, its largest margin and total."""
     top = z.max(axis=1, keepdims=True)

@@ -73,6 +73,9 @@ class Design(Protocol):
     def couplings(self, theta: Array) -> Array:
         """The mean of diag(p) - pp' (K, K) over rows, p their softmax probabilities at theta. A pass over the rows."""
 
+    def joint(self, theta: Array) -> Array:
+        """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
+
     def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
         """The mean loss at theta + t step; None where that would take a pass."""
 

@@ -56,8 +56,7 @@ def expected(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
     if not shape.l1:
         seconds["LBFGS"] = shape.lbfgs(hard)
     if shape.columns <= _MOST_COLUMNS:
-        rows = shape.sample_rows
-        seconds["SketchedNewton"] = shape.plain if rows == shape.rows else shape.sketched(rows)
+        seconds["SketchedNewton"] = shape.in_its_metric.newton
         if shape.loss == "squared":
             seconds["NormalEquations"] = shape.normal_equations
     return seconds

@@ -47,6 +47,9 @@ _ROWS_A_PARAMETER = [8 * 2 ** (k / 2) for k in range(12)]
 FIRST_ROWS = 20
 #: Columns up to which Newton's method on a first sample costs little.
 FIRST_COLUMNS = 200
+#: Parameters of softmax up to which their joint curvature is no more memory than is ours to take, and how many times
+#: as long it may take by these formulas: of the passes without it some data need many more.
+MOST_JOINT, _CERTAINTY = 1024, 3.0
 
 
 def cost(constants: tuple[float, ...], terms: tuple[float, ...]) -> float:
@@ -65,6 +68,8 @@ class Shape(NamedTuple):
     l1: bool
     #: Rows that tell as much as one of balanced classes and equal weights.
     rarity: float = 1.0
+    #: Whether the curvature of softmax is that of all outputs jointly.
+    joint: bool = False
 
     @classmethod
     def of(cls, objective: Objective) -> "Shape":
@@ -79,6 +84,29 @@ class Shape(NamedTuple):
     def parameters(self) -> int:
         """Parameters that share the rows' information: of softmax all, else an output's."""
         return self.columns * (self.outputs if self.loss == "softmax" else 1)
+
+    @property
+    def width(self) -> int:
+        """Rows of a curvature."""
+        return self.columns * self.outputs if self.joint else self.columns
+
+    @property
+    def in_its_metric(self) -> "Shape":
+        """The same, jointly where that is not expected to take much longer."""
+        whole = self.jointly
+        return self if whole is None or whole.newton > _CERTAINTY * self.newton else whole
+
+    @property
+    def jointly(self) -> "Shape | None":
+        """The same with the joint curvature of softmax; None of other losses, and where that is too much memory."""
+        whole = self._replace(joint=True)
+        return whole if self.loss == "softmax" and whole.width <= MOST_JOINT else None
+
+    @property
+    def newton(self) -> float:
+        """Seconds of a fit by SketchedNewton with this curvature."""
+        rows = self.sample_rows
+        return self.plain if rows == self.rows else self.sketched(rows)
 
     @property
     def matrices(self) -> int:
@@ -102,14 +130,14 @@ class Shape(NamedTuple):
 
     def curvature_terms(self, rows: float, rough: bool) -> tuple[float, ...]:
         """What `CURVATURE` is of; products in single precision take half the time."""
-        numbers = self.matrices * rows * self.columns
-        share = 0.5 if rough and self.itemsize == 4 and self.columns >= LONG else 1.0
-        return 1.0, rows * self.outputs, numbers, share * numbers * self.columns
+        numbers = self.matrices * rows * self.width
+        share = 0.5 if rough and self.itemsize == 4 and self.columns >= LONG and not self.joint else 1.0
+        return 1.0, rows * self.outputs, numbers, share * numbers * self.width
 
     @property
     def metric_terms(self) -> tuple[float, ...]:
         """What `METRIC` is of."""
-        return 1.0, self.columns**2, self.columns**3 / 3.0
+        return 1.0, self.width**2, self.width**3 / 3.0
 
     @property
     def gram_terms(self) -> tuple[float, ...]:
@@ -120,18 +148,23 @@ class Shape(NamedTuple):
     @property
     def _descent(self) -> float:
         """Seconds of coordinate descents in a metric."""
-        return self.outputs * DESCENT[0] * self.columns**2 if self.l1 else 0.0
+        # As many coordinates as there are parameters, each with a row of the matrix.
+        return DESCENT[0] * self.outputs * self.columns * self.width if self.l1 else 0.0
 
     def sketched(self, rows: float) -> float:
         """Seconds of a fit with so many rows in the sample."""
         a_parameter = max(rows / (self.parameters * self.rarity), 2.0)
-        couples = self.loss == "softmax"
-        passes = self._coupled_passes if couples else 1.0 + self._digits(a_parameter)
-        on_sample = _COUPLED_SAMPLE_PASSES if couples else _SAMPLE_PASSES
+        passes = self._coupled_passes if self.couples else 1.0 + self._digits(a_parameter)
+        on_sample = _COUPLED_SAMPLE_PASSES if self.couples else _SAMPLE_PASSES
         first = _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
         sample = self._replace(rows=int(rows)).full_pass
         steps = (on_sample + passes) * self._descent
         return first + self.curvature(rows, rough=True) + on_sample * sample + passes * self.full_pass + steps
+
+    @property
+    def couples(self) -> bool:
+        """Whether outputs couple in a way that the curvature does not know."""
+        return self.loss == "softmax" and not self.joint
 
     @property
     def _coupled_passes(self) -> int:
@@ -148,17 +181,17 @@ class Shape(NamedTuple):
     @property
     def has_first_sample(self) -> bool:
         """Whether Newton's method on a smaller sample comes first."""
-        return self.loss not in ("squared", "softmax") and self.columns <= FIRST_COLUMNS
+        return self.loss != "squared" and not self.couples and self.width <= FIRST_COLUMNS
 
     @property
     def first_rows(self) -> int:
         """Rows of the first sample, whose optimum need not be close."""
-        return int(min(FIRST_ROWS * self.columns * math.sqrt(self.rarity), most_rows(self.rows)))
+        return int(min(FIRST_ROWS * self.width * math.sqrt(self.rarity), most_rows(self.rows)))
 
     @property
     def plain(self) -> float:
         """Seconds of a fit whose curvatures are of all rows."""
-        if self.loss == "softmax":
+        if self.couples:
             return self.curvature(self.rows) + self._coupled_passes * (self.full_pass + self._descent)
         steps = _SQUARED_STEPS if self.loss == "squared" else NEWTON_STEPS
         return steps * (self.curvature(self.rows) + self._descent)
@@ -176,10 +209,9 @@ class Shape(NamedTuple):
     @property
     def _least_with_a_sample(self) -> float:
         """Seconds that a fit takes with a sample of any size: where data are small that spares looking for one."""
-        couples = self.loss == "softmax"
         first = _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
-        on_sample = _COUPLED_SAMPLE_PASSES if couples else _SAMPLE_PASSES
-        passes = self._coupled_passes if couples else 1.0 + self._digits(_ROWS_A_PARAMETER[-1])
+        on_sample = _COUPLED_SAMPLE_PASSES if self.couples else _SAMPLE_PASSES
+        passes = self._coupled_passes if self.couples else 1.0 + self._digits(_ROWS_A_PARAMETER[-1])
         return first + self.curvature(0.0) + on_sample * PASS[0] + passes * self.full_pass
 
     @property

@@ -14,6 +14,8 @@ from fastgd.stopping import Solution
 _ENOUGH = 1e-4
 #: Slope at the end of a step, relative to its start's, up to which the loss need not be asked.
 _FLATTENED = 0.5
+#: Least and largest share to which a step of a metric that learns nothing is cut, and how much longer the next may be.
+_CUTS, _LONGER = (0.1, 0.5), 2.0
 #: Steps taken back in a row after which nothing more is to be gained.
 MOST_FAILURES = 20
 #: Rounding of a loss, in units of eps.
@@ -50,12 +52,20 @@ class Descent:
     at : Evaluation
         Where to start.
     metric : Metric
+    remembers : bool, default=True
+        Whether the metric is to last: else it learns nothing, and a step too long is cut to where its slope ends.
     """
 
     def __init__(
-        self, objective: Objective, evaluate: Callable[[Array], Evaluation], at: Evaluation, metric: Metric
+        self,
+        objective: Objective,
+        evaluate: Callable[[Array], Evaluation],
+        at: Evaluation,
+        metric: Metric,
+        remembers: bool = True,
     ) -> None:
-        self.at, self.metric = at, metric
+        self.at, self.metric, self._remembers = at, metric, remembers
+        self._length = 1.0
         self._objective, self._evaluate = objective, evaluate
         self.noise = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         self.failures = 0
@@ -65,7 +75,12 @@ class Descent:
     @property
     def idle(self) -> bool:
         """Whether the last step promised less than rounding, or was the last of many that failed."""
-        return self.failures >= MOST_FAILURES or self.promise <= self.noise * abs(self.at.total)
+        return self.failures >= MOST_FAILURES or self.rounded
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the last step promised less than rounding."""
+        return self.promise <= self.noise * abs(self.at.total)
 
     def told(self, solution: Solution) -> Solution:
         """A solution with what the metric expects that F can still fall there: half the Newton decrement's square."""
@@ -79,23 +94,34 @@ class Descent:
     def use(self, metric: Metric) -> None:
         """Go on in another metric."""
         self.metric, self.failures = metric, 0
+        self._length = 1.0 if self._remembers else min(_LONGER * self._length, 1.0)
 
     def advance(self, lengthened: Callable[[Evaluation, Array], Array] | None = None) -> Evaluation:
         """One pass: go to the end of a step, `lengthened` where that is asked for, or stay and know better."""
         objective, at = self._objective, self.at
-        step = 0.5**self.failures * self.metric.step(at)
+        step = self._length * self.metric.step(at)
         if lengthened is not None:
             step = lengthened(at, step)
         slope = promised(objective, at, step)
         self.promise = -slope
         trial = self._evaluate(at.theta + step)
-        if is_finite(trial):
+        if is_finite(trial) and self._remembers:
             self.metric.learn(step, trial.slope - at.slope)
         if self._is_better(trial, step, slope):
             self.at, self.failures = trial, 0
+            if self._remembers:
+                self._length = 1.0
         else:
             self.failures += 1
+            self._length *= 0.5 if self._remembers else self._cut(trial, step, slope)
         return trial
+
+    def _cut(self, trial: Evaluation, step: Array, slope: float) -> float:
+        """The share of a failed step at which its slope is expected to be 0, as if it grew evenly along the step."""
+        end = -promised(self._objective, trial, -step)
+        if not end > 0.0:
+            return _CUTS[1]
+        return min(max(slope / (slope - end), _CUTS[0]), _CUTS[1])
 
     def _is_better(self, trial: Evaluation, step: Array, slope: float) -> bool:
         if not is_finite(trial):

@@ -45,20 +45,23 @@ def make_metric(
 ) -> Metric:
     """Of the mean loss's curvature with the penalty's.
 
-    memory: steps that are remembered. sampled: whether the curvature is that of a sample of rows. couplings (K, K): of
-    softmax the curvature by margins, its other factor; without it, or with L1, outputs are taken one by one.
+    curvature: (B, d + 1, d + 1), or of all outputs jointly (1, K (d + 1), K (d + 1)). memory: steps that are
+    remembered. sampled: whether the curvature is that of a sample of rows. couplings (K, K): of softmax the curvature
+    by margins, its other factor; without it, or with L1, outputs are taken one by one.
     """
     if not np.isfinite(curvature).all():
         # LAPACK looks for the eigenvalues of what is no number for ever.
         raise DivergenceError("curvatures overflow: scale down columns of extreme values")
     blocks = curvature.copy()
-    diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1]
+    diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1].reshape(-1, objective.l2.shape[1])
     # Rows of a Huber loss beyond delta have a slope and no curvature, as rows outside a sample have.
     blind = sampled or objective.problem.loss == "huber"
     if blind:
         for diagonal in diagonals:
             _lift(diagonal, objective.squares)
-    diagonals += objective.l2[: len(blocks)]
+    if len(diagonals) > len(blocks):
+        _balance(blocks[0].reshape(diagonals.shape * 2), objective)
+    diagonals += objective.l2[: len(diagonals)]
     if objective.has_l1:
         return ProxMetric(blocks, objective, memory)
     return SmoothMetric(blocks, memory, blind, None if couplings is None else _uncoupling(couplings))
@@ -75,6 +78,15 @@ def _uncoupling(couplings: Array) -> Array:
     values, vectors = np.linalg.eigh(share)
     inverse: Array = (vectors / np.maximum(values, _LEAST_COUPLED)) @ vectors.T
     return inverse
+
+
+def _balance(joint: Array, objective: Objective) -> None:
+    """Equal changes of all outputs, of which the loss knows nothing, get curvature where no penalty gives them any.
+
+    The gradient along them is 0 to rounding, which without curvature would be a step.
+    """
+    for j in np.flatnonzero((objective.l1[0] == 0.0) & (objective.l2[0] == 0.0)):
+        joint[:, j, :, j] += np.trace(joint[:, j, :, j]) / len(joint) ** 2
 
 
 def _lift(diagonal: Array, squares: Array) -> None:
@@ -137,7 +149,7 @@ class SmoothMetric:
     """-B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
 
     def __init__(self, blocks: Array, memory: int, sampled: bool, uncoupling: Array | None = None) -> None:
-        self._factors = [Factor(B, sampled) for B in blocks]
+        self._factors, self._size = [Factor(B, sampled) for B in blocks], blocks.shape[1]
         self._uncoupling = uncoupling
         self._pairs: deque[Pair] = deque(maxlen=memory)
 
@@ -157,7 +169,7 @@ class SmoothMetric:
 
     def _inverse(self, g: Array) -> Array:
         if len(self._factors) == 1:
-            solved = self._factors[0].solve(g)
+            solved = self._factors[0].solve(g.reshape(-1, self._size)).reshape(g.shape)
             return solved if self._uncoupling is None else self._uncoupling @ solved
         return np.vstack([factor.solve(row[None]) for factor, row in zip(self._factors, g, strict=True)])
 
@@ -177,21 +189,22 @@ class ProxMetric:
     """The proximal Newton step by coordinate descent; B is kept whole, an output at a time, and updated (BFGS)."""
 
     def __init__(self, curvature: Array, objective: Objective, memory: int) -> None:
-        self._l1 = objective.l1
-        outputs = len(objective.l1)
+        self._size = curvature.shape[1]
+        self._l1 = objective.l1.reshape(-1, self._size)
+        outputs = len(self._l1)
         self._curvatures = list(curvature) if len(curvature) == outputs else [B.copy() for B in curvature] * outputs
         #: Whether the curvature is that of each output alone, and outputs have more in common.
-        self.couples = objective.problem.loss == "softmax"
+        self.couples = objective.problem.loss == "softmax" and self._l1.shape == objective.l1.shape
         self._learns = memory > 0
 
     def step(self, at: Evaluation) -> Array:
         """As `Metric.step`."""
-        g = at.slope
+        theta, g = at.theta.reshape(-1, self._size), at.slope.reshape(-1, self._size)
         moved = np.empty_like(g)
         for k, B in enumerate(self._curvatures):
-            tolerance = _PROX_ACCURACY * float(np.max(violations(at.theta[k], g[k], self._l1[k])))
-            moved[k] = minimise_quadratic(B, g[k] - B @ at.theta[k], self._l1[k], at.theta[k], tolerance)
-        return moved - at.theta
+            tolerance = _PROX_ACCURACY * float(np.max(violations(theta[k], g[k], self._l1[k])))
+            moved[k] = minimise_quadratic(B, g[k] - B @ theta[k], self._l1[k], theta[k], tolerance)
+        return (moved - theta).reshape(at.theta.shape)
 
     def scale(self, factor: float) -> None:
         """Take B times a factor."""
@@ -202,13 +215,14 @@ class ProxMetric:
         return np.vstack([B @ s for B, s in zip(self._curvatures, step, strict=True)])
 
     def learn(self, step: Array, change: Array) -> None:
-        """As `Metric.learn`, output by output."""
+        """As `Metric.learn`, output by output, or jointly."""
         if not self._learns:
             return
         if self.couples:
             self._rescale(step, change)
             return
-        for k, (s, y) in enumerate(zip(step, change, strict=True)):
+        shape = -1, self._size
+        for k, (s, y) in enumerate(zip(step.reshape(shape), change.reshape(shape), strict=True)):
             product, Bs = float(s @ y), self._curvatures[k] @ s
             if product > _VISIBLE * float(np.linalg.norm(s) * np.linalg.norm(y)):
                 self._curvatures[k] = self._curvatures[k] + np.outer(y, y) / product - np.outer(Bs, Bs) / float(s @ Bs)

@@ -7,26 +7,24 @@ from fastgd.solvers.descent import Descent
 from fastgd.solvers.metric import Metric, make_metric
 from fastgd.stopping import Monitor, Solution
 
-#: Steps that failed, of which a metric knows.
-_MEMORY = 10
-
 
 class Newton:
-    """Newton's method, from theta: a metric of its own for every iterate."""
+    """Newton's method, from theta: a metric of its own for every iterate; of softmax by its `joint` curvature."""
 
-    def __init__(self, objective: Objective, theta: Array, sampled: bool) -> None:
+    def __init__(self, objective: Objective, theta: Array, sampled: bool, joint: bool = False) -> None:
         self._objective, self._sampled = objective, sampled
-        at, self._curvature = objective.quadratic(theta)
-        self._descent = Descent(objective, self._evaluate, at, self._metric())
+        self._quadratic = objective.joint_quadratic if joint else objective.quadratic
+        at, self._curvature = self._quadratic(theta)
+        self._descent = Descent(objective, self._evaluate, at, self._metric(), remembers=False)
         #: Whether the metric is that of the iterate, and whether no step was taken yet.
         self._fresh = self._first = True
 
     def _evaluate(self, theta: Array) -> Evaluation:
-        at, self._latest = self._objective.quadratic(theta)
+        at, self._latest = self._quadratic(theta)
         return at
 
     def _metric(self) -> Metric:
-        return make_metric(self._objective, self._curvature(), _MEMORY, self._sampled)
+        return make_metric(self._objective, self._curvature(), 0, self._sampled)
 
     @property
     def at(self) -> Evaluation:
@@ -37,6 +35,11 @@ class Newton:
     def promise(self) -> float:
         """As `Descent.promise`."""
         return self._descent.promise
+
+    @property
+    def rounded(self) -> bool:
+        """As `Descent.rounded`."""
+        return self._descent.rounded
 
     @property
     def idle(self) -> bool:
@@ -58,14 +61,20 @@ class Newton:
             self._curvature = self._latest
         return trial
 
+    def to_the_end(self, course: Course, tol: float, reason: str | None) -> Solution:
+        """Steps until the course gives a reason to end, or rounding does."""
+        while reason is None:
+            reason = course.tried(self.advance())
+            if reason is None and tol > 0.0 and self.idle and not course.improved:
+                reason = "no step"
+        return self.told(course.solution(reason))
 
-def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
-    """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
+
+def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor, joint: bool = False) -> Solution:
+    """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done.
+
+    joint: whether the curvature of softmax is taken whole.
+    """
     course = Course(objective, tol, monitor)
-    newton = Newton(objective, theta, sampled=False)
-    reason = course.seen(newton.at)
-    while reason is None:
-        reason = course.tried(newton.advance())
-        if reason is None and tol > 0.0 and newton.idle and not course.improved:
-            reason = "no step"
-    return newton.told(course.solution(reason))
+    newton = Newton(objective, theta, sampled=False, joint=joint)
+    return newton.to_the_end(course, tol, course.seen(newton.at))

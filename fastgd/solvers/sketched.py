@@ -5,7 +5,9 @@ sample's own error, about d / rows of the loss, and a metric in which the condit
 1 + 2 sqrt(d / rows) (Marchenko and Pastur 1967), so that a pass or two a digit are left, whatever the data's condition.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from fastgd.history import logger
 from fastgd.objective import Evaluation, Objective
@@ -14,11 +16,13 @@ from fastgd.solvers.accelerated import accelerate
 from fastgd.solvers.costs import Shape
 from fastgd.solvers.coupled import accelerate_in
 from fastgd.solvers.course import Course
-from fastgd.solvers.descent import Descent
+from fastgd.solvers.descent import Descent, promised
 from fastgd.solvers.metric import Metric, ProxMetric, make_metric
 from fastgd.solvers.newton import Newton, solve_newton
 from fastgd.stopping import Deadline, Monitor, Solution
 
+#: What a fit is told to have chosen.
+_ALL_ROWS = "Newton's method on all rows"
 #: Steps of Newton's method on the first sample.
 _FIRST_STEPS = 30
 #: Steps on the sample end when they promise less than this share of the sample's own error.
@@ -41,51 +45,65 @@ def solve_sketched(
     memory: int = 10,
 ) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
-    shape = Shape.of(objective)
+    shape = Shape.of(objective).in_its_metric
     rows = shape.sample_rows if isinstance(sample_rows, str) else int(sample_rows)
     sample = objective.sampled(rows)
-    couples = objective.problem.loss == "softmax"
+    couples = objective.problem.loss == "softmax" and not shape.joint
     if sample is objective and not couples:
-        return replace(solve_newton(objective, theta, tol, monitor), note="Newton's method on all rows")
-    passes = _Passes(objective, sample, rows, memory, tol, monitor)
+        return replace(solve_newton(objective, theta, tol, monitor, shape.joint), note=_ALL_ROWS)
+    metrics = _Metrics(objective, shape, memory)
+    passes = _Passes(metrics, sample, rows, tol, monitor)
     if sample is objective:
-        return passes.run(*_metric_at(objective, objective, theta, memory, sampled=False))
-    if shape.has_first_sample:
-        first = objective.sampled(min(shape.first_rows, rows))
-        theta, metric = _newton(first, sample, theta, memory, monitor.deadline)
-    else:
-        theta, metric = _descend(sample, theta, memory, monitor.deadline)
-    return passes.run(_no_worse_than_constant(objective, theta), metric)
+        return passes.run(*metrics.at(objective, theta))
+
+    def find(theta: Array) -> tuple[Evaluation, Metric]:
+        if shape.has_first_sample:
+            first = objective.sampled(min(shape.first_rows, rows))
+            start, metric = _newton(metrics, first, sample, theta, monitor.deadline)
+        else:
+            start, metric = _descend(metrics, sample, theta, monitor.deadline)
+        return _no_worse_than_constant(objective, start), metric
+
+    return passes.run_from(theta, find) if theta.any() else passes.run(*find(theta))
 
 
-def _newton(first: Objective, sample: Objective, theta: Array, memory: int, deadline: Deadline) -> tuple[Array, Metric]:
+class _Metrics(NamedTuple):
+    """What metrics are made of: the objective of all rows, what its curvature is to be, and the steps remembered."""
+
+    whole: Objective
+    shape: Shape
+    memory: int
+
+    def at(self, rows: Objective, theta: Array) -> tuple[Evaluation, Metric]:
+        """The evaluation of these rows at theta and the metric of their curvature there."""
+        joint, couplings = self.shape.joint, None
+        at, curvature = rows.joint_quadratic(theta) if joint else rows.quadratic(theta)
+        if rows.problem.loss == "softmax" and not joint and not rows.has_l1:
+            # With L1 a step would no longer be one of each output alone.
+            couplings = rows.couplings(theta)
+        return at, make_metric(rows, curvature(), self.memory, rows is not self.whole, couplings)
+
+
+def _newton(
+    metrics: _Metrics, first: Objective, sample: Objective, theta: Array, deadline: Deadline
+) -> tuple[Array, Metric]:
     """About the sample's optimum, and its metric there, by way of a smaller sample's."""
-    newton = Newton(first, theta, sampled=True)
+    newton = Newton(first, theta, sampled=True, joint=metrics.shape.joint)
     for _ in range(_FIRST_STEPS):
         newton.advance()
         if newton.promise < _error(first, newton.at) or newton.idle or deadline.passed:
             break
-    at, metric = _metric_at(sample, sample, newton.at.theta, memory, sampled=True)
+    at, metric = metrics.at(sample, newton.at.theta)
     return _to_the_end(sample, at, metric, _SAMPLE_STEPS, deadline)
 
 
-def _metric_at(
-    objective: Objective, rows: Objective, theta: Array, memory: int, sampled: bool
-) -> tuple[Evaluation, Metric]:
-    """The evaluation of these rows at theta and an objective's metric by their curvature there."""
-    at, curvature = rows.second_order(theta)
-    # With L1 a step would no longer be one of each output alone.
-    couplings = rows.couplings(theta) if objective.problem.loss == "softmax" and not objective.has_l1 else None
-    return at, make_metric(objective, curvature, memory, sampled, couplings)
-
-
-def _descend(sample: Objective, theta: Array, memory: int, deadline: Deadline) -> tuple[Array, Metric]:
+def _descend(metrics: _Metrics, sample: Objective, theta: Array, deadline: Deadline) -> tuple[Array, Metric]:
     """The same with one metric from where the fit starts.
 
     Of a squared loss that is exact; of coupled outputs it is too rough for Newton's method; with many columns another
     one would cost more than the steps it saves.
     """
-    at, metric = _metric_at(sample, sample, theta, memory, sampled=True)
+    at, metric = metrics.at(sample, theta)
     return _to_the_end(sample, at, metric, _COUPLED_STEPS, deadline)
 
 
@@ -121,20 +139,42 @@ def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
 class _Passes:
     """Full gradients in a sample's metric; the sample grows where progress is poor."""
 
-    def __init__(
-        self, objective: Objective, sample: Objective, rows: int, memory: int, tol: float, monitor: Monitor
-    ) -> None:
-        self._objective, self._sample, self._rows, self._memory = objective, sample, rows, memory
-        self._course, self._tol = Course(objective, tol, monitor), tol
+    def __init__(self, metrics: _Metrics, sample: Objective, rows: int, tol: float, monitor: Monitor) -> None:
+        self._metrics, self._objective, self._sample, self._rows = metrics, metrics.whole, sample, rows
+        self._course, self._tol = Course(metrics.whole, tol, monitor), tol
+
+    def run_from(self, theta: Array, find: Callable[[Array], tuple[Evaluation, Metric]]) -> Solution:
+        """From a user's start, or from the one that a sample finds where that is better.
+
+        All rows tell first: a start nearer to their optimum than the sample's own has nothing to learn from that.
+        """
+        at = self._objective.evaluate(theta)
+        reason = self._course.seen(at)
+        if reason is not None:
+            return self._course.solution(reason)
+        metric = self._metrics.at(self._sample, theta)[1]
+        if -promised(self._objective, at, metric.step(at)) > _error(self._sample, at) / _OF_ERROR:
+            objective = self._objective
+            # Where rows are certain of what is wrong there is no curvature to go by.
+            poor = not objective.in_target_units(at.losses) <= objective.start_value()
+            found, its = find(objective.start() if poor else theta)
+            reason = self._course.seen(found)
+            if found.total < at.total:
+                at, metric = found, its
+        return self._go_on(at, metric, reason)
 
     def run(self, at: Evaluation, metric: Metric) -> Solution:
         """From an evaluation until the course says why to end."""
-        solution = self._run(at, metric)
+        return self._go_on(at, metric, self._course.seen(at))
+
+    def _go_on(self, at: Evaluation, metric: Metric, reason: str | None) -> Solution:
+        solution = self._run(at, metric, reason)
+        if solution.note is not None:
+            return solution
         return replace(solution, note=f"a metric of {self._sample.data.n} of {self._objective.data.n} rows")
 
-    def _run(self, at: Evaluation, metric: Metric) -> Solution:
-        objective, course = self._objective, self._course
-        reason = course.seen(at)
+    def _run(self, at: Evaluation, metric: Metric, reason: str | None) -> Solution:
+        objective, course, metrics = self._objective, self._course, self._metrics
         descent = Descent(objective, objective.evaluate, at, metric)
         if reason is None and isinstance(metric, ProxMetric) and metric.couples:
             return descent.told(accelerate_in(metric, objective, at, self._tol, course))
@@ -149,10 +189,12 @@ class _Passes:
             if stuck >= _STUCK and descent.idle and self._tol > 0.0:
                 return descent.told(course.solution("no step"))
             if stuck >= _STUCK and not descent.idle and self._rows >= objective.data.n:
-                logger.info("the metric of all rows gets no further: accelerated gradient takes over")
-                return self._accelerated(descent.at.theta)
+                return self._on_all_rows(descent.at.theta)
             if stuck >= _STUCK or self._is_slow(promises):
-                metric = self._grown(descent.at.theta)
+                self._grow()
+                if self._sample is objective and not metrics.shape.couples:
+                    return self._on_all_rows(descent.at.theta)
+                metric = metrics.at(self._sample, descent.at.theta)[1]
                 if stuck < _STUCK:
                     # What steps have shown stays true; without it each metric of coupled outputs would begin anew.
                     metric.inherit(descent.metric)
@@ -167,22 +209,32 @@ class _Passes:
             return False
         return promises[-1] > _SHARE * promises[-1 - _WINDOW]
 
-    def _accelerated(self, theta: Array) -> Solution:
-        """What always works, if slowly."""
-        solution = accelerate(self._objective, theta, self._tol, self._course)
+    def _on_all_rows(self, theta: Array) -> Solution:
+        """Newton's method where what rows have in common tells too little, of softmax where its metric can be had.
+
+        Else, or where that ends too soon, what always works, if slowly.
+        """
+        shape = self._metrics.shape
+        whole = shape.jointly if shape.couples else shape
+        if whole is not None:
+            logger.debug("poor progress: Newton's method on all rows takes over")
+            newton = Newton(self._objective, theta, sampled=False, joint=whole.joint)
+            solution = replace(newton.to_the_end(self._course, self._tol, None), note=_ALL_ROWS)
+            if solution.reason != "no step" or newton.rounded:
+                return solution
+        logger.info("the metric of all rows gets no further: accelerated gradient takes over")
+        solution = accelerate(self._objective, self._course.solution("").theta, self._tol, self._course)
         return replace(solution, solver="SketchedNewton, then Accelerated")
 
     def _passes_of_a_metric(self) -> float:
         """What the metric of a larger sample costs, in passes."""
-        shape = Shape.of(self._objective)
+        shape = self._metrics.shape
         return shape.curvature(min(_GROWTH * self._rows, shape.rows)) / shape.full_pass
 
-    def _grown(self, theta: Array) -> Metric:
-        """The metric of a larger sample; of all rows once that is most of them."""
+    def _grow(self) -> None:
+        """Take a larger sample; all rows once that is most of them."""
         self._rows = min(_GROWTH * self._rows, self._objective.data.n)
-        sample = self._sample = self._objective.sampled(self._rows)
-        if sample is self._objective:
+        self._sample = self._objective.sampled(self._rows)
+        if self._sample is self._objective:
             self._rows = self._objective.data.n
-        logger.debug("poor progress: the metric is taken from %d rows", sample.data.n)
-        sampled = sample is not self._objective
-        return _metric_at(self._objective, sample, theta, self._memory, sampled)[1]
+        logger.debug("poor progress: the metric is taken from %d rows", self._sample.data.n)

@@ -65,6 +65,36 @@ def test_couplings_of_classes(kept):
     np.testing.assert_allclose(objective.couplings(theta), expected, rtol=1e-11, atol=1e-15)
 
 
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize(("standardize", "intercept"), SETTINGS)
+def test_the_joint_curvature_of_classes_is_the_references_hessian(kept, standardize, intercept, weighted):
+    more = {} if weighted else {"sample_weight": None}
+    problem = problem_for("softmax", 4, n=3000, fit_intercept=intercept, alpha=0.2, **more)
+    objective, (its, _) = objective_of(problem, standardize=standardize), working(problem, standardize)
+    theta = random_theta(its)
+    at, curvature = objective.joint_quadratic(theta)
+    ridge = np.diag(np.column_stack([its.l2, np.zeros(len(theta))]).ravel())
+    expected = reference.hessian(its, theta) - ridge
+    (found,) = curvature()
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12 * np.abs(expected).max())
+    np.testing.assert_allclose(at.slope, objective.evaluate(theta).slope, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_slope_and_curvature_along_a_line(loss, outputs):
+    """Those of the reference's gradient and Hessian there."""
+    problem = problem_for(loss, outputs, alpha=0.2)
+    objective, (its, _) = objective_of(problem), working(problem)
+    theta, step = random_theta(its), random_theta(its, 1)
+    slope, curvature = objective._design.along(loss, theta, step, objective.problem.delta)(0.7)
+    there = theta + 0.7 * step
+    expected = np.vdot(reference.mean_loss_gradient(its, there), step)
+    assert slope == pytest.approx(expected, rel=1e-10)
+    ridge = np.diag(np.column_stack([its.l2, np.zeros(len(theta))]).ravel())
+    hessian = reference.hessian(its, there) - ridge
+    assert curvature == pytest.approx(step.ravel() @ hessian @ step.ravel(), rel=1e-10)
+
+
 @pytest.mark.parametrize(("dtype", "order"), LAYOUTS)
 @pytest.mark.parametrize(("loss", "outputs"), [("squared", 2), ("logistic", 1), ("softmax", 3)])
 def test_layouts(kept, loss, outputs, dtype, order):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
-from fastgd.optimizers import SAGA, Adam, GradientDescent, Momentum
-from tests.estimators.fits import certificate_of, fit, model_for, problem_for, targets, theta_of
+from fastgd.optimizers import SAGA, Adam, GradientDescent, Momentum, SketchedNewton
+from tests.estimators.fits import certificate_of, fit, model_for, problem_for, targets, theta_of, value_of
 from tests.estimators.watch import Recorder
 from tests.objective_of import working
 from tests.reference.problems import KINDS, random_theta
@@ -139,6 +140,43 @@ def test_warm_starts_along_a_path_of_penalties_are_shorter_and_end_at_the_same_o
         np.testing.assert_allclose(warm.coef_, cold.coef_, atol=1e-4)
         passes += cold.n_iter_ - warm.n_iter_
     assert passes > saved
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+@pytest.mark.parametrize(("loss", "outputs"), [("logistic", 1), ("softmax", 3)])
+def test_a_start_near_the_optimum_is_where_a_fit_from_a_sample_begins(loss, outputs, l1_ratio):
+    """At the optimum of all rows there is nothing to do; from near it one pass leaves less than there was."""
+    problem = problem_for(loss, outputs, n=20_000, d=8, sample_weight=None, alpha=1e-3, l1_ratio=l1_ratio)
+    options = {"optimizer": SketchedNewton(800), "tol": 1e-6, "max_iter": 200}
+    best = fit(problem, **options)
+    assert best.n_iter_ > 2
+    start = {"coef_init": best.coef_, "intercept_init": best.intercept_}
+    again = model_for(problem, **options).fit(problem.x, targets(problem), **start)
+    assert again.n_iter_ == 1
+    assert again.fit_report_["stopped_by"] == "certificate"
+    start["coef_init"] = best.coef_ * (1.0 + 1e-4)
+    near = reference.objective(problem, np.column_stack([start["coef_init"], best.intercept_]))
+    last = model_for(problem, **{**options, "max_iter": 2, "tol": 1e-9})
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        last.fit(problem.x, targets(problem), **start)
+    optimum = value_of(problem, fit(problem, **{**options, "tol": 1e-9}))
+    assert value_of(problem, last) - optimum < 0.2 * (near - optimum)
+
+
+def test_of_a_start_and_a_samples_optimum_the_better_one_is_gone_on_from():
+    """One iteration never leaves more than the start had; from far away the sample's optimum is taken."""
+    problem = problem_for("logistic", n=20_000, d=8, sample_weight=None, alpha=1e-3)
+    best = fit(problem, optimizer=SketchedNewton(800), tol=1e-6)
+    for factor in (1.001, 30.0):
+        start = np.column_stack([factor * best.coef_, best.intercept_])
+        losses = []
+        for max_iter in (1, 2):
+            model = model_for(problem, optimizer=SketchedNewton(800), tol=1e-9, max_iter=max_iter)
+            with pytest.warns(ConvergenceWarning, match="max_iter"):
+                model.fit(problem.x, targets(problem), coef_init=start[:, :-1], intercept_init=start[:, -1])
+            losses.append(value_of(problem, model))
+        assert losses[0] <= reference.objective(problem, start) * (1.0 + 1e-12)
+        assert losses[1] <= value_of(problem, best) * (1.0 + 1e-2)
 
 
 def test_without_warm_start_the_last_fit_does_not_matter():

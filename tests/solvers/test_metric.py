@@ -107,6 +107,33 @@ def test_with_couplings_softmax_has_newtons_step_where_all_rows_have_the_same_sh
     np.testing.assert_allclose(step, newton, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_a_joint_metric_has_newtons_step(alpha):
+    """By the reference's whole Hessian; of equal changes of all classes it makes none."""
+    problem = problem_for("softmax", 4, alpha=alpha)
+    objective, (its, _) = objective_of(problem), working(problem)
+    theta = random_theta(its)
+    theta -= theta.mean(axis=0)
+    at, curvature = objective.joint_quadratic(theta)
+    step = make_metric(objective, curvature(), 0, sampled=False).step(at)
+    newton = np.linalg.lstsq(hessian(its, theta), -at.slope.ravel(), rcond=1e-12)[0].reshape(theta.shape)
+    np.testing.assert_allclose(step, newton, rtol=1e-8, atol=1e-10)
+
+
+def test_a_joint_prox_step_knows_what_couples_classes(monkeypatch):
+    """The minimiser of the joint model: next to no violation at its end."""
+    monkeypatch.setattr(metrics, "_PROX_ACCURACY", 1e-12)
+    objective = objective_of(problem_for("softmax", 3, alpha=0.05, l1_ratio=0.5))
+    theta = random_theta(problem_for("softmax", 3))
+    at, curvature = objective.joint_quadratic(theta)
+    (B,) = curvature()
+    step = make_metric(objective, curvature(), 0, sampled=False).step(at)
+    slope = at.slope + (B @ step.ravel()).reshape(theta.shape) + objective.l2 * step
+    # What the intercepts have in common, of which the loss knows nothing, has a curvature all the same.
+    left = metrics.violations(theta + step, slope, objective.l1)
+    assert left.max() <= 1e-8
+
+
 def test_a_metric_inherits_what_another_remembers():
     rng = np.random.default_rng(0)
     old, new = (SmoothMetric(definite()[None], 3, sampled=False) for _ in range(2))

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression as Theirs
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.optimizers import SketchedNewton
@@ -153,6 +155,25 @@ def test_softmax_from_a_sample(outputs, l1_ratio):
     assert certificate_of(problem, model) <= 1.001e-5
     if l1_ratio == 0.0:
         assert value_of(problem, model) <= objective(problem, scipy_optimum(problem)) * (1.0 + 1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", SketchedNewton(10**9)], ids=["auto", "all rows"])
+def test_classes_whose_curvature_lies_in_few_rows(optimizer):
+    """Columns of heavy tails, nearly separable classes, next to no penalty: what a sample knows of them is wrong."""
+    rng = np.random.default_rng(0)
+    X = np.exp(3.0 * rng.standard_normal((6000, 4))) * np.sign(rng.standard_normal((6000, 4)))
+    scores = np.column_stack([np.arcsinh(X @ rng.standard_normal(4)) for _ in range(4)])
+    y = np.argmax(3.0 * scores + rng.gumbel(size=scores.shape) - [0.0, 0.0, 2.0, 4.0], axis=1)
+    model = LogisticRegression(alpha=1e-7, tol=1e-6, max_iter=150, optimizer=optimizer).fit(X, y)
+    assert model.fit_report_["stopped_by"] == "certificate"
+    assert model.fit_report_["solver"] == "SketchedNewton"
+    theirs = Theirs(C=1.0 / (1e-7 * len(X)), solver="newton-cholesky", tol=1e-10, max_iter=1000)
+    theirs.fit(X, y)
+    shares = [log_softmax(m.decision_function(X), axis=1) for m in (model, theirs)]
+    log_likelihood = [share[np.arange(len(y)), y].mean() for share in shares]
+    penalties = [0.5e-7 * np.sum(m.coef_**2) for m in (model, theirs)]
+    ours, best = (penalty - mean for mean, penalty in zip(log_likelihood, penalties, strict=True))
+    assert ours <= best * (1.0 + 1e-5)
 
 
 def plain_classes(outputs, **options):
