@@ -10,6 +10,7 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from fastgd.backends import cuda_columns as columns
 from fastgd.backends import cuda_device as device
 from fastgd.backends.cuda_device import Grid, guarded, launch
 from fastgd.backends.cuda_epochs import CudaEpochs
@@ -35,6 +36,10 @@ class CudaSet(CudaRows):
         """A copy of the rows of these numbers on the device."""
 
     @abstractmethod
+    def _with_columns(self, X: Any) -> "CudaData":
+        """Other columns (n, any) on the device, in the order of X, beside the same targets and weights."""
+
+    @abstractmethod
     def without_targets(self) -> "CudaSet":
         """The same rows and weights, one target of 0."""
 
@@ -56,11 +61,12 @@ class CudaSet(CudaRows):
 
         return place(X, y, s, self.n_threads)
 
-    def line(self, coef: Array, intercept: Array, shift: Array) -> "CudaSet":
+    @guarded()
+    def line(self, coef: Array, intercept: Array, shift: Array) -> "CudaData":
         """The margins (x - shift) . coef + intercept (n, K) in place of the columns. One pass."""
-        margins = np.concatenate([(X.astype(np.float64) - shift) @ coef.T + intercept for X, _, _ in self.pieces()])
-        laid_out = np.ascontiguousarray if self.order == "C" else np.asfortranarray
-        return self.beside(laid_out(margins.astype(self.kind)), self.y, self.weights)
+        found = columns.margins(self, coef, intercept, shift)
+        self.count(self.n)
+        return self._with_columns(found)
 
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
         """A rule at the start, at theta (K, d + 1), which it updates in place; SAGA's table is the device's."""
@@ -91,8 +97,7 @@ class CudaData(CudaSet):
     @guarded()
     def __init__(self, X: Any, y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> None:
         rows, order = X if isinstance(X, Held) else by_rows(X)
-        n, d = rows.shape if order == "C" else rows.shape[::-1]
-        super().__init__((n, d), rows.dtype, order, Targets(y, s), n_threads)
+        self._name(rows, order, Targets(y, s), n_threads)
         if is_device_array(rows):
             # Whatever is still writing to it.
             cuda.synchronize()
@@ -102,8 +107,20 @@ class CudaData(CudaSet):
         its_x, its_y, its_s = (self._sent(part) for part in parts)
         #: As kernels take them.
         self.data = records.Data(its_x, its_y, its_s, 0 if s is None else 1)
+
+    def _name(self, rows: Any, order: str, targets: Targets, n_threads: int) -> None:
+        n, d = rows.shape if order == "C" else rows.shape[::-1]
+        super().__init__((n, d), rows.dtype, order, targets, n_threads)
         #: SAGA's derivatives of each row, by the rule that remembers them.
         self.tables: WeakKeyDictionary[RuleState, Any] = WeakKeyDictionary()
+
+    def _with_columns(self, X: Any) -> "CudaData":
+        """Other columns (n, any) on the device, in the order of X, beside the same targets and weights."""
+        rows, order = by_rows(X)
+        found = CudaData.__new__(CudaData)
+        found._name(rows, order, Targets(self.y, self.weights), self.n_threads)
+        found.data = self.data._replace(X=rows)
+        return found
 
     def _sent(self, array: Any) -> Any:
         """An array on the device."""
@@ -118,6 +135,11 @@ class CudaData(CudaSet):
     def chunk_rows(self) -> int:
         """All."""
         return self.n
+
+    @property
+    def specimen(self) -> records.Data:
+        """Some rows on the device, for whose types kernels are compiled."""
+        return self.data
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows at once."""

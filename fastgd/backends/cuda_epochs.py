@@ -8,7 +8,7 @@ from numba import cuda
 from fastgd.backends import cuda_device as device
 from fastgd.backends.cuda_device import Grid, guarded, launch, new_event, resident_blocks, wait
 from fastgd.backends.cuda_pass import lay_out
-from fastgd.backends.cuda_transfer import Parcel
+from fastgd.backends.cuda_transfer import Parcel, sent
 from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import BatchSums, EpochProblem
 from fastgd.kernels import records
@@ -61,28 +61,18 @@ class EpochLoop:
         self._block = lay_out(rows, outputs)
         self._part_rows = part_rows(problem.batch_size, rows.d)
         self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
-        self._coordinates = self._sent(
-            np.float64,
-            center=problem.scaling.center,
-            inv_scale=problem.scaling.inv_scale,
-            l1=problem.l1,
-            l2=problem.l2,
-        )
-        offset = np.append(problem.scaling.center - problem.shift, 0.0)
-        point = self._sent(rows.kind, w=np.zeros((outputs, columns)), shift=problem.shift, offset=offset)
+        center, inv_scale = problem.scaling.center, problem.scaling.inv_scale
+        where = sent(rows.stream, np.float64, center=center, inv_scale=inv_scale, l1=problem.l1, l2=problem.l2)
+        offset = np.append(center - problem.shift, 0.0)
+        point = sent(rows.stream, rows.kind, w=np.zeros((outputs, columns)), shift=problem.shift, offset=offset)
+        self._coordinates = records.Coordinates(**where.device)
         self._point = Point(p=rows.kind.type(problem.p), **point.device)
+        self._kept = where, point
         self._sums = cuda.device_array((self._parts, outputs * (columns + 1)), stream=rows.stream)
         self._constants = rows.n / rows.weight, float(problem.fit_intercept)
         self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)
         self._parcels: dict[int, Parcel] = {}
         self._grid: tuple[Grid, Any] | None = None
-
-    def _sent(self, dtype: Any, **arrays: Array) -> Parcel:
-        parcel = Parcel(self._stream, dtype, {name: array.shape for name, array in arrays.items()})
-        for name, array in arrays.items():
-            parcel.host[name][...] = array
-        parcel.send()
-        return parcel
 
     def load(self, rule: RuleState, rates: Array, before: BatchSums | None, table: Any = None) -> None:
         """Take a rule's state and the rates of the batches that follow to the device."""
@@ -123,7 +113,7 @@ class EpochLoop:
                 span,
                 rule,
                 self._state,
-                self._coordinates_there,
+                self._coordinates,
                 layout,
                 self._work(batches, spilled),
             )
@@ -134,10 +124,6 @@ class EpochLoop:
             self._grid = Grid(blocks, layout.threads, self._block.shared), self._memory(blocks)
         grid, spilled = self._grid
         launch(self._kernel, grid, self._stream, *args(spilled))
-
-    @property
-    def _coordinates_there(self) -> records.Coordinates:
-        return records.Coordinates(**self._coordinates.device)
 
     def _memory(self, blocks: int) -> Any:
         return cuda.device_array((blocks, self._block.spilled), self._kind, stream=self._stream)

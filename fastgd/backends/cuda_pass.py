@@ -1,5 +1,6 @@
 """Full passes over rows on the GPU: blocks of rows write their sums, which are added in the order of the blocks."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,13 +10,14 @@ from fastgd.backends import cuda_device as device
 from fastgd.backends.cuda_device import Grid, launch
 from fastgd.backends.cuda_transfer import Parcel
 from fastgd.backends.verbs import Sums
-from fastgd.kernels import records
 from fastgd.kernels.cuda import gradient as kernels
 from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.scaling import Array
 
 if TYPE_CHECKING:
     from fastgd.backends.cuda_rows import CudaRows
+
+Fold = Callable[[Any, Any, Any], None]
 
 #: Bytes of the sums of all blocks at most, and their share of the bytes of the rows that they are of.
 _NODE_BYTES, _NODE_SHARE = 1 << 28, 8
@@ -54,39 +56,49 @@ def cut_rows(rows: int, row_bytes: int, blocks: int, tile: int, size: int) -> Cu
     return Cut(-(-rows // (blocks * tile)) * tile)
 
 
+def node_memory(rows: "CudaRows", count: int, size: int) -> Any:
+    """Room on the device for what so many blocks find, float64."""
+    return cuda.device_array((count, size), stream=rows.stream)
+
+
+def add_up(stream: Any, nodes: Any, out: Any) -> None:
+    """The sum of nodes (blocks, size) into out (size,)."""
+    grid = Grid(-(-out.size // kernels.FOLD_SUMS), kernels.FOLD_SUMS * kernels.FOLD_SHARES)
+    launch(kernels.make_fold(), grid, stream, nodes, out)
+
+
 class Reduction:
-    """Sums of float64 numbers over the blocks of chunk after chunk.
+    """What is known of all rows, float64, from what the blocks of chunk after chunk find.
 
     Parameters
     ----------
-    stream : Stream
-    blocks, chunks : int
-        Blocks of a chunk at most, and how many chunks there are.
+    rows : CudaRows
+        Rows of this kind: not kept, so that their memory goes with them.
+    blocks : int
+        Blocks of a chunk, at most.
     size : int
-        How many numbers each block sums up.
+        How many numbers each block finds.
+    fold : callable(stream, nodes, out), default=add_up
+        What makes one node of some.
     """
 
-    def __init__(self, stream: Any, blocks: int, chunks: int, size: int) -> None:
-        self._stream, self._size = stream, size
-        self._total = Parcel(stream, np.float64, {"total": (size,)})
-        self._chunks = cuda.device_array((chunks, size), stream=stream) if chunks > 1 else None
+    def __init__(self, rows: "CudaRows", blocks: int, size: int, fold: Fold = add_up) -> None:
+        self._stream, self._fold = rows.stream, fold
+        self._total = Parcel(rows.stream, np.float64, {"total": (size,)})
+        self._chunks = node_memory(rows, rows.chunk_count, size) if rows.chunk_count > 1 else None
         #: (blocks, size) where a kernel's blocks write.
-        self.nodes = cuda.device_array((blocks, size), stream=stream)
+        self.nodes = node_memory(rows, blocks, size)
 
     def add(self, number: int, blocks: int) -> None:
-        """Note the sums that the blocks of a chunk have written."""
+        """Take in what the blocks of a chunk have written."""
         nodes = self.nodes if blocks == self.nodes.shape[0] else self.nodes[:blocks]
-        self._fold(nodes, self._total.device["total"] if self._chunks is None else self._chunks[number])
+        self._fold(self._stream, nodes, self._total.device["total"] if self._chunks is None else self._chunks[number])
 
     def total(self) -> Array:
-        """The sum over all chunks (size,), a view that the next pass overwrites."""
+        """Of all chunks (size,), a view that the next pass overwrites."""
         if self._chunks is not None:
-            self._fold(self._chunks, self._total.device["total"])
+            self._fold(self._stream, self._chunks, self._total.device["total"])
         return self._total.fetch()["total"]
-
-    def _fold(self, nodes: Any, out: Any) -> None:
-        blocks = -(-self._size // kernels.FOLD_SUMS)
-        launch(kernels.make_fold(), Grid(blocks, kernels.FOLD_SUMS * kernels.FOLD_SHARES), self._stream, nodes, out)
 
 
 class GradientPass:
@@ -106,43 +118,36 @@ class GradientPass:
     def __init__(self, rows: "CudaRows", loss: str, outputs: int, shifted: bool) -> None:
         self._kernel = kernels.make_gradient(loss, rows.dtype, rows.order, shifted)
         self._block = lay_out(rows, outputs)
-        d = rows.d
+        d, size = rows.d, outputs * (rows.d + 2)
         self._point = Parcel(rows.stream, rows.kind, {"w": (outputs, d + 1), "shift": (d,), "offset": (d + 1,)})
         self._point.host["offset"][:] = 0.0
-        self._size = outputs * (d + 2)
-        self._plan: tuple[Cut, Reduction, Any] | None = None
+        layout, shared, _ = self._block
+        its = (rows.specimen, self._point_with(0.0), layout, 1, self._memory(rows, 1), node_memory(rows, 1, size))
+        blocks = device.blocks_in_turn(self._kernel, layout.threads, shared, *its)
+        self._cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, size)
+        blocks = self._cut.blocks(rows.chunk_rows)
+        self._sums, self._spilled = Reduction(rows, blocks, size), self._memory(rows, blocks)
 
     def __call__(self, rows: "CudaRows", coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
         """Sums at margins (x - shift) . coef + intercept, coef (K, d)."""
-        d, w = rows.d, self._point.host["w"]
+        outputs, d = coef.shape
+        w = self._point.host["w"]
         w[:, :d], w[:, d] = coef, intercept
         self._point.host["shift"][:] = shift
         self._point.send()
-        point = Point(p=rows.kind.type(p), **self._point.device)
+        point, (layout, shared, _) = self._point_with(p), self._block
         for number, chunk in enumerate(rows.chunks()):
-            cut, sums, spilled = self._planned(rows, chunk.data, point)
-            blocks = cut.blocks(chunk.rows)
-            layout, shared, _ = self._block
-            its = (chunk.data, point, layout, cut.rows, spilled, sums.nodes)
+            blocks = self._cut.blocks(chunk.rows)
+            its = (chunk.data, point, layout, self._cut.rows, self._spilled, self._sums.nodes)
             launch(self._kernel, Grid(blocks, layout.threads, shared), rows.stream, *its)
-            sums.add(number, blocks)
-        total, outputs = sums.total(), len(coef)
-        cut_at = outputs * (d + 1)
-        by_column = total[:cut_at].reshape(outputs, d + 1).copy()
-        return Sums(by_column[:, :d], by_column[:, d], total[cut_at:].copy())
+            self._sums.add(number, blocks)
+        total, cut = self._sums.total(), outputs * (d + 1)
+        by_column = total[:cut].reshape(outputs, d + 1).copy()
+        return Sums(by_column[:, :d], by_column[:, d], total[cut:].copy())
 
-    def _planned(self, rows: "CudaRows", data: records.Data, point: Point) -> tuple[Cut, Reduction, Any]:
-        if self._plan is None:
-            layout, shared, spilled = self._block
+    def _point_with(self, p: float) -> Point:
+        w = self._point.device["w"]
+        return Point(p=w.dtype.type(p), **self._point.device)
 
-            def memory(blocks: int) -> Any:
-                return cuda.device_array((blocks, spilled), rows.kind, stream=rows.stream)
-
-            nodes = cuda.device_array((1, self._size), stream=rows.stream)
-            its = (data, point, layout, 1, memory(1), nodes)
-            blocks = device.blocks_in_turn(self._kernel, layout.threads, shared, *its)
-            cut = cut_rows(rows.chunk_rows, rows.d * rows.kind.itemsize, blocks, layout.rows, self._size)
-            blocks = cut.blocks(rows.chunk_rows)
-            chunks = -(-rows.n // rows.chunk_rows)
-            self._plan = cut, Reduction(rows.stream, blocks, chunks, self._size), memory(blocks)
-        return self._plan
+    def _memory(self, rows: "CudaRows", blocks: int) -> Any:
+        return cuda.device_array((blocks, self._block.spilled), rows.kind, stream=rows.stream)

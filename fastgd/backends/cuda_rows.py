@@ -9,6 +9,7 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from fastgd.backends import cuda_columns as columns
 from fastgd.backends.cpu_design import CpuDesign
 from fastgd.backends.cuda_device import guarded
 from fastgd.backends.cuda_least_squares import CudaLeastSquares
@@ -16,9 +17,6 @@ from fastgd.backends.cuda_pass import GradientPass
 from fastgd.backends.verbs import Design, Piece, Sums, Transferred
 from fastgd.kernels import records
 from fastgd.scaling import Array, Moments, Scaling
-
-#: Numbers of X that the host holds in float64 at a time.
-_HOST_NUMBERS = 1 << 20
 
 
 class Chunk(NamedTuple):
@@ -85,6 +83,21 @@ class CudaRows(ABC):
     def chunk_rows(self) -> int:
         """Rows of a chunk; the last may have fewer."""
 
+    @property
+    @abstractmethod
+    def specimen(self) -> records.Data:
+        """Some rows on the device, for whose types kernels are compiled."""
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks there are."""
+        return -(-self.n // self.chunk_rows)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of X."""
+        return self.d * self.kind.itemsize
+
     @abstractmethod
     def chunks(self) -> Iterator[Chunk]:
         """All rows, chunk after chunk, each on the device until the next is asked for."""
@@ -119,29 +132,18 @@ class CudaRows(ABC):
         self.count(self.n)
         return self._passes[key](self, coef, intercept, shift, p)
 
+    @guarded()
     def largest_norm(self, scaling: Scaling) -> float:
         """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
-        largest = 0.0
-        for X, _, s in self.pieces():
-            norms = np.square((X - scaling.center) * scaling.inv_scale).sum(axis=1)
-            largest = max(largest, float((norms if s is None else norms * s).max()))
-        return largest * self.n / self.weight
+        self.count(self.n)
+        return columns.largest_norm(self, scaling) * self.n / self.weight
 
+    @guarded()
     def moments(self) -> Moments:
         """Weighted mean and sd of each column; not finite where the data are not. One pass."""
-        parts = [Moments.of(X, s) for X, _, s in self.pieces()]
-        weights = np.array([part.weight for part in parts])
-        means, total = np.array([part.mean for part in parts]), weights.sum()
-        mean = weights @ means / total
-        squares = np.array([part.sd**2 for part in parts]) + (means - mean) ** 2
-        return Moments(float(total), mean, np.sqrt(weights @ squares / total))
-
-    def pieces(self) -> Iterator[Piece]:
-        """All rows, piece after piece, on the host. One pass."""
-        step = max(1, _HOST_NUMBERS // self.d)
-        for start in range(0, self.n, step):
-            yield self.piece(start, min(start + step, self.n))
         self.count(self.n)
+        node = columns.moments(self)
+        return Moments(node[0], node[1 : self.d + 1].copy(), np.sqrt(node[self.d + 1 :] / node[0]))
 
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
         """The rows in working coordinates."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastgd import threads
 from fastgd.backends import cuda_device as device
-from fastgd.backends.cuda_data import CudaSet
+from fastgd.backends.cuda_data import CudaData, CudaSet
 from fastgd.backends.cuda_device import guarded, new_event, wait
 from fastgd.backends.cuda_epochs import Batches, EpochLoop
 from fastgd.backends.cuda_rows import Chunk, Held, Targets
@@ -45,7 +45,7 @@ class Buffer:
 
     def __init__(self, rows: int, row: int, kind: Any) -> None:
         self.host = cuda.pinned_array(rows * row, kind)
-        self._there = cuda.device_array(rows * row, kind)
+        self.there = cuda.device_array(rows * row, kind)
         self._sent, self._used = new_event(), new_event()
 
     def free(self) -> None:
@@ -55,7 +55,7 @@ class Buffer:
     def send(self, numbers: int, copying: Any, working: Any) -> Any:
         """Queue so many numbers on a stream that copies; the stream that works waits for them, and copies for it."""
         self._used.wait(copying)
-        there = self._there[:numbers]
+        there = self.there[:numbers]
         there.copy_to_device(self.host[:numbers], stream=copying)
         self._sent.record(copying)
         self._sent.wait(working)
@@ -99,6 +99,12 @@ class CudaStream(CudaSet):
     def chunk_rows(self) -> int:
         """Rows of a chunk; the last may have fewer."""
         return self._chunk_rows
+
+    @property
+    def specimen(self) -> records.Data:
+        """Some rows on the device, for whose types kernels are compiled."""
+        self.reserve(self._chunk_rows)
+        return self._as_data(self._buffers[0].there, 1)
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, chunk after chunk, each on the device until the next is asked for."""
@@ -168,6 +174,10 @@ class CudaStream(CudaSet):
         """Rows [start, stop), as views."""
         X = self.data.X[start:stop] if self.order == "C" else self.data.X[:, start:stop].T
         return X, self.y[:, start:stop], None if self.weights is None else self.weights[start:stop]
+
+    def _with_columns(self, X: Any) -> CudaData:
+        """Other columns (n, any) on the device, in the order of X, beside the same targets and weights."""
+        return CudaData(X, self.y, self.weights, self.n_threads)
 
     def without_targets(self) -> "CudaStream":
         """The same rows and weights, one target of 0."""

@@ -1,0 +1,96 @@
+"""Passes over rows on the GPU that ask for something other than a gradient: moments, norms, margins."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import cuda
+
+from fastgd.backends import cuda_device as device
+from fastgd.backends.cuda_device import Grid, launch
+from fastgd.backends.cuda_pass import Reduction, cut_rows, node_memory
+from fastgd.backends.cuda_transfer import sent
+from fastgd.kernels import records
+from fastgd.kernels.cuda.layout import ROWS, Point, plan
+from fastgd.kernels.cuda.margins import make_margins_pass
+from fastgd.kernels.cuda.moments import RUN, make_fold_moments, make_moments
+from fastgd.kernels.cuda.norms import make_largest_norm
+from fastgd.scaling import Array, Scaling
+
+if TYPE_CHECKING:
+    from fastgd.backends.cuda_rows import CudaRows
+
+#: Threads of a block, and of those that share a row or read neighbouring columns at most.
+_THREADS, _WARP = 256, 32
+#: In the place of penalties, which norms have none of.
+_NONE = np.zeros((1, 1))
+
+
+def _threads() -> int:
+    return device.THREADS or _THREADS
+
+
+def _power_of_two(least: int, most: int) -> int:
+    """The first power of two from `least` on, or `most`, which is one."""
+    return min(1 << (least - 1).bit_length(), most)
+
+
+def _merge(stream: Any, nodes: Any, out: Any) -> None:
+    threads = _threads()
+    grid = Grid(-(-(out.size // 2) // threads), threads)
+    launch(make_fold_moments(), grid, stream, nodes, out)
+
+
+def moments(rows: "CudaRows") -> Array:
+    """Weight, means and sums of squared deviations (1 + 2 d,)."""
+    kernel, threads, size = make_moments(rows.dtype, rows.order), _threads(), 1 + 2 * rows.d
+    width = _power_of_two(rows.d, min(_WARP, threads)) if rows.order == "C" else 1
+    panels = -(-rows.d // width)
+    blocks = device.blocks_in_turn(kernel, threads, 0, rows.specimen, width, 1, node_memory(rows, 1, size)) // panels
+    cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, RUN * threads // width, size)
+    found = Reduction(rows, cut.blocks(rows.chunk_rows), size, _merge)
+    for number, chunk in enumerate(rows.chunks()):
+        blocks = cut.blocks(chunk.rows)
+        launch(kernel, Grid(blocks * panels, threads), rows.stream, chunk.data, width, cut.rows, found.nodes)
+        found.add(number, blocks)
+    return found.total()
+
+
+def largest_norm(rows: "CudaRows", scaling: Scaling) -> float:
+    """The largest weighted squared norm of a row in working coordinates."""
+    kernel, threads = make_largest_norm(rows.dtype, rows.order), _threads()
+    width = _power_of_two(max(rows.d, ROWS), _WARP)
+    tile = threads // width * ROWS if rows.order == "C" else threads
+    parcel = sent(rows.stream, np.float64, center=scaling.center, inv_scale=scaling.inv_scale, l1=_NONE, l2=_NONE)
+    coordinates = records.Coordinates(**parcel.device)
+    its = rows.specimen, coordinates, width, 1, cuda.device_array(1, stream=rows.stream)
+    cut = cut_rows(rows.chunk_rows, rows.row_bytes, device.blocks_in_turn(kernel, threads, 0, *its), tile, 1)
+    found = cuda.device_array(rows.chunk_count * cut.blocks(rows.chunk_rows), stream=rows.stream)
+    start = 0
+    for chunk in rows.chunks():
+        stop = start + cut.blocks(chunk.rows)
+        grid = Grid(stop - start, threads)
+        launch(kernel, grid, rows.stream, chunk.data, coordinates, width, cut.rows, found[start:stop])
+        start = stop
+    largest = found.copy_to_host(stream=rows.stream)
+    rows.stream.synchronize()
+    return float(largest[:start].max())
+
+
+def margins(rows: "CudaRows", coef: Array, intercept: Array, shift: Array) -> Any:
+    """Margins (x - shift) . coef + intercept on the device, (n, K), in the dtype and the order of X."""
+    outputs, kernel = len(coef), make_margins_pass(rows.dtype, rows.order)
+    layout = plan(rows.d, outputs, rows.order, device.THREADS).for_margins()
+    shared = 8 * layout.numbers(False)
+    w, offset = np.hstack([coef, intercept[:, None]]), np.zeros(rows.d + 1)
+    parcel = sent(rows.stream, np.float64, w=w, shift=shift, offset=offset)
+    point = Point(p=0.0, **parcel.device)
+    device.require(rows.n * outputs * rows.kind.itemsize, "the margins of all rows")
+    found = cuda.device_array((rows.n, outputs), rows.kind, order=rows.order, stream=rows.stream)
+    blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.specimen, point, layout, 1, found)
+    cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, 1)
+    for chunk in rows.chunks():
+        out = found if chunk.rows == rows.n else found[chunk.first : chunk.first + chunk.rows]
+        grid = Grid(cut.blocks(chunk.rows), layout.threads, shared)
+        launch(kernel, grid, rows.stream, chunk.data, point, layout, cut.rows, out)
+    rows.stream.synchronize()
+    return found
