@@ -62,8 +62,8 @@ _FITTED = """
 n_iter_ : int
     Epochs run.
 history_ : dict of ndarray of shape (n_iter_,)
-    An entry an epoch. "loss": F at the epoch's start (full batch; what "auto" learns from a sample before is no epoch,
-    so that its first entry lies far below F of the constant model), or the mean over the epoch of F on each batch
+    An entry an epoch. "loss": F at the epoch's start (full batch; what "auto" learns from a sample of rows, where it
+    takes one, is no epoch: F has fallen before the first entry), or the mean over the epoch of F on each batch
     before its update; "validation_loss" where there are validation rows: their mean loss, without penalty;
     "learning_rate" of the epoch's first update (1 of solvers with a metric of their own); "gradient_norm": Euclidean,
     in working coordinates, without L1 term, of the full gradient or of the mean of the batches'; "seconds" of the
