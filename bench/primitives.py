@@ -13,6 +13,8 @@ from bench.shapes import Task
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends.cpu_least_squares import CpuLeastSquares
 from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.estimators._device import site_of
+from fastgd.estimators._input import Converted
 from fastgd.estimators._labels import check_labels
 from fastgd.estimators._options import resolve
 from fastgd.estimators._problem import linear_problem, logistic_problem
@@ -62,12 +64,14 @@ def objective_of(task: Task) -> Objective:
     data = task.problem.make()
     if task.problem.task == "linear":
         linear = LinearRegression(**task.penalty)
+        options = resolve(linear)
         y = np.ascontiguousarray(data.y[:, None], data.X.dtype)
-        loaded, problem = linear_problem(linear, resolve(linear), data.X, y, None, 0.0)
+        loaded, problem = linear_problem(linear, options, site_of(options, Converted(data.X, 0)), y, None, 0.0)
     else:
         logistic = LogisticRegression(**task.penalty)
+        options = resolve(logistic)
         labels = check_labels(data.y, data.X)
-        loaded, problem = logistic_problem(logistic, resolve(logistic), data.X, labels, None)
+        loaded, problem = logistic_problem(logistic, options, site_of(options, Converted(data.X, 0)), labels, None)
     moments = sample_moments(loaded)
     return Objective(loaded, problem, moments, Frame.of(moments, problem, True, loaded.dtype))
 

@@ -50,3 +50,7 @@ def _rebuild(
     kind: type[DivergenceError], message: str, rate: float | None, epoch: int | None, safe_rate: float | None
 ) -> DivergenceError:
     return kind(message, rate=rate, epoch=epoch, safe_rate=safe_rate)
+
+
+class DeviceError(RuntimeError):
+    """A GPU was asked for and cannot be used; the message says what is missing and how to install it."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastgd.estimators._device import site_of
+from fastgd.estimators._input import Converted
 from fastgd.estimators._labels import check_labels
 from fastgd.estimators._options import resolve
 from fastgd.estimators._problem import linear_problem, logistic_problem
@@ -14,11 +16,12 @@ def objective_of(problem: Problem, *, dtype: str = "f8", order: str = "C", stand
     """The library's objective on a problem's data."""
     model = model_for(problem, standardize=standardize, n_threads=1)
     options, X, s = resolve(model), features(problem, dtype, order), problem.weight.astype(DTYPES[dtype])
+    site = site_of(options, Converted(X, 0))
     if problem.loss in ("logistic", "softmax"):
-        data, found = logistic_problem(model, options, X, check_labels(targets(problem), X), s)
+        data, found = logistic_problem(model, options, site, check_labels(targets(problem), X), s)
     else:
         y = np.ascontiguousarray(problem.y)
-        data, found = linear_problem(model, options, X, y, s, problem.delta if problem.loss == "huber" else 0.0)
+        data, found = linear_problem(model, options, site, y, s, problem.delta if problem.loss == "huber" else 0.0)
     moments = data.moments()
     return Objective(data, found, moments, Frame.of(moments, found, standardize, data.dtype))
 

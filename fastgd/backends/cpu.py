@@ -12,7 +12,7 @@ from fastgd.backends.cpu_least_squares import CpuLeastSquares
 from fastgd.backends.cpu_rows import LEVELS, CpuRows
 from fastgd.backends.cpu_sample import CpuSample
 from fastgd.backends.rule_state import RuleState, read_only
-from fastgd.backends.verbs import EpochProblem, Piece
+from fastgd.backends.verbs import EpochProblem, Piece, Transferred
 from fastgd.kernels import records
 from fastgd.kernels._jit import compile_seconds as compile_seconds
 from fastgd.kernels.cpu.norms import make_largest_norm
@@ -51,6 +51,7 @@ class CpuData(CpuRows):
         super().__init__(data, order, X.shape[0], n_threads)
         #: Rows that passes and epochs have read so far, and those that samples have.
         self.rows_read = self.rows_sampled = 0
+        self.transferred = Transferred()
 
     @property
     def rows(self) -> NDArray[Any]:

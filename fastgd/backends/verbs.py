@@ -1,5 +1,6 @@
 """What solvers ask of data, on whatever device they are: the verbs that a backend implements."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -26,6 +27,19 @@ class Sums:
     products: Array
     derivatives: Array
     losses: Array
+
+
+@dataclass
+class Transferred:
+    """Bytes copied to the device or from it so far, and the seconds that the host spent on it."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+
+    def add(self, nbytes: int, began: float) -> None:
+        """Note a copy that began at a time of `time.perf_counter`."""
+        self.bytes += nbytes
+        self.seconds += time.perf_counter() - began
 
 
 class Quadratic(NamedTuple):
@@ -149,6 +163,7 @@ class Data(Rows, Protocol):
     device: str
     rows_read: int
     rows_sampled: int
+    transferred: Transferred
 
     def sample(self, runs: Runs) -> Rows:
         """Some of the rows."""

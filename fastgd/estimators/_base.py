@@ -10,11 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.estimators._gpu_input import check_gpu_array
 from fastgd.estimators._input import validated
 from fastgd.estimators._report import FitReport
 from fastgd.optimizers import Optimizer
 from fastgd.parameters import replacements
 from fastgd.scaling import Array
+from fastgd.threads import get_num_threads
 
 if TYPE_CHECKING:
     from fastgd.estimators._fit import Result
@@ -54,6 +57,7 @@ class LinearModel(BaseEstimator):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        device: str = "auto",
         n_threads: int | None = None,
     ) -> None:
         self.alpha = alpha
@@ -73,6 +77,7 @@ class LinearModel(BaseEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
+        self.device = device
         self.n_threads = n_threads
 
     def set_params(self, **params: Any) -> Self:
@@ -95,8 +100,14 @@ class LinearModel(BaseEstimator):
         return super().set_params(**replacements(self, params))
 
     def _margins(self, X: ArrayLike) -> Array:
-        """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba."""
+        """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba.
+
+        Of rows on the GPU it is computed there.
+        """
         check_is_fitted(self)
+        there = gpu_array(X)
+        if there is not None:
+            return self._margins_on_gpu(there)
         checked = validated(self, X, reset=False)
         coef = np.atleast_2d(self.coef_).T
         margins = np.empty((checked.shape[0], coef.shape[1]))
@@ -106,6 +117,13 @@ class LinearModel(BaseEstimator):
             np.matmul(block, coef, out=margins[start : start + step])
         margins += np.ravel(self.intercept_)
         return margins
+
+    def _margins_on_gpu(self, X: GpuArray) -> Array:
+        from fastgd.estimators._device import margins_on_gpu
+
+        n_threads = get_num_threads() if self.n_threads is None else self.n_threads
+        check_gpu_array(self, X, reset=False)
+        return margins_on_gpu(X, np.atleast_2d(self.coef_), np.ravel(self.intercept_), n_threads)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to a file.

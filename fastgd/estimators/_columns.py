@@ -1,10 +1,12 @@
 """Which column of X cannot be used and why, by its name, or its number where columns have none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastgd.backends.verbs import Data
 
 #: Numbers looked at at a time.
 _BLOCK_NUMBERS = 1 << 20
@@ -19,23 +21,41 @@ def column_name(names: Sequence[Any], j: int) -> str:
     return f"column {str(names[j])!r}" if len(names) else f"column {j}"
 
 
-def refuse_not_finite(X: NDArray[Any], names: Sequence[Any], input_name: str = "X") -> None:
+def pieces(X: NDArray[Any] | Data, numbers: int = _BLOCK_NUMBERS) -> Iterator[NDArray[Any]]:
+    """Rows of an array, or of data on any device, so many numbers at a time, on the host."""
+    rows, columns = _shape(X)
+    step = max(1, numbers // columns)
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        yield X[start:stop] if isinstance(X, np.ndarray) else X.piece(start, stop)[0]
+
+
+def largest_values(data: Data) -> NDArray[Any]:
+    """The largest absolute value of each column, (d,)."""
+    return np.max([np.maximum(X.max(axis=0), -X.min(axis=0)) for X in pieces(data)], axis=0)
+
+
+def _shape(X: NDArray[Any] | Data) -> tuple[int, int]:
+    return (X.shape[0], X.shape[1]) if isinstance(X, np.ndarray) else (X.n, X.d)
+
+
+def refuse_not_finite(X: NDArray[Any] | Data, names: Sequence[Any], input_name: str = "X") -> None:
     """Raise a ValueError that names the first column with NaN or, where there is none, infinity."""
+    rows, columns = _shape(X)
     for what, is_it in _KINDS:
-        counts = np.zeros(X.shape[1], dtype=np.int64)
-        step = max(1, _BLOCK_NUMBERS // X.shape[1])
-        for start in range(0, len(X), step):
-            counts += is_it(X[start : start + step]).sum(axis=0)
+        counts = np.zeros(columns, dtype=np.int64)
+        for piece in pieces(X):
+            counts += is_it(piece).sum(axis=0)
         found = np.flatnonzero(counts)
         if found.size:
             others = f" and {found.size - 1:,} more columns" if found.size > 1 else ""
-            where = f"{column_name(names, found[0])} in {counts[found[0]]:,} of {len(X):,} rows{others}"
+            where = f"{column_name(names, found[0])} in {counts[found[0]]:,} of {rows:,} rows{others}"
             raise ValueError(f"Input {input_name} contains {what}: {where}; leave out those rows or fill in values")
 
 
-def refuse_overflow(X: NDArray[Any], names: Sequence[Any]) -> None:
+def refuse_overflow(data: Data, names: Sequence[Any]) -> None:
     """Raise a ValueError that names the column with the largest value."""
-    j = int(np.argmax(np.maximum(X.max(axis=0), -X.min(axis=0))))
+    j = int(np.argmax(largest_values(data)))
     where = column_name(names, j)
     raise ValueError(f"X has values so large that their squares overflow float64, largest in {where}: scale it down")
 

@@ -54,6 +54,9 @@ random_state : int, RandomState instance or None, default=None
     Decides the order of rows. The same number gives the same bits, whatever the number of threads.
 verbose : bool or int, default=0
     Log an INFO record an epoch to the logger "fastgd"; printed on stderr where no logging has been set up.
+device : {"auto", "cpu", "cuda"}, default="auto"
+    Where the fit runs; "cuda" is an NVIDIA GPU, and an error where none can be used. "auto" is the GPU where X is there
+    already, or where a model of the costs says that it is faster by far with the way there; `fit_report_` says why.
 n_threads : int or None, default=None
     Threads; None is `fastgd.get_num_threads`. Results do not depend on it.
 """
@@ -85,7 +88,9 @@ O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015
 _ROWS = """
 X : array-like of shape (n, d)
     Rows of finite numbers. C- or F-ordered float32 and float64 arrays, memory maps too, are used in place
-    and never written to; anything else is converted once, which `fit_report_` tells.
+    and never written to; anything else is converted once, which `fit_report_` tells. Arrays on a GPU (of CuPy,
+    PyTorch, JAX or Numba: `__cuda_array_interface__` or DLPack) are used in place there, contiguous float32 or float64;
+    y and weights may be there as well, and are copied to the host.
 """
 
 _WEIGHTS = """
@@ -95,7 +100,8 @@ sample_weight : array-like of shape (n,) or None, default=None
 
 _NEW_ROWS = """
 X : array-like of shape (n, d)
-    Rows of finite numbers, with the columns of the fit.
+    Rows of finite numbers, with the columns of the fit. Where they are on a GPU they are read there; results are
+    NumPy arrays.
 """
 
 _ENDS = """
@@ -109,6 +115,8 @@ ValueError
     If a parameter or the data cannot be used; the message names it.
 DivergenceError
     If a rule diverges at the given learning rate; names a rate known to be safe.
+DeviceError
+    If a GPU is asked for and cannot be used; says what is missing.
 
 Warns
 -----
@@ -152,6 +160,8 @@ ValueError
     If a parameter or the data cannot be used, or the optimizer was changed between calls.
 DivergenceError
     If parameters overflow; the model is then as before the call.
+DeviceError
+    If a GPU is asked for and cannot be used; says what is missing.
 
 Warns
 -----

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.backends.cpu import CpuData, compile_seconds
+from fastgd.backends.devices import compile_seconds
+from fastgd.backends.verbs import Data
 from fastgd.blas import single_threaded
 from fastgd.estimators._columns import combinations
+from fastgd.estimators._device import Site
 from fastgd.estimators._guide import Guide
-from fastgd.estimators._input import Converted, check_finite, check_variation, squares_are_finite
+from fastgd.estimators._input import check_finite, check_variation, squares_are_finite
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import DataReport, FitReport, TimeReport
 from fastgd.estimators._training import Training, settings_of
@@ -57,8 +59,8 @@ class Result:
 class Task:
     """What is to be fitted: data in working units, the problem, and what leads the fit."""
 
-    data: CpuData
-    X: Converted
+    data: Data
+    site: Site
     problem: Problem
     guide: Guide
 
@@ -81,7 +83,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
             solution = Solution(theta, False, "interrupted", float("nan"))
         except DivergenceError:
             # A pass that overflows may have met what a sample's means and scales had not: else the solver knows best.
-            check_finite(task.X, squares_are_finite(task.X.array))
+            check_finite(task.data, task.site.matrix.names, squares_are_finite(task.data))
             raise
         collinear = []
         if not solution.independent and options.alpha == 0.0:
@@ -109,8 +111,8 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         random_state=task.guide.seed,
         collinear=collinear,
         warnings=messages,
-        **what_was_read(objective, options, task.X),
-        **seconds(clock),
+        **what_was_read(objective, task.site),
+        **seconds(clock, task.site),
     )
     training = _training(objective, task.guide, solution, len(monitor.history), estimator.early_stopping)
     training.settings = settings_of(estimator)
@@ -122,8 +124,8 @@ def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:
     # Solvers with a metric of their own need columns of about one scale only; what all rows hold they see themselves.
     rough = options.optimizer is None or isinstance(options.optimizer, FullBatch)
     moments = sample_moments(data) if rough else data.moments()
-    check_finite(task.X, bool(np.all(np.isfinite(moments.sd))))
-    check_variation(task.X.array, data.weights, moments)
+    check_finite(data, task.site.matrix.names, bool(np.all(np.isfinite(moments.sd))))
+    check_variation(data, moments)
     return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
 
 
@@ -157,14 +159,16 @@ def _training(objective: Objective, guide: Guide, solution: Solution, epochs: in
     return training
 
 
-def what_was_read(objective: Objective, options: Options, X: Converted) -> DataReport:
+def what_was_read(objective: Objective, site: Site) -> DataReport:
     data = objective.data
     return DataReport(
         device=data.device,
-        threads=options.n_threads,
+        device_reason=site.device.reason,
+        threads=data.n_threads,
         passes=data.rows_read / data.n,
         bytes_read=objective.bytes_read,
-        bytes_converted=X.nbytes,
+        bytes_converted=site.matrix.nbytes,
+        bytes_transferred=site.transferred.bytes,
         n_rows=data.n,
         n_features=data.d,
         n_outputs=objective.outputs,
@@ -173,10 +177,15 @@ def what_was_read(objective: Objective, options: Options, X: Converted) -> DataR
     )
 
 
-def seconds(clock: Clock) -> TimeReport:
+def seconds(clock: Clock, site: Site) -> TimeReport:
     total = clock.now() - clock.start
-    compiling = compile_seconds() - clock.compiled
-    return TimeReport(seconds_total=total, seconds_compile=compiling, seconds_compute=max(0.0, total - compiling))
+    compiling, moving = compile_seconds() - clock.compiled, site.transferred.seconds
+    return TimeReport(
+        seconds_total=total,
+        seconds_compile=compiling,
+        seconds_transfer=moving,
+        seconds_compute=max(0.0, total - compiling - moving),
+    )
 
 
 def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:

@@ -2,13 +2,17 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastgd.estimators._columns import refuse_not_finite, refuse_overflow, refuse_text
+from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.backends.verbs import Data
+from fastgd.estimators._columns import largest_values, pieces, refuse_not_finite, refuse_overflow, refuse_text
+from fastgd.estimators._gpu_input import check_gpu_array, check_same_place
 from fastgd.scaling import Moments
 
 logger = logging.getLogger("fastgd")
@@ -21,7 +25,7 @@ _TINY, _BLOCK_NUMBERS = 1e-140, 1 << 18
 class Converted(NamedTuple):
     """An array ready for kernels, the bytes that making it took (0 where the user's memory is used), and names."""
 
-    array: NDArray[Any]
+    array: NDArray[Any] | GpuArray
     nbytes: int
     names: tuple[str, ...] = ()
 
@@ -29,8 +33,12 @@ class Converted(NamedTuple):
 def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) -> Converted:
     """Validate X and bring it into C or F order, float32 or float64.
 
-    Finiteness is checked here only where asked for: the first pass of a fit over X sees it.
+    Finiteness is checked here only where asked for, and never of arrays on the GPU: the first pass over X sees it.
     """
+    there = gpu_array(X)
+    if there is not None:
+        check_gpu_array(estimator, there, reset=reset)
+        return Converted(there, 0, tuple(getattr(estimator, "feature_names_in_", ())))
     if reset and not finite and is_ready(X, 2):
         _note_columns(estimator, X)
         return Converted(X, 0)
@@ -80,8 +88,16 @@ def _note_columns(estimator: Any, X: NDArray[Any]) -> None:
         del estimator.feature_names_in_
 
 
-def check_X_val(estimator: Any, X_val: ArrayLike | None, like: Any) -> NDArray[Any]:
-    """Validate the validation rows, in the dtype and order of X, so that they need no kernels of their own."""
+def check_X_val(estimator: Any, X_val: ArrayLike | None, like: NDArray[Any] | GpuArray) -> NDArray[Any] | GpuArray:
+    """Validate the validation rows, in the dtype and order of X, so that they need no kernels of their own.
+
+    On the GPU they are used as they are.
+    """
+    there = gpu_array(X_val)
+    check_same_place(there, like)
+    if there is not None:
+        return check_gpu_array(estimator, there, reset=False, name="X_val")
+    assert not isinstance(like, GpuArray)
     checked = validated(estimator, X_val, reset=False, dtype=like.dtype, input_name="X_val")
     return np.ascontiguousarray(checked) if like.flags.c_contiguous else np.asfortranarray(checked)
 
@@ -97,40 +113,42 @@ def _new_bytes(made: NDArray[Any], given: Any) -> int:
     return int(made.nbytes)
 
 
-def check_finite(X: Converted, finite: bool) -> None:
+def check_finite(data: Data, names: Sequence[str], finite: bool) -> None:
     """Raise for NaN, infinity or squares that overflow; `finite` tells what the first pass saw."""
     if finite:
         return
-    refuse_not_finite(X.array, X.names)
-    refuse_overflow(X.array, X.names)
+    refuse_not_finite(data, names)
+    refuse_overflow(data, names)
 
 
-def check_variation(X: NDArray[Any], weights: NDArray[Any] | None, moments: Moments) -> None:
+def check_variation(data: Data, moments: Moments) -> None:
     """Raise where a column passes for a constant one since the squares of its deviations underflow float64."""
-    if X.dtype != np.float64:
+    if data.dtype != "f8":
         return
     # Differences of larger numbers are multiples of their rounding, whose squares are there.
     suspects = np.flatnonzero(moments.constant & (np.abs(moments.mean) < _TINY))
     if suspects.size == 0:
         return
-    base = X[0 if weights is None else int(np.argmax(weights)), suspects]
-    step = max(1, _BLOCK_NUMBERS // suspects.size)
-    for start in range(0, len(X), step):
-        differs = X[start : start + step, suspects] != base
+    weights = data.weights
+    first = 0 if weights is None else int(np.argmax(weights))
+    base, start = data.piece(first, first + 1)[0][:, suspects], 0
+    for piece in pieces(data, _BLOCK_NUMBERS):
+        differs = piece[:, suspects] != base
         if weights is not None:
-            differs &= weights[start : start + step, None] > 0.0
+            differs &= weights[start : start + len(piece), None] > 0.0
+        start += len(piece)
         if differs.any():
             j = suspects[differs.any(axis=0)][0]
             raise ValueError(f"column {j} of X varies by so little that squares underflow float64: scale it up")
 
 
-def squares_are_finite(X: NDArray[Any]) -> bool:
+def squares_are_finite(data: Data) -> bool:
     """Whether the sum of the squares of any column is a number."""
-    largest = max(float(X.max()), -float(X.min()))
-    return math.isfinite(largest * largest * len(X))
+    largest = float(largest_values(data).max())
+    return math.isfinite(largest * largest * data.n)
 
 
-def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any]) -> NDArray[Any] | None:
+def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any] | GpuArray) -> NDArray[Any] | None:
     """Sample weights (n,), float64, or None."""
     if sample_weight is None:
         return None

@@ -1,6 +1,6 @@
 """Labels into numbers, block by block, so that no second copy of them is held."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ class Labels:
         return total
 
 
-def check_labels(y: ArrayLike, X: NDArray[Any]) -> Labels:
+def check_labels(y: ArrayLike, X: Sized) -> Labels:
     """Validate labels; a ValueError where they are not at least two classes."""
     if (pair := _two_integers(y)) is not None and len(pair.given) == len(X):
         return pair
@@ -158,7 +158,7 @@ def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[
     return classes
 
 
-def labels_among(y: ArrayLike | None, X: NDArray[Any], classes: NDArray[Any], name: str = "y") -> Labels:
+def labels_among(y: ArrayLike | None, X: Sized, classes: NDArray[Any], name: str = "y") -> Labels:
     """Validate labels that must all be among known classes; a ValueError names one that is not."""
     given = column_or_1d(y, warn=True)
     check_none_missing(given, name)

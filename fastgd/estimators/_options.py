@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgd.backends.devices import DEVICES
 from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
 from fastgd.threads import check_threads, get_num_threads
 
@@ -32,6 +33,7 @@ class Options:
     max_iter: int
     tol: float
     n_threads: int
+    device: str
     reason: str
     held_out: float
     patience: int
@@ -85,8 +87,26 @@ def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
     if max_iter is None:
         max_iter = MAX_ITER_FULL if batch_size is None else MAX_ITER_BATCHES
     return Options(
-        alpha, l1_ratio, optimizer, batch_size, max_iter, tol, n_threads, reason, held_out, patience, max_seconds
+        alpha=alpha,
+        l1_ratio=l1_ratio,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        max_iter=max_iter,
+        tol=tol,
+        n_threads=n_threads,
+        device=_device(estimator.device),
+        reason=reason,
+        held_out=held_out,
+        patience=patience,
+        max_seconds=max_seconds,
     )
+
+
+def _device(given: Any) -> str:
+    if not isinstance(given, str) or given not in DEVICES:
+        hint = ": 'cuda' is the GPU" if isinstance(given, str) and given.lower().startswith(("gpu", "cuda")) else ""
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {given!r}{hint}")
+    return given
 
 
 def _validation_fraction(estimator: Any) -> float:

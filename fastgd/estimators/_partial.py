@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.verbs import Data
+from fastgd.estimators._columns import largest_values
+from fastgd.estimators._device import Site
 from fastgd.estimators._fit import Clock, Result, seconds, what_was_read
-from fastgd.estimators._input import Converted
+from fastgd.estimators._input import check_finite
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import FitReport
 from fastgd.estimators._training import Training, settings_of
@@ -40,8 +42,8 @@ _AFTER_A_FIT = 1.0 / 30.0
 class Chunk:
     """Rows of one call in working units, and the problem."""
 
-    data: CpuData
-    X: Converted
+    data: Data
+    site: Site
     problem: Problem
 
 
@@ -97,13 +99,13 @@ def _given_frame(estimator: Any, columns: int, means: ArrayLike | None, scales: 
     return Frame(scaling, shift)
 
 
-def _tell_of_unequal_columns(training: Training, X: NDArray[Any]) -> list[str]:
+def _tell_of_unequal_columns(training: Training, data: Data) -> list[str]:
     """Warn once, at the first chunk that tells, where raw columns are so unequal that no rate suits all of them."""
-    if not training.unscaled or len(X) < _ROWS_THAT_TELL:
+    if not training.unscaled or data.n < _ROWS_THAT_TELL:
         return []
     training.unscaled = False
     # Of columns that are mostly 0, too, the largest value is of the size that steps have to suit.
-    largest = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    largest = largest_values(data).astype(np.float64)
     if not np.any(largest > 0.0):
         return []
     low, high = largest[largest > 0.0].min(), largest.max()
@@ -128,8 +130,11 @@ def _column_numbers(name: str, given: ArrayLike, columns: int) -> Array:
 def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Training, clock: Clock) -> Result:
     """One epoch over the chunk; where it fails or is interrupted nothing has changed."""
     data = chunk.data
+    if chunk.site.on_gpu:
+        # Nobody has looked at them yet: the sums of a pass over them tell.
+        check_finite(data, chunk.site.matrix.names, bool(np.all(np.isfinite(data.moments().sd))))
     # Weights count as they are: their mean over rows that are still to come is not known.
-    data.weight = float(data.n)
+    data.weight = float(data.n)  # type: ignore[misc]  # a property of others, cached by all who implement it
     scaling = training.frame.scaling
     moments = Moments(1.0, scaling.center, inverse(scaling.inv_scale))
     objective = Objective(data, chunk.problem, moments, training.frame)
@@ -137,7 +142,7 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
     plan = Plan(options.optimizer, options.batch_size or data.n, _ENDLESS, 0.0, estimator.shuffle, False, training.seed)
     rule = _rule(plan, data, training)
     pace = _pace(objective, plan, training)
-    messages = _tell_of_unequal_columns(training, chunk.X.array)
+    messages = _tell_of_unequal_columns(training, data)
     history = History(1, bool(estimator.verbose))
     loss, norm = _guarded(rule, lambda: _epoch(objective, plan, rule, pace, training.epochs))
     history.add(Epoch(loss, pace.first, norm), math.nan)
@@ -159,13 +164,13 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
         random_state=training.seed,
         collinear=[],
         warnings=messages,
-        **what_was_read(objective, options, chunk.X),
-        **seconds(clock),
+        **what_was_read(objective, chunk.site),
+        **seconds(clock, chunk.site),
     )
     return Result(coef, intercept, _longer(estimator, history), report, training, None)
 
 
-def _rule(plan: Plan, data: CpuData, training: Training) -> RuleState:
+def _rule(plan: Plan, data: Data, training: Training) -> RuleState:
     assert plan.batch_size is not None
     recipe = plan.optimizer.recipe(plan.batch_size)
     if training.rule is None:
@@ -177,7 +182,7 @@ def _rule(plan: Plan, data: CpuData, training: Training) -> RuleState:
             f"{recipe.rule} with {recipe.numbers}, which has no use for its memory: keep the optimizer, or fit "
             "with warm_start=True"
         )
-    return training.rule.on(data.data.X.dtype)
+    return training.rule.on(np.dtype(data.dtype))
 
 
 def _pace(objective: Objective, plan: Plan, training: Training) -> Pace:

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.verbs import Data
 from fastgd.constant import ConstantModel, constant_classes, constant_huber, constant_squared
+from fastgd.estimators._device import Site
 from fastgd.estimators._fit import Result, add_warning
 from fastgd.estimators._input import weights_as
 from fastgd.estimators._labels import Labels
@@ -19,15 +20,15 @@ from fastgd.scaling import Array, Moments, TargetScaling
 
 
 def linear_problem(
-    estimator: Any, options: Options, X: NDArray[Any], y: NDArray[Any], s: NDArray[Any] | None, delta: float
-) -> tuple[CpuData, Problem]:
+    estimator: Any, options: Options, site: Site, y: NDArray[Any], s: NDArray[Any] | None, delta: float
+) -> tuple[Data, Problem]:
     """Data with working targets, and the linear problem; y is (n, K)."""
     loss, intercept = estimator.loss, estimator.fit_intercept
     moments = _target_moments(y, s, options.n_threads)
     standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
     targets = standard if estimator.standardize else TargetScaling.identity(y.shape[1])
     units = standard.scale / targets.scale
-    working = working_targets(y, targets, X.dtype)
+    working = working_targets(y, targets, site.X.dtype)
     delta = delta / float(targets.scale[0])
     if loss == "huber":
         # One unit for all: it cancels.
@@ -37,7 +38,7 @@ def linear_problem(
         constant = constant_squared(mean, moments.sd / targets.scale, intercept)
     l1 = options.alpha * options.l1_ratio / targets.scale
     problem = Problem(loss, delta, l1, options.alpha * (1.0 - options.l1_ratio), intercept, constant, targets, units)
-    return CpuData(X, working, weights_as(s, X.dtype), options.n_threads), problem
+    return site.place(working, s), problem
 
 
 def _target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> Moments:
@@ -82,14 +83,14 @@ def _classification(estimator: Any, options: Options, outputs: int, constant: Co
 
 
 def logistic_problem(
-    estimator: Any, options: Options, X: NDArray[Any], labels: Labels, s: NDArray[Any] | None
-) -> tuple[CpuData, Problem]:
+    estimator: Any, options: Options, site: Site, labels: Labels, s: NDArray[Any] | None
+) -> tuple[Data, Problem]:
     """Data with encoded labels, and the logistic or softmax problem."""
     totals = labels.weights(s)
     if np.sum(totals > 0.0) < 2:
         raise ValueError("only one class of y has a positive weight: at least 2 classes are needed")
     problem = _classification(estimator, options, labels.outputs, constant_classes(totals, estimator.fit_intercept))
-    return CpuData(X, labels.encoded(X.dtype), weights_as(s, X.dtype), options.n_threads), problem
+    return site.place(labels.encoded(site.X.dtype), s), problem
 
 
 def warn_if_separable(result: Result, data: Data) -> None:
@@ -113,6 +114,10 @@ def warn_if_separable(result: Result, data: Data) -> None:
 
 def _separates(coef: Array, intercept: Array, data: Data) -> bool:
     """Whether every row with weight has its own class's margin strictly on top."""
+    if data.device != "cpu":
+        # Margins are less to bring to the host than rows.
+        data, coef = data.line(coef, intercept, np.zeros(data.d)), np.eye(coef.shape[0])
+        intercept = np.zeros(coef.shape[0])
     step = max(1, (1 << 19) // data.d)
     for start in range(0, data.n, step):
         X, y, s = data.piece(start, min(start + step, data.n))

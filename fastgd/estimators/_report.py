@@ -7,10 +7,12 @@ class DataReport(TypedDict):
     """The part of `FitReport` on what was read, and where."""
 
     device: str
+    device_reason: str
     threads: int
     passes: float
     bytes_read: int
     bytes_converted: int
+    bytes_transferred: int
     n_rows: int
     n_features: int
     n_outputs: int
@@ -23,6 +25,7 @@ class TimeReport(TypedDict):
 
     seconds_total: float
     seconds_compile: float
+    seconds_transfer: float
     seconds_compute: float
 
 
@@ -33,8 +36,8 @@ class FitReport(DataReport, TimeReport):
     ----------
     solver, reason : str
         Which solver ran, why it was chosen, and what it chose itself.
-    device : str
-        "cpu".
+    device, device_reason : str
+        "cpu" or "cuda", and why.
     threads : int
         Threads that passes over X could use (small mini-batches run on one).
     passes : float
@@ -45,9 +48,11 @@ class FitReport(DataReport, TimeReport):
         Bytes of X that passes, epochs and samples read.
     bytes_converted : int
         Bytes of the converted copy of X; 0 where X was used in place.
-    seconds_total, seconds_compile, seconds_compute : float
-        Of the whole fit; of compiling kernels and loading cached ones in this process meanwhile; the difference of the
-        two.
+    bytes_transferred : int
+        Bytes of X, targets and weights that were copied to the GPU or from it; 0 on the CPU.
+    seconds_total, seconds_compile, seconds_transfer, seconds_compute : float
+        Of the whole fit; of compiling kernels and loading cached ones in this process meanwhile; of waiting for copies
+        to the GPU and from it; the rest.
     certificate, tol : float
         The certificate at the end (see the class) and the tolerance it was asked to reach.
     converged : bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -13,14 +14,15 @@ from sklearn.utils.validation import check_array, check_consistent_length
 
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
-from fastgd.estimators._input import check_weights, check_X, check_X_val, is_ready, weights_as
+from fastgd.estimators._input import check_weights, check_X, check_X_val, is_ready
 from fastgd.estimators._labels import check_none_missing
 from fastgd.history import printed
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
 
 if TYPE_CHECKING:
-    from fastgd.backends.cpu import CpuData
+    from fastgd.backends.verbs import Data
+    from fastgd.estimators._device import Site
     from fastgd.estimators._guide import Given
     from fastgd.objective import Problem
 
@@ -92,6 +94,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        device: str = "auto",
         n_threads: int | None = None,
     ) -> None:
         super().__init__(
@@ -112,6 +115,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,
+            device=device,
             n_threads=n_threads,
         )
         self.loss = loss
@@ -151,7 +155,7 @@ class LinearRegression(RegressorMixin, LinearModel):
 
         {ends}
         """
-        from fastgd.estimators import _fit, _guide, _options
+        from fastgd.estimators import _device, _fit, _guide, _options
         from fastgd.estimators._problem import linear_problem
 
         clock = _fit.Clock()
@@ -159,19 +163,20 @@ class LinearRegression(RegressorMixin, LinearModel):
         options = _options.resolve(self)
         given = _guide.Given(coef_init, intercept_init, callbacks, X_val, y_val, sample_weight_val)
         own_validation = given.has_validation
-        matrix = check_X(self, X, reset=True)
-        targets, single = check_targets(y, matrix.array)
-        weights = check_weights(sample_weight, matrix.array)
-        guide = _guide.make_guide(self, options, given, (targets.shape[1], matrix.array.shape[1]))
+        site = _device.site_of(options, check_X(self, X, reset=True))
+        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
+        targets, single = check_targets(y, site.X)
+        weights = check_weights(sample_weight, site.X)
+        guide = _guide.make_guide(self, options, given, (targets.shape[1], site.X.shape[1]))
         held = _guide.rows_to_hold_out(options, given, guide, weights, len(targets))
         kept = _guide.weights_of_others(weights, held, len(targets))
-        data, problem = linear_problem(self, options, matrix.array, targets, kept, delta)
+        data, problem = linear_problem(self, options, site, targets, kept, delta)
         if own_validation:
-            guide = replace(guide, blocks=self._validation_rows(given, data, problem))
+            guide = replace(guide, blocks=self._validation_rows(given, site, data, problem))
         elif held is not None:
             guide = replace(guide, blocks=_guide.gathered(data, weights, held))
         with printed(bool(self.verbose)):
-            result = _fit.run_fit(self, options, _fit.Task(data, matrix, problem, guide), clock)
+            result = _fit.run_fit(self, options, _fit.Task(data, site, problem, guide), clock)
         self.coef_ = result.coef[0] if single else result.coef
         self.intercept_ = float(result.intercept[0]) if single else result.intercept
         return self._finish(result)
@@ -197,36 +202,36 @@ class LinearRegression(RegressorMixin, LinearModel):
             Finite targets.
         {partial}
         """
-        from fastgd.backends.cpu import CpuData
-        from fastgd.estimators import _fit, _options, _partial
+        from fastgd.estimators import _device, _fit, _options, _partial
         from fastgd.estimators._problem import partial_linear_problem, working_targets
 
         clock = _fit.Clock()
         delta = self._check_loss()
         options = _options.resolve_partial(self)
         matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
-        targets, single = check_targets(y, matrix.array)
-        training = _partial.resume(self, matrix.array.shape[1], targets.shape[1], means, scales)
-        weights = weights_as(check_weights(sample_weight, matrix.array), matrix.array.dtype)
+        site = _device.site_of(options, matrix, passes=1)
+        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
+        targets, single = check_targets(y, site.X)
+        training = _partial.resume(self, site.X.shape[1], targets.shape[1], means, scales)
+        weights = check_weights(sample_weight, site.X)
         problem = partial_linear_problem(self, options, training.targets, delta)
-        working = working_targets(targets, training.targets, matrix.array.dtype)
-        data = CpuData(matrix.array, working, weights, options.n_threads)
+        data = site.place(working_targets(targets, training.targets, site.X.dtype), weights)
         with printed(bool(self.verbose)):
-            result = _partial.run_partial(self, options, _partial.Chunk(data, matrix, problem), training, clock)
+            result = _partial.run_partial(self, options, _partial.Chunk(data, site, problem), training, clock)
         self.coef_ = result.coef[0] if single else result.coef
         self.intercept_ = float(result.intercept[0]) if single else result.intercept
         return self._finish(result)
 
-    def _validation_rows(self, given: Given, data: CpuData, problem: Problem) -> Any:
+    def _validation_rows(self, given: Given, site: Site, data: Data, problem: Problem) -> Any:
         """The validation rows of the caller's, as the fit needs them."""
         from fastgd.estimators._problem import working_targets
 
-        X = check_X_val(self, given.X_val, data.rows)
-        targets, _ = check_targets(given.y_val, X, "y_val")
-        if targets.shape[1] != data.data.y.shape[0]:
-            raise ValueError(f"y_val has {targets.shape[1]} targets, y has {data.data.y.shape[0]}")
-        weights = weights_as(check_weights(given.sample_weight_val, X), X.dtype)
-        rows = data.beside(X, working_targets(targets, problem.targets, X.dtype), weights)
+        X, outputs = check_X_val(self, given.X_val, site.X), problem.l1.size
+        targets, _ = check_targets(site.on_host("y_val", given.y_val), X, "y_val")
+        if targets.shape[1] != outputs:
+            raise ValueError(f"y_val has {targets.shape[1]} targets, y has {outputs}")
+        weights = check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X)
+        rows = site.beside(data, X, working_targets(targets, problem.targets, X.dtype), weights)
         return lambda: [rows]
 
     def _check_loss(self) -> float:
@@ -262,7 +267,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         return tags
 
 
-def check_targets(y: ArrayLike | None, X: NDArray[Any], name: str = "y") -> tuple[NDArray[Any], bool]:
+def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> tuple[NDArray[Any], bool]:
     """Targets as (n, K), float32 or float64, and whether they came as one vector."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")

@@ -11,14 +11,15 @@ from sklearn.base import ClassifierMixin
 
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
-from fastgd.estimators._input import check_weights, check_X, check_X_val, weights_as
+from fastgd.estimators._input import check_weights, check_X, check_X_val
 from fastgd.estimators._labels import Labels, all_classes, check_labels, class_weights, labels_among, weight_of_each
 from fastgd.history import printed
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
 
 if TYPE_CHECKING:
-    from fastgd.backends.cpu import CpuData
+    from fastgd.backends.verbs import Data
+    from fastgd.estimators._device import Site
     from fastgd.estimators._guide import Given
 
 
@@ -93,6 +94,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        device: str = "auto",
         n_threads: int | None = None,
     ) -> None:
         super().__init__(
@@ -113,6 +115,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,
+            device=device,
             n_threads=n_threads,
         )
         self.class_weight = class_weight
@@ -151,26 +154,27 @@ class LogisticRegression(ClassifierMixin, LinearModel):
 
         {ends}
         """
-        from fastgd.estimators import _fit, _guide, _options
+        from fastgd.estimators import _device, _fit, _guide, _options
         from fastgd.estimators._problem import logistic_problem, warn_if_separable
 
         clock = _fit.Clock()
         options = _options.resolve(self)
         given = _guide.Given(coef_init, intercept_init, callbacks, X_val, y_val, sample_weight_val)
         own_validation = given.has_validation
-        matrix = check_X(self, X, reset=True)
-        labels = check_labels(y, matrix.array)
-        weights = class_weights(self.class_weight, labels, check_weights(sample_weight, matrix.array))
-        guide = _guide.make_guide(self, options, given, (labels.outputs, matrix.array.shape[1]))
+        site = _device.site_of(options, check_X(self, X, reset=True))
+        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
+        labels = check_labels(y, site.X)
+        weights = class_weights(self.class_weight, labels, check_weights(sample_weight, site.X))
+        guide = _guide.make_guide(self, options, given, (labels.outputs, site.X.shape[1]))
         held = _guide.rows_to_hold_out(options, given, guide, weights, len(labels.given))
         kept = _guide.weights_of_others(weights, held, len(labels.given))
-        data, problem = logistic_problem(self, options, matrix.array, labels, kept)
+        data, problem = logistic_problem(self, options, site, labels, kept)
         if own_validation:
-            guide = replace(guide, blocks=self._validation_rows(given, data, labels))
+            guide = replace(guide, blocks=self._validation_rows(given, site, data, labels))
         elif held is not None:
             guide = replace(guide, blocks=_guide.gathered(data, weights, held))
         with printed(bool(self.verbose)):
-            result = _fit.run_fit(self, options, _fit.Task(data, matrix, problem, guide), clock)
+            result = _fit.run_fit(self, options, _fit.Task(data, site, problem, guide), clock)
         self.classes_ = labels.classes
         self.coef_ = result.coef
         self.intercept_ = result.intercept
@@ -202,8 +206,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             All labels that will come; needed in the first call where no `fit` came before.
         {partial}
         """
-        from fastgd.backends.cpu import CpuData
-        from fastgd.estimators import _fit, _options, _partial
+        from fastgd.estimators import _device, _fit, _options, _partial
         from fastgd.estimators._problem import partial_logistic_problem
 
         clock = _fit.Clock()
@@ -211,25 +214,26 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' needs all rows: give a dict of weights, or use fit")
         matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
+        site = _device.site_of(options, matrix, passes=1)
+        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
         known = all_classes(classes, getattr(self, "classes_", None))
-        labels = labels_among(y, matrix.array, known)
-        weights = class_weights(self.class_weight, labels, check_weights(sample_weight, matrix.array))
-        weights = weights_as(weights, matrix.array.dtype)
-        training = _partial.resume(self, matrix.array.shape[1], labels.outputs, means, scales)
+        labels = labels_among(y, site.X, known)
+        weights = class_weights(self.class_weight, labels, check_weights(sample_weight, site.X))
+        training = _partial.resume(self, site.X.shape[1], labels.outputs, means, scales)
         problem = partial_logistic_problem(self, options, labels.outputs)
-        data = CpuData(matrix.array, labels.encoded(matrix.array.dtype), weights, options.n_threads)
+        data = site.place(labels.encoded(site.X.dtype), weights)
         with printed(bool(self.verbose)):
-            result = _partial.run_partial(self, options, _partial.Chunk(data, matrix, problem), training, clock)
+            result = _partial.run_partial(self, options, _partial.Chunk(data, site, problem), training, clock)
         self.classes_, self.coef_, self.intercept_ = labels.classes, result.coef, result.intercept
         return self._finish(result)
 
-    def _validation_rows(self, given: Given, data: CpuData, labels: Labels) -> Any:
+    def _validation_rows(self, given: Given, site: Site, data: Data, labels: Labels) -> Any:
         """The validation rows of the caller's, as the fit needs them."""
-        X = check_X_val(self, given.X_val, data.rows)
-        found = labels_among(given.y_val, X, labels.classes, "y_val")
+        X = check_X_val(self, given.X_val, site.X)
+        found = labels_among(site.on_host("y_val", given.y_val), X, labels.classes, "y_val")
         each = None if self.class_weight is None else weight_of_each(self.class_weight, labels)
-        weights = found.weighted(each, check_weights(given.sample_weight_val, X))
-        rows = data.beside(X, found.encoded(X.dtype), weights_as(weights, X.dtype))
+        weights = found.weighted(each, check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X))
+        rows = site.beside(data, X, found.encoded(X.dtype), weights)
         return lambda: [rows]
 
     def decision_function(self, X: ArrayLike) -> Array:

@@ -1,0 +1,113 @@
+"""On which device a fit runs, and its data there. CUDA is imported where a GPU is asked for or expected to pay."""
+
+import sys
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from fastgd.backends import cpu, driver
+from fastgd.backends.device_costs import Work
+from fastgd.backends.driver import why_unusable as why_unusable
+from fastgd.backends.gpu_arrays import GpuArray
+from fastgd.backends.verbs import Data
+from fastgd.exceptions import DeviceError
+
+#: What the parameter `device` may be.
+DEVICES = ("auto", "cpu", "cuda")
+#: The backend's module that is there once a fit has used the GPU.
+_STARTED = "fastgd.backends.cuda_device"
+
+
+class Device(NamedTuple):
+    """A device, and why it was chosen."""
+
+    name: str
+    reason: str
+
+
+def choose(asked: str, X: NDArray[Any] | GpuArray, work: Work) -> Device:
+    """The device of a fit.
+
+    Parameters
+    ----------
+    asked : {"auto", "cpu", "cuda"}
+    X : ndarray or GpuArray
+    work : Work
+        What the fit is expected to do.
+
+    Raises
+    ------
+    ValueError
+        If X is on the GPU and the CPU is asked for.
+    DeviceError
+        If the GPU is asked for, or X is there, and it cannot be used.
+    """
+    if isinstance(X, GpuArray):
+        if asked == "cpu":
+            raise ValueError(
+                "X is on the GPU and device='cpu': copy it to the host (X.get() in CuPy, X.cpu().numpy() in PyTorch), "
+                "or use device='auto' or 'cuda'"
+            )
+        require_cuda()
+        return Device("cuda", f"device={asked!r}" if asked == "cuda" else "device='auto': X is on the GPU")
+    if asked == "cuda":
+        require_cuda()
+    if asked != "auto":
+        return Device(asked, f"device={asked!r}")
+    name, because = _automatic(work)
+    return Device(name, f"device='auto': {because}")
+
+
+def _automatic(work: Work) -> tuple[str, str]:
+    if driver.simulated() or not driver.is_hinted():
+        return "cpu", "no NVIDIA GPU was found"
+    started = _STARTED in sys.modules
+    expected = f"{work.on_cpu():.2g} s expected on the CPU, {work.on_gpu(started):.2g} s on the GPU with the way there"
+    if not work.pays(started):
+        return "cpu", expected
+    missing = why_unusable()
+    return ("cuda", expected) if missing is None else ("cpu", missing)
+
+
+def require_cuda() -> None:
+    """Raise a DeviceError that says what is missing for fits on the GPU."""
+    missing = why_unusable()
+    if missing is not None:
+        raise DeviceError(f"the GPU cannot be used: {missing}")
+
+
+def gpu_name() -> str:
+    """The name of the GPU that fits use; only where `why_unusable` is None."""
+    if driver.simulated():
+        return "CUDA's simulator"
+    from numba import cuda
+
+    name = cuda.get_current_device().name
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def place(X: NDArray[Any] | GpuArray, y: NDArray[Any], s: NDArray[Any] | None, device: str, n_threads: int) -> Data:
+    """A data set on a device.
+
+    Parameters
+    ----------
+    X : ndarray or GpuArray of shape (n, d), C or F order, float32 or float64
+        Used in place on the device where it is, and never written to; else copied there.
+    y : ndarray of shape (K, n) and the dtype of X
+    s : ndarray of shape (n,) and the dtype of X, or None
+    device : {"cpu", "cuda"}
+    n_threads : int
+    """
+    if device == "cpu":
+        assert not isinstance(X, GpuArray)
+        return cpu.CpuData(X, y, s, n_threads)
+    from fastgd.backends import cuda
+
+    placed: Data = cuda.place(X.on_device() if isinstance(X, GpuArray) else X, y, s, n_threads)
+    return placed
+
+
+def compile_seconds() -> float:
+    """Seconds that this process has spent on compiling kernels, of all devices."""
+    started = sys.modules.get(_STARTED)
+    return cpu.compile_seconds() + (0.0 if started is None else started.compile_seconds())
