@@ -15,23 +15,23 @@ from fastgd.sample import most_rows
 
 # Written by python -m bench.costs --write: seconds, passes and steps.
 #: Of a full pass: once, a row's output, a byte of X, a multiplication of a number of X.
-PASS = (3.2e-05, 2.4e-09, 1.2e-11, 5.0e-11)
+PASS = (3.0e-05, 9.8e-10, 1.3e-11, 3.5e-11)
 #: Of a curvature: once, a row's output, a number of a row made anew, a multiplication of its product with itself.
-CURVATURE = (3.1e-05, 2.3e-08, 1.2e-09, 1.6e-11)
+CURVATURE = (3.1e-05, 2.2e-08, 1.2e-09, 1.5e-11)
 #: Of a metric: once, a number of the matrix, a multiplication of its elimination.
-METRIC = (8.9e-06, 1.8e-09, 1.2e-11)
+METRIC = (1.0e-05, 1.9e-09, 1.2e-11)
 #: Of the Gram matrix of all rows: once, a row, a number of it, a multiplication.
-GRAM = (9.7e-06, 1.7e-09, 9.5e-11, 1.2e-11)
+GRAM = (9.5e-06, 2.0e-09, 1.6e-11, 9.8e-12)
 #: Of an iteration of L-BFGS beside its pass: once, a parameter.
-LBFGS_STEP = (1.7e-05, 3.4e-08)
+LBFGS_STEP = (2.2e-05, 4.4e-08)
 #: Of the same of the accelerated gradient.
-ACCELERATED_STEP = (1.2e-06, 0)
+ACCELERATED_STEP = (1.1e-05, 1.3e-08)
 #: Of coordinate descent: a number of the matrix, in a step of SketchedNewton and in NormalEquations.
-DESCENT = (4.8e-09, 1.4e-08)
+DESCENT = (4.7e-09, 1.4e-08)
 #: Steps of Newton's method, passes of coupled outputs in the metric that they share: smooth, and at an elastic net.
 NEWTON_STEPS, COUPLED_PASSES = 4, (12, 15)
 #: Passes of solvers without a metric: at a hardness of 1, and the power of it that they grow with.
-LBFGS_PASSES = (17, 1.2)
+LBFGS_PASSES = (17, 1.1)
 ACCELERATED_PASSES = (42, 1.2)
 # End of what is written.
 
