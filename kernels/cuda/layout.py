@@ -70,6 +70,14 @@ class Layout(NamedTuple):
         held = 0 if spilled else self.gradient
         return self.margins + 2 * self.derivatives + held + self.rows * self.pitch
 
+    def for_margins(self) -> "Layout":
+        """The same where there is neither derivative nor gradient."""
+        return self._replace(derivatives=0, gradient=0)
+
+    def for_curvatures(self) -> "Layout":
+        """The same where there is no gradient."""
+        return self._replace(gradient=0)
+
     def spills(self, itemsize: int) -> bool:
         """Whether the gradient's sums are too many for shared memory."""
         return self.numbers(False) * itemsize > SHARED_BYTES

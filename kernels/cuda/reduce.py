@@ -10,10 +10,8 @@ from typing import Any
 from numba import float64
 
 from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
-from fastgd.kernels.cuda.layout import ROWS
+from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
 
-#: Threads of a block at most, for which shared memory is laid out in the simulator.
-_MOST_THREADS = 256
 _ALL = 0xFFFFFFFF
 
 
@@ -67,7 +65,7 @@ def _row_sums(part: Any, lane: Any, width: Any) -> Any:
 
 def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:
     """The same through shared memory."""
-    scratch = cuda.shared.array((_MOST_THREADS, ROWS), float64)
+    scratch = cuda.shared.array((MOST_THREADS, ROWS), float64)
     thread, span = cuda.threadIdx.x, min(width, WARP)
     for i in range(ROWS):
         scratch[thread, i] = part[i]
@@ -78,6 +76,25 @@ def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:
         total += part.dtype.type(scratch[other, lane % ROWS])
     cuda.syncthreads()
     return total
+
+
+@cuda_device
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two numbers, NaN where one is."""
+    return b if b > a or b != b else a
+
+
+@cuda_device
+def block_largest(value: Any) -> Any:
+    """The largest of a block's numbers, one a thread; NaN where one is. For the block's first thread."""
+    values = cuda.shared.array(MOST_THREADS, float64)
+    thread, count = cuda.threadIdx.x, cuda.blockDim.x
+    values[thread] = value
+    block_barrier()
+    if thread == 0:
+        for other in range(1, count):
+            value = larger(value, values[other])
+    return value
 
 
 group_barrier = cuda_device(_group_barrier_twin if SIMULATED else _group_barrier)

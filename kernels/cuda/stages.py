@@ -8,18 +8,29 @@ from fastgd.kernels.cuda.residual import make_residual
 from fastgd.kernels.cuda.tiles import make_accumulate, make_load, make_margins
 
 
-def make_stages(loss: str, dtype: str, order: str, shift: bool, named: bool) -> Any:
-    """Factory of `derive` and `add`, each of (data, point, tile, layout, room, x); x keeps a tile's rows in between."""
-    load, residual = make_load(order, shift, named), make_residual(loss, named)
-    add_margins, accumulate = make_margins(dtype), make_accumulate(dtype)
+def make_reach(dtype: str, order: str, shift: bool, named: bool) -> Any:
+    """Factory of `reach(data, point, tile, layout, room, x)`: margins into room.z; x keeps the last piece's rows."""
+    load, add_margins = make_load(order, shift, named), make_margins(dtype)
 
     @cuda_device
-    def derive(data: Any, point: Any, tile: Any, layout: Any, room: Any, x: Any) -> None:
-        """Margins, then derivatives into room.r and losses into room.lost."""
+    def reach(data: Any, point: Any, tile: Any, layout: Any, room: Any, x: Any) -> None:
         for piece in range(layout.pieces):
             load(data.X, point, tile, piece, layout, room, x)
             add_margins(x, point, piece, layout, room)
         group_barrier(layout.width)
+
+    return reach
+
+
+def make_stages(loss: str, dtype: str, order: str, shift: bool, named: bool) -> Any:
+    """Factory of `derive` and `add`, each of (data, point, tile, layout, room, x); x keeps a tile's rows in between."""
+    load, residual = make_load(order, shift, named), make_residual(loss, named)
+    reach, accumulate = make_reach(dtype, order, shift, named), make_accumulate(dtype)
+
+    @cuda_device
+    def derive(data: Any, point: Any, tile: Any, layout: Any, room: Any, x: Any) -> None:
+        """Margins, then derivatives into room.r and losses into room.lost."""
+        reach(data, point, tile, layout, room, x)
         residual(data, point, tile, layout, room)
         group_barrier(layout.width)
 

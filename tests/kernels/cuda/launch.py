@@ -133,3 +133,15 @@ def epochs(case: Case, data: Sample, setup: Setup, shape: Shape, cuts: tuple[int
     both = minibatch.twin(case, data, setup)
     here = both._replace(epochs=Epochs(case, data, both.plan, shape))
     return minibatch.run_epochs(here, case, len(data.X), setup, count, cuts)
+
+
+def by_rows(case: Case, data: Sample, shape: Shape, kernel: Any, out: Any) -> np.ndarray:
+    """What a kernel writes for every row at the sample's point: curvatures or shares."""
+    n, outputs = len(data.X), len(data.coef)
+    layout = shape.layout(outputs, case.order).for_curvatures()
+    w = np.hstack([data.coef, data.intercept[:, None]])
+    point = point_of(case, data, w, np.zeros(w.shape[1]))
+    per_block = -(-n // (shape.blocks * layout.rows)) * layout.rows
+    shared = shared_bytes(case, layout.numbers(False))
+    kernel[-(-n // per_block), layout.threads, 0, shared](rows_of(case, data), point, layout, per_block, out)
+    return out.copy_to_host()
