@@ -34,23 +34,26 @@ def _power_of_two(least: int, most: int) -> int:
     return min(1 << (least - 1).bit_length(), most)
 
 
-def _merge(stream: Any, nodes: Any, out: Any) -> None:
-    threads = _threads()
-    grid = Grid(-(-(out.size // 2) // threads), threads)
-    launch(make_fold_moments(), grid, stream, nodes, out)
-
-
 def moments(rows: "CudaRows") -> Array:
     """Weight, means and sums of squared deviations (1 + 2 d,)."""
     kernel, threads, size = make_moments(rows.dtype, rows.order), _threads(), 1 + 2 * rows.d
     width = _power_of_two(rows.d, min(_WARP, threads)) if rows.order == "C" else 1
     panels = -(-rows.d // width)
-    blocks = device.blocks_in_turn(kernel, threads, 0, rows.specimen, width, 1, node_memory(rows, 1, size)) // panels
+    heavy = 0 if rows.weights is None else int(np.argmax(rows.weights))
+    parcel = sent(rows.stream, np.float64, base=rows.piece(heavy, heavy + 1)[0][0], zero=np.zeros(rows.d))
+    base, zero = parcel.device["base"], parcel.device["zero"]
+    its = rows.specimen, base, width, 1, node_memory(rows, 1, size)
+    blocks = device.blocks_in_turn(kernel, threads, 0, *its) // panels
     cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, RUN * threads // width, size)
-    found = Reduction(rows, cut.blocks(rows.chunk_rows), size, _merge)
+
+    def merge(stream: Any, nodes: Any, out: Any, last: bool) -> None:
+        grid = Grid(-(-rows.d // threads), threads)
+        launch(make_fold_moments(), grid, stream, nodes, base if last else zero, out)
+
+    found = Reduction(rows, cut.blocks(rows.chunk_rows), size, merge)
     for number, chunk in enumerate(rows.chunks()):
         blocks = cut.blocks(chunk.rows)
-        launch(kernel, Grid(blocks * panels, threads), rows.stream, chunk.data, width, cut.rows, found.nodes)
+        launch(kernel, Grid(blocks * panels, threads), rows.stream, chunk.data, base, width, cut.rows, found.nodes)
         found.add(number, blocks)
     return found.total()
 

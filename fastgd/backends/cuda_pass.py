@@ -17,10 +17,11 @@ from fastgd.scaling import Array
 if TYPE_CHECKING:
     from fastgd.backends.cuda_rows import CudaRows
 
-Fold = Callable[[Any, Any, Any], None]
+#: What makes one node of some: of a stream, nodes (blocks, size), into (size,), whether that is the node of all rows.
+Fold = Callable[[Any, Any, Any, bool], None]
 
 #: Bytes of the sums of all blocks at most, and their share of the bytes of the rows that they are of.
-_NODE_BYTES, _NODE_SHARE = 1 << 28, 8
+NODE_BYTES, _NODE_SHARE = 1 << 28, 8
 
 
 class Block(NamedTuple):
@@ -52,7 +53,7 @@ class Cut(NamedTuple):
 
 def cut_rows(rows: int, row_bytes: int, blocks: int, tile: int, size: int) -> Cut:
     """Deal rows to `blocks` blocks, or to fewer where the sums of `size` numbers of each would outweigh the rows."""
-    blocks = max(1, min(blocks, _NODE_BYTES // (8 * size), rows * row_bytes // (_NODE_SHARE * 8 * size)))
+    blocks = max(1, min(blocks, NODE_BYTES // (8 * size), rows * row_bytes // (_NODE_SHARE * 8 * size)))
     return Cut(-(-rows // (blocks * tile)) * tile)
 
 
@@ -61,7 +62,7 @@ def node_memory(rows: "CudaRows", count: int, size: int) -> Any:
     return cuda.device_array((count, size), stream=rows.stream)
 
 
-def add_up(stream: Any, nodes: Any, out: Any) -> None:
+def add_up(stream: Any, nodes: Any, out: Any, last: bool) -> None:
     """The sum of nodes (blocks, size) into out (size,)."""
     grid = Grid(-(-out.size // kernels.FOLD_SUMS), kernels.FOLD_SUMS * kernels.FOLD_SHARES)
     launch(kernels.make_fold(), grid, stream, nodes, out)
@@ -78,8 +79,8 @@ class Reduction:
         Blocks of a chunk, at most.
     size : int
         How many numbers each block finds.
-    fold : callable(stream, nodes, out), default=add_up
-        What makes one node of some.
+    fold : callable(stream, nodes, out, last), default=add_up
+        What makes one node of some; last: whether it is that of all rows.
     """
 
     def __init__(self, rows: "CudaRows", blocks: int, size: int, fold: Fold = add_up) -> None:
@@ -92,12 +93,13 @@ class Reduction:
     def add(self, number: int, blocks: int) -> None:
         """Take in what the blocks of a chunk have written."""
         nodes = self.nodes if blocks == self.nodes.shape[0] else self.nodes[:blocks]
-        self._fold(self._stream, nodes, self._total.device["total"] if self._chunks is None else self._chunks[number])
+        out = self._total.device["total"] if self._chunks is None else self._chunks[number]
+        self._fold(self._stream, nodes, out, self._chunks is None)
 
     def total(self) -> Array:
         """Of all chunks (size,), a view that the next pass overwrites."""
         if self._chunks is not None:
-            self._fold(self._stream, self._chunks, self._total.device["total"])
+            self._fold(self._stream, self._chunks, self._total.device["total"], True)
         return self._total.fetch()["total"]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastgd.backends import cuda_columns as columns
 from fastgd.backends.cpu_design import CpuDesign
+from fastgd.backends.cuda_design import CudaDesign
 from fastgd.backends.cuda_device import guarded
 from fastgd.backends.cuda_least_squares import CudaLeastSquares
 from fastgd.backends.cuda_pass import GradientPass
@@ -147,7 +148,10 @@ class CudaRows(ABC):
 
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
         """The rows in working coordinates."""
-        return CpuDesign(self, scaling, intercept, keep, rough)
+        if keep:
+            # Few rows: held by the host, whose steps on them take no pass.
+            return CpuDesign(self, scaling, intercept, keep, rough)
+        return CudaDesign(self, scaling, intercept, rough)
 
     def least_squares(self, scaling: Scaling, intercept: bool) -> CudaLeastSquares:
         """Sums of a squared loss, in working coordinates."""

@@ -124,6 +124,7 @@ def test_losses_gradients_and_curvatures_in_working_coordinates(case, where, kee
     close(found.curvature(), expected.curvature(), case)
     if case.loss == "softmax":
         close(designs[0].couplings(theta), designs[1].couplings(theta), case)
+        close(designs[0].joint(theta), designs[1].joint(theta), case)
 
 
 @pytest.mark.parametrize("intercept", [True, False])
