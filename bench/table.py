@@ -1,7 +1,7 @@
 """Write README's table from the tracked results: python -m bench.table [--check].
 
-The part of README.md between the two markers is replaced; with --check it is compared instead, and a difference is an
-error.
+The part of README.md between two markers is replaced, and between two more the part about GPUs, which is empty as long
+as there is no result of `python -m bench.gpu`; with --check they are compared instead, and a difference is an error.
 """
 
 import argparse
@@ -15,7 +15,11 @@ from bench.result import RESULTS, Finding, read
 from bench.wording import bounds, quantity, ratio
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
 README = RESULTS.parents[1] / "README.md"
+
+
+_HEAD = ("| what | fastgd | compared with | |", "|---|---|---|---|")
 
 
 def table(folder: Path = RESULTS) -> str:
@@ -26,7 +30,7 @@ def table(folder: Path = RESULTS) -> str:
     ValueError
         Where there is no result, or one of a quick run.
     """
-    lines = ["| what | fastgd | compared with | |", "|---|---|---|---|"]
+    lines = list(_HEAD)
     origins: dict[str, list[str]] = {}
     for case in [*CASES, *RACES]:
         path = folder / f"{case}.json"
@@ -48,6 +52,41 @@ def table(folder: Path = RESULTS) -> str:
     shared = len(origins) == 1
     places = [f"{'Measured' if shared else ', '.join(cases)}{text}" for text, cases in origins.items()]
     return "\n".join([*lines, "", note, *places])
+
+
+def gpu_table(path: Path) -> str:
+    """The part about GPUs, with its heading; nothing where there is no result.
+
+    Raises
+    ------
+    ValueError
+        Where the result is that of a quick run.
+    """
+    if not path.exists():
+        return ""
+    content, findings = read(path)
+    if content["quick"]:
+        raise ValueError(f"{path} is of a quick run, which is no result; run: python -m bench.gpu")
+    sections = {raw["section"]: raw for raw in content["raw"]}
+    rows = [row(finding) for finding in findings if finding.in_readme]
+    gpu = sections["gpu"]
+    versions = ", ".join(f"{name} {number}" for name, number in gpu["versions"].items())
+    driver = gpu["nvidia_smi"].get("driver_version", "unknown")
+    note = (
+        f"Medians, with the least and the largest in brackets, by `python -m bench.gpu` on one {gpu['name']}, driver "
+        f"{driver}, CUDA {gpu['cuda_runtime']}; {versions}; beside it{origin(content).removeprefix(' on')} "
+    )
+    note += _checks(sections)
+    return "\n".join(["### On a GPU", "", *_HEAD, *rows, "", note])
+
+
+def _checks(sections: dict[str, Any]) -> str:
+    """How many results were checked before."""
+    found = sections.get("checks")
+    if found is None:
+        return "No results were checked before."
+    failed = f"; **{len(found['failed'])} were wrong**" if found["failed"] else ""
+    return f"{found['ran']:,} results were checked against the reference and the CPU before{failed}."
 
 
 def row(finding: Finding) -> str:
@@ -72,7 +111,7 @@ def origin(content: dict[str, Any]) -> str:
     return f" on {machine['cpu']}, {machine['cores']} cores{kind}, {machine['memory_gb']:.0f} GB; {versions}."
 
 
-def replaced(text: str, part: str) -> str:
+def replaced(text: str, part: str, begin: str = BEGIN, end: str = END) -> str:
     """The text with `part` between the markers.
 
     Raises
@@ -80,9 +119,10 @@ def replaced(text: str, part: str) -> str:
     ValueError
         Where it does not hold each marker once, in order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{BEGIN} and {END} are needed once each, in this order")
-    return f"{text[: text.index(BEGIN)]}{BEGIN}\n{part}\n{text[text.index(END) :]}"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"{begin} and {end} are needed once each, in this order")
+    inside = f"{part}\n" if part else ""
+    return f"{text[: text.index(begin)]}{begin}\n{inside}{text[text.index(end) :]}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,6 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = options.readme.read_text(encoding="utf-8")
         wanted = replaced(text, table(options.results))
+        wanted = replaced(wanted, gpu_table(options.results / "gpu.json"), GPU_BEGIN, GPU_END)
     except (OSError, ValueError) as error:
         print(f"bench.table: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ import pytest
 
 from bench.result import Finding
 from bench.run import line
-from bench.table import BEGIN, END, main, row
+from bench.table import BEGIN, END, GPU_BEGIN, GPU_END, main, row
 from bench.timing import Spread
 from bench.wording import quantity
 
@@ -33,15 +33,16 @@ def results(tmp_path: Path) -> Path:
 @pytest.fixture
 def readme(tmp_path: Path) -> Path:
     path = tmp_path / "README.md"
-    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n{GPU_BEGIN}\n{GPU_END}\nend\n")
     return path
 
 
-def _write(folder: Path, findings: list[Finding], quick: bool) -> None:
+def _write(folder: Path, findings: list[Finding], quick: bool, name: str = "epoch", **more: Any) -> None:
     versions = {"python": "3.11.7", "torch": "not installed"}
     machine = {"cpu": "Some CPU", "cores": 2, "virtual": True, "memory_gb": 25.3, "versions": versions}
     content: dict[str, Any] = {"quick": quick, "machine": machine, "findings": [asdict(f) for f in findings]}
-    (folder / "epoch.json").write_text(json.dumps(content))
+    content |= more
+    (folder / f"{name}.json").write_text(json.dumps(content))
 
 
 def _run(readme: Path, results: Path, *more: str) -> int:
@@ -52,7 +53,7 @@ def test_rows_are_written_between_the_markers(readme: Path, results: Path) -> No
     assert _run(readme, results) == 0
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}\n|")
-    assert text.endswith(f"\n{END}\nafter\n")
+    assert text.endswith(f"\n{END}\nafter\n{GPU_BEGIN}\n{GPU_END}\nend\n")
     assert "\nold\n" not in text
     assert "| Pass | 43.2 GB/s | reading | **86.4 %** (80 to 90.1) |" in text
     assert "| Epoch | 12.3 ms | other, 30 ms | **2.4 times** as fast (2.0 to 3.1) |" in text
@@ -60,6 +61,35 @@ def test_rows_are_written_between_the_markers(readme: Path, results: Path) -> No
     assert "| First fit | 1.23 s | its imports |  |" in text
     assert "Detail" not in text
     assert "on Some CPU, 2 cores of a virtual machine, 25 GB; python 3.11.7." in text
+
+
+def test_gpus_are_told_of_where_there_is_a_result(readme: Path, results: Path) -> None:
+    gpu = {
+        "section": "gpu",
+        "name": "Some GPU",
+        "nvidia_smi": {"driver_version": "580.1"},
+        "cuda_runtime": "13.0",
+        "versions": {"numba-cuda": "0.30.4"},
+    }
+    checks = {"section": "checks", "ran": 1234, "failed": [], "left_out": []}
+    _write(results, FINDINGS, False, "gpu", raw=[gpu, checks])
+    assert _run(readme, results) == 0
+    part = readme.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
+    assert part.startswith("\n### On a GPU\n\n| what |")
+    assert "| Pass | 43.2 GB/s |" in part
+    assert "Detail" not in part
+    assert "on one Some GPU, driver 580.1, CUDA 13.0; numba-cuda 0.30.4; beside it Some CPU, 2 cores" in part
+    assert "1,234 results were checked" in part
+    assert "wrong" not in part
+    checks["failed"] = [{"check": "pass", "error": "off"}]
+    _write(results, FINDINGS, False, "gpu", raw=[gpu, checks])
+    assert _run(readme, results) == 0
+    assert "**1 were wrong**" in readme.read_text()
+    _write(results, FINDINGS, True, "gpu", raw=[gpu, checks])
+    assert _run(readme, results) == 2
+    (results / "gpu.json").unlink()
+    assert _run(readme, results) == 0
+    assert f"{GPU_BEGIN}\n{GPU_END}" in readme.read_text()
 
 
 def test_check_writes_nothing_and_fails_until_the_table_is_up_to_date(readme: Path, results: Path) -> None:

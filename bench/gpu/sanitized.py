@@ -1,0 +1,33 @@
+"""What compute-sanitizer watches: python -m bench.gpu.sanitized runs a check of each kind on small data."""
+
+import sys
+
+from bench.gpu import checks
+from tests.kernels.table import ALL
+
+_SHAPE = (307, 13)
+_SEED = 5
+
+
+def main() -> int:
+    """1 where a result is wrong; what is wrong with memory the sanitizer says."""
+    some = [ALL[0], ALL[11], ALL[22], ALL[31]]
+    rules = ("adam", "saga", "nesterov", "averaged")
+    found = [
+        *(checks.pass_check(case, _SHAPE, _SEED) for case in some),
+        *(checks.epoch_check(case, rule, _SEED) for case, rule in zip(some, rules, strict=True)),
+        *(checks.verbs_check(case, _SEED) for case in some[:2]),
+        checks.auto_check(some[0], checks.PENALTIES[0], _SEED),
+    ]
+    wrong = 0
+    for name, check in found:
+        try:
+            check()
+        except Exception as error:  # the others are run all the same
+            print(f"{name}: {error}", file=sys.stderr)
+            wrong = 1
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
