@@ -4,6 +4,7 @@ The simulator exchanges the name `cuda` in a kernel's module only, and puts it b
 done; what a kernel calls from other modules would see the wrong one.
 """
 
+import inspect
 import sys
 from typing import Any
 
@@ -50,6 +51,9 @@ class _Simulated:
 
 cuda: Any = _Simulated() if SIMULATED else _cuda
 
+#: Device functions are to be inlined; releases of numba-cuda that cannot be told so leave it to NVVM, which does.
+_INLINED = {"forceinline": True} if "forceinline" in inspect.signature(_cuda.jit).parameters else {}
+
 
 def cuda_kernel(name: str, **options: Any) -> Any:
     """Compile a loop for the GPU under `name`, which holds the ingredients of its factory.
@@ -67,7 +71,7 @@ def cuda_kernel(name: str, **options: Any) -> Any:
 
 def cuda_device(function: Any) -> Any:
     """Mark a function as callable from kernels; it may use `cuda`."""
-    return function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
+    return function if SIMULATED else _cuda.jit(device=True, **_INLINED)(function)
 
 
 if not SIMULATED:
