@@ -1,6 +1,7 @@
 """Steps in a metric, safeguarded: a step that does not lower the objective teaches the metric and is taken back."""
 
 import math
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,8 @@ _ENOUGH = 1e-4
 _FLATTENED = 0.5
 #: Least and largest share to which a step of a metric that learns nothing is cut, and how much longer the next may be.
 _CUTS, _LONGER = (0.1, 0.5), 2.0
+#: Steps by which a model's expectations are corrected.
+_LAST_STEPS = 3
 #: Steps taken back in a row after which nothing more is to be gained.
 MOST_FAILURES = 20
 #: Rounding of a loss, in units of eps.
@@ -69,6 +72,8 @@ class Descent:
         self._objective, self._evaluate = objective, evaluate
         self.noise = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         self.failures = 0
+        #: At the starts of the last steps what F was expected to fall, and F.
+        self._expected: deque[tuple[float, float]] = deque(maxlen=_LAST_STEPS)
         #: What the model expected of the last step, as a share of F: twice the distance to the optimum, about.
         self.promise = np.inf
 
@@ -83,13 +88,24 @@ class Descent:
         return self.promise <= self.noise * abs(self.at.total)
 
     def told(self, solution: Solution) -> Solution:
-        """A solution with what the metric expects that F can still fall there: half the Newton decrement's square."""
-        at = solution.evaluation
-        if at is None:
+        """A solution with what F is expected to fall still: half the Newton decrement's square, as far as it held."""
+        at, data = solution.evaluation, self._objective.data
+        # Of fewer rows than columns a model of second order knows only what is near.
+        if at is None or data.n <= data.d:
             return solution
         promise = promised_by_output(self._objective, at, self.metric.step(at))
-        solution.gain = np.maximum(-0.5 * promise, 0.0)
+        gain = np.maximum(-0.5 * promise, 0.0)
+        solution.gain = gain * self._honesty(float(gain.sum()))
         return solution
+
+    def _honesty(self, gain: float) -> float:
+        """How many times what the model expected F has fallen since any of the last steps; 1 at least."""
+        fell = [
+            (total - self.at.total) / (expected - gain)
+            for expected, total in self._expected
+            if expected > gain and total - self.at.total > self.noise * abs(total)
+        ]
+        return max([1.0, *fell])
 
     def use(self, metric: Metric) -> None:
         """Go on in another metric."""
@@ -108,6 +124,8 @@ class Descent:
         if is_finite(trial) and self._remembers:
             self.metric.learn(step, trial.slope - at.slope)
         if self._is_better(trial, step, slope):
+            # Of a step of a share t of the model's the promise is t times that of the whole.
+            self._expected.append((0.5 * self.promise / self._length, self.at.total))
             self.at, self.failures = trial, 0
             if self._remembers:
                 self._length = 1.0

@@ -177,7 +177,8 @@ class _Passes:
         objective, course, metrics = self._objective, self._course, self._metrics
         descent = Descent(objective, objective.evaluate, at, metric)
         if reason is None and isinstance(metric, ProxMetric) and metric.couples:
-            return descent.told(accelerate_in(metric, objective, at, self._tol, course))
+            # A metric of outputs one by one does not know how far the optimum is.
+            return accelerate_in(metric, objective, at, self._tol, course)
         promises: list[float] = []
         stuck = 0
         while reason is None:

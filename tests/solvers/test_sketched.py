@@ -176,6 +176,32 @@ def test_classes_whose_curvature_lies_in_few_rows(optimizer):
     assert ours <= best * (1.0 + 1e-5)
 
 
+DISTANCES = {
+    "wide": ({"n": 100, "d": 500}, 1),
+    "wide classes": ({"n": 100, "d": 300}, 4),
+    "classes": ({"n": 400, "d": 20}, 4),
+    "a sample": ({"n": 20_000, "d": 20}, 4),
+    "elastic net": ({"n": 5000, "d": 30, "l1_ratio": 0.5}, 4),
+}
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-4])
+@pytest.mark.parametrize("case", DISTANCES)
+def test_the_distance_told_is_about_the_distance_left(case, tol):
+    """Within a factor of four, of random labels too; nothing is told by rough metrics, of fewer rows than columns."""
+    options, outputs = DISTANCES[case]
+    problem = problem_for("softmax" if outputs > 1 else "logistic", outputs, sample_weight=None, alpha=1e-4, **options)
+    y = np.random.default_rng(1).integers(0, max(outputs, 2), problem.y.shape).astype(float)
+    problem = replace(problem, y=y if outputs > 1 else 2.0 * y - 1.0)
+    ways = [{"optimizer": "sketched_newton", "tol": t, "max_iter": 3000} for t in (tol, 1e-9)]
+    report, exact = (fit(problem, **way).fit_report_ for way in ways)
+    left = report["objective"] - exact["objective"]
+    if case.startswith("wide"):
+        assert report["suboptimality"] is None
+    else:
+        assert left / 4.0 <= report["suboptimality"] <= 4.0 * left
+
+
 def plain_classes(outputs, **options):
     return problem_for("softmax", outputs, sample_weight=None, **options)
 
