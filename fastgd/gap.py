@@ -4,6 +4,14 @@ import numpy as np
 
 from fastgd.scaling import Array
 
+#: Gaps of a larger share of F say nothing: losses are at least 0, so that F bounds what it lies above its minimum.
+_TELLING = 0.1
+
+
+def telling(gap: float | None, value: float) -> float | None:
+    """A gap that says something of a value of F, else None."""
+    return None if gap is None or gap > _TELLING * value else gap
+
 
 def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: float) -> Array:
     r"""Gaps of the outputs, which add up to a bound on F - F*.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastgd import LinearRegression, reference
+from fastgd import LinearRegression, gap, reference
 from fastgd.gap import duality_gaps
 from tests.estimators.fits import fit, problem_for
 from tests.objective_of import objective_of
@@ -36,9 +36,10 @@ def test_it_is_the_references(loss, outputs, l1_ratio, intercept, standardize):
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_it_bounds_what_a_fit_leaves(loss, outputs, l1_ratio, intercept):
+def test_it_bounds_what_a_fit_leaves(monkeypatch, loss, outputs, l1_ratio, intercept):
     """And is of second order in the certificate, as what is left is."""
     problem = far(problem_for(loss, outputs, alpha=0.1, l1_ratio=l1_ratio, fit_intercept=intercept))
+    monkeypatch.setattr(gap, "_TELLING", np.inf)
     options = {"optimizer": "accelerated", "max_iter": 20_000}
     optimum = fit(problem, tol=1e-10, **options).fit_report_["objective"]
     reports = [fit(problem, tol=tol, **options).fit_report_ for tol in (1e-2, 1e-4)]
@@ -54,6 +55,14 @@ def test_without_l2_there_is_none():
     assert lasso.fit_report_["duality_gap"] is None
     stream = LinearRegression(alpha=0.1).partial_fit(np.eye(3), np.arange(3.0))
     assert stream.fit_report_["duality_gap"] is None
+
+
+def test_what_says_nothing_is_not_told():
+    """With next to no L2 the gap is more than a tenth of F, which is a bound itself."""
+    problem = problem_for("logistic", alpha=1e-6)
+    loose, tight = (fit(problem, optimizer="lbfgs", tol=tol, max_iter=1000).fit_report_ for tol in (1e-2, 1e-7))
+    assert loose["duality_gap"] is None
+    assert 0.0 <= tight["duality_gap"] <= 0.1 * tight["objective"]
 
 
 def test_by_hand():

@@ -139,7 +139,7 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
     lines = [
         ("solver", f"{report['solver']} on {report['device']}, {report['threads']} threads: {report['reason']}"),
         ("certificate", f"{report['certificate']:.3g}, asked for {report['tol']:.3g}: {_verdict(report)}"),
-        *_gap_lines(report),
+        *_distance_lines(report),
         *course_lines(result.course),
         ("seconds", f"reading {reading:.2f}, compiling and loading kernels {compiling:.2f}, fitting {fitting:.2f}"),
         (
@@ -152,9 +152,11 @@ def _fit_lines(result: Result) -> list[tuple[str, str]]:
     return lines + [(label, path) for label, path in written if path is not None]
 
 
-def _gap_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
-    gap = report["duality_gap"]
-    return [] if gap is None else [("", f"duality gap {gap:.3g} of an objective of {report['objective']:.6g}")]
+def _distance_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
+    expected, gap = report["suboptimality"], report["duality_gap"]
+    told = [] if expected is None else [f"expected {expected:.2g} above its minimum"]
+    told += [] if gap is None else [f"at most {gap:.3g} (duality gap)"]
+    return [("objective", ", ".join([f"{report['objective']:.6g}", *told]))]
 
 
 def _verdict(report: dict[str, Any]) -> str:

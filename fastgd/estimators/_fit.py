@@ -19,6 +19,7 @@ from fastgd.estimators._report import DataReport, FitReport, TimeReport
 from fastgd.estimators._training import Training, settings_of
 from fastgd.estimators._unfinished import tell_what_is_left, warn
 from fastgd.exceptions import DivergenceError, RankWarning
+from fastgd.gap import telling
 from fastgd.history import History
 from fastgd.objective import Frame, Objective, Problem
 from fastgd.optimizers import FullBatch, NormalEquations, Optimizer
@@ -89,7 +90,8 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         if not solution.independent and options.alpha == 0.0:
             collinear = _look_for_collinear(estimator, objective, optimizer, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
-        certificate, gap = objective.certificate(final), objective.duality_gap(final)
+        certificate = objective.certificate(final)
+        gap = telling(objective.duality_gap(final), objective.value(final))
         if solution.reason == "certificate" and certificate > options.tol:
             # What a model of the data promised, a pass over them does not show.
             solution.converged, solution.reason = False, "no step"
