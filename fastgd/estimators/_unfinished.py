@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgd.estimators._options import Options
 from fastgd.history import History
 from fastgd.objective import Objective
-from fastgd.solvers import Plan
+from fastgd.solvers import Plan, alternative
 from fastgd.solvers.rates import automatic_rate, falls_to_zero, is_automatic
 from fastgd.stopping import Solution
 
@@ -59,8 +59,10 @@ def tell_what_is_left(
             warn(messages, f"max_iter reached: {why}: increase max_iter, or use optimizer='auto'", ConvergenceWarning)
     elif solution.reason in ("max_iter", "max_seconds"):
         limit = solution.reason
-        remedy = "" if options.optimizer is None else ", or use optimizer='auto'"
-        warn(messages, f"{limit} reached {where}: increase {limit} or tol{remedy}", ConvergenceWarning)
+        name = alternative(objective, None if options.optimizer is None else type(options.optimizer))
+        larger = "" if name == "auto" else "alpha, "
+        remedy = f"increase {larger}{limit} or tol, or use optimizer={name!r}"
+        warn(messages, f"{limit} reached {where}: {remedy}", ConvergenceWarning)
     elif solution.reason == "no step":
         dtype = np.dtype(objective.data.dtype)
         more = ", or give X in float64" if dtype == np.float32 else ""

@@ -1,7 +1,7 @@
 """Solvers, written once over the verbs of `fastgd.objective`."""
 
-from fastgd.solvers.choice import choose, solve
+from fastgd.solvers.choice import alternative, choose, solve
 from fastgd.solvers.classic import solve_rule
 from fastgd.solvers.plan import Plan
 
-__all__ = ["Plan", "choose", "solve", "solve_rule"]
+__all__ = ["Plan", "alternative", "choose", "solve", "solve_rule"]

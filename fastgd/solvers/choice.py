@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fastgd.objective import Objective
-from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, SketchedNewton
+from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, Optimizer, SketchedNewton
 from fastgd.scaling import Array
 from fastgd.solvers.accelerated import solve_accelerated
 from fastgd.solvers.costs import Shape
@@ -45,6 +45,17 @@ def choose(objective: Objective) -> tuple[FullBatch, str]:
     told = ", ".join(f"{name} {least if name in _WITHOUT_METRIC else ''}{seconds[name]:.2g} s" for name in others)
     reason = f"optimizer='auto': the quickest for this shape, about {seconds[first]:.2g} s ({told})"
     return _BY_NAME[first](), reason
+
+
+def alternative(objective: Objective, kind: type[Optimizer] | None) -> str:
+    """What to try where a solver got no further: "auto", or the next best where that is the same.
+
+    kind: the solver, None for the automatic one. Names are those that estimators accept.
+    """
+    first, *others = _quickest(expected(Shape.of(objective), hardness(objective)))
+    if kind is not None and kind.__name__ != first:
+        return "auto"
+    return _BY_NAME[others[0] if others else "SketchedNewton"].rule
 
 
 def expected(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:

@@ -94,9 +94,16 @@ def test_too_few_epochs_are_told_as_such(batch_size, learning_rate):
     )
 
 
-def test_the_automatic_solver_names_no_other():
-    _, message = warned(problem_for("logistic", alpha=0.1), max_iter=3)
-    assert message.endswith("increase max_iter or tol")
+@pytest.mark.parametrize("optimizer", ["auto", "sketched_newton"])
+def test_the_automatic_solver_is_not_advised_where_it_ran(optimizer):
+    """Nor where it is the one that the user named."""
+    _, message = warned(problem_for("logistic", alpha=0.1), max_iter=3, optimizer=optimizer)
+    assert message.endswith("increase alpha, max_iter or tol, or use optimizer='lbfgs'")
+
+
+def test_the_automatic_solver_is_advised_where_it_is_another():
+    _, message = warned(problem_for("logistic", alpha=0.1), max_iter=3, optimizer="accelerated")
+    assert message.endswith("increase max_iter or tol, or use optimizer='auto'")
 
 
 def test_without_tol_nothing_is_asked_for_and_nothing_told():
