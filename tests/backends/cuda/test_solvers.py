@@ -1,0 +1,102 @@
+"""Whole fits on data on the GPU: where the CPU's go."""
+
+import numpy as np
+import pytest
+
+from fastgd import schedules
+from fastgd.history import History
+from fastgd.objective import Objective
+from fastgd.optimizers import (
+    LBFGS,
+    SAGA,
+    Accelerated,
+    Adam,
+    GradientDescent,
+    Momentum,
+    NormalEquations,
+    SketchedNewton,
+)
+from fastgd.problem import Frame
+from fastgd.solvers import Plan, choose, solve, solve_rule
+from fastgd.stopping import Monitor, Plateau
+from tests.backends.cuda.rows import close, placed
+from tests.estimators.fits import problem_for
+from tests.kernels.table import Case, Sample
+from tests.objective_of import objective_of
+
+N, D = 30, 3
+ITERATIONS = 6
+
+
+def twins(loss, outputs, where, monkeypatch, order="C", **options):
+    """The objective on the CPU and on the GPU."""
+    here = objective_of(problem_for(loss, outputs, n=N, d=D, alpha=0.1, **options), order=order)
+    data = here.data
+    data.rows_read = 0
+    its = Sample(data.rows, data.data.y, data.weights, *np.zeros((3, 1)), 0.0)
+    there = Objective(placed(its, where, monkeypatch), here.problem, here.moments, Frame(here.scaling, here.shift))
+    return here, there
+
+
+def monitor_for(objective, max_iter=30):
+    return Monitor(History(max_iter), Plateau(0.0, 10), objective.to_user)
+
+
+@pytest.mark.parametrize("where", ["held", "streamed"])
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "outputs"),
+    [
+        (SketchedNewton(), "logistic", 1),
+        (SketchedNewton(), "softmax", 3),
+        (NormalEquations(), "squared", 2),
+        (LBFGS(), "logistic", 1),
+        (Accelerated(), "huber", 1),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "get_params") else str(value),
+)
+def test_solvers_find_the_same_optimum(optimizer, loss, outputs, where, monkeypatch):
+    here, there = twins(loss, outputs, where, monkeypatch)
+    found, expected = (solve(optimizer, one, one.start(), 1e-6, monitor_for(one)) for one in (there, here))
+    assert (found.reason, found.converged) == (expected.reason, expected.converged)
+    close(found.theta, expected.theta, Case(loss, "f8", "C"))
+    assert there.data.rows_read == here.data.rows_read
+    assert there.bytes_read == here.bytes_read
+
+
+def test_a_sample_gives_the_metric_and_all_rows_the_gradients(monkeypatch):
+    monkeypatch.setattr("fastgd.sample._LEAST_ROWS", 0)
+    monkeypatch.setattr("fastgd.sample._RUN_ROWS", (4, 4))
+    here, there = twins("logistic", 1, "held", monkeypatch)
+    theta = np.random.default_rng(0).standard_normal(here.start().shape)
+    for one in (here, there):
+        sampled = one.sampled(7)
+        assert sampled.data.n == 8
+    found, expected = (one.sampled(7).second_order(theta)[1] for one in (there, here))
+    close(found, expected, Case("logistic", "f8", "C"))
+    assert there.bytes_read == here.bytes_read
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch_size"),
+    [
+        (GradientDescent(), None),
+        (Momentum(), None),
+        (GradientDescent(line_search="backtracking"), None),
+        (GradientDescent(line_search="exact"), None),
+        (Adam(schedules.InverseTimeDecay(0.1)), 8),
+        (SAGA(), 8),
+    ],
+    ids=str,
+)
+def test_rules_take_the_same_steps(optimizer, batch_size, monkeypatch):
+    here, there = twins("logistic", 1, "held", monkeypatch, order="F")
+    plan = Plan(optimizer, batch_size, ITERATIONS, 0.0, seed=3)
+    found, expected = (solve_rule(one, one.start(), plan, monitor_for(one, ITERATIONS)) for one in (there, here))
+    assert found.reason == expected.reason
+    close(found.theta, expected.theta, Case("logistic", "f8", "F"))
+    assert there.bytes_read == here.bytes_read
+
+
+def test_the_automatic_choice(monkeypatch):
+    here, there = twins("squared", 1, "held", monkeypatch)
+    assert choose(there)[0] == choose(here)[0]
