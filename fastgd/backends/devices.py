@@ -49,6 +49,7 @@ def choose(asked: str, X: NDArray[Any] | GpuArray, work: Work) -> Device:
                 "or use device='auto' or 'cuda'"
             )
         require_cuda()
+        _check_same_gpu(X)
         return Device("cuda", f"device={asked!r}" if asked == "cuda" else "device='auto': X is on the GPU")
     if asked == "cuda":
         require_cuda()
@@ -74,6 +75,17 @@ def require_cuda() -> None:
     missing = why_unusable()
     if missing is not None:
         raise DeviceError(f"the GPU cannot be used: {missing}")
+
+
+def _check_same_gpu(X: GpuArray) -> None:
+    """Raise where an array is on another GPU than fits use."""
+    if X.gpu is None or driver.simulated():
+        return
+    from numba import cuda
+
+    used = int(cuda.get_current_device().id)
+    if X.gpu != used:
+        raise ValueError(f"X is on GPU {X.gpu}, and fits use GPU {used}: copy it there, or numba.cuda.select_device")
 
 
 def gpu_name() -> str:

@@ -173,5 +173,5 @@ def _by_dlpack(value: Any) -> GpuArray:
     if tensor.strides:
         strides = tuple(step * dtype.itemsize for step in tensor.strides[: tensor.ndim])
     pointer = (tensor.data or 0) + tensor.byte_offset
-    gpu = tensor.device_id if tensor.device_type == _CUDA else None
-    return GpuArray((value, capsule), shape, dtype, _normal(shape, strides, dtype.itemsize), pointer, gpu)
+    strides = _normal(shape, strides, dtype.itemsize)
+    return GpuArray((value, capsule), shape, dtype, strides, pointer, _device(value)[1])

@@ -13,7 +13,7 @@ import typer
 
 import fastgd
 from fastgd.cli.bench_app import bench
-from fastgd.cli.options import Dtype, FitOptions, Missing, PredictMissing, Task
+from fastgd.cli.options import Device, Dtype, FitOptions, Missing, PredictMissing, Task
 
 Job = Callable[[], None]
 
@@ -149,6 +149,9 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
     tol: Annotated[
         float | None, typer.Option(metavar="C", min=0, help="Stop at this certificate.", show_default="1e-4")
     ] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where to fit; cuda is an NVIDIA GPU, and auto takes it where that pays.")
+    ] = "auto",
     save: Annotated[Path | None, typer.Option(metavar="MODEL", help="Save the model, for 'fastgd predict'.")] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw loss and learning rate by epoch: .png, .svg or .pdf.")
@@ -183,6 +186,7 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         alpha=alpha,
         l1_ratio=l1_ratio,
         tol=tol,
+        device=device,
         save=save,
         plot=plot,
         json=json,

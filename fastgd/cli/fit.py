@@ -18,7 +18,7 @@ from fastgd.cli.progress import progress
 from fastgd.cli.report import Coefficient, Result, page, to_json
 from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
 from fastgd.cli.stops import whole_file
-from fastgd.exceptions import DivergenceError
+from fastgd.exceptions import DeviceError, DivergenceError
 
 Vector = NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def run_fit(model: Any, problem: Problem) -> None:
     """Fit; what the estimator says of the values that it was given is the user's to mend."""
     try:
         model.fit(problem.X, problem.y)
-    except (ValueError, DivergenceError) as error:
+    except (ValueError, DivergenceError, DeviceError) as error:
         raise errors.InputError(_in_users_words(str(error), problem.names)) from error
 
 

@@ -1,4 +1,4 @@
-"""``fastgd info``: versions, threads and folders, as a report of a fault needs them."""
+"""``fastgd info``: versions, threads, the GPU and folders, as a report of a fault needs them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _PACKAGES = (
     "scipy",
     "numba",
     "llvmlite",
+    "numba-cuda",
+    "cuda-bindings",
     "scikit-learn",
     "safetensors",
     "polars",
@@ -41,7 +43,7 @@ def info(as_json: bool) -> None:
 
 
 def collect() -> dict[str, Any]:
-    """Return the facts: versions by package, the machine, threads, and the folder of the compiled kernels."""
+    """Return the facts: versions by package, the machine, threads, the GPU, and the folder of the compiled kernels."""
     from fastgd.kernels._cache import cache_folder
 
     folder = cache_folder()
@@ -53,9 +55,16 @@ def collect() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cpus": os.cpu_count(),
         "threads": fastgd.get_num_threads(),
-        "devices": "cpu",
+        "gpu": _gpu(),
         "cache": "none: kernels are compiled anew in every process" if folder is None else str(folder),
     }
+
+
+def _gpu() -> str:
+    from fastgd.backends.devices import gpu_name, why_unusable
+
+    missing = why_unusable()
+    return gpu_name() if missing is None else missing
 
 
 def _version(package: str) -> str:

@@ -19,6 +19,7 @@ Task = Literal["auto", "linear", "logistic"]
 Missing = Literal["error", "drop", "mean"]
 PredictMissing = Literal["error", "empty", "mean"]
 Dtype = Literal["auto", "float32", "float64"]
+Device = Literal["auto", "cpu", "cuda"]
 
 # Where a saved model's ``fit_report_`` keeps the means of its columns, for `fastgd predict --missing mean`.
 MEANS_KEY = "column_means"
@@ -31,6 +32,7 @@ PICTURES = (".png", ".svg", ".pdf")
 _OPTIONS = {
     "alpha": "--alpha",
     "batch_size": "--batch-size",
+    "device": "--device",
     "early_stopping": "--early-stopping",
     "l1_ratio": "--l1-ratio",
     "learning_rate": "--learning-rate",
@@ -71,6 +73,7 @@ class FitOptions:
     alpha: float | None
     l1_ratio: float | None
     tol: float | None
+    device: Device
     save: Path | None
     plot: Path | None
     json: bool
@@ -130,6 +133,7 @@ class FitOptions:
             "optimizer": self.rule() or "auto",
             "batch_size": self.batch(),
             "early_stopping": self.early_stopping,
+            "device": self.device,
             "random_state": self.seed,
         }
 

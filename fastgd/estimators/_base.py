@@ -123,7 +123,7 @@ class LinearModel(BaseEstimator):
 
         n_threads = get_num_threads() if self.n_threads is None else self.n_threads
         check_gpu_array(self, X, reset=False)
-        return margins_on_gpu(X, np.atleast_2d(self.coef_), np.ravel(self.intercept_), n_threads)
+        return margins_on_gpu(X, np.atleast_2d(self.coef_), np.ravel(self.intercept_), self.device, n_threads)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to a file.

@@ -87,9 +87,9 @@ def _expected_passes(options: Options) -> float:
     return min(options.max_iter, FEW_PASSES if few else MANY_PASSES)
 
 
-def margins_on_gpu(X: GpuArray, coef: Array, intercept: Array, n_threads: int) -> Array:
+def margins_on_gpu(X: GpuArray, coef: Array, intercept: Array, device: str, n_threads: int) -> Array:
     """X . coef + intercept (n, K) on the host, from rows on the GPU; coef (K, d)."""
-    devices.require_cuda()
-    data = devices.place(X, np.zeros((1, len(X)), X.dtype), None, "cuda", n_threads)
+    chosen = devices.choose(device, X, Work(X.nbytes, 1, 0, n_threads))
+    data = devices.place(X, np.zeros((1, len(X)), X.dtype), None, chosen.name, n_threads)
     margins, _, _ = data.line(coef, intercept, np.zeros(data.d)).piece(0, data.n)
     return margins.astype(np.float64, copy=False)
