@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import ROOT
-from bench.result import RESULTS, Result, write
+from bench.result import RESULTS, Finding, Result, write
 from bench.run import told
 from fastgd.backends.devices import why_unusable
 
@@ -135,6 +135,10 @@ def _measure(sections: list[str], result: Result, budget: Any, few: bool) -> Non
             _guarded(name, result, lambda run=run, its=its, name=name: run(result, its, rounds, budget, SHARES[name]))
 
 
+#: Of a fit's report, and what it is.
+_PARTS = {"seconds_compile": "compiling", "seconds_transfer": "copying", "seconds_compute": "computing"}
+
+
 def _first(result: Result, budget: Any, rows: int) -> None:
     """Compiling, copying and computing of a first fit and a second."""
     words = [sys.executable, "-m", "bench.gpu.first", str(rows // 10), str(_COLUMNS)]
@@ -143,9 +147,11 @@ def _first(result: Result, budget: Any, rows: int) -> None:
         raise RuntimeError(f"{' '.join(words[1:])}: {done.stderr.strip()[-500:]}")
     found = json.loads(done.stdout.splitlines()[-1])
     result.raw.append({"section": "first fit of a process", **found})
-    for name, fit in zip(("first", "second"), found["fits"], strict=True):
-        parts = {key: value for key, value in fit.items() if key.startswith("seconds")}
-        budget.say(f"{name} fit of a process: {', '.join(f'{key} {value:.3g}' for key, value in parts.items())}")
+    for name, fit in zip(("First", "Second"), found["fits"], strict=True):
+        for key, doing in _PARTS.items():
+            what = f"{name} fit of a process, {rows // 10:,} x {_COLUMNS} float32, X on the host: {doing}"
+            result.findings.append(Finding(what, fit[key], "s", in_readme=False))
+    budget.say("first fit of a process")
 
 
 if __name__ == "__main__":

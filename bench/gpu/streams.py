@@ -42,6 +42,8 @@ def run(result: Result, resident: Resident, rounds: int, budget: Budget, seconds
         against = f"copying the same memory to the GPU, {rates['copy']:.1f} GB/s"
         share = ratios(taken["copy"], taken["pass"])
         result.findings.append(Finding(what, rates["pass"], "GB/s", against, share, "share", _AT_LEAST))
+        copying = Finding(f"Copy to the GPU from {memory}", rates["copy"], "GB/s", in_readme=False)
+        result.findings.append(copying)
         budget.say(f"streaming from {memory}")
         # Its buffers stay pinned as long as it lives.
         del stream

@@ -1,4 +1,4 @@
-"""The command ``fastgd``: fit, predict, info, warmup."""
+"""The command ``fastgd``: fit, predict, bench, info, warmup."""
 
 from __future__ import annotations
 

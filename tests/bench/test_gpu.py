@@ -12,13 +12,14 @@ import pytest
 
 import bench.gpu.__main__ as command
 from bench.check import Plan, Point, logistic_epoch, logistic_pass
-from bench.gpu import checks, correctness, sanitizer
+from bench.gpu import checks, clock, correctness, epochs, fits, passes, sanitizer, streams
 from bench.gpu.clock import Budget
 from bench.gpu.correctness import Correct
 from bench.gpu.data import logistic, order_of
 from bench.gpu.passes import add_times
 from bench.result import Result
 from fastgd import reference
+from fastgd.kernels.cuda._target import SIMULATED
 
 ROWS, COLUMNS = 3000, 5
 
@@ -177,3 +178,29 @@ def test_what_the_sanitizer_says(tmp_path, said, status, expected):
     told = sanitizer.finish(sanitizer.start(str(program)), Budget(60.0), time.monotonic() + 60.0)
     assert [(one["ran"], one.get("found")) for one in told.values()] == [expected, expected]
     assert len(Correct(sanitizers=told).wrong) == (2 if expected[1] else 0)
+
+
+@pytest.mark.slow
+def test_every_time_is_taken_in_the_simulator(monkeypatch):
+    """Times of the simulator say nothing; that all is measured, right and told of does."""
+    if not SIMULATED:
+        pytest.skip("a GPU is there: python -m bench.gpu --quick")
+    columns = {100: 4, 20: 2, 1000: 8}
+    monkeypatch.setattr(clock, "_WARM_UPS", 1)
+    monkeypatch.setattr(passes, "SHAPES", tuple(shape._replace(d=columns[shape.d]) for shape in passes.SHAPES))
+    monkeypatch.setattr(epochs, "ASKED", {16: epochs.ASKED[4096]})
+    result, budget = Result(""), Budget(600.0)
+    resident = passes.Resident.of(logistic(300, 4, seed=0))
+    for part, run in ((64, passes.run), (64, epochs.run), (64, streams.run), (300, fits.run)):
+        run(result, resident.part(part), 1, budget, 600.0)
+    found = {finding.what.split(",")[0] for finding in result.findings}
+    assert found == {
+        *("Full pass", "Epoch", "Copy to the GPU from pinned memory", "Copy to the GPU from a plain NumPy array"),
+        *("Full pass streamed from pinned memory", "Full pass streamed from a plain NumPy array"),
+        "Whole fit to 1e-06 of the optimum",
+    }
+    asked = [finding.at_least for finding in result.findings if finding.at_least is not None]
+    assert sorted(asked) == sorted([0.8, 0.8, 0.6, 0.8, 0.5, 20.0, 0.85, 0.85, 5.0])
+    assert {name.split(",")[0] for name in result.missing} <= {
+        *("PyTorch", "CuPy", "PyTorch eager", "PyTorch compiled")
+    }

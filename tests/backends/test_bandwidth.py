@@ -1,0 +1,26 @@
+"""The yardsticks read every number."""
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from fastgd.backends.bandwidth import reader_on_cpu, reader_on_gpu
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_cpu_finds_the_largest_number_wherever_it_is(dtype, order):
+    X = np.asarray(np.random.default_rng(0).random((7919, 150), dtype), order=order)
+    for row, column in ((0, 0), (7918, 149), (4000, 77)):
+        X[row, column] = 2.0
+        assert reader_on_cpu(X, 2)() == np.array(2.0, dtype).view(f"i{X.itemsize}")
+        X[row, column] = 0.0
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (16, 8), (37, 11)])
+def test_the_gpu_adds_up_every_number_once(dtype, shape):
+    # Small whole numbers, which add up without rounding.
+    size = shape[0] * shape[1]
+    X = (np.arange(size) % 8 + 1.0).astype(dtype).reshape(shape)
+    assert reader_on_gpu(cuda.to_device(X))() == X.sum()
