@@ -15,6 +15,8 @@ from fastgd.kernels.cuda.reduce import block_barrier, row_sums
 
 #: Numbers that a thread holds.
 HELD = ROWS * COLUMNS
+#: Numbers that a thread stages at a time.
+_AT_ONCE = HELD // 2
 #: Numba's types by dtype.
 TYPES = {"f4": float32, "f8": float64}
 
@@ -120,19 +122,19 @@ def _make_staged(number: Any, shift: bool) -> Any:
         d, thread, stride = X.shape[0], cuda.threadIdx.x, layout.width // ROWS
         i, q = thread & (layout.groups * ROWS - 1), thread >> layout.row_bits
         row, start = number(tile, i), piece * layout.width * COLUMNS + q
-        # All of a thread's loads are under way before the first is waited for.
-        for m in range(HELD):
-            j = start + m * stride
-            if j < d:
-                x[m] = X[unsigned(j), row]
-            else:
-                x[m] = j == d
+        zero, one = room.staged.dtype.type(0), room.staged.dtype.type(1)
         block_barrier()
-        for m in range(HELD):
-            j, value = start + m * stride, x[m]
-            if shift and j < d:
-                value -= point.shift[unsigned(j)]
-            room.staged[unsigned(i * layout.pitch + q + m * stride)] = value
+        # As above, but half of the loads at a time: with all of them registers would be left for two blocks alone.
+        for first in range(0, HELD, _AT_ONCE):
+            for m in range(_AT_ONCE):
+                x[m] = X[unsigned(min(start + (first + m) * stride, d - 1)), row]
+            for m in range(_AT_ONCE):
+                j, value = start + (first + m) * stride, x[m]
+                if j >= d:
+                    value = one if j == d else zero
+                elif shift:
+                    value -= point.shift[unsigned(j)]
+                room.staged[unsigned(i * layout.pitch + q + (first + m) * stride)] = value
         block_barrier()
         at = group_of(layout) * ROWS * layout.pitch + lane_of(layout)
         for i in range(ROWS):

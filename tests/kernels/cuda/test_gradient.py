@@ -1,13 +1,18 @@
 """The full pass against the reference: every loss, dtype, order, with and without weights, in all sorts of blocks."""
 
+import threading
+
 import numpy as np
 import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
 
+from fastgd.kernels.cuda._target import SIMULATED
 from fastgd.kernels.cuda.layout import COLUMNS, SHARED_BYTES, plan
+from fastgd.kernels.cuda.tiles import HELD
 from tests.kernels import full_pass
-from tests.kernels.cuda.launch import Shape
+from tests.kernels.cuda import launch
+from tests.kernels.cuda.launch import Shape, rows_of
 from tests.kernels.cuda.launch import full_pass as on_device
 from tests.kernels.table import ALL, Case, sample
 
@@ -114,3 +119,35 @@ def test_shared_memory_suffices(order, itemsize):
 def test_more_outputs_than_there_is_room_for():
     with pytest.raises(ValueError, match="1000 outputs are more"):
         plan(20, 1000, "C")
+
+
+class Watched(np.ndarray):
+    """X on the simulated device: notes where each thread of the block reads, in turn."""
+
+    def __getitem__(self, at):
+        thread = getattr(threading.current_thread(), "threadIdx", None)
+        if thread is not None and isinstance(at, tuple):
+            self.base_reads.setdefault(thread.x, []).append(int(at[0]) * self.shape[1] + int(at[1]))
+        return super().__getitem__(at)
+
+
+@pytest.mark.skipif(not SIMULATED, reason="watches the simulator's threads")
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_threads_of_a_warp_read_neighbours(order, monkeypatch):
+    """At every read of X, of 32 threads: numbers beside one another, less those past the last column."""
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    case, reads = Case("squared", "f4", order), {}
+    data = sample(case, 32, 127, outputs=1)
+
+    def watched(case, data):
+        rows = rows_of(case, data)
+        X = np.asarray(rows.X.copy_to_host()).view(Watched)
+        X.base_reads = reads
+        return rows._replace(X=FakeCUDAArray(X))
+
+    monkeypatch.setattr(launch, "rows_of", watched)
+    on_device(case, data, Shape(127, 128, 1))
+    first = np.array([reads[thread][:HELD] for thread in range(32)])
+    steps = np.diff(first, axis=0)
+    assert (steps[:, :-1] == 1).mean() > 0.95, steps

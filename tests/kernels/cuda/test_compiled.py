@@ -1,0 +1,110 @@
+"""Kernels compiled to PTX and machine code without a GPU: what would make them slow is not in them."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
+pytest.importorskip("cuda.pathfinder", reason="needs CUDA's compiler: pip install 'numba-cuda[cu13]'")
+
+from fastgd.kernels.cuda.layout import SHARED_BYTES
+from fastgd.kernels.cuda.tiles import HELD
+from tests.kernels.table import ALL, DTYPES, ORDERS
+
+CAPABILITIES = ["8.0", "9.0"]
+#: Every kind of kernel, dtypes, orders and losses in turn.
+FEW = [
+    "gradient,logistic,f4,C",
+    "gradient,softmax,f4,F,shift",
+    "gradient,huber,f8,F",
+    "epoch,squared,f4,C",
+    "epoch,logistic,f4,C",
+    "margins,f4,C",
+    "moments,f8,F",
+    "gram,f4,C,f4",
+]
+#: Kernels whose name begins with a loss.
+LOSSES_FIRST = ("gradient", "epoch", "curvatures")
+BY_CASE = [f"{what},{case.name}" for what in LOSSES_FIRST for case in ALL]
+BY_KIND = [
+    f"{what},{dtype},{order}"
+    for what in ("shares", "margins", "norms", "moments", "gather")
+    for dtype, order in itertools.product(DTYPES, ORDERS)
+]
+GRAMS = [f"gram,{dtype},{order},{kind}" for dtype, order, kind in itertools.product(DTYPES, ORDERS, DTYPES)]
+EVERY = [*BY_CASE, *BY_KIND, *GRAMS, "read,f4", "read,f8", "fold", "fold_moments", "fold_gram"]
+
+#: Instructions by which the accumulators of a full pass in float32 go on in float64.
+WIDENING = ("add.f64", "cvt.f64.f32", "ld.", "st.", "mov.")
+#: Registers of a thread at most, of 65536: of full passes four blocks of 128 threads in float32, three in float64; a
+#: block at least of a kernel that waits for its whole grid.
+REGISTERS = {"f4": 128, "f8": 168}
+MOST_REGISTERS = {"epoch": 255, "gram": 255, "margins": 184}
+
+
+def compiled(root: Path, capability: str, names: list[str]) -> dict:
+    """What the compiler makes of kernels, in a process of its own."""
+    command = [sys.executable, "-m", "tests.kernels.cuda.compiled", capability, *names]
+    run = subprocess.run(
+        command, cwd=root, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def check(name: str, found: dict) -> None:
+    """A kernel by its name, and its instructions and registers."""
+    what, *ingredients = name.split(",")
+    codes = found["opcodes"]
+    assert found["local"] == 0, name
+    assert not [code for code in codes if ".local" in code], name
+    # What another block has written in the same launch must not come from a cache for what nobody writes.
+    assert not [code for code in codes if code.startswith("ld.global.nc")], name
+    if what in ("gradient", "epoch", "curvatures", "shares"):
+        # Loads do not wait for each other: of a tile's rows all columns of a thread, or half of what it stages.
+        assert found["together"] >= (HELD if "C" in ingredients else HELD // 2 - 1), name
+    if what in ("gradient", "curvatures", "shares") and "f4" in ingredients:
+        double = [code for code in codes if "f64" in code and not code.startswith(WIDENING)]
+        assert not double, name
+    if found["resources"] is not None:
+        check_resources(what, "f4" if "f4" in ingredients else "f8", found["resources"])
+
+
+def check_resources(what: str, dtype: str, found: dict) -> None:
+    """What the assembler tells of a kernel."""
+    assert found["registers"] <= MOST_REGISTERS.get(what, REGISTERS[dtype]), what
+    assert found["spilled"] == 0, what
+    # Shared memory that the host asks for comes on top; the hardware keeps 1 KB for itself, which is counted.
+    asked = SHARED_BYTES if what in ("gradient", "epoch", "curvatures", "shares", "margins") else 0
+    assert found["shared"] + asked <= 49 << 10, what
+
+
+@pytest.fixture(scope="module")
+def few(root):
+    return compiled(root, "9.0", FEW)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_few_kernels(few, name):
+    check(name, few[name])
+
+
+def test_float64_in_the_mini_batch_kernel_belongs_to_rules_and_sums(few):
+    """A rule's state is float64 by design; the loss, which is float32, changes nothing in it."""
+    names = ["epoch,squared,f4,C", "epoch,logistic,f4,C"]
+    first, second = (few[name]["opcodes"] for name in names)
+    for code in ("fma.rn.f64", "mul.f64", "div.rn.f64", "sqrt.rn.f64"):
+        assert first[code] == second[code], code
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_every_kernel(root, capability):
+    for name, found in compiled(root, capability, EVERY).items():
+        check(name, found)
