@@ -126,8 +126,9 @@ def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:
     # Solvers with a metric of their own need columns of about one scale only; what all rows hold they see themselves.
     rough = options.optimizer is None or isinstance(options.optimizer, FullBatch)
     moments = sample_moments(data) if rough else data.moments()
-    check_finite(data, task.site.matrix.names, bool(np.all(np.isfinite(moments.sd))))
-    check_variation(data, moments)
+    names = task.site.matrix.names
+    check_finite(data, names, bool(np.all(np.isfinite(moments.sd))))
+    check_variation(data, moments, names)
     return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
 
 

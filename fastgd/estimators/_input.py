@@ -11,7 +11,14 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.backends.verbs import Data
-from fastgd.estimators._columns import largest_values, pieces, refuse_not_finite, refuse_overflow, refuse_text
+from fastgd.estimators._columns import (
+    column_name,
+    largest_values,
+    pieces,
+    refuse_not_finite,
+    refuse_overflow,
+    refuse_text,
+)
 from fastgd.estimators._gpu_input import check_gpu_array, check_same_place
 from fastgd.scaling import Moments
 
@@ -121,7 +128,7 @@ def check_finite(data: Data, names: Sequence[str], finite: bool) -> None:
     refuse_overflow(data, names)
 
 
-def check_variation(data: Data, moments: Moments) -> None:
+def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
     """Raise where a column passes for a constant one since the squares of its deviations underflow float64."""
     if data.dtype != "f8":
         return
@@ -138,8 +145,8 @@ def check_variation(data: Data, moments: Moments) -> None:
             differs &= weights[start : start + len(piece), None] > 0.0
         start += len(piece)
         if differs.any():
-            j = suspects[differs.any(axis=0)][0]
-            raise ValueError(f"column {j} of X varies by so little that squares underflow float64: scale it up")
+            where = column_name(names, suspects[differs.any(axis=0)][0])
+            raise ValueError(f"{where} of X varies by so little that squares underflow float64: scale it up")
 
 
 def squares_are_finite(data: Data) -> bool:

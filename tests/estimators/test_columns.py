@@ -46,6 +46,13 @@ def test_squares_that_overflow():
         LinearRegression(optimizer="gd").fit(pd.DataFrame(large, columns=["a", "b", "c"]), Y)
 
 
+def test_squares_that_underflow():
+    small = X * [1.0, 1.0, 1e-165]
+    for given, name in ((small, "2"), (pd.DataFrame(small, columns=["a", "b", "c"]), "'c'")):
+        with pytest.raises(ValueError, match=f"^column {name} of X varies by so little .* scale it up"):
+            LinearRegression().fit(given, Y)
+
+
 def test_text():
     words = {"a": X[:, 0], "origin": ["EWR", "JFK", "LGA"] * 100, "dest": ["x"] * N}
     message = "column 'origin' of X holds text, such as 'EWR': leave it out, or make numbers of it"
