@@ -152,7 +152,9 @@ def test_moments_of_unequal_weights_are_taken_from_more_rows(monkeypatch):
     assert 4000 <= data.rows_sampled <= 4600
 
 
-@pytest.mark.parametrize("verb", ["rows", "rows_read", "sample", "part", "line", "largest_norm", "epochs", "rule_state"])
+@pytest.mark.parametrize(
+    "verb", ["rows", "rows_read", "sample", "part", "line", "largest_norm", "epochs", "rule_state"]
+)
 def test_a_sample_lacks_what_only_all_rows_can_do(verb):
     data = data_of(rows_of(1000))
     assert hasattr(data, verb)
