@@ -6,7 +6,7 @@ import numpy as np
 from numba import cuda
 
 from fastgd.backends import cuda_device as device
-from fastgd.backends.cuda_device import Grid, launch
+from fastgd.backends.cuda_device import Grid
 from fastgd.backends.cuda_pass import Reduction, cut_rows, node_memory
 from fastgd.backends.cuda_transfer import sent
 from fastgd.kernels import records
@@ -48,12 +48,14 @@ def moments(rows: "CudaRows") -> Array:
 
     def merge(stream: Any, nodes: Any, out: Any, last: bool) -> None:
         grid = Grid(-(-rows.d // threads), threads)
-        launch(make_fold_moments(), grid, stream, nodes, base if last else zero, out)
+        device.launch(make_fold_moments(), grid, stream, nodes, base if last else zero, out)
 
     found = Reduction(rows, cut.blocks(rows.chunk_rows), size, merge)
     for number, chunk in enumerate(rows.chunks()):
         blocks = cut.blocks(chunk.rows)
-        launch(kernel, Grid(blocks * panels, threads), rows.stream, chunk.data, base, width, cut.rows, found.nodes)
+        device.launch(
+            kernel, Grid(blocks * panels, threads), rows.stream, chunk.data, base, width, cut.rows, found.nodes
+        )
         found.add(number, blocks)
     return found.total()
 
@@ -72,28 +74,29 @@ def largest_norm(rows: "CudaRows", scaling: Scaling) -> float:
     for chunk in rows.chunks():
         stop = start + cut.blocks(chunk.rows)
         grid = Grid(stop - start, threads)
-        launch(kernel, grid, rows.stream, chunk.data, coordinates, width, cut.rows, found[start:stop])
+        device.launch(kernel, grid, rows.stream, chunk.data, coordinates, width, cut.rows, found[start:stop])
         start = stop
     largest = found.copy_to_host(stream=rows.stream)
     rows.stream.synchronize()
     return float(largest[:start].max())
 
 
-def margins(rows: "CudaRows", coef: Array, intercept: Array, shift: Array) -> Any:
-    """Margins (x - shift) . coef + intercept on the device, (n, K), in the dtype and the order of X."""
+def margins(rows: "CudaRows", coef: Array, intercept: Array, shift: Array, dtype: Any = None) -> Any:
+    """Margins (x - shift) . coef + intercept on the device, (n, K), in the order of X and its dtype or another."""
     outputs, kernel = len(coef), make_margins_pass(rows.dtype, rows.order)
+    kind = rows.kind if dtype is None else np.dtype(dtype)
     layout = plan(rows.d, outputs, rows.order, device.THREADS).for_margins()
     shared = 8 * layout.numbers(False)
     w, offset = np.hstack([coef, intercept[:, None]]), np.zeros(rows.d + 1)
     parcel = sent(rows.stream, np.float64, w=w, shift=shift, offset=offset)
     point = Point(p=0.0, **parcel.device)
-    device.require(rows.n * outputs * rows.kind.itemsize, "the margins of all rows")
-    found = cuda.device_array((rows.n, outputs), rows.kind, order=rows.order, stream=rows.stream)
+    device.require(rows.n * outputs * kind.itemsize, "the margins of all rows")
+    found = cuda.device_array((rows.n, outputs), kind, order=rows.order, stream=rows.stream)
     blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.specimen, point, layout, 1, found)
     cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, 1)
     for chunk in rows.chunks():
         out = found if chunk.rows == rows.n else found[chunk.first : chunk.first + chunk.rows]
         grid = Grid(cut.blocks(chunk.rows), layout.threads, shared)
-        launch(kernel, grid, rows.stream, chunk.data, point, layout, cut.rows, out)
+        device.launch(kernel, grid, rows.stream, chunk.data, point, layout, cut.rows, out)
     rows.stream.synchronize()
     return found

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastgd.backends import cuda_columns as columns
 from fastgd.backends import cuda_device as device
-from fastgd.backends.cuda_device import Grid, guarded, launch
+from fastgd.backends.cuda_device import Grid, guarded
 from fastgd.backends.cuda_epochs import CudaEpochs
 from fastgd.backends.cuda_rows import Chunk, CudaRows, Held, Targets
 from fastgd.backends.cuda_transfer import by_rows, is_device_array, to_device
@@ -160,9 +160,11 @@ class CudaData(CudaSet):
         else:
             # Strided rows would be copied with all that lies between them.
             there = self.data.X[start:stop] if by_row else self.gathered(np.arange(start, stop)).X
+        began = time.perf_counter()
         fits = out is not None and by_row and out.dtype == self.kind and out.flags.c_contiguous
         here = there.copy_to_host(out[:rows] if out is not None and fits else None, stream=self.stream)
         self.stream.synchronize()
+        self.transferred.add(here.nbytes, began)
         return here if by_row else here.T
 
     def without_targets(self) -> "CudaData":
@@ -183,7 +185,7 @@ class CudaData(CudaSet):
         there = cuda.to_device(np.ascontiguousarray(numbers, np.int64), stream=self.stream)
         threads = device.THREADS or _GATHER_THREADS
         blocks = min(-(-out.size // threads), _GATHER_BLOCKS * device.multiprocessors())
-        launch(make_gather(self.dtype, self.order), Grid(blocks, threads), self.stream, self.data.X, there, out)
+        device.launch(make_gather(self.dtype, self.order), Grid(blocks, threads), self.stream, self.data.X, there, out)
         self.stream.synchronize()
         return Held(out, self.order)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import cuda
 
 from fastgd.backends import cuda_device as device
-from fastgd.backends.cuda_device import Grid, guarded, launch
+from fastgd.backends.cuda_device import Grid, guarded
 from fastgd.backends.cuda_gram import GramPass, weights_of
 from fastgd.backends.cuda_pass import cut_rows
 from fastgd.backends.cuda_transfer import Parcel, sent
@@ -88,7 +88,7 @@ class CudaDesign:
         for data, p in self._margins(shares, outputs, self._point(theta, 0.0)):
             h = memory[: pairs * p.shape[1]].reshape((pairs, p.shape[1]))
             grid = Grid(min(-(-p.shape[1] // threads), _JOINT_BLOCKS * device.multiprocessors()), threads)
-            launch(make_joint(rows.dtype), grid, rows.stream, data, p, h)
+            device.launch(make_joint(rows.dtype), grid, rows.stream, data, p, h)
             gram.add(data, h, 1, self._intercept)
         rows.count(rows.n)
         found = np.empty((outputs, columns, outputs, columns))
@@ -135,5 +135,5 @@ class CudaDesign:
         for chunk in rows.chunks():
             out = memory[: count * chunk.rows].reshape((count, chunk.rows))
             grid = Grid(cut.blocks(chunk.rows), layout.threads, shared)
-            launch(kernel, grid, rows.stream, chunk.data, point, layout, cut.rows, out)
+            device.launch(kernel, grid, rows.stream, chunk.data, point, layout, cut.rows, out)
             yield chunk.data, out

@@ -6,7 +6,7 @@ import numpy as np
 from numba import cuda
 
 from fastgd.backends import cuda_device as device
-from fastgd.backends.cuda_device import Grid, guarded, launch, new_event, resident_blocks, wait
+from fastgd.backends.cuda_device import Grid, guarded, new_event, wait
 from fastgd.backends.cuda_pass import lay_out
 from fastgd.backends.cuda_transfer import Parcel, sent
 from fastgd.backends.rule_state import RuleState
@@ -120,10 +120,10 @@ class EpochLoop:
 
         if self._grid is None:
             its = args(self._memory(1))
-            blocks = min(self._parts, resident_blocks(self._kernel, layout.threads, self._block.shared, *its))
+            blocks = min(self._parts, device.resident_blocks(self._kernel, layout.threads, self._block.shared, *its))
             self._grid = Grid(blocks, layout.threads, self._block.shared), self._memory(blocks)
         grid, spilled = self._grid
-        launch(self._kernel, grid, self._stream, *args(spilled))
+        device.launch(self._kernel, grid, self._stream, *args(spilled))
 
     def _memory(self, blocks: int) -> Any:
         return cuda.device_array((blocks, self._block.spilled), self._kind, stream=self._stream)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import cuda
 
 from fastgd.backends import cuda_device as device
-from fastgd.backends.cuda_device import Grid, launch
+from fastgd.backends.cuda_device import Grid
 from fastgd.backends.cuda_pass import NODE_BYTES, Cut
 from fastgd.backends.cuda_transfer import sent
 from fastgd.kernels import records
@@ -66,12 +66,12 @@ class GramPass:
         count = self._cut.blocks(data.y.shape[1])
         nodes = self._nodes[1 : 1 + count]
         grid = Grid(count * self._blocks, SIDE * SIDE)
-        launch(self._kernel, grid, self._stream, data, h, h_step, self._place, intercept, self._cut.rows, nodes)
+        device.launch(self._kernel, grid, self._stream, data, h, h_step, self._place, intercept, self._cut.rows, nodes)
         threads = device.THREADS or _FOLD_THREADS
         grid = Grid(min(-(-int(np.prod(self._shape)) // threads), _FOLD_BLOCKS * device.multiprocessors()), threads)
         # A thread of the fold writes where it alone reads, so that the sum so far is one of the nodes.
         found = self._nodes[: 1 + count] if self._begun else nodes
-        launch(kernels.make_fold_gram(), grid, self._stream, found, self._nodes[0])
+        device.launch(kernels.make_fold_gram(), grid, self._stream, found, self._nodes[0])
         self._begun = True
 
     def total(self) -> Array:

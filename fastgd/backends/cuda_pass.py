@@ -7,7 +7,7 @@ import numpy as np
 from numba import cuda
 
 from fastgd.backends import cuda_device as device
-from fastgd.backends.cuda_device import Grid, launch
+from fastgd.backends.cuda_device import Grid
 from fastgd.backends.cuda_transfer import Parcel
 from fastgd.backends.verbs import Sums
 from fastgd.kernels.cuda import gradient as kernels
@@ -65,7 +65,7 @@ def node_memory(rows: "CudaRows", count: int, size: int) -> Any:
 def add_up(stream: Any, nodes: Any, out: Any, last: bool) -> None:
     """The sum of nodes (blocks, size) into out (size,)."""
     grid = Grid(-(-out.size // kernels.FOLD_SUMS), kernels.FOLD_SUMS * kernels.FOLD_SHARES)
-    launch(kernels.make_fold(), grid, stream, nodes, out)
+    device.launch(kernels.make_fold(), grid, stream, nodes, out)
 
 
 class Reduction:
@@ -141,7 +141,7 @@ class GradientPass:
         for number, chunk in enumerate(rows.chunks()):
             blocks = self._cut.blocks(chunk.rows)
             its = (chunk.data, point, layout, self._cut.rows, self._spilled, self._sums.nodes)
-            launch(self._kernel, Grid(blocks, layout.threads, shared), rows.stream, *its)
+            device.launch(self._kernel, Grid(blocks, layout.threads, shared), rows.stream, *its)
             self._sums.add(number, blocks)
         total, cut = self._sums.total(), outputs * (d + 1)
         by_column = total[:cut].reshape(outputs, d + 1).copy()
