@@ -3,6 +3,7 @@
 import sys
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.backends import cpu, driver
@@ -11,6 +12,7 @@ from fastgd.backends.driver import why_unusable as why_unusable
 from fastgd.backends.gpu_arrays import GpuArray
 from fastgd.backends.verbs import Data
 from fastgd.exceptions import DeviceError
+from fastgd.scaling import Array
 
 #: What the parameter `device` may be.
 DEVICES = ("auto", "cpu", "cuda")
@@ -117,6 +119,17 @@ def place(X: NDArray[Any] | GpuArray, y: NDArray[Any], s: NDArray[Any] | None, d
 
     placed: Data = cuda.place(X.on_device() if isinstance(X, GpuArray) else X, y, s, n_threads)
     return placed
+
+
+def margins_on_gpu(X: GpuArray, coef: Array, intercept: Array, n_threads: int) -> Array:
+    """X . coef + intercept (n, K), accumulated in float64 on the GPU and copied to the host; coef (K, d)."""
+    from fastgd.backends import cuda, cuda_columns, cuda_device
+
+    data = cuda.place(X.on_device(), np.zeros((1, len(X)), X.dtype), None, n_threads)
+    with cuda_device.guarded():
+        there = cuda_columns.margins(data, coef, intercept, np.zeros(data.d), np.float64)
+        margins: Array = there.copy_to_host()
+    return margins
 
 
 def compile_seconds() -> float:

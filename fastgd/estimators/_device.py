@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.backends import devices
@@ -89,7 +88,5 @@ def _expected_passes(options: Options) -> float:
 
 def margins_on_gpu(X: GpuArray, coef: Array, intercept: Array, device: str, n_threads: int) -> Array:
     """X . coef + intercept (n, K) on the host, from rows on the GPU; coef (K, d)."""
-    chosen = devices.choose(device, X, Work(X.nbytes, 1, 0, n_threads))
-    data = devices.place(X, np.zeros((1, len(X)), X.dtype), None, chosen.name, n_threads)
-    margins, _, _ = data.line(coef, intercept, np.zeros(data.d)).piece(0, data.n)
-    return margins.astype(np.float64, copy=False)
+    devices.choose(device, X, Work(X.nbytes, 1, 0, n_threads))
+    return devices.margins_on_gpu(X, coef, intercept, n_threads)

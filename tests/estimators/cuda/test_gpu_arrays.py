@@ -52,14 +52,13 @@ def test_everything_on_the_gpu(there):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_predictions(there, dtype, order):
     X, margins = data(dtype=dtype, order=order)
-    digits = 1e-5 if dtype == "f4" else 1e-12
     linear = LinearRegression(device="cpu").fit(X, margins[:, :2]).set_params(device="auto")
     softmax = LogisticRegression(device="cpu").fit(X, margins.argmax(axis=1)).set_params(device="auto")
     for model, names in ((linear, ["predict"]), (softmax, ["predict", "predict_proba", "decision_function"])):
         for name in names:
             found = getattr(model, name)(there(X))
             assert type(found) is np.ndarray
-            np.testing.assert_allclose(found, getattr(model, name)(X), rtol=digits, atol=digits)
+            np.testing.assert_allclose(found, getattr(model, name)(X), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of the simulator's threads, which are NumPy's
