@@ -34,7 +34,8 @@ def poisoned() -> Iterator[None]:
 def fill(array: Any, stream: Any = 0) -> None:
     """Fill an array on the GPU with NaN, in the order of a stream."""
     if SIMULATED:
-        array._ary.view(np.uint8)[...] = _BYTE
+        held = array._ary
+        (held if held.flags.c_contiguous else held.T).view(np.uint8)[...] = _BYTE
         return
     from numba.cuda.cudadrv.driver import device_memset
 
