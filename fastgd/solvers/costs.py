@@ -47,9 +47,8 @@ _ROWS_A_PARAMETER = [8 * 2 ** (k / 2) for k in range(12)]
 FIRST_ROWS = 20
 #: Columns up to which Newton's method on a first sample costs little.
 FIRST_COLUMNS = 200
-#: Parameters of softmax up to which their joint curvature is no more memory than is ours to take, and how many times
-#: as long it may take by these formulas: of the passes without it some data need many more.
-MOST_JOINT, _CERTAINTY = 1024, 3.0
+#: Parameters of softmax up to which their joint curvature is no more memory than is ours to take.
+MOST_JOINT = 1024
 
 
 def cost(constants: tuple[float, ...], terms: tuple[float, ...]) -> float:
@@ -92,9 +91,9 @@ class Shape(NamedTuple):
 
     @property
     def in_its_metric(self) -> "Shape":
-        """The same, jointly where that is not expected to take much longer."""
+        """The same, jointly where that is not expected to take longer."""
         whole = self.jointly
-        return self if whole is None or whole.newton > _CERTAINTY * self.newton else whole
+        return self if whole is None or whole.newton > self.newton else whole
 
     @property
     def jointly(self) -> "Shape | None":
