@@ -181,7 +181,7 @@ DISTANCES = {
     "wide classes": ({"n": 100, "d": 300}, 4),
     "classes": ({"n": 400, "d": 20}, 4),
     "a sample": ({"n": 20_000, "d": 20}, 4),
-    "elastic net": ({"n": 5000, "d": 30, "l1_ratio": 0.5}, 4),
+    "elastic net": ({"n": 20_000, "d": 12, "l1_ratio": 0.5}, 4),
 }
 
 
