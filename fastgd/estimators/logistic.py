@@ -6,16 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassifierMixin
+from numpy.typing import ArrayLike
 
-from fastgd.estimators._base import LinearModel
+from fastgd.estimators._classifier import LinearClassifier
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val
 from fastgd.estimators._labels import Labels, all_classes, check_labels, class_weights, labels_among, weight_of_each
 from fastgd.history import printed
 from fastgd.optimizers import Optimizer
-from fastgd.scaling import Array
 
 if TYPE_CHECKING:
     from fastgd.backends.verbs import Data
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @document
-class LogisticRegression(ClassifierMixin, LinearModel):
+class LogisticRegression(LinearClassifier):
     r"""Logistic regression, binary or multinomial, with an elastic-net penalty.
 
     Minimises over w, b
@@ -70,8 +68,6 @@ class LogisticRegression(ClassifierMixin, LinearModel):
     >>> model.predict([[0.5], [2.5]])
     array(['no', 'yes'], dtype='<U3')
     """
-
-    classes_: NDArray[Any]
 
     def __init__(  # noqa: PLR0913
         self,
@@ -235,69 +231,3 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         weights = found.weighted(each, check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X))
         rows = site.beside(data, X, found.encoded(X.dtype), weights)
         return lambda: [rows]
-
-    def decision_function(self, X: ArrayLike) -> Array:
-        """Margins X . coef_ + intercept_.
-
-        Parameters
-        ----------
-        {new}
-
-        Returns
-        -------
-        ndarray of shape (n,) for two classes, else (n, n_classes), float64
-            With two classes, positive where the second is the likelier.
-        """
-        margins = self._margins(X)
-        return margins[:, 0] if margins.shape[1] == 1 else margins
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Predict labels: the likeliest class of each row.
-
-        Parameters
-        ----------
-        {new}
-
-        Returns
-        -------
-        ndarray of shape (n,), with the labels' dtype
-        """
-        margins = self.decision_function(X)
-        index = (margins > 0.0).astype(np.intp) if margins.ndim == 1 else np.argmax(margins, axis=1)
-        labels: NDArray[Any] = self.classes_[index]
-        return labels
-
-    def predict_proba(self, X: ArrayLike) -> Array:
-        """Probabilities of the classes, in the order of `classes_`.
-
-        Parameters
-        ----------
-        {new}
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), float64
-            Rows sum to 1.
-        """
-        probabilities: Array = np.exp(self.predict_log_proba(X))
-        return probabilities
-
-    def predict_log_proba(self, X: ArrayLike) -> Array:
-        """Logarithms of `predict_proba`, exact where probabilities underflow.
-
-        Parameters
-        ----------
-        {new}
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), float64
-        """
-        margins = self._margins(X)
-        if margins.shape[1] == 1:
-            margins = np.hstack([-margins, margins])
-            result: Array = -np.logaddexp(0.0, -margins)
-            return result
-        margins -= margins.max(axis=1, keepdims=True)
-        margins -= np.log(np.sum(np.exp(margins), axis=1, keepdims=True))
-        return margins
