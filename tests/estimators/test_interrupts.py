@@ -17,6 +17,8 @@ from fastgd.optimizers import SketchedNewton
 from tests.estimators.fits import problem_for, theta_of, value_of
 
 ROWS = 20_000
+#: Enough of them that samples are taken.
+FEW_ROWS = 500
 
 
 def jobs():
@@ -69,7 +71,7 @@ def interrupt(monkeypatch, kind, name, last):
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
     """In the middle, after some passes or epochs."""
-    problem = problem_for(loss)
+    problem = problem_for(loss, n=FEW_ROWS)
     parameters, kind, name, last = INTERRUPTED[way]
     interrupt(monkeypatch, kind, name, last)
     parameters = {"tol": 0.0, "max_iter": 100, "random_state": 0, **parameters}
@@ -84,7 +86,8 @@ def test_an_interrupted_fit_is_usable(monkeypatch, tmp_path, loss, way):
     model.save(tmp_path / "model")
 
 
-#: The same, for what comes before the first pass or is the first one.
+#: The same, for what comes before the first pass or is the first one; where samples are taken, all rows are asked of a
+#: user's start before.
 AT_ONCE = {
     "normal equations": ({"optimizer": "normal_equations"}, CpuLeastSquares, "gram", 1),
     "newton": ({"optimizer": "sketched_newton"}, Objective, "quadratic", 1),
@@ -97,20 +100,21 @@ AT_ONCE = {
 }
 
 
+@pytest.mark.parametrize("start", [None, np.arange(1.0, 5.0)], ids=["zeros", "coef_init"])
 @pytest.mark.parametrize("way", AT_ONCE)
-def test_a_fit_interrupted_before_its_first_epoch_stands_at_its_start(monkeypatch, tmp_path, way):
-    problem = problem_for("squared", alpha=0.1)
+def test_a_fit_interrupted_at_once_stands_at_its_start(monkeypatch, tmp_path, way, start):
+    problem = problem_for("squared", n=FEW_ROWS, alpha=0.1)
     parameters, kind, name, last = AT_ONCE[way]
     interrupt(monkeypatch, kind, name, last)
-    start = np.arange(1.0, 5.0)
     model = LinearRegression(**{"alpha": 0.1, **parameters})
     with pytest.raises(KeyboardInterrupt):
         model.fit(problem.x, problem.y[:, 0], problem.weight, coef_init=start)
     report = model.fit_report_
-    assert (report["stopped_by"], report["converged"], model.n_iter_) == ("interrupted", False, 0)
-    np.testing.assert_allclose(model.coef_, start, rtol=1e-12)
+    epochs = 1 if start is not None and way in ("metric", "sample") else 0
+    assert (report["stopped_by"], report["converged"], model.n_iter_) == ("interrupted", False, epochs)
+    np.testing.assert_allclose(model.coef_, np.zeros(4) if start is None else start, rtol=1e-12)
     assert report["objective"] == pytest.approx(value_of(problem, model), rel=1e-12)
-    assert model.history_["loss"].shape == (0,)
+    assert model.history_["loss"].shape == (epochs,)
     model.save(tmp_path / "model")
 
 
