@@ -92,7 +92,7 @@ def _write_mean_curvature(data: Any, point: Any, tile: Any, layout: Any, room: A
         for k in range(layout.outputs):
             p = room.r[unsigned(first + k * layout.groups * ROWS)] / norm
             total += p * (one - p)
-        out[unsigned(0), unsigned(row)] = weight(data, row) * total / layout.outputs
+        out[unsigned(0), unsigned(row)] = weight(data, row) * total / room.r.dtype.type(layout.outputs)
 
 
 @cuda_device
