@@ -83,20 +83,20 @@ def largest_norm(rows: "CudaRows", scaling: Scaling) -> float:
 
 def margins(rows: "CudaRows", coef: Array, intercept: Array, shift: Array, dtype: Any = None) -> Any:
     """Margins (x - shift) . coef + intercept on the device, (n, K), in the order of X and its dtype or another."""
-    outputs, kernel = len(coef), make_margins_pass(rows.dtype, rows.order)
+    outputs = len(coef)
     kind = rows.kind if dtype is None else np.dtype(dtype)
     layout = plan(rows.d, outputs, rows.order, device.THREADS).for_margins()
-    shared = 8 * layout.numbers(False)
+    kernel, shared = make_margins_pass(rows.dtype, rows.order, layout), 8 * layout.numbers
     w, offset = np.hstack([coef, intercept[:, None]]), np.zeros(rows.d + 1)
     parcel = sent(rows.stream, np.float64, w=w, shift=shift, offset=offset)
     point = Point(p=0.0, **parcel.device)
     device.require(rows.n * outputs * kind.itemsize, "the margins of all rows")
     found = cuda.device_array((rows.n, outputs), kind, order=rows.order, stream=rows.stream)
-    blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.specimen, point, layout, 1, found)
+    blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.specimen, point, 1, found)
     cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, 1)
     for chunk in rows.chunks():
         out = found if chunk.rows == rows.n else found[chunk.first : chunk.first + chunk.rows]
         grid = Grid(cut.blocks(chunk.rows), layout.threads, shared)
-        device.launch(kernel, grid, rows.stream, chunk.data, point, layout, cut.rows, out)
+        device.launch(kernel, grid, rows.stream, chunk.data, point, cut.rows, out)
     rows.stream.synchronize()
     return found

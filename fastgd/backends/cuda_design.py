@@ -1,5 +1,7 @@
 """Rows on the GPU in working coordinates, for what needs more than a gradient: curvatures."""
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from fastgd.backends.cuda_transfer import Parcel, sent
 from fastgd.backends.verbs import Line, Quadratic
 from fastgd.kernels.cuda.curvature import make_curvatures, make_shares
 from fastgd.kernels.cuda.joint import make_joint
-from fastgd.kernels.cuda.layout import Point, plan
+from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.scaling import Array, Scaling
 
 if TYPE_CHECKING:
@@ -67,8 +69,8 @@ class CudaDesign:
         rows, outputs = self._rows, len(theta)
         plain = Scaling(np.zeros(outputs), np.ones(outputs))
         gram = GramPass(rows, "F", plain, (1, outputs + 1), "f8")
-        kernel = make_shares(rows.dtype, rows.order, bool(self._shift.any()))
-        for data, shares in self._margins(kernel, outputs, self._point(theta, 0.0)):
+        make = functools.partial(make_shares, rows.dtype, rows.order, bool(self._shift.any()))
+        for data, shares in self._margins(make, outputs, self._point(theta, 0.0)):
             gram.add(data._replace(X=shares), *weights_of(data))
         rows.count(rows.n)
         total = gram.total()[0] / rows.weight
@@ -82,7 +84,7 @@ class CudaDesign:
         upper = np.triu_indices(outputs)
         pairs, threads = len(upper[0]), device.THREADS or _JOINT_THREADS
         gram = GramPass(rows, rows.order, self._scaling, (pairs, columns), "f8")
-        shares = make_shares(rows.dtype, rows.order, bool(self._shift.any()))
+        shares = functools.partial(make_shares, rows.dtype, rows.order, bool(self._shift.any()))
         device.require(pairs * rows.chunk_rows * rows.kind.itemsize, "the couplings of all rows")
         memory = cuda.device_array(pairs * rows.chunk_rows, rows.kind, stream=rows.stream)
         for data, p in self._margins(shares, outputs, self._point(theta, 0.0)):
@@ -105,8 +107,8 @@ class CudaDesign:
             for chunk in rows.chunks():
                 gram.add(chunk.data, *weights_of(chunk.data), self._intercept)
         else:
-            kernel = make_curvatures(loss, rows.dtype, rows.order, bool(self._shift.any()))
-            for data, h in self._margins(kernel, matrices, self._point(theta, p)):
+            make = functools.partial(make_curvatures, loss, rows.dtype, rows.order, bool(self._shift.any()))
+            for data, h in self._margins(make, matrices, self._point(theta, p)):
                 gram.add(data, h, 1, self._intercept)
             rows.count(rows.n)
         rows.count(rows.n)
@@ -122,18 +124,18 @@ class CudaDesign:
         parcel = sent(self._rows.stream, kind, w=w, shift=self._shift, offset=offset)
         return parcel, Point(p=kind.type(p), **parcel.device)
 
-    def _margins(self, kernel: Any, count: int, at: tuple[Parcel, Point]) -> Any:
-        """Chunk after chunk with what a kernel makes of its margins, (count, rows)."""
+    def _margins(self, make: Callable[[Layout], Any], count: int, at: tuple[Parcel, Point]) -> Any:
+        """Chunk after chunk with what the kernel for a layout makes of its margins, (count, rows)."""
         rows, (parcel, point) = self._rows, at
         outputs = parcel.host["w"].shape[0]
         layout = plan(rows.d, outputs, rows.order, device.THREADS).for_curvatures()
-        shared = layout.numbers(False) * rows.kind.itemsize
+        kernel, shared = make(layout), layout.numbers * rows.kind.itemsize
         memory = cuda.device_array(count * rows.chunk_rows, rows.kind, stream=rows.stream)
         found = memory.reshape((count, rows.chunk_rows))
-        blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.specimen, point, layout, 1, found)
+        blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.specimen, point, 1, found)
         cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, 1)
         for chunk in rows.chunks():
             out = memory[: count * chunk.rows].reshape((count, chunk.rows))
             grid = Grid(cut.blocks(chunk.rows), layout.threads, shared)
-            device.launch(kernel, grid, rows.stream, chunk.data, point, layout, cut.rows, out)
+            device.launch(kernel, grid, rows.stream, chunk.data, point, cut.rows, out)
             yield chunk.data, out

@@ -57,8 +57,8 @@ class EpochLoop:
     def __init__(self, rows: "CudaRows", loss: str, problem: EpochProblem) -> None:
         outputs, columns = problem.l1.shape
         self._stream, self._kind, self._outputs, self._columns = rows.stream, rows.kind, outputs, columns
-        self._kernel = make_epoch(loss, rows.dtype, rows.order, bool(np.any(problem.shift)))
         self._block = lay_out(rows, outputs)
+        self._kernel = make_epoch(loss, rows.dtype, rows.order, bool(np.any(problem.shift)), self._block.layout)
         self._part_rows = part_rows(problem.batch_size, rows.d)
         self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
         center, inv_scale = problem.scaling.center, problem.scaling.inv_scale
@@ -114,7 +114,6 @@ class EpochLoop:
                 rule,
                 self._state,
                 self._coordinates,
-                layout,
                 self._work(batches, spilled),
             )
 

@@ -35,9 +35,9 @@ class Block(NamedTuple):
 
 def lay_out(rows: "CudaRows", outputs: int) -> Block:
     """The block for rows and outputs."""
-    layout, itemsize = plan(rows.d, outputs, rows.order, device.THREADS), rows.kind.itemsize
-    spills = layout.spills(itemsize)
-    return Block(layout, layout.numbers(spills) * itemsize, layout.gradient if spills else 0)
+    itemsize = rows.kind.itemsize
+    layout = plan(rows.d, outputs, rows.order, device.THREADS).for_gradients(itemsize)
+    return Block(layout, layout.numbers * itemsize, layout.gradient if layout.spilled else 0)
 
 
 class Cut(NamedTuple):
@@ -118,13 +118,13 @@ class GradientPass:
     """
 
     def __init__(self, rows: "CudaRows", loss: str, outputs: int, shifted: bool) -> None:
-        self._kernel = kernels.make_gradient(loss, rows.dtype, rows.order, shifted)
         self._block = lay_out(rows, outputs)
+        self._kernel = kernels.make_gradient(loss, rows.dtype, rows.order, shifted, self._block.layout)
         d, size = rows.d, outputs * (rows.d + 2)
         self._point = Parcel(rows.stream, rows.kind, {"w": (outputs, d + 1), "shift": (d,), "offset": (d + 1,)})
         self._point.host["offset"][:] = 0.0
         layout, shared, _ = self._block
-        its = (rows.specimen, self._point_with(0.0), layout, 1, self._memory(rows, 1), node_memory(rows, 1, size))
+        its = (rows.specimen, self._point_with(0.0), 1, self._memory(rows, 1), node_memory(rows, 1, size))
         blocks = device.blocks_in_turn(self._kernel, layout.threads, shared, *its)
         self._cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, size)
         blocks = self._cut.blocks(rows.chunk_rows)
@@ -140,7 +140,7 @@ class GradientPass:
         point, (layout, shared, _) = self._point_with(p), self._block
         for number, chunk in enumerate(rows.chunks()):
             blocks = self._cut.blocks(chunk.rows)
-            its = (chunk.data, point, layout, self._cut.rows, self._spilled, self._sums.nodes)
+            its = (chunk.data, point, self._cut.rows, self._spilled, self._sums.nodes)
             device.launch(self._kernel, Grid(blocks, layout.threads, shared), rows.stream, *its)
             self._sums.add(number, blocks)
         total, cut = self._sums.total(), outputs * (d + 1)

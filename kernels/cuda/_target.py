@@ -55,7 +55,7 @@ cuda: Any = _Simulated() if SIMULATED else _cuda
 _INLINED = {"forceinline": True} if "forceinline" in inspect.signature(_cuda.jit).parameters else {}
 
 
-def cuda_kernel(name: str, **options: Any) -> Any:
+def cuda_kernel(name: str, max_registers: int | None = None) -> Any:
     """Compile a loop for the GPU under `name`, which holds the ingredients of its factory.
 
     Without fast-math, whose flags on CUDA are all or none: checks for NaN and overflow must survive. Products are
@@ -64,7 +64,8 @@ def cuda_kernel(name: str, **options: Any) -> Any:
 
     def wrap(function: Any) -> Any:
         function.__name__ = function.__qualname__ = name
-        return _cuda.jit(**options)(function)
+        limits = {} if SIMULATED or max_registers is None else {"max_registers": max_registers}
+        return _cuda.jit(**limits)(function)
 
     return wrap
 

@@ -1,8 +1,8 @@
 """Curvatures of a loss at each row's margins, and what softmax couples them by.
 
-`curvatures(data, point, layout, per_block, out)`: block b takes rows [b per_block, (b + 1) per_block) and writes
+`curvatures(data, point, per_block, out)`: block b takes rows [b per_block, (b + 1) per_block) and writes
 out[k, i] = s_i loss''(z_ik), out (K, n); softmax: out[0, i] = s_i sum_k p_k (1 - p_k) / K, out (1, n).
-`shares(data, point, layout, per_block, out)` writes out[k, i] = p_k, softmax's, without weights. Either in the dtype
+`shares(data, point, per_block, out)` writes out[k, i] = p_k, softmax's, without weights. Either in the dtype
 of X. Launch: `layout.for_curvatures()`, `layout.threads` threads a block.
 """
 
@@ -10,34 +10,34 @@ from typing import Any
 
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
-from fastgd.kernels.cuda.layout import ROWS
+from fastgd.kernels.cuda.layout import ROWS, Layout
 from fastgd.kernels.cuda.reduce import group_barrier
 from fastgd.kernels.cuda.residual import margin, weight
 from fastgd.kernels.cuda.stages import make_reach
-from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, group_of, lane_of, split
+from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, group_of, lane_of, split, split_pair
 from fastgd.kernels.losses import ELEMENTWISE
 from fastgd.kernels.mathfun import exp
 
 
 @kernel_factory
-def make_curvatures(loss: str, dtype: str, order: str, shift: bool) -> Any:
-    """The kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not."""
+def make_curvatures(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -> Any:
+    """The kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, and a layout."""
     write = _write_mean_curvature if loss == "softmax" else _make_write(loss)
-    return _make_pass(f"curvatures_{loss}", write, (dtype, order, shift))
+    return _make_pass(f"curvatures_{loss}", write, (dtype, order, shift), layout)
 
 
 @kernel_factory
-def make_shares(dtype: str, order: str, shift: bool) -> Any:
-    """The kernel of softmax's shares for a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not."""
-    return _make_pass("shares", _write_shares, (dtype, order, shift))
+def make_shares(dtype: str, order: str, shift: bool, layout: Layout) -> Any:
+    """The kernel of softmax's shares for a dtype ("f4", "f8"), an order ("C", "F"), shifted or not, and a layout."""
+    return _make_pass("shares", _write_shares, (dtype, order, shift), layout)
 
 
-def _make_pass(name: str, write: Any, ingredients: tuple[str, str, bool]) -> Any:
+def _make_pass(name: str, write: Any, ingredients: tuple[str, str, bool], layout: Layout) -> Any:
     dtype, order, shift = ingredients
     kind, reach = TYPES[dtype], make_reach(dtype, order, shift, False)
 
     @cuda_kernel(f"{name}_{dtype}_{order}{'_shift' if shift else ''}")
-    def curvatures(data: Any, point: Any, layout: Any, per_block: Any, out: Any) -> None:
+    def curvatures(data: Any, point: Any, per_block: Any, out: Any) -> None:
         x, shared = cuda.local.array(HELD, kind), cuda.shared.array(0, kind)
         room = split(shared, layout, shared[:0])
         start = cuda.blockIdx.x * per_block
@@ -56,13 +56,14 @@ def _make_write(loss: str) -> Any:
 
     @cuda_device
     def write(data: Any, point: Any, tile: Any, layout: Any, room: Any, out: Any) -> None:
-        group = group_of(layout)
-        for pair in range(lane_of(layout), layout.outputs * ROWS, layout.width):
-            k, i = pair // ROWS, pair % ROWS
+        group, pair = group_of(layout), lane_of(layout)
+        while pair < layout.outputs * ROWS:
+            k, i = split_pair(pair)
             row = tile.at + group * ROWS + i
             if row < tile.stop:
                 z, y = margin(k, group, i, layout, room), data.y[unsigned(k), unsigned(row)]
                 out[unsigned(k), unsigned(row)] = weight(data, row) * curvature(z, y, point.p)
+            pair += layout.width
 
     return write
 

@@ -12,10 +12,10 @@ from numba import int64
 from fastgd.kernels import rules
 from fastgd.kernels._jit import kernel_factory
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
-from fastgd.kernels.cuda.layout import FLUSH_TILES, MOST_THREADS, ROWS
+from fastgd.kernels.cuda.layout import FLUSH_TILES, MOST_THREADS, ROWS, Layout
 from fastgd.kernels.cuda.reduce import block_barrier, grid_barrier, group_barrier
 from fastgd.kernels.cuda.stages import make_stages
-from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, group_of, lane_of, make_flush, split
+from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, group_of, lane_of, make_flush, split, split_pair
 from fastgd.kernels.cuda.update import apply_rule
 from fastgd.kernels.penalties import elastic_net_value
 from fastgd.kernels.shuffle import row_at
@@ -47,7 +47,9 @@ def name_rows(tile: Any, n: Any, batches: Any, layout: Any) -> None:
     i = cuda.threadIdx.x
     position = tile.at + i
     block_barrier()
-    if i < layout.groups * ROWS and position < tile.stop:
+    if i < layout.groups * ROWS:
+        # Past the end the last row's, so that loads need not look where it is.
+        position = min(position, tile.stop - 1)
         tile.rows[i] = row_at(position, n, batches.seed, batches.epoch) if batches.shuffle else position
     block_barrier()
 
@@ -64,14 +66,16 @@ def take_point(k: Any, j: Any, memory: Any, rule: Any, coordinates: Any, point: 
 @cuda_device
 def replace_derivatives(tile: Any, layout: Any, room: Any, table: Any) -> None:
     """Keep the tile's loss derivatives in the table (SAGA), and leave in the room what they changed by."""
-    group, lane = group_of(layout), lane_of(layout)
-    for pair in range(lane, layout.outputs * ROWS, layout.width):
-        k, i = pair // ROWS, group * ROWS + pair % ROWS
+    pair = lane_of(layout)
+    while pair < layout.outputs * ROWS:
+        k, i = split_pair(pair)
+        i += group_of(layout) * ROWS
         if tile.at + i < tile.stop:
             to = k * layout.groups * ROWS + i
             now = room.r[to]
             room.r[to] = now - table[k, tile.rows[i]]
             table[k, tile.rows[i]] = now
+        pair += layout.width
 
 
 @cuda_device
@@ -160,18 +164,16 @@ def _make_add_part(loss: str, dtype: str, order: str, shift: bool) -> Any:
 
 
 @kernel_factory
-def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
-    """The mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not.
+def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -> Any:
+    """The mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, a layout.
 
-    `epoch(data, batches, span, rule, state, coordinates, layout, work)` runs batches [span[0], span[1]) of an epoch, as
+    `epoch(data, batches, span, rule, state, coordinates, work)` runs batches [span[0], span[1]) of an epoch, as
     the CPU's does. Written: `state`, and sums in `work`.
     """
     kind, add_part = TYPES[dtype], _make_add_part(loss, dtype, order, shift)
 
     @cuda_kernel(f"epoch_{loss}_{dtype}_{order}{'_shift' if shift else ''}")
-    def epoch(
-        data: Any, batches: Any, span: Any, rule: Any, state: Any, coordinates: Any, layout: Any, work: Any
-    ) -> None:
+    def epoch(data: Any, batches: Any, span: Any, rule: Any, state: Any, coordinates: Any, work: Any) -> None:
         room = split(cuda.shared.array(0, kind), layout, work.spilled[cuda.blockIdx.x])
         clear(room.g)
         clear(room.lost)

@@ -1,6 +1,6 @@
 """The full pass: loss and gradient over all rows, reading X once from device memory.
 
-`gradient(data, point, layout, per_block, spilled, out)`: block b takes rows [b per_block, (b + 1) per_block) and writes
+`gradient(data, point, per_block, spilled, out)`: block b takes rows [b per_block, (b + 1) per_block) and writes
 out[b] (K (d + 1) + K,) float64: sum_i s_i dloss/dz_ik (x_i - shift, 1) output by output, then sum_i s_i loss_ik
 (softmax: all of it in the first). Margins and products are in the dtype of X, sums over more than 256 rows in float64.
 `fold(nodes, out)` adds the blocks' sums in their order, so that the same grid gives the same bits.
@@ -12,41 +12,43 @@ from numba import float64
 
 from fastgd.kernels._jit import kernel_factory
 from fastgd.kernels.cuda._target import cuda, cuda_kernel
-from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS
+from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, Layout
 from fastgd.kernels.cuda.reduce import block_barrier
 from fastgd.kernels.cuda.stages import make_stages
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, make_flush, split
 
 #: Sums that a block of `fold` makes, and threads that share one.
 FOLD_SUMS, FOLD_SHARES = 32, 8
+#: Registers of a thread at most by dtype, None for as many as the compiler likes. Fewer than it likes make room for
+#: more blocks at a time, and cost bytes that are spilled: to be set by measurements alone.
+REGISTERS: dict[str, int | None] = {"f4": None, "f8": None}
 
 
 @kernel_factory
-def make_gradient(loss: str, dtype: str, order: str, shift: bool) -> Any:
-    """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not."""
+def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -> Any:
+    """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, a layout."""
     kind, flush = TYPES[dtype], make_flush(dtype)
     derive, add = make_stages(loss, dtype, order, shift, False)
 
-    @cuda_kernel(f"gradient_{loss}_{dtype}_{order}{'_shift' if shift else ''}")
-    def gradient(data: Any, point: Any, layout: Any, per_block: Any, spilled: Any, out: Any) -> None:
+    @cuda_kernel(f"gradient_{loss}_{dtype}_{order}{'_shift' if shift else ''}", max_registers=REGISTERS[dtype])
+    def gradient(data: Any, point: Any, per_block: Any, spilled: Any, out: Any) -> None:
         x = cuda.local.array(HELD, kind)
         columns, node = point.w.shape[1], out[cuda.blockIdx.x]
         room = split(cuda.shared.array(0, kind), layout, spilled[cuda.blockIdx.x])
         clear(room.g)
         clear(room.lost)
         clear(node)
-        start = cuda.blockIdx.x * per_block
-        stop, tiles = min(start + per_block, data.y.shape[1]), 0
+        at, rows = cuda.blockIdx.x * per_block, layout.groups * ROWS
+        stop = min(at + per_block, data.y.shape[1])
         block_barrier()
-        for at in range(start, stop, layout.groups * ROWS):
-            tile = Tile(data.s, at, stop)
-            derive(data, point, tile, layout, room, x)
-            add(data, point, tile, layout, room, x)
-            tiles += 1
-            if tiles == FLUSH_TILES:
-                flush(layout, room, columns, node)
-                tiles = 0
-        flush(layout, room, columns, node)
+        while at < stop:
+            end = min(at + FLUSH_TILES * rows, stop)
+            while at < end:
+                tile = Tile(data.s, at, stop)
+                derive(data, point, tile, layout, room, x)
+                add(data, point, tile, layout, room, x)
+                at += rows
+            flush(layout, room, columns, node)
 
     return gradient
 

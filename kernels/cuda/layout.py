@@ -2,6 +2,8 @@
 
 A block's threads work in groups of `width` that share `ROWS` rows at a time; a thread holds `COLUMNS` columns of them.
 Rows of more than width * COLUMNS columns are worked on in pieces. The column past the last is the intercept's, of 1.
+A layout is an ingredient of kernels, in which its numbers are constants: addresses are immediate, loops over outputs
+and pieces of one are none. A fit has one.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +12,8 @@ from fastgd.kernels.cuda._target import WARP
 
 #: Rows that a group works on at a time, and columns of them that a thread holds at a time.
 ROWS, COLUMNS = 8, 4
+#: The power of two that ROWS is.
+ROW_BITS = ROWS.bit_length() - 1
 #: Threads of a group at least; groups of fewer rows than threads could not share them out.
 _LEAST_WIDTH = ROWS
 #: Threads of a block; of one whose rows are long and row-major, so that they are held whole.
@@ -29,7 +33,8 @@ class Point(NamedTuple):
     w: Any
     #: (d,)
     shift: Any
-    #: (d + 1,) what centring leaves to arithmetic, subtracted from each column as part of the margin; 0 for none.
+    #: (d + 1,) what centring leaves to arithmetic, subtracted from each column as part of the margin; of mini-batches
+    #: alone, other kernels do not read it.
     offset: Any
     #: The parameter of the loss (Huber's delta).
     p: Any
@@ -44,8 +49,9 @@ class Layout(NamedTuple):
     #: Powers of two: threads of a group, rows of a block.
     bits: int
     row_bits: int
-    #: Pieces of a row.
+    #: Pieces of a row, and columns of a thread that are surely columns of X.
     pieces: int
+    sure: int
     #: Warps of a group.
     warps: int
     outputs: int
@@ -54,6 +60,8 @@ class Layout(NamedTuple):
     derivatives: int
     gradient: int
     pitch: int
+    #: Whether the gradient's sums are too many for shared memory and lie outside.
+    spilled: bool = False
 
     @property
     def threads(self) -> int:
@@ -65,9 +73,10 @@ class Layout(NamedTuple):
         """Rows that a block works on at a time."""
         return self.groups * ROWS
 
-    def numbers(self, spilled: bool) -> int:
+    @property
+    def numbers(self) -> int:
         """Of shared memory."""
-        held = 0 if spilled else self.gradient
+        held = 0 if self.spilled else self.gradient
         return self.margins + 2 * self.derivatives + held + self.rows * self.pitch
 
     def for_margins(self) -> "Layout":
@@ -78,9 +87,9 @@ class Layout(NamedTuple):
         """The same where there is no gradient."""
         return self._replace(gradient=0)
 
-    def spills(self, itemsize: int) -> bool:
-        """Whether the gradient's sums are too many for shared memory."""
-        return self.numbers(False) * itemsize > SHARED_BYTES
+    def for_gradients(self, itemsize: int) -> "Layout":
+        """The same with the gradient's sums outside shared memory where they are too many for it."""
+        return self._replace(spilled=self.numbers * itemsize > SHARED_BYTES)
 
 
 def plan(d: int, outputs: int, order: str, threads: int | None = None) -> Layout:
@@ -99,14 +108,14 @@ def plan(d: int, outputs: int, order: str, threads: int | None = None) -> Layout
         width *= 2
     found = _laid_out(columns, outputs, order, (threads, width))
     # Margins and derivatives cannot lie elsewhere: of many outputs a block holds fewer rows, or parts of them.
-    while found.numbers(True) * 8 > SHARED_BYTES and (threads, width) != (_LEAST_THREADS, _LEAST_THREADS):
+    while found.for_curvatures().numbers * 8 > SHARED_BYTES and (threads, width) != (_LEAST_THREADS, _LEAST_THREADS):
         if threads > _LEAST_THREADS:
             threads //= 2
             width = min(width, threads)
         else:
             width *= 2
         found = _laid_out(columns, outputs, order, (threads, width))
-    if found.numbers(True) * 8 > SHARED_BYTES:
+    if found.for_curvatures().numbers * 8 > SHARED_BYTES:
         raise ValueError(f"{outputs} outputs are more than the GPU's kernels have room for: fit them on the CPU")
     return found
 
@@ -123,6 +132,7 @@ def _laid_out(columns: int, outputs: int, order: str, block: tuple[int, int]) ->
         width.bit_length() - 1,
         (groups * ROWS).bit_length() - 1,
         pieces,
+        min((columns - 1) // width, COLUMNS) if pieces == 1 else 0,
         warps,
         outputs,
         derivatives * warps,

@@ -40,6 +40,58 @@ def _group_barrier_twin(width: Any) -> None:
     cuda.syncthreads()
 
 
+def _row_total(value: Any, width: Any) -> Any:
+    """The sum of the numbers of those threads of a warp and group that have the same row, lane % ROWS."""
+    mask = ROWS
+    while mask < width and mask < WARP:
+        value += cuda.shfl_xor_sync(_ALL, value, mask)
+        mask *= 2
+    return value
+
+
+def _row_largest(value: Any, width: Any) -> Any:
+    """The largest number of the same threads; NaN may be passed over."""
+    mask = ROWS
+    while mask < width and mask < WARP:
+        other = cuda.shfl_xor_sync(_ALL, value, mask)
+        value = other if other > value else value
+        mask *= 2
+    return value
+
+
+def _row_total_twin(value: Any, width: Any) -> Any:
+    """The same through shared memory."""
+    values = _of_row(value, width)
+    total = values[0]
+    for other in values[1:]:
+        total += other
+    return total
+
+
+def _row_largest_twin(value: Any, width: Any) -> Any:
+    """The same through shared memory."""
+    largest = value
+    for other in _of_row(value, width):
+        largest = other if other > largest else largest
+    return largest
+
+
+def _of_row(value: Any, width: Any) -> Any:
+    """In the simulator: the numbers of the threads of a warp and group that have the same row."""
+    scratch = cuda.shared.array(MOST_THREADS, float64)
+    thread, span = cuda.threadIdx.x, min(width, WARP)
+    scratch[thread] = value
+    cuda.syncthreads()
+    first = thread - thread % span + thread % ROWS
+    found = [type(value)(scratch[other]) for other in range(first, first + span - thread % ROWS, ROWS)]
+    cuda.syncthreads()
+    return found
+
+
+row_total = cuda_device(_row_total_twin if SIMULATED else _row_total)
+row_largest = cuda_device(_row_largest_twin if SIMULATED else _row_largest)
+
+
 def _row_sums(part: Any, lane: Any, width: Any) -> Any:
     """Each thread's ROWS numbers summed over the warp's threads of its group; its own: row lane % ROWS.
 
@@ -56,11 +108,7 @@ def _row_sums(part: Any, lane: Any, width: Any) -> Any:
     low, high = part[0], part[1]
     upper = lane & 1
     total = (high if upper else low) + cuda.shfl_xor_sync(_ALL, low if upper else high, 1)
-    mask = ROWS
-    while mask < width and mask < WARP:
-        total += cuda.shfl_xor_sync(_ALL, total, mask)
-        mask *= 2
-    return total
+    return row_total(total, width)
 
 
 def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:

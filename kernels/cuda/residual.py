@@ -1,14 +1,21 @@
 """From margins to weighted loss derivatives: what happens between the two uses of a tile's rows.
 
-`make_residual` gives `residual(data, point, tile, layout, room)`: it writes room.r = s_i dloss/dz_k and adds
-s_i loss_ik into room.lost (softmax: into the first output's), by the threads of each group.
+`make_residual` gives `residual(data, point, tile, target, layout, room)`: it writes room.r = s_i dloss/dz_k and adds
+s_i loss_ik into room.lost (softmax: into the first output's), by the threads of each group. `target` is what
+`make_target`'s `target(data, tile, pair, layout)` gave for the thread's first pair of output and row: loaded before
+the margins are waited for.
 """
 
 from typing import Any
 
-from fastgd.kernels.cuda._target import cuda_device
-from fastgd.kernels.cuda.layout import ROWS
-from fastgd.kernels.cuda.tiles import group_of, lane_of
+import numpy as np
+
+from fastgd.kernels._jit import unsigned
+from fastgd.kernels.cuda._target import WARP, cuda_device
+from fastgd.kernels.cuda.layout import ROW_BITS, ROWS
+from fastgd.kernels.cuda.loads import make_number
+from fastgd.kernels.cuda.reduce import row_largest, row_total
+from fastgd.kernels.cuda.tiles import group_of, lane_of, split_pair
 from fastgd.kernels.losses import ELEMENTWISE
 from fastgd.kernels.mathfun import exp, log1p
 
@@ -26,63 +33,89 @@ def margin(k: Any, group: Any, i: Any, layout: Any, room: Any) -> Any:
 @cuda_device
 def weight(data: Any, row: Any) -> Any:
     """The weight of a row."""
-    return data.s[row * data.weight_step]
+    return data.s[unsigned(row * data.weight_step)]
+
+
+def make_target(loss: str, named: bool) -> Any:
+    """Factory of `target(data, tile, pair, layout)`: target and weight; past the last pair or row, those of the last.
+
+    named: as in `loads.make_number`.
+    """
+    number, single = make_number(named), loss == "softmax"
+
+    @cuda_device
+    def target(data: Any, tile: Any, pair: Any, layout: Any) -> Any:
+        k, i = split_pair(pair)
+        row = number(tile, group_of(layout) * ROWS + i)
+        return data.y[unsigned(0 if single else min(k, layout.outputs - 1)), row], weight(data, row)
+
+    return target
 
 
 def make_residual(loss: str, named: bool) -> Any:
-    """The residual stage of a loss by name; `named`: as in `tiles.make_load`."""
-    if loss == "softmax":
-        return _make_softmax(named)
-    value, grad, _ = ELEMENTWISE[loss]
+    """The residual stage of a loss by name."""
+    return _softmax if loss == "softmax" else _make_elementwise(loss, named)
+
+
+def _make_elementwise(loss: str, named: bool) -> Any:
+    (value, grad, _), next_target = ELEMENTWISE[loss], make_target(loss, named)
 
     @cuda_device
-    def residual(data: Any, point: Any, tile: Any, layout: Any, room: Any) -> None:
-        group, lane = group_of(layout), lane_of(layout)
-        for pair in range(lane, layout.outputs * ROWS, layout.width):
-            k, i = pair // ROWS, pair % ROWS
-            to, position = (k * layout.groups + group) * ROWS + i, tile.at + group * ROWS + i
+    def residual(data: Any, point: Any, tile: Any, target: Any, layout: Any, room: Any) -> None:
+        group, pair = group_of(layout), lane_of(layout)
+        y, s = target
+        while pair < layout.outputs * ROWS:
+            k, i = split_pair(pair)
+            to = unsigned((k * layout.groups + group) * ROWS + i)
             r = room.r.dtype.type(0)
-            if position < tile.stop:
-                row = tile.rows[group * ROWS + i] if named else position
-                z, y, s = margin(k, group, i, layout, room), data.y[k, row], weight(data, row)
+            if tile.at + group * ROWS + i < tile.stop:
+                z = margin(k, group, i, layout, room)
                 r = s * grad(z, y, point.p)
                 room.lost[to] += s * value(z, y, point.p)
             room.r[to] = r
+            pair += layout.width
+            if pair < layout.outputs * ROWS:
+                y, s = next_target(data, tile, pair, layout)
 
     return residual
 
 
-def _make_softmax(named: bool) -> Any:
-    @cuda_device
-    def residual(data: Any, point: Any, tile: Any, layout: Any, room: Any) -> None:
-        """logsumexp(z) - z_y and its gradient softmax(z) - [k == y]; stable, shifted by the largest margin."""
-        group, i = group_of(layout), lane_of(layout)
-        if i >= ROWS:
-            return
-        step = layout.groups * ROWS
-        first, position = group * ROWS + i, tile.at + group * ROWS + i
-        zero, one = room.r.dtype.type(0), room.r.dtype.type(1)
-        if position >= tile.stop:
-            for k in range(layout.outputs):
-                room.r[first + k * step] = zero
-            return
-        row = tile.rows[first] if named else position
-        s, label = weight(data, row), int(data.y[0, row])
-        top = margin(0, group, i, layout, room)
-        for k in range(layout.outputs):
+@cuda_device
+def _softmax(data: Any, point: Any, tile: Any, target: Any, layout: Any, room: Any) -> None:
+    """logsumexp(z) - z_y and its gradient softmax(z) - [k == y]; stable, shifted by the largest margin.
+
+    The threads of a warp that have the same row share its outputs. Of a larger group the first warp alone has work.
+    """
+    group, lane = group_of(layout), lane_of(layout)
+    q, i = split_pair(lane & (WARP - 1))
+    step, sharing, first = layout.groups * ROWS, min(layout.width, WARP) >> ROW_BITS, group * ROWS + i
+    q, there = (q if lane < WARP else layout.outputs), tile.at + first < tile.stop
+    kind, label = room.r.dtype.type, int(target[0])
+    # Loops of constant length: how far a thread goes is seen in each turn.
+    most, s, top, norm = -(-layout.outputs // sharing), (target[1] if there else kind(0)), kind(-np.inf), kind(0)
+    for m in range(most):
+        k = q + m * sharing
+        if k < layout.outputs:
             z = margin(k, group, i, layout, room)
-            room.r[first + k * step] = z
-            # Written so that NaN of the first margin stays.
+            room.r[unsigned(first + k * step)] = z
+            # NaN is passed over here, and comes with the sum.
             top = z if z > top else top
-        own, norm = room.r[first + label * step], zero
-        for k in range(layout.outputs):
-            e = exp(room.r[first + k * step] - top)
-            room.r[first + k * step] = e
+    top = row_largest(top, layout.width)
+    for m in range(most):
+        k = q + m * sharing
+        if k < layout.outputs:
+            at = unsigned(first + k * step)
+            e = exp(room.r[at] - top)
+            room.r[at] = e
             norm += e
+    norm = row_total(norm, layout.width)
+    if lane < ROWS and there:
         # norm >= 1, so that log1p(norm - 1) is log(norm).
-        room.lost[first] += s * (top - own + log1p(norm - one))
-        share = s / norm
-        for k in range(layout.outputs):
-            room.r[first + k * step] = room.r[first + k * step] * share - (s if k == label else zero)
-
-    return residual
+        room.lost[unsigned(first)] += s * (top - margin(label, group, i, layout, room) + log1p(norm - kind(1)))
+    share = s / norm
+    for m in range(most):
+        k = q + m * sharing
+        if k < layout.outputs:
+            at = unsigned(first + k * step)
+            r = room.r[at] * share
+            room.r[at] = (r - s if k == label else r) if there else kind(0)

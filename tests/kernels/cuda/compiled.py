@@ -34,14 +34,19 @@ def point(kind: Any) -> types.NamedTuple:
     return types.NamedTuple((array(2, kind), array(1, kind), array(1, kind), kind), layout.Point)
 
 
-LAYOUT = types.NamedUniTuple(int64, len(layout.Layout._fields), layout.Layout)
 COORDINATES = types.NamedTuple((array(1), array(1), array(2), array(2)), records.Coordinates)
+
+
+def planned(loss: str, dtype: str, order: str) -> layout.Layout:
+    """The layout of a hundred columns, and of ten classes of softmax."""
+    plan = layout.plan(100, 10 if loss == "softmax" else 1, order)
+    return plan.for_gradients(4 if dtype == "f4" else 8)
 
 
 def gradient_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    its = (data(kind), point(kind), LAYOUT, int64, array(2, kind), array(2))
-    return make_gradient(loss, dtype, order, bool(shift)), its
+    its = (data(kind), point(kind), int64, array(2, kind), array(2))
+    return make_gradient(loss, dtype, order, bool(shift), planned(loss, dtype, order)), its
 
 
 def epoch_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
@@ -52,22 +57,21 @@ def epoch_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     state = types.NamedTuple((memory, array(2, kind)), records.State)
     sums = (array(2), array(2), array(1), float64, float64)
     work = types.NamedTuple((point(kind), int64, int64, array(2), array(2, kind), *sums), epoch.Work)
-    its = (data(kind), batches, types.UniTuple(int64, 2), rule, state, COORDINATES, LAYOUT, work)
-    return epoch.make_epoch(loss, dtype, order, bool(shift)), its
+    its = (data(kind), batches, types.UniTuple(int64, 2), rule, state, COORDINATES, work)
+    return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order)), its
 
 
 def curvatures_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    its = (data(kind), point(kind), LAYOUT, int64, array(2, kind))
-    return curvature.make_curvatures(loss, dtype, order, bool(shift)), its
+    its = (data(kind), point(kind), int64, array(2, kind))
+    return curvature.make_curvatures(loss, dtype, order, bool(shift), planned(loss, dtype, order).for_curvatures()), its
 
 
 def shares_of(dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    return curvature.make_shares(dtype, order, bool(shift)), (
+    return curvature.make_shares(dtype, order, bool(shift), planned("softmax", dtype, order).for_curvatures()), (
         data(kind),
         point(kind),
-        LAYOUT,
         int64,
         array(2, kind),
     )
@@ -75,7 +79,8 @@ def shares_of(dtype: str, order: str, shift: str = "") -> Compiled:
 
 def margins_of(dtype: str, order: str) -> Compiled:
     kind = KINDS[dtype]
-    return margins.make_margins_pass(dtype, order), (data(kind), point(float64), LAYOUT, int64, array(2, kind))
+    its = planned("squared", "f8", order).for_margins()
+    return margins.make_margins_pass(dtype, order, its), (data(kind), point(float64), int64, array(2, kind))
 
 
 def norms_of(dtype: str, order: str) -> Compiled:

@@ -1,5 +1,6 @@
 """The kernels launched one by one, as their docstrings ask, on data of the CPU's tests."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,8 @@ class Shape(NamedTuple):
 
     def layout(self, outputs: int, order: str) -> Layout:
         """How a block works; on a GPU by whole warps."""
-        return plan(self.d, outputs, order, self.threads if SIMULATED else max(self.threads, WARP))
+        layout = plan(self.d, outputs, order, self.threads if SIMULATED else max(self.threads, WARP))
+        return layout._replace(spilled=self.spilled)
 
 
 def device(array: Any) -> Any:
@@ -60,19 +62,20 @@ def shared_bytes(case: Case, numbers: int) -> int:
     return numbers * np.dtype(case.dtype).itemsize
 
 
-def full_pass(case: Case, data: Sample, shape: Shape, offset: np.ndarray | None = None) -> Sums:
+def full_pass(case: Case, data: Sample, shape: Shape) -> Sums:
     """Loss and gradient over all rows."""
     (n, d), outputs = data.X.shape, len(data.coef)
     layout = shape.layout(outputs, case.order)
     w = np.hstack([data.coef, data.intercept[:, None]])
-    point = point_of(case, data, w, np.zeros(d + 1) if offset is None else offset)
+    # Not read: full passes move columns beforehand.
+    point = point_of(case, data, w, np.full(d + 1, np.nan))
     per_block = -(-n // (shape.blocks * layout.rows)) * layout.rows
     blocks, size = -(-n // per_block), outputs * (d + 2)
-    spilled = poisoned(blocks, layout.gradient if shape.spilled else 0, dtype=case.dtype)
+    spilled = poisoned(blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype)
     nodes, total = poisoned(blocks, size), poisoned(size)
-    kernel = make_gradient(case.loss, case.dtype, case.order, case.shift)
-    shared = shared_bytes(case, layout.numbers(shape.spilled))
-    kernel[blocks, layout.threads, 0, shared](rows_of(case, data), point, layout, per_block, spilled, nodes)
+    kernel = make_gradient(case.loss, case.dtype, case.order, case.shift, layout)
+    shared = shared_bytes(case, layout.numbers)
+    kernel[blocks, layout.threads, 0, shared](rows_of(case, data), point, per_block, spilled, nodes)
     make_fold()[-(-size // FOLD_SUMS), FOLD_SUMS * FOLD_SHARES](nodes, total)
     sums = total.copy_to_host()
     products = sums[: outputs * (d + 1)].reshape(outputs, d + 1)
@@ -86,7 +89,7 @@ class Epochs:
         self._case, self._problem, self._n = case, problem, len(data.X)
         outputs, d = problem.l1.shape[0], data.X.shape[1]
         self._layout = layout = shape.layout(outputs, case.order)
-        self._shared = shared_bytes(case, layout.numbers(shape.spilled))
+        self._shared = shared_bytes(case, layout.numbers)
         # The simulator's grid barrier is one of a block.
         self._blocks = 1 if SIMULATED else shape.blocks
         self._data = rows_of(case, data)
@@ -97,7 +100,7 @@ class Epochs:
             rows=self._n,
             part_rows=layout.rows,
             parts=poisoned(-(-min(problem.batch_size, self._n) // layout.rows), outputs * (d + 2)),
-            spilled=poisoned(self._blocks, layout.gradient if shape.spilled else 0, dtype=case.dtype),
+            spilled=poisoned(self._blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype),
             total=None,
             penalties=None,
             seen=None,
@@ -118,9 +121,9 @@ class Epochs:
         record = rule.record(rates)._replace(rates=device(rates))
         where = (problem.scaling.center, problem.scaling.inv_scale, problem.l1, problem.l2)
         coordinates = records.Coordinates(*(device(part) for part in where))
-        kernel = make_epoch(case.loss, case.dtype, case.order, case.shift)
+        kernel = make_epoch(case.loss, case.dtype, case.order, case.shift, self._layout)
         kernel[self._blocks, self._layout.threads, 0, self._shared](
-            self._data, batches, (first, last), record, state, coordinates, self._layout, work
+            self._data, batches, (first, last), record, state, coordinates, work
         )
         for mine, its in zip((*memory, rule.state.table), (*state.memory, state.table), strict=True):
             mine[...] = its.copy_to_host()
@@ -135,13 +138,14 @@ def epochs(case: Case, data: Sample, setup: Setup, shape: Shape, cuts: tuple[int
     return minibatch.run_epochs(here, case, len(data.X), setup, count, cuts)
 
 
-def by_rows(case: Case, data: Sample, shape: Shape, kernel: Any, out: Any) -> np.ndarray:
-    """What a kernel writes for every row at the sample's point: curvatures or shares."""
+def by_rows(case: Case, data: Sample, shape: Shape, make: Callable[[Layout], Any], out: Any) -> np.ndarray:
+    """What the kernel for a layout writes for every row at the sample's point: curvatures or shares."""
     n, outputs = len(data.X), len(data.coef)
     layout = shape.layout(outputs, case.order).for_curvatures()
     w = np.hstack([data.coef, data.intercept[:, None]])
     point = point_of(case, data, w, np.zeros(w.shape[1]))
     per_block = -(-n // (shape.blocks * layout.rows)) * layout.rows
-    shared = shared_bytes(case, layout.numbers(False))
-    kernel[-(-n // per_block), layout.threads, 0, shared](rows_of(case, data), point, layout, per_block, out)
+    shared = shared_bytes(case, layout.numbers)
+    kernel = make(layout)
+    kernel[-(-n // per_block), layout.threads, 0, shared](rows_of(case, data), point, per_block, out)
     return out.copy_to_host()

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,12 @@ def check(name: str, found: dict, assembled: bool = True) -> None:
     if what in ("gradient", "epoch", "curvatures", "shares"):
         # Loads do not wait for each other: three of a thread's columns of a tile or all, or half of what it stages.
         assert found["together"] >= (HELD * 3 // 4 if "C" in ingredients else HELD // 2 - 1), name
+    if what in ("gradient", "curvatures", "shares", "margins"):
+        # Loops over tiles divide nothing by what only the host knows.
+        assert not [code for code in codes if code.startswith(("div.s64", "div.u64", "rem."))], name
+    if what in (*LOSSES_FIRST, "shares", "margins"):
+        # Shared memory is known as such: no load or store looks up what its address means.
+        assert not [code for code in codes if re.match(r"(ld|st)\.[fsub]\d", code)], name
     if what in ("gradient", "curvatures", "shares") and "f4" in ingredients:
         double = [code for code in codes if "f64" in code and not code.startswith(WIDENING)]
         assert not double, name

@@ -1,5 +1,7 @@
 """Margins, curvatures, norms and moments against NumPy."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -30,8 +32,8 @@ def test_margins(case, shape):
     point = Point(device(w), device(shift), device(np.zeros(shape.d + 1)), 0.0)
     per_block = -(-N // (2 * layout.rows)) * layout.rows
     out, blocks = poisoned(N, 2, dtype=case.dtype), -(-N // per_block)
-    kernel = make_margins_pass(case.dtype, case.order)
-    kernel[blocks, layout.threads, 0, layout.numbers(False) * 8](rows_of(case, data), point, layout, per_block, out)
+    kernel = make_margins_pass(case.dtype, case.order, layout)
+    kernel[blocks, layout.threads, 0, layout.numbers * 8](rows_of(case, data), point, per_block, out)
     want = (data.X.astype(np.float64) - shift) @ data.coef.T + data.intercept
     rounding = np.finfo(case.dtype).eps if case.dtype == "f4" else 1e-12
     np.testing.assert_allclose(out.copy_to_host(), want, rtol=rounding, atol=1e-10)
@@ -44,7 +46,7 @@ def test_curvatures(loss, dtype, order, shift):
     data = sample(case, N, shape.d, weighted=True)
     z = (data.X.astype(np.float64) - data.shift) @ data.coef.T + data.intercept
     out = poisoned(1 if loss == "softmax" else len(data.coef), N, dtype=dtype)
-    got = by_rows(case, data, shape, make_curvatures(*case), out)
+    got = by_rows(case, data, shape, functools.partial(make_curvatures, *case), out)
     h = {
         "squared": np.ones_like(z),
         "huber": (np.abs(z - data.y.T) <= data.delta).astype(float) if loss == "huber" else None,
@@ -66,7 +68,7 @@ def shares_of(z):
 def test_shares(order):
     case, shape = Case("softmax", "f8", order), Shape(33, 16)
     data = sample(case, 19, shape.d, outputs=5)
-    got = by_rows(case, data, shape, make_shares("f8", order, False), poisoned(5, 19))
+    got = by_rows(case, data, shape, functools.partial(make_shares, "f8", order, False), poisoned(5, 19))
     z = data.X @ data.coef.T + data.intercept
     np.testing.assert_allclose(got, shares_of(z).T, rtol=1e-12)
 
