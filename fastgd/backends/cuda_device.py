@@ -19,8 +19,10 @@ SIMULATED_BLOCKS = 2
 _TURNS = 4
 #: Bytes that are left to others, and the share of what is free that is.
 _SPARE_BYTES, _SPARE_SHARE = 1 << 28, 16
-#: Seconds between two looks at work under way: at first, and at most.
-_PAUSES = 2e-5, 2e-3
+#: Seconds between two looks at work under way: at least, at most, and as a share of those that have passed.
+_SHORTEST, _LONGEST, _SHARE_OF_PASSED = 2e-5, 1e-3, 1 / 16
+#: Seconds of work for which Ctrl-C may wait.
+_SHORT_WORK = 5e-3
 
 _ERROR = re.compile(r"CUDA_ERROR_[A-Z_]+")
 _FORKED = "CUDA_ERROR_NOT_INITIALIZED", "CUDA_ERROR_DEINITIALIZED"
@@ -171,11 +173,23 @@ def new_event() -> Any:
     return cuda.event() if SIMULATED else cuda.event(timing=False)
 
 
-def wait(event: Any) -> None:
-    """Wait until the work before an event is done; Ctrl-C interrupts."""
+def wait(event: Any, longest: float = _LONGEST, expected: float = float("inf")) -> None:
+    """Wait until the work before an event is done; Ctrl-C interrupts, unless it is expected to be short.
+
+    Parameters
+    ----------
+    event : Event
+    longest : float, default=1e-3
+        Seconds between two looks, at most: so late the end may be noticed.
+    expected : float, default=inf
+        Seconds that the work takes.
+    """
     if SIMULATED:
         return
-    pause, longest = _PAUSES
+    if expected < _SHORT_WORK:
+        event.synchronize()
+        return
+    began = time.perf_counter()
     while not event.query():
-        time.sleep(pause)
-        pause = min(2.0 * pause, longest)
+        passed = time.perf_counter() - began
+        time.sleep(min(max(_SHORTEST, passed * _SHARE_OF_PASSED), longest))

@@ -14,7 +14,7 @@ from fastgd.backends.cuda_data import CudaData, CudaSet
 from fastgd.backends.cuda_device import guarded, new_event, wait
 from fastgd.backends.cuda_epochs import Batches, EpochLoop
 from fastgd.backends.cuda_rows import Chunk, Held, Targets
-from fastgd.backends.cuda_transfer import by_rows, to_device
+from fastgd.backends.cuda_transfer import by_rows, is_pinned, to_device
 from fastgd.backends.rule_state import RuleState, read_only
 from fastgd.backends.verbs import BatchSums, EpochProblem, Piece
 from fastgd.kernels import records
@@ -24,8 +24,10 @@ from fastgd.scaling import Array
 
 #: Bytes of a buffer, and its share of the memory that is free where that is less.
 CHUNK_BYTES, _SHARE = 1 << 26, 4
-#: Rows that a thread copies at a time.
-_COPY_ROWS = 4096
+#: Bytes of X that a thread copies at a time; rows at least where it copies column by column, for few short copies.
+_COPY_BYTES, _COPY_ROWS = 1 << 20, 4096
+#: Seconds between two looks at a buffer, at most: the copy that follows it is late by so much.
+_PAUSE = 5e-5
 
 #: Numbers of rows, or the first and the one past the last.
 Numbers = NDArray[np.int64] | slice
@@ -50,13 +52,20 @@ class Buffer:
 
     def free(self) -> None:
         """Wait until the host's memory may be written to."""
-        wait(self._sent)
+        wait(self._sent, _PAUSE)
 
-    def send(self, numbers: int, copying: Any, working: Any) -> Any:
-        """Queue so many numbers on a stream that copies; the stream that works waits for them, and copies for it."""
+    def send(self, numbers: int, streams: tuple[Any, Any], head: NDArray[Any]) -> Any:
+        """Queue so many numbers on a stream that copies; the stream that works waits for them, and copies for it.
+
+        head: the first of them, where these lie in pinned memory of their own; else empty.
+        """
+        copying, working = streams
         self._used.wait(copying)
         there = self.there[:numbers]
-        there.copy_to_device(self.host[:numbers], stream=copying)
+        if head.size:
+            there[: head.size].copy_to_device(head, stream=copying)
+        if head.size < numbers:
+            there[head.size :].copy_to_device(self.host[head.size : numbers], stream=copying)
         self._sent.record(copying)
         self._sent.wait(working)
         return there
@@ -86,6 +95,8 @@ class CudaStream(CudaSet):
         weights = np.ones(1, self.kind) if s is None else s
         #: On the host.
         self.data = records.Data(read_only(rows), read_only(y), read_only(weights), 0 if s is None else 1)
+        #: X itself where it can travel from where it lies, for which it must be writable to Numba.
+        self._direct = rows if order == "C" and rows.flags.writeable and is_pinned(rows) else None
         self._copying = cuda.stream()
         self._one = to_device(np.ones(1, self.kind), self.stream)
         #: Numbers of a row, its targets and weight.
@@ -135,14 +146,21 @@ class CudaStream(CudaSet):
             buffer.free()
             began = time.perf_counter()
             rows = part.stop - part.start if isinstance(part, slice) else len(part)
-            self._fill(buffer.host, rows, part)
-            there = buffer.send(rows * self._row, self._copying, self.stream)
+            head = self._head(part)
+            self._fill(buffer.host, rows, part, with_x=head.size == 0)
+            there = buffer.send(rows * self._row, (self._copying, self.stream), head)
             self.transferred.add(rows * self._row * self.kind.itemsize, began)
             try:
                 yield Chunk(first, self._as_data(there, rows))
             finally:
                 buffer.release(self.stream)
             first += rows
+
+    def _head(self, part: Numbers) -> NDArray[Any]:
+        """X of these rows, one-dimensional, where it can travel from where it lies; else empty."""
+        if self._direct is None or not isinstance(part, slice):
+            return np.empty(0, self.kind)
+        return self._direct[part].reshape(-1)
 
     def _views(self, flat: Any, rows: int) -> tuple[Any, Any, Any]:
         """The places of X, y and s of so many rows in memory, on the host or the device."""
@@ -155,20 +173,22 @@ class CudaStream(CudaSet):
         X, y, s = self._views(there, rows)
         return records.Data(X, y, self._one if s is None else s, self.data.weight_step)
 
-    def _fill(self, host: NDArray[Any], rows: int, part: Numbers) -> None:
-        """Copy rows, targets and weights to memory on the host, on threads."""
+    def _fill(self, host: NDArray[Any], rows: int, part: Numbers, with_x: bool) -> None:
+        """Copy rows, with X or without, targets and weights to memory on the host, on threads."""
         X, y, s = self._views(host, rows)
         source, by_row = self.data.X, self.order == "C"
+        step = max(_COPY_BYTES // self.row_bytes, 1 if by_row and with_x else _COPY_ROWS)
 
         def work(slot: int, number: int) -> None:
-            at = slice(number * _COPY_ROWS, min((number + 1) * _COPY_ROWS, rows))
+            at = slice(number * step, min((number + 1) * step, rows))
             its = slice(part.start + at.start, part.start + at.stop) if isinstance(part, slice) else part[at]
-            _take(source, its, X[at] if by_row else X[:, at], 0 if by_row else 1)
+            if with_x:
+                _take(source, its, X[at] if by_row else X[:, at], 0 if by_row else 1)
             _take(self.y, its, y[:, at], 1)
             if s is not None:
                 _take(self.data.s, its, s[at], 0)
 
-        threads.run(-(-rows // _COPY_ROWS), self.n_threads, work)
+        threads.run(-(-rows // step), self.n_threads, work)
 
     def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop), as views."""

@@ -54,7 +54,7 @@ def by_rows(X: Any) -> tuple[Any, str]:
 def to_device(source: NDArray[Any], stream: Any, n_threads: int = 1) -> Any:
     """A copy of a row-major array on the device, complete when the call returns."""
     out = cuda.device_array(source.shape, source.dtype, stream=stream)
-    if source.nbytes < _SMALL_BYTES or _is_pinned(source):
+    if source.nbytes < _SMALL_BYTES or is_pinned(source):
         if source.size:
             out.copy_to_device(source, stream=stream)
     else:
@@ -90,7 +90,7 @@ def copy(source: NDArray[Any], out: NDArray[Any], n_threads: int) -> None:
     threads.run(-(-source.size // step), n_threads, work)
 
 
-def _is_pinned(array: NDArray[Any]) -> bool:
+def is_pinned(array: NDArray[Any]) -> bool:
     """Whether memory is pinned already, so that it travels at full speed."""
     if SIMULATED:
         return False

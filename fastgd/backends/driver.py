@@ -81,8 +81,12 @@ def _unusable_toolkit(found: tuple[int, int]) -> str | None:
         )
     try:
         importlib.import_module("numba.cuda.cudadrv.nvvm").NVVM()
+        # What kernels that wait for their whole grid are linked with.
+        device_runtime = importlib.import_module("numba.cuda.cudadrv.libs").get_cudalib("cudadevrt", static=True)
     except Exception as error:  # whatever it is: libraries that cannot be loaded raise errors of many kinds
         return f"the CUDA toolkit cannot be used ({_first_line(error)}): {_install(found)}"
+    if not os.path.isfile(device_runtime):
+        return f"the CUDA toolkit has no {os.path.basename(device_runtime)}: {_install(found)}"
     return None
 
 

@@ -23,7 +23,15 @@ LONG, SHORT = Work(1 << 34, 1000, 0, 1), Work(1 << 20, 10, 0, 1)
 @pytest.fixture
 def machine(monkeypatch):
     """A machine with a driver, the packages and a GPU, of which parts can be taken away."""
-    parts = {"driver": (13, 0), "numba_cuda": True, "bindings": "13.1", "nvvm": None, "reason": None, "gpus": 1}
+    parts = {
+        "driver": (13, 0),
+        "numba_cuda": True,
+        "bindings": "13.1",
+        "nvvm": None,
+        "runtime": __file__,
+        "reason": None,
+        "gpus": 1,
+    }
 
     class Driver:
         initialization_error = property(lambda self: parts["reason"])
@@ -43,6 +51,7 @@ def machine(monkeypatch):
 
     modules = {
         "numba.cuda.cudadrv.nvvm": SimpleNamespace(NVVM=nvvm),
+        "numba.cuda.cudadrv.libs": SimpleNamespace(get_cudalib=lambda name, static: parts["runtime"]),
         "numba.cuda.cudadrv.driver": SimpleNamespace(driver=Driver()),
     }
     monkeypatch.setattr(driver, "simulated", lambda: False)
@@ -63,6 +72,7 @@ MISSING = {
         "libnvvm.so not found",
         r'toolkit cannot be used \(libnvvm.so not found\): pip install "fastgd\[cuda13\]"',
     ),
+    "runtime": ("libcudadevrt.a", r'toolkit has no libcudadevrt.a: pip install "fastgd\[cuda13\]"'),
     "gpus": (0, "the NVIDIA driver finds no GPU"),
     "reason": ("CUDA_ERROR_NO_DEVICE (100)", "the NVIDIA driver finds no GPU"),
     "another reason": ("CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", r"does not start \(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH\)"),

@@ -80,6 +80,44 @@ def test_a_forked_child_is_told(monkeypatch):
         CudaData(data.X, data.y, None, 1)
 
 
+class Work:
+    """An event behind work that takes so many seconds of a clock that only sleeps move."""
+
+    def __init__(self, seconds, monkeypatch):
+        self.now, self.end, self.pauses, self.waited = 0.0, seconds, [], False
+        monkeypatch.setattr(cuda_device, "SIMULATED", False)
+        monkeypatch.setattr(cuda_device.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(cuda_device.time, "sleep", self._sleep)
+
+    def _sleep(self, seconds):
+        self.now += seconds
+        self.pauses.append(seconds)
+
+    def query(self):
+        return self.now >= self.end
+
+    def synchronize(self):
+        self.waited = True
+
+
+def test_the_end_of_work_is_noticed_soon(monkeypatch):
+    """No later than a sixteenth of its time, or 20 microseconds; nor than a millisecond, or what is asked for."""
+    for seconds, late in ((1e-4, 2e-5), (5e-3, 5e-3 / 16), (1.0, 1e-3)):
+        work = Work(seconds, monkeypatch)
+        cuda_device.wait(work)
+        assert seconds <= work.now <= seconds + late + 1e-9
+    work = Work(1.0, monkeypatch)
+    cuda_device.wait(work, longest=5e-5)
+    assert max(work.pauses) == 5e-5
+
+
+def test_short_work_is_waited_for_without_a_look(monkeypatch):
+    work = Work(1e-3, monkeypatch)
+    cuda_device.wait(work, expected=1e-3)
+    assert work.waited
+    assert not work.pauses
+
+
 def test_fits_from_threads():
     """The simulator runs one kernel at a time, and a GPU's driver compiles one."""
     data = sample(CASE, 40, 3)

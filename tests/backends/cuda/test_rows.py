@@ -5,6 +5,7 @@ import pytest
 from numba import cuda
 
 from fastgd.backends.cuda import CudaData, place
+from fastgd.backends.cuda_stream import _take as take
 from fastgd.kernels.cuda._target import SIMULATED
 from fastgd.sample import Runs
 from fastgd.scaling import Scaling
@@ -139,6 +140,20 @@ def test_sums_of_a_squared_loss(case, where, intercept, monkeypatch):
     for found, expected in zip(*(sums.gradient(data.coef, data.intercept) for sums in its), strict=True):
         close(found, expected, case)
     assert there.rows_read == 3 * N
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_pinned_rows_travel_from_where_they_lie(order, monkeypatch):
+    data = sample(Case("logistic", "f8", order), N, D, weighted=True)
+    point = data.coef, data.intercept, data.shift, data.delta
+    expected = placed(data, "streamed", monkeypatch).gradient("logistic", *point)
+    monkeypatch.setattr("fastgd.backends.cuda_stream.is_pinned", lambda array: True)
+    there, copied = placed(data, "streamed", monkeypatch), []
+    monkeypatch.setattr("fastgd.backends.cuda_stream._take", lambda *args: (copied.append(args[0].shape), take(*args)))
+    assert full_pass.same_bits(there.gradient("logistic", *point), expected)
+    # Beside targets and weights no rows but column-major ones, whose chunks lie with gaps between them.
+    assert (there.data.X.shape in copied) == (order == "F")
+    close(there.part(np.array([3, 1])).piece(0, 2)[0], data.X[[3, 1]], Case("logistic", "f8", order))
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -81,7 +81,7 @@ def pretend() -> None:
     cuda_device.launch = lambda kernel, grid, stream, *args: compile_for(kernel, args)
     cuda_device.resident_blocks = resident_blocks
     cuda_device.free_bytes = lambda: 1 << 40
-    cuda_transfer._is_pinned = lambda array: False
+    cuda_transfer.is_pinned = lambda array: False
 
 
 def use_everything(case: Case, rows: Any, data: Any) -> None:
