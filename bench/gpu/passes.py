@@ -9,14 +9,14 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from bench.gpu import rivals
-from bench.gpu.clock import Budget, in_turn, over
+from bench.gpu.clock import Budget, Queued, in_turn, over
 from bench.gpu.data import signs
 from bench.problems import Data
 from bench.result import Finding, Result
 from bench.timing import once, ratios, spread
 from bench.wording import quantity
 from bench.yardstick import cores
-from fastgd.backends.bandwidth import reader_on_gpu
+from fastgd.backends.bandwidth import GpuReader
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.cuda import CudaData
 
@@ -102,11 +102,23 @@ def point(outputs: int, d: int) -> NDArray[Any]:
     return np.random.default_rng(1).standard_normal((outputs, d)) / np.sqrt(d)
 
 
-def gradient_of(data: Any, loss: str) -> Callable[[], Any]:
-    """A full pass over data on some device, at a point that is none in particular."""
+def _point_of(data: Any, loss: str) -> tuple[Any, ...]:
+    """What a pass is asked for after its loss: a point that is none in particular."""
     coef = point(_CLASSES if loss == "softmax" else 1, data.d)
-    nothing, shift = np.zeros(len(coef)), np.zeros(data.d)
-    return lambda: data.gradient(loss, coef, nothing, shift, 1.0)
+    return coef, np.zeros(len(coef)), np.zeros(data.d), 1.0
+
+
+def gradient_of(data: Any, loss: str) -> Callable[[], Any]:
+    """A full pass over data on some device."""
+    its = _point_of(data, loss)
+    return lambda: data.gradient(loss, *its)
+
+
+def _check_reader(result: Result, what: str, reader: GpuReader, X: NDArray[Any]) -> None:
+    """The yardstick has read every number: its sum is X's, but for rounding of a thread's sums."""
+    expected, size = float(np.sum(X, dtype=np.float64)), float(np.sqrt(np.mean(np.square(X[:1000])) * X.size))
+    if not abs(reader.total() - expected) <= _RIGHT * size:
+        result.missing[f"section passes, {what}"] = "the kernel that reads X has not read all of it"
 
 
 def _measure(result: Result, shape: Shape, placed: tuple[CudaData, CpuData], rounds: int, end: float) -> None:
@@ -118,15 +130,24 @@ def _measure(result: Result, shape: Shape, placed: tuple[CudaData, CpuData], rou
     off = _off(on_gpu().products, on_cpu().products)
     if not off <= _RIGHT:
         result.missing[f"section passes, {what}"] = f"the gradient is off by {off:.3g} from the CPU's"
-    jobs = {"pass": on_gpu, "read": reader_on_gpu(X), "copy": lambda: copy.copy_to_device(X)}
+    reader = GpuReader(X)
+    _check_reader(result, what, reader, placed[1].piece(0, data.n)[0])
+    jobs = {
+        "pass": on_gpu,
+        "kernels": Queued(data.queued_gradient(shape.loss, *_point_of(data, shape.loss))),
+        "read": Queued(reader.queue),
+        "copy": Queued(lambda: copy.copy_to_device(X)),
+    }
     seconds = in_turn(jobs, rounds, end)
     rate = {name: data.nbytes / float(np.median(taken)) / 1e9 for name, taken in seconds.items()}
     against = (
         f"reading X with a plain sum kernel, {rate['read']:,.0f} GB/s; "
         f"copying it there, {2 * rate['copy']:,.0f} GB/s read and written"
     )
-    share = ratios(seconds["read"], seconds["pass"])
-    result.findings.append(Finding(what, rate["pass"], "GB/s", against, share, "share", shape.share))
+    for name, part in (("pass", ""), ("kernels", ", its kernels alone")):
+        share = ratios(seconds["read"], seconds[name])
+        asked = shape.share if name == "pass" else None
+        result.findings.append(Finding(f"{what}{part}", rate[name], "GB/s", against, share, "share", asked))
     seconds["CPU"] = [once(on_cpu) for _ in range(max(3, rounds // 5))]
     add_times(result, what, seconds["pass"], f"fastgd on the CPU, {cores()} cores", seconds["CPU"], shape.times)
     result.raw.append({"section": "pass", "what": what, "bytes": data.nbytes, "off": off, "seconds": seconds})

@@ -31,22 +31,38 @@ def reader_on_cpu(X: NDArray[Any], n_threads: int) -> Callable[[], float]:
     return read
 
 
-def reader_on_gpu(X: Any) -> Callable[[], float]:
-    """What reads X, row-major on the GPU, and returns the sum of its numbers once they are read."""
-    from numba import cuda
+class GpuReader:
+    """What reads X, row-major on the GPU.
 
-    from fastgd.backends import cuda_device as device
-    from fastgd.kernels.cuda._target import SIMULATED
-    from fastgd.kernels.cuda.reads import make_read
+    Parameters
+    ----------
+    X : DeviceNDArray
+    """
 
-    flat = X.reshape(X.size)
-    kernel = make_read(f"f{flat.dtype.itemsize}")
-    per_block, blocks = (8, 2) if SIMULATED else (256, 8 * device.multiprocessors())
-    sums = cuda.device_array(blocks * per_block, flat.dtype)
-    stream = cuda.default_stream()
+    def __init__(self, X: Any) -> None:
+        from numba import cuda
 
-    def read() -> float:
-        device.launch(kernel, device.Grid(blocks, per_block), stream, flat, sums)
-        return float(np.sum(sums.copy_to_host(), dtype=np.float64))
+        from fastgd.backends import cuda_device as device
+        from fastgd.kernels.cuda._target import SIMULATED
+        from fastgd.kernels.cuda.reads import make_read
 
-    return read
+        flat = X.reshape(X.size)
+        per_block, blocks = (8, 2) if SIMULATED else (256, 8 * device.multiprocessors())
+        self._sums = cuda.device_array(blocks * per_block, flat.dtype)
+        self._stream = cuda.default_stream()
+        kernel, grid = make_read(f"f{flat.dtype.itemsize}"), device.Grid(blocks, per_block)
+        self._launch = lambda: device.launch(kernel, grid, self._stream, flat, self._sums)
+
+    def queue(self) -> None:
+        """Queue the reading on the default stream, and nothing else."""
+        self._launch()
+
+    def __call__(self) -> None:
+        """Read and wait for the end."""
+        self._launch()
+        self._stream.synchronize()
+
+    def total(self) -> float:
+        """Read, and give the sum of all numbers: what shows that each was read once."""
+        self._launch()
+        return float(np.sum(self._sums.copy_to_host(), dtype=np.float64))

@@ -133,19 +133,26 @@ class GradientPass:
     def __call__(self, rows: "CudaRows", coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
         """Sums at margins (x - shift) . coef + intercept, coef (K, d)."""
         outputs, d = coef.shape
-        w = self._point.host["w"]
-        w[:, :d], w[:, d] = coef, intercept
-        self._point.host["shift"][:] = shift
+        self.queue(rows, self.send(coef, intercept, shift, p))
+        total, cut = self._sums.total(), outputs * (d + 1)
+        by_column = total[:cut].reshape(outputs, d + 1).copy()
+        return Sums(by_column[:, :d], by_column[:, d], total[cut:].copy())
+
+    def send(self, coef: Array, intercept: Array, shift: Array, p: float) -> Point:
+        """A point on its way to the device; the one before must have been worked on."""
+        host, d = self._point.host, coef.shape[1]
+        host["w"][:, :d], host["w"][:, d], host["shift"][:] = coef, intercept, shift
         self._point.send()
-        point, (layout, shared, _) = self._point_with(p), self._block
+        return self._point_with(p)
+
+    def queue(self, rows: "CudaRows", point: Point) -> None:
+        """Queue the kernels of a pass."""
+        layout, shared, _ = self._block
         for number, chunk in enumerate(rows.chunks()):
             blocks = self._cut.blocks(chunk.rows)
             its = (chunk.data, point, self._cut.rows, self._spilled, self._sums.nodes)
             device.launch(self._kernel, Grid(blocks, layout.threads, shared), rows.stream, *its)
             self._sums.add(number, blocks)
-        total, cut = self._sums.total(), outputs * (d + 1)
-        by_column = total[:cut].reshape(outputs, d + 1).copy()
-        return Sums(by_column[:, :d], by_column[:, d], total[cut:].copy())
 
     def _point_with(self, p: float) -> Point:
         w = self._point.device["w"]

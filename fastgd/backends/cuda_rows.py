@@ -1,7 +1,7 @@
 """Rows on the GPU, all of a data set's or some, held there or streamed: what is alike for all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -127,11 +127,21 @@ class CudaRows(ABC):
     @guarded()
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
         """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
+        self.count(self.n)
+        return self._pass_at(loss, coef, shift)(self, coef, intercept, shift, p)
+
+    @guarded()
+    def queued_gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Callable[[], None]:
+        """What queues the kernels of `gradient` and waits for nothing: for benchmarks."""
+        found = self._pass_at(loss, coef, shift)
+        point = found.send(coef, intercept, shift, p)
+        return lambda: found.queue(self, point)
+
+    def _pass_at(self, loss: str, coef: Array, shift: Array) -> GradientPass:
         key = (loss, len(coef), bool(np.any(shift)))
         if key not in self._passes:
             self._passes[key] = GradientPass(self, *key)
-        self.count(self.n)
-        return self._passes[key](self, coef, intercept, shift, p)
+        return self._passes[key]
 
     @guarded()
     def largest_norm(self, scaling: Scaling) -> float:

@@ -113,10 +113,11 @@ class Site:
         from fastgd.backends import bandwidth
 
         data: Any = self._data
+        read: Callable[[], Any]
         if self.device == "cpu":
             read = bandwidth.reader_on_cpu(self._made.X, get_num_threads())
         else:
-            read = bandwidth.reader_on_gpu(data.data.X)
+            read = bandwidth.GpuReader(data.data.X)
         return Job(READ, read, self._data.nbytes)
 
     def _full_pass(self) -> Job:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from fastgd.backends.bandwidth import reader_on_cpu, reader_on_gpu
+from fastgd.backends.bandwidth import GpuReader, reader_on_cpu
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -23,4 +23,7 @@ def test_the_gpu_adds_up_every_number_once(dtype, shape):
     # Small whole numbers, which add up without rounding.
     size = shape[0] * shape[1]
     X = (np.arange(size) % 8 + 1.0).astype(dtype).reshape(shape)
-    assert reader_on_gpu(cuda.to_device(X))() == X.sum()
+    reader = GpuReader(cuda.to_device(X))
+    reader()
+    reader.queue()
+    assert reader.total() == X.sum()
