@@ -17,8 +17,8 @@ from fastgd.kernels.cuda.reduce import block_barrier
 from fastgd.kernels.cuda.stages import make_stages
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, make_flush, split
 
-#: Sums that a block of `fold` makes, and threads that share one.
-FOLD_SUMS, FOLD_SHARES = 32, 8
+#: Sums that a block of `fold` makes, and threads that share one, a power of two: many, since each waits for its loads.
+FOLD_SUMS, FOLD_SHARES = 8, 32
 #: Registers of a thread at most by dtype, None for as many as the compiler likes. Fewer than it likes make room for
 #: more blocks at a time, and cost bytes that are spilled: to be set by measurements alone.
 REGISTERS: dict[str, int | None] = {"f4": None, "f8": None}
@@ -68,9 +68,13 @@ def make_fold() -> Any:
                 total += nodes[b, at]
         shares[share, column] = total
         block_barrier()
+        half = FOLD_SHARES // 2
+        while half > 0:
+            if share < half:
+                shares[share, column] += shares[share + half, column]
+            block_barrier()
+            half //= 2
         if share == 0 and at < out.size:
-            for other in range(1, FOLD_SHARES):
-                total += shares[other, column]
-            out[at] = total
+            out[at] = shares[0, column]
 
     return fold
