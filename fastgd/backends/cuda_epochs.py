@@ -11,8 +11,8 @@ from fastgd.backends.cuda_pass import lay_out
 from fastgd.backends.cuda_transfer import Parcel, sent
 from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import BatchSums, EpochProblem
-from fastgd.kernels import records
-from fastgd.kernels.cuda.epoch import Work, make_epoch
+from fastgd.kernels import records, rules, steps
+from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.layout import Point, plan
 from fastgd.scaling import Array
 
@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from fastgd.backends.cuda_rows import CudaRows
 
 #: Parts of a batch at most: of small ones, and of any; rows of a part from which more parts are made.
-_PARTS, _PART_ROWS = (64, 512), 256
+_PARTS, _PART_ROWS = (128, 512), 256
 #: A launch takes about so long: Ctrl-C waits for two. Seconds of a batch, and bytes of X that are read in a second.
 _LAUNCH_SECONDS, _BATCH_SECONDS, _BYTES_A_SECOND = 0.2, 1e-5, 1e12
+#: Rows of a launch at most, unless a batch has more: 128 MiB of their numbers.
+_LAUNCH_ROWS = 1 << 24
+#: Threads of a block that names rows, and such blocks a multiprocessor.
+_NAMING_THREADS, _NAMING_BLOCKS = 256, 8
+#: Rules that divide by what is missing of the means at their start.
+_ADAMS = rules.ADAM, rules.ADAMW, rules.AMSGRAD, rules.NADAM
 
 
 def part_rows(batch_size: int, d: int) -> int:
@@ -31,6 +37,19 @@ def part_rows(batch_size: int, d: int) -> int:
     tile = plan(d, 1, "F", device.THREADS).rows
     most = min(max(_PARTS[0], batch_size // _PART_ROWS), _PARTS[1])
     return -(-batch_size // (most * tile)) * tile
+
+
+def numbers_of(rule: records.Rule, memory: records.Memory, count: int) -> Array:
+    """The numbers of a rule's next updates, so many, as `Work.numbers` has them: (count, 4)."""
+    t, product = memory.step[0] + np.arange(1.0, count + 1.0), np.full(count, memory.product[0])
+    if rule.code == rules.NADAM:
+        momenta = rules.nadam_momentum(t, rule.h1, rule.h4)
+        product = np.cumprod(np.append(memory.product, momenta))[1:]
+    out = np.zeros((count, 4))
+    if rule.code in _ADAMS:
+        *_, out[:, 0], out[:, 1], out[:, 2] = steps.adam_numbers(rule, t, product)
+    out[:, 3] = product
+    return out
 
 
 class Batches(NamedTuple):
@@ -69,7 +88,8 @@ class EpochLoop:
         self._point = Point(p=rows.kind.type(problem.p), **point.device)
         self._kept = where, point
         self._sums = cuda.device_array((self._parts, outputs * (columns + 1)), stream=rows.stream)
-        self._constants = rows.n / rows.weight, float(problem.fit_intercept)
+        self._constants = rows.n / rows.weight, float(problem.fit_intercept), int(np.any(offset))
+        self._order = cuda.device_array(0, np.int64, stream=rows.stream)
         self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)
         self._parcels: dict[int, Parcel] = {}
         self._grid: tuple[Grid, Any] | None = None
@@ -91,8 +111,9 @@ class EpochLoop:
         step = there["step"].view(np.int64)
         its_memory = records.Memory(there["theta"], there["slots"], step, there["product"])
         self._state = records.State(its_memory, self._nothing if table is None else table)
-        self._rates = cuda.to_device(np.ascontiguousarray(rates), stream=self._stream)
         self._rule, self._parcel, self._begun = rule.record(rates), parcel, 0
+        self._rates = cuda.to_device(np.ascontiguousarray(rates), stream=self._stream)
+        self._numbers = cuda.to_device(numbers_of(self._rule, memory, len(rates)), stream=self._stream)
 
     def _new_parcel(self, slots: int) -> Parcel:
         shape, outputs = (self._outputs, self._columns), (self._outputs,)
@@ -102,8 +123,9 @@ class EpochLoop:
     def queue(self, batches: Batches) -> None:
         """Queue batches, whose rates are those that follow the last ones'."""
         count = batches.last - batches.first
-        rule = self._rule._replace(rates=self._rates[self._begun : self._begun + count])
+        turn = slice(self._begun, self._begun + count)
         self._begun += count
+        rule, numbers, order = self._rule._replace(rates=self._rates[turn]), self._numbers[turn], self._named(batches)
         span, layout = (batches.first, batches.last), self._block.layout
 
         def args(spilled: Any) -> tuple[Any, ...]:
@@ -114,7 +136,7 @@ class EpochLoop:
                 rule,
                 self._state,
                 self._coordinates,
-                self._work(batches, spilled),
+                self._work(batches.rows, order, numbers, spilled),
             )
 
         if self._grid is None:
@@ -127,19 +149,31 @@ class EpochLoop:
     def _memory(self, blocks: int) -> Any:
         return cuda.device_array((blocks, self._block.spilled), self._kind, stream=self._stream)
 
-    def _work(self, batches: Batches, spilled: Any) -> Work:
-        its, (factor, intercept) = self._parcel.device, self._constants
+    def _named(self, batches: Batches) -> Any:
+        """Queue the naming of the rows of batches; their numbers are there when the batches are run."""
+        start = batches.first * batches.its.size
+        count = min(batches.last * batches.its.size, batches.rows) - start
+        if self._order.size < count:
+            self._order = cuda.device_array(count, np.int64, stream=self._stream)
+        order, threads = self._order[:count], device.THREADS or _NAMING_THREADS
+        blocks = min(-(-count // threads), _NAMING_BLOCKS * device.multiprocessors())
+        device.launch(make_name_rows(), Grid(blocks, threads), self._stream, batches.rows, start, batches.its, order)
+        return order
+
+    def _work(self, rows: int, order: Any, numbers: Any, spilled: Any) -> Work:
+        its = self._parcel.device
         return Work(
             self._point,
-            batches.rows,
+            order,
+            numbers,
+            rows,
             self._part_rows,
             self._sums,
             spilled,
             its["total"],
             its["penalties"],
             its["seen"],
-            factor,
-            intercept,
+            *self._constants,
         )
 
     def unload(self, rule: RuleState) -> BatchSums:
@@ -160,7 +194,7 @@ class CudaEpochs:
         self._loop = EpochLoop(data, loss, problem)
         row = data.d * data.kind.itemsize
         seconds = _BATCH_SECONDS + problem.batch_size * row / _BYTES_A_SECOND
-        self._step = max(1, int(_LAUNCH_SECONDS / seconds))
+        self._step = max(1, min(int(_LAUNCH_SECONDS / seconds), _LAUNCH_ROWS // problem.batch_size))
 
     @guarded()
     def run(

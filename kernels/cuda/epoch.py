@@ -1,19 +1,18 @@
 """The mini-batch loop: many updates in one launch, on a grid that waits for itself.
 
-A batch is cut into parts, whose number depends on the problem alone; blocks take parts, all blocks wait, the threads of
-the grid add up the parts and update a coordinate each, all blocks wait. So neither the number of blocks nor the way an
-epoch is cut into launches shows in the bits.
+A batch is cut into parts, whose number depends on the problem alone; blocks take parts, all blocks wait, neighbouring
+threads add up a coordinate of the parts, one of them updates it, all blocks wait. So neither the number of blocks nor
+the way an epoch is cut into launches shows in the bits. What does not depend on data is there before: the order of the
+rows from `name_rows`, the numbers of each update from the host.
 """
 
 from typing import Any, NamedTuple
 
-from numba import int64
-
 from fastgd.kernels import rules
 from fastgd.kernels._jit import kernel_factory
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
-from fastgd.kernels.cuda.layout import FLUSH_TILES, MOST_THREADS, ROWS, Layout
-from fastgd.kernels.cuda.reduce import block_barrier, grid_barrier, group_barrier
+from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, Layout
+from fastgd.kernels.cuda.reduce import LANES, grid_barrier, group_barrier, lane_sum
 from fastgd.kernels.cuda.stages import make_stages
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, group_of, lane_of, make_flush, split, split_pair
 from fastgd.kernels.cuda.update import apply_rule
@@ -26,6 +25,11 @@ class Work(NamedTuple):
 
     #: Where the gradient is taken, raw: its w is written by the kernel.
     point: Any
+    #: (rows of the launch,) the numbers of the rows of its batches, int64.
+    order: Any
+    #: (batches of the launch, 4) own, mean and second of each update, and the product after it, as
+    #: `steps.adam_numbers` has them.
+    numbers: Any
     #: Rows of the data, and of a part of a batch.
     rows: int
     part_rows: int
@@ -36,22 +40,24 @@ class Work(NamedTuple):
     total: Any
     penalties: Any
     seen: Any
-    #: 1 / s_mean; 1.0 with an intercept, else 0.0.
+    #: 1 / s_mean; 1.0 with an intercept, else 0.0; whether the point's offset is not 0 anywhere, 1 or 0.
     factor: float
     intercept: float
+    centred: int
 
 
-@cuda_device
-def name_rows(tile: Any, n: Any, batches: Any, layout: Any) -> None:
-    """Write the numbers of the rows that a tile works on."""
-    i = cuda.threadIdx.x
-    position = tile.at + i
-    block_barrier()
-    if i < layout.groups * ROWS:
-        # Past the end the last row's, so that loads need not look where it is.
-        position = min(position, tile.stop - 1)
-        tile.rows[i] = row_at(position, n, batches.seed, batches.epoch) if batches.shuffle else position
-    block_barrier()
+@kernel_factory
+def make_name_rows() -> Any:
+    """The kernel `name_rows(n, start, batches, out)`: the rows at positions from `start` on of an epoch of n rows."""
+
+    @cuda_kernel("name_rows")
+    def name_rows(n: Any, start: Any, batches: Any, out: Any) -> None:
+        begin, threads = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.gridDim.x * cuda.blockDim.x
+        for i in range(begin, out.size, threads):
+            position = start + i
+            out[i] = row_at(position, n, batches.seed, batches.epoch) if batches.shuffle else position
+
+    return name_rows
 
 
 @cuda_device
@@ -79,76 +85,98 @@ def replace_derivatives(tile: Any, layout: Any, room: Any, table: Any) -> None:
 
 
 @cuda_device
-def add_up(parts: Any, count: Any, at: Any) -> Any:
-    """The sum over parts of one of their numbers."""
+def add_up(parts: Any, count: Any, at: Any, lane: Any) -> Any:
+    """The sum of a number of parts over those that are this lane's of LANES."""
     total = 0.0
-    for part in range(count):
+    for part in range(lane, count, LANES):
         total += parts[part, at]
     return total
 
 
 @cuda_device
-def gradient_at(k: Any, j: Any, parts: Any, coordinates: Any, work: Any) -> Any:
-    """Sum over a batch's rows of dloss/dtheta[k, j]; parts: how many there are."""
-    columns = work.point.w.shape[1]
-    total = add_up(work.parts, parts, k * columns + j)
-    if j == columns - 1:
-        return total * work.intercept
-    offset = work.point.offset[j]
-    if offset != 0.0:
-        total -= offset * add_up(work.parts, parts, k * columns + columns - 1)
-    return total * coordinates.inv_scale[j]
+def sum_at(at: Any, count: Any, lane: Any, work: Any) -> Any:
+    """Number `at` of a batch's sums over so many parts, by LANES threads that call together; all of them get it.
+
+    Of coordinates the sum of r (x - center); sums of r are read anew for each, beside its own.
+    """
+    parts, columns, last = work.parts, work.point.w.shape[1], work.point.w.shape[0] - 1
+    total = add_up(parts, count, at, lane)
+    if work.centred != 0:
+        k, j = min(at // columns, last), at % columns
+        # Losses, which lie past all coordinates, are not corrected.
+        offset = work.point.offset[j] if at < (last + 1) * columns else work.point.offset[columns - 1]
+        total -= offset * add_up(parts, count, k * columns + columns - 1, lane)
+    return lane_sum(total)
 
 
 class Batch(NamedTuple):
     """What an update needs to know of its batch."""
 
-    #: Of its rate, in this launch.
-    number: Any
     rows: Any
-    parts: Any
-    #: Updates with this one, and the product of Nadam's momenta up to it.
-    count: Any
-    product: Any
+    rate: Any
+    #: Of `apply_rule`.
+    numbers: Any
 
 
 @cuda_device
-def update_coordinate(k: Any, j: Any, batch: Any, rule: Any, state: Any, coordinates: Any, work: Any) -> None:
+def read_batch(number: Any, rows: Any, count: Any, rule: Any, work: Any) -> Any:
+    """What is known of batch `number` of the launch before its gradient is; count: updates with this one."""
+    numbers = work.numbers
+    known = float(count), numbers[number, 0], numbers[number, 1], numbers[number, 2]
+    return Batch(float(rows), rule.rates[number], known)
+
+
+@cuda_device
+def update_coordinate(at: Any, total: Any, batch: Any, rule: Any, state: Any, coordinates: Any, work: Any) -> None:
     """Gradient, rule and prox of one coordinate; what it adds to the sums; the next batch's point."""
     memory, columns = state.memory, work.point.w.shape[1]
+    k, j = at // columns, at % columns
     share = batch.rows / work.rows
-    change = gradient_at(k, j, batch.parts, coordinates, work) * (work.factor / batch.rows)
-    at = memory.theta[k, j]
+    total *= coordinates.inv_scale[j] if j < columns - 1 else work.intercept
+    change = total * (work.factor / batch.rows)
+    theta = memory.theta[k, j]
     if rule.ahead != 0.0:
-        at += rule.ahead * memory.slots[0, k, j]
-    g = change + coordinates.l2[k, j] * at
+        theta += rule.ahead * memory.slots[0, k, j]
+    g = change + coordinates.l2[k, j] * theta
     if rule.code == rules.SAGA:
         g += memory.slots[0, k, j]
         memory.slots[0, k, j] += share * change
     work.total[k, j] += g
-    work.penalties[k, j] += batch.rows * elastic_net_value(at, coordinates.l1[k, j], coordinates.l2[k, j])
-    if j == 0:
-        work.seen[k] += work.factor * add_up(work.parts, batch.parts, work.seen.size * columns + k)
-    rate = rule.rates[batch.number]
-    apply_rule(memory, k, j, g, rule, rate, coordinates.l1[k, j], (batch.count, batch.product))
+    work.penalties[k, j] += batch.rows * elastic_net_value(theta, coordinates.l1[k, j], coordinates.l2[k, j])
+    apply_rule(memory, k, j, g, rule, batch.rate, coordinates.l1[k, j], batch.numbers)
     take_point(k, j, memory, rule, coordinates, work.point)
 
 
+@cuda_device
+def update(parts: Any, batch: Any, rule: Any, state: Any, coordinates: Any, work: Any) -> None:
+    """What follows a batch's parts, so many: its update, and its loss in `work.seen`; LANES threads a number."""
+    groups, group, lane = cuda.blockDim.x // LANES, cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
+    size, outputs = work.parts.shape[1], work.seen.size
+    # All threads of a block take as many turns, since those of a warp add up together.
+    for first in range(cuda.blockIdx.x * groups, size, cuda.gridDim.x * groups):
+        at = first + group
+        total = sum_at(min(at, size - 1), parts, lane, work)
+        if lane == 0 and at < size - outputs:
+            update_coordinate(at, total, batch, rule, state, coordinates, work)
+        elif lane == 0 and at < size:
+            work.seen[at - (size - outputs)] += work.factor * total
+
+
 def _make_add_part(loss: str, dtype: str, order: str, shift: bool) -> Any:
-    """Factory of `add_part(data, batches, part, rule, table, layout, room, work)`; part: number, start and stop."""
+    """Factory of `add_part(data, part, rule, table, layout, room, work)`.
+
+    part: its number, and where it starts and stops among the rows of the launch.
+    """
     kind, flush = TYPES[dtype], make_flush(dtype)
     derive, add = make_stages(loss, dtype, order, shift, True)
 
     @cuda_device
-    def add_part(data: Any, batches: Any, part: Any, rule: Any, table: Any, layout: Any, room: Any, work: Any) -> None:
-        x, rows = cuda.local.array(HELD, kind), cuda.shared.array(MOST_THREADS, int64)
+    def add_part(data: Any, part: Any, rule: Any, table: Any, layout: Any, room: Any, work: Any) -> None:
+        x = cuda.local.array(HELD, kind)
         number, start, stop = part
-        sums, columns, tiles = work.parts[number], work.point.w.shape[1], 0
-        clear(sums)
-        block_barrier()
+        sums, columns, tiles, first = work.parts[number], work.point.w.shape[1], 0, True
         for at in range(start, stop, layout.groups * ROWS):
-            tile = Tile(rows, at, stop)
-            name_rows(tile, work.rows, batches, layout)
+            tile = Tile(work.order[at:], at, stop)
             derive(data, work.point, tile, layout, room, x)
             if rule.code == rules.SAGA:
                 replace_derivatives(tile, layout, room, table)
@@ -156,9 +184,9 @@ def _make_add_part(loss: str, dtype: str, order: str, shift: bool) -> Any:
             add(data, work.point, tile, layout, room, x)
             tiles += 1
             if tiles == FLUSH_TILES:
-                flush(layout, room, columns, sums)
-                tiles = 0
-        flush(layout, room, columns, sums)
+                flush(layout, room, columns, sums, first)
+                tiles, first = 0, False
+        flush(layout, room, columns, sums, first)
 
     return add_part
 
@@ -179,27 +207,24 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -
         clear(room.lost)
         memory, columns = state.memory, work.point.w.shape[1]
         begin, threads = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.gridDim.x * cuda.blockDim.x
-        count, product = memory.step[0], memory.product[0]
+        count, skipped = memory.step[0], span[0] * batches.size
         for at in range(begin, layout.outputs * columns, threads):
             take_point(at // columns, at % columns, memory, rule, coordinates, work.point)
         grid_barrier()
-        for number in range(span[0], span[1]):
+        for number in range(span[1] - span[0]):
             start = number * batches.size
-            stop = min(start + batches.size, work.rows)
+            stop = min(start + batches.size, work.rows - skipped)
             parts = (stop - start + work.part_rows - 1) // work.part_rows
             for part in range(cuda.blockIdx.x, parts, cuda.gridDim.x):
                 first = start + part * work.part_rows
                 its = (part, first, min(first + work.part_rows, stop))
-                add_part(data, batches, its, rule, state.table, layout, room, work)
-            grid_barrier()
+                add_part(data, its, rule, state.table, layout, room, work)
             count += 1
-            if rule.code == rules.NADAM:
-                product *= rules.nadam_momentum(float(count), rule.h1, rule.h4)
-            batch = Batch(number - span[0], float(stop - start), parts, float(count), product)
-            for at in range(begin, layout.outputs * columns, threads):
-                update_coordinate(at // columns, at % columns, batch, rule, state, coordinates, work)
+            batch = read_batch(number, stop - start, count, rule, work)
+            grid_barrier()
+            update(parts, batch, rule, state, coordinates, work)
             grid_barrier()
         if begin == 0:
-            memory.step[0], memory.product[0] = count, product
+            memory.step[0], memory.product[0] = count, work.numbers[span[1] - span[0] - 1, 3]
 
     return epoch

@@ -48,7 +48,7 @@ def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout
                 derive(data, point, tile, layout, room, x)
                 add(data, point, tile, layout, room, x)
                 at += rows
-            flush(layout, room, columns, node)
+            flush(layout, room, columns, node, False)
 
     return gradient
 

@@ -20,12 +20,13 @@ _AT_ONCE = HELD // 2
 def make_number(named: bool) -> Any:
     """Factory of `number(tile, i)`: the number of the i-th row of a tile, past its end that of its last.
 
-    named: whether the tile names its rows, those past its end too, else they are those at its positions.
+    named: whether the tile names its rows, else they are those at its positions.
     """
 
     @cuda_device
     def number(tile: Any, i: Any) -> Any:
-        return unsigned(tile.rows[unsigned(i)] if named else min(tile.at + i, tile.stop - 1))
+        there = min(i, tile.stop - 1 - tile.at)
+        return unsigned(tile.rows[unsigned(there)] if named else tile.at + there)
 
     return number
 

@@ -13,6 +13,8 @@ from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
 from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
 
 _ALL = 0xFFFFFFFF
+#: Neighbouring threads that `lane_sum` adds up: a power of two, of a warp.
+LANES = 8
 
 
 @cuda_device
@@ -126,6 +128,28 @@ def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:
     return total
 
 
+def _lane_sum(value: Any) -> Any:
+    """The sum of a number of each of LANES neighbouring threads, the same bits in all of them."""
+    mask = LANES // 2
+    while mask > 0:
+        value += cuda.shfl_xor_sync(_ALL, value, mask)
+        mask //= 2
+    return value
+
+
+def _lane_sum_twin(value: Any) -> Any:
+    """The same through shared memory."""
+    scratch = cuda.shared.array(MOST_THREADS, float64)
+    thread, mask = cuda.threadIdx.x, LANES // 2
+    while mask > 0:
+        scratch[thread] = value
+        cuda.syncthreads()
+        value += scratch[thread ^ mask]
+        cuda.syncthreads()
+        mask //= 2
+    return value
+
+
 @cuda_device
 def larger(a: Any, b: Any) -> Any:
     """The larger of two numbers, NaN where one is."""
@@ -146,4 +170,5 @@ def block_largest(value: Any) -> Any:
 
 
 group_barrier = cuda_device(_group_barrier_twin if SIMULATED else _group_barrier)
+lane_sum = cuda_device(_lane_sum_twin if SIMULATED else _lane_sum)
 row_sums = cuda_device(_row_sums_twin if SIMULATED else _row_sums)

@@ -137,11 +137,14 @@ def make_accumulate(dtype: str) -> Any:
 
 
 def make_flush(dtype: str) -> Any:
-    """Factory of `flush(layout, room, columns, out)`: the block's sums go on in float64 out (K columns + K,)."""
+    """Factory of `flush(layout, room, columns, out, first)`: the block's sums go on in float64 out (K columns + K,).
+
+    first: whether nothing has been written to `out` yet.
+    """
     zero = TYPES[dtype](0)
 
     @cuda_device
-    def flush(layout: Any, room: Any, columns: Any, out: Any) -> None:
+    def flush(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
         threads, span = layout.groups * layout.width, layout.width * COLUMNS
         block_barrier()
         for k in range(layout.outputs):
@@ -154,7 +157,8 @@ def make_flush(dtype: str) -> Any:
                 for group in range(layout.groups):
                     total += room.g[start + group * layout.width]
                     room.g[start + group * layout.width] = zero
-                out[k * columns + j] += total
+                at = k * columns + j
+                out[at] = total if first else out[at] + total
                 j += threads
         k = cuda.threadIdx.x
         while k < layout.outputs:
@@ -162,7 +166,8 @@ def make_flush(dtype: str) -> Any:
             for i in range(k * layout.groups * ROWS, (k + 1) * layout.groups * ROWS):
                 total += room.lost[i]
                 room.lost[i] = zero
-            out[layout.outputs * columns + k] += total
+            to = layout.outputs * columns + k
+            out[to] = total if first else out[to] + total
             k += threads
         block_barrier()
 

@@ -7,10 +7,11 @@ from fastgd.kernels._jit import jitable
 
 
 @jitable
-def apply_rule(memory: Any, k: Any, j: Any, g: Any, rule: Any, rate: Any, l1: Any, count: Any) -> None:
-    """One update of theta[k, j] with gradient g, L2 term included; count: updates with this one, Nadam's product."""
+def apply_rule(memory: Any, k: Any, j: Any, g: Any, rule: Any, rate: Any, l1: Any, numbers: Any) -> None:
+    """One update of theta[k, j] with gradient g, L2 term included; numbers: updates with this one, then Adam's."""
     theta, slots, code = memory.theta, memory.slots, rule.code
-    t, product = count
+    t, own, mean, second = numbers
+    of_adam = rule.h1, rule.h2, rule.h3, own, mean, second
     if code == rules.GD or code == rules.AVERAGED or code == rules.SAGA:
         steps.plain(theta, k, j, g, rate, l1)
         if code == rules.AVERAGED:
@@ -26,8 +27,8 @@ def apply_rule(memory: Any, k: Any, j: Any, g: Any, rule: Any, rate: Any, l1: An
     elif code == rules.ADADELTA:
         steps.adadelta(theta, slots, k, j, g, rate, (rule.h1, rule.h2), l1)
     elif code == rules.AMSGRAD:
-        steps.amsgrad(theta, slots, k, j, g, rate, steps.adam_numbers(rule, t, product), l1)
+        steps.amsgrad(theta, slots, k, j, g, rate, of_adam, l1)
     else:
         if code == rules.ADAMW and j < theta.shape[1] - 1:
             theta[k, j] *= 1.0 - rate * rule.h4
-        steps.adam(theta, slots, k, j, g, rate, steps.adam_numbers(rule, t, product), l1)
+        steps.adam(theta, slots, k, j, g, rate, of_adam, l1)

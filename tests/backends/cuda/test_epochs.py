@@ -108,8 +108,8 @@ def test_an_interrupt_leaves_the_rule_after_a_whole_batch(monkeypatch):
 
 
 def test_parts_of_a_batch():
-    """Of the batch and its columns alone: 64 of small batches, 512 of the largest."""
-    for size, most in ((1, 1), (256, 64), (4096, 64), (1 << 17, 512), (1 << 22, 512)):
+    """Of the batch and its columns alone: 128 of small batches, 512 of the largest."""
+    for size, most in ((1, 1), (256, 128), (4096, 128), (1 << 17, 512), (1 << 22, 512)):
         rows = part_rows(size, 100)
         assert rows >= 1
         assert -(-size // rows) <= most

@@ -34,6 +34,7 @@ def point(kind: Any) -> types.NamedTuple:
     return types.NamedTuple((array(2, kind), array(1, kind), array(1, kind), kind), layout.Point)
 
 
+BATCHES = types.NamedTuple((int64, int64, int64, types.boolean), records.Batches)
 COORDINATES = types.NamedTuple((array(1), array(1), array(2), array(2)), records.Coordinates)
 
 
@@ -51,14 +52,18 @@ def gradient_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
 
 def epoch_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    batches = types.NamedTuple((int64, int64, int64, types.boolean), records.Batches)
     rule = types.NamedTuple((int64, array(1)) + (float64,) * 5, records.Rule)
     memory = types.NamedTuple((array(2), array(3), array(1, int64), array(1)), records.Memory)
     state = types.NamedTuple((memory, array(2, kind)), records.State)
     sums = (array(2), array(2), array(1), float64, float64)
-    work = types.NamedTuple((point(kind), int64, int64, array(2), array(2, kind), *sums), epoch.Work)
-    its = (data(kind), batches, types.UniTuple(int64, 2), rule, state, COORDINATES, work)
+    its = (point(kind), array(1, int64), array(2), int64, int64, array(2), array(2, kind), *sums, int64)
+    work = types.NamedTuple(its, epoch.Work)
+    its = (data(kind), BATCHES, types.UniTuple(int64, 2), rule, state, COORDINATES, work)
     return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order)), its
+
+
+def name_rows_of() -> Compiled:
+    return epoch.make_name_rows(), (int64, int64, BATCHES, array(1, int64))
 
 
 def curvatures_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
@@ -112,6 +117,7 @@ MAKERS: dict[str, Callable[..., Compiled]] = {
     "gram": gram_of,
     "gather": gather_of,
     "read": lambda dtype: (reads.make_read(dtype), (array(1, KINDS[dtype]), array(1, KINDS[dtype]))),
+    "name_rows": name_rows_of,
     "fold": lambda: (make_fold(), (array(2), array(1))),
     "fold_moments": lambda: (moments.make_fold_moments(), (array(2), array(1), array(1))),
     "fold_gram": lambda: (gram.make_fold_gram(), (array(4), array(3))),

@@ -7,11 +7,12 @@ import numpy as np
 from numba import cuda
 
 from fastgd.backends.cpu_epochs import EpochProblem
+from fastgd.backends.cuda_epochs import numbers_of
 from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import BatchSums, Sums
 from fastgd.kernels import records
 from fastgd.kernels.cuda._target import SIMULATED, WARP
-from fastgd.kernels.cuda.epoch import Work, make_epoch
+from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
 from tests.kernels import minibatch
@@ -97,6 +98,8 @@ class Epochs:
         offset = np.append(problem.scaling.center - problem.shift, 0.0)
         self._work = Work(
             point=point_of(case, data, np.full((outputs, d + 1), np.nan), offset),
+            order=None,
+            numbers=None,
             rows=self._n,
             part_rows=layout.rows,
             parts=poisoned(-(-min(problem.batch_size, self._n) // layout.rows), outputs * (d + 2)),
@@ -106,6 +109,7 @@ class Epochs:
             seen=None,
             factor=self._n / float(weight),
             intercept=float(problem.fit_intercept),
+            centred=int(np.any(offset)),
         )
 
     def run(
@@ -115,9 +119,15 @@ class Epochs:
         problem, case, memory = self._problem, self._case, rule.memory
         total = np.zeros_like(rule.theta) if before is None else before.gradient
         seen = np.zeros(len(rule.theta)) if before is None else before.seen
-        work = self._work._replace(total=device(total), penalties=device(np.zeros_like(total)), seen=device(seen))
-        state = records.State(records.Memory(*(device(part) for part in memory)), device(rule.state.table))
         batches = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
+        work = self._work._replace(
+            order=self._order(batches, first, last),
+            numbers=device(numbers_of(rule.record(rates), memory, len(rates))),
+            total=device(total),
+            penalties=device(np.zeros_like(total)),
+            seen=device(seen),
+        )
+        state = records.State(records.Memory(*(device(part) for part in memory)), device(rule.state.table))
         record = rule.record(rates)._replace(rates=device(rates))
         where = (problem.scaling.center, problem.scaling.inv_scale, problem.l1, problem.l2)
         coordinates = records.Coordinates(*(device(part) for part in where))
@@ -129,6 +139,12 @@ class Epochs:
             mine[...] = its.copy_to_host()
         lost = work.seen.copy_to_host() + work.penalties.copy_to_host().sum(axis=1)
         return BatchSums(lost, work.total.copy_to_host())
+
+    def _order(self, batches: records.Batches, first: int, last: int) -> Any:
+        start = first * batches.size
+        out = device(np.full(min(last * batches.size, self._n) - start, -1, np.int64))
+        make_name_rows()[2, 8](self._n, start, batches, out)
+        return out
 
 
 def epochs(case: Case, data: Sample, setup: Setup, shape: Shape, cuts: tuple[int, ...] = (), count: int = 2) -> Path:

@@ -38,7 +38,7 @@ BY_KIND = [
     for dtype, order in itertools.product(DTYPES, ORDERS)
 ]
 GRAMS = [f"gram,{dtype},{order},{kind}" for dtype, order, kind in itertools.product(DTYPES, ORDERS, DTYPES)]
-EVERY = [*BY_CASE, *BY_KIND, *GRAMS, "read,f4", "read,f8", "fold", "fold_moments", "fold_gram"]
+EVERY = [*BY_CASE, *BY_KIND, *GRAMS, "read,f4", "read,f8", "name_rows", "fold", "fold_moments", "fold_gram"]
 
 #: Instructions by which the accumulators of a full pass in float32 go on in float64.
 WIDENING = ("add.f64", "cvt.f64.f32", "ld.", "st.", "mov.")
