@@ -194,6 +194,7 @@ class CudaEpochs:
         self._loop = EpochLoop(data, loss, problem)
         row = data.d * data.kind.itemsize
         seconds = _BATCH_SECONDS + problem.batch_size * row / _BYTES_A_SECOND
+        self._batch_seconds = seconds
         self._step = max(1, min(int(_LAUNCH_SECONDS / seconds), _LAUNCH_ROWS // problem.batch_size))
 
     @guarded()
@@ -207,17 +208,17 @@ class CudaEpochs:
         problem, data, loop = self._problem, self._data, self._loop
         its = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
         loop.load(rule, rates, before, self._table(rule))
-        behind = None
+        behind, expected = None, self._batch_seconds * (last - first)
         try:
             for start in range(first, last, self._step):
                 loop.queue(Batches(data.data, data.n, its, start, min(start + self._step, last)))
                 event = new_event()
                 event.record(data.stream)
                 if behind is not None:
-                    wait(behind)
+                    wait(behind, expected=expected)
                 behind = event
             if behind is not None:
-                wait(behind)
+                wait(behind, expected=expected)
         finally:
             sums = loop.unload(rule)
         data.count(min(last * problem.batch_size, data.n) - first * problem.batch_size)

@@ -94,7 +94,7 @@ def test_an_interrupt_leaves_the_rule_after_a_whole_batch(monkeypatch):
     rows.epochs(PLAIN.loss, stated.plan).run(0, 0, 2, rates[:2], expected)
     epochs, waits = rows.epochs(PLAIN.loss, stated.plan), []
 
-    def interrupted(event):
+    def interrupted(event, **_):
         waits.append(event)
         raise KeyboardInterrupt
 

@@ -45,6 +45,9 @@ class Event:
     def query(self) -> bool:
         return True
 
+    def synchronize(self) -> None:
+        """Nothing is under way."""
+
 
 def numba_type(array: Any) -> types.Array:
     """As that of an array on a GPU: no number is repeated where there is none."""
