@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastgd.backends.cpu_design import CpuDesign
 from fastgd.backends.rule_state import read_only
 from fastgd.backends.verbs import Piece, Sums
+from fastgd.backends.weights import effective, total
 from fastgd.kernels import records
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.moments import fold_moments, make_moments
@@ -18,8 +19,6 @@ from fastgd.scaling import Array, Moments, Scaling
 
 #: Nodes of the tree of sums that are open at a time, at most.
 LEVELS = 48
-#: Weights that are held in float64 at a time.
-_WEIGHTS = 1 << 16
 
 
 class CpuRows(ABC):
@@ -50,17 +49,12 @@ class CpuRows(ABC):
     @cached_property
     def weight(self) -> float:
         """Sum of the sample weights."""
-        return float(self.n) if self.weights is None else float(np.sum(self.weights, dtype=np.float64))
+        return total(self.n, self.weights)
 
     @cached_property
     def effective_rows(self) -> float:
-        """Rows of equal weights that would tell as much: (sum s)^2 / sum s^2 (Kish, "Survey sampling", 1965)."""
-        if self.weights is None:
-            return float(self.n)
-        mean, squares = self.weight / self.n, 0.0
-        for start in range(0, self.n, _WEIGHTS):
-            squares += float(np.sum(np.square(self.weights[start : start + _WEIGHTS] / np.float64(mean))))
-        return self.n**2 / squares
+        """Rows of equal weights that would tell as much."""
+        return effective(self.n, self.weights)
 
     @abstractmethod
     def count(self, rows: int) -> None:

@@ -16,6 +16,7 @@ from fastgd.backends.cuda_device import guarded
 from fastgd.backends.cuda_least_squares import CudaLeastSquares
 from fastgd.backends.cuda_pass import GradientPass
 from fastgd.backends.verbs import Design, Piece, Sums, Transferred
+from fastgd.backends.weights import effective, total
 from fastgd.kernels import records
 from fastgd.scaling import Array, Moments, Scaling
 
@@ -110,15 +111,12 @@ class CudaRows(ABC):
     @cached_property
     def weight(self) -> float:
         """Sum of the sample weights."""
-        return float(self.n) if self.weights is None else float(np.sum(self.weights, dtype=np.float64))
+        return total(self.n, self.weights)
 
     @cached_property
     def effective_rows(self) -> float:
-        """Rows of equal weights that would tell as much: (sum s)^2 / sum s^2 (Kish, "Survey sampling", 1965)."""
-        if self.weights is None:
-            return float(self.n)
-        shares = self.weights / np.float64(self.weight / self.n)
-        return self.n**2 / float(np.einsum("i,i->", shares, shares))
+        """Rows of equal weights that would tell as much."""
+        return effective(self.n, self.weights)
 
     def count(self, rows: int) -> None:
         """Note that so many rows were read."""

@@ -42,13 +42,11 @@ def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -
     y, x = theta, theta
     inertia, hope = 1.0, _HOPE
     seen: Evaluation | None = None
-    settle, stuck = tol, 0
+    settle = tol
+    course.end_after(_STUCK)
     while True:
         evaluation = objective.evaluate(y)
         reason = course.seen(evaluation, 1.0 / curvature)
-        stuck = 0 if course.improved else stuck + 1
-        if reason is None and stuck >= _STUCK and tol > 0.0:
-            reason = "no step"
         if reason is not None:
             return course.solution(reason)
         steeper = _curvature_seen(seen, evaluation, noise)

@@ -20,7 +20,8 @@ _STUCK = 50
 def accelerate_in(metric: ProxMetric, objective: Objective, at: Evaluation, tol: float, course: Course) -> Solution:
     """Minimise from an evaluation, of which the course knows, until the course says why to end."""
     rms = objective.problem.constant.rms
-    x, inertia, hope, settle, stuck = at.theta, 1.0, _HOPE, tol, 0
+    course.end_after(_STUCK)
+    x, inertia, hope, settle = at.theta, 1.0, _HOPE, tol
     while True:
         step = metric.step(at)
         end, force = at.theta + step, metric.product(step)
@@ -34,9 +35,6 @@ def accelerate_in(metric: ProxMetric, objective: Objective, at: Evaluation, tol:
         x, inertia = end, following
         trial = objective.evaluate(onward)
         reason = course.seen(trial)
-        stuck = 0 if course.improved else stuck + 1
-        if reason is None and stuck >= _STUCK and tol > 0.0:
-            reason = "no step"
         if reason is not None:
             return course.solution(reason)
         seen = _share_seen(metric, at, trial)

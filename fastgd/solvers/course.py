@@ -30,10 +30,15 @@ class Course:
         #: Whether the last pass was the best so far.
         self.improved = False
         self._rate = math.nan
-        #: Steps in a row that overflowed.
-        self._overflows = 0
+        #: Steps in a row that overflowed, and passes that were not the best; how many of these end the course.
+        self._overflows = self._idle = 0
+        self._patience = math.inf
         self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         monitor.watch(lambda: None if self.best is None else self.best.theta)
+
+    def end_after(self, passes: int) -> None:
+        """From here on as many passes in a row of which none is the best so far leave nothing but rounding to gain."""
+        self._patience, self._idle = passes if self._tol > 0.0 else math.inf, 0
 
     def seen(self, at: Evaluation, rate: float = 1.0) -> str | None:
         """Note a pass and the learning rate to tell of it; why to stop, or None."""
@@ -43,6 +48,7 @@ class Course:
             message = "loss or gradient overflow: scale down columns of extreme values"
             raise DivergenceError(message, rate=rate, epoch=len(monitor.history))
         self.improved = self._is_better(at, certificate)
+        self._idle = 0 if self.improved else self._idle + 1
         if self.improved:
             self.best, self.certificate = at, certificate
         if len(monitor.history) == 0:
@@ -53,7 +59,7 @@ class Course:
             return monitor.certified
         if reason is None and len(monitor.history) >= monitor.history.max_iter:
             return "max_iter"
-        return reason
+        return "no step" if reason is None and self._idle >= self._patience else reason
 
     def tried(self, trial: Evaluation) -> str | None:
         """The same of the end of a step that is taken back where it overflows: the pass is told as one of the best."""
