@@ -12,6 +12,7 @@ from fastgd.backends.cuda_transfer import Parcel
 from fastgd.backends.verbs import Sums
 from fastgd.kernels.cuda import gradient as kernels
 from fastgd.kernels.cuda.layout import Layout, Point, plan
+from fastgd.kernels.cuda.slab import make_slab_gradient, plan_slab
 from fastgd.scaling import Array
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ def lay_out(rows: "CudaRows", outputs: int) -> Block:
     itemsize = rows.kind.itemsize
     layout = plan(rows.d, outputs, rows.order, device.THREADS).for_gradients(itemsize)
     return Block(layout, layout.numbers * itemsize, layout.gradient if layout.spilled else 0)
+
+
+def choose_kernel(rows: "CudaRows", loss: str, outputs: int, shifted: bool) -> tuple[Any, Block, int]:
+    """The kernel of a full pass, its block, and the rows that it works on at a time."""
+    slab = plan_slab(rows.d, outputs, rows.order, device.THREADS) if rows.dtype == "f4" else None
+    if slab is not None:
+        return make_slab_gradient(loss, rows.order, shifted, slab), Block(slab.layout, 0, 0), slab.rows
+    block = lay_out(rows, outputs)
+    return kernels.make_gradient(loss, rows.dtype, rows.order, shifted, block.layout), block, block.layout.rows
 
 
 class Cut(NamedTuple):
@@ -118,15 +128,14 @@ class GradientPass:
     """
 
     def __init__(self, rows: "CudaRows", loss: str, outputs: int, shifted: bool) -> None:
-        self._block = lay_out(rows, outputs)
-        self._kernel = kernels.make_gradient(loss, rows.dtype, rows.order, shifted, self._block.layout)
+        self._kernel, self._block, tile = choose_kernel(rows, loss, outputs, shifted)
         d, size = rows.d, outputs * (rows.d + 2)
         self._point = Parcel(rows.stream, rows.kind, {"w": (outputs, d + 1), "shift": (d,), "offset": (d + 1,)})
         self._point.host["offset"][:] = 0.0
         layout, shared, _ = self._block
         its = (rows.specimen, self._point_with(0.0), 1, self._memory(rows, 1), node_memory(rows, 1, size))
         blocks = device.blocks_in_turn(self._kernel, layout.threads, shared, *its)
-        self._cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, size)
+        self._cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, tile, size)
         blocks = self._cut.blocks(rows.chunk_rows)
         self._sums, self._spilled = Reduction(rows, blocks, size), self._memory(rows, blocks)
 

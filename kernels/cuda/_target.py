@@ -27,7 +27,7 @@ class _Shared:
     Which, however, gives two threads that ask at the same time an array each.
     """
 
-    def array(self, shape: Any, dtype: Any) -> Any:
+    def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
         from numba.cuda.simulator.kernel import _get_kernel_context
 
         its = _get_kernel_context().shared

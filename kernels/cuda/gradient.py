@@ -12,16 +12,21 @@ from numba import float64
 
 from fastgd.kernels._jit import kernel_factory
 from fastgd.kernels.cuda._target import cuda, cuda_kernel
-from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, Layout
+from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, THREADS, Layout
 from fastgd.kernels.cuda.reduce import block_barrier
 from fastgd.kernels.cuda.stages import make_stages
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, make_flush, split
 
 #: Sums that a block of `fold` makes, and threads that share one, a power of two: many, since each waits for its loads.
 FOLD_SUMS, FOLD_SHARES = 8, 32
-#: Registers of a thread at most by dtype, None for as many as the compiler likes. Fewer than it likes make room for
-#: more blocks at a time, and cost bytes that are spilled: to be set by measurements alone.
-REGISTERS: dict[str, int | None] = {"f4": None, "f8": None}
+#: Registers of a thread at most by dtype, of blocks of more than THREADS, which wait for themselves longest: room for
+#: one more block at a time. Elsewhere the compiler knows best: fewer than it likes cost bytes that are spilled.
+REGISTERS = {"f4": 80, "f8": 128}
+
+
+def most_registers(dtype: str, layout: Layout) -> int | None:
+    """Registers of a thread at most, None for as many as the compiler likes."""
+    return REGISTERS[dtype] if layout.threads > THREADS else None
 
 
 @kernel_factory
@@ -29,8 +34,9 @@ def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout
     """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, a layout."""
     kind, flush = TYPES[dtype], make_flush(dtype)
     derive, add = make_stages(loss, dtype, order, shift, False)
+    registers = most_registers(dtype, layout)
 
-    @cuda_kernel(f"gradient_{loss}_{dtype}_{order}{'_shift' if shift else ''}", max_registers=REGISTERS[dtype])
+    @cuda_kernel(f"gradient_{loss}_{dtype}_{order}{'_shift' if shift else ''}", max_registers=registers)
     def gradient(data: Any, point: Any, per_block: Any, spilled: Any, out: Any) -> None:
         x = cuda.local.array(HELD, kind)
         columns, node = point.w.shape[1], out[cuda.blockIdx.x]

@@ -10,6 +10,7 @@ import numpy as np
 from fastgd.kernels._jit import unsigned
 from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
 from fastgd.kernels.cuda.layout import COLUMNS, ROWS
+from fastgd.kernels.cuda.pointers import address, number_near
 from fastgd.kernels.cuda.reduce import block_barrier, group_barrier
 from fastgd.kernels.cuda.tiles import HELD, group_of, lane_of
 
@@ -69,32 +70,21 @@ def _make_read(named: bool) -> Any:
     def read(X: Any, tile: Any, start: Any, layout: Any, x: Any) -> None:
         # All loads are under way before the first is waited for, without branches around them.
         first, end = group_of(layout) * ROWS, X.shape[1] - 1
-        base, last = tile.at + first, tile.stop - 1 - tile.at - first
         # A group past the tile's end begins before it: at the tile's last row.
-        base += min(last, 0)
-        d, ahead, none = np.int32(X.shape[1]), np.int32(0), np.int32(0)
+        base, last = min(tile.at + first, tile.stop - 1), np.int32(min(tile.stop - 1 - tile.at - first, ROWS - 1))
+        d, last = np.int32(X.shape[1]), max(last, np.int32(0))
         for i in range(ROWS):
-            if i > 0:
-                ahead = np.int32(ahead + (d if i <= last else none))
-            row = number(tile, first + i) if named else unsigned(base)
+            row = number(tile, first + i) if named else base
+            ahead = np.int32(0) if named else min(np.int32(i), last)
+            here = address(X, row, start)
             for c in range(COLUMNS):
-                j = start + c * layout.width
-                x[i * COLUMNS + c] = element(X, row, none if named else ahead, j if c < layout.sure else min(j, end))
+                far = c * layout.width
+                if c < layout.sure:
+                    x[i * COLUMNS + c] = number_near(X, here, ahead, d, far)
+                else:
+                    x[i * COLUMNS + c] = number_near(X, address(X, row, min(start + far, end)), ahead, d, 0)
 
     return read
-
-
-def _element(X: Any, row: Any, ahead: Any, j: Any) -> Any:
-    """X[row, j] of row-major X, `ahead` numbers further on: some rows, in 32 bits; one address for all columns."""
-    return X[row, unsigned(ahead + j)]
-
-
-def _element_twin(X: Any, row: Any, ahead: Any, j: Any) -> Any:
-    """The same within the bounds, which the simulator checks."""
-    return X[int(row) + int(ahead) // X.shape[1], j]
-
-
-element = cuda_device(_element_twin if SIMULATED else _element)
 
 
 def _either(X: Any, there: Any, j: Any, row: Any) -> Any:
@@ -153,6 +143,47 @@ def _make_stage(shift: bool) -> Any:
                 value = one if j == d else zero
             elif shift:
                 value -= point.shift[unsigned(j)]
-            room.staged[unsigned(to + (first + m) * stride)] = value
+            # Of a pitch less than what threads hold, which is a constant, nothing is written past it.
+            if layout.pitch > layout.width * COLUMNS or first + m < sure or j < layout.pitch:
+                room.staged[unsigned(to + (first + m) * stride)] = value
 
     return stage
+
+
+def make_fill(order: str, shift: bool) -> Any:
+    """Factory of `fill(X, point, tile, first, layout, room, x)`: a tile into room.staged, from its row `first` on.
+
+    x: registers of a thread, which are left with anything.
+    """
+    return _make_fill_by_row(shift) if order == "C" else _make_fill_by_column(shift)
+
+
+def _make_fill_by_row(shift: bool) -> Any:
+    load = _make_direct(shift, False)
+
+    @cuda_device
+    def fill(X: Any, point: Any, tile: Any, first: Any, layout: Any, room: Any, x: Any) -> None:
+        load(X, point, tile, 0, layout, room, x)
+        start, lane = (first + group_of(layout) * ROWS) * layout.pitch, lane_of(layout)
+        for c in range(COLUMNS):
+            j = lane + c * layout.width
+            if c < layout.sure or j < layout.pitch:
+                for i in range(ROWS):
+                    room.staged[unsigned(start + i * layout.pitch + j)] = x[i * COLUMNS + c]
+
+    return fill
+
+
+def _make_fill_by_column(shift: bool) -> Any:
+    number, stage = make_number(False), _make_stage(shift)
+
+    @cuda_device
+    def fill(X: Any, point: Any, tile: Any, first: Any, layout: Any, room: Any, x: Any) -> None:
+        i, q = cuda.threadIdx.x & (layout.groups * ROWS - 1), cuda.threadIdx.x >> layout.row_bits
+        row, place = number(tile, i), (q, (first + i) * layout.pitch + q)
+        stage(X, point, row, place, 0, layout, room, x)
+        # Which no load is moved across.
+        group_barrier(WARP)
+        stage(X, point, row, place, _AT_ONCE, layout, room, x)
+
+    return fill

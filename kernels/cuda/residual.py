@@ -23,10 +23,10 @@ from fastgd.kernels.mathfun import exp, log1p
 @cuda_device
 def margin(k: Any, group: Any, i: Any, layout: Any, room: Any) -> Any:
     """The margin of a group's row i, from the parts of its warps."""
-    start = (k * layout.groups + group) * layout.warps * ROWS + i
-    total = room.z[start]
+    start = (k * layout.groups + group) * ROWS + i
+    total = room.z[unsigned(start)]
     for warp in range(1, layout.warps):
-        total += room.z[start + warp * ROWS]
+        total += room.z[unsigned(start + warp * layout.outputs * layout.groups * ROWS)]
     return total
 
 

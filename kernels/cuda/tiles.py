@@ -30,7 +30,7 @@ class Tile(NamedTuple):
 class Room(NamedTuple):
     """Shared memory of a block, of the dtype of X."""
 
-    #: Margins by (output, group, warp, row), derivatives by (output, group, row), and losses alike.
+    #: Margins by (warp, output, group, row), derivatives by (output, group, row), and losses alike.
     z: Any
     r: Any
     lost: Any
@@ -110,7 +110,7 @@ def make_margins(dtype: str, offset: bool) -> Any:
                     part[i] += x[i * COLUMNS + c] * v[c]
             total = row_sums(part, lane, layout.width)
             if lane % WARP < ROWS:
-                to = unsigned(((k * layout.groups + group) * layout.warps + lane // WARP) * ROWS + lane % ROWS)
+                to = unsigned(((lane // WARP * layout.outputs + k) * layout.groups + group) * ROWS + lane % ROWS)
                 room.z[to] = total if piece == 0 else room.z[to] + total
 
     return add_margins
@@ -141,10 +141,22 @@ def make_flush(dtype: str) -> Any:
 
     first: whether nothing has been written to `out` yet.
     """
-    zero = TYPES[dtype](0)
+    flush_gradient, flush_losses = make_flush_gradient(dtype), make_flush_losses(dtype)
 
     @cuda_device
     def flush(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
+        flush_gradient(layout, room, columns, out, first)
+        flush_losses(layout, room, columns, out, first)
+
+    return flush
+
+
+def make_flush_gradient(dtype: str) -> Any:
+    """The first part of the same, of sums of columns alone."""
+    zero = TYPES[dtype](0)
+
+    @cuda_device
+    def flush_gradient(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
         threads, span = layout.groups * layout.width, layout.width * COLUMNS
         block_barrier()
         for k in range(layout.outputs):
@@ -160,6 +172,16 @@ def make_flush(dtype: str) -> Any:
                 at = k * columns + j
                 out[at] = total if first else out[at] + total
                 j += threads
+
+    return flush_gradient
+
+
+def make_flush_losses(dtype: str) -> Any:
+    """The second part, of losses."""
+    zero = TYPES[dtype](0)
+
+    @cuda_device
+    def flush_losses(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
         k = cuda.threadIdx.x
         while k < layout.outputs:
             total = 0.0
@@ -168,7 +190,7 @@ def make_flush(dtype: str) -> Any:
                 room.lost[i] = zero
             to = layout.outputs * columns + k
             out[to] = total if first else out[to] + total
-            k += threads
+            k += layout.groups * layout.width
         block_barrier()
 
-    return flush
+    return flush_losses

@@ -1,7 +1,9 @@
 """Kernels compiled without a GPU: `python -m tests.kernels.cuda.compiled 9.0 gradient,logistic,f4,C ...` prints JSON.
 
-A process of its own, since in that of the tests the simulator has taken the compiler's place. From PTX to machine code
-by NVIDIA's linker, which needs no driver; where it is missing registers are not known.
+A name may end in columns and outputs, `gradient,softmax,f4,C@1000x10`, else they are 100 and 1, or 10 of softmax.
+A process of its own, since in that of the tests the simulator has taken the compiler's place. As numba-cuda does it at
+a launch, NVIDIA's linker optimises the whole and assembles it, which needs no driver; where it is missing PTX is as the
+compiler left it, and registers are not known.
 """
 
 import json
@@ -9,14 +11,16 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba.cuda.dispatcher as dispatcher
 from numba import cuda, float32, float64, int64, types
+from numba.cuda.cudadrv.libs import get_cudalib
 
 from fastgd.kernels import records
-from fastgd.kernels.cuda import curvature, epoch, gather, gram, layout, margins, moments, norms, reads
+from fastgd.kernels.cuda import curvature, epoch, gather, gram, joint, layout, margins, moments, norms, reads
 from fastgd.kernels.cuda.gradient import make_fold, make_gradient
+from fastgd.kernels.cuda.slab import make_slab_gradient, plan_slab
 
 KINDS = {"f4": float32, "f8": float64}
 Compiled = tuple[Any, tuple[Any, ...]]
@@ -38,19 +42,35 @@ BATCHES = types.NamedTuple((int64, int64, int64, types.boolean), records.Batches
 COORDINATES = types.NamedTuple((array(1), array(1), array(2), array(2)), records.Coordinates)
 
 
-def planned(loss: str, dtype: str, order: str) -> layout.Layout:
-    """The layout of a hundred columns, and of ten classes of softmax."""
-    plan = layout.plan(100, 10 if loss == "softmax" else 1, order)
-    return plan.for_gradients(4 if dtype == "f4" else 8)
+class Size(NamedTuple):
+    """Columns, and outputs where they are not the default's."""
+
+    d: int = 100
+    outputs: int | None = None
+
+    def of(self, loss: str) -> int:
+        """Outputs of a loss."""
+        return self.outputs or (10 if loss == "softmax" else 1)
 
 
-def gradient_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
+def planned(loss: str, dtype: str, order: str, size: Size) -> layout.Layout:
+    """The layout of so many columns and outputs."""
+    return layout.plan(size.d, size.of(loss), order).for_gradients(4 if dtype == "f4" else 8)
+
+
+def gradient_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
     its = (data(kind), point(kind), int64, array(2, kind), array(2))
-    return make_gradient(loss, dtype, order, bool(shift), planned(loss, dtype, order)), its
+    return make_gradient(loss, dtype, order, bool(shift), planned(loss, dtype, order, size)), its
 
 
-def epoch_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
+def slab_of(size: Size, loss: str, order: str, shift: str = "") -> Compiled:
+    kind = KINDS["f4"]
+    its = (data(kind), point(kind), int64, array(2, kind), array(2))
+    return make_slab_gradient(loss, order, bool(shift), plan_slab(size.d, size.of(loss), order)), its
+
+
+def epoch_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
     rule = types.NamedTuple((int64, array(1)) + (float64,) * 5, records.Rule)
     memory = types.NamedTuple((array(2), array(3), array(1, int64), array(1)), records.Memory)
@@ -59,22 +79,23 @@ def epoch_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     its = (point(kind), array(1, int64), array(2), int64, int64, array(2), array(2, kind), *sums, int64)
     work = types.NamedTuple(its, epoch.Work)
     its = (data(kind), BATCHES, types.UniTuple(int64, 2), rule, state, COORDINATES, work)
-    return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order)), its
+    return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order, size)), its
 
 
-def name_rows_of() -> Compiled:
+def name_rows_of(size: Size) -> Compiled:
     return epoch.make_name_rows(), (int64, int64, BATCHES, array(1, int64))
 
 
-def curvatures_of(loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
+def curvatures_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
     its = (data(kind), point(kind), int64, array(2, kind))
-    return curvature.make_curvatures(loss, dtype, order, bool(shift), planned(loss, dtype, order).for_curvatures()), its
+    its_layout = planned(loss, dtype, order, size).for_curvatures()
+    return curvature.make_curvatures(loss, dtype, order, bool(shift), its_layout), its
 
 
-def shares_of(dtype: str, order: str, shift: str = "") -> Compiled:
+def shares_of(size: Size, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    return curvature.make_shares(dtype, order, bool(shift), planned("softmax", dtype, order).for_curvatures()), (
+    return curvature.make_shares(dtype, order, bool(shift), planned("softmax", dtype, order, size).for_curvatures()), (
         data(kind),
         point(kind),
         int64,
@@ -82,32 +103,38 @@ def shares_of(dtype: str, order: str, shift: str = "") -> Compiled:
     )
 
 
-def margins_of(dtype: str, order: str) -> Compiled:
+def margins_of(size: Size, dtype: str, order: str) -> Compiled:
     kind = KINDS[dtype]
-    its = planned("squared", "f8", order).for_margins()
+    its = planned("squared", "f8", order, size).for_margins()
     return margins.make_margins_pass(dtype, order, its), (data(kind), point(float64), int64, array(2, kind))
 
 
-def norms_of(dtype: str, order: str) -> Compiled:
+def norms_of(size: Size, dtype: str, order: str) -> Compiled:
     return norms.make_largest_norm(dtype, order), (data(KINDS[dtype]), COORDINATES, int64, int64, array(1))
 
 
-def moments_of(dtype: str, order: str) -> Compiled:
+def moments_of(size: Size, dtype: str, order: str) -> Compiled:
     return moments.make_moments(dtype, order), (data(KINDS[dtype]), array(1), int64, int64, array(2))
 
 
-def gram_of(dtype: str, order: str, kind: str) -> Compiled:
+def gram_of(size: Size, dtype: str, order: str, kind: str) -> Compiled:
     its = (data(KINDS[dtype]), array(2, KINDS[dtype]), int64, types.UniTuple(array(1), 2), float64, int64, array(4))
     return gram.make_gram(dtype, order, kind, gram.SIDE), its
 
 
-def gather_of(dtype: str, order: str) -> Compiled:
+def gather_of(size: Size, dtype: str, order: str) -> Compiled:
     kind = KINDS[dtype]
     return gather.make_gather(dtype, order), (array(2, kind), array(1, int64), array(2, kind))
 
 
+def joint_of(size: Size, dtype: str) -> Compiled:
+    kind = KINDS[dtype]
+    return joint.make_joint(dtype), (data(kind), array(2, kind), array(2, kind))
+
+
 MAKERS: dict[str, Callable[..., Compiled]] = {
     "gradient": gradient_of,
+    "slab": slab_of,
     "epoch": epoch_of,
     "curvatures": curvatures_of,
     "shares": shares_of,
@@ -116,11 +143,12 @@ MAKERS: dict[str, Callable[..., Compiled]] = {
     "moments": moments_of,
     "gram": gram_of,
     "gather": gather_of,
-    "read": lambda dtype: (reads.make_read(dtype), (array(1, KINDS[dtype]), array(1, KINDS[dtype]))),
+    "joint": joint_of,
+    "read": lambda size, dtype: (reads.make_read(dtype), (array(1, KINDS[dtype]), array(1, KINDS[dtype]))),
     "name_rows": name_rows_of,
-    "fold": lambda: (make_fold(), (array(2), array(1))),
-    "fold_moments": lambda: (moments.make_fold_moments(), (array(2), array(1), array(1))),
-    "fold_gram": lambda: (gram.make_fold_gram(), (array(4), array(3))),
+    "fold": lambda size: (make_fold(), (array(2), array(1))),
+    "fold_moments": lambda size: (moments.make_fold_moments(), (array(2), array(1), array(1))),
+    "fold_gram": lambda size: (gram.make_fold_gram(), (array(4), array(3))),
 }
 
 
@@ -151,30 +179,48 @@ def longest_run_of_loads(found: list[str]) -> int:
     return longest
 
 
-def resources(ptx: str, capability: tuple[int, int]) -> dict[str, int] | None:
-    """Registers a thread and bytes spilled, as the assembler tells; None where it is missing."""
-    try:
+class Linker:
+    """NVIDIA's linker, for a kernel as the compiler leaves it to the link."""
+
+    def __init__(self, kernel: Any, signature: tuple[Any, ...], capability: tuple[int, int]) -> None:
         from cuda.bindings import nvjitlink
-    except ImportError:
-        return None
-    options = [f"-arch=sm_{capability[0]}{capability[1]}", "-verbose", "-Xptxas=-v"]
-    handle, text = nvjitlink.create(len(options), options), ptx.encode()
-    try:
-        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, text, len(text), "kernel")
-        nvjitlink.complete(handle)
-    except nvjitlink.nvJitLinkError:
-        # A kernel that waits for its grid calls CUDA's device library, which is linked on the GPU's machine.
-        if "cudaCGSynchronize" not in ptx:
-            raise
-    log = bytearray(nvjitlink.get_info_log_size(handle))
-    nvjitlink.get_info_log(handle, log)
-    told = log.decode()
-    nvjitlink.destroy(handle)
-    return {
-        "registers": max(int(number) for number in re.findall(r"Used (\d+) registers", told)),
-        "spilled": sum(int(number) for number in re.findall(r"(\d+) bytes (?:stack frame|spill)", told)),
-        "shared": max(map(int, re.findall(r"(\d+) bytes smem", told)), default=0),
-    }
+
+        self._linker, self._target = nvjitlink, f"-arch=sm_{capability[0]}{capability[1]}"
+        found, _ = cuda.compile(kernel.py_func, signature, cc=capability, output="ltoir", device=False, abi="numba")
+        self._code, most = bytes(found), kernel.targetoptions.get("max_registers")
+        self._limits = [f"-maxrregcount={most}"] if most else []
+
+    def ptx(self) -> str:
+        """What is assembled."""
+        handle = self._link(["-ptx"])
+        text = bytearray(self._linker.get_linked_ptx_size(handle))
+        self._linker.get_linked_ptx(handle, text)
+        self._linker.destroy(handle)
+        return text.decode().strip("\0")
+
+    def resources(self) -> dict[str, int]:
+        """Registers a thread, bytes spilled and bytes of shared memory, as the assembler tells."""
+        handle = self._link(["-verbose", "-Xptxas=-v"])
+        log = bytearray(self._linker.get_info_log_size(handle))
+        self._linker.get_info_log(handle, log)
+        self._linker.destroy(handle)
+        # Of the kernel itself, the only entry: not of what it is linked with.
+        told = log.decode().partition("Compiling entry function")[2].partition("Compile time")[0]
+        return {
+            "registers": int(re.findall(r"Used (\d+) registers", told)[0]),
+            "spilled": sum(int(number) for number in re.findall(r"(\d+) bytes (?:stack frame|spill)", told)),
+            "shared": max(map(int, re.findall(r"(\d+) bytes smem", told)), default=0),
+        }
+
+    def _link(self, options: list[str]) -> Any:
+        options = [self._target, "-lto", *self._limits, *options]
+        handle, kind = self._linker.create(len(options), options), self._linker.InputType
+        self._linker.add_data(handle, kind.LTOIR, self._code, len(self._code), "kernel")
+        if "-ptx" not in options and "cudaCGSynchronize" in self.ptx():
+            # What kernels that wait for their whole grid call.
+            self._linker.add_file(handle, kind.LIBRARY, get_cudalib("cudadevrt", static=True))
+        self._linker.complete(handle)
+        return handle
 
 
 def main() -> None:
@@ -182,15 +228,20 @@ def main() -> None:
     dispatcher.get_current_device = lambda: _Device(capability)
     out = {}
     for name in sys.argv[2:]:
-        what, *ingredients = name.split(",")
-        kernel, signature = MAKERS[what](*ingredients)
-        ptx, _ = cuda.compile_ptx(kernel.py_func, signature, cc=capability)
+        ingredients, _, of_size = name.partition("@")
+        what, *rest = ingredients.split(",")
+        kernel, signature = MAKERS[what](Size(*map(int, of_size.split("x"))) if of_size else Size(), *rest)
+        try:
+            linker = Linker(kernel, signature, capability)
+            ptx, its = linker.ptx(), linker.resources()
+        except ImportError:
+            (ptx, _), its = cuda.compile_ptx(kernel.py_func, signature, cc=capability), None
         found = opcodes(ptx)
         out[name] = {
             "opcodes": dict(Counter(opcode for opcode in found if not opcode.startswith("$"))),
             "local": ptx.count("__local_depot"),
             "together": longest_run_of_loads(found),
-            "resources": resources(ptx, capability),
+            "resources": its,
         }
     print(json.dumps(out))  # noqa: T201
 

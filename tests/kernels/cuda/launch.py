@@ -15,23 +15,36 @@ from fastgd.kernels.cuda._target import SIMULATED, WARP
 from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
+from fastgd.kernels.cuda.slab import Slab, make_slab_gradient, plan_slab
 from tests.kernels import minibatch
 from tests.kernels.minibatch import Path, Setup
 from tests.kernels.table import Case, Sample
 
 
 class Shape(NamedTuple):
-    """Columns of the data, threads of a block, blocks, and whether the gradient's sums lie outside shared memory."""
+    """Columns of the data, threads of a block, blocks, and whether the gradient's sums lie outside shared memory.
+
+    slab: whether the full pass is that of rows in shared memory.
+    """
 
     d: int
     threads: int
     blocks: int = 2
     spilled: bool = False
+    slab: bool = False
 
     def layout(self, outputs: int, order: str) -> Layout:
         """How a block works; on a GPU by whole warps."""
-        layout = plan(self.d, outputs, order, self.threads if SIMULATED else max(self.threads, WARP))
-        return layout._replace(spilled=self.spilled)
+        return plan(self.d, outputs, order, self._block_threads())._replace(spilled=self.spilled)
+
+    def slab_of(self, outputs: int, order: str) -> Slab:
+        """How a block works on rows in shared memory."""
+        found = plan_slab(self.d, outputs, order, self._block_threads())
+        assert found is not None
+        return found
+
+    def _block_threads(self) -> int:
+        return self.threads if SIMULATED else max(self.threads, WARP)
 
 
 def device(array: Any) -> Any:
@@ -63,20 +76,29 @@ def shared_bytes(case: Case, numbers: int) -> int:
     return numbers * np.dtype(case.dtype).itemsize
 
 
+def kernel_of(case: Case, shape: Shape, outputs: int) -> tuple[Any, int, int, int]:
+    """The kernel of a full pass, the threads of its blocks, the rows of a tile, and the bytes of shared memory."""
+    if shape.slab:
+        slab = shape.slab_of(outputs, case.order)
+        return make_slab_gradient(case.loss, case.order, case.shift, slab), slab.layout.threads, slab.rows, 0
+    layout = shape.layout(outputs, case.order)
+    kernel = make_gradient(case.loss, case.dtype, case.order, case.shift, layout)
+    return kernel, layout.threads, layout.rows, shared_bytes(case, layout.numbers)
+
+
 def full_pass(case: Case, data: Sample, shape: Shape) -> Sums:
     """Loss and gradient over all rows."""
     (n, d), outputs = data.X.shape, len(data.coef)
+    kernel, threads, tile, shared = kernel_of(case, shape, outputs)
     layout = shape.layout(outputs, case.order)
     w = np.hstack([data.coef, data.intercept[:, None]])
     # Not read: full passes move columns beforehand.
     point = point_of(case, data, w, np.full(d + 1, np.nan))
-    per_block = -(-n // (shape.blocks * layout.rows)) * layout.rows
+    per_block = -(-n // (shape.blocks * tile)) * tile
     blocks, size = -(-n // per_block), outputs * (d + 2)
     spilled = poisoned(blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype)
     nodes, total = poisoned(blocks, size), poisoned(size)
-    kernel = make_gradient(case.loss, case.dtype, case.order, case.shift, layout)
-    shared = shared_bytes(case, layout.numbers)
-    kernel[blocks, layout.threads, 0, shared](rows_of(case, data), point, per_block, spilled, nodes)
+    kernel[blocks, threads, 0, shared](rows_of(case, data), point, per_block, spilled, nodes)
     make_fold()[-(-size // FOLD_SUMS), FOLD_SUMS * FOLD_SHARES](nodes, total)
     sums = total.copy_to_host()
     products = sums[: outputs * (d + 1)].reshape(outputs, d + 1)
