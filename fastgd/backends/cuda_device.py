@@ -1,6 +1,7 @@
 """The GPU as the backend sees it: launches, how many blocks it holds, its memory, and what its errors mean."""
 
 import contextlib
+import gc
 import os
 import re
 import threading
@@ -106,6 +107,16 @@ def _check_process() -> None:
         raise RuntimeError(_AFTER_A_FORK)
 
 
+def _tidy_up() -> None:
+    """Drop what compiling has left: errors that it caught keep the frames of the whole fit, and with them its data.
+
+    Python's collector would find them later, in whichever thread it runs: one that never used the GPU cannot free its
+    memory, and says so.
+    """
+    if not SIMULATED:
+        gc.collect()
+
+
 def launch(kernel: Any, grid: Grid, stream: Any, *args: Any) -> None:
     """Queue a kernel on a stream."""
     global _compiling
@@ -119,6 +130,7 @@ def launch(kernel: Any, grid: Grid, stream: Any, *args: Any) -> None:
             configured.griddim = (grid.blocks, 1, 1)
         configured(*args)
         if len(kernel.overloads) != before:
+            _tidy_up()
             _compiling += time.perf_counter() - began
 
 
@@ -131,6 +143,7 @@ def resident_blocks(kernel: Any, threads: int, shared: int, *args: Any) -> int:
         before, began = len(kernel.overloads), time.perf_counter()
         compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
         if len(kernel.overloads) != before:
+            _tidy_up()
             _compiling += time.perf_counter() - began
         return max(1, int(compiled.max_cooperative_grid_blocks(threads, shared)))
 

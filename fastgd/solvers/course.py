@@ -25,7 +25,9 @@ class Course:
 
     def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
         self._objective, self._tol, self._monitor = objective, tol, monitor
-        self.best: Evaluation | None = None
+        #: The best evaluation, once there is one: apart from the course, since the monitor, which the course has, reads
+        #: it. In a cycle a GPU's memory would wait for Python's collector, which runs in any thread.
+        self._best: list[Evaluation] = []
         self.certificate = math.inf
         #: Whether the last pass was the best so far.
         self.improved = False
@@ -34,7 +36,13 @@ class Course:
         self._overflows = self._idle = 0
         self._patience = math.inf
         self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
-        monitor.watch(lambda: None if self.best is None else self.best.theta)
+        best = self._best
+        monitor.watch(lambda: best[0].theta if best else None)
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The best evaluation so far."""
+        return self._best[0] if self._best else None
 
     def end_after(self, passes: int) -> None:
         """From here on as many passes in a row of which none is the best so far leave nothing but rounding to gain."""
@@ -50,7 +58,7 @@ class Course:
         self.improved = self._is_better(at, certificate)
         self._idle = 0 if self.improved else self._idle + 1
         if self.improved:
-            self.best, self.certificate = at, certificate
+            self._best[:], self.certificate = [at], certificate
         if len(monitor.history) == 0:
             self._rate = rate
         norm = math.sqrt(np.vdot(at.slope, at.slope))

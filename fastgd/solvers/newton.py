@@ -1,5 +1,8 @@
 """Newton's method: gradient and curvature of all rows, or of a sample, from one pass."""
 
+from collections.abc import Callable
+from typing import Any
+
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.course import Course
@@ -8,20 +11,32 @@ from fastgd.solvers.metric import Metric, make_metric
 from fastgd.stopping import Monitor, Solution
 
 
+class _Passes:
+    """Evaluations, each with its curvature.
+
+    Apart from Newton's method, whose descent has them: in a cycle a GPU's memory would wait for Python's collector.
+    """
+
+    def __init__(self, quadratic: Callable[[Array], tuple[Evaluation, Any]]) -> None:
+        self._quadratic = quadratic
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """The evaluation at theta."""
+        at, self.curvature = self._quadratic(theta)
+        return at
+
+
 class Newton:
     """Newton's method, from theta: a metric of its own for every iterate; of softmax by its `joint` curvature."""
 
     def __init__(self, objective: Objective, theta: Array, sampled: bool, joint: bool = False) -> None:
         self._objective, self._sampled = objective, sampled
-        self._quadratic = objective.joint_quadratic if joint else objective.quadratic
-        at, self._curvature = self._quadratic(theta)
-        self._descent = Descent(objective, self._evaluate, at, self._metric(), remembers=False)
+        self._passes = _Passes(objective.joint_quadratic if joint else objective.quadratic)
+        at = self._passes.evaluate(theta)
+        self._curvature = self._passes.curvature
+        self._descent = Descent(objective, self._passes.evaluate, at, self._metric(), remembers=False)
         #: Whether the metric is that of the iterate, and whether no step was taken yet.
         self._fresh = self._first = True
-
-    def _evaluate(self, theta: Array) -> Evaluation:
-        at, self._latest = self._quadratic(theta)
-        return at
 
     def _metric(self) -> Metric:
         return make_metric(self._objective, self._curvature(), 0, self._sampled)
@@ -58,7 +73,7 @@ class Newton:
         self._first = False
         self._fresh = self._descent.failures > 0
         if not self._fresh:
-            self._curvature = self._latest
+            self._curvature = self._passes.curvature
         return trial
 
     def to_the_end(self, course: Course, tol: float, reason: str | None) -> Solution:
