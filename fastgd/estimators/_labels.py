@@ -1,6 +1,6 @@
 """Labels into numbers, block by block, so that no second copy of them is held."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,39 +10,50 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-_BLOCK = 1 << 16
+from fastgd.estimators._label_codes import BLOCK, by_blocks, count, numbering
+
 #: Labels that are sorted to see what there is, before the others are compared with them.
 _FEW = 1 << 12
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The user's labels (n,) and the sorted classes (C,) in them."""
+    """The user's labels (n,) and the sorted classes (C,) in them; rows of each class where these have been counted."""
 
     given: NDArray[Any]
     classes: NDArray[Any]
-
-    def indices(self) -> Iterator[tuple[slice, NDArray[np.intp]]]:
-        """Class numbers, a block of rows at a time."""
-        for start in range(0, self.given.shape[0], _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            block = self.given[rows]
-            # A comparison takes a tenth of the time of a search.
-            yield rows, _second(block, self.classes) if self.classes.size == 2 else np.searchsorted(self.classes, block)
+    n_threads: int = 1
+    counts: NDArray[np.intp] | None = None
 
     def encoded(self, dtype: Any) -> NDArray[Any]:
         """(1, n): -1 and +1 for two classes, class numbers for more."""
         encoded = np.empty((1, self.given.shape[0]), dtype)
-        if self.classes.size > 2:
-            for rows, index in self.indices():
-                encoded[0, rows] = index
-            return encoded
-        for start in range(0, self.given.shape[0], _BLOCK):
-            block = encoded[0, start : start + _BLOCK]
-            np.equal(self.given[start : start + _BLOCK], self.classes[1], out=block, casting="unsafe")
-            block *= 2
-            block -= 1
+        two, number_of = self.classes.size == 2, numbering(self.classes, self.given.dtype)
+
+        def work(slot: int, rows: slice) -> None:
+            if not two:
+                encoded[0, rows] = number_of(self.given[rows])
+                return
+            signs = (self.given[rows] == self.classes[1]).view(np.int8)
+            signs *= 2
+            signs -= 1
+            encoded[0, rows] = signs
+
+        by_blocks(self.given, self.n_threads, work)
         return encoded
+
+    def are_numbers_among_classes(self) -> bool:
+        """Whether all labels are numbers and among the classes, numbers, too."""
+        if self.given.dtype.kind not in "biuf" or self.classes.dtype.kind not in "biuf":
+            return False
+        number_of, strange = numbering(self.classes, self.given.dtype), np.zeros(self.n_threads, bool)
+
+        def work(slot: int, rows: slice) -> None:
+            block = self.given[rows]
+            strange[slot] |= not np.array_equal(self.classes.take(number_of(block), mode="clip"), block)
+
+        by_blocks(self.given, self.n_threads, work)
+        return not strange.any()
 
     @property
     def outputs(self) -> int:
@@ -53,38 +64,42 @@ class Labels:
         """Sample weights times the weight of each class (C,), or None where all rows weigh the same."""
         if each is None:
             return sample_weight
-        weights = np.empty(self.given.shape[0])
-        for rows, index in self.indices():
-            weights[rows] = each[index] if sample_weight is None else each[index] * sample_weight[rows]
+        weights, number_of = np.empty(self.given.shape[0]), numbering(self.classes, self.given.dtype)
+
+        def work(slot: int, rows: slice) -> None:
+            np.take(each, number_of(self.given[rows]), out=weights[rows], mode="clip")
+            if sample_weight is not None:
+                weights[rows] *= sample_weight[rows]
+
+        by_blocks(self.given, self.n_threads, work)
         return weights
 
     def weights(self, sample_weight: NDArray[Any] | None) -> NDArray[np.float64]:
         """Total weight of each class, (C,)."""
-        total = np.zeros(self.classes.size)
-        if self.classes.size == 2 and sample_weight is None:
-            total[1] = sum(
-                np.count_nonzero(self.given[start : start + _BLOCK] == self.classes[1])
-                for start in range(0, self.given.shape[0], _BLOCK)
-            )
-            total[0] = self.given.shape[0] - total[1]
-            return total
-        for rows, index in self.indices():
+        if self.counts is not None and sample_weight is None:
+            return self.counts.astype(np.float64)
+        total, number_of = np.zeros(self.classes.size), numbering(self.classes, self.given.dtype)
+        for start in range(0, self.given.shape[0], BLOCK):
+            rows = slice(start, start + BLOCK)
             each = None if sample_weight is None else sample_weight[rows].astype(np.float64)
-            total += np.bincount(index, weights=each, minlength=total.size)
+            total += np.bincount(number_of(self.given[rows]), weights=each, minlength=total.size)
         return total
 
 
-def check_labels(y: ArrayLike, X: Sized) -> Labels:
+def check_labels(y: ArrayLike, X: Sized, n_threads: int = 1) -> Labels:
     """Validate labels; a ValueError where they are not at least two classes."""
-    if (pair := _two_integers(y)) is not None and len(pair.given) == len(X):
-        return pair
+    is_plain = type(y) is np.ndarray and y.shape == (len(X),)
+    if is_plain and (known := _counted(np.asarray(y), n_threads)):
+        return known
     given = column_or_1d(y, warn=True)
     check_none_missing(given, "y")
     check_consistent_length(X, given)
+    if not is_plain and (known := _counted(given, n_threads)):
+        return known
     if given.dtype.kind == "f":
         assert_all_finite(given, input_name="y")
-        for start in range(0, given.shape[0], _BLOCK):
-            check_classification_targets(given[start : start + _BLOCK])
+        for start in range(0, given.shape[0], BLOCK):
+            check_classification_targets(given[start : start + BLOCK])
     else:
         # Other kinds show in a few rows; a look at all labels at once costs as much memory as they do.
         check_classification_targets(given[:_FEW])
@@ -94,7 +109,18 @@ def check_labels(y: ArrayLike, X: Sized) -> Labels:
             f"y holds one class only ({classes.tolist()[0]!r}): "
             "this solver needs samples of at least 2 classes in the data"
         )
-    return Labels(given, classes)
+    return Labels(given, classes, n_threads)
+
+
+def _counted(y: NDArray[Any], n_threads: int) -> Labels | None:
+    """Labels whose classes counting tells; None where more is to be looked at."""
+    found = count(y, n_threads)
+    if found is None:
+        return None
+    if found[0].size > 2:
+        # Warns of targets that look like those of a regression.
+        check_classification_targets(y[:_FEW])
+    return Labels(y, found[0], n_threads, found[1])
 
 
 def check_none_missing(y: NDArray[Any], name: str) -> None:
@@ -113,31 +139,16 @@ def _is_no_value(value: Any) -> bool:
     return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
 
 
-def _two_integers(y: ArrayLike) -> Labels | None:
-    """Labels that need no further look, as they are an array of two integers or booleans; None where they are not."""
-    if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iub" or y.size == 0:
-        return None
-    classes = np.array([y.min(), y.max()], y.dtype)
-    starts = range(0, y.size, _BLOCK)
-    two = classes[0] < classes[1] and all(_holds_only(y[start : start + _BLOCK], classes) for start in starts)
-    return Labels(y, classes) if two else None
-
-
 def _holds_only(block: NDArray[Any], classes: NDArray[Any]) -> bool:
     """Whether labels are all among two classes."""
     return bool(((block == classes[0]) | (block == classes[1])).all())
 
 
-def _second(block: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
-    """Class numbers of labels of which there are two kinds."""
-    return (block == classes[1]).astype(np.intp)
-
-
 def _classes(given: NDArray[Any]) -> NDArray[Any]:
     """Sorted labels; blocks that hold nothing new are only compared where there are two kinds."""
     classes = np.unique(given[:_FEW])
-    for start in range(0, given.shape[0], _BLOCK):
-        block = given[start : start + _BLOCK]
+    for start in range(0, given.shape[0], BLOCK):
+        block = given[start : start + BLOCK]
         if classes.size == 2 and _holds_only(block, classes):
             continue
         classes = np.union1d(classes, block)
@@ -158,18 +169,21 @@ def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[
     return classes
 
 
-def labels_among(y: ArrayLike | None, X: Sized, classes: NDArray[Any], name: str = "y") -> Labels:
+def labels_among(y: ArrayLike | None, X: Sized, classes: NDArray[Any], name: str = "y", n_threads: int = 1) -> Labels:
     """Validate labels that must all be among known classes; a ValueError names one that is not."""
     given = column_or_1d(y, warn=True)
     check_none_missing(given, name)
     check_consistent_length(X, given)
     if given.dtype.kind == "f":
         assert_all_finite(given, input_name=name)
-    for start in range(0, given.shape[0], _BLOCK):
-        unknown = np.setdiff1d(given[start : start + _BLOCK], classes)
+    labels = Labels(given, classes, n_threads)
+    if labels.are_numbers_among_classes():
+        return labels
+    for start in range(0, given.shape[0], BLOCK):
+        unknown = np.setdiff1d(given[start : start + BLOCK], classes)
         if unknown.size:
             raise ValueError(f"{name} holds {unknown.tolist()[0]!r}, which is not among the classes {classes.tolist()}")
-    return Labels(given, classes)
+    return labels
 
 
 def class_weights(

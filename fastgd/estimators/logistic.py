@@ -159,7 +159,7 @@ class LogisticRegression(LinearClassifier):
         own_validation = given.has_validation
         site = _device.site_of(options, check_X(self, X, reset=True))
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
-        labels = check_labels(y, site.X)
+        labels = check_labels(y, site.X, options.n_threads)
         weights = class_weights(self.class_weight, labels, check_weights(sample_weight, site.X))
         guide = _guide.make_guide(self, options, given, (labels.outputs, site.X.shape[1]))
         held = _guide.rows_to_hold_out(options, given, guide, weights, len(labels.given))
@@ -213,7 +213,7 @@ class LogisticRegression(LinearClassifier):
         site = _device.site_of(options, matrix, passes=1)
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
         known = all_classes(classes, getattr(self, "classes_", None))
-        labels = labels_among(y, site.X, known)
+        labels = labels_among(y, site.X, known, n_threads=options.n_threads)
         weights = class_weights(self.class_weight, labels, check_weights(sample_weight, site.X))
         training = _partial.resume(self, site.X.shape[1], labels.outputs, means, scales)
         problem = partial_logistic_problem(self, options, labels.outputs)
@@ -226,7 +226,7 @@ class LogisticRegression(LinearClassifier):
     def _validation_rows(self, given: Given, site: Site, data: Data, labels: Labels) -> Any:
         """The validation rows of the caller's, as the fit needs them."""
         X = check_X_val(self, given.X_val, site.X)
-        found = labels_among(site.on_host("y_val", given.y_val), X, labels.classes, "y_val")
+        found = labels_among(site.on_host("y_val", given.y_val), X, labels.classes, "y_val", site.n_threads)
         each = None if self.class_weight is None else weight_of_each(self.class_weight, labels)
         weights = found.weighted(each, check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X))
         rows = site.beside(data, X, found.encoded(X.dtype), weights)
