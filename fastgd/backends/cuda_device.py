@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import os
 import re
 import threading
 import time
@@ -11,6 +10,8 @@ from typing import Any, NamedTuple
 
 from numba import cuda
 
+from fastgd.backends import driver
+from fastgd.exceptions import DeviceError
 from fastgd.kernels.cuda._target import SIMULATED
 
 #: Threads of a block, None for what the layout chooses; blocks of a grid in the simulator, whose threads are Python's.
@@ -46,15 +47,14 @@ _LOST = tuple(
         "UNKNOWN",
     )
 )
-_AFTER_A_FORK = (
-    "this process was forked from one that had begun to use the GPU, and CUDA does not survive a fork: start workers "
-    "with the method 'spawn' or 'forkserver' (joblib's default does), or fit with device='cpu' here"
+#: Errors of code that the driver or the GPU cannot run.
+_UNSUITABLE = tuple(
+    f"CUDA_ERROR_{name}" for name in ("UNSUPPORTED_PTX_VERSION", "NO_BINARY_FOR_GPU", "INVALID_PTX", "INVALID_IMAGE")
 )
 
 #: One compilation at a time, and in the simulator one kernel.
 _launching = threading.RLock()
 _compiling = 0.0
-_owner: int | None = None
 
 
 class Grid(NamedTuple):
@@ -78,8 +78,9 @@ def guarded() -> Iterator[None]:
     ------
     MemoryError
         If the GPU has no room.
-    RuntimeError
-        In a process forked from one that had begun to use the GPU, and after an error that nothing survives.
+    DeviceError
+        In a process forked from one that had begun to use the GPU, where what was compiled does not run, and after an
+        error that nothing survives.
     """
     _check_process()
     try:
@@ -90,9 +91,13 @@ def guarded() -> Iterator[None]:
         if name == "CUDA_ERROR_OUT_OF_MEMORY":
             raise MemoryError(f"the GPU has no room left: {free_bytes():,} bytes are free ({error})") from error
         if name in _FORKED:
-            raise RuntimeError(_AFTER_A_FORK) from error
+            raise DeviceError(driver.AFTER_A_FORK) from error
+        if name in _UNSUITABLE:
+            raise DeviceError(
+                f"the installed CUDA packages make code that does not run here ({name}), and {driver.what_would_suit()}"
+            ) from error
         if name in _LOST:
-            raise RuntimeError(
+            raise DeviceError(
                 f"the GPU stopped working for this process ({name}), and no CUDA call will succeed in it any more: "
                 "start a new process; if it happens again, fit with device='cpu'"
             ) from error
@@ -100,11 +105,9 @@ def guarded() -> Iterator[None]:
 
 
 def _check_process() -> None:
-    global _owner
-    if _owner is None:
-        _owner = os.getpid()
-    elif _owner != os.getpid():
-        raise RuntimeError(_AFTER_A_FORK)
+    if driver.is_forked():
+        raise DeviceError(driver.AFTER_A_FORK)
+    driver.note_start()
 
 
 def _tidy_up() -> None:

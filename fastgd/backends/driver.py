@@ -13,8 +13,31 @@ from typing import Any
 _LIBRARIES = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
 #: What Linux has where a driver runs; on Windows' Linux the second.
 _SIGNS = "/dev/nvidiactl", "/dev/dxg"
-#: Versions of CUDA for which there is an extra of this package.
-_EXTRAS = 12, 13
+#: Versions of CUDA that numba-cuda has packages for, each with the least compute capability of a GPU: kernels that wait
+#: for their whole grid need 6.0, CUDA 13's compilers more.
+LEAST_GPUS = {12: (6, 0), 13: (7, 5)}
+_OLDEST, _NEWEST = min(LEAST_GPUS), max(LEAST_GPUS)
+#: The oldest numba-cuda that kernels have been compiled with.
+NUMBA_CUDA = 0, 30
+
+#: What is said in a process that cannot use the GPU since another has begun to.
+AFTER_A_FORK = (
+    "this process was forked from one that had begun to use the GPU, and CUDA does not survive a fork: start workers "
+    "with the method 'spawn' or 'forkserver' (joblib's default does), or fit with device='cpu' here"
+)
+#: The process that started the driver.
+_owner: int | None = None
+
+
+def note_start() -> None:
+    """Remember that this process uses the GPU."""
+    global _owner
+    _owner = os.getpid()
+
+
+def is_forked() -> bool:
+    """Whether this process is a fork of one that had begun to use the GPU."""
+    return _owner is not None and _owner != os.getpid()
 
 
 def simulated() -> bool:
@@ -45,40 +68,67 @@ def driver_version() -> tuple[int, int] | None:
 def why_unusable() -> str | None:
     """What is missing for fits on a GPU and how to install it; None where nothing is.
 
-    Imports Numba's CUDA and starts the driver, unless something is missing before.
+    Imports Numba's CUDA and starts the driver, unless something is missing before. Once nothing was, it looks no more.
     """
-    if simulated():
+    if is_forked():
+        return AFTER_A_FORK
+    if simulated() or _owner is not None:
         return None
     found = driver_version()
     if found is None:
         return (
             "no NVIDIA driver was found: on a machine with an NVIDIA GPU install its driver (nvidia.com/drivers), then "
-            f"{_install(None)}; or use device='cpu'"
+            f"{install_line(_NEWEST)} (cu{_OLDEST} where nvidia-smi shows CUDA {_OLDEST}); or use device='cpu'"
         )
-    if found[0] < _EXTRAS[0]:
+    if found[0] < _OLDEST:
         return f"the NVIDIA driver is for CUDA {found[0]}.{found[1]}, older than 12: update it, or use device='cpu'"
     if importlib.util.find_spec("numba_cuda") is None:
         return f"the package numba-cuda is not installed: {_install(found)}"
-    return _unusable_toolkit(found) or _unusable_gpu()
+    return _unusable_packages(found) or _unusable_gpu()
 
 
-def _install(found: tuple[int, int] | None) -> str:
-    """The line that installs what the driver can run; of both extras where that is not known."""
-    lines = [f'pip install "fastgd[cuda{major}]"' for major in _EXTRAS]
-    return " or ".join(lines) if found is None else lines[min(found[0], _EXTRAS[1]) - _EXTRAS[0]]
+def install_line(major: int) -> str:
+    """What installs the packages of a version of CUDA, whether or not this package came from an index."""
+    return f'pip install "numba-cuda[cu{major}]>={NUMBA_CUDA[0]}.{NUMBA_CUDA[1]}"'
+
+
+def _install(found: tuple[int, int]) -> str:
+    """The line that installs what the driver can run."""
+    return install_line(min(found[0], _NEWEST))
+
+
+def what_would_suit() -> str:
+    """What to install where what the packages compile does not run."""
+    found = driver_version() or (_NEWEST, 0)
+    least = ".".join(map(str, LEAST_GPUS[_NEWEST]))
+    return (
+        f"the driver runs CUDA {found[0]}.{found[1]} at most: {_install(found)} in a new environment (cu{_OLDEST} for "
+        f"GPUs of compute capability below {least}), or update the driver"
+    )
+
+
+def _unusable_packages(found: tuple[int, int]) -> str | None:
+    """What is wrong with the versions of packages, or with the libraries that compile for the GPU."""
+    compiler, bindings = _release("numba-cuda"), _release("cuda-bindings")
+    if compiler is not None and compiler < NUMBA_CUDA:
+        return f"numba-cuda {compiler[0]}.{compiler[1]} is too old: {_install(found)}"
+    if bindings is None:
+        return f"the package cuda-bindings is not installed: {_install(found)}"
+    if bindings[0] > found[0]:
+        return f"the CUDA packages installed are those of CUDA {bindings[0]}, and {what_would_suit()}"
+    return _unusable_toolkit(found)
+
+
+def _release(package: str) -> tuple[int, ...] | None:
+    """The first two numbers of an installed package's version; None where it is not there."""
+    try:
+        return tuple(map(int, re.findall(r"\d+", version(package))[:2]))
+    except PackageNotFoundError:
+        return None
 
 
 def _unusable_toolkit(found: tuple[int, int]) -> str | None:
     """What is wrong with the libraries that compile for the GPU."""
-    try:
-        bindings = int(version("cuda-bindings").partition(".")[0])
-    except PackageNotFoundError:
-        return f"the package cuda-bindings is not installed: {_install(found)}"
-    if bindings > found[0]:
-        return (
-            f"the CUDA packages installed are those of CUDA {bindings}, and the driver runs CUDA {found[0]}.{found[1]} "
-            f"at most: {_install(found)} in a new environment, or update the driver"
-        )
     try:
         importlib.import_module("numba.cuda.cudadrv.nvvm").NVVM()
         # What kernels that wait for their whole grid are linked with.
@@ -95,10 +145,16 @@ def _unusable_gpu() -> str | None:
     try:
         driver: Any = importlib.import_module("numba.cuda.cudadrv.driver").driver
         if driver.is_available and driver.get_device_count() > 0:
-            return None
-        reason = driver.initialization_error or "CUDA_ERROR_NO_DEVICE"
+            too_old = _unusable_age()
+            if too_old is None:
+                note_start()
+            return too_old
+        reason = _first_line(driver.initialization_error or "CUDA_ERROR_NO_DEVICE")
     except Exception as error:  # CudaSupportError, or what a broken installation raises
         reason = _first_line(error)
+    if "before forking" in reason or "NOT_INITIALIZED" in reason:
+        # Others had begun to use it: another library, or the user.
+        return AFTER_A_FORK
     if "NO_DEVICE" in reason or re.search(r"\(100\)", reason):
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         why = "" if hidden is None else f" (CUDA_VISIBLE_DEVICES={hidden!r} may hide it)"
@@ -106,5 +162,21 @@ def _unusable_gpu() -> str | None:
     return f"the NVIDIA driver does not start ({reason}): see whether nvidia-smi works, or use device='cpu'"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _unusable_age() -> str | None:
+    """What is said of a GPU that kernels cannot be compiled for."""
+    gpus: Any = importlib.import_module("numba.cuda.cudadrv.devices").gpus
+    gpu = gpus.current or gpus[0]
+    found, packages = tuple(gpu.compute_capability), (_release("cuda-bindings") or (_NEWEST,))[0]
+    (oldest, newer), told = (LEAST_GPUS[_OLDEST], LEAST_GPUS[_NEWEST]), "the GPU has compute capability {}.{}, and "
+    if found < oldest:
+        return f"{told.format(*found)}{oldest[0]}.{oldest[1]} is the least that works: use device='cpu'"
+    if packages >= _NEWEST and found < newer:
+        needed = f"the packages of CUDA {packages} need {newer[0]}.{newer[1]}"
+        return f"{told.format(*found)}{needed}: {install_line(_OLDEST)} in a new environment, or use device='cpu'"
+    return None
+
+
+def _first_line(error: object) -> str:
+    """The first line of a message, with the second where the first announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])

@@ -3,8 +3,11 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import subprocess
 import sys
+import tomllib
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,7 +29,9 @@ def machine(monkeypatch):
     parts = {
         "driver": (13, 0),
         "numba_cuda": True,
-        "bindings": "13.1",
+        "numba-cuda": "0.30.4",
+        "cuda-bindings": "13.1.0",
+        "capability": (9, 0),
         "nvvm": None,
         "runtime": __file__,
         "reason": None,
@@ -45,15 +50,23 @@ def machine(monkeypatch):
             raise OSError(parts["nvvm"])
 
     def version(name):
-        if parts["bindings"] is None:
+        if parts[name] is None:
             raise importlib.metadata.PackageNotFoundError(name)
-        return parts["bindings"]
+        return parts[name]
+
+    class Gpus(list):
+        current = None
+
+        def __getitem__(self, number):
+            return SimpleNamespace(compute_capability=parts["capability"])
 
     modules = {
         "numba.cuda.cudadrv.nvvm": SimpleNamespace(NVVM=nvvm),
         "numba.cuda.cudadrv.libs": SimpleNamespace(get_cudalib=lambda name, static: parts["runtime"]),
         "numba.cuda.cudadrv.driver": SimpleNamespace(driver=Driver()),
+        "numba.cuda.cudadrv.devices": SimpleNamespace(gpus=Gpus()),
     }
+    monkeypatch.setattr(driver, "_owner", None)
     monkeypatch.setattr(driver, "simulated", lambda: False)
     monkeypatch.setattr(driver, "driver_version", lambda: parts["driver"])
     monkeypatch.setattr(driver, "is_hinted", lambda: parts["driver"] is not None)
@@ -63,21 +76,29 @@ def machine(monkeypatch):
     return parts
 
 
+NEW, OLD = (rf'pip install "numba-cuda\[cu{major}\]>=0.30"' for major in (13, 12))
 MISSING = {
-    "driver": (None, r'no NVIDIA driver was found.*pip install "fastgd\[cuda12\]" or pip install "fastgd\[cuda13\]"'),
+    "driver": (None, rf"no NVIDIA driver was found.*{NEW} \(cu12 where nvidia-smi shows CUDA 12\)"),
     "an old driver": ((11, 8), "the NVIDIA driver is for CUDA 11.8, older than 12"),
-    "numba_cuda": (False, r'numba-cuda is not installed: pip install "fastgd\[cuda13\]"'),
-    "bindings": (None, r'cuda-bindings is not installed: pip install "fastgd\[cuda13\]"'),
-    "nvvm": (
-        "libnvvm.so not found",
-        r'toolkit cannot be used \(libnvvm.so not found\): pip install "fastgd\[cuda13\]"',
-    ),
-    "runtime": ("libcudadevrt.a", r'toolkit has no libcudadevrt.a: pip install "fastgd\[cuda13\]"'),
+    "numba_cuda": (False, f"numba-cuda is not installed: {NEW}"),
+    "numba-cuda": ("0.29.1", f"numba-cuda 0.29 is too old: {NEW}"),
+    "cuda-bindings": (None, f"cuda-bindings is not installed: {NEW}"),
+    "nvvm": ("libnvvm.so not found", rf"toolkit cannot be used \(libnvvm.so not found\): {NEW}"),
+    "runtime": ("libcudadevrt.a", f"toolkit has no libcudadevrt.a: {NEW}"),
     "gpus": (0, "the NVIDIA driver finds no GPU"),
+    "capability": ((7, 0), f"capability 7.0, and the packages of CUDA 13 need 7.5: {OLD} in a new environment"),
+    "an old GPU": ((5, 2), "the GPU has compute capability 5.2, and 6.0 is the least that works: use device='cpu'"),
     "reason": ("CUDA_ERROR_NO_DEVICE (100)", "the NVIDIA driver finds no GPU"),
     "another reason": ("CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", r"does not start \(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH\)"),
+    "many lines": ("It cannot be found.\nIf you are sure that", r"does not start \(It cannot be found\.\): see"),
+    "an announcement": ("Error at init:\n\nit is broken\nlook", r"does not start \(Error at init: it is broken\): see"),
+    "a fork of others'": ("Call to cuInit results in CUDA_ERROR_NOT_INITIALIZED (3)", "does not survive a fork"),
 }
-PARTS = {"an old driver": "driver", "another reason": "reason"}
+PARTS = {
+    "an old driver": "driver",
+    "an old GPU": "capability",
+    **dict.fromkeys(["another reason", "many lines", "an announcement", "a fork of others'"], "reason"),
+}
 
 
 @pytest.mark.parametrize("missing", MISSING)
@@ -92,10 +113,66 @@ def test_what_is_missing_is_named(machine, kind, missing):
 
 def test_packages_that_are_too_new_for_the_driver(machine):
     machine["driver"] = (12, 4)
-    message = r'those of CUDA 13, and the driver runs CUDA 12.4 at most: pip install "fastgd\[cuda12\]"'
+    message = f"those of CUDA 13, and the driver runs CUDA 12.4 at most: {OLD} in a new environment"
     with pytest.raises(RuntimeError, match=message):
         devices.require_cuda()
-    machine["bindings"] = "12.9"
+    machine["cuda-bindings"], machine["capability"] = "12.9.4", (7, 0)
+    devices.require_cuda()
+
+
+def test_what_is_asked_for_is_what_extras_install(root):
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for major in driver.LEAST_GPUS:
+        assert driver.install_line(major) == f'pip install "{extras[f"cuda{major}"][0]}"'
+
+
+def in_a_fork(work):
+    """Return the message of the error that work raises in a forked child."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads that the child does not have
+        child = os.fork()
+    if child == 0:
+        try:
+            work()
+            told = "nothing"
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+        os.write(writer, told.encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as file:
+        return file.read()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
+def test_fits_in_a_forked_child(machine):
+    def fit():
+        LinearRegression(device="cuda").fit(X, X[:, 0])
+
+    machine["gpus"] = 0
+    assert "the NVIDIA driver finds no GPU" in in_a_fork(fit)
+    with pytest.raises(DeviceError):
+        devices.require_cuda()
+    # A driver that has not started leaves children alone.
+    assert "the NVIDIA driver finds no GPU" in in_a_fork(fit)
+    machine["gpus"] = 1
+    devices.require_cuda()
+    expected = f"DeviceError: the GPU cannot be used: {driver.AFTER_A_FORK}"
+    machine["reason"] = "CUDA initialized before forking"
+    assert in_a_fork(fit) == expected
+    machine["reason"] = None
+
+    def choose():
+        assert devices.choose("auto", X, LONG) == ("cpu", f"device='auto': {driver.AFTER_A_FORK}")
+
+    assert in_a_fork(choose) == "nothing"
+
+
+def test_what_was_found_is_not_looked_for_again(machine):
+    devices.require_cuda()
+    machine["cuda-bindings"] = None
     devices.require_cuda()
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from fastgd.backends import cuda_device, cuda_transfer
+from fastgd.backends import cuda_device, cuda_transfer, driver
 from fastgd.backends.cuda import CudaData
 from fastgd.backends.cuda_device import guarded
 from fastgd.backends.cuda_transfer import to_device
+from fastgd.exceptions import DeviceError
 from fastgd.kernels.cuda._target import SIMULATED
 from tests.backends.cuda.rows import held
 from tests.kernels import full_pass
@@ -54,8 +55,16 @@ def test_no_room(monkeypatch):
     ("name", "kind", "told"),
     [
         ("OUT_OF_MEMORY", MemoryError, "the GPU has no room left: .* bytes are free"),
-        ("NOT_INITIALIZED", RuntimeError, "does not survive a fork.*'spawn'"),
-        ("ILLEGAL_ADDRESS", RuntimeError, r"the GPU stopped working for this process \(CUDA_ERROR_ILLEGAL_ADDRESS\)"),
+        ("NOT_INITIALIZED", DeviceError, "does not survive a fork.*'spawn'"),
+        *(
+            (
+                name,
+                DeviceError,
+                rf'does not run here \(CUDA_ERROR_{name}\), and the driver runs.*pip install "numba-cuda',
+            )
+            for name in ("UNSUPPORTED_PTX_VERSION", "NO_BINARY_FOR_GPU", "INVALID_PTX", "INVALID_IMAGE")
+        ),
+        ("ILLEGAL_ADDRESS", DeviceError, r"the GPU stopped working for this process \(CUDA_ERROR_ILLEGAL_ADDRESS\)"),
         ("INVALID_VALUE", ArithmeticError, "^Call to cuLaunch results in CUDA_ERROR_INVALID_VALUE$"),
     ],
 )
@@ -73,10 +82,10 @@ def test_errors_of_others_pass():
 def test_a_forked_child_is_told(monkeypatch):
     data = sample(CASE, 40, 3)
     rows = held(data)
-    monkeypatch.setattr(cuda_device.os, "getpid", lambda: -1)
-    with pytest.raises(RuntimeError, match="forked from one that had begun to use the GPU"):
+    monkeypatch.setattr(driver.os, "getpid", lambda: -1)
+    with pytest.raises(DeviceError, match="forked from one that had begun to use the GPU"):
         rows.gradient("logistic", data.coef, data.intercept, data.shift, 0.0)
-    with pytest.raises(RuntimeError, match="forked from one that had begun to use the GPU"):
+    with pytest.raises(DeviceError, match="forked from one that had begun to use the GPU"):
         CudaData(data.X, data.y, None, 1)
 
 
