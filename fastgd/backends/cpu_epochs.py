@@ -38,6 +38,11 @@ def part_rows(batch_size: int, d: int) -> int:
     return blocks * records.BLOCK_ROWS
 
 
+def parts_of(batch_size: int, n: int, d: int) -> int:
+    """Parts of a batch of n rows of d columns at most: so many threads can share it."""
+    return -(-min(batch_size, n) // part_rows(batch_size, d))
+
+
 class CpuEpochs:
     """Runs batches of an epoch; all that moves is in the state that the caller holds."""
 
@@ -49,7 +54,7 @@ class CpuEpochs:
         self._kernel = make_epoch(loss, data.dtype, data.order, bool(np.any(problem.shift)))
         self._coordinates = coordinates_of(problem.scaling, problem.l1, problem.l2)
         self._part_rows = part_rows(problem.batch_size, data.d)
-        self._parts = -(-min(problem.batch_size, data.n) // self._part_rows)
+        self._parts = parts_of(problem.batch_size, data.n, data.d)
         self._teams: dict[int, list[records.Work]] = {}
         self._epoch = -1
 

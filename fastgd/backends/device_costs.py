@@ -22,7 +22,8 @@ _MARGIN = 2.0
 class Work:
     """What a fit on data of the host will do.
 
-    nbytes: of X. passes: over X, as expected. updates: of all mini-batches, 0 for the full batch.
+    nbytes: of X. passes: over X, as expected. updates: of all mini-batches, 0 for the full batch. n_threads: of the
+    CPU that share a pass, or a mini-batch.
     """
 
     nbytes: int
@@ -32,17 +33,16 @@ class Work:
 
     def on_cpu(self) -> float:
         """Seconds on the CPU."""
-        # Small mini-batches run on one thread.
-        n_threads = 1 if self.updates else self.n_threads
-        rate = min(_THREAD_READS * n_threads, _CPU_READS)
+        rate = min(_THREAD_READS * self.n_threads, _CPU_READS)
         return self.passes * (_CPU_PASS + self.nbytes / rate) + self.updates * _CPU_UPDATE
 
-    def on_gpu(self, started: bool) -> float:
-        """Seconds on the GPU, the way there included."""
+    def on_gpu(self, started: bool, streamed: bool = False) -> float:
+        """Seconds on the GPU, the way there included: once, or in every pass where X is streamed through it."""
         start = _GPU_FIT if started else _GPU_START + _GPU_FIT
-        passes = self.passes * (_GPU_PASS + self.nbytes / _GPU_READS)
-        return start + self.nbytes / _TRANSFER + passes + self.updates * _GPU_UPDATE
+        there, read = self.nbytes / _TRANSFER, self.nbytes / _GPU_READS
+        pass_, once = (max(there, read), 0.0) if streamed else (read, there)
+        return start + once + self.passes * (_GPU_PASS + pass_) + self.updates * _GPU_UPDATE
 
-    def pays(self, started: bool) -> bool:
+    def pays(self, started: bool, streamed: bool = False) -> bool:
         """Whether the GPU is expected to be clearly faster."""
-        return _MARGIN * self.on_gpu(started) < self.on_cpu()
+        return _MARGIN * self.on_gpu(started, streamed) < self.on_cpu()

@@ -16,7 +16,7 @@ from fastgd.scaling import Array
 
 #: What the parameter `device` may be.
 DEVICES = ("auto", "cpu", "cuda")
-#: The backend's module that is there once a fit has used the GPU.
+#: The backend's module that is there once something has asked for the GPU.
 _STARTED = "fastgd.backends.cuda_device"
 
 
@@ -57,19 +57,40 @@ def choose(asked: str, X: NDArray[Any] | GpuArray, work: Work) -> Device:
         require_cuda()
     if asked != "auto":
         return Device(asked, f"device={asked!r}")
-    name, because = _automatic(work)
+    name, because = _automatic(X, work)
     return Device(name, f"device='auto': {because}")
 
 
-def _automatic(work: Work) -> tuple[str, str]:
+def _automatic(X: NDArray[Any], work: Work) -> tuple[str, str]:
     if driver.simulated() or not driver.is_hinted():
         return "cpu", "no NVIDIA GPU was found"
-    started = _STARTED in sys.modules
-    expected = f"{work.on_cpu():.2g} s expected on the CPU, {work.on_gpu(started):.2g} s on the GPU with the way there"
+    started = _compiled_for_gpu() > 0.0
     if not work.pays(started):
-        return "cpu", expected
+        return "cpu", _expected(work, started)
     missing = why_unusable()
-    return ("cuda", expected) if missing is None else ("cpu", missing)
+    if missing is not None:
+        return "cpu", missing
+    try:
+        room = _room_on_gpu()
+    except Exception as error:  # whatever the driver raises where the GPU is full or another's
+        return "cpu", f"the GPU cannot be used: {error}"
+    # Beside X its targets.
+    streamed = X.nbytes + len(X) * X.itemsize > room
+    why = f"; streamed, as X does not fit in the {room:,} bytes free there" if streamed else ""
+    return "cuda" if work.pays(started, streamed) else "cpu", f"{_expected(work, started, streamed)}{why}"
+
+
+def _expected(work: Work, started: bool, streamed: bool = False) -> str:
+    gpu = work.on_gpu(started, streamed)
+    return f"{work.on_cpu():.2g} s expected on the CPU, {gpu:.2g} s on the GPU with the way there"
+
+
+def _room_on_gpu() -> int:
+    """Bytes that data may take on the GPU."""
+    from fastgd.backends import cuda_device
+
+    with cuda_device.guarded():
+        return cuda_device.room()
 
 
 def require_cuda() -> None:
@@ -134,5 +155,10 @@ def margins_on_gpu(X: GpuArray, coef: Array, intercept: Array, n_threads: int) -
 
 def compile_seconds() -> float:
     """Seconds that this process has spent on compiling kernels, of all devices."""
+    return cpu.compile_seconds() + _compiled_for_gpu()
+
+
+def _compiled_for_gpu() -> float:
+    """Seconds that this process has spent on compiling kernels for the GPU."""
     started = sys.modules.get(_STARTED)
-    return cpu.compile_seconds() + (0.0 if started is None else started.compile_seconds())
+    return 0.0 if started is None else float(started.compile_seconds())

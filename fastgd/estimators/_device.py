@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fastgd.backends import devices
+from fastgd.backends.cpu_epochs import parts_of
 from fastgd.backends.device_costs import FEW_PASSES, MANY_PASSES, Work
 from fastgd.backends.devices import Device
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
@@ -72,11 +73,16 @@ class Site:
 def site_of(options: Options, matrix: Converted, passes: float | None = None) -> Site:
     """Choose the device of a fit; `passes` over X, None for what the solver is expected to take."""
     X = matrix.array
-    n = X.shape[0]
     passes = _expected_passes(options) if passes is None else passes
-    updates = 0.0 if options.batch_size is None else passes * -(-n // options.batch_size)
-    work = Work(X.nbytes, passes, updates, options.n_threads)
+    work = _work(options, X, passes)
     return Site(devices.choose(options.device, X, work), matrix, options.n_threads)
+
+
+def _work(options: Options, X: NDArray[Any] | GpuArray, passes: float) -> Work:
+    size, (n, d) = options.batch_size, X.shape
+    if size is None:
+        return Work(X.nbytes, passes, 0.0, options.n_threads)
+    return Work(X.nbytes, passes, passes * -(-n // size), min(options.n_threads, parts_of(size, n, d)))
 
 
 def _expected_passes(options: Options) -> float:

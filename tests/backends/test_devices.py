@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.backends import devices, driver
+from fastgd.backends import device_costs, devices, driver
 from fastgd.backends.device_costs import Work
 from fastgd.exceptions import DeviceError
 
@@ -36,6 +36,8 @@ def machine(monkeypatch):
         "runtime": __file__,
         "reason": None,
         "gpus": 1,
+        "room": 1 << 40,
+        "compiled": 0.0,
     }
 
     class Driver:
@@ -54,6 +56,11 @@ def machine(monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return parts[name]
 
+    def room():
+        if parts["room"] is None:
+            raise MemoryError("the GPU has no room left")
+        return parts["room"]
+
     class Gpus(list):
         current = None
 
@@ -67,6 +74,8 @@ def machine(monkeypatch):
         "numba.cuda.cudadrv.devices": SimpleNamespace(gpus=Gpus()),
     }
     monkeypatch.setattr(driver, "_owner", None)
+    monkeypatch.setattr(devices, "_room_on_gpu", room)
+    monkeypatch.setitem(sys.modules, devices._STARTED, SimpleNamespace(compile_seconds=lambda: parts["compiled"]))
     monkeypatch.setattr(driver, "simulated", lambda: False)
     monkeypatch.setattr(driver, "driver_version", lambda: parts["driver"])
     monkeypatch.setattr(driver, "is_hinted", lambda: parts["driver"] is not None)
@@ -200,6 +209,55 @@ def test_long_fits_go_to_the_gpu(machine):
     assert "s expected on the CPU" in reason
     # A pass is too little for the way to the GPU, however large the data.
     assert devices.choose("auto", X, LONG.__class__(1 << 38, 1, 0, 16)).name == "cpu"
+
+
+def test_a_gpu_that_has_compiled_has_less_to_do(machine):
+    work = Work(1 << 30, 100, 0, 1)
+    assert devices.choose("auto", X, work).name == "cpu"
+    machine["compiled"] = 1.0
+    assert devices.choose("auto", X, work).name == "cuda"
+
+
+def test_data_larger_than_the_gpus_memory_travel_in_every_pass(machine, monkeypatch):
+    few, many = Work(1 << 34, 1, 0, 1), Work(1 << 34, 101, 0, 1)
+    way = few.nbytes / device_costs._TRANSFER
+    assert many.on_gpu(True, streamed=True) - few.on_gpu(True, streamed=True) == pytest.approx(100 * way, rel=0.01)
+    assert many.on_gpu(True) - few.on_gpu(True) < 2 * way
+    # Beside X, six rows of two numbers, there are six targets.
+    machine["room"] = X.nbytes + 6 * X.itemsize
+    assert devices.choose("auto", X, LONG).name == "cuda"
+    machine["room"] -= 1
+    name, reason = devices.choose("auto", X, LONG)
+    assert name == "cpu"
+    assert reason.endswith(f"; streamed, as X does not fit in the {X.nbytes + 47} bytes free there")
+    monkeypatch.setattr(device_costs, "_TRANSFER", 1e12)
+    name, reason = devices.choose("auto", X, LONG)
+    assert name == "cuda"
+    assert "streamed" in reason
+    machine["room"] = None
+    assert devices.choose("auto", X, LONG) == (
+        "cpu",
+        "device='auto': the GPU cannot be used: the GPU has no room left",
+    )
+
+
+@pytest.mark.parametrize(("batch_size", "n_threads"), [(64, 1), (1000, 1), (2048, 4), ("full", 8)])
+def test_threads_that_share_batches_are_counted(monkeypatch, batch_size, n_threads):
+    """131,072 numbers are a part of a batch that a thread of its own is worth."""
+    seen = []
+
+    def choose(asked, matrix, work):
+        seen.append(work)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(devices, "choose", choose)
+    large = np.zeros((4096, 256), np.float32)
+    with pytest.raises(KeyboardInterrupt):
+        LinearRegression(optimizer="gd", batch_size=batch_size, max_iter=3, n_threads=8).fit(large, large[:, 0])
+    (work,) = seen
+    assert work.n_threads == n_threads
+    assert work.updates == (0 if batch_size == "full" else 3 * -(-4096 // batch_size))
+    assert Work(1 << 34, 10, 9, 1).on_cpu() > 3 * Work(1 << 34, 10, 9, 4).on_cpu()
 
 
 def test_auto_does_without_what_is_missing(machine):
