@@ -1,4 +1,7 @@
-"""Reading an array once, as fast as a device can: the yardstick of benchmarks, since no pass over X can beat it."""
+"""Reading an array once, as fast as a device can: the yardstick of benchmarks, since no pass over X can beat it.
+
+Of data that stream through the GPU it is the way there.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +13,8 @@ from fastgd import threads
 
 #: Numbers that a thread of the CPU reads at a time.
 _CHUNK = 1 << 20
+#: Bytes that are copied to the GPU at a time.
+_COPY_BYTES = 1 << 28
 
 
 def reader_on_cpu(X: NDArray[Any], n_threads: int) -> Callable[[], float]:
@@ -66,3 +71,30 @@ class GpuReader:
         """Read, and give the sum of all numbers: what shows that each was read once."""
         self._launch()
         return float(np.sum(self._sums.copy_to_host(), dtype=np.float64))
+
+
+class HostToGpu:
+    """What copies from the host's pinned memory to the GPU.
+
+    Parameters
+    ----------
+    nbytes : int
+        Of a copy; fewer of more than 256 MiB, or than the GPU has room for.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        from numba import cuda
+
+        from fastgd.backends import cuda_device as device
+
+        with device.guarded():
+            #: Of a copy.
+            self.nbytes = max(1, min(nbytes, _COPY_BYTES, device.room() // 4))
+            self._here, self._stream = cuda.pinned_array(self.nbytes, np.uint8), cuda.stream()
+            self.there = cuda.device_array(self.nbytes, np.uint8)
+        self._here[:] = 1
+
+    def __call__(self) -> None:
+        """Copy and wait for the end."""
+        self.there.copy_to_device(self._here, stream=self._stream)
+        self._stream.synchronize()

@@ -11,8 +11,9 @@ from typing import Any
 import fastgd
 from fastgd.cli import errors
 from fastgd.cli.bench_data import BenchData, bench_data
-from fastgd.cli.bench_jobs import FIT, READ, Line, Site
+from fastgd.cli.bench_jobs import COPY, FIT, Line, Site
 from fastgd.cli.bench_options import DEVICES, BenchOptions
+from fastgd.cli.options import in_options
 from fastgd.cli.progress import progress
 from fastgd.cli.stops import whole_file
 
@@ -45,27 +46,28 @@ def bench(options: BenchOptions) -> None:
         What the command tells in one line.
     """
     options.check()
-    devices = usable_devices(options)
+    devices, missing = usable_devices(options)
     with progress() as show:
         show("reading" if options.source else "making data")
         data = bench_data(options)
-        report = Report(data.label, {}, {}, [], {})
+        report = Report(data.label, {}, {}, [], missing)
         for device in devices:
             show(f"measuring on {device}")
             _measure(report, device, data, options)
         if options.rivals:
             from fastgd.cli.bench_rivals import measure_rivals
 
-            lines, report.missing = measure_rivals(data, devices, options, show)
+            lines, others = measure_rivals(data, devices, options, show)
             report.lines += lines
+            report.missing |= others
         _compare(report.lines)
     print(page(report))
     options.out.mkdir(parents=True, exist_ok=True)
     print(f"\nwritten: {', '.join(map(str, _write(report, options.out)))}")
 
 
-def usable_devices(options: BenchOptions) -> list[str]:
-    """Return the devices to run on.
+def usable_devices(options: BenchOptions) -> tuple[list[str], dict[str, str]]:
+    """Return the devices to run on, and why one is missing that was left to choose.
 
     Raises
     ------
@@ -74,17 +76,18 @@ def usable_devices(options: BenchOptions) -> list[str]:
     """
     asked = options.devices()
     if asked == ["cpu"]:
-        return asked
+        return asked, {}
     from fastgd.backends.devices import require_cuda
     from fastgd.exceptions import DeviceError
 
     try:
         require_cuda()
     except DeviceError as error:
+        why = in_options(str(error))
         if asked is None:
-            return ["cpu"]
-        raise errors.InputError(str(error)) from error
-    return asked or list(DEVICES)
+            return ["cpu"], {"cuda": why}
+        raise errors.InputError(why) from error
+    return asked or list(DEVICES), {}
 
 
 def _measure(report: Report, device: str, data: BenchData, options: BenchOptions) -> None:
@@ -95,7 +98,7 @@ def _measure(report: Report, device: str, data: BenchData, options: BenchOptions
 
 def _compare(lines: list[Line]) -> None:
     """Note shares of the bandwidth, and how far above the lowest objective each fit ended."""
-    limits = {line.device: line.bandwidth for line in lines if line.job == READ}
+    limits = {line.device: line.bandwidth for line in lines if line.is_yardstick}
     for line in lines:
         if line.bandwidth is not None and (limit := limits.get(line.device)):
             line.share = line.bandwidth / limit
@@ -108,12 +111,12 @@ def _compare(lines: list[Line]) -> None:
 def page(report: Report) -> str:
     """Return the table, with what it was measured on above."""
     head = [f"{'data':<{_NAMES}}  {report.data}"]
+    copied = {line.device for line in report.lines if line.job == COPY}
     for device, words in report.devices.items():
-        (read,) = (line for line in report.lines if (line.job, line.device) == (READ, device))
-        copied = f"; data copied there in {_seconds(report.placing[device])}" if device != "cpu" else ""
-        head.append(f"{device:<{_NAMES}}  {words}; reads memory at {_rate(read)} GB/s{copied}")
+        (limit,) = (line for line in report.lines if line.is_yardstick and line.device == device)
+        head.append(f"{device:<{_NAMES}}  {words}; {_yardstick(limit, report.placing[device])}")
     titles = ["job", "device", "by", "median", "fastest", "slowest", "GB/s of X", "of the memory's"]
-    rows = [titles, *([*_row(line)] for line in report.lines if line.job != READ)]
+    rows = [titles, *([*_row(line, line.device in copied)] for line in report.lines if not line.is_yardstick)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
     notes = [note for line in report.lines if line.job.startswith(FIT) and (note := _note(line))]
@@ -121,8 +124,16 @@ def page(report: Report) -> str:
     return "\n".join([*head, "", *table, "", *notes, *absent])
 
 
-def _row(line: Line) -> list[str]:
-    share = "" if line.share is None else f"{100 * line.share:.0f} %"
+def _yardstick(limit: Line, placing: float) -> str:
+    """Return what the shares are shares of."""
+    if limit.job == COPY:
+        return f"no room for the data, which stream there, copied at {_rate(limit)} GB/s: shares are of this"
+    placed = f"; data copied there in {_seconds(placing)}" if limit.device != "cpu" else ""
+    return f"reads memory at {_rate(limit)} GB/s{placed}"
+
+
+def _row(line: Line, copied: bool) -> list[str]:
+    share = "" if line.share is None else f"{100 * line.share:.0f} %{' of copies' if copied else ''}"
     times = [_seconds(value) for value in (line.median, min(line.seconds), max(line.seconds))]
     return [line.job, line.device, line.who, *times, _rate(line), share]
 

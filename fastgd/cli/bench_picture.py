@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastgd.cli.bench_jobs import FIT, NAME, READ, Line
+from fastgd.cli.bench_jobs import COPY, FIT, NAME, Line
 from fastgd.plots import require_matplotlib
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def draw(lines: list[Line], devices: dict[str, str], title: str, path: Path) -> 
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    shown = [line for line in lines if line.job != READ]
+    shown = [line for line in lines if not line.is_yardstick]
     figure = Figure(figsize=(11.0, 1.6 + max(3.2, 0.42 * len(shown))), layout="constrained")
     bars, roof = figure.subplots(1, 2, width_ratios=[1.6, 1.0])
     figure.suptitle(title, fontsize=10)
@@ -68,13 +68,14 @@ def _bars(axes: Axes, lines: list[Line]) -> None:
 
 def _roofline(axes: Axes, lines: list[Line], devices: dict[str, str]) -> None:
     """Operations a second against operations a byte of X; nothing lies above what memory feeds."""
-    reads = {line.device: line for line in lines if line.job == READ}
+    limits = {line.device: line for line in lines if line.is_yardstick}
     points = [line for line in lines if line.who == NAME and line.intensity and not line.job.startswith(FIT)]
     widest = max((line.intensity for line in points), default=1.0)
     span = np.array([0.1, 10.0]) * widest
     for device in devices:
-        bandwidth, colour = (reads[device].bandwidth or 0.0) / 1e9, _COLOURS[device]
-        axes.plot(span, bandwidth * span, color=colour, label=f"{device}: memory at {bandwidth:.3g} GB/s")
+        bandwidth, colour = (limits[device].bandwidth or 0.0) / 1e9, _COLOURS[device]
+        what = "copies" if limits[device].job == COPY else "memory"
+        axes.plot(span, bandwidth * span, color=colour, label=f"{device}: {what} at {bandwidth:.3g} GB/s")
         mine = [line for line in points if line.device == device]
         for line, marker in zip(mine, "osD^v", strict=False):
             height = (line.bandwidth or 0.0) / 1e9 * line.intensity

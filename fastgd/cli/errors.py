@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
-from fastgd.exceptions import DivergenceError, ModelFileError, TableError
+from fastgd.exceptions import DeviceError, DivergenceError, ModelFileError, TableError
+
+#: What CUDA's drivers call their errors, of which Python's have many classes.
+_CUDA_ERROR = re.compile(r"\bCUDA_ERROR_[A-Z_]+")
 
 
 class InputError(Exception):
@@ -32,13 +36,20 @@ def describe(error: BaseException) -> str | None:
     """
     if isinstance(error, InputError | TableError | ModelFileError | DivergenceError):
         return str(error)
+    if isinstance(error, DeviceError):
+        from fastgd.cli.options import in_options  # which imports this module
+
+        return in_options(str(error))
     if hasattr(error, "format_message"):  # what typer raises for options that it refuses
         context = getattr(error, "ctx", None)  # of the command that was asked for
         return f"{error.format_message().rstrip('.')}; see '{context.command_path if context else 'fastgd'} --help'"
     if isinstance(error, MemoryError):
-        return f"not enough memory: {error}; try --dtype float32 or fewer columns"
+        elsewhere = ", or --device cpu" if "GPU" in str(error) else ""
+        return f"not enough memory: {error}; try --dtype float32 or fewer columns{elsewhere}"
     if isinstance(error, FileNotFoundError):
         return f"{error.filename} does not exist: check the path"
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         return f"{error.filename or 'input or output'}: {error.strerror or error}"
+    if found := _CUDA_ERROR.search(str(error)):
+        return f"the GPU's driver reports {found[0]}: see whether nvidia-smi works, or use --device cpu"
     return None

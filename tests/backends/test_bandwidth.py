@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from fastgd.backends.bandwidth import GpuReader, reader_on_cpu
+from fastgd.backends import cuda_device
+from fastgd.backends.bandwidth import GpuReader, HostToGpu, reader_on_cpu
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -27,3 +28,12 @@ def test_the_gpu_adds_up_every_number_once(dtype, shape):
     reader()
     reader.queue()
     assert reader.total() == X.sum()
+
+
+@pytest.mark.parametrize(("room", "nbytes"), [(1 << 40, 1000), (400, 100)])
+def test_copies_to_the_gpu_arrive_and_leave_room(monkeypatch, room, nbytes):
+    monkeypatch.setattr(cuda_device, "room", lambda: room)
+    copy = HostToGpu(1000)
+    copy()
+    assert copy.there.copy_to_host().tolist() == [1] * nbytes
+    assert copy.nbytes == nbytes

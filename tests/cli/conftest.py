@@ -28,11 +28,11 @@ def environment(root):
 def run(command, environment, tmp_path):
     """Return a function that runs the command in `tmp_path` and gives the finished process."""
 
-    def run(*words):
+    def run(*words, **variables):
         return subprocess.run(
             [*command, *map(str, words)],
             cwd=tmp_path,
-            env=environment,
+            env={**environment, **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

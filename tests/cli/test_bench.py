@@ -1,15 +1,16 @@
 """``fastgd bench`` on small data: what it measures, writes and refuses."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from fastgd.cli import bench
+from fastgd.cli import bench, bench_jobs
 from fastgd.cli.bench_data import BenchData, bench_data
-from fastgd.cli.bench_jobs import ALPHA, EPOCH, FIT, FULL_PASS, READ, Line, value
+from fastgd.cli.bench_jobs import ALPHA, COPY, EPOCH, FIT, FULL_PASS, READ, Line, value
 from fastgd.cli.bench_options import BenchOptions
 from fastgd.cli.errors import InputError
 
@@ -90,14 +91,79 @@ def test_what_it_refuses(run, words, said):
 def test_a_gpu_that_is_not_there_is_told_in_the_librarys_words(options, monkeypatch):
     from fastgd.backends import devices
 
-    monkeypatch.setattr(devices, "why_unusable", lambda: "the cat sits on it")
+    monkeypatch.setattr(devices, "why_unusable", lambda: "the cat sits on it, use device='cpu'")
     for device in ("cuda", "cpu,cuda"):
-        with pytest.raises(InputError, match="the GPU cannot be used: the cat sits on it"):
+        with pytest.raises(InputError, match="the GPU cannot be used: the cat sits on it, use --device cpu"):
             bench.usable_devices(options(device=device))
-    assert bench.usable_devices(options(device="auto")) == ["cpu"]
+    assert bench.usable_devices(options(device="auto")) == (
+        ["cpu"],
+        {"cuda": "the GPU cannot be used: the cat sits on it, use --device cpu"},
+    )
     monkeypatch.setattr(devices, "why_unusable", lambda: None)
-    assert bench.usable_devices(options(device="auto")) == ["cpu", "cuda"]
-    assert bench.usable_devices(options(device="cuda,cpu,cuda")) == ["cuda", "cpu"]
+    assert bench.usable_devices(options(device="auto")) == (["cpu", "cuda"], {})
+    assert bench.usable_devices(options(device="cuda,cpu,cuda")) == (["cuda", "cpu"], {})
+
+
+def test_a_gpu_that_was_not_measured_is_told(run, tmp_path):
+    done = run("bench", *SMALL, NUMBA_ENABLE_CUDASIM="0", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0, done.stderr
+    (said,) = [line for line in done.stdout.splitlines() if line.startswith("cuda was not measured: ")]
+    assert "the GPU cannot be used: " in said
+    assert told(tmp_path / "fastgd-bench")["missing"] == {"cuda": said.partition(": ")[2]}
+
+
+@pytest.fixture
+def made(options):
+    """Return small data, and options for them."""
+    asked = options(rows=100, cols=2, batch_size=50)
+    return bench_data(asked), asked
+
+
+def test_a_fit_runs_where_its_line_says(made, monkeypatch):
+    from fastgd.backends import devices
+
+    asked = []
+
+    def choose(device, X, work):
+        asked.append(device)
+        return devices.Device("cpu", "")
+
+    monkeypatch.setattr(devices, "choose", choose)
+    bench_jobs.Site("cpu", *made)._fit()
+    assert set(asked) == {"cpu"}
+    site = bench_jobs.Site("cpu", *made)
+    site.device = "cuda"
+    with pytest.raises(AssertionError):
+        site._fit()
+    assert asked[-1] == "cuda"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_fit_finds_the_memory_free(made, monkeypatch, device):
+    site = bench_jobs.Site(device, *made)
+    placed = weakref.ref(site._data)
+    monkeypatch.setattr(bench_jobs.Site, "_fit", lambda self: Line(FIT, device, str(placed()), [1.0], 1.0))
+    monkeypatch.setattr(bench_jobs, "measure", lambda device, jobs: [])
+    assert [line.who for line in site.lines()] == ["None"]
+
+
+def test_streams_are_measured_against_copies(made, monkeypatch):
+    from fastgd.backends import cuda_device
+
+    assert bench_jobs.Site("cuda", *made)._yardstick().name == READ
+    monkeypatch.setattr(cuda_device, "room", lambda: 700)
+    job = bench_jobs.Site("cuda", *made)._yardstick()
+    assert (job.name, job.nbytes) == (COPY, 175)
+    job.run()
+    copy, full = (
+        Line(name, "cuda", "fastgd", [0.25], 1.0, 10**9 * share) for name, share in ((COPY, 4), (FULL_PASS, 3))
+    )
+    bench._compare([copy, full])
+    text = bench.page(bench.Report("some data", {"cuda": "a GPU"}, {"cuda": 0.1}, [copy, full], {}))
+    assert "cuda  a GPU; no room for the data, which stream there, copied at 16 GB/s: shares are of this" in text
+    (row,) = [line for line in text.splitlines() if line.startswith(FULL_PASS)]
+    assert row.endswith("75 % of copies")
+    assert "copied there in" not in text
 
 
 def test_without_matplotlib_there_are_numbers_and_a_word(options, monkeypatch, capsys):

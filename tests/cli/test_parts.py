@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score, root_mean_squared_error
 
-from fastgd.cli.errors import InputError
+from fastgd.cli.errors import InputError, describe
 from fastgd.cli.options import in_options
 from fastgd.cli.prepare import fill_means, split_rows
 from fastgd.cli.report import _finite
 from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
 from fastgd.cli.target import find_column, read_target
 from fastgd.data.table import ArrayTable, generated_names
+from fastgd.exceptions import DeviceError
 
 INTEGERS = np.arange(400.0)
 
@@ -126,3 +127,28 @@ def test_json_holds_no_numbers_that_json_does_not_know():
         "c": [None, "x"],
         "1": [1.0, None],
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            DeviceError("the GPU stopped working: fit with device='cpu'"),
+            "the GPU stopped working: fit with --device cpu",
+        ),
+        (MemoryError("the GPU has no room for the data"), "fewer columns, or --device cpu"),
+        (MemoryError("Unable to allocate 8 GiB"), "fewer columns"),
+        (
+            ArithmeticError("[719] Call to cuCtxSynchronize results in CUDA_ERROR_LAUNCH_FAILED\nmore"),
+            "reports CUDA_ERROR_LAUNCH_FAILED: see whether nvidia-smi works, or use --device cpu",
+        ),
+    ],
+)
+def test_errors_of_gpus_are_told_in_a_line(error, told):
+    line = describe(error)
+    assert line.endswith(told)
+    assert "\n" not in line
+
+
+def test_errors_of_the_program_are_shown_whole():
+    assert describe(ArithmeticError("no such thing")) is None
