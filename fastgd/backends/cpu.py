@@ -165,6 +165,9 @@ class CpuData(CpuRows):
         """A mini-batch loop over this data set."""
         return CpuEpochs(self, loss, problem)
 
+    def check_rule(self, rule: str) -> None:
+        """All rules run."""
+
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
         """A rule at the start, at theta (K, d + 1), which it updates in place."""
         return RuleState(recipe, theta, self.n, self.data.X.dtype)

@@ -68,6 +68,9 @@ class CudaSet(CudaRows):
         self.count(self.n)
         return self._with_columns(found)
 
+    def check_rule(self, rule: str) -> None:
+        """All rules run."""
+
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
         """A rule at the start, at theta (K, d + 1), which it updates in place; SAGA's table is the device's."""
         return RuleState(recipe, theta, 1, self.kind)

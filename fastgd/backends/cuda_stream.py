@@ -210,6 +210,14 @@ class CudaStream(CudaSet):
         rows = np.take(self.data.X, numbers, axis=0 if self.order == "C" else 1)
         return Held(to_device(rows, self.stream, self.n_threads), self.order)
 
+    def check_rule(self, rule: str) -> None:
+        """Raise a ValueError for SAGA, which keeps a number for every row."""
+        if rule == "saga":
+            raise ValueError(
+                f"optimizer='saga' needs all rows on the GPU, and {self.nbytes:,} bytes have no room there: "
+                "choose another optimizer, or device='cpu'"
+            )
+
     @guarded()
     def epochs(self, loss: str, problem: EpochProblem) -> "StreamEpochs":
         """A mini-batch loop over this data set."""
@@ -260,11 +268,7 @@ class StreamEpochs:
         self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
     ) -> BatchSums:
         """Run batches [first, last) of an epoch; sums go on from those of the batches before."""
-        if rule.recipe.rule == "saga":
-            raise ValueError(
-                f"optimizer='saga' needs all rows on the GPU, and {self._data.nbytes:,} bytes have no room there: "
-                "choose another optimizer, or device='cpu'"
-            )
+        self._data.check_rule(rule.recipe.rule)
         size, data, loop = self._problem.batch_size, self._data, self._loop
         starts = range(first, last, self._step)
         its = records.Batches(size, self._problem.seed, epoch, self._problem.shuffle)

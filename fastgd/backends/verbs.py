@@ -189,5 +189,8 @@ class Data(Rows, Protocol):
     def epochs(self, loss: str, problem: EpochProblem) -> Epochs:
         """A mini-batch loop over this data set."""
 
+    def check_rule(self, rule: str) -> None:
+        """Raise a ValueError for a rule that cannot run on rows which are where these are."""
+
     def rule_state(self, recipe: Recipe, theta: Array) -> "RuleState":
         """A rule at the start, at theta (K, d + 1), which it updates in place."""

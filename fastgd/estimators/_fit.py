@@ -68,13 +68,13 @@ class Task:
 
 def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Result:
     """Solve, certify and report."""
+    plan = _make_plan(estimator, options, task)
     with single_threaded(task.data.n, task.data.d + task.problem.l1.size):
         objective = _make_objective(estimator, options, task)
         messages: list[str] = []
         monitor = _make_monitor(estimator, options, objective, task.guide, clock)
         start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
         optimizer, reason = choose(objective) if options.optimizer is None else (options.optimizer, options.reason)
-        plan = _make_plan(estimator, options, task)
         try:
             solution = _solve(plan, optimizer, objective, start, monitor, options.tol)
         except KeyboardInterrupt as error:
@@ -192,9 +192,10 @@ def seconds(clock: Clock, site: Site) -> TimeReport:
 
 
 def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:
-    """How to run a rule; None for solvers that find their own steps."""
+    """How to run a rule; None for solvers that find their own steps. What cannot run is told before any pass."""
     if options.optimizer is None or isinstance(options.optimizer, FullBatch):
         return None
+    task.data.check_rule(options.optimizer.rule)
     shuffle, drop_last = estimator.shuffle, estimator.drop_last
     plan = Plan(
         options.optimizer, options.batch_size, options.max_iter, options.tol, shuffle, drop_last, task.guide.seed or 0

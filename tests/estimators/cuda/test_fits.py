@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression, load, optimizers, schedules
+from fastgd.backends import cuda_device
+from fastgd.backends.cuda import CudaStream
 
 ROWS, COLUMNS = 40, 3
 
@@ -115,6 +117,22 @@ def test_streams():
         warnings.simplefilter("ignore")
         cpu, gpu = stream(made(), "cpu", "cpu"), stream(made(), "cpu", "cuda")
     assert_alike(cpu, gpu)
+
+
+def test_what_cannot_run_on_a_stream_is_told_before_any_pass(monkeypatch):
+    X, y = data()
+
+    def sent(self, parts):
+        raise AssertionError("rows were sent")
+
+    monkeypatch.setattr(cuda_device, "room", lambda: 100)
+    monkeypatch.setattr(CudaStream, "sent", sent)
+    with pytest.raises(ValueError, match=r"optimizer='saga' needs all rows on the GPU, and 960 bytes.*device='cpu'"):
+        LinearRegression(device="cuda", optimizer="saga").fit(X, y[:, 0])
+    with pytest.raises(ValueError, match="drop_last=True leaves no batch"):
+        LinearRegression(device="cuda", optimizer="gd", batch_size=ROWS + 1, drop_last=True).fit(X, y[:, 0])
+    with pytest.raises(AssertionError, match="rows were sent"):
+        LinearRegression(device="cuda", optimizer="gd").fit(X, y[:, 0])
 
 
 def test_what_the_report_tells():
