@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.blas import single_threaded
 from fastgd.scaling import Array
+from fastgd.threads import by_blocks
 
 _BLOCK = 1 << 16
 
@@ -52,40 +53,54 @@ def constant_squared(mean: Array, sd: Array, fit_intercept: bool) -> ConstantMod
     return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, 1.0, np.ones(sd.shape))
 
 
-def constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:
+def constant_huber(
+    y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool, n_threads: int = 1
+) -> ConstantModel:
     """From working targets y (K, n) and weights (n,): Newton's method on each output, safeguarded by bisection."""
     with single_threaded(y.shape[1], y.shape[0]):
-        return _constant_huber(y, s, delta, fit_intercept)
+        return _constant_huber(y, _HuberSums(s, delta, n_threads), fit_intercept)
 
 
-def _constant_huber(y: NDArray[Any], s: NDArray[Any] | None, delta: float, fit_intercept: bool) -> ConstantModel:
+def _constant_huber(y: NDArray[Any], sums_at: "_HuberSums", fit_intercept: bool) -> ConstantModel:
     losses, start, curvatures, squares = *np.zeros((3, y.shape[0])), 0.0
     for k, target in enumerate(y):
         low, high = float(target.min()), float(target.max())
         b = min(max(0.0, low), high) if fit_intercept else 0.0
         for _ in range(200 if fit_intercept else 1):
-            loss, slope, curvature, square = _huber_sums(target, s, delta, b)
-            if not fit_intercept or abs(slope) <= 1e-12 * delta or high - low <= 1e-15 * max(1.0, abs(b)):
+            loss, slope, curvature, square = sums_at(target, b)
+            if not fit_intercept or abs(slope) <= 1e-12 * sums_at.delta or high - low <= 1e-15 * max(1.0, abs(b)):
                 break
             low, high = (b, high) if slope < 0.0 else (low, b)
             newton = b - slope / curvature if curvature > 0.0 else np.inf
             b = newton if low < newton < high else 0.5 * (low + high)
-        losses[k], curvatures[k], start[k] = loss, curvature, _huber_sums(target, s, delta, 0.0)[0]
+        losses[k], curvatures[k], start[k] = loss, curvature, sums_at(target, 0.0)[0]
         squares += square
     return ConstantModel(losses, start, _positive(np.sqrt(squares)), curvatures)
 
 
-def _huber_sums(y: NDArray[Any], s: NDArray[Any] | None, delta: float, b: float) -> tuple[float, float, float, float]:
-    """Means of loss, gradient, curvature and squared gradient at the margin b; by blocks, without a copy of y."""
-    sums = np.zeros(5)
-    for start in range(0, y.size, _BLOCK):
-        r = b - y[start : start + _BLOCK].astype(np.float64)
-        weight = np.ones_like(r) if s is None else s[start : start + _BLOCK].astype(np.float64)
-        g = np.clip(r, -delta, delta)
-        inside = np.abs(r) <= delta
-        sums += weight.sum(), weight @ (g * (r - 0.5 * g)), weight @ g, weight @ inside, weight @ (g * g)
-    loss, slope, curvature, square = sums[1:] / sums[0]
-    return loss, slope, curvature, square
+class _HuberSums(NamedTuple):
+    """Of weights (n,) and the width delta."""
+
+    s: NDArray[Any] | None
+    delta: float
+    n_threads: int
+
+    def __call__(self, y: NDArray[Any], b: float) -> tuple[float, float, float, float]:
+        """Means of loss, gradient, curvature and squared gradient at the margin b; by blocks, without a copy of y."""
+        parts = np.zeros((-(-y.size // _BLOCK), 5))
+
+        def work(slot: int, rows: slice) -> None:
+            r = b - y[rows].astype(np.float64)
+            weight = np.ones_like(r) if self.s is None else self.s[rows].astype(np.float64)
+            g = np.clip(r, -self.delta, self.delta)
+            inside = np.abs(r) <= self.delta
+            sums = weight.sum(), weight @ (g * (r - 0.5 * g)), weight @ g, weight @ inside, weight @ (g * g)
+            parts[rows.start // _BLOCK] = sums
+
+        by_blocks(y.size, _BLOCK, self.n_threads, work)
+        total = parts.sum(axis=0)
+        loss, slope, curvature, square = total[1:] / total[0]
+        return loss, slope, curvature, square
 
 
 def _positive(rms: float) -> float:

@@ -7,19 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.kernels.shuffle import make_key, mix
+from fastgd.threads import by_blocks
 
 #: A key of the hash that no epoch of the shuffle has.
 _LEVEL = 0xFFFFFFFF
 _BLOCK = 1 << 16
 
 
-def held_out_rows(n: int, fraction: float, seed: int) -> NDArray[np.int64]:
+def held_out_rows(n: int, fraction: float, seed: int, n_threads: int = 1) -> NDArray[np.int64]:
     """Sorted numbers of the rows i < n with mix(key xor i) / 2^32 < fraction."""
     key, limit = make_key(seed, _LEVEL, 0), fraction * 2.0**32
-    found = []
-    for start in range(0, n, _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, n))
-        found.append(rows[mix(key ^ (rows & 0xFFFFFFFF)) < limit])
+    found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * -(-n // _BLOCK)
+
+    def work(slot: int, block: slice) -> None:
+        rows = np.arange(block.start, block.stop)
+        found[block.start // _BLOCK] = rows[mix(key ^ (rows & 0xFFFFFFFF)) < limit]
+
+    by_blocks(n, _BLOCK, n_threads, work)
     return np.concatenate(found)
 
 

@@ -9,6 +9,9 @@ from functools import cache
 from numbers import Integral
 from pathlib import Path
 
+#: Blocks that are worth the start of threads.
+_MANY_BLOCKS = 4
+
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _chosen: int | None = None
@@ -131,6 +134,16 @@ def run(count: int, n_threads: int, work: Callable[[int, int], None]) -> None:
     for future in futures:
         if not future.cancelled():
             future.result()
+
+
+def by_blocks(n: int, size: int, n_threads: int, work: Callable[[int, slice], None]) -> None:
+    """Call ``work(slot, rows)`` for every block of `size` rows of n, as `run` does; of few blocks on one thread."""
+
+    def turn(slot: int, number: int) -> None:
+        work(slot, slice(number * size, min((number + 1) * size, n)))
+
+    count = -(-n // size)
+    run(count, n_threads if count >= _MANY_BLOCKS else 1, turn)
 
 
 def _wait(future: "Future[None]", stopped: threading.Event) -> None:

@@ -16,8 +16,10 @@ def by_formula(n, fraction, seed):
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 2])
 @pytest.mark.parametrize("fraction", [0.001, 0.1, 0.5, 0.9])
-def test_the_formula(seed, fraction):
-    rows = held_out_rows(500, fraction, seed)
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_the_formula(monkeypatch, seed, fraction, n_threads):
+    monkeypatch.setattr(holdout, "_BLOCK", 64)
+    rows = held_out_rows(500, fraction, seed, n_threads)
     assert rows.tolist() == by_formula(500, fraction, seed)
     assert rows.dtype == np.int64
 

@@ -21,6 +21,22 @@ def own_pool(monkeypatch):
     monkeypatch.setattr(threads, "_pool", None)
 
 
+@pytest.mark.parametrize(("n", "size", "slots"), [(0, 3, 0), (7, 3, 1), (30, 3, 3), (31, 3, 3)])
+def test_blocks_are_worked_on_once_and_few_on_one_thread(n, size, slots):
+    together, done, used = threading.Barrier(max(1, slots)), [], set()
+
+    def work(slot, rows):
+        if slot not in used:
+            used.add(slot)
+            together.wait(timeout=60)
+        done.extend(range(rows.start, rows.stop))
+        assert rows.stop - rows.start <= size
+
+    threads.by_blocks(n, size, 3, work)
+    assert sorted(done) == list(range(n))
+    assert len(used) == slots
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 100])
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 def test_every_number_is_worked_on_once_and_no_slot_by_two_at_a_time(count, n_threads):

@@ -91,7 +91,7 @@ def rows_to_hold_out(
             )
         return None
     assert guide.seed is not None
-    rows = held_out_rows(n, options.held_out, guide.seed)
+    rows = held_out_rows(n, options.held_out, guide.seed, options.n_threads)
     live, total = (rows.size, n) if s is None else (np.count_nonzero(s[rows]), np.count_nonzero(s))
     if live in (0, total):
         raise ValueError(

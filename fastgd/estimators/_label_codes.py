@@ -8,24 +8,18 @@ from numpy.typing import NDArray
 
 from fastgd import threads
 
-#: Rows of a block, and rows from which threads are worth their start.
-BLOCK, _MANY = 1 << 16, 1 << 18
+#: Rows of a block.
+BLOCK = 1 << 16
 #: From the least to the largest of classes that are counted, and numbered, by a table.
 _SPAN = 1 << 12
 #: Integers that every type of number tells apart from their neighbours, at most.
 _LARGEST = 1 << 53
 
 
-def by_blocks(array: NDArray[Any], n_threads: int, work: Callable[[int, slice], None]) -> None:
+def by_blocks(labels: NDArray[Any], n_threads: int, work: Callable[[int, slice], None]) -> None:
     """Call ``work(slot, rows)`` for every block of rows of labels; `slot` numbers the threads, below `n_threads`."""
-    n = array.shape[0]
     # Comparing Python's objects takes the interpreter's lock.
-    alone = n < _MANY or array.dtype == object
-
-    def turn(slot: int, number: int) -> None:
-        work(slot, slice(number * BLOCK, min((number + 1) * BLOCK, n)))
-
-    threads.run(-(-n // BLOCK), 1 if alone else n_threads, turn)
+    threads.by_blocks(labels.shape[0], BLOCK, 1 if labels.dtype == object else n_threads, work)
 
 
 def count(y: NDArray[Any], n_threads: int) -> tuple[NDArray[Any], NDArray[np.intp]] | None:

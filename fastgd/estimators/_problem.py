@@ -17,6 +17,7 @@ from fastgd.estimators._options import Options
 from fastgd.objective import Problem
 from fastgd.sample import FEW_NUMBERS
 from fastgd.scaling import Array, Moments, TargetScaling
+from fastgd.threads import by_blocks
 
 
 def linear_problem(
@@ -28,11 +29,11 @@ def linear_problem(
     standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
     targets = standard if estimator.standardize else TargetScaling.identity(y.shape[1])
     units = standard.scale / targets.scale
-    working = working_targets(y, targets, site.X.dtype)
+    working = working_targets(y, targets, site.X.dtype, options.n_threads)
     delta = delta / float(targets.scale[0])
     if loss == "huber":
         # One unit for all: it cancels.
-        units, constant = np.ones_like(units), constant_huber(working, s, delta, intercept)
+        units, constant = np.ones_like(units), constant_huber(working, s, delta, intercept, options.n_threads)
     else:
         mean = (moments.mean - targets.center) / targets.scale
         constant = constant_squared(mean, moments.sd / targets.scale, intercept)
@@ -48,14 +49,16 @@ def _target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> 
     return CpuData(y, np.zeros((1, y.shape[0]), y.dtype), weights_as(s, y.dtype), n_threads).moments()
 
 
-def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any) -> NDArray[Any]:
+def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any, n_threads: int) -> NDArray[Any]:
     """(K, n) targets in working units and the dtype of X, computed in float64 block by block."""
     working = np.empty((y.shape[1], y.shape[0]), dtype)
-    step = max(1, (1 << 16) // y.shape[1])
-    for start in range(0, y.shape[0], step):
-        block = np.subtract(y[start : start + step], targets.center, dtype=np.float64)
+
+    def work(slot: int, rows: slice) -> None:
+        block = np.subtract(y[rows], targets.center, dtype=np.float64)
         block /= targets.scale
-        working[:, start : start + step] = block.T
+        working[:, rows] = block.T
+
+    by_blocks(y.shape[0], max(1, (1 << 16) // y.shape[1]), n_threads, work)
     return working
 
 

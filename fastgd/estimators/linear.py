@@ -215,7 +215,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         training = _partial.resume(self, site.X.shape[1], targets.shape[1], means, scales)
         weights = check_weights(sample_weight, site.X)
         problem = partial_linear_problem(self, options, training.targets, delta)
-        data = site.place(working_targets(targets, training.targets, site.X.dtype), weights)
+        data = site.place(working_targets(targets, training.targets, site.X.dtype, options.n_threads), weights)
         with printed(bool(self.verbose)):
             result = _partial.run_partial(self, options, _partial.Chunk(data, site, problem), training, clock)
         self.coef_ = result.coef[0] if single else result.coef
@@ -231,7 +231,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         if targets.shape[1] != outputs:
             raise ValueError(f"y_val has {targets.shape[1]} targets, y has {outputs}")
         weights = check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X)
-        rows = site.beside(data, X, working_targets(targets, problem.targets, X.dtype), weights)
+        rows = site.beside(data, X, working_targets(targets, problem.targets, X.dtype, site.n_threads), weights)
         return lambda: [rows]
 
     def _check_loss(self) -> float:

@@ -27,7 +27,6 @@ CASES = [
 def n_threads(request, monkeypatch):
     """Return how many threads share blocks of seven rows."""
     monkeypatch.setattr(_label_codes, "BLOCK", 7)
-    monkeypatch.setattr(_label_codes, "_MANY", 0)
     return request.param
 
 
