@@ -127,7 +127,7 @@ def page(report: Report) -> str:
 def _yardstick(limit: Line, placing: float) -> str:
     """Return what the shares are shares of."""
     if limit.job == COPY:
-        return f"no room for the data, which stream there, copied at {_rate(limit)} GB/s: shares are of this"
+        return f"has no room for the data, which are streamed: shares are of copies to it, {_rate(limit)} GB/s"
     placed = f"; data copied there in {_seconds(placing)}" if limit.device != "cpu" else ""
     return f"reads memory at {_rate(limit)} GB/s{placed}"
 

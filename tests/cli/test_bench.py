@@ -160,7 +160,7 @@ def test_streams_are_measured_against_copies(made, monkeypatch):
     )
     bench._compare([copy, full])
     text = bench.page(bench.Report("some data", {"cuda": "a GPU"}, {"cuda": 0.1}, [copy, full], {}))
-    assert "cuda  a GPU; no room for the data, which stream there, copied at 16 GB/s: shares are of this" in text
+    assert "cuda  a GPU; has no room for the data, which are streamed: shares are of copies to it, 16 GB/s" in text
     (row,) = [line for line in text.splitlines() if line.startswith(FULL_PASS)]
     assert row.endswith("75 % of copies")
     assert "copied there in" not in text
