@@ -99,12 +99,10 @@ def _install(found: tuple[int, int]) -> str:
 
 def what_would_suit() -> str:
     """What to install where what the packages compile does not run."""
-    found = driver_version() or (_NEWEST, 0)
-    least = ".".join(map(str, LEAST_GPUS[_NEWEST]))
-    return (
-        f"the driver runs CUDA {found[0]}.{found[1]} at most: {_install(found)} in a new environment (cu{_OLDEST} for "
-        f"GPUs of compute capability below {least}), or update the driver"
-    )
+    found, least = driver_version() or (_NEWEST, 0), ".".join(map(str, LEAST_GPUS[_NEWEST]))
+    older = f" (cu{_OLDEST} for GPUs of compute capability below {least})" if found[0] >= _NEWEST else ""
+    where = f"{_install(found)} in a new environment{older}"
+    return f"the driver runs CUDA {found[0]}.{found[1]} at most: {where}, or update the driver"
 
 
 def _unusable_packages(found: tuple[int, int]) -> str | None:

@@ -122,11 +122,17 @@ def test_what_is_missing_is_named(machine, kind, missing):
 
 def test_packages_that_are_too_new_for_the_driver(machine):
     machine["driver"] = (12, 4)
-    message = f"those of CUDA 13, and the driver runs CUDA 12.4 at most: {OLD} in a new environment"
+    message = f"those of CUDA 13, and the driver runs CUDA 12.4 at most: {OLD} in a new environment, or update"
     with pytest.raises(RuntimeError, match=message):
         devices.require_cuda()
     machine["cuda-bindings"], machine["capability"] = "12.9.4", (7, 0)
     devices.require_cuda()
+
+
+def test_what_would_suit_a_driver(machine):
+    assert (
+        '[cu13]>=0.30" in a new environment (cu12 for GPUs of compute capability below 7.5)' in driver.what_would_suit()
+    )
 
 
 def test_what_is_asked_for_is_what_extras_install(root):
