@@ -54,7 +54,7 @@ class CpuRows(ABC):
     @cached_property
     def effective_rows(self) -> float:
         """Rows of equal weights that would tell as much."""
-        return effective(self.n, self.weights)
+        return effective(self.n, self.weights, self.n_threads)
 
     @abstractmethod
     def count(self, rows: int) -> None:

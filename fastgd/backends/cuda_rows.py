@@ -116,7 +116,7 @@ class CudaRows(ABC):
     @cached_property
     def effective_rows(self) -> float:
         """Rows of equal weights that would tell as much."""
-        return effective(self.n, self.weights)
+        return effective(self.n, self.weights, self.n_threads)
 
     def count(self, rows: int) -> None:
         """Note that so many rows were read."""

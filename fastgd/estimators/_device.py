@@ -39,13 +39,13 @@ class Site:
 
     def place(self, y: NDArray[Any], s: NDArray[Any] | None) -> Data:
         """The rows on the device, with targets (K, n) and weights (n,); these come to have the dtype of X."""
-        data = devices.place(self.X, y, weights_as(s, self.X.dtype), self.device.name, self.n_threads)
+        data = devices.place(self.X, y, weights_as(s, self.X.dtype, self.n_threads), self.device.name, self.n_threads)
         self._transfers.append(data.transferred)
         return data
 
     def beside(self, data: Data, X: NDArray[Any] | GpuArray, y: NDArray[Any], s: NDArray[Any] | None) -> Data:
         """Other rows, on the device of `data`."""
-        rows = data.beside(X.on_device() if isinstance(X, GpuArray) else X, y, weights_as(s, X.dtype))
+        rows = data.beside(X.on_device() if isinstance(X, GpuArray) else X, y, weights_as(s, X.dtype, self.n_threads))
         self._transfers.append(rows.transferred)
         return rows
 

@@ -21,12 +21,15 @@ from fastgd.estimators._columns import (
 )
 from fastgd.estimators._gpu_input import check_gpu_array, check_same_place
 from fastgd.scaling import Moments
+from fastgd.threads import by_blocks
 
 logger = logging.getLogger("fastgd")
 
 _FLOATS = [np.float64, np.float32]
 #: Means of columns above which a difference of two values has a square in float64; numbers looked at at a time.
 _TINY, _BLOCK_NUMBERS = 1e-140, 1 << 18
+#: Weights that a thread converts at a time.
+_WEIGHTS = 1 << 16
 
 
 class Converted(NamedTuple):
@@ -165,12 +168,18 @@ def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any] | GpuArray) -
     return weights
 
 
-def weights_as(weights: NDArray[Any] | None, dtype: Any) -> NDArray[Any] | None:
+def weights_as(weights: NDArray[Any] | None, dtype: Any, n_threads: int = 1) -> NDArray[Any] | None:
     """Weights in the dtype of X; relative to their mean, on which no result depends, where float32 cannot hold them."""
     if weights is None or weights.dtype == dtype:
         return weights
+    cast, lost, tiny = np.empty(weights.shape, dtype), np.zeros(n_threads, bool), np.finfo(dtype).tiny
+
+    def work(slot: int, rows: slice) -> None:
+        given, block = weights[rows], cast[rows]
+        with np.errstate(over="ignore", under="ignore"):
+            block[:] = given
+        lost[slot] |= not (np.isfinite(block).all() and np.array_equal(block >= tiny, given > 0.0))
+
+    by_blocks(len(weights), _WEIGHTS, n_threads, work)
     with np.errstate(over="ignore", under="ignore"):
-        cast: NDArray[Any] = weights.astype(dtype)
-        if np.all(np.isfinite(cast)) and np.array_equal(cast >= np.finfo(dtype).tiny, weights > 0.0):
-            return cast
-        return (weights / weights.mean()).astype(dtype)
+        return (weights / weights.mean()).astype(dtype) if lost.any() else cast

@@ -46,7 +46,7 @@ def _target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> 
     """Moments of the targets, as those of the columns are taken."""
     if y.size <= FEW_NUMBERS:
         return Moments.of(y, s)
-    return CpuData(y, np.zeros((1, y.shape[0]), y.dtype), weights_as(s, y.dtype), n_threads).moments()
+    return CpuData(y, np.zeros((1, y.shape[0]), y.dtype), weights_as(s, y.dtype, n_threads), n_threads).moments()
 
 
 def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any, n_threads: int) -> NDArray[Any]:
