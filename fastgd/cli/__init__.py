@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         if line is None:
             raise
         errors.say("error", line)
+        errors.hush_lost_gpu(error)
         return 2
     return 0
 

@@ -53,3 +53,9 @@ def describe(error: BaseException) -> str | None:
     if found := _CUDA_ERROR.search(str(error)):
         return f"the GPU's driver reports {found[0]}: see whether nvidia-smi works, or use --device cpu"
     return None
+
+
+def hush_lost_gpu(error: BaseException) -> None:
+    """After an error of a GPU: what the end of this process cannot free there would fill pages, and helps nobody."""
+    if _CUDA_ERROR.search(str(error)):
+        sys.unraisablehook = sys.excepthook = lambda *_: None

@@ -1,11 +1,13 @@
 """The parts of the command that need no process: targets, gaps, hold-out, scores, the page."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score, root_mean_squared_error
 
+from fastgd import cli
 from fastgd.cli.errors import InputError, describe
 from fastgd.cli.options import in_options
 from fastgd.cli.prepare import fill_means, split_rows
@@ -152,3 +154,18 @@ def test_errors_of_gpus_are_told_in_a_line(error, told):
 
 def test_errors_of_the_program_are_shown_whole():
     assert describe(ArithmeticError("no such thing")) is None
+
+
+@pytest.mark.parametrize(("cause", "lines"), [("CUDA_ERROR_LAUNCH_FAILED", 0), ("another cause", 2)])
+def test_after_an_error_of_a_gpu_its_clean_up_is_silent(monkeypatch, capsys, cause, lines):
+    def fail(*_):
+        raise DeviceError(cause)
+
+    monkeypatch.setattr(cli, "_parse", fail)
+    hooks = "unraisablehook", "excepthook"
+    for name in hooks:
+        monkeypatch.setattr(sys, name, lambda *_: sys.stderr.write("pages\n"))
+    assert cli.main([]) == 2
+    for name in hooks:
+        getattr(sys, name)(None)
+    assert capsys.readouterr().err.splitlines().count("pages") == lines
