@@ -58,4 +58,5 @@ def describe(error: BaseException) -> str | None:
 def hush_lost_gpu(error: BaseException) -> None:
     """After an error of a GPU: what the end of this process cannot free there would fill pages, and helps nobody."""
     if _CUDA_ERROR.search(str(error)):
-        sys.unraisablehook = sys.excepthook = lambda *_: None
+        sys.unraisablehook = lambda its: None
+        sys.excepthook = lambda *its: None
