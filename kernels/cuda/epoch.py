@@ -8,9 +8,12 @@ rows from `name_rows`, the numbers of each update from the host.
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastgd.kernels import rules
 from fastgd.kernels._jit import kernel_factory
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
+from fastgd.kernels.cuda.ahead import make_ahead
 from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, Layout
 from fastgd.kernels.cuda.reduce import LANES, grid_barrier, group_barrier, lane_sum
 from fastgd.kernels.cuda.stages import make_stages
@@ -162,30 +165,49 @@ def update(parts: Any, batch: Any, rule: Any, state: Any, coordinates: Any, work
             work.seen[at - (size - outputs)] += work.factor * total
 
 
-def _make_add_part(loss: str, dtype: str, order: str, shift: bool) -> Any:
-    """Factory of `add_part(data, part, rule, table, layout, room, work)`.
+class Part(NamedTuple):
+    """A part of a batch."""
 
-    part: its number, and where it starts and stops among the rows of the launch.
-    """
+    number: Any
+    #: Where it starts and stops among the rows of the launch, and where that does which the block works on then.
+    span: Any
+    then: Any
+    #: Whether rows at neighbouring positions are neighbours.
+    neighbours: Any
+
+
+@cuda_device
+def span_of(number: Any, part: Any, size: Any, work: Any) -> Any:
+    """Where a part of batch `number` starts and stops among the rows of the launch; nowhere where there is none."""
+    start = number * size + part * work.part_rows
+    return start, min(start + work.part_rows, min((number + 1) * size, work.order.size))
+
+
+def _make_add_part(loss: str, dtype: str, order: str, shift: bool) -> Any:
+    """Factory of `add_part(data, part, rule, table, layout, room, work)`."""
     kind, flush = TYPES[dtype], make_flush(dtype)
     derive, add = make_stages(loss, dtype, order, shift, True)
+    row_ahead, fetch = make_ahead(dtype, order)
 
     @cuda_device
     def add_part(data: Any, part: Any, rule: Any, table: Any, layout: Any, room: Any, work: Any) -> None:
         x = cuda.local.array(HELD, kind)
-        number, start, stop = part
-        sums, columns, tiles, first = work.parts[number], work.point.w.shape[1], 0, True
-        for at in range(start, stop, layout.groups * ROWS):
-            tile = Tile(work.order[at:], at, stop)
+        sums, columns, tiles, first = work.parts[part.number], work.point.w.shape[1], 0, True
+        at, stop = part.span
+        while at < stop:
+            tile, next_at = Tile(work.order[at:], at, stop), at + layout.groups * ROWS
+            row = row_ahead(work.order, (next_at, stop) if next_at < stop else part.then, layout)
             derive(data, work.point, tile, layout, room, x)
             if rule.code == rules.SAGA:
                 replace_derivatives(tile, layout, room, table)
                 group_barrier(layout.width)
             add(data, work.point, tile, layout, room, x)
+            fetch(data, row, part.neighbours, layout)
             tiles += 1
             if tiles == FLUSH_TILES:
                 flush(layout, room, columns, sums, first)
                 tiles, first = 0, False
+            at = next_at
         flush(layout, room, columns, sums, first)
 
     return add_part
@@ -207,20 +229,23 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -
         clear(room.lost)
         memory, columns = state.memory, work.point.w.shape[1]
         begin, threads = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.gridDim.x * cuda.blockDim.x
-        count, skipped = memory.step[0], span[0] * batches.size
+        count, size = memory.step[0], batches.size
+        block, blocks = np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x)
         for at in range(begin, layout.outputs * columns, threads):
             take_point(at // columns, at % columns, memory, rule, coordinates, work.point)
         grid_barrier()
         for number in range(span[1] - span[0]):
-            start = number * batches.size
-            stop = min(start + batches.size, work.rows - skipped)
-            parts = (stop - start + work.part_rows - 1) // work.part_rows
-            for part in range(cuda.blockIdx.x, parts, cuda.gridDim.x):
-                first = start + part * work.part_rows
-                its = (part, first, min(first + work.part_rows, stop))
-                add_part(data, its, rule, state.table, layout, room, work)
+            rows = min(size, work.order.size - number * size)
+            parts = (rows + work.part_rows - 1) // work.part_rows
+            part = block
+            while part < parts:
+                after = part + blocks
+                then = (number, after) if after < parts else (number + 1, block)
+                here, there = span_of(number, part, size, work), span_of(*then, size, work)
+                add_part(data, Part(part, here, there, not batches.shuffle), rule, state.table, layout, room, work)
+                part = after
             count += 1
-            batch = read_batch(number, stop - start, count, rule, work)
+            batch = read_batch(number, rows, count, rule, work)
             grid_barrier()
             update(parts, batch, rule, state, coordinates, work)
             grid_barrier()

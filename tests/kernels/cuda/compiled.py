@@ -164,7 +164,7 @@ class _Device:
 def opcodes(ptx: str) -> list[str]:
     """The instructions of a kernel and its labels, without operands."""
     body = ptx[ptx.index(".entry") :]
-    found = re.findall(r"^\s*(?:@!?%p\d+\s+)?([a-z][a-z0-9_]*(?:\.[a-z0-9_:]+)*)\s|^(\$L\w+):", body, re.MULTILINE)
+    found = re.findall(r"^\s*(?:@!?%p\d+\s+)?([a-z][a-z0-9_]*(?:\.[A-Za-z0-9_:]+)*)\s|^(\$L\w+):", body, re.MULTILINE)
     return [label or opcode for opcode, label in found]
 
 

@@ -93,8 +93,15 @@ def check(name: str, found: dict, assembled: bool = True) -> None:
     if what == "slab" or (what in ("gradient", "curvatures", "shares") and "f4" in ingredients):
         double = [code for code in codes if "f64" in code and not code.startswith(WIDENING)]
         assert not double, name
+    if what == "epoch":
+        check_epoch(found)
     if assembled and found["resources"] is not None:
         check_resources(what, found["resources"])
+
+
+def check_epoch(found: dict) -> None:
+    """What the mini-batch kernel does so as to wait for less."""
+    assert found["opcodes"]["prefetch.global.L2"] >= 3
 
 
 def check_resources(what: str, found: dict) -> None:

@@ -6,6 +6,8 @@ import pytest
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
 
 from fastgd import reference
+from fastgd.kernels.cuda._target import SIMULATED
+from fastgd.kernels.shuffle import row_at
 from tests.kernels import minibatch
 from tests.kernels.cuda.launch import Epochs, Shape, epochs
 from tests.kernels.minibatch import PENALTIES, Setup
@@ -67,3 +69,31 @@ def test_a_bad_row_makes_theta_and_the_loss_not_finite():
     path = minibatch.run_epochs(here, FIRST, N, setup, 2)
     assert not np.isfinite(path.thetas).all()
     assert not np.isfinite(path.losses[1])
+
+
+@pytest.mark.skipif(not SIMULATED, reason="records what a kernel asks for")
+@pytest.mark.parametrize(("size", "n_cuts"), [(5, 0), (20, 0), (100, 0), (5, 2)])
+def test_all_rows_but_the_first_tile_of_a_launch_are_asked_for(size, n_cuts, monkeypatch):
+    """Rows of 9 numbers of 8 bytes, three sectors or four: every fourth number, and the last one."""
+    setup, shape, cuts = Setup("gd", size, weighted=True), Shape(9, 16), tuple(range(1, n_cuts + 1))
+    asked, data = set(), sample(FIRST, N, 9, weighted=True)
+    monkeypatch.setattr("fastgd.kernels.cuda.ahead.prefetch", lambda array, at: asked.add((array.shape, at)))
+    epochs(FIRST, data, setup, shape, cuts=cuts, count=1)
+    order = [row_at(position, N, setup.seed, 0) for position in range(N)]
+    tile = min(shape.layout(1, "C").rows, size)
+    first = {position for cut in (0, *cuts) for position in range(cut * size, cut * size + tile)}
+    rows = [row for position, row in enumerate(order) if position not in first]
+    expected = {((N, 9), row * 9 + j) for row in rows for j in (0, 4, 8)}
+    assert asked == expected | {((1, N), row) for row in rows} | {((N,), row) for row in rows}
+
+
+@pytest.mark.skipif(not SIMULATED, reason="records what a kernel asks for")
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_columns_are_asked_for_where_rows_are_neighbours(shuffle, monkeypatch):
+    asked, data = set(), sample(Case("squared", "f4", "F"), N, 3)
+    monkeypatch.setattr("fastgd.kernels.cuda.ahead.prefetch", lambda array, at: asked.add((array.shape, at)))
+    epochs(Case("squared", "f4", "F"), data, Setup("gd", 8, shuffle), Shape(3, 8), count=1)
+    of_x = {at for shape, at in asked if shape == (3, N)}
+    assert of_x == (set() if shuffle else {j * N + i for j in range(3) for i in range(8, N)})
+    # Of both targets.
+    assert len(asked) == len(of_x) + 2 * (N - 8)
