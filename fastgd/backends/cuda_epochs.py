@@ -91,6 +91,7 @@ class EpochLoop:
         self._constants = rows.n / rows.weight, float(problem.fit_intercept), int(np.any(offset))
         self._order = cuda.device_array(0, np.int64, stream=rows.stream)
         self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)
+        self._counter = cuda.device_array(1, np.int64, stream=rows.stream)
         self._parcels: dict[int, Parcel] = {}
         self._grid: tuple[Grid, Any] | None = None
 
@@ -170,6 +171,7 @@ class EpochLoop:
             self._part_rows,
             self._sums,
             spilled,
+            self._counter,
             its["total"],
             its["penalties"],
             its["seen"],

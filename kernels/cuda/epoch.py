@@ -15,7 +15,7 @@ from fastgd.kernels._jit import kernel_factory
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
 from fastgd.kernels.cuda.ahead import make_ahead
 from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, Layout
-from fastgd.kernels.cuda.reduce import LANES, grid_barrier, group_barrier, lane_sum
+from fastgd.kernels.cuda.reduce import LANES, first_grid_barrier, grid_barrier, group_barrier, lane_sum
 from fastgd.kernels.cuda.stages import make_stages
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, group_of, lane_of, make_flush, split, split_pair
 from fastgd.kernels.cuda.update import apply_rule
@@ -39,6 +39,8 @@ class Work(NamedTuple):
     #: (parts, K (d + 1) + K) each part's sums, float64; (blocks, numbers) of gradients too large for shared memory.
     parts: Any
     spilled: Any
+    #: (1,) arrivals at barriers, int64.
+    counter: Any
     #: (K, d + 1) sum of the gradients, and of rows x penalty before the update; (K,) sum of rows x mean loss before it.
     total: Any
     penalties: Any
@@ -233,7 +235,7 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -
         block, blocks = np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x)
         for at in range(begin, layout.outputs * columns, threads):
             take_point(at // columns, at % columns, memory, rule, coordinates, work.point)
-        grid_barrier()
+        first_grid_barrier(work.counter)
         for number in range(span[1] - span[0]):
             rows = min(size, work.order.size - number * size)
             parts = (rows + work.part_rows - 1) // work.part_rows
@@ -246,9 +248,9 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -
                 part = after
             count += 1
             batch = read_batch(number, rows, count, rule, work)
-            grid_barrier()
+            grid_barrier(work.counter, 2 * number + 1)
             update(parts, batch, rule, state, coordinates, work)
-            grid_barrier()
+            grid_barrier(work.counter, 2 * number + 2)
         if begin == 0:
             memory.step[0], memory.product[0] = count, work.numbers[span[1] - span[0] - 1, 3]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from numba import float64
 
+from fastgd.kernels.cuda._ptx import arrive, arrived
 from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
 from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
 
@@ -24,9 +25,32 @@ def block_barrier() -> None:
 
 
 @cuda_device
-def grid_barrier() -> None:
-    """Wait for all threads of the grid, which is launched as a whole."""
+def first_grid_barrier(counter: Any) -> None:
+    """Wait for all threads of the grid; counter: (1,) int64, for `grid_barrier` of this launch.
+
+    By CUDA's own barrier, for which the grid is launched as a whole: so all blocks are there when others wait for them.
+    """
+    if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
+        counter[0] = 0
     cuda.cg.this_grid().sync()
+
+
+@cuda_device
+def grid_barrier(counter: Any, turn: Any) -> None:
+    """Wait for all threads of the grid, for the turn-th time from 1 on after `first_grid_barrier`.
+
+    The blocks count arrivals, which nobody resets. What a thread has written is seen by all after the barrier: the
+    barrier of its block puts it before the first thread's arrival, a release for the whole GPU; the first thread of
+    any block acquires it with the last arrival; and the barrier of that block puts what its threads read after that.
+    """
+    block_barrier()
+    if cuda.gridDim.x > 1:
+        if cuda.threadIdx.x == 0:
+            arrive(counter)
+            all_there = turn * cuda.gridDim.x
+            while arrived(counter) < all_there:
+                pass
+        block_barrier()
 
 
 def _group_barrier(width: Any) -> None:

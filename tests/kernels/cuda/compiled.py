@@ -76,7 +76,18 @@ def epoch_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> 
     memory = types.NamedTuple((array(2), array(3), array(1, int64), array(1)), records.Memory)
     state = types.NamedTuple((memory, array(2, kind)), records.State)
     sums = (array(2), array(2), array(1), float64, float64)
-    its = (point(kind), array(1, int64), array(2), int64, int64, array(2), array(2, kind), *sums, int64)
+    its = (
+        point(kind),
+        array(1, int64),
+        array(2),
+        int64,
+        int64,
+        array(2),
+        array(2, kind),
+        array(1, int64),
+        *sums,
+        int64,
+    )
     work = types.NamedTuple(its, epoch.Work)
     its = (data(kind), BATCHES, types.UniTuple(int64, 2), rule, state, COORDINATES, work)
     return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order, size)), its
@@ -240,6 +251,8 @@ def main() -> None:
         out[name] = {
             "opcodes": dict(Counter(opcode for opcode in found if not opcode.startswith("$"))),
             "local": ptx.count("__local_depot"),
+            # CUDA's own barrier of a grid, by which Numba knows to launch all blocks together.
+            "cooperative": "cudaCGSynchronize" in ptx,
             "together": longest_run_of_loads(found),
             "resources": its,
         }

@@ -126,6 +126,7 @@ class Epochs:
             part_rows=layout.rows,
             parts=poisoned(-(-min(problem.batch_size, self._n) // layout.rows), outputs * (d + 2)),
             spilled=poisoned(self._blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype),
+            counter=device(np.full(1, -1, np.int64)),
             total=None,
             penalties=None,
             seen=None,

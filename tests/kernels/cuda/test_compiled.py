@@ -101,7 +101,12 @@ def check(name: str, found: dict, assembled: bool = True) -> None:
 
 def check_epoch(found: dict) -> None:
     """What the mini-batch kernel does so as to wait for less."""
-    assert found["opcodes"]["prefetch.global.L2"] >= 3
+    codes = found["opcodes"]
+    assert codes["prefetch.global.L2"] >= 3
+    assert found["cooperative"]
+    # Barriers of a grid publish and acquire for all of the GPU.
+    assert codes["red.release.gpu.global.add.u64"] >= 1
+    assert codes["ld.acquire.gpu.global.u64"] >= 1
 
 
 def check_resources(what: str, found: dict) -> None:
