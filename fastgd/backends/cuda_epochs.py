@@ -12,6 +12,7 @@ from fastgd.backends.cuda_transfer import Parcel, sent
 from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import BatchSums, EpochProblem
 from fastgd.kernels import records, rules, steps
+from fastgd.kernels.cuda.coordinates import SLOTS
 from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.layout import Point, plan
 from fastgd.scaling import Array
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Parts of a batch at most: of small ones, and of any; rows of a part from which more parts are made.
 _PARTS, _PART_ROWS = (128, 512), 256
+#: Bytes of the sums of a batch's parts up to which each block reads them all: at 64 bytes a clock they take as long as
+#: the wait for the grid that this spares.
+ALONE_BYTES = 32 << 10
 #: A launch takes about so long: Ctrl-C waits for two. Seconds of a batch, and bytes of X that are read in a second.
 _LAUNCH_SECONDS, _BATCH_SECONDS, _BYTES_A_SECOND = 0.2, 1e-5, 1e12
 #: Rows of a launch at most, unless a batch has more: 128 MiB of their numbers.
@@ -62,6 +66,14 @@ class Batches(NamedTuple):
     last: int
 
 
+class BlockMemory(NamedTuple):
+    """What a grid's blocks write to, as `Work` has it: gradients too large for shared memory, points and states."""
+
+    spilled: Any
+    w: Any
+    states: Any
+
+
 class EpochLoop:
     """The kernel of a mini-batch loop with its memory on the device.
 
@@ -83,17 +95,19 @@ class EpochLoop:
         center, inv_scale = problem.scaling.center, problem.scaling.inv_scale
         where = sent(rows.stream, np.float64, center=center, inv_scale=inv_scale, l1=problem.l1, l2=problem.l2)
         offset = np.append(center - problem.shift, 0.0)
-        point = sent(rows.stream, rows.kind, w=np.zeros((outputs, columns)), shift=problem.shift, offset=offset)
+        point = sent(rows.stream, rows.kind, shift=problem.shift, offset=offset)
         self._coordinates = records.Coordinates(**where.device)
-        self._point = Point(p=rows.kind.type(problem.p), **point.device)
+        self._point = Point(w=None, p=rows.kind.type(problem.p), **point.device)
         self._kept = where, point
-        self._sums = cuda.device_array((self._parts, outputs * (columns + 1)), stream=rows.stream)
+        size = outputs * (columns + 1)
+        self._alone = self._parts * size * 8 <= ALONE_BYTES
+        self._sums = cuda.device_array((2 if self._alone else 1, self._parts, size), stream=rows.stream)
         self._constants = rows.n / rows.weight, float(problem.fit_intercept), int(np.any(offset))
         self._order = cuda.device_array(0, np.int64, stream=rows.stream)
         self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)
         self._counter = cuda.device_array(1, np.int64, stream=rows.stream)
         self._parcels: dict[int, Parcel] = {}
-        self._grid: tuple[Grid, Any] | None = None
+        self._grid: tuple[Grid, BlockMemory] | None = None
 
     def load(self, rule: RuleState, rates: Array, before: BatchSums | None, table: Any = None) -> None:
         """Take a rule's state and the rates of the batches that follow to the device."""
@@ -129,7 +143,7 @@ class EpochLoop:
         rule, numbers, order = self._rule._replace(rates=self._rates[turn]), self._numbers[turn], self._named(batches)
         span, layout = (batches.first, batches.last), self._block.layout
 
-        def args(spilled: Any) -> tuple[Any, ...]:
+        def args(memory: BlockMemory) -> tuple[Any, ...]:
             return (
                 batches.data,
                 batches.its,
@@ -137,18 +151,23 @@ class EpochLoop:
                 rule,
                 self._state,
                 self._coordinates,
-                self._work(batches.rows, order, numbers, spilled),
+                self._work(batches.rows, order, numbers, memory),
             )
 
         if self._grid is None:
             its = args(self._memory(1))
             blocks = min(self._parts, device.resident_blocks(self._kernel, layout.threads, self._block.shared, *its))
             self._grid = Grid(blocks, layout.threads, self._block.shared), self._memory(blocks)
-        grid, spilled = self._grid
-        device.launch(self._kernel, grid, self._stream, *args(spilled))
+        grid, memory = self._grid
+        device.launch(self._kernel, grid, self._stream, *args(memory))
 
-    def _memory(self, blocks: int) -> Any:
-        return cuda.device_array((blocks, self._block.spilled), self._kind, stream=self._stream)
+    def _memory(self, blocks: int) -> BlockMemory:
+        shape, copies = (self._outputs, self._columns), blocks if self._alone else 1
+        return BlockMemory(
+            cuda.device_array((blocks, self._block.spilled), self._kind, stream=self._stream),
+            cuda.device_array((copies, *shape), self._kind, stream=self._stream),
+            cuda.device_array((copies, 1 + SLOTS, *shape), stream=self._stream),
+        )
 
     def _named(self, batches: Batches) -> Any:
         """Queue the naming of the rows of batches; their numbers are there when the batches are run."""
@@ -161,16 +180,17 @@ class EpochLoop:
         device.launch(make_name_rows(), Grid(blocks, threads), self._stream, batches.rows, start, batches.its, order)
         return order
 
-    def _work(self, rows: int, order: Any, numbers: Any, spilled: Any) -> Work:
+    def _work(self, rows: int, order: Any, numbers: Any, memory: BlockMemory) -> Work:
         its = self._parcel.device
         return Work(
-            self._point,
+            self._point._replace(w=memory.w),
             order,
             numbers,
             rows,
             self._part_rows,
             self._sums,
-            spilled,
+            memory.spilled,
+            memory.states,
             self._counter,
             its["total"],
             its["penalties"],

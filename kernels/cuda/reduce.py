@@ -175,6 +175,17 @@ def _lane_sum_twin(value: Any) -> Any:
 
 
 @cuda_device
+def fold_lanes(values: Any) -> Any:
+    """The sum of LANES numbers of a thread, in the order of `lane_sum`."""
+    half = LANES // 2
+    while half > 0:
+        for lane in range(half):
+            values[lane] += values[lane + half]
+        half //= 2
+    return values[0]
+
+
+@cuda_device
 def larger(a: Any, b: Any) -> Any:
     """The larger of two numbers, NaN where one is."""
     return b if b > a or b != b else a

@@ -1,4 +1,4 @@
-"""A rule's update by the threads of a grid, a coordinate a thread: the arithmetic of `kernels.steps`."""
+"""A rule's update of a coordinate that a thread holds: the arithmetic of `kernels.steps`."""
 
 from typing import Any
 
@@ -7,9 +7,12 @@ from fastgd.kernels._jit import jitable
 
 
 @jitable
-def apply_rule(memory: Any, k: Any, j: Any, g: Any, rule: Any, rate: Any, l1: Any, numbers: Any) -> None:
-    """One update of theta[k, j] with gradient g, L2 term included; numbers: updates with this one, then Adam's."""
-    theta, slots, code = memory.theta, memory.slots, rule.code
+def apply_rule(memory: Any, g: Any, rule: Any, rate: Any, l1: Any, numbers: Any, inner: Any) -> None:
+    """One update of theta (1, 1) with gradient g, L2 term included; numbers: updates with this one, then Adam's.
+
+    inner: whether the coordinate is not the intercept.
+    """
+    theta, slots, code, k, j = memory.theta, memory.slots, rule.code, 0, 0
     t, own, mean, second = numbers
     of_adam = rule.h1, rule.h2, rule.h3, own, mean, second
     if code == rules.GD or code == rules.AVERAGED or code == rules.SAGA:
@@ -29,6 +32,6 @@ def apply_rule(memory: Any, k: Any, j: Any, g: Any, rule: Any, rate: Any, l1: An
     elif code == rules.AMSGRAD:
         steps.amsgrad(theta, slots, k, j, g, rate, of_adam, l1)
     else:
-        if code == rules.ADAMW and j < theta.shape[1] - 1:
+        if code == rules.ADAMW and inner:
             theta[k, j] *= 1.0 - rate * rule.h4
         steps.adam(theta, slots, k, j, g, rate, of_adam, l1)

@@ -5,7 +5,9 @@ import pytest
 
 from fastgd import reference
 from fastgd.backends import cuda_epochs
+from fastgd.backends.cuda_device import launch
 from fastgd.backends.cuda_epochs import part_rows
+from fastgd.kernels.cuda.epoch import Work
 from tests.backends.cuda.rows import CASES, held, placed, streamed
 from tests.kernels import minibatch
 from tests.kernels.minibatch import Setup, run_epochs
@@ -61,6 +63,22 @@ def test_cuts_and_short_launches_do_not_show(rule, monkeypatch):
     found = path(PLAIN, data, setup, held(data), cuts=(3,))
     np.testing.assert_array_equal(found.thetas, expected.thetas)
     np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-14)
+
+
+def test_the_size_of_a_batch_chooses_who_makes_updates_and_does_not_show(monkeypatch):
+    data, setup, shapes = sample(PLAIN, N, D), Setup("adam", 12), []
+
+    def recorded(kernel, grid, stream, *args):
+        shapes.extend(its.parts.shape for its in args if isinstance(its, Work))
+        launch(kernel, grid, stream, *args)
+
+    monkeypatch.setattr("fastgd.backends.cuda_device.launch", recorded)
+    found = path(PLAIN, data, setup, held(data))
+    monkeypatch.setattr(cuda_epochs, "ALONE_BYTES", 8 * (D + 2) - 1)
+    expected = path(PLAIN, data, setup, held(data))
+    np.testing.assert_array_equal(found.thetas, expected.thetas)
+    np.testing.assert_array_equal(found.losses, expected.losses)
+    assert {shape[0] for shape in shapes} == {1, 2}
 
 
 def test_a_batch_larger_than_a_chunk(monkeypatch):

@@ -34,8 +34,8 @@ def data(kind: Any) -> types.NamedTuple:
     return types.NamedTuple((array(2, kind), array(2, kind), array(1, kind), int64), records.Data)
 
 
-def point(kind: Any) -> types.NamedTuple:
-    return types.NamedTuple((array(2, kind), array(1, kind), array(1, kind), kind), layout.Point)
+def point(kind: Any, dims: int = 2) -> types.NamedTuple:
+    return types.NamedTuple((array(dims, kind), array(1, kind), array(1, kind), kind), layout.Point)
 
 
 BATCHES = types.NamedTuple((int64, int64, int64, types.boolean), records.Batches)
@@ -76,18 +76,8 @@ def epoch_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> 
     memory = types.NamedTuple((array(2), array(3), array(1, int64), array(1)), records.Memory)
     state = types.NamedTuple((memory, array(2, kind)), records.State)
     sums = (array(2), array(2), array(1), float64, float64)
-    its = (
-        point(kind),
-        array(1, int64),
-        array(2),
-        int64,
-        int64,
-        array(2),
-        array(2, kind),
-        array(1, int64),
-        *sums,
-        int64,
-    )
+    memories = array(3), array(2, kind), array(4), array(1, int64)
+    its = (point(kind, 3), array(1, int64), array(2), int64, int64, *memories, *sums, int64)
     work = types.NamedTuple(its, epoch.Work)
     its = (data(kind), BATCHES, types.UniTuple(int64, 2), rule, state, COORDINATES, work)
     return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order, size)), its

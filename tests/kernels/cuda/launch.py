@@ -12,6 +12,7 @@ from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import BatchSums, Sums
 from fastgd.kernels import records
 from fastgd.kernels.cuda._target import SIMULATED, WARP
+from fastgd.kernels.cuda.coordinates import SLOTS
 from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
@@ -24,7 +25,8 @@ from tests.kernels.table import Case, Sample
 class Shape(NamedTuple):
     """Columns of the data, threads of a block, blocks, and whether the gradient's sums lie outside shared memory.
 
-    slab: whether the full pass is that of rows in shared memory.
+    slab: whether the full pass is that of rows in shared memory. alone: whether each block of a mini-batch loop makes
+    the whole update.
     """
 
     d: int
@@ -32,6 +34,7 @@ class Shape(NamedTuple):
     blocks: int = 2
     spilled: bool = False
     slab: bool = False
+    alone: bool = False
 
     def layout(self, outputs: int, order: str) -> Layout:
         """How a block works; on a GPU by whole warps."""
@@ -118,14 +121,17 @@ class Epochs:
         self._data = rows_of(case, data)
         weight = self._n if data.s is None else data.s.sum(dtype=np.float64)
         offset = np.append(problem.scaling.center - problem.shift, 0.0)
+        copies = self._blocks if shape.alone else 1
+        parts = -(-min(problem.batch_size, self._n) // layout.rows)
         self._work = Work(
-            point=point_of(case, data, np.full((outputs, d + 1), np.nan), offset),
+            point=point_of(case, data, np.full((copies, outputs, d + 1), np.nan), offset),
             order=None,
             numbers=None,
             rows=self._n,
             part_rows=layout.rows,
-            parts=poisoned(-(-min(problem.batch_size, self._n) // layout.rows), outputs * (d + 2)),
+            parts=poisoned(1 + shape.alone, parts, outputs * (d + 2)),
             spilled=poisoned(self._blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype),
+            states=poisoned(copies, 1 + SLOTS, outputs, d + 1),
             counter=device(np.full(1, -1, np.int64)),
             total=None,
             penalties=None,

@@ -26,18 +26,19 @@ def check(case: Case, setup: Setup, shape: Shape, n: int = N) -> None:
 
 @pytest.mark.parametrize("rule", list(reference.RULES))
 def test_rules(rule):
-    """Every rule twice; penalties, order of rows, weights and the intercept take turns."""
+    """Every rule twice; penalties, order of rows, weights, the intercept and who makes the update take turns."""
     number = list(reference.RULES).index(rule)
     penalty = PENALTY_NAMES[number % len(PENALTIES)], PENALTY_NAMES[(number + 2) % len(PENALTIES)]
-    check(FIRST, Setup(rule, 12, True, number % 2 == 0, penalty[0]), Shape(3, 8))
+    check(FIRST, Setup(rule, 12, True, number % 2 == 0, penalty[0]), Shape(3, 8, alone=number % 2 == 0))
     plain = Setup(rule, 12, False, number % 2 == 1, penalty[1], scaled=True, intercept=number % 3 > 0)
-    check(Case("squared", "f8", "F"), plain, Shape(2, 8))
+    check(Case("squared", "f8", "F"), plain, Shape(2, 8, alone=number % 2 == 1))
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_losses(case):
     number = ALL.index(case)
-    shape = [Shape(1, 8), Shape(3, 16), Shape(33, 8, spilled=True), Shape(8, 16)][number % 4]
+    shapes = Shape(1, 8, alone=True), Shape(3, 16), Shape(33, 8, spilled=True, alone=True), Shape(8, 16)
+    shape = shapes[number % len(shapes)]
     setup = Setup("adam", [7, 16][number % 2], number % 3 > 0, weighted=number % 5 > 2, penalty="elastic net")
     check(case, setup, shape, 19)
 
@@ -59,6 +60,24 @@ def test_an_epoch_in_slices_is_the_epoch_bit_for_bit(rule):
     whole, cut = epochs(FIRST, data, setup, shape), epochs(FIRST, data, setup, shape, cuts=(1, 3))
     np.testing.assert_array_equal(cut.thetas, whole.thetas)
     np.testing.assert_array_equal(cut.slots, whole.slots)
+
+
+@pytest.mark.parametrize(
+    ("case", "rule", "n", "d"),
+    [
+        # More parts than are read at a time; means that are subtracted from sums; sums that many threads own.
+        (FIRST, "adam", 150, 3),
+        (Case("squared", "f4", "C", shift=True), "saga", N, 20),
+        (Case("softmax", "f8", "F"), "lookahead", N, 9),
+        (Case("softmax", "f4", "C", shift=True), "amsgrad", N, 2),
+    ],
+)
+def test_who_makes_the_update_does_not_show(case, rule, n, d):
+    data, setup = sample(case, n, d, weighted=True), Setup(rule, n - 3, weighted=True, scaled=True)
+    found, expected = (epochs(case, data, setup, Shape(d, 8, alone=alone), cuts=(1,)) for alone in (True, False))
+    np.testing.assert_array_equal(found.thetas, expected.thetas)
+    np.testing.assert_array_equal(found.slots, expected.slots)
+    np.testing.assert_array_equal(found.losses, expected.losses)
 
 
 def test_a_bad_row_makes_theta_and_the_loss_not_finite():
