@@ -12,7 +12,7 @@ from fastgd.backends.cuda_transfer import Parcel, sent
 from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import BatchSums, EpochProblem
 from fastgd.kernels import records, rules, steps
-from fastgd.kernels.cuda.coordinates import SLOTS
+from fastgd.kernels.cuda.coordinates import AT_ONCE, SLOTS
 from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.layout import Point, plan
 from fastgd.scaling import Array
@@ -101,7 +101,8 @@ class EpochLoop:
         self._kept = where, point
         size = outputs * (columns + 1)
         self._alone = self._parts * size * 8 <= ALONE_BYTES
-        self._sums = cuda.device_array((2 if self._alone else 1, self._parts, size), stream=rows.stream)
+        room = (2, -(-self._parts // AT_ONCE) * AT_ONCE * size) if self._alone else (1, self._parts * size)
+        self._sums = cuda.device_array(room, stream=rows.stream)
         self._constants = rows.n / rows.weight, float(problem.fit_intercept), int(np.any(offset))
         self._order = cuda.device_array(0, np.int64, stream=rows.stream)
         self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)

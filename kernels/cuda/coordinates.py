@@ -24,8 +24,9 @@ from fastgd.kernels.records import Memory
 #: Slots of a rule at most, and numbers of a coordinate besides its memory, by their places.
 SLOTS, NUMBERS = 3, 6
 _SCALE, _OFFSET, _L1, _L2, _TOTAL, _PENALTY = range(NUMBERS)
-#: Loads of parts that are under way together.
-_AT_ONCE = 16
+#: Loads of parts that are under way together, a multiple of twice LANES: if more than half are needed. Where blocks
+#: update alone there is room for a multiple of so many parts.
+AT_ONCE = 16
 
 
 class Mine(NamedTuple):
@@ -57,13 +58,20 @@ class Held(NamedTuple):
     numbers: Any
 
 
-class Batch(NamedTuple):
-    """What an update needs to know of its batch."""
+class Size(NamedTuple):
+    """What follows from the rows of a batch, by divisions: all batches but the last have as many."""
 
     rows: Any
+    parts: Any
     #: Of the rows of the data; and what turns sums over the batch into gradients.
     share: Any
     factor: Any
+
+
+class Batch(NamedTuple):
+    """What an update needs to know of its batch."""
+
+    size: Any
     rate: Any
     #: Of `apply_rule`.
     numbers: Any
@@ -87,10 +95,17 @@ def deal(memory: Any, layout: Any, work: Any) -> Any:
 
 
 @cuda_device
-def read_batch(number: Any, rows: Any, count: Any, rule: Any, work: Any) -> Any:
+def size_of(rows: Any, work: Any) -> Any:
+    """The size of a batch of so many rows."""
+    parts = (rows + work.part_rows - 1) // work.part_rows
+    return Size(float(rows), parts, rows / work.rows, work.factor / rows)
+
+
+@cuda_device
+def read_batch(number: Any, size: Any, count: Any, rule: Any, work: Any) -> Any:
     """What is known of batch `number` of the launch before its gradient is; count: updates with this one."""
     known = float(count), work.numbers[number, 0], work.numbers[number, 1], work.numbers[number, 2]
-    return Batch(float(rows), rows / work.rows, work.factor / rows, rule.rates[number], known)
+    return Batch(size, rule.rates[number], known)
 
 
 @cuda_device
@@ -167,25 +182,48 @@ def end(held: Any, mine: Any, memory: Any, coordinates: Any, work: Any) -> None:
         at += mine.step
 
 
-def _make_add_up(count: int) -> Any:
-    """Factory of `add_up(sums, parts, at, lane, totals)`: number `at` of so many parts, into totals (count,).
+def _make_load(step: int) -> Any:
+    """Factory of `load(sums, size, parts, part, first, at, found)`: AT_ONCE / 2 of every step-th part's, from `first`.
 
-    Of LANES sums of every LANES-th part: all of them, or one, that of a lane.
+    Past the last part: where all are read, what lies in memory there; else the last one's once more.
     """
-    step = LANES // count
 
     @cuda_device
-    def add_up(sums: Any, parts: Any, at: Any, lane: Any, totals: Any) -> None:
-        found = cuda.local.array(_AT_ONCE, float64)
+    def load(sums: Any, size: Any, parts: Any, part: Any, first: Any, at: Any, found: Any) -> None:
+        for m in range(first, first + AT_ONCE // 2):
+            its = part + m * step
+            found[m] = sums[unsigned((its if step == 1 else min(its, parts - 1)) * size + at)]
+
+    return load
+
+
+def _make_add_up(count: int) -> Any:
+    """Factory of `add_up(sums, size, parts, at, lane, totals)`: number `at` of so many parts, into totals (count,).
+
+    sums: parts of `size` numbers, one after the other. Of LANES sums of every LANES-th part: all, or that of a lane.
+    """
+    step, half = LANES // count, AT_ONCE // 2
+    load = _make_load(step)
+
+    @cuda_device
+    def add(found: Any, first: Any, ahead: Any, totals: Any) -> None:
+        for m in range(first, first + half):
+            totals[m % count] += found[m] if m * step < ahead else 0.0
+
+    @cuda_device
+    def add_up(sums: Any, size: Any, parts: Any, at: Any, lane: Any, totals: Any) -> None:
+        found, part = cuda.local.array(AT_ONCE, float64), lane
         for m in range(count):
             totals[m] = 0.0
-        part = lane
         while part < parts:
-            for m in range(_AT_ONCE):
-                found[m] = sums[unsigned(min(part + m * step, parts - 1)), unsigned(at)]
-            for m in range(_AT_ONCE):
-                totals[m % count] += found[m] if part + m * step < parts else 0.0
-            part += _AT_ONCE * step
+            ahead = np.int32(parts - part)
+            load(sums, size, parts, part, 0, at, found)
+            if half * step < ahead:
+                load(sums, size, parts, part, half, at, found)
+            add(found, 0, ahead, totals)
+            if half * step < ahead:
+                add(found, half, ahead, totals)
+            part += AT_ONCE * step
 
     return add_up
 
@@ -203,9 +241,9 @@ def of_r(at: Any, mine: Any) -> Any:
 def sum_alone(sums: Any, parts: Any, at: Any, held: Any, mine: Any, work: Any) -> Any:
     """Number `at` of a batch's sums over its parts; of coordinates the sum of r (x - center)."""
     totals, others = cuda.local.array(LANES, float64), cuda.local.array(LANES, float64)
-    _add_all(sums, parts, at, 0, totals)
+    _add_all(sums, mine.size, parts, at, 0, totals)
     if work.centred != 0:
-        _add_all(sums, parts, of_r(at, mine), 0, others)
+        _add_all(sums, mine.size, parts, of_r(at, mine), 0, others)
         for lane in range(LANES):
             totals[lane] -= held.numbers[_OFFSET] * others[lane]
     return fold_lanes(totals)
@@ -215,9 +253,9 @@ def sum_alone(sums: Any, parts: Any, at: Any, held: Any, mine: Any, work: Any) -
 def sum_together(sums: Any, parts: Any, at: Any, held: Any, mine: Any, work: Any) -> Any:
     """The same by LANES threads that call together; all of them get it."""
     total, other = cuda.local.array(1, float64), cuda.local.array(1, float64)
-    _add_lane(sums, parts, at, mine.lane, total)
+    _add_lane(sums, mine.size, parts, at, mine.lane, total)
     if work.centred != 0:
-        _add_lane(sums, parts, of_r(at, mine), mine.lane, other)
+        _add_lane(sums, mine.size, parts, of_r(at, mine), mine.lane, other)
         total[0] -= held.numbers[_OFFSET] * other[0]
     return lane_sum(total[0])
 
@@ -229,16 +267,16 @@ def move(at: Any, total: Any, batch: Any, rule: Any, held: Any, mine: Any, work:
     k, j = find(at, mine)
     inner = j < mine.columns - 1
     scale = numbers[_SCALE] if inner else work.intercept
-    change = total * scale * batch.factor
+    change = total * scale * batch.size.factor
     theta = memory.theta[0, 0]
     if rule.ahead != 0.0:
         theta += rule.ahead * memory.slots[0, 0, 0]
     g = change + numbers[_L2] * theta
     if rule.code == rules.SAGA:
         g += memory.slots[0, 0, 0]
-        memory.slots[0, 0, 0] += batch.share * change
+        memory.slots[0, 0, 0] += batch.size.share * change
     numbers[_TOTAL] += g
-    numbers[_PENALTY] += batch.rows * elastic_net_value(theta, numbers[_L1], numbers[_L2])
+    numbers[_PENALTY] += batch.size.rows * elastic_net_value(theta, numbers[_L1], numbers[_L2])
     apply_rule(memory, g, rule, batch.rate, numbers[_L1], batch.numbers, inner)
     aim(k, j, held, mine, rule)
     put(k, j, held, mine.memory)
@@ -247,9 +285,9 @@ def move(at: Any, total: Any, batch: Any, rule: Any, held: Any, mine: Any, work:
 
 
 @cuda_device
-def update(sums: Any, parts: Any, batch: Any, rule: Any, held: Any, mine: Any, coordinates: Any, work: Any) -> None:
-    """What follows a batch's parts, so many: its update, and its loss in `work.seen`; `held`: the first turn's."""
-    first = mine.first
+def update(sums: Any, batch: Any, rule: Any, held: Any, mine: Any, coordinates: Any, work: Any) -> None:
+    """What follows a batch's parts: its update, and its loss in `work.seen`; `held`: the first turn's."""
+    first, parts = mine.first, batch.size.parts
     # All threads of a block take as many turns, since those of a warp add up together.
     while first < mine.size:
         at = first + mine.place

@@ -15,7 +15,7 @@ from fastgd.kernels import rules
 from fastgd.kernels._jit import kernel_factory
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
 from fastgd.kernels.cuda.ahead import make_ahead
-from fastgd.kernels.cuda.coordinates import NUMBERS, SLOTS, Held, begin, deal, end, read_batch, take, update
+from fastgd.kernels.cuda.coordinates import NUMBERS, SLOTS, Held, begin, deal, end, read_batch, size_of, take, update
 from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, Layout
 from fastgd.kernels.cuda.reduce import block_barrier, first_grid_barrier, grid_barrier, group_barrier
 from fastgd.kernels.cuda.stages import make_stages
@@ -38,8 +38,9 @@ class Work(NamedTuple):
     #: Rows of the data, and of a part of a batch.
     rows: int
     part_rows: int
-    #: (1, parts, K (d + 1) + K) each part's sums, float64; where there are two of them, which batches take in turn,
-    #: each block makes the whole update. (blocks, numbers) of gradients too large for shared memory.
+    #: (1, parts x (K (d + 1) + K)) each part's sums, float64; where there are two of them, which batches take in turn,
+    #: each block makes the whole update, and there is room for a multiple of `AT_ONCE` parts. (blocks, numbers) of
+    #: gradients too large for shared memory.
     parts: Any
     spilled: Any
     #: (1, 1 + slots or more, K, d + 1) theta and the rule's memory in the course of a launch; likewise of each block.
@@ -154,25 +155,28 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -
         theta, slots = cuda.local.array((1, 1), float64), cuda.local.array((SLOTS, 1, 1), float64)
         held = Held(Memory(theta, slots, memory.step, memory.product), cuda.local.array(NUMBERS, float64))
         count, size, block, blocks = memory.step[0], batches.size, np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x)
-        waits = 1 if mine.alone else 2
+        waits, its_size = 1 if mine.alone else 2, size_of(size, work)
         begin(held, mine, memory, rule, coordinates, work)
         first_grid_barrier(work.counter)
         for number in range(span[1] - span[0]):
-            rows, sums = min(size, work.order.size - number * size), work.parts[number % work.parts.shape[0]]
-            parts = (rows + work.part_rows - 1) // work.part_rows
+            rows, sums = work.order.size - number * size, work.parts[number & (work.parts.shape[0] - 1)]
+            if rows < size:
+                its_size = size_of(rows, work)
             part = block
-            while part < parts:
+            while part < its_size.parts:
                 after = part + blocks
-                then = (number, after) if after < parts else (number + 1, block)
+                then = (number, after) if after < its_size.parts else (number + 1, block)
                 here, there = span_of(number, part, size, work), span_of(*then, size, work)
-                its = Part(work.order, sums[part], here, there, not batches.shuffle)
+                its = Part(
+                    work.order, sums[part * mine.size : (part + 1) * mine.size], here, there, not batches.shuffle
+                )
                 add_part(data, mine.point, its, rule, state.table, layout, room)
                 part = after
             count += 1
-            batch = read_batch(number, rows, count, rule, work)
+            batch = read_batch(number, its_size, count, rule, work)
             take(mine.first + mine.place, mine.memory, held, mine, coordinates, work)
             grid_barrier(work.counter, waits * number + 1)
-            update(sums, parts, batch, rule, held, mine, coordinates, work)
+            update(sums, batch, rule, held, mine, coordinates, work)
             if mine.alone:
                 # Who is ahead writes its next part's sums elsewhere, and those after it when all are done with these.
                 block_barrier()

@@ -12,7 +12,7 @@ from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import BatchSums, Sums
 from fastgd.kernels import records
 from fastgd.kernels.cuda._target import SIMULATED, WARP
-from fastgd.kernels.cuda.coordinates import SLOTS
+from fastgd.kernels.cuda.coordinates import AT_ONCE, SLOTS
 from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
@@ -129,7 +129,9 @@ class Epochs:
             numbers=None,
             rows=self._n,
             part_rows=layout.rows,
-            parts=poisoned(1 + shape.alone, parts, outputs * (d + 2)),
+            parts=poisoned(
+                1 + shape.alone, (-(-parts // AT_ONCE) * AT_ONCE if shape.alone else parts) * outputs * (d + 2)
+            ),
             spilled=poisoned(self._blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype),
             states=poisoned(copies, 1 + SLOTS, outputs, d + 1),
             counter=device(np.full(1, -1, np.int64)),
