@@ -135,7 +135,7 @@ def take(at: Any, memory: Any, held: Any, mine: Any, coordinates: Any, work: Any
             numbers[_L1], numbers[_L2] = coordinates.l1[k, j], coordinates.l2[k, j]
             if mine.recorded:
                 numbers[_TOTAL], numbers[_PENALTY] = work.total[k, j], work.penalties[k, j]
-    elif at < mine.size and mine.recorded:
+    elif at < mine.size and mine.lane == 0 and mine.recorded:
         numbers[_TOTAL] = work.seen[at - mine.inner]
 
 
