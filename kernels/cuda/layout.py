@@ -12,8 +12,8 @@ from fastgd.kernels.cuda._target import WARP
 
 #: Rows that a group works on at a time, and columns of them that a thread holds at a time.
 ROWS, COLUMNS = 8, 4
-#: The power of two that ROWS is.
-ROW_BITS = ROWS.bit_length() - 1
+#: The powers of two that they are.
+ROW_BITS, COLUMN_BITS = ROWS.bit_length() - 1, COLUMNS.bit_length() - 1
 #: Threads of a group at least; groups of fewer rows than threads could not share them out.
 _LEAST_WIDTH = ROWS
 #: Threads of a block; of one whose rows are long and row-major, so that they are held whole.

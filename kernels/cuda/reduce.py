@@ -14,8 +14,8 @@ from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
 from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
 
 _ALL = 0xFFFFFFFF
-#: Neighbouring threads that `lane_sum` adds up: a power of two, of a warp.
-LANES = 8
+#: Neighbouring threads that `lane_sum` adds up: a power of two, of a warp; as many as a group has rows.
+LANES = ROWS
 
 
 @cuda_device

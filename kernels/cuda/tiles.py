@@ -9,8 +9,8 @@ from numba import float32, float64
 
 from fastgd.kernels._jit import unsigned
 from fastgd.kernels.cuda._target import WARP, cuda, cuda_device
-from fastgd.kernels.cuda.layout import COLUMNS, ROW_BITS, ROWS
-from fastgd.kernels.cuda.reduce import block_barrier, row_sums
+from fastgd.kernels.cuda.layout import COLUMN_BITS, COLUMNS, ROW_BITS, ROWS
+from fastgd.kernels.cuda.reduce import LANES, block_barrier, lane_sum, row_sums
 
 #: Numbers that a thread holds.
 HELD = ROWS * COLUMNS
@@ -162,14 +162,16 @@ def make_flush_gradient(dtype: str) -> Any:
         for k in range(layout.outputs):
             j = cuda.threadIdx.x
             while j < columns:
-                piece, within = j // span, j % span
-                start = ((k * layout.pieces + piece) * COLUMNS + within // layout.width) * threads
-                start += within % layout.width
+                # Shifts: of numbers that may be negative a division by a power of two takes many more instructions.
+                piece, within = j >> (layout.bits + COLUMN_BITS), j & (span - 1)
+                start = ((k * layout.pieces + piece) * COLUMNS + (within >> layout.bits)) * threads
+                start += within & (layout.width - 1)
                 total = 0.0
                 for group in range(layout.groups):
-                    total += room.g[start + group * layout.width]
-                    room.g[start + group * layout.width] = zero
-                at = k * columns + j
+                    at = unsigned(start + group * layout.width)
+                    total += room.g[at]
+                    room.g[at] = zero
+                at = unsigned(k * columns + j)
                 out[at] = total if first else out[at] + total
                 j += threads
 
@@ -182,15 +184,20 @@ def make_flush_losses(dtype: str) -> Any:
 
     @cuda_device
     def flush_losses(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
-        k = cuda.threadIdx.x
-        while k < layout.outputs:
-            total = 0.0
-            for i in range(k * layout.groups * ROWS, (k + 1) * layout.groups * ROWS):
-                total += room.lost[i]
-                room.lost[i] = zero
-            to = layout.outputs * columns + k
-            out[to] = total if first else out[to] + total
-            k += layout.groups * layout.width
+        threads = layout.groups * layout.width
+        share, i = cuda.threadIdx.x >> ROW_BITS, cuda.threadIdx.x & (ROWS - 1)
+        # All threads take as many turns: LANES of them, one a row of a group, add up an output's losses together.
+        for turn in range(-(-layout.outputs * LANES // threads)):
+            k, total = turn * (threads // LANES) + share, 0.0
+            if k < layout.outputs:
+                for group in range(layout.groups):
+                    at = unsigned((k * layout.groups + group) * ROWS + i)
+                    total += room.lost[at]
+                    room.lost[at] = zero
+            total = lane_sum(total)
+            if k < layout.outputs and i == 0:
+                to = unsigned(layout.outputs * columns + k)
+                out[to] = total if first else out[to] + total
         block_barrier()
 
     return flush_losses
