@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,8 +21,10 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
-import filelock
-import platformdirs
+try:
+    import filelock
+except ImportError:  # in a checkout that was never installed
+    filelock = None  # type: ignore[assignment]
 from numba.core import event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
@@ -48,10 +51,22 @@ def source_stamp() -> str:
 STAMP = source_stamp()
 
 
+def user_folder() -> Path:
+    """The user's folder for what can be made again, as the system has it."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "fastgd/Cache"
+    own = os.environ.get("XDG_CACHE_HOME")
+    if own and os.path.isabs(own):
+        return Path(own) / "fastgd"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "fastgd"
+
+
 def cache_folder() -> Path | None:
     """The first writable folder of: ``NUMBA_CACHE_DIR``, the user's cache, a private temporary one; else None."""
     user = str(os.getuid()) if hasattr(os, "getuid") else "user"
-    candidates = [os.environ.get("NUMBA_CACHE_DIR"), platformdirs.user_cache_dir("fastgd", appauthor=False)]
+    candidates = [os.environ.get("NUMBA_CACHE_DIR")]
+    with contextlib.suppress(RuntimeError):  # raised where the user has no home
+        candidates.append(str(user_folder()))
     with contextlib.suppress(OSError):  # raised where no temporary folder can be written to
         candidates.append(os.path.join(tempfile.gettempdir(), f"fastgd-{user}"))
     roots = [Path(candidate) for candidate in candidates if candidate]
@@ -96,7 +111,8 @@ def _is_own(folder: Path) -> bool:
     return not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
 
 
-FOLDER = cache_folder()
+#: Without locks processes would read what others are writing: each compiles for itself then.
+FOLDER = cache_folder() if filelock else None
 
 
 class _Locator(_CacheLocator):

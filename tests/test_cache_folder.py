@@ -23,6 +23,36 @@ def test_the_cache_folder_is_the_first_that_can_be_written_to(tmp_path, monkeypa
     assert (_cache.cache_folder().stat().st_mode & 0o077) == 0
 
 
+@pytest.mark.parametrize(
+    ("system", "variables", "folder"),
+    [
+        ("linux", {"XDG_CACHE_HOME": "/own"}, "/own/fastgd"),
+        ("linux", {"XDG_CACHE_HOME": ""}, "/home/ada/.cache/fastgd"),
+        ("linux", {"XDG_CACHE_HOME": "not/absolute"}, "/home/ada/.cache/fastgd"),
+        ("darwin", {}, "/home/ada/Library/Caches/fastgd"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/fastgd/Cache"),
+        ("win32", {}, "/home/ada/AppData/Local/fastgd/Cache"),
+    ],
+)
+def test_the_users_folder_is_where_the_system_has_it(system, variables, folder, monkeypatch):
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/ada", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_cache.sys, "platform", system)
+    assert _cache.user_folder() == Path(folder)
+
+
+def test_without_a_home_the_temporary_folder_is_used(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(_cache, "user_folder", homeless)
+    monkeypatch.setattr(_cache.tempfile, "tempdir", str(tmp_path))
+    assert _cache.cache_folder().parent == tmp_path / f"fastgd-{os.getuid()}"
+
+
 def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
     """It could hold machine code of theirs."""
     for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 
 from fastgd.backends.cpu import CpuData
 from fastgd.reference import Problem, make_problem
@@ -55,11 +54,6 @@ EPOCH = [
     Case("huber", "f8", "C", True),
     Case("logistic", "f4", "F", True),
 ]
-
-
-def lines(chosen: list[Case]) -> list:
-    """Every case as a parameter of a test, slow where it is not chosen: each costs seconds of compiling."""
-    return [pytest.param(c, id=c.name, marks=[] if c in chosen else [pytest.mark.slow]) for c in ALL]
 
 
 class Sample(NamedTuple):
