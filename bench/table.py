@@ -77,7 +77,15 @@ def gpu_table(path: Path) -> str:
         f"{driver}, CUDA {gpu['cuda_runtime']}; {versions}; beside it{origin(content).removeprefix(' on')} "
     )
     note += _checks(sections)
-    return "\n".join(["### On a GPU", "", *_HEAD, *rows, "", note])
+    return "\n".join(["### On a GPU", "", *_HEAD, *rows, "", note, *_not_measured(content["missing"])])
+
+
+def _not_measured(missing: dict[str, str]) -> list[str]:
+    """A paragraph that names what is missing in the table."""
+    if not missing:
+        return []
+    named = "; ".join(f"{name} ({why.splitlines()[0][:100] if why else 'unknown'})" for name, why in missing.items())
+    return ["", f"**Not measured**: {named}."]
 
 
 def _checks(sections: dict[str, Any]) -> str:
@@ -86,7 +94,8 @@ def _checks(sections: dict[str, Any]) -> str:
     if found is None:
         return "No results were checked before."
     failed = f"; **{len(found['failed'])} were wrong**" if found["failed"] else ""
-    return f"{found['ran']:,} results were checked against the reference and the CPU before{failed}."
+    left_out = f"; **for {len(found['left_out']):,} no time was left**" if found["left_out"] else ""
+    return f"{found['ran']:,} results were checked against the reference and the CPU before{failed}{left_out}."
 
 
 def row(finding: Finding) -> str:

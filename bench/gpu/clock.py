@@ -21,22 +21,31 @@ class Budget:
     Parameters
     ----------
     seconds : float
+    at_steps : callable, optional
+        Called whenever a step is done: what keeps what was found.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, at_steps: Callable[[], None] = lambda: None) -> None:
         self._begin, self._end = time.monotonic(), time.monotonic() + seconds
+        self._at_steps = at_steps
 
     @property
     def spent(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._begin
 
+    @property
+    def left(self) -> float:
+        """Seconds until the end."""
+        return self._end - time.monotonic()
+
     def until(self, seconds: float) -> float:
         """When a section of so many seconds at most ends, by `time.monotonic`."""
         return min(time.monotonic() + seconds, self._end)
 
     def say(self, what: str) -> None:
-        """A line for who waits."""
+        """A line for who waits, after a step."""
+        self._at_steps()
         print(f"  {self.spent:5.1f} s  {what}", file=sys.stderr, flush=True)
 
 
@@ -75,13 +84,15 @@ def _between_events(run: Callable[[], Any]) -> float:
     return float(cuda.event_elapsed_time(first, last)) / 1e3
 
 
-def in_turn(jobs: Mapping[str, Callable[[], Any]], rounds: int, end: float) -> dict[str, list[float]]:
+def in_turn(
+    jobs: Mapping[str, Callable[[], Any]], rounds: int, end: float, warm_ups: int | None = None
+) -> dict[str, list[float]]:
     """Seconds of each job in each round, the order turned from round to round; warmed up before.
 
     At least one round is run, and no other is begun once the time is over.
     """
     for run in jobs.values():
-        for _ in range(_WARM_UPS):
+        for _ in range(_WARM_UPS if warm_ups is None else warm_ups):
             run()
     names = list(jobs)
     seconds: dict[str, list[float]] = {name: [] for name in names}

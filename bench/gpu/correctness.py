@@ -1,23 +1,25 @@
 """All checks, before anything is timed: a process a core, so that kernels compile side by side; and sanitizers."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.gpu import sanitizer
 from bench.gpu.clock import Budget
+from bench.gpu.worker import Job
 from bench.machine import ROOT
 from bench.yardstick import cores
 
 #: Parts that the checks are cut into at most, each of a dtype and an order.
 _MOST_PARTS = 16
-#: Seconds that a process has beyond its own limit, to start and to end.
-_GRACE = 15.0
+#: Seconds that a process of theirs has to start, of its own, and that the last checks and sanitizers have to end.
+_TO_START, _LONGER = 10.0, 12.0
+_PART = [sys.executable, "-m", "bench.gpu.checks"]
 
 
 @dataclass
@@ -27,65 +29,70 @@ class Correct:
     ran: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
     sanitizers: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def wrong(self) -> list[str]:
-        """A line for each thing that is wrong."""
-        found = [f"{one['check']}: {one['error']}" for one in self.failed]
-        return found + [
-            f"compute-sanitizer {tool}: {told['said']}" for tool, told in self.sanitizers.items() if told.get("found")
-        ]
 
-
-def run(seed: int, few: bool, simulated: bool, budget: Budget, seconds: float) -> Correct:
-    """Few checks in this process, or all in many; sanitizers meanwhile where there is a GPU."""
+def run(raw: dict[str, Any], job: Job, budget: Budget, seconds: float) -> None:
+    """Note what few checks in this process find, or all in many; sanitizers meanwhile where there is a GPU."""
     from bench.gpu import checks
 
-    begun = {} if simulated else sanitizer.start()
+    begun, end = {} if job.simulated else sanitizer.start(), budget.until(seconds + _LONGER)
+    raw |= {"seed": job.seed, **asdict(Correct())}
     try:
-        if few:
-            one = checks.run(checks.few_of(seed), budget, 3600.0 if simulated else seconds)
-            found = Correct(one.ran, one.failed, one.left_out)
+        if job.few:
+            raw |= asdict(checks.run(checks.few_of(job.seed), budget, seconds))
         else:
-            found = _in_parts(seed, budget, seconds)
-        budget.say(f"{found.ran} checks, {len(found.failed)} failed, {len(found.left_out)} left out for time")
-        found.sanitizers = sanitizer.finish(begun, budget, budget.until(seconds / 4))
+            raw |= asdict(_in_parts(job.seed, budget, seconds))
+        budget.say(f"{raw['ran']} checks, {len(raw['failed'])} failed, {len(raw['left_out'])} left out for time")
+        raw["sanitizers"] = sanitizer.finish(begun, budget, end)
     finally:
         for process in begun.values():
             process.kill()
-    return found
 
 
 def _in_parts(seed: int, budget: Budget, seconds: float) -> Correct:
-    parts = min(_MOST_PARTS, cores())
+    parts, end = min(_MOST_PARTS, cores()), budget.until(seconds + _LONGER)
     # BLAS and kernels of so many processes would wait for each other's threads.
     environment = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    words = [sys.executable, "-m", "bench.gpu.checks", str(seed)]
     processes = [
         subprocess.Popen(
-            [*words, str(part), str(parts), str(seconds)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+            [*_PART, str(seed), str(part), str(parts), str(seconds - _TO_START)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for part in range(parts)
     ]
-    found, end = Correct(), time.monotonic() + seconds + _GRACE
+    found = Correct()
     try:
         for part, process in enumerate(processes):
-            for one in _ended(process, part, end):
-                found.ran += one["ran"]
-                found.failed += one["failed"]
-                found.left_out += one["left_out"]
+            one = _ended(process, part, end)
+            found.ran += one["ran"]
+            found.failed += one["failed"]
+            found.left_out += one["left_out"]
+            found.absent |= one["absent"]
     finally:
         for process in processes:
             process.kill()
+            process.communicate()
     return found
 
 
-def _ended(process: "subprocess.Popen[str]", part: int, end: float) -> Iterator[dict[str, Any]]:
-    """What a part found; that it was not heard of is a failure, too."""
+def _ended(process: "subprocess.Popen[str]", part: int, end: float) -> dict[str, Any]:
+    """What a part found; that it was not heard of is a failure, too, of the check that it had begun last."""
     try:
-        said, _ = process.communicate(timeout=max(1.0, end - time.monotonic()))
-        yield json.loads(said.splitlines()[-1])
-    except (subprocess.TimeoutExpired, IndexError, ValueError) as error:
-        told = f"no result, exit status {process.poll()}: {type(error).__name__}"
-        yield {"ran": 0, "failed": [{"check": f"part {part} of the checks", "error": told}], "left_out": []}
+        said, why = process.communicate(timeout=max(1.0, end - time.monotonic()))[0], "it ended with"
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        why = "it took too long,"
+    last: dict[str, Any] = {}
+    for line in said.splitlines():
+        with contextlib.suppress(ValueError):  # torn, or somebody else's
+            last = json.loads(line)
+    if "ran" in last:
+        return last
+    name = last.get("begun", "none was begun")
+    told = f"{why} exit status {process.poll()}: of this part of the checks nothing else is known"
+    return {"ran": 0, "failed": [{"check": f"part {part}: {name}", "error": told}], "left_out": [], "absent": {}}

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from bench.problems import Data, Problem
 from bench.yardstick import cores
+from fastgd import threads
 from fastgd.kernels.cpu.order import make_order
 from fastgd.kernels.records import Batches
 from fastgd.kernels.shuffle import RUN, WINDOW
 
 _BLOCK_ROWS = 1 << 16
+_BLOCK_NUMBERS = 1 << 20
 #: Standard deviation of the margins that labels are drawn from, as in `bench.problems`.
 _SIGNAL = 2.0
 
@@ -49,6 +51,30 @@ def logistic(n: int, d: int, seed: int, condition: float = 100.0) -> Data:
 def signs(y: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """Labels -1 and +1 as kernels take them, (1, n)."""
     return (2 * y - 1).astype(dtype)[None]
+
+
+def total(X: NDArray[Any]) -> float:
+    """The sum of all numbers, by all cores: of blocks in their dtype, pairwise as NumPy does, of these in float64."""
+    flat = X.reshape(-1)
+    sums = np.empty(-(-flat.size // _BLOCK_NUMBERS))
+
+    def work(slot: int, number: int) -> None:
+        sums[number] = np.sum(flat[number * _BLOCK_NUMBERS : (number + 1) * _BLOCK_NUMBERS])
+
+    threads.run(len(sums), cores(), work)
+    return float(np.sum(sums))
+
+
+def converted(X: NDArray[Any]) -> NDArray[np.float64]:
+    """A copy in float64, by all cores."""
+    out = np.empty(X.shape)
+
+    def work(slot: int, number: int) -> None:
+        at = slice(number * _BLOCK_ROWS, (number + 1) * _BLOCK_ROWS)
+        np.copyto(out[at], X[at])
+
+    threads.run(-(-len(X) // _BLOCK_ROWS), cores(), work)
+    return out
 
 
 def order_of(n: int, seed: int, epoch: int) -> NDArray[np.int64]:

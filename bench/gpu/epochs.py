@@ -1,6 +1,5 @@
-"""Mini-batch epochs of Adam: against PyTorch on the same GPU, and against this library on the CPU beside it."""
+"""Mini-batch epochs of Adam: on the GPU, and on the CPU beside it."""
 
-import functools
 import itertools
 from typing import Any
 
@@ -9,9 +8,10 @@ import numpy as np
 from bench import ours
 from bench.check import Floats, Plan
 from bench.gpu.clock import Budget, in_turn, once, over
-from bench.gpu.data import order_of, signs
-from bench.gpu.passes import Resident, add_times
-from bench.gpu.rivals import EPOCHS
+from bench.gpu.data import signs
+from bench.gpu.passes import Resident, add_times, distance
+from bench.gpu.result import FOR_RIVALS, NO_TIME, WRONG
+from bench.gpu.sizes import Sizes
 from bench.result import Finding, Result
 from bench.yardstick import cores
 from fastgd.backends.cpu import CpuData
@@ -24,67 +24,48 @@ ASKED: dict[int, dict[str, float | None]] = {
     256: {"PyTorch eager": 20.0, "PyTorch compiled": None, "CPU": 1.0},
 }
 #: Parameters after an epoch may be so far apart, in norm: Adam divides rounding of float32 gradients by their roots.
-_RIGHT = 1e-2
+RIGHT = 1e-2
 
 
-def run(result: Result, resident: Resident, rounds: int, budget: Budget, seconds: float) -> None:
+def run(result: Result, resident: Resident, sizes: Sizes, budget: Budget, seconds: float) -> None:
     """Both batch sizes on the first rows, far more than the L2 holds."""
     end = budget.until(seconds)
     for batch, asked in ASKED.items():
         if over(end):
-            result.missing[f"epochs, batches of {batch}"] = "no time was left"
+            result.missing[f"epochs, batches of {batch}"] = NO_TIME
             continue
-        plan = Plan(min(batch, len(resident.data.X)), "adam", 1e-3)
-        _measure(result, resident, plan, asked, (rounds, end, budget))
+        _measure(result, resident, batch, asked["CPU"], (sizes.rounds, end, budget))
+
+
+def plan_of(batch: int, rows: int) -> Plan:
+    """Adam on batches of so many rows."""
+    return Plan(min(batch, rows), "adam", 1e-3)
 
 
 def _measure(
-    result: Result, resident: Resident, plan: Plan, asked: dict[str, float | None], how: tuple[int, float, Budget]
+    result: Result, resident: Resident, batch: int, on_cpu_asked: float | None, how: tuple[int, float, Budget]
 ) -> None:
     rounds, end, budget = how
     host, n = resident.data, len(resident.data.X)
-    y = signs(host.y, np.float32)
+    y, plan = signs(host.y, np.float32), plan_of(batch, len(resident.data.X))
     on_gpu = _Epoch(CudaData(resident.X, y, None, cores()), plan)
     on_cpu = _Epoch(CpuData(host.X, y, None, cores()), plan)
     expected = on_cpu.run(0)
-    off = _off(on_gpu.run(0), expected)
-    if not off <= _RIGHT:
-        result.missing[f"section epochs, batches of {plan.batch_size}"] = f"parameters are off by {off:.3g}"
+    off = distance(on_gpu.run(0), expected)
+    if not off <= RIGHT:
+        result.missing[f"{WRONG}epochs, batches of {batch}"] = f"parameters are off by {off:.3g} from the CPU's"
     what = f"Epoch, Adam, batches of {plan.batch_size}, shuffled, {n:,} x {host.X.shape[1]} float32, X on the GPU"
     taken = in_turn({"gpu": on_gpu}, rounds, end)["gpu"]
-    raw: dict[str, Any] = {"section": "epochs", "what": what, "off_from_cpu": off, "seconds": {"fastgd": taken}}
+    cpu = [once(on_cpu) for _ in range(max(2, rounds // 3))]
+    result.raw.append(
+        {"section": "epochs", "what": what, "off_from_cpu": off, "seconds": {"fastgd": taken, "CPU": cpu}}
+    )
     bandwidth = host.X.nbytes / float(np.median(taken)) / 1e9
     result.findings.append(Finding(f"{what}: bytes of X", bandwidth, "GB/s", in_readme=False))
-    raw["seconds"]["CPU"] = [once(on_cpu) for _ in range(max(2, rounds // 3))]
-    add_times(result, what, taken, f"fastgd on the CPU, {cores()} cores", raw["seconds"]["CPU"], asked["CPU"])
-    budget.say(f"epochs, batches of {plan.batch_size}: fastgd on both")
-    order = order_of(n, plan.seed, 0)
-    for name, make in EPOCHS.items():
-        if over(end):
-            result.missing[f"{name}, batches of {plan.batch_size}"] = "no time was left"
-            continue
-        try:
-            job = make(resident.X, host.y, plan)
-            wrong = _off(job(order), expected)
-            if not wrong <= _RIGHT:
-                raise AssertionError(f"parameters are off by {wrong:.3g}: not timed")
-            drawing = {name: functools.partial(job, None)}
-            raw["seconds"][name] = in_turn(drawing, max(2, rounds // 3), end)[name]
-        except Exception as error:  # whatever a rival raises: it is named and left out
-            result.missing[f"{name}, batches of {plan.batch_size}"] = f"{type(error).__name__}: {error}"[:300]
-            continue
-        budget.say(f"epochs, batches of {plan.batch_size}: {name}")
-    for kind in ("PyTorch eager", "PyTorch compiled"):
-        _against(result, what, raw["seconds"], kind, asked[kind])
-    result.raw.append(raw)
-
-
-def _against(result: Result, what: str, seconds: dict[str, list[float]], kind: str, at_least: float | None) -> None:
-    """Compare with the fastest way of a kind."""
-    ways = [name for name in seconds if name.startswith(kind)]
-    if ways:
-        best = min(ways, key=lambda name: float(np.median(seconds[name])))
-        add_times(result, what, seconds["fastgd"], f"{best}, on the same GPU", seconds[best], at_least)
+    add_times(result, what, taken, f"fastgd on the CPU, {cores()} cores", cpu, on_cpu_asked)
+    ours = {"what": what, "seconds": taken, "expected": expected.tolist()}
+    result.raw.append({"section": FOR_RIVALS, "of": f"epochs {batch}", **ours})
+    budget.say(f"epochs, batches of {batch}: fastgd on both")
 
 
 class _Epoch:
@@ -105,7 +86,3 @@ class _Epoch:
 
     def __call__(self) -> Floats:
         return self.run(next(self._numbers))
-
-
-def _off(got: Floats, expected: Floats) -> float:
-    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))

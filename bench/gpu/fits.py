@@ -9,6 +9,8 @@ import numpy as np
 from bench.gpu.clock import Budget, over
 from bench.gpu.data import signs
 from bench.gpu.passes import Resident, add_times
+from bench.gpu.result import NO_TIME
+from bench.gpu.sizes import Sizes
 from bench.result import Result
 from bench.yardstick import cores
 from fastgd import LogisticRegression
@@ -22,7 +24,7 @@ _ON_CPU = 5.0
 _KEYS = ("solver", "passes", "certificate", "seconds_compile", "seconds_transfer", "seconds_compute", "seconds_total")
 
 
-def run(result: Result, resident: Resident, rounds: int, budget: Budget, seconds: float) -> None:
+def run(result: Result, resident: Resident, sizes: Sizes, budget: Budget, seconds: float) -> None:
     """The loosest tolerance that reaches the target on each device is timed there."""
     end, host = budget.until(seconds), resident.data
     alpha = 1.0 / len(host.y)
@@ -39,17 +41,22 @@ def run(result: Result, resident: Resident, rounds: int, budget: Budget, seconds
     for device, fit in fits.items():
         tried = raw[device] = {}
         for tol in TOLERANCES:
+            if tried and over(end):
+                break
             model = fit(tol)
             distance = (value(model) - best) / (constant - best)
             tried[f"tol {tol:g}"] = {"distance": distance, **_told(model)}
             if distance <= TARGET:
-                taken[device] = _seconds(lambda fit=fit, tol=tol: fit(tol), rounds if device == "cuda" else 3, end)
+                taken[device] = _seconds(
+                    lambda fit=fit, tol=tol: fit(tol), sizes.rounds if device == "cuda" else 3, end
+                )
                 tried["seconds"], tried["tol"] = taken[device], tol
                 break
         budget.say(f"whole fits: {device}")
     result.raw.append(raw)
     if len(taken) < len(fits):
-        result.missing["whole fits"] = f"{', '.join(fits.keys() - taken.keys())}: {TARGET:g} was not reached"
+        late = f"{NO_TIME}: " if over(end) else ""
+        result.missing["whole fits"] = f"{late}{', '.join(fits.keys() - taken.keys())}: {TARGET:g} was not reached"
         return
     what = f"Whole fit to {TARGET:g} of the optimum, logistic, {host.problem.size}, X on the GPU"
     add_times(result, what, taken["cuda"], f"fastgd on the CPU, {cores()} cores", taken["cpu"], _ON_CPU)

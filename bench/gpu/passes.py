@@ -1,4 +1,4 @@
-"""The full pass: share of the GPU's read bandwidth, and others' passes; and how fast memory can be read and copied."""
+"""The full pass: share of the GPU's read bandwidth, times the CPU's; and how fast memory can be read and copied."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,9 +8,10 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
-from bench.gpu import rivals
 from bench.gpu.clock import Budget, Queued, in_turn, over
-from bench.gpu.data import signs
+from bench.gpu.data import converted, signs, total
+from bench.gpu.result import FOR_RIVALS, NO_TIME, WRONG
+from bench.gpu.sizes import Sizes
 from bench.problems import Data
 from bench.result import Finding, Result
 from bench.timing import once, ratios, spread
@@ -22,7 +23,7 @@ from fastgd.backends.cuda import CudaData
 
 _CLASSES = 10
 #: Relative error of a loss and gradient, in norm, above which a rival's is not timed and ours is wrong.
-_RIGHT = 1e-3
+RIGHT = 1e-3
 
 
 class Shape(NamedTuple):
@@ -64,30 +65,41 @@ class Resident:
         return Resident(Data(problem, data.X[:rows], data.y[:rows], data.coef), self.X[:rows])
 
 
-def run(result: Result, resident: Resident, rounds: int, budget: Budget, seconds: float) -> None:
+def run(result: Result, resident: Resident, sizes: Sizes, budget: Budget, seconds: float) -> None:
     """Every shape in the same bytes of float32 numbers, or half the rows in float64."""
     end = budget.until(seconds)
     for shape in SHAPES:
         if over(end):
-            result.missing[f"full pass, {shape.what}, {shape.d} columns, {shape.dtype}"] = "no time was left"
+            result.missing[f"full pass, {shape.what}, {shape.d} columns, {shape.dtype}"] = NO_TIME
             continue
         X, there, y = _of_shape(resident, shape)
         placed = CudaData(there, y, None, cores()), CpuData(X, y, None, cores())
-        _measure(result, shape, placed, rounds, end)
-        budget.say(f"full pass, {_what(shape, len(X))}")
+        ours = _measure(result, shape, placed, sizes.rounds, end)
+        if shape is SHAPES[0]:
+            expected = pass_of(resident, resident.data.y)
+            result.raw.append({"section": FOR_RIVALS, "of": "pass", **ours, "expected": expected.tolist()})
+        budget.say(f"full pass, {_what(shape, X)}")
         del placed, there
-    _compare(result, resident, rounds, end, budget)
 
 
-def _what(shape: Shape, rows: int) -> str:
-    return f"{shape.what}, {rows:,} x {shape.d} {'float32' if shape.dtype == 'f4' else 'float64'}"
+def pass_of(resident: Resident, y: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean loss and gradient (d + 2,) of the rows, at the point of passes."""
+    data = CudaData(resident.X, signs(y, np.float32), None, cores())
+    sums = gradient_of(data, "logistic")()
+    found: NDArray[np.float64] = np.concatenate([sums.losses, sums.products[0], sums.derivatives]) / data.n
+    return found
+
+
+def _what(shape: Shape, X: Any) -> str:
+    return f"{shape.what}, {X.shape[0]:,} x {X.shape[1]} {'float32' if shape.dtype == 'f4' else 'float64'}"
 
 
 def _of_shape(resident: Resident, shape: Shape) -> tuple[NDArray[Any], Any, NDArray[Any]]:
     """The resident numbers on host and GPU, cut into rows of another length or converted; labels to match."""
-    X, there, d = resident.data.X, resident.X, shape.d
+    X, there = resident.data.X, resident.X
+    d = max(1, shape.d * X.shape[1] // SHAPES[0].d)
     if shape.dtype == "f8":
-        X = X[: len(X) // 2].astype(np.float64)
+        X = converted(X[: len(X) // 2])
         there = cuda.to_device(X)
     elif d != X.shape[1]:
         rows = X.size // d
@@ -116,20 +128,20 @@ def gradient_of(data: Any, loss: str) -> Callable[[], Any]:
 
 def _check_reader(result: Result, what: str, reader: GpuReader, X: NDArray[Any]) -> None:
     """The yardstick has read every number: its sum is X's, but for rounding of a thread's sums."""
-    expected, size = float(np.sum(X, dtype=np.float64)), float(np.sqrt(np.mean(np.square(X[:1000])) * X.size))
-    if not abs(reader.total() - expected) <= _RIGHT * size:
-        result.missing[f"section passes, {what}"] = "the kernel that reads X has not read all of it"
+    expected, size = total(X), float(np.sqrt(np.mean(np.square(X[:1000])) * X.size))
+    if not abs(reader.total() - expected) <= RIGHT * size:
+        result.missing[f"{WRONG}passes, {what}"] = "the kernel that reads X has not read all of it"
 
 
-def _measure(result: Result, shape: Shape, placed: tuple[CudaData, CpuData], rounds: int, end: float) -> None:
+def _measure(result: Result, shape: Shape, placed: tuple[CudaData, CpuData], rounds: int, end: float) -> dict[str, Any]:
     """The GPU's pass in turn with reading and copying X there, then the CPU's."""
     data, X = placed[0], placed[0].data.X
     copy = cuda.device_array_like(X)
     on_gpu, on_cpu = (gradient_of(one, shape.loss) for one in placed)
-    what = f"Full pass, {_what(shape, data.n)}, X on the GPU"
-    off = _off(on_gpu().products, on_cpu().products)
-    if not off <= _RIGHT:
-        result.missing[f"section passes, {what}"] = f"the gradient is off by {off:.3g} from the CPU's"
+    what = f"Full pass, {_what(shape, placed[1].piece(0, data.n)[0])}, X on the GPU"
+    off = distance(on_gpu().products, on_cpu().products)
+    if not off <= RIGHT:
+        result.missing[f"{WRONG}passes, {what}"] = f"the gradient is off by {off:.3g} from the CPU's"
     reader = GpuReader(X)
     _check_reader(result, what, reader, placed[1].piece(0, data.n)[0])
     jobs = {
@@ -151,36 +163,11 @@ def _measure(result: Result, shape: Shape, placed: tuple[CudaData, CpuData], rou
     seconds["CPU"] = [once(on_cpu) for _ in range(max(3, rounds // 5))]
     add_times(result, what, seconds["pass"], f"fastgd on the CPU, {cores()} cores", seconds["CPU"], shape.times)
     result.raw.append({"section": "pass", "what": what, "bytes": data.nbytes, "off": off, "seconds": seconds})
+    return {"what": what, "seconds": seconds["pass"]}
 
 
-def _compare(result: Result, resident: Resident, rounds: int, end: float, budget: Budget) -> None:
-    """The first shape against other libraries."""
-    host, d = resident.data, resident.data.X.shape[1]
-    data = CudaData(resident.X, signs(host.y, np.float32), None, cores())
-    ours = gradient_of(data, "logistic")
-    sums = ours()
-    expected = np.concatenate([sums.losses, sums.products[0], sums.derivatives]) / data.n
-    what = f"Full pass, logistic, {data.n:,} x {d} float32, X on the GPU"
-    seconds = in_turn({"pass": ours}, rounds, end)
-    for name, make in rivals.PASSES.items():
-        if over(end):
-            result.missing[f"{name}, full pass"] = "no time was left"
-            continue
-        try:
-            job = make(resident.X, host.y, point(1, d)[0])
-            wrong = _off(job(), expected)
-            if not wrong <= _RIGHT:
-                raise AssertionError(f"off by {wrong:.3g}: not timed")
-            seconds |= in_turn({name: job}, rounds, end)
-        except Exception as error:  # whatever a rival raises: it is named and left out
-            result.missing[f"{name}, full pass"] = f"{type(error).__name__}: {error}"[:300]
-            continue
-        add_times(result, what, seconds["pass"], f"{name} on the same GPU", seconds[name], None)
-        budget.say(f"full pass by {name}")
-    result.raw.append({"section": "pass against others", "what": what, "seconds": seconds})
-
-
-def _off(got: Any, expected: Any) -> float:
+def distance(got: Any, expected: Any) -> float:
+    """How far numbers are off, in norm, relative to what is expected."""
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 

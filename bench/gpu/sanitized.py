@@ -2,7 +2,9 @@
 
 import sys
 
-from bench.gpu import checks
+from bench.gpu.checks_fits import PENALTIES, auto_check
+from bench.gpu.checks_kernels import epoch_check, pass_check, verbs_check
+from bench.gpu.checks_streams import stream_check
 from tests.kernels.table import ALL
 
 _SHAPE = (307, 13)
@@ -14,10 +16,11 @@ def main() -> int:
     some = [ALL[0], ALL[11], ALL[22], ALL[31]]
     rules = ("adam", "saga", "nesterov", "averaged")
     found = [
-        *(checks.pass_check(case, _SHAPE, _SEED) for case in some),
-        *(checks.epoch_check(case, rule, _SEED) for case, rule in zip(some, rules, strict=True)),
-        *(checks.verbs_check(case, _SEED) for case in some[:2]),
-        checks.auto_check(some[0], checks.PENALTIES[0], _SEED),
+        *(pass_check(case, _SHAPE, _SEED) for case in some),
+        *(epoch_check(case, rule, _SEED) for case, rule in zip(some, rules, strict=True)),
+        *(verbs_check(case, True, _SEED) for case in some[:2]),
+        stream_check(some[0], False, True, _SEED),
+        auto_check(some[0], PENALTIES[0], _SEED),
     ]
     wrong = 0
     for name, check in found:

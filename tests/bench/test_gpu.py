@@ -1,25 +1,26 @@
-"""The GPU's benchmark as far as no GPU is needed: its checks in the simulator, its rivals on the CPU, its ends."""
+"""What the GPU's benchmark measures, as far as no GPU is needed: its data, its rivals on the CPU, each of its times."""
 
-import json
-import os
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-import bench.gpu.__main__ as command
 from bench.check import Plan, Point, logistic_epoch, logistic_pass
-from bench.gpu import checks, clock, correctness, epochs, fits, passes, sanitizer, streams
+from bench.gpu import against, clock, epochs, fits, passes, streams
+from bench.gpu import data as figures
 from bench.gpu.clock import Budget
-from bench.gpu.correctness import Correct
-from bench.gpu.data import logistic, order_of
+from bench.gpu.data import converted, logistic, order_of, total
 from bench.gpu.passes import add_times
+from bench.gpu.result import FOR_RIVALS, NO_TIME
+from bench.gpu.sizes import Sizes
 from bench.result import Result
 from fastgd import reference
+from fastgd.backends.cuda import CudaSet, CudaStream
+from fastgd.backends.verbs import Sums
 from fastgd.kernels.cuda._target import SIMULATED
+from tests.simulated import threads_take_short_turns
+
+__all__ = ["threads_take_short_turns"]
 
 ROWS, COLUMNS = 3000, 5
 
@@ -27,88 +28,6 @@ ROWS, COLUMNS = 3000, 5
 @pytest.fixture(scope="module")
 def data():
     return logistic(ROWS, COLUMNS, seed=1)
-
-
-@pytest.mark.slow
-def test_all_kinds_of_checks_pass_in_the_simulator(root, tmp_path):
-    words = [sys.executable, "-m", "bench.gpu", "--quick", "--simulated", "--seed", "1", "--out", str(tmp_path)]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    content = json.loads((tmp_path / "gpu.json").read_text())
-    (found,) = (raw for raw in content["raw"] if raw["section"] == "checks")
-    assert found["failed"] == found["left_out"] == []
-    assert found["ran"] > 40
-    assert content["findings"] == []
-    assert content["quick"]
-
-
-def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(command, "why_unusable", lambda: "no driver: install one")
-    assert command.main([]) == 2
-    assert capsys.readouterr().err == "bench.gpu: no driver: install one\n"
-
-
-def test_the_simulator_measures_nothing_by_mistake(monkeypatch, capsys):
-    monkeypatch.setattr(command, "why_unusable", lambda: None)
-    monkeypatch.setattr("bench.gpu.machine.describe", lambda: {"simulated": True})
-    assert command.main([]) == 2
-    assert "NUMBA_ENABLE_CUDASIM=1 is set" in capsys.readouterr().err
-
-
-def test_a_check_that_fails_is_noted_and_the_others_run():
-    ran = []
-
-    def wrong():
-        raise AssertionError("off by 1")
-
-    some = [("a", wrong), ("b", lambda: ran.append("b"))]
-    found = checks.run(some, Budget(60.0), 60.0)
-    assert (found.ran, ran, found.left_out) == (2, ["b"], [])
-    assert found.failed[0]["check"] == "a"
-    assert "AssertionError: off by 1 (test_gpu.py:" in found.failed[0]["error"]
-    late = checks.run(some, Budget(-1.0), 60.0)
-    assert (late.ran, late.left_out) == (0, ["a", "b"])
-
-
-def test_wrong_results_end_in_status_1_and_times_are_taken_all_the_same(monkeypatch, tmp_path):
-    measured = []
-    monkeypatch.setattr(command, "why_unusable", lambda: None)
-    monkeypatch.setattr("bench.gpu.machine.describe", lambda: {"simulated": False, "versions": {}})
-    monkeypatch.setattr(correctness, "run", lambda *_: Correct(5, [{"check": "pass", "error": "off"}]))
-    monkeypatch.setattr(command, "_measure", lambda sections, *_: measured.extend(sections))
-    assert command.main(["--quick", "--out", str(tmp_path)]) == 1
-    assert measured == ["first", "passes", "fits", "streams", "epochs"]
-
-    def broken(*_):
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(correctness, "run", broken)
-    assert command.main(["--quick", "--out", str(tmp_path)]) == 1
-    assert json.loads((tmp_path / "gpu.json").read_text())["missing"] == {"section checks": "RuntimeError: broken"}
-
-
-def test_a_part_that_is_not_heard_of_is_a_failure(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "false")
-    monkeypatch.setattr(correctness, "cores", lambda: 2)
-    found = correctness._in_parts(1, Budget(60.0), 1.0)
-    assert [one["check"] for one in found.failed] == ["part 0 of the checks", "part 1 of the checks"]
-
-
-def names_by_kind(chosen, kind):
-    """Rules and cases of the checks of a kind."""
-    return [name.split()[1:] for name, _ in chosen if name.startswith(f"{kind} ") and "auto" not in name]
-
-
-@pytest.mark.parametrize("kind", ["epochs", "fit"])
-def test_checks_are_of_every_loss_rule_dtype_and_order(kind):
-    few = names_by_kind(checks.few_of(1), kind)
-    rules, cases = zip(*few, strict=True)
-    assert set(rules) == set(checks.OPTIMIZERS)
-    parts = [set(part) for part in zip(*(case.split(",")[:3] for case in cases), strict=True)]
-    assert parts == [{"squared", "huber", "logistic", "softmax"}, {"f4", "f8"}, {"C", "F"}]
-    every = [pair for part in range(16) for pair in names_by_kind(checks.all_of(1, part, 16), kind)]
-    assert len(set(map(tuple, every))) == len(every) == 32 * len(checks.OPTIMIZERS)
 
 
 def test_data_are_those_of_a_model(data):
@@ -167,17 +86,76 @@ def test_times_are_compared_by_medians():
     assert replace(finding, at_least=6.0).missed
 
 
-@pytest.mark.parametrize(
-    ("said", "status", "expected"),
-    [("", 0, (True, False)), ("Invalid read", 77, (True, True)), ("Error: Device not supported", 1, (False, None))],
-)
-def test_what_the_sanitizer_says(tmp_path, said, status, expected):
-    program = tmp_path / "compute-sanitizer"
-    program.write_text(f"#!/bin/sh\necho '{said}'\nexit {status}\n")
-    program.chmod(0o755)
-    told = sanitizer.finish(sanitizer.start(str(program)), Budget(60.0), time.monotonic() + 60.0)
-    assert [(one["ran"], one.get("found")) for one in told.values()] == [expected, expected]
-    assert len(Correct(sanitizers=told).wrong) == (2 if expected[1] else 0)
+def test_sums_and_copies_by_all_cores(monkeypatch):
+    monkeypatch.setattr(figures, "_BLOCK_NUMBERS", 1000)
+    monkeypatch.setattr(figures, "_BLOCK_ROWS", 70)
+    X = np.random.default_rng(0).standard_normal((501, 7)).astype(np.float32)
+    assert total(X) == pytest.approx(np.sum(X, dtype=np.float64), abs=1e-3)
+    X[-1, -1] += 100.0
+    assert total(X) == pytest.approx(np.sum(X, dtype=np.float64), abs=1e-3)
+    found = converted(X)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, X)
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """What comes of rivals of an epoch, by name the seconds or what is raised."""
+    expected = np.arange(1.0, 4.0)
+
+    def run(section, ours, end=600.0, **rivals):
+        def make(name, seconds):
+            def rival(X, y, plan):
+                if isinstance(seconds, Exception):
+                    raise seconds
+                return lambda order=None: expected * (2.0 if seconds < 0.0 else 1.0)
+
+            return rival
+
+        monkeypatch.setattr(against, "EPOCHS", {name: make(name, seconds) for name, seconds in rivals.items()})
+        monkeypatch.setattr(against, "in_turn", lambda jobs, *_, **__: {name: [rivals[name]] for name in jobs})
+        result, resident = Result(""), passes.Resident(logistic(300, 2, seed=0), None)
+        ours = {of: {"what": "Epoch", "seconds": [1.0], "expected": expected.tolist()} for of in ours}
+        against.run(result, (resident, resident), ours, (section, 5), Budget(end), end)
+        return result
+
+    return run
+
+
+def test_the_fastest_way_of_a_rival_is_compared(compared):
+    ways = {"PyTorch eager, a": 20.0, "PyTorch eager, b": 12.0, "PyTorch eager, wrong": -1.0}
+    result = compared("rivals", ["epochs 4096"], **ways, **{"PyTorch eager, new": ImportError("no torch")})
+    (finding,) = result.findings
+    assert finding.against == "PyTorch eager, b, on the same GPU, 12 s"
+    assert (finding.ratio["median"], finding.at_least) == (12.0, 10.0)
+    (raw,) = result.raw
+    assert raw["seconds"] == {"fastgd": [1.0], "PyTorch eager, a": [20.0], "PyTorch eager, b": [12.0]}
+    missing = {name: why for name, why in result.missing.items() if "epochs 4096" in name}
+    assert missing == {
+        "PyTorch eager, wrong, epochs 4096": "AssertionError: off by 1: not timed",
+        "PyTorch eager, new, epochs 4096": "ImportError: no torch",
+    }
+    assert result.missing["PyTorch eager, epochs 256"] == "ours was not measured (epochs 256)"
+
+
+def test_rivals_for_which_no_time_is_left_are_named(compared):
+    result = compared("compiled", ["epochs 4096"], -1.0, **{"PyTorch compiled": 1.0})
+    assert result.findings == []
+    assert result.missing["PyTorch compiled, epochs 4096"] == NO_TIME
+
+
+def test_a_stream_that_is_wrong_is_not_timed(monkeypatch):
+    def wrong(self, *at):
+        sums = CudaSet.gradient(self, *at)
+        return Sums(sums.products * 1.001, sums.derivatives, sums.losses)
+
+    monkeypatch.setattr(CudaStream, "gradient", wrong, raising=False)
+    result = Result("")
+    resident = passes.Resident.of(logistic(64, 2, seed=0))
+    streams.run(result, resident, Sizes(64, 2, 64, 1, 1 << 20), Budget(600.0), 600.0)
+    assert result.findings == []
+    assert [why.startswith("off by 0.001 from data held") for why in result.missing.values()] == [True, True]
+    assert all(name.startswith("section streams") for name in result.missing)
 
 
 @pytest.mark.slow
@@ -185,14 +163,16 @@ def test_every_time_is_taken_in_the_simulator(monkeypatch):
     """Times of the simulator say nothing; that all is measured, right and told of does."""
     if not SIMULATED:
         pytest.skip("a GPU is there: python -m bench.gpu --quick")
-    columns = {100: 4, 20: 2, 1000: 8}
     monkeypatch.setattr(clock, "_WARM_UPS", 1)
-    monkeypatch.setattr(passes, "SHAPES", tuple(shape._replace(d=columns[shape.d]) for shape in passes.SHAPES))
+    monkeypatch.setattr(clock, "_IN_A_ROW", 1)
     monkeypatch.setattr(epochs, "ASKED", {16: epochs.ASKED[4096]})
     result, budget = Result(""), Budget(600.0)
-    resident = passes.Resident.of(logistic(300, 4, seed=0))
-    for part, run in ((64, passes.run), (64, epochs.run), (64, streams.run), (300, fits.run)):
-        run(result, resident.part(part), 1, budget, 600.0)
+    resident, sizes = passes.Resident.of(logistic(300, 4, seed=0)), Sizes(300, 4, 64, 1, 1 << 20)
+    for part, run in ((32, passes.run), (32, epochs.run), (32, streams.run), (300, fits.run)):
+        run(result, resident.part(part), sizes, budget, 600.0)
+    ours = {raw["of"]: raw for raw in result.raw if raw["section"] == FOR_RIVALS}
+    assert set(ours) == {"pass", "epochs 16"}
+    assert [len(one["expected"]) for one in ours.values()] == [6, 5]
     found = {finding.what.split(",")[0] for finding in result.findings}
     assert found == {
         *("Full pass", "Epoch", "Copy to the GPU from pinned memory", "Copy to the GPU from a plain NumPy array"),
@@ -201,6 +181,4 @@ def test_every_time_is_taken_in_the_simulator(monkeypatch):
     }
     asked = [finding.at_least for finding in result.findings if finding.at_least is not None]
     assert sorted(asked) == sorted([0.8, 0.8, 0.6, 0.8, 0.5, 20.0, 0.85, 0.85, 5.0])
-    assert {name.split(",")[0] for name in result.missing} <= {
-        *("PyTorch", "CuPy", "PyTorch eager", "PyTorch compiled")
-    }
+    assert result.missing == {}

@@ -72,7 +72,7 @@ def test_gpus_are_told_of_where_there_is_a_result(readme: Path, results: Path) -
         "versions": {"numba-cuda": "0.30.4"},
     }
     checks = {"section": "checks", "ran": 1234, "failed": [], "left_out": []}
-    _write(results, FINDINGS, False, "gpu", raw=[gpu, checks])
+    _write(results, FINDINGS, False, "gpu", raw=[gpu, checks], missing={})
     assert _run(readme, results) == 0
     part = readme.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
     assert part.startswith("\n### On a GPU\n\n| what |")
@@ -81,11 +81,18 @@ def test_gpus_are_told_of_where_there_is_a_result(readme: Path, results: Path) -
     assert "on one Some GPU, driver 580.1, CUDA 13.0; numba-cuda 0.30.4; beside it Some CPU, 2 cores" in part
     assert "1,234 results were checked" in part
     assert "wrong" not in part
+    assert "no time" not in part
+    assert "Not measured" not in part
     checks["failed"] = [{"check": "pass", "error": "off"}]
-    _write(results, FINDINGS, False, "gpu", raw=[gpu, checks])
+    checks["left_out"] = ["a", "b"]
+    missing = {"CuPy, pass": "not installed", "epochs, batches of 256": "no time was left"}
+    _write(results, FINDINGS, False, "gpu", raw=[gpu, checks], missing=missing)
     assert _run(readme, results) == 0
-    assert "**1 were wrong**" in readme.read_text()
-    _write(results, FINDINGS, True, "gpu", raw=[gpu, checks])
+    part = readme.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
+    assert "**1 were wrong**; **for 2 no time was left**." in part
+    named = "CuPy, pass (not installed); epochs, batches of 256 (no time was left)"
+    assert part.endswith(f"\n\n**Not measured**: {named}.\n")
+    _write(results, FINDINGS, True, "gpu", raw=[gpu, checks], missing={})
     assert _run(readme, results) == 2
     (results / "gpu.json").unlink()
     assert _run(readme, results) == 0

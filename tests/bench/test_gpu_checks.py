@@ -1,0 +1,222 @@
+"""The checks of the GPU's benchmark, as far as no GPU is needed: which there are, and that they find what is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from bench.gpu import checks, checks_arrays, checks_fits, checks_streams, correctness, sanitizer
+from bench.gpu.check import Absent
+from bench.gpu.clock import Budget
+from bench.gpu.poison import poisoned
+from bench.gpu.result import wrong
+from bench.ours import OPTIMIZERS
+from bench.result import Result
+from fastgd import objective
+from fastgd.backends import cuda_design, cuda_stream
+from fastgd.backends.cuda import CudaStream
+from tests.kernels.table import Case
+from tests.simulated import threads_take_short_turns
+
+__all__ = ["threads_take_short_turns"]
+
+
+@pytest.mark.slow
+def test_all_kinds_of_checks_pass_in_the_simulator(root, tmp_path):
+    words = [sys.executable, "-m", "bench.gpu", "--simulated", "--seed", "1", "--out", str(tmp_path)]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "gpu.json").read_text())
+    (found,) = (raw for raw in content["raw"] if raw["section"] == "checks")
+    assert found["failed"] == found["left_out"] == []
+    assert found["ran"] > 40
+    assert found["absent"] == {}
+    assert content["findings"] == []
+    assert content["quick"]
+
+
+def test_a_check_that_fails_is_noted_and_the_others_run():
+    ran = []
+
+    def wrong():
+        raise AssertionError("off by 1")
+
+    some = [("a", wrong), ("b", lambda: ran.append("b"))]
+    found = checks.run(some, Budget(60.0), 60.0)
+    assert (found.ran, ran, found.left_out) == (2, ["b"], [])
+    assert found.failed[0]["check"] == "a"
+    assert "AssertionError: off by 1 (test_gpu_checks.py:" in found.failed[0]["error"]
+    late = checks.run(some, Budget(-1.0), 60.0)
+    assert (late.ran, late.left_out) == (0, ["a", "b"])
+
+
+def test_libraries_that_are_not_there_and_a_gpu_that_is_lost():
+    def absent():
+        raise Absent("cupy is not installed")
+
+    def lost():
+        raise RuntimeError("the GPU stopped working for this process (CUDA_ERROR_ILLEGAL_ADDRESS)")
+
+    found = checks.run([("a", absent), ("b", lost), ("c", lost)], Budget(60.0), 60.0)
+    assert (found.ran, found.absent, found.left_out) == (1, {"a": "cupy is not installed"}, ["c"])
+    assert [one["check"] for one in found.failed] == ["b"]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(3, 2), 5, (0, 3)])
+def test_memory_is_poisoned_before_use(dtype, order, shape):
+    usual = cuda.device_array, cuda.pinned_array
+    with poisoned():
+        there, pinned = cuda.device_array(shape, dtype, order=order), cuda.pinned_array(shape, dtype, order=order)
+        on_stream = cuda.device_array(shape, dtype, stream=cuda.stream())
+        numbers = cuda.device_array(shape, np.int64)
+    for array in (there.copy_to_host(), pinned, on_stream.copy_to_host()):
+        assert array.shape == (shape if isinstance(shape, tuple) else (shape,))
+        assert np.isnan(array).all()
+    assert (numbers.copy_to_host() == -1).all()
+    assert (cuda.device_array, cuda.pinned_array) == usual
+
+
+def test_a_check_that_reads_what_was_never_written_fails(monkeypatch):
+    """Fresh memory often holds what is right by chance."""
+
+    def zeros(shape, dtype=np.float64, **_):
+        return cuda.to_device(np.zeros(shape, dtype))
+
+    def check():
+        out = cuda.device_array(4, np.float32)
+        out[:3].copy_to_device(np.zeros(3, np.float32))
+        np.testing.assert_array_equal(out.copy_to_host(), np.zeros(4))
+
+    monkeypatch.setattr(cuda, "device_array", zeros)
+    check()
+    assert len(checks.run([("reads", check)], Budget(60.0), 60.0).failed) == 1
+
+
+STREAMS = [(Case("squared", "f8", "C"), True, True), (Case("softmax", "f4", "F"), False, False)]
+
+
+@pytest.mark.parametrize(("case", "pinned", "weighted"), STREAMS, ids=lambda one: getattr(one, "name", None))
+def test_streams_are_checked(case, pinned, weighted):
+    usual = cuda_stream.CHUNK_BYTES
+    checks_streams.stream_check(case, pinned, weighted, 3)[1]()
+    assert usual == cuda_stream.CHUNK_BYTES
+
+
+def late(chunk):
+    """A chunk whose last rows have not come yet."""
+    rows = chunk.data.X.copy_to_host()
+    rows[-1] = 9.0
+    chunk.data.X.copy_to_device(rows)
+    return chunk
+
+
+def test_streams_whose_rows_come_late_fail(monkeypatch):
+    sent = CudaStream.sent
+    monkeypatch.setattr(CudaStream, "sent", lambda self, parts: map(late, sent(self, parts)))
+    with pytest.raises(AssertionError):
+        checks_streams.stream_check(Case("logistic", "f8", "C"), False, False, 3)[1]()
+
+
+def test_fits_on_many_rows_take_their_curvatures_from_the_gpu(monkeypatch):
+    taken, usual, quadratic = [], objective._KEPT_NUMBERS, cuda_design.CudaDesign.quadratic
+    monkeypatch.setattr(cuda_design.CudaDesign, "quadratic", lambda *of: taken.append(of) or quadratic(*of))
+    case = Case("logistic", "f8", "C")
+    checks_fits.auto_check(case, (1e-3, 0.0), 1)[1]()
+    assert not taken
+    checks_fits.auto_check(case, (1e-3, 0.0), 1, kept=False)[1]()
+    assert taken
+    assert usual == objective._KEPT_NUMBERS
+    n, d = checks_fits.SHAPES["many rows"]
+    assert n * (d + 1) > usual
+
+
+def test_arrays_are_checked():
+    found = checks.run(checks_arrays.array_checks(1), Budget(600.0), 600.0)
+    assert found.failed == []
+    assert found.ran == 4 + 4 + 2
+
+
+def test_a_fit_that_writes_to_its_rows_is_found(monkeypatch):
+    from fastgd import LogisticRegression
+
+    fit = LogisticRegression.fit
+
+    def writes(self, X, y):
+        model = fit(self, X, y)
+        if not isinstance(X, np.ndarray):
+            X[0, 0] = np.nextafter(X[0, 0], X.dtype.type(9.0))
+        return model
+
+    monkeypatch.setattr(LogisticRegression, "fit", writes)
+    found = checks.run(checks_arrays.array_checks(1)[:1], Budget(600.0), 600.0)
+    assert "bytes of X have changed" in found.failed[0]["error"]
+
+
+PART = """
+import json, os, sys, time
+print(json.dumps({"begun": "a"}), flush=True)
+print(json.dumps({"begun": "b"}), flush=True)
+if sys.argv[2] == "0":
+    os.abort()
+if sys.argv[2] == "1":
+    time.sleep(60)
+print("somebody else's")
+print(json.dumps({"ran": 2, "failed": [], "left_out": ["c"], "absent": {"d": "no"}}))
+"""
+
+
+def test_a_part_that_is_not_heard_of_is_a_failure_of_its_last_check(monkeypatch):
+    monkeypatch.setattr(correctness, "_PART", [sys.executable, "-c", PART])
+    monkeypatch.setattr(correctness, "_LONGER", 1.0)
+    monkeypatch.setattr(correctness, "cores", lambda: 3)
+    found = correctness._in_parts(1, Budget(60.0), 1.0)
+    assert [one["check"] for one in found.failed] == ["part 0: b", "part 1: b"]
+    assert found.failed[0]["error"].startswith("it ended with exit status -6")
+    assert found.failed[1]["error"].startswith("it took too long")
+    assert (found.ran, found.left_out, found.absent) == (2, ["c"], {"d": "no"})
+
+
+def test_parts_say_which_check_has_begun(monkeypatch, capsys):
+    monkeypatch.setattr(checks, "all_of", lambda *_: [("a", lambda: None), ("b", lambda: None)])
+    checks.main(1, 0, 1, 60.0)
+    *begun, found = map(json.loads, capsys.readouterr().out.splitlines())
+    assert begun == [{"begun": "a"}, {"begun": "b"}]
+    assert found["ran"] == 2
+
+
+def names_by_kind(chosen, kind):
+    """Rules and cases of the checks of a kind."""
+    return [name.split()[1:] for name, _ in chosen if name.startswith(f"{kind} ") and "auto" not in name]
+
+
+@pytest.mark.parametrize("kind", ["epochs", "fit"])
+def test_checks_are_of_every_loss_rule_dtype_and_order(kind):
+    few = names_by_kind(checks.few_of(1), kind)
+    rules, cases = zip(*few, strict=True)
+    assert set(rules) == set(OPTIMIZERS)
+    parts = [set(part) for part in zip(*(case.split(",")[:3] for case in cases), strict=True)]
+    assert parts == [{"squared", "huber", "logistic", "softmax"}, {"f4", "f8"}, {"C", "F"}]
+    every = [pair for part in range(16) for pair in names_by_kind(checks.all_of(1, part, 16), kind)]
+    assert len(set(map(tuple, every))) == len(every) == 32 * len(OPTIMIZERS)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "expected"),
+    [("", 0, (True, False)), ("Invalid read", 77, (True, True)), ("Error: Device not supported", 1, (False, None))],
+)
+def test_what_the_sanitizer_says(tmp_path, said, status, expected):
+    program = tmp_path / "compute-sanitizer"
+    program.write_text(f"#!/bin/sh\necho '{said}'\nexit {status}\n")
+    program.chmod(0o755)
+    told = sanitizer.finish(sanitizer.start(str(program)), Budget(60.0), time.monotonic() + 60.0)
+    assert [(one["ran"], one.get("found")) for one in told.values()] == [expected, expected]
+    result = Result("", raw=[{"section": "checks", "failed": [], "sanitizers": told}])
+    assert len(wrong(result)) == (2 if expected[1] else 0)

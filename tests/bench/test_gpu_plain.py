@@ -1,0 +1,89 @@
+"""The GPU's benchmark on a plain scientific Python: neither the checkout nor most of what it depends on is installed.
+
+A machine with a GPU often has NumPy, SciPy, scikit-learn and Numba, and nothing of what else an installation brings.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+#: What is not there; scikit-learn itself needs threadpoolctl and joblib.
+MISSING = (
+    *("pytest", "platformdirs", "filelock", "typer", "click", "rich", "polars", "pandas", "matplotlib", "psutil"),
+    *("safetensors", "torch", "cupy", "jax", "optax", "sklearnex", "glum", "skglm", "importlinter", "numpydoc"),
+)
+HOOK = f"""
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {MISSING}:
+            raise ModuleNotFoundError(f"No module named {{name!r}} here", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+IMPORTS = """
+import importlib, pkgutil
+import bench.gpu, fastgd.backends, fastgd.estimators, fastgd.solvers
+
+for package in (bench.gpu, fastgd.backends, fastgd.estimators, fastgd.solvers):
+    for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(found.name)
+print("all imported")
+"""
+
+
+@pytest.fixture
+def run(tmp_path, root):
+    """Run Python with these words; what is missing is missing in every process that it starts, too."""
+    (tmp_path / "sitecustomize.py").write_text(HOOK)
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
+
+    def start(*words):
+        return subprocess.run(
+            [sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return start
+
+
+def test_what_is_missing_is_missing(run):
+    done = run("-c", "import pytest")
+    assert "No module named 'pytest' here" in done.stderr
+
+
+def test_it_says_how_it_is_used(run):
+    done = run("-m", "bench.gpu", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--only" in done.stdout
+
+
+def test_all_that_it_needs_is_imported(run):
+    done = run("-c", IMPORTS)
+    assert done.stdout == "all imported\n", done.stderr
+
+
+def test_sections_run(run, tmp_path):
+    done = run("-m", "bench.gpu", "--simulated", "--only", "first", "rivals", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "gpu.json").read_text())
+    assert [raw["section"] for raw in content["raw"]] == ["gpu", "first fit of a process", "whole"]
+    assert len(content["findings"]) == 6
+    assert content["missing"]["CuPy, pass"] == "ours was not measured (pass)"
+    assert content["quick"]
+
+
+def test_checks_run(run):
+    """Those of each kind; that they find something is seen elsewhere."""
+    code = (
+        "from bench.gpu import checks, checks_arrays, checks_kernels as kernels; from bench.gpu.clock import Budget;"
+        "from tests.kernels.table import ALL; case = ALL[4];"
+        "some = [kernels.pass_check(case, (23, 3), 1),"
+        " *checks_arrays.array_checks(1)[:1]];"
+        "found = checks.run(some, Budget(300.0), 300.0); print(found.ran, found.failed)"
+    )
+    done = run("-c", code)
+    assert done.stdout == "2 []\n", done.stderr
