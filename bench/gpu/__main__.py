@@ -8,6 +8,7 @@ bench/results/part/gpu.json. Exit status: 0; 1 where a result is wrong or a sect
 
 import argparse
 import secrets
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,4 +121,6 @@ def _end(result: Result, budget: Budget, folder: Path, size: str) -> int:
 
 
 if __name__ == "__main__":
+    # So that who ends this ends its processes, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -63,10 +63,10 @@ def run(chosen: Iterable[Check], budget: Budget, seconds: float) -> Checked:
     return found
 
 
-def few_of(seed: int) -> Iterator[Check]:
-    """Every rule, loss, dtype and order, but not each with each."""
+def few_of(seed: int, small: bool = True) -> Iterator[Check]:
+    """Every rule, loss, dtype and order, but not each with each; `small`: where a GPU is only imitated."""
     mixed = [(ALL[(5 * i) % len(ALL)], rule) for i, rule in enumerate(OPTIMIZERS)]
-    yield from _of(ALL[::3], mixed, ALL[::6], seed)
+    yield from _of(ALL[::3], mixed, ALL[::6], ("none kept" if small else "many rows", seed))
     yield from array_checks(seed)
     yield threads_check(seed)
 
@@ -77,16 +77,20 @@ def all_of(seed: int, part: int, parts: int) -> Iterator[Check]:
     if part == 0:
         yield threads_check(seed)
     yield from array_checks(seed)[part::parts]
-    yield from _of(cases, list(itertools.product(cases, OPTIMIZERS)), cases, seed)
+    yield from _of(cases, list(itertools.product(cases, OPTIMIZERS)), cases, ("many rows", seed))
 
 
-def _of(cases: list[Case], pairs: list[tuple[Case, str]], fitted: list[Case], seed: int) -> Iterator[Check]:
-    """Checks of cases and of pairs with a rule: what most depends on first, since the last may find no time."""
+def _of(cases: list[Case], pairs: list[tuple[Case, str]], fitted: list[Case], how: tuple[str, int]) -> Iterator[Check]:
+    """Checks of cases and of pairs with a rule: what most depends on first, since the last may find no time.
+
+    how: rows of the fits none of whose rows are kept by the host, and the seed.
+    """
+    rows, seed = how
     yield from (pass_check(case, shape, seed) for case in cases for shape in SHAPES)
     yield from (verbs_check(case, weighted, seed) for case in cases for weighted in (True, False))
-    yield from (stream_check(case, *how, seed) for case in fitted for how in ((True, False), (False, True)))
+    yield from (stream_check(case, *kind, seed) for case in fitted for kind in ((True, False), (False, True)))
     yield from (auto_check(case, penalty, seed) for case in fitted for penalty in PENALTIES)
-    yield from (auto_check(case, PENALTIES[0], seed, kept=False) for case in fitted)
+    yield from (auto_check(case, PENALTIES[0], seed, rows) for case in fitted)
     yield from (epoch_check(case, rule, seed) for case, rule in pairs)
     yield from (rule_check(case, rule, seed) for case, rule in pairs)
 

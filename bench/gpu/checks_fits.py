@@ -13,9 +13,10 @@ from fastgd.kernels.cuda._target import SIMULATED
 from tests.kernels.table import ALL, Case, sample
 
 #: Rows and columns of which a solver keeps all rows on the host, and of which it keeps none: its curvatures are the
-#: GPU's then. In the simulator these are as small, and kept by nobody.
-SHAPES = {"few rows": (4001, 13), "many rows": (30_011, 260)}
-_KEPT, _LONG = ((40, 3), (41, 3)) if SIMULATED else SHAPES.values()
+#: GPU's then. Where a GPU is only imitated few rows that are kept by nobody do.
+SHAPES = {"few rows": (4001, 13), "many rows": (30_011, 260), "none kept": (1203, 13)}
+if SIMULATED:
+    SHAPES = dict.fromkeys(SHAPES, (40, 3))
 _THREADS = 2 if SIMULATED else 6
 #: How far coefficients of a rule's fits on GPU and CPU may be apart, in norm: rounding, carried on by its steps, which
 #: in float32 are larger where the root of a small square divides them. Of fits to an optimum: what `tol` leaves.
@@ -29,28 +30,27 @@ def rule_check(case: Case, rule: str, seed: int) -> Check:
     """Some epochs of a rule."""
 
     def check() -> None:
-        X, y = _raw(case, _KEPT, seed)
+        X, y = _raw(case, SHAPES["few rows"], seed)
         how = {"optimizer": OPTIMIZERS[rule], "batch_size": BATCH, "max_iter": 3}
         _check_fits(case, X, y, _APART, **how, random_state=seed, alpha=1e-3)
 
     return f"fit {rule} {case.name}", check
 
 
-def auto_check(case: Case, penalty: tuple[float, float], seed: int, kept: bool = True) -> Check:
-    """The automatic solver, on few rows that the host keeps or on many."""
+def auto_check(case: Case, penalty: tuple[float, float], seed: int, rows: str = "few rows") -> Check:
+    """The automatic solver."""
 
     def check() -> None:
-        X, y = _raw(case, _KEPT if kept else _LONG, seed)
+        X, y = _raw(case, SHAPES[rows], seed)
         usual = objective._KEPT_NUMBERS
-        if not kept:
-            objective._KEPT_NUMBERS = min(usual, X.size)
+        if rows == "none kept":
+            objective._KEPT_NUMBERS = 0
         try:
             _check_fits(case, X, y, _LEFT, alpha=penalty[0], l1_ratio=penalty[1], tol=_TOL[case.dtype])
         finally:
             objective._KEPT_NUMBERS = usual
 
-    rows = "" if kept else ", many rows"
-    return f"fit auto {case.name} alpha {penalty[0]:g} l1_ratio {penalty[1]:g}{rows}", check
+    return f"fit auto {case.name} alpha {penalty[0]:g} l1_ratio {penalty[1]:g}, {rows}", check
 
 
 def _raw(case: Case, shape: tuple[int, int], seed: int) -> tuple[Any, Any]:
@@ -81,7 +81,7 @@ def threads_check(seed: int) -> Check:
 
 def _check_threads(seed: int) -> None:
     cases = ALL[:: len(ALL) // _THREADS][:_THREADS]
-    work = [(case, *_raw(case, _KEPT, seed + i)) for i, case in enumerate(cases)]
+    work = [(case, *_raw(case, SHAPES["few rows"], seed + i)) for i, case in enumerate(cases)]
     alone = [fitted(case.loss, X, y, device="cuda", alpha=1e-3).coef_ for case, X, y in work]
     found: list[Any] = [None] * len(work)
 

@@ -41,7 +41,7 @@ def run(raw: dict[str, Any], job: Job, budget: Budget, seconds: float) -> None:
     raw |= {"seed": job.seed, **asdict(Correct())}
     try:
         if job.few:
-            raw |= asdict(checks.run(checks.few_of(job.seed), budget, seconds))
+            raw |= asdict(checks.run(checks.few_of(job.seed, job.size == "small"), budget, seconds))
         else:
             raw |= asdict(_in_parts(job.seed, budget, seconds))
         budget.say(f"{raw['ran']} checks, {len(raw['failed'])} failed, {len(raw['left_out'])} left out for time")

@@ -131,11 +131,19 @@ def test_fits_on_many_rows_take_their_curvatures_from_the_gpu(monkeypatch):
     case = Case("logistic", "f8", "C")
     checks_fits.auto_check(case, (1e-3, 0.0), 1)[1]()
     assert not taken
-    checks_fits.auto_check(case, (1e-3, 0.0), 1, kept=False)[1]()
+    checks_fits.auto_check(case, (1e-3, 0.0), 1, "none kept")[1]()
     assert taken
     assert usual == objective._KEPT_NUMBERS
-    n, d = checks_fits.SHAPES["many rows"]
-    assert n * (d + 1) > usual
+
+
+def test_whole_checks_have_fits_on_rows_that_no_host_keeps(root):
+    words = [sys.executable, "-c", "from bench.gpu.checks_fits import SHAPES; print(*SHAPES['many rows'])"]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
+    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    n, d = map(int, done.stdout.split())
+    assert n * (d + 1) > objective._KEPT_NUMBERS
+    names = [name for name, _ in checks.all_of(1, 0, 16) if name.endswith("many rows")]
+    assert len(names) == 2
 
 
 def test_arrays_are_checked():
