@@ -37,12 +37,13 @@ _LOCK_SECONDS = 120.0
 _NAME, _KEPT_SECONDS = re.compile(r"fastgd-[0-9a-f]{16}"), 30 * 86400.0
 
 
-def source_stamp() -> str:
-    """Hash of every source file of the CPU's kernels: an edit in any of them misses the cache."""
+def source_stamp(device: str = "cpu") -> str:
+    """Hash of every source file of a device's kernels, "cpu" or "cuda": an edit in any of them misses the cache."""
     digest = hashlib.sha256()
     root = Path(__file__).resolve().parent
+    other = "cuda" if device == "cpu" else "cpu"
     for path in sorted(root.rglob("*.py")):
-        if "cuda" not in path.relative_to(root).parts:
+        if other not in path.relative_to(root).parts:
             digest.update(str(path.relative_to(root)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -61,8 +62,14 @@ def user_folder() -> Path:
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "fastgd"
 
 
-def cache_folder() -> Path | None:
-    """The first writable folder of: ``NUMBA_CACHE_DIR``, the user's cache, a private temporary one; else None."""
+def cache_folder(stamp: str | None = None) -> Path | None:
+    """The first writable folder of: ``NUMBA_CACHE_DIR``, the user's cache, a private temporary one; else None.
+
+    Parameters
+    ----------
+    stamp : str, optional
+        Of the sources whose kernels lie there, else of the CPU's.
+    """
     user = str(os.getuid()) if hasattr(os, "getuid") else "user"
     candidates = [os.environ.get("NUMBA_CACHE_DIR")]
     with contextlib.suppress(RuntimeError):  # raised where the user has no home
@@ -71,7 +78,7 @@ def cache_folder() -> Path | None:
         candidates.append(os.path.join(tempfile.gettempdir(), f"fastgd-{user}"))
     roots = [Path(candidate) for candidate in candidates if candidate]
     for root in roots:
-        folder = root / f"fastgd-{STAMP}"
+        folder = root / f"fastgd-{stamp or STAMP}"
         with contextlib.suppress(OSError):
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
             is_new = not folder.exists()

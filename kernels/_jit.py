@@ -76,14 +76,20 @@ def jitable(function: Function) -> Function:
 
 
 def kernel_factory(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep what a factory makes, by its ingredients; threads that ask at once get one and the same kernel."""
+    """Keep what a factory makes, by its ingredients; threads that ask at once get one and the same kernel.
+
+    What is made can tell what of: `made_of`, by which kernels for the GPU are found on disk.
+    """
     made: dict[tuple[Any, ...], Any] = {}
 
     @functools.wraps(make)
     def factory(*ingredients: Any) -> Any:
         kernel = made.get(ingredients)
+        if kernel is None:
+            kernel = make(*ingredients)
+            kernel.made_of = f"{make.__module__}.{make.__qualname__}{ingredients}"
         # setdefault is atomic: no lock that a forked child could find held.
-        return made.setdefault(ingredients, make(*ingredients)) if kernel is None else kernel
+        return made.setdefault(ingredients, kernel)
 
     return factory
 

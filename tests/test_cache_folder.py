@@ -53,6 +53,12 @@ def test_without_a_home_the_temporary_folder_is_used(tmp_path, monkeypatch):
     assert _cache.cache_folder().parent == tmp_path / f"fastgd-{os.getuid()}"
 
 
+def test_the_kernels_of_a_device_have_a_folder_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    stamp = _cache.source_stamp("cuda")
+    assert _cache.cache_folder(stamp) == tmp_path / f"fastgd-{stamp}" != _cache.cache_folder()
+
+
 def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
     """It could hold machine code of theirs."""
     for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
@@ -121,13 +127,17 @@ def test_what_cannot_be_removed_stops_nothing(others, monkeypatch):
     assert all(folder.exists() for folder in others.values())
 
 
-def test_every_source_file_is_in_the_stamp(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("device", "other"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_every_source_file_is_in_the_stamp(device, other, tmp_path, monkeypatch):
+    """But for those of the other device."""
+    whole = _cache.source_stamp(device)
+    assert (whole == _cache.STAMP) == (device == "cpu")
     copy = tmp_path / "kernels"
-    shutil.copytree(Path(_cache.__file__).resolve().parent, copy, ignore=shutil.ignore_patterns("__pycache__", "cuda"))
+    shutil.copytree(Path(_cache.__file__).resolve().parent, copy, ignore=shutil.ignore_patterns("__pycache__", other))
     monkeypatch.setattr(_cache, "__file__", str(copy / "_cache.py"))
-    stamps = {_cache.source_stamp()}
-    assert stamps == {_cache.STAMP}
+    stamps = {_cache.source_stamp(device)}
+    assert stamps == {whole}
     for path in sorted(copy.rglob("*.py")):
         path.write_text(path.read_text() + "\n")
-        stamps.add(_cache.source_stamp())
+        stamps.add(_cache.source_stamp(device))
     assert len(stamps) == 1 + len(list(copy.rglob("*.py")))

@@ -13,6 +13,7 @@ from numba import config
 from numba import cuda as _cuda
 
 from fastgd.kernels._intrinsics import floor
+from fastgd.kernels.cuda._cache import cached
 
 #: Whether kernels are run by Python threads (NUMBA_ENABLE_CUDASIM=1): no warps, no types, one block at a time.
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -55,8 +56,21 @@ cuda: Any = _Simulated() if SIMULATED else _cuda
 _INLINED = {"forceinline": True} if "forceinline" in inspect.signature(_cuda.jit).parameters else {}
 
 
+_kernels: list[Any] = []
+
+
+def compiled_kernels() -> dict[str, list[str]]:
+    """Names of the kernels that this process has "compiled" and "loaded", one entry a signature."""
+    its = {"compiled": "cache_misses", "loaded": "cache_hits"}
+    return {
+        how: [kernel.__name__ for kernel in _kernels for count in getattr(kernel.stats, its[how]).values() if count]
+        for how in its
+        if not SIMULATED
+    }
+
+
 def cuda_kernel(name: str, max_registers: int | None = None) -> Any:
-    """Compile a loop for the GPU under `name`, which holds the ingredients of its factory.
+    """Compile a loop for the GPU under `name`, or load it from disk, where it lies by all ingredients of its factory.
 
     Without fast-math, whose flags on CUDA are all or none: checks for NaN and overflow must survive. Products are
     contracted all the same, and loops are written in the order in which they sum.
@@ -65,7 +79,9 @@ def cuda_kernel(name: str, max_registers: int | None = None) -> Any:
     def wrap(function: Any) -> Any:
         function.__name__ = function.__qualname__ = name
         limits = {} if SIMULATED or max_registers is None else {"max_registers": max_registers}
-        return _cuda.jit(**limits)(function)
+        kernel = _cuda.jit(**limits)(function)
+        _kernels.append(kernel)
+        return kernel if SIMULATED else cached(kernel)
 
     return wrap
 
