@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numba import cuda
 
-from fastgd.backends import driver
+from fastgd.backends import cuda_launch, driver
 from fastgd.exceptions import DeviceError
 from fastgd.kernels.cuda._target import SIMULATED
 
@@ -126,12 +126,12 @@ def launch(kernel: Any, grid: Grid, stream: Any, *args: Any) -> None:
     with _launching:
         before, began = len(kernel.overloads), time.perf_counter()
         if SIMULATED:
-            configured = kernel[grid.blocks, grid.threads, stream, grid.shared]
+            kernel[grid.blocks, grid.threads, stream, grid.shared](*args)
         else:
             # Numba warns of grids of fewer than 128 blocks, which small data are.
             configured = kernel[max(grid.blocks, 128), grid.threads, stream, grid.shared]
             configured.griddim = (grid.blocks, 1, 1)
-        configured(*args)
+            cuda_launch.launch(kernel, configured, args)
         if len(kernel.overloads) != before:
             _tidy_up()
             _compiling += time.perf_counter() - began

@@ -1,0 +1,128 @@
+"""Launches that cost the host little: of an argument that comes again, what it is passed as is kept.
+
+Numba looks at the type of every argument and takes every tuple of arrays apart, at each launch, which takes the host
+longer than a short pass takes the GPU. Here an array keeps its part of the argument list, which Numba has made, and a
+list's types lead to the compiled kernel. The first list of each kind is compared with Numba's; whatever is not known
+here, or differs, goes Numba's way.
+"""
+
+import ctypes
+import functools
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastgd.kernels.cuda._target import SIMULATED
+
+if not SIMULATED:
+    # cuda-core's, under the names by which numba-cuda calls it.
+    from numba.cuda.cudadrv.devicearray import DeviceNDArray
+    from numba.cuda.dispatcher import LaunchConfig, _Kernel
+    from numba.cuda.dispatcher import launch as launch_by_driver
+
+#: What numbers are passed as, by their type.
+_NUMBERS: dict[type, Any] = {
+    bool: bool,
+    int: ctypes.c_int64,
+    float: ctypes.c_double,
+    np.float64: ctypes.c_double,
+    np.float32: ctypes.c_float,
+}
+#: Bits of a number that Numba takes for an int64.
+_INTEGER_BITS = 63
+#: What a release of numba-cuda raises that has moved what is asked for here.
+_MOVED = AttributeError, TypeError
+#: Where an array keeps its type's number and what it is passed as.
+_KEPT = "_fastgd_passed_as"
+#: Compiled kernels by kernel and types of arguments; None for those whose arguments Numba is left to pass.
+_ready: dict[tuple[Any, ...], Any] = {}
+
+
+class _UnknownError(Exception):
+    """An argument that Numba is left to pass."""
+
+
+def launch(kernel: Any, configured: Any, args: tuple[Any, ...]) -> None:
+    """Queue a kernel.
+
+    Parameters
+    ----------
+    kernel : CUDADispatcher
+    configured : _LaunchConfiguration
+        The kernel with its grid and stream.
+    args : tuple
+    """
+    kinds: list[Any] = [kernel]
+    passed: list[Any] = []
+    try:
+        _take_apart(args, kinds, passed)
+    except _UnknownError:
+        return configured(*args)
+    key = tuple(kinds)
+    if key not in _ready:
+        _ready[key] = _compiled(kernel, args, passed)
+    compiled = _ready[key]
+    if compiled is None:
+        return configured(*args)
+    its = _config(configured.griddim, configured.blockdim, configured.sharedmem, compiled.cooperative)
+    return launch_by_driver(configured.stream, its, compiled.library.get_cufunc().kernel, *passed)
+
+
+def _take_apart(args: tuple[Any, ...], kinds: list[Any], passed: list[Any]) -> None:
+    """Append the types of arguments and what they are passed as."""
+    for arg in args:
+        kind = type(arg)
+        if kind is DeviceNDArray:
+            number, its = arg.__dict__.get(_KEPT) or _keep(arg)
+            kinds.append(number)
+            passed += its
+        elif kind in _NUMBERS:
+            if kind is int and arg.bit_length() > _INTEGER_BITS:
+                raise _UnknownError
+            kinds.append(kind)
+            passed.append(_NUMBERS[kind](arg))
+        elif isinstance(arg, tuple):
+            kinds += (kind, len(arg))
+            _take_apart(arg, kinds, passed)
+        else:
+            raise _UnknownError
+
+
+def _keep(array: Any) -> tuple[int, tuple[Any, ...]]:
+    """Let an array, whose place and shape never change, keep what it is passed as."""
+    passed: list[Any] = []
+    try:
+        _Kernel._prepare_args(SimpleNamespace(extensions=()), array._numba_type_, array, 0, [], passed)
+        kept = array._numba_type_._code, tuple(passed)
+    except _MOVED as error:
+        raise _UnknownError from error
+    setattr(array, _KEPT, kept)
+    return kept
+
+
+def _compiled(kernel: Any, args: tuple[Any, ...], passed: list[Any]) -> Any:
+    """The kernel compiled for arguments; None where Numba would pass them otherwise."""
+    compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
+    its: list[Any] = []
+    try:
+        for kind, arg in zip(compiled.argument_types, args, strict=True):
+            compiled._prepare_args(kind, arg, 0, [], its)
+        plain = not (compiled.debug or compiled.launch_config_sensitive) and hasattr(compiled, "library")
+    except _MOVED:
+        return None
+    return compiled if plain and [_told(one) for one in its] == [_told(one) for one in passed] else None
+
+
+def _told(one: Any) -> tuple[type, Any]:
+    """A part of an argument list as what can be compared; NaN by its bits."""
+    return type(one), bytes(one) if hasattr(one, "value") else one
+
+
+@functools.lru_cache(256)
+def _config(griddim: tuple[int, ...], blockdim: tuple[int, ...], shared: int, cooperative: bool) -> Any:
+    its = {"grid": griddim, "block": blockdim, "shmem_size": shared}
+    try:
+        return LaunchConfig(**its, is_cooperative=cooperative)
+    except TypeError:  # releases of cuda-core before 1.0
+        return LaunchConfig(**its, cooperative_launch=cooperative)

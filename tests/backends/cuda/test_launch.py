@@ -1,0 +1,37 @@
+"""What kernels are launched with: the list that Numba would make, without its looking at what it has seen."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
+pytest.importorskip("cuda.pathfinder", reason="needs CUDA's compiler: pip install 'numba-cuda[cu13]'")
+
+BY_NUMBA = "too large", "on the host", "a number of NumPy", "passed otherwise", "passed otherwise again"
+#: Types of arguments that have not been seen before.
+NEW = "first", "another order", "a float", "another tuple", "passed otherwise"
+
+
+@pytest.fixture(scope="module")
+def launches(root):
+    command = [sys.executable, "-m", "tests.backends.cuda.launched"]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_arguments_are_passed_as_numba_passes_them(launches):
+    assert {name: its["same"] for name, its in launches.items()} == dict.fromkeys(launches, True)
+
+
+def test_what_is_not_known_or_passed_otherwise_is_left_to_numba(launches):
+    assert {name for name, its in launches.items() if its["by"] == "numba"} == set(BY_NUMBA)
+    assert {its["by"] for its in launches.values()} == {"numba", "driver"}
+
+
+def test_types_are_looked_at_once(launches):
+    assert {name for name, its in launches.items() if its["typed"]} == set(NEW)
