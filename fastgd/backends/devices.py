@@ -162,3 +162,10 @@ def _compiled_for_gpu() -> float:
     """Seconds that this process has spent on compiling kernels for the GPU."""
     started = sys.modules.get(_STARTED)
     return 0.0 if started is None else float(started.compile_seconds())
+
+
+def gpu_kernels() -> dict[str, list[str]]:
+    """Names of the GPU's kernels that this process has "compiled" and "loaded" from disk, one entry a signature."""
+    from fastgd.kernels.cuda._target import compiled_kernels
+
+    return compiled_kernels()

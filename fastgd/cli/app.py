@@ -13,7 +13,7 @@ import typer
 
 import fastgd
 from fastgd.cli.bench_app import bench
-from fastgd.cli.options import Device, Dtype, FitOptions, Missing, PredictMissing, Task
+from fastgd.cli.options import Device, Dtype, FitOptions, Missing, PredictMissing, Task, WarmupDevice
 
 Job = Callable[[], None]
 
@@ -252,13 +252,27 @@ def info(json: Annotated[bool, typer.Option("--json", help="Print one JSON objec
 
 
 @app.command()
-def warmup() -> Job:
+def warmup(
+    device: Annotated[
+        WarmupDevice, typer.Option(help="Whose kernels; those of the GPU are compiled for its compute capability.")
+    ] = "cpu",
+    cols: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="D",
+            min=1,
+            max=100_000,
+            help="Of the data to come, for which kernels of the GPU are laid out; may be given many times.",
+            show_default="100",
+        ),
+    ] = None,
+) -> Job:
     """Compile and cache the usual kernels, so that no later fit waits for them."""
 
     def job() -> None:
         from fastgd.cli.warmup import warmup as run
 
-        run()
+        run(device, tuple(cols or ()))
 
     return job
 

@@ -20,6 +20,7 @@ Missing = Literal["error", "drop", "mean"]
 PredictMissing = Literal["error", "empty", "mean"]
 Dtype = Literal["auto", "float32", "float64"]
 Device = Literal["auto", "cpu", "cuda"]
+WarmupDevice = Literal["cpu", "cuda"]
 
 # Where a saved model's ``fit_report_`` keeps the means of its columns, for `fastgd predict --missing mean`.
 MEANS_KEY = "column_means"

@@ -6,6 +6,10 @@ import subprocess
 import numpy as np
 import pytest
 
+from fastgd.backends import devices
+from fastgd.cli import warmup
+from fastgd.cli.errors import InputError
+
 FITS = (
     "",
     "--alpha 0.1 --l1-ratio 0.5",
@@ -45,3 +49,29 @@ def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path):
         for words in FITS:
             assert json.loads(run("fit", source, "--json", *words.split()))["rows"] == 3000
     assert compiled() == before
+
+
+def test_problems_are_of_the_columns_and_the_device_asked_for():
+    asked = list(warmup._problems("cuda", (2, 3)))
+    assert {X.shape[1] for _, _, X, _ in asked} == {2, 3}
+    assert {model.device for _, model, _, _ in asked} == {"cuda"}
+    on_cpu = list(warmup._problems("cpu", (2,)))
+    assert {model.device for _, model, _, _ in on_cpu} == {"cpu"}
+    assert len(asked) == 2 * len(on_cpu)
+    _, _, wide, _ = next(warmup._problems("cuda", (100_000,)))
+    assert wide.nbytes < 1 << 30
+
+
+def test_kernels_of_the_gpu_are_named(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(warmup, "_problems", lambda *its: asked.append(its) or iter(()))
+    found = {"compiled": ["gradient", "fold", "gradient"], "loaded": []}
+    monkeypatch.setattr(devices, "gpu_kernels", lambda: found)
+    warmup.warmup("cuda", ())
+    warmup.warmup("cuda", (7, 9))
+    warmup.warmup("cpu", ())
+    told = capsys.readouterr().out.splitlines()
+    assert asked == [("cuda", (100,)), ("cuda", (7, 9)), ("cpu", (4,))]
+    assert [line for line in told if "are ready" not in line] == ["compiled: fold, gradient x 2"] * 2
+    with pytest.raises(InputError, match="--cols"):
+        warmup.warmup("cpu", (7,))
