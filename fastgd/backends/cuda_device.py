@@ -66,7 +66,7 @@ class Grid(NamedTuple):
 
 
 def compile_seconds() -> float:
-    """Seconds that this process has spent compiling kernels for the GPU."""
+    """Seconds that this process has spent compiling kernels for the GPU, or loading them from disk."""
     return _compiling
 
 
