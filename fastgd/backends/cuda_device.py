@@ -120,9 +120,16 @@ def _tidy_up() -> None:
         gc.collect()
 
 
+def _note_compiling(kernel: Any, began: float) -> None:
+    """Count the seconds since a kernel's newest signature was asked for; loading leaves nothing behind."""
+    global _compiling
+    if next(reversed(kernel.overloads)) not in kernel.stats.cache_hits:
+        _tidy_up()
+    _compiling += time.perf_counter() - began
+
+
 def launch(kernel: Any, grid: Grid, stream: Any, *args: Any) -> None:
     """Queue a kernel on a stream."""
-    global _compiling
     with _launching:
         before, began = len(kernel.overloads), time.perf_counter()
         if SIMULATED:
@@ -133,21 +140,18 @@ def launch(kernel: Any, grid: Grid, stream: Any, *args: Any) -> None:
             configured.griddim = (grid.blocks, 1, 1)
             cuda_launch.launch(kernel, configured, args)
         if len(kernel.overloads) != before:
-            _tidy_up()
-            _compiling += time.perf_counter() - began
+            _note_compiling(kernel, began)
 
 
 def resident_blocks(kernel: Any, threads: int, shared: int, *args: Any) -> int:
     """Blocks of a kernel that the GPU holds at the same time; the kernel is compiled for these arguments."""
-    global _compiling
     if SIMULATED:
         return 1
     with _launching:
         before, began = len(kernel.overloads), time.perf_counter()
         compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
         if len(kernel.overloads) != before:
-            _tidy_up()
-            _compiling += time.perf_counter() - began
+            _note_compiling(kernel, began)
         return max(1, int(compiled.max_cooperative_grid_blocks(threads, shared)))
 
 
