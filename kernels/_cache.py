@@ -22,7 +22,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 try:
-    import filelock
+    import filelock as filelock  # for the other cache as well
 except ImportError:  # in a checkout that was never installed
     filelock = None  # type: ignore[assignment]
 from numba.core import event

@@ -16,9 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import filelock
-
-from fastgd.kernels._cache import cache_folder, source_stamp
+from fastgd.kernels._cache import cache_folder, filelock, source_stamp
 from fastgd.kernels.cuda._entries import Entries
 
 logger = logging.getLogger("fastgd")
@@ -36,8 +34,8 @@ STAMP = source_stamp("cuda")
 
 @functools.cache
 def entries() -> Entries | None:
-    """Where kernels of these sources lie; None where there is no folder to write to."""
-    folder = cache_folder(STAMP)
+    """Where kernels of these sources lie; None where there is no folder to write to, or no filelock."""
+    folder = cache_folder(STAMP) if filelock else None
     return None if folder is None else Entries(folder)
 
 
@@ -90,7 +88,7 @@ class KernelCache:
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
-        self._locks: dict[str, filelock.FileLock] = {}
+        self._locks: dict[str, Any] = {}
 
     def key(self, argument_types: tuple[Any, ...], capability: tuple[int, ...]) -> str:
         """All that the machine code of a signature is made of."""

@@ -5,8 +5,9 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import filelock
+from fastgd.kernels._cache import filelock
 
 #: Bytes of a digest.
 _DIGEST = 32
@@ -27,7 +28,7 @@ class Entries:
         """The file of an entry: `name` is for the eye, the key decides."""
         return self.folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:_DIGEST]}.entry"
 
-    def lock(self, name: str, key: str) -> filelock.FileLock:
+    def lock(self, name: str, key: str) -> Any:
         """What one process holds from a miss to the entry's save; not held yet."""
         return filelock.FileLock(f"{self.path(name, key)}.lock")
 
