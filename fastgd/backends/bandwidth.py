@@ -3,6 +3,7 @@
 Of data that stream through the GPU it is the way there.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -55,8 +56,9 @@ class GpuReader:
         per_block, blocks = (8, 2) if SIMULATED else (256, 8 * device.multiprocessors())
         self._sums = cuda.device_array(blocks * per_block, flat.dtype)
         self._stream = cuda.default_stream()
-        kernel, grid = make_read(f"f{flat.dtype.itemsize}"), device.Grid(blocks, per_block)
-        self._launch = lambda: device.launch(kernel, grid, self._stream, flat, self._sums)
+        its = make_read(f"f{flat.dtype.itemsize}"), device.Grid(blocks, per_block), self._stream, flat, self._sums
+        # Nothing of the reader's own, which in a cycle with it would keep X on the GPU.
+        self._launch = functools.partial(device.launch, *its)
 
     def queue(self) -> None:
         """Queue the reading on the default stream, and nothing else."""

@@ -10,7 +10,7 @@ _TRANSFER, _GPU_READS, _THREAD_READS, _CPU_READS = 1e10, 1e12, 1e10, 1e11
 #: Seconds of a pass beside reading, its launches and the wait for its end; of an update of a mini-batch rule.
 _GPU_PASS, _GPU_UPDATE, _CPU_PASS, _CPU_UPDATE = 2e-4, 1e-5, 5e-5, 2e-6
 #: Seconds to start CUDA and to compile what a fit needs, where this process has not done so yet, 8 to 10 kernels of 1
-#: to 3 s each; else its small copies.
+#: to 3 s each, whether or not they lie on disk, which is not looked up; else its small copies.
 _GPU_START, _GPU_FIT = 16.0, 0.02
 #: Passes that solvers of the full batch are expected to take, and rules on it at most.
 FEW_PASSES, MANY_PASSES = 8, 100

@@ -14,8 +14,8 @@ _LIBRARIES = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
 #: What Linux has where a driver runs; on Windows' Linux the second.
 _SIGNS = "/dev/nvidiactl", "/dev/dxg"
 #: Versions of CUDA that numba-cuda has packages for, each with the least compute capability of a GPU: kernels that wait
-#: for their whole grid need 6.0, CUDA 13's compilers more.
-LEAST_GPUS = {12: (6, 0), 13: (7, 5)}
+#: for each other by acquire and release need 7.0, CUDA 13's compilers more.
+LEAST_GPUS = {12: (7, 0), 13: (7, 5)}
 _OLDEST, _NEWEST = min(LEAST_GPUS), max(LEAST_GPUS)
 #: The oldest numba-cuda that kernels have been compiled with.
 NUMBA_CUDA = 0, 30

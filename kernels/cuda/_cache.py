@@ -22,6 +22,8 @@ from fastgd.kernels.cuda._entries import Entries
 logger = logging.getLogger("fastgd")
 
 _LOCK_SECONDS = 120.0
+#: What the driver says of machine code that it does not take, which is compiled anew; other errors are of the GPU.
+_REFUSALS = "INVALID_IMAGE", "INVALID_SOURCE", "NO_BINARY_FOR_GPU", "INVALID_PTX", "UNSUPPORTED_PTX_VERSION", "NOT_FOUND"
 #: Packages whose versions machine code, or what is kept of it, depends on.
 _PACKAGES = "numba", "numba-cuda", "llvmlite", "cuda-core", "cuda-bindings"
 #: Settings of Numba (NUMBA_OPT, ...) that change what it compiles and are no option of a kernel.
@@ -149,12 +151,17 @@ class KernelCache:
             if found is None:
                 return None
             kernel = unpacked(found, tuple(sig))
-            # What the driver does not take is compiled anew.
-            kernel.bind()
-            return kernel
-        except Exception as error:  # whatever unpickling or the driver raise
+        except Exception as error:  # whatever unpickling raises
             logger.warning("ignored an unreadable cached kernel in %s (%s)", kept.folder, error)
             return None
+        try:
+            kernel.bind()
+        except Exception as error:  # of the driver, of which there are many classes
+            if not any(name in str(error) for name in _REFUSALS):
+                raise
+            logger.warning("the GPU's driver refused a cached kernel in %s (%s)", kept.folder, error)
+            return None
+        return kernel
 
     def enable(self) -> None:
         """Nothing: a kernel without a folder has no cache."""

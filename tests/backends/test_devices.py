@@ -96,7 +96,7 @@ MISSING = {
     "runtime": ("libcudadevrt.a", f"toolkit has no libcudadevrt.a: {NEW}"),
     "gpus": (0, "the NVIDIA driver finds no GPU"),
     "capability": ((7, 0), f"capability 7.0, and the packages of CUDA 13 need 7.5: {OLD} in a new environment"),
-    "an old GPU": ((5, 2), "the GPU has compute capability 5.2, and 6.0 is the least that works: use device='cpu'"),
+    "an old GPU": ((5, 2), "the GPU has compute capability 5.2, and 7.0 is the least that works: use device='cpu'"),
     "reason": ("CUDA_ERROR_NO_DEVICE (100)", "the NVIDIA driver finds no GPU"),
     "another reason": ("CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", r"does not start \(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH\)"),
     "many lines": ("It cannot be found.\nIf you are sure that", r"does not start \(It cannot be found\.\): see"),

@@ -162,6 +162,8 @@ def test_after_an_error_of_a_gpu_its_clean_up_is_silent(monkeypatch, capsys, cau
         raise DeviceError(cause)
 
     monkeypatch.setattr(cli, "_parse", fail)
+    # Whose watch would end the process of the tests at its next signal.
+    monkeypatch.setattr(cli.stops, "install", lambda: None)
     hooks = "unraisablehook", "excepthook"
     for name in hooks:
         monkeypatch.setattr(sys, name, lambda *_: sys.stderr.write("pages\n"))

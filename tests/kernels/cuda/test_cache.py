@@ -98,7 +98,9 @@ class Kernel:
 def unpacked(data: bytes, types: tuple[str, ...]) -> SimpleNamespace:
     def bind() -> None:
         if b"refused" in data:
-            raise RuntimeError("the driver does not take it")
+            raise RuntimeError("CUDA_ERROR_INVALID_IMAGE")
+        if b"lost" in data:
+            raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
 
     return SimpleNamespace(code=data, bind=bind)
 
@@ -152,7 +154,14 @@ def test_a_damaged_entry_is_a_miss_and_is_mended(folder, damage, caplog):
 
 def test_what_the_driver_does_not_take_is_compiled(folder, caplog):
     assert [hit("refused"), hit("refused")] == [False, False]
-    assert "the driver does not take it" in caplog.text
+    assert "the GPU's driver refused a cached kernel" in caplog.text
+
+
+def test_an_error_of_the_gpu_is_none_of_the_cache(folder, caplog):
+    assert not hit("lost")
+    with pytest.raises(RuntimeError, match="ILLEGAL_ADDRESS"):
+        hit("lost")
+    assert not caplog.records
 
 
 def test_what_is_of_no_factory_or_of_one_launch_is_not_kept(folder):

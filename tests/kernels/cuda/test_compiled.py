@@ -42,7 +42,7 @@ BY_KIND = [
     for dtype, order in itertools.product(DTYPES, ORDERS)
 ]
 GRAMS = [f"gram,{dtype},{order},{kind}" for dtype, order, kind in itertools.product(DTYPES, ORDERS, DTYPES)]
-SLABS = [f"slab,{loss},{order}" for loss, order in itertools.product(("squared", "huber", "softmax"), ORDERS)]
+SLABS = [f"slab,{loss},{order}@100x10" for loss, order in itertools.product(("squared", "huber", "softmax"), ORDERS)]
 SIZED = [
     f"{what},softmax,{dtype},{order}@{size}"
     for what, dtype, order, size in itertools.product(
