@@ -23,7 +23,14 @@ logger = logging.getLogger("fastgd")
 
 _LOCK_SECONDS = 120.0
 #: What the driver says of machine code that it does not take, which is compiled anew; other errors are of the GPU.
-_REFUSALS = "INVALID_IMAGE", "INVALID_SOURCE", "NO_BINARY_FOR_GPU", "INVALID_PTX", "UNSUPPORTED_PTX_VERSION", "NOT_FOUND"
+_REFUSALS = (
+    "INVALID_IMAGE",
+    "INVALID_SOURCE",
+    "NO_BINARY_FOR_GPU",
+    "INVALID_PTX",
+    "UNSUPPORTED_PTX_VERSION",
+    "NOT_FOUND",
+)
 #: Packages whose versions machine code, or what is kept of it, depends on.
 _PACKAGES = "numba", "numba-cuda", "llvmlite", "cuda-core", "cuda-bindings"
 #: Settings of Numba (NUMBA_OPT, ...) that change what it compiles and are no option of a kernel.
