@@ -10,7 +10,10 @@ from typing import Any
 from bench.gpu.clock import Budget
 from bench.machine import ROOT
 
-TOOLS = ("memcheck", "racecheck")
+#: Tools and their own options. Whether memory is pinned is asked of the driver, which answers plain memory with an
+#: error: errors of calls are the checks' to find, memcheck's are those of kernels.
+_OPTIONS: dict[str, tuple[str, ...]] = {"memcheck": ("--report-api-errors", "no"), "racecheck": ()}
+TOOLS = tuple(_OPTIONS)
 #: What the program ends with where the sanitizer found something.
 _FOUND = 77
 #: What it says where it cannot look at this GPU, which is no fault of ours.
@@ -28,13 +31,13 @@ def start(program: str | None = None) -> dict[str, Process]:
     child = [sys.executable, "-m", "bench.gpu.sanitized"]
     return {
         tool: subprocess.Popen(
-            [program, "--tool", tool, "--error-exitcode", str(_FOUND), *child],
+            [program, "--tool", tool, *options, "--error-exitcode", str(_FOUND), *child],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for tool in TOOLS
+        for tool, options in _OPTIONS.items()
     }
 
 

@@ -228,3 +228,21 @@ def test_what_the_sanitizer_says(tmp_path, said, status, expected):
     assert [(one["ran"], one.get("found")) for one in told.values()] == [expected, expected]
     result = Result("", raw=[{"section": "checks", "failed": [], "sanitizers": told}])
     assert len(wrong(result)) == (2 if expected[1] else 0)
+
+
+#: As the sanitizer: it tells errors of the driver's calls where nobody says otherwise, and takes a tool's own options.
+REFUSED = """#!/bin/sh
+case "$*" in
+  *"--tool memcheck --report-api-errors no "*|*"--tool racecheck --error-exitcode "*) exit 0;;
+esac
+echo "Program hit CUDA_ERROR_INVALID_VALUE on CUDA API call to cuPointerGetAttribute"
+exit 77
+"""
+
+
+def test_plain_memory_that_the_driver_is_asked_about_is_no_error(tmp_path):
+    program = tmp_path / "compute-sanitizer"
+    program.write_text(REFUSED)
+    program.chmod(0o755)
+    told = sanitizer.finish(sanitizer.start(str(program)), Budget(60.0), time.monotonic() + 60.0)
+    assert {tool: one["found"] for tool, one in told.items()} == {"memcheck": False, "racecheck": False}
