@@ -1,7 +1,7 @@
 """Whether the GPU is right: every loss, rule, dtype and order against the reference and the CPU, on fresh numbers.
 
 The tests' own tables and bounds are used, at sizes of many blocks; the GPU's memory holds NaN before it is used.
-`python -m bench.gpu.checks SEED PART PARTS SECONDS` runs a part of them and prints JSON.
+`python -m bench.gpu.checks SEED PART PARTS SECONDS` runs a part of them and prints JSON, a line after each check.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
 from bench.gpu.check import Absent, Check
@@ -31,6 +31,7 @@ _LOST = re.compile("the GPU stopped working")
 class Checked:
     """What was found: how many checks ran, those that failed, and those for which there was no time.
 
+    left_out: in their order, so that the first is the one that runs, as long as one does.
     absent: checks of libraries that are not there, and why.
     """
 
@@ -40,27 +41,41 @@ class Checked:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-def run(chosen: Iterable[Check], budget: Budget, seconds: float) -> Checked:
-    """Run checks."""
-    found, end, lost = Checked(), budget.until(seconds), False
+def run(
+    chosen: Iterable[Check], budget: Budget, seconds: float, tell: Callable[[Checked], None] = lambda found: None
+) -> Checked:
+    """Run checks; `tell` hears what has been found before the first and after each."""
+    checks, end = list(chosen), budget.until(seconds)
+    found = Checked(left_out=[name for name, _ in checks])
+    tell(found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a few epochs on noise need not converge
-        for name, check in chosen:
-            if lost or over(end):
-                found.left_out.append(name)
-                continue
-            try:
-                with poisoned():
-                    check()
-            except Absent as error:
-                found.absent[name] = str(error)
-                continue
-            except Exception as error:  # whatever it is, the others are checked as well
-                found.failed.append({"check": name, "error": _told(error)})
-                budget.say(f"FAILED {name}: {found.failed[-1]['error'].splitlines()[0]}")
-                lost = bool(_LOST.search(str(error)))
-            found.ran += 1
+        for name, check in checks:
+            if over(end):
+                break
+            lost = _run_one(name, check, found, budget)
+            found.left_out.pop(0)
+            tell(found)
+            if lost:
+                break
     return found
+
+
+def _run_one(name: str, check: Callable[[], None], found: Checked, budget: Budget) -> bool:
+    """Run a check; whether the GPU is lost with it."""
+    try:
+        with poisoned():
+            check()
+    except Absent as error:
+        found.absent[name] = str(error)
+        return False
+    except Exception as error:  # whatever it is, the others are checked as well
+        found.failed.append({"check": name, "error": _told(error)})
+        budget.say(f"FAILED {name}: {found.failed[-1]['error'].splitlines()[0]}")
+        found.ran += 1
+        return bool(_LOST.search(str(error)))
+    found.ran += 1
+    return False
 
 
 def few_of(seed: int, small: bool = True) -> Iterator[Check]:
@@ -96,15 +111,8 @@ def _of(cases: list[Case], pairs: list[tuple[Case, str]], fitted: list[Case], ho
 
 
 def main(seed: int, part: int, parts: int, seconds: float) -> None:
-    """Run a part of all checks and print which has begun, then what was found."""
-    print(json.dumps(asdict(run(_announced(all_of(seed, part, parts)), Budget(seconds), seconds))))
-
-
-def _announced(chosen: Iterable[Check]) -> Iterator[Check]:
-    """Checks, the name of each printed before it is run: the last one is that which never came to its end."""
-    for name, check in chosen:
-        print(json.dumps({"begun": name}), flush=True)
-        yield name, check
+    """Run a part of all checks; the last line printed says what was found, whatever becomes of the process."""
+    run(all_of(seed, part, parts), Budget(seconds), seconds, lambda found: print(json.dumps(asdict(found)), flush=True))
 
 
 def _told(error: Exception) -> str:

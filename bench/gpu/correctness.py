@@ -5,9 +5,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from bench.gpu import sanitizer
 from bench.gpu.clock import Budget
@@ -55,44 +56,63 @@ def _in_parts(seed: int, budget: Budget, seconds: float) -> Correct:
     parts, end = min(_MOST_PARTS, cores()), budget.until(seconds + _LONGER)
     # BLAS and kernels of so many processes would wait for each other's threads.
     environment = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [*_PART, str(seed), str(part), str(parts), str(seconds - _TO_START)],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for part in range(parts)
-    ]
     found = Correct()
-    try:
-        for part, process in enumerate(processes):
-            one = _ended(process, part, end)
-            found.ran += one["ran"]
-            found.failed += one["failed"]
-            found.left_out += one["left_out"]
-            found.absent |= one["absent"]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    with contextlib.ExitStack() as files:
+        # No pipes, whose buffers would let a part wait until it is its turn to be heard.
+        said = [
+            files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")) for _ in range(parts)
+        ]
+        processes = [
+            subprocess.Popen(
+                [*_PART, str(seed), str(part), str(parts), str(seconds - _TO_START)],
+                cwd=ROOT,
+                env=environment,
+                stdout=file,
+            )
+            for part, file in enumerate(said)
+        ]
+        try:
+            for part, (process, file) in enumerate(zip(processes, said, strict=True)):
+                late = _late(process, end)
+                one = _ended(part, None if late else process.returncode, file)
+                if late:
+                    budget.say(f"part {part} of the checks was given up: {', '.join(one['left_out'][:1])}")
+                found.ran += one["ran"]
+                found.failed += one["failed"]
+                found.left_out += one["left_out"]
+                found.absent |= one["absent"]
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
     return found
 
 
-def _ended(process: "subprocess.Popen[str]", part: int, end: float) -> dict[str, Any]:
-    """What a part found; that it was not heard of is a failure, too, of the check that it had begun last."""
+def _late(process: "subprocess.Popen[bytes]", end: float) -> bool:
+    """Wait for a process; whether it was given up."""
     try:
-        said, why = process.communicate(timeout=max(1.0, end - time.monotonic()))[0], "it ended with"
-    except subprocess.TimeoutExpired as error:
-        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        why = "it took too long,"
-    last: dict[str, Any] = {}
-    for line in said.splitlines():
+        process.wait(timeout=max(1.0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+    return False
+
+
+def _ended(part: int, status: int | None, file: IO[str]) -> dict[str, Any]:
+    """What a part found until it ended with a status, or was given up (None), which is no failure.
+
+    One that ended by itself before it was done is a failure, too, of the check that ran.
+    """
+    file.seek(0)
+    heard = None
+    for line in file:
         with contextlib.suppress(ValueError):  # torn, or somebody else's
-            last = json.loads(line)
-    if "ran" in last:
-        return last
-    name = last.get("begun", "none was begun")
-    told = f"{why} exit status {process.poll()}: of this part of the checks nothing else is known"
-    return {"ran": 0, "failed": [{"check": f"part {part}: {name}", "error": told}], "left_out": [], "absent": {}}
+            said = json.loads(line)
+            heard = said if isinstance(said, dict) and "ran" in said else heard
+    found = heard or asdict(Correct(left_out=["none was begun"]))
+    if status or (status == 0 and heard is None):
+        name = found["left_out"].pop(0) if found["left_out"] else "all were done"
+        told = f"it ended with exit status {status}: whether this check is right is not known"
+        found["failed"].append({"check": f"part {part}: {name}", "error": told})
+    return found

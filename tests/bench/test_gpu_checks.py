@@ -170,34 +170,51 @@ def test_a_fit_that_writes_to_its_rows_is_found(monkeypatch):
 
 PART = """
 import json, os, sys, time
-print(json.dumps({"begun": "a"}), flush=True)
-print(json.dumps({"begun": "b"}), flush=True)
+def tell(ran, failed, left_out):
+    print(json.dumps({"ran": ran, "failed": failed, "left_out": left_out, "absent": {"d": "no"}}), flush=True)
+wrong = {"check": "a", "error": "off"}
+if sys.argv[2] == "3":
+    sys.exit(0)
+tell(0, [], ["a", "b", "c"])
+tell(1, [wrong], ["b", "c"])
 if sys.argv[2] == "0":
     os.abort()
 if sys.argv[2] == "1":
+    print('{"ran": 2, "fai', end="", flush=True)
     time.sleep(60)
-print("somebody else's")
-print(json.dumps({"ran": 2, "failed": [], "left_out": ["c"], "absent": {"d": "no"}}))
+print("somebody else's" * 10000)
+tell(2, [], ["c"])
 """
 
 
-def test_a_part_that_is_not_heard_of_is_a_failure_of_its_last_check(monkeypatch):
+def test_what_parts_have_found_is_kept_whatever_becomes_of_them(monkeypatch, capsys):
     monkeypatch.setattr(correctness, "_PART", [sys.executable, "-c", PART])
     monkeypatch.setattr(correctness, "_LONGER", 1.0)
-    monkeypatch.setattr(correctness, "cores", lambda: 3)
+    monkeypatch.setattr(correctness, "cores", lambda: 4)
     found = correctness._in_parts(1, Budget(60.0), 1.0)
-    assert [one["check"] for one in found.failed] == ["part 0: b", "part 1: b"]
-    assert found.failed[0]["error"].startswith("it ended with exit status -6")
-    assert found.failed[1]["error"].startswith("it took too long")
-    assert (found.ran, found.left_out, found.absent) == (2, ["c"], {"d": "no"})
+    # The check that ran is wrong where its process ended by itself, and left out where there was no more time.
+    assert [one["check"] for one in found.failed] == ["a", "part 0: b", "a", "part 3: none was begun"]
+    assert [one["error"].split(":")[0] for one in found.failed[1::2]] == [
+        "it ended with exit status -6",
+        "it ended with exit status 0",
+    ]
+    assert found.left_out == ["c", "b", "c", "c"]
+    assert (found.ran, found.absent) == (4, {"d": "no"})
+    assert "part 1 of the checks was given up: b\n" in capsys.readouterr().err
 
 
-def test_parts_say_which_check_has_begun(monkeypatch, capsys):
-    monkeypatch.setattr(checks, "all_of", lambda *_: [("a", lambda: None), ("b", lambda: None)])
+def test_parts_say_after_each_check_what_was_found(monkeypatch, capsys):
+    def wrong():
+        raise AssertionError("off")
+
+    monkeypatch.setattr(checks, "all_of", lambda *_: [("a", wrong), ("b", lambda: None)])
     checks.main(1, 0, 1, 60.0)
-    *begun, found = map(json.loads, capsys.readouterr().out.splitlines())
-    assert begun == [{"begun": "a"}, {"begun": "b"}]
-    assert found["ran"] == 2
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["ran"], len(one["failed"]), one["left_out"]) for one in said] == [
+        (0, 0, ["a", "b"]),
+        (1, 1, ["b"]),
+        (2, 1, []),
+    ]
 
 
 def names_by_kind(chosen, kind):
