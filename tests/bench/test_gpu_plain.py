@@ -70,8 +70,8 @@ def test_sections_run(run, tmp_path):
     done = run("-m", "bench.gpu", "--simulated", "--only", "first", "rivals", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "gpu.json").read_text())
-    assert [raw["section"] for raw in content["raw"]] == ["gpu", "first fit of a process", "whole"]
-    assert len(content["findings"]) == 6
+    assert [raw["section"] for raw in content["raw"]] == ["gpu", *["first fit of a process"] * 2, "whole"]
+    assert len(content["findings"]) == 9
     assert content["missing"]["CuPy, pass"] == "ours was not measured (pass)"
     assert content["quick"]
 
