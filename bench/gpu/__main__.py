@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.gpu import processes
 from bench.gpu.clock import Budget
-from bench.gpu.result import FOR_RIVALS, WRONG, left_out, wrong
+from bench.gpu.result import FOR_RIVALS, left_out, wrong
 from bench.gpu.worker import Job
 from bench.result import RESULTS, Result, write
 from bench.run import told
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = options.only or (["checks"] if options.simulated else list(SECTIONS))
     job = Job({}, size, size != "full", options.simulated, options.seed, 0.0, "", {})
     _run(chosen, job, result, budget, _folder(options.out, size, "part"))
-    whole = set(chosen) == set(SECTIONS) and not any(f"{WRONG}{name}" in result.missing for name in SECTIONS)
+    whole = set(chosen) == set(SECTIONS) and not wrong(result)
     return _end(result, budget, _folder(options.out, size, "" if whole else "part"), size)
 
 

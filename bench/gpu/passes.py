@@ -20,10 +20,13 @@ from bench.yardstick import cores
 from fastgd.backends.bandwidth import GpuReader
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.cuda import CudaData
+from fastgd.backends.verbs import Sums
 
 _CLASSES = 10
 #: Relative error of a loss and gradient, in norm, above which a rival's is not timed and ours is wrong.
 RIGHT = 1e-3
+#: Of the point at which passes are compared with the CPU's.
+_INTERCEPT = 0.5
 
 
 class Shape(NamedTuple):
@@ -75,7 +78,7 @@ def run(result: Result, resident: Resident, sizes: Sizes, budget: Budget, second
         X, there, y = _of_shape(resident, shape)
         placed = CudaData(there, y, None, cores()), CpuData(X, y, None, cores())
         ours = _measure(result, shape, placed, sizes.rounds, end)
-        if shape is SHAPES[0]:
+        if shape is SHAPES[0] and ours is not None:
             expected = pass_of(resident, resident.data.y)
             result.raw.append({"section": FOR_RIVALS, "of": "pass", **ours, "expected": expected.tolist()})
         budget.say(f"full pass, {_what(shape, X)}")
@@ -114,36 +117,46 @@ def point(outputs: int, d: int) -> NDArray[Any]:
     return np.random.default_rng(1).standard_normal((outputs, d)) / np.sqrt(d)
 
 
-def _point_of(data: Any, loss: str) -> tuple[Any, ...]:
-    """What a pass is asked for after its loss: a point that is none in particular."""
+def _point_of(data: Any, loss: str, intercept: float = 0.0) -> tuple[Any, ...]:
+    """What a pass is asked for after its loss: a point that is none in particular; intercepts up to one."""
     coef = point(_CLASSES if loss == "softmax" else 1, data.d)
-    return coef, np.zeros(len(coef)), np.zeros(data.d), 1.0
+    return coef, intercept * np.arange(1.0, len(coef) + 1.0) / len(coef), np.zeros(data.d), 1.0
 
 
-def gradient_of(data: Any, loss: str) -> Callable[[], Any]:
+def gradient_of(data: Any, loss: str, intercept: float = 0.0) -> Callable[[], Any]:
     """A full pass over data on some device."""
-    its = _point_of(data, loss)
+    its = _point_of(data, loss, intercept)
     return lambda: data.gradient(loss, *its)
 
 
-def _check_reader(result: Result, what: str, reader: GpuReader, X: NDArray[Any]) -> None:
-    """The yardstick has read every number: its sum is X's, but for rounding of a thread's sums."""
+def _wrong(reader: GpuReader, X: NDArray[Any], off: float) -> str:
+    """What is wrong with a pass so far off, or with its yardstick; empty where nothing is.
+
+    The yardstick has read every number: its sum is X's, but for rounding of a thread's sums.
+    """
+    if not off <= RIGHT:
+        return f"its sums are off by {off:.3g} from the CPU's: not timed"
     expected, size = total(X), float(np.sqrt(np.mean(np.square(X[:1000])) * X.size))
     if not abs(reader.total() - expected) <= RIGHT * size:
-        result.missing[f"{WRONG}passes, {what}"] = "the kernel that reads X has not read all of it"
+        return "the kernel that reads X has not read all of it: not timed"
+    return ""
 
 
-def _measure(result: Result, shape: Shape, placed: tuple[CudaData, CpuData], rounds: int, end: float) -> dict[str, Any]:
-    """The GPU's pass in turn with reading and copying X there, then the CPU's."""
+def _measure(
+    result: Result, shape: Shape, placed: tuple[CudaData, CpuData], rounds: int, end: float
+) -> dict[str, Any] | None:
+    """The GPU's pass in turn with reading and copying X there, then the CPU's; None where something is wrong."""
     data, X = placed[0], placed[0].data.X
     copy = cuda.device_array_like(X)
     on_gpu, on_cpu = (gradient_of(one, shape.loss) for one in placed)
     what = f"Full pass, {_what(shape, placed[1].piece(0, data.n)[0])}, X on the GPU"
-    off = distance(on_gpu().products, on_cpu().products)
-    if not off <= RIGHT:
-        result.missing[f"{WRONG}passes, {what}"] = f"the gradient is off by {off:.3g} from the CPU's"
+    # Without an intercept the derivatives of such labels add up to almost nothing, which rounding alone may double.
+    off = farthest(*(gradient_of(one, shape.loss, _INTERCEPT)() for one in placed))
     reader = GpuReader(X)
-    _check_reader(result, what, reader, placed[1].piece(0, data.n)[0])
+    wrong = _wrong(reader, placed[1].piece(0, data.n)[0], off)
+    if wrong:
+        result.missing[f"{WRONG}passes, {what}"] = wrong
+        return None
     jobs = {
         "pass": on_gpu,
         "kernels": Queued(data.queued_gradient(shape.loss, *_point_of(data, shape.loss))),
@@ -169,6 +182,12 @@ def _measure(result: Result, shape: Shape, placed: tuple[CudaData, CpuData], rou
 def distance(got: Any, expected: Any) -> float:
     """How far numbers are off, in norm, relative to what is expected."""
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
+
+
+def farthest(got: Sums, expected: Sums) -> float:
+    """The largest distance of the sums of a pass; NaN where one is."""
+    names = "products", "derivatives", "losses"
+    return float(np.max([distance(getattr(got, name), getattr(expected, name)) for name in names]))
 
 
 def add_times(

@@ -7,7 +7,7 @@ from numba import cuda
 
 from bench.gpu.clock import Budget, in_turn, over
 from bench.gpu.data import signs
-from bench.gpu.passes import Resident, distance, gradient_of
+from bench.gpu.passes import Resident, farthest, gradient_of
 from bench.gpu.result import NO_TIME, WRONG
 from bench.gpu.sizes import Sizes
 from bench.result import Finding, Result
@@ -43,9 +43,7 @@ def run(result: Result, resident: Resident, sizes: Sizes, budget: Budget, second
         stream = CudaStream(X, y, None, cores())
         run_pass = gradient_of(stream, "logistic")
         found = run_pass()
-        off = raw[f"{kind}, off from data held on the GPU"] = max(
-            distance(getattr(found, name), getattr(expected, name)) for name in ("products", "derivatives", "losses")
-        )
+        off = raw[f"{kind}, off from data held on the GPU"] = farthest(found, expected)
         if not off <= RIGHT:
             result.missing[f"{WRONG}streams, {what}"] = f"off by {off:.3g} from data held on the GPU: not timed"
             continue

@@ -16,7 +16,6 @@ from bench.gpu.sizes import Sizes
 from bench.result import Result
 from fastgd import reference
 from fastgd.backends.cuda import CudaSet, CudaStream
-from fastgd.backends.verbs import Sums
 from fastgd.kernels.cuda._target import SIMULATED
 from tests.simulated import threads_take_short_turns
 
@@ -144,12 +143,65 @@ def test_rivals_for_which_no_time_is_left_are_named(compared):
     assert result.missing["PyTorch compiled, epochs 4096"] == NO_TIME
 
 
-def test_a_stream_that_is_wrong_is_not_timed(monkeypatch):
-    def wrong(self, *at):
-        sums = CudaSet.gradient(self, *at)
-        return Sums(sums.products * 1.001, sums.derivatives, sums.losses)
+def spoiled(name, by):
+    """A pass of which the sums of a name are so many times as large."""
+    gradient = CudaSet.gradient
 
-    monkeypatch.setattr(CudaStream, "gradient", wrong, raising=False)
+    def wrong(self, *at):
+        sums = gradient(self, *at)
+        return replace(sums, **{name: getattr(sums, name) * by})
+
+    return wrong
+
+
+@pytest.fixture
+def nothing_timed(monkeypatch):
+    """Timing is an error."""
+    for section in (passes, epochs):
+        monkeypatch.setattr(section, "in_turn", None)
+
+
+SMALL = Sizes(32, 2, 32, 1, 1 << 20)
+SPOILED = [("products", 1.002), ("derivatives", 1.002), ("losses", 1.002), ("derivatives", np.nan)]
+
+
+@pytest.mark.parametrize(("name", "by", "shape"), [*((*its, 0) for its in SPOILED), ("derivatives", 1.002, -1)])
+def test_a_pass_that_is_wrong_is_not_timed(monkeypatch, nothing_timed, name, by, shape):
+    resident, result = passes.Resident.of(logistic(32, 2, seed=0)), Result("")
+    monkeypatch.setattr(passes, "SHAPES", (passes.SHAPES[shape],))
+    monkeypatch.setattr(CudaSet, "gradient", spoiled(name, by))
+    passes.run(result, resident, SMALL, Budget(600.0), 600.0)
+    assert (result.findings, result.raw) == ([], [])
+    ((what, why),) = result.missing.items()
+    assert what.startswith("section passes, Full pass, ")
+    assert why.startswith(f"its sums are off by {by - 1.0:.3g} from the CPU's")
+
+
+def test_a_yardstick_that_is_wrong_is_not_compared_with(monkeypatch, nothing_timed):
+    resident, result = passes.Resident.of(logistic(32, 2, seed=0)), Result("")
+    monkeypatch.setattr(passes, "SHAPES", passes.SHAPES[:1])
+    monkeypatch.setattr(passes.GpuReader, "total", lambda reader: 1e9)
+    passes.run(result, resident, SMALL, Budget(600.0), 600.0)
+    assert result.findings == []
+    assert list(result.missing.values()) == ["the kernel that reads X has not read all of it: not timed"]
+
+
+def test_an_epoch_that_is_wrong_is_not_timed(monkeypatch, nothing_timed):
+    right = epochs._Epoch.run
+
+    def wrong(epoch, number):
+        return right(epoch, number) * (1.05 if isinstance(epoch._data, CudaSet) else 1.0)
+
+    monkeypatch.setattr(epochs._Epoch, "run", wrong)
+    resident, result = passes.Resident.of(logistic(32, 2, seed=0)), Result("")
+    epochs.run(result, resident, SMALL, Budget(600.0), 600.0)
+    assert (result.findings, result.raw) == ([], [])
+    assert [why.startswith("parameters are off by 0.05 from") for why in result.missing.values()] == [True, True]
+    assert all(name.startswith("section epochs, ") for name in result.missing)
+
+
+def test_a_stream_that_is_wrong_is_not_timed(monkeypatch):
+    monkeypatch.setattr(CudaStream, "gradient", spoiled("products", 1.001), raising=False)
     result = Result("")
     resident = passes.Resident.of(logistic(64, 2, seed=0))
     streams.run(result, resident, Sizes(64, 2, 64, 1, 1 << 20), Budget(600.0), 600.0)

@@ -180,6 +180,20 @@ def test_parts_and_runs_that_failed_leave_the_tracked_result_alone(run):
     assert run(["--quick"])[1] == "quick/gpu.json"
 
 
+FAILED = {"failed": [{"check": "pass", "error": "off"}]}
+FOUND = {"sanitizers": {"memcheck": {"ran": True, "found": True, "said": "Invalid read"}}}
+
+
+@pytest.mark.parametrize(
+    ("checked", "missing"),
+    [(FAILED, {}), (FOUND, {}), ({}, {"section passes, Full pass": "off by 1"}), ({}, {"section epochs, 256": "off"})],
+)
+def test_a_run_in_which_anything_is_wrong_is_no_tracked_result(run, checked, missing):
+    status, path, content = run((), CHECKED | checked, **missing)
+    assert (status, path) == (1, "part/gpu.json")
+    assert not content["raw"][-1]["complete"]
+
+
 def test_what_is_wrong_and_what_there_was_no_time_for_are_told(run, capsys):
     late = CHECKED | {"left_out": ["a", "b"]}
     status, _, content = run(["--quick"], late, **{"CuPy, pass": NO_TIME, "JAX": "not installed"})
