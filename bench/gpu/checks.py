@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
+from bench.gpu import paths
 from bench.gpu.check import Absent, Check
 from bench.gpu.checks_arrays import array_checks
 from bench.gpu.checks_fits import PENALTIES, auto_check, rule_check, threads_check
@@ -112,7 +113,11 @@ def _of(cases: list[Case], pairs: list[tuple[Case, str]], fitted: list[Case], ho
 
 def main(seed: int, part: int, parts: int, seconds: float) -> None:
     """Run a part of all checks; the last line printed says what was found, whatever becomes of the process."""
-    run(all_of(seed, part, parts), Budget(seconds), seconds, lambda found: print(json.dumps(asdict(found)), flush=True))
+
+    def tell(found: Checked) -> None:
+        print(json.dumps(asdict(found) | {"paths": paths.taken()}), flush=True)
+
+    run(all_of(seed, part, parts), Budget(seconds), seconds, tell)
 
 
 def _told(error: Exception) -> str:

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
-from bench.gpu import sanitizer
+from bench.gpu import paths, sanitizer
 from bench.gpu.clock import Budget
 from bench.gpu.worker import Job
 from bench.machine import ROOT
@@ -25,13 +25,14 @@ _PART = [sys.executable, "-m", "bench.gpu.checks"]
 
 @dataclass
 class Correct:
-    """What was found by checks and sanitizers."""
+    """What was found by checks and sanitizers; the paths that processes of parts have taken."""
 
     ran: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     sanitizers: dict[str, Any] = field(default_factory=dict)
+    paths: dict[str, int] = field(default_factory=dict)
 
 
 def run(raw: dict[str, Any], job: Job, budget: Budget, seconds: float) -> None:
@@ -81,6 +82,7 @@ def _in_parts(seed: int, budget: Budget, seconds: float) -> Correct:
                 found.failed += one["failed"]
                 found.left_out += one["left_out"]
                 found.absent |= one["absent"]
+                found.paths = paths.added(found.paths, one["paths"])
         finally:
             for process in processes:
                 process.kill()

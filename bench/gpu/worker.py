@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.gpu import paths
 from bench.gpu.clock import Budget
 from bench.gpu.result import WRONG
 from bench.gpu.sizes import SIZES, Sizes
@@ -54,7 +55,10 @@ class Log:
     def write(self) -> None:
         """Whole or not at all."""
         draft = self._path.with_suffix(".draft")
-        draft.write_text(json.dumps({"begun": self.begun, "result": asdict(self.result)}), encoding="utf-8")
+        result, told = asdict(self.result), paths.taken()
+        if any(told.values()):
+            result["raw"].append({"section": "paths", "of": self.begun, **told})
+        draft.write_text(json.dumps({"begun": self.begun, "result": result}), encoding="utf-8")
         draft.replace(self._path)
 
     def failed(self, name: str, error: BaseException) -> None:

@@ -8,6 +8,8 @@ here, or differs, goes Numba's way.
 
 import ctypes
 import functools
+import logging
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +22,8 @@ if not SIMULATED:
     from numba.cuda.cudadrv.devicearray import DeviceNDArray
     from numba.cuda.dispatcher import LaunchConfig, _Kernel
     from numba.cuda.dispatcher import launch as launch_by_driver
+
+logger = logging.getLogger("fastgd")
 
 #: What numbers are passed as, by their type.
 _NUMBERS: dict[type, Any] = {
@@ -37,6 +41,9 @@ _MOVED = AttributeError, TypeError
 _KEPT = "_fastgd_passed_as"
 #: Compiled kernels by kernel and types of arguments; None for those whose arguments Numba is left to pass.
 _ready: dict[tuple[Any, ...], Any] = {}
+#: Launches of this process so far: of all kernels those that went past Numba, and by name those left to it.
+fast_launches = {"all": 0}
+numba_launches: Counter[str] = Counter()
 
 
 class _UnknownError(Exception):
@@ -58,15 +65,25 @@ def launch(kernel: Any, configured: Any, args: tuple[Any, ...]) -> None:
     try:
         _take_apart(args, kinds, passed)
     except _UnknownError:
-        return configured(*args)
+        return _by_numba(kernel, configured, args)
     key = tuple(kinds)
     if key not in _ready:
         _ready[key] = _compiled(kernel, args, passed)
     compiled = _ready[key]
     if compiled is None:
-        return configured(*args)
+        return _by_numba(kernel, configured, args)
+    fast_launches["all"] += 1
     its = _config(configured.griddim, configured.blockdim, configured.sharedmem, compiled.cooperative)
     return launch_by_driver(configured.stream, its, compiled.library.get_cufunc().kernel, *passed)
+
+
+def _by_numba(kernel: Any, configured: Any, args: tuple[Any, ...]) -> None:
+    """Let Numba launch, which is slower and no less right: said once a kernel."""
+    name = kernel.__name__
+    if name not in numba_launches:
+        logger.info("launches of the kernel %s are left to Numba, which takes longer", name)
+    numba_launches[name] += 1
+    configured(*args)
 
 
 def _take_apart(args: tuple[Any, ...], kinds: list[Any], passed: list[Any]) -> None:

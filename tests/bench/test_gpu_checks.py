@@ -171,7 +171,8 @@ def test_a_fit_that_writes_to_its_rows_is_found(monkeypatch):
 PART = """
 import json, os, sys, time
 def tell(ran, failed, left_out):
-    print(json.dumps({"ran": ran, "failed": failed, "left_out": left_out, "absent": {"d": "no"}}), flush=True)
+    found = {"ran": ran, "failed": failed, "left_out": left_out, "absent": {"d": "no"}}
+    print(json.dumps(found | {"paths": {"loaded": ran, f"by {sys.argv[2]}": 1}}), flush=True)
 wrong = {"check": "a", "error": "off"}
 if sys.argv[2] == "3":
     sys.exit(0)
@@ -200,6 +201,7 @@ def test_what_parts_have_found_is_kept_whatever_becomes_of_them(monkeypatch, cap
     ]
     assert found.left_out == ["c", "b", "c", "c"]
     assert (found.ran, found.absent) == (4, {"d": "no"})
+    assert found.paths == {"loaded": 4, "by 0": 1, "by 1": 1, "by 2": 1}
     assert "part 1 of the checks was given up: b\n" in capsys.readouterr().err
 
 

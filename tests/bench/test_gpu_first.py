@@ -20,7 +20,7 @@ if {keeps}:
     kept.touch()
 fits = [dict.fromkeys(("seconds_compile", "seconds_transfer", "seconds_compute"), value) for value in
         ({{"compiled": 9.0, "loaded": 3.0}}[how], 1.0)]
-print(json.dumps({{"kernels": {{"compiled": 0, "loaded": 0, how: 2}}, "fits": fits}}))
+print(json.dumps({{"paths": {{"compiled": 0, "loaded": 0, how: 2}}, "fits": fits}}))
 """
 
 
@@ -53,7 +53,7 @@ def test_compiled_loaded_and_warm_fits_are_told_apart(told):
     assert of(found, "First fit of a process, kernels loaded from disk, ") == [3.0] * 3
     assert of(found, "Second fit of a process, ") == [1.0] * 3
     assert result.missing == {}
-    assert [raw["kernels"] for raw in result.raw] == [{"compiled": 2, "loaded": 0}, {"compiled": 0, "loaded": 2}]
+    assert [raw["paths"] for raw in result.raw] == [{"compiled": 2, "loaded": 0}, {"compiled": 0, "loaded": 2}]
 
 
 def test_what_was_compiled_anew_is_not_called_loaded(told):

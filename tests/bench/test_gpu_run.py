@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import bench.gpu.__main__ as command
-from bench.gpu import processes, worker
+from bench.gpu import paths, processes, worker
 from bench.gpu.clock import Budget
 from bench.gpu.result import FOR_RIVALS, NO_TIME
 from bench.gpu.worker import Job
 from bench.result import Finding, Result
+from fastgd.backends import cuda_launch
 
 #: A worker whose sections do what their names say.
 STUB = """
@@ -110,6 +111,20 @@ def test_a_worker_keeps_what_was_found_before_an_error(tmp_path, monkeypatch):
     assert "test_gpu_run.py" in "".join(error["traceback"])
     # Each step is there as soon as it is done.
     assert [[raw["section"] for raw in one["result"]["raw"]] for one in seen] == [["first"], ["first", "second"]]
+
+
+def test_a_worker_says_which_paths_its_sections_took(tmp_path, monkeypatch):
+    def run(self, name, share):
+        monkeypatch.setitem(cuda_launch.fast_launches, "all", 3)
+        monkeypatch.setitem(cuda_launch.numba_launches, "gradient", 2)
+        monkeypatch.setattr(paths, "gpu_kernels", lambda: {"compiled": [], "loaded": ["gradient", "fold"]})
+
+    monkeypatch.setattr(worker._Sections, "run", run)
+    job = Job({"first": 1.0}, "small", True, True, 1, 60.0, str(tmp_path / "found.json"), {})
+    assert worker.run(job) == 0
+    (told,) = json.loads((tmp_path / "found.json").read_text())["result"]["raw"]
+    ways = {"compiled": 0, "loaded": 2, "launched fast": 3, "launched by Numba: gradient": 2}
+    assert told == {"section": "paths", "of": ["first"], **ways}
 
 
 def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):

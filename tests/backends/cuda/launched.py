@@ -7,6 +7,7 @@ noted instead.
 import ctypes
 import functools
 import json
+import logging
 from collections import namedtuple
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -56,6 +57,9 @@ class Notes:
 
     def __init__(self) -> None:
         self.by, self.passed, self.typed = "", [], 0
+        self.said: list[str] = []
+        cuda_launch.logger.setLevel(logging.INFO)
+        cuda_launch.logger.addFilter(lambda record: self.said.append(record.getMessage()))
         cuda_launch.launch_by_driver = self.driver
         cuda_launch._config = lambda *its: its
         _Kernel.library = SimpleNamespace(get_cufunc=lambda: SimpleNamespace(kernel="code"))
@@ -79,9 +83,12 @@ class Notes:
         configured.stream, configured.sharedmem = "stream", 64
         configured.griddim, configured.blockdim = (2, 1, 1), (32, 1, 1)
         self.by, self.passed, self.typed = "", [], 0
+        cuda_launch.fast_launches["all"], self.said = 0, []
+        left = cuda_launch.numba_launches["kernel"]
         cuda_launch.launch(kernel, configured, args)
-        expected = by_numba(args) if self.by == "driver" else []
-        return {"by": self.by, "typed": self.typed, "same": self.passed == expected}
+        same = self.passed == (by_numba(args) if self.by == "driver" else [])
+        counted = cuda_launch.fast_launches["all"], cuda_launch.numba_launches["kernel"] - left
+        return {"by": self.by, "typed": self.typed, "same": same, "counted": counted, "said": self.said}
 
 
 def by_numba(args: tuple[Any, ...]) -> list[Any]:

@@ -35,3 +35,11 @@ def test_what_is_not_known_or_passed_otherwise_is_left_to_numba(launches):
 
 def test_types_are_looked_at_once(launches):
     assert {name for name, its in launches.items() if its["typed"]} == set(NEW)
+
+
+def test_launches_are_counted_and_what_is_left_to_numba_is_said_once(launches):
+    for its in launches.values():
+        by_numba = int(its["by"] == "numba")
+        assert its["counted"] == [1 - by_numba, by_numba]
+    said = {name: its["said"] for name, its in launches.items() if its["said"]}
+    assert said == {"too large": ["launches of the kernel kernel are left to Numba, which takes longer"]}
