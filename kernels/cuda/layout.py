@@ -22,8 +22,9 @@ THREADS, MOST_THREADS = 128, 256
 FLUSH_TILES = 32
 #: Threads of a block at least, a warp; unless tests ask for fewer.
 _LEAST_THREADS = WARP
-#: Bytes of shared memory that a kernel gets unasked, less what it may take for itself.
-SHARED_BYTES = (48 << 10) - 8 * MOST_THREADS
+#: Bytes of shared memory that a kernel gets unasked; the same less what it may take for itself.
+ALL_SHARED_BYTES = 48 << 10
+SHARED_BYTES = ALL_SHARED_BYTES - 8 * MOST_THREADS
 
 
 class Point(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
-from fastgd.kernels.cuda.layout import COLUMNS, FLUSH_TILES, ROWS, Layout, plan
+from fastgd.kernels.cuda.layout import ALL_SHARED_BYTES, COLUMNS, FLUSH_TILES, ROWS, Layout, plan
 from fastgd.kernels.cuda.loads import make_fill
 from fastgd.kernels.cuda.reduce import block_barrier
 from fastgd.kernels.cuda.residual import make_residual, make_target
@@ -29,8 +29,6 @@ from fastgd.kernels.cuda.tiles import (
 _LEAST_OUTPUTS, _MOST_OUTPUTS = 2, 12
 #: Numbers of four columns of four rows, which a thread holds at a time.
 _SQUARE = COLUMNS * COLUMNS
-#: Bytes of shared memory that a kernel gets unasked.
-_SHARED_BYTES = 48 << 10
 #: Bytes that are read from shared memory at a time.
 _ALIGNMENT = 16
 #: Registers of a thread at most: four blocks of 128 threads at a time.
@@ -67,7 +65,7 @@ def plan_slab(d: int, outputs: int, order: str, threads: int | None = None) -> S
     turns = layout.width // ROWS
     while layout.pieces == 1 and turns > 0:
         found = _slab(layout, turns, d + 1)
-        if found.numbers * 4 <= _SHARED_BYTES:
+        if found.numbers * 4 <= ALL_SHARED_BYTES:
             return found
         turns //= 2
     return None

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
 
-from fastgd.kernels.cuda.layout import COLUMNS, ROWS
+from fastgd.kernels.cuda.layout import ALL_SHARED_BYTES, COLUMNS, ROWS
 from fastgd.kernels.cuda.slab import plan_slab
 from tests.kernels import full_pass
 from tests.kernels.cuda.launch import Shape
@@ -39,12 +39,6 @@ def test_few_rows(n, order):
     full_pass.compare(case, data, on_device(case, data, Shape(7, 16, slab=True)))
 
 
-def test_as_many_outputs_as_there_may_be():
-    case = Case("softmax", "f4", "C")
-    data = sample(case, 20, 5, outputs=12)
-    full_pass.compare(case, data, on_device(case, data, Shape(5, 8, 1, slab=True)))
-
-
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_bad_number_reaches_the_sums(order):
     case = Case("softmax", "f4", order)
@@ -55,11 +49,12 @@ def test_a_bad_number_reaches_the_sums(order):
     assert not np.isfinite(got.products[:, 1]).any()
 
 
-def test_sums_are_flushed_into_float64():
-    """More tiles than a thread sums up in float32."""
-    case = Case("squared", "f4", "C")
-    data = sample(case, 600, 2, outputs=2)
-    full_pass.compare(case, data, on_device(case, data, Shape(2, 8, 1, slab=True)))
+@pytest.mark.parametrize(("loss", "n", "d", "outputs"), [("softmax", 20, 5, 12), ("squared", 600, 2, 2)])
+def test_as_many_as_there_may_be(loss, n, d, outputs):
+    """Outputs; and rows, in more tiles than a thread sums up in float32."""
+    case = Case(loss, "f4", "C")
+    data = sample(case, n, d, outputs=outputs)
+    full_pass.compare(case, data, on_device(case, data, Shape(d, 8, 1, slab=True)))
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -68,7 +63,7 @@ def test_the_plan_fits_and_every_thread_has_work(order):
         for outputs in range(2, 11):
             slab = plan_slab(d, outputs, order)
             assert slab is not None, (d, outputs)
-            assert slab.numbers * 4 <= 48 << 10
+            assert slab.numbers * 4 <= ALL_SHARED_BYTES
             assert slab.rows == slab.turns * slab.layout.rows <= slab.layout.threads
             assert slab.of_rows.width * slab.of_rows.groups == slab.layout.threads
             assert slab.of_rows.groups * ROWS == slab.rows
