@@ -78,9 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=secrets.randbelow(1 << 30), help="of checks (default: another each time)"
     )
-    parser.add_argument("--seconds", type=float, help=f"for everything (default: {SECONDS:g}, or {UNHURRIED:g})")
+    parser.add_argument("--seconds", type=_seconds, help=f"for everything (default: {SECONDS:g}, or {UNHURRIED:g})")
     parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds, more than none."""
+    found = float(text)
+    if not 0.0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no time to measure in: give more than 0 seconds")
+    return found
 
 
 def _folder(out: Path | None, size: str, part: str) -> Path:

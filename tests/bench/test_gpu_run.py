@@ -127,6 +127,13 @@ def test_a_worker_says_which_paths_its_sections_took(tmp_path, monkeypatch):
     assert told == {"section": "paths", "of": ["first"], **ways}
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_no_time_is_refused(seconds, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main([f"--seconds={seconds}"])
+    assert f"{seconds} is no time to measure in" in capsys.readouterr().err
+
+
 def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(command, "why_unusable", lambda: "no driver: install one")
     assert command.main([]) == 2
