@@ -28,7 +28,7 @@ else:
     from numba.cuda import types
     from numba.cuda.extending import intrinsic
 
-    def _address(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+    def place_of(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
         """Where number `at` of a contiguous array lies in global memory, as PTX takes it."""
         place = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
         there = builder.addrspacecast(place, ir.PointerType(place.type.pointee, 1))
@@ -44,7 +44,7 @@ else:
         """Ask for the 32 bytes around number `at` of a contiguous array to be brought to the L2 cache."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            address = _address(context, builder, array, args[0], args[1])
+            address = place_of(context, builder, array, args[0], args[1])
             _ask(builder, "prefetch.global.L2 [$0];", "l", ir.VoidType(), address)
             return context.get_dummy_value()
 
@@ -58,7 +58,7 @@ else:
         """
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            address = _address(context, builder, counter, args[0], ir.IntType(64)(0))
+            address = place_of(context, builder, counter, args[0], ir.IntType(64)(0))
             _ask(builder, "red.release.gpu.global.add.u64 [$0], 1;", "l,~{memory}", ir.VoidType(), address)
             return context.get_dummy_value()
 
@@ -69,7 +69,7 @@ else:
         """How often threads of the GPU have arrived, and with it what they had written before."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            address = _address(context, builder, counter, args[0], ir.IntType(64)(0))
+            address = place_of(context, builder, counter, args[0], ir.IntType(64)(0))
             text = "ld.acquire.gpu.global.u64 $0, [$1];"
             return _ask(builder, text, "=l,l,~{memory}", ir.IntType(64), address)
 

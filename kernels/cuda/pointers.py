@@ -27,6 +27,8 @@ else:
     from numba.cuda import types
     from numba.cuda.extending import intrinsic
 
+    from fastgd.kernels.cuda._ptx import place_of
+
     _WORD = ir.IntType(64)
     #: LLVM's number of the GPU's global memory.
     _GLOBAL = 1
@@ -34,8 +36,7 @@ else:
     @intrinsic
     def _address(typingctx: Any, X: Any, i: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            start = builder.ptrtoint(context.make_array(X)(context, builder, args[0]).data, _WORD)
-            return builder.add(start, builder.mul(args[1], _WORD(X.dtype.bitwidth // 8)))
+            return place_of(context, builder, X, *args)
 
         return types.int64(X, types.int64), codegen
 
