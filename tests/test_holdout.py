@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastgd import holdout
-from fastgd.holdout import blocks_of, held_out_rows, without_rows
+from fastgd.holdout import blocks_of, held_out_rows, stratified_rows, without_rows
 from fastgd.reference.shuffle import key, mix
 
 
@@ -65,3 +65,41 @@ def test_blocks(numbers, d, sizes):
     blocks = [rows[block] for block in blocks_of(rows.size, numbers, d)]
     assert [block.size for block in blocks] == sizes
     assert np.array_equal(np.concatenate(blocks), rows)
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "expected"),
+    [
+        ([100], 0.2, [20]),
+        ([1000, 500, 250], 0.2, [200, 100, 50]),
+        ([51, 32, 14, 2, 1], 0.2, [10, 7, 3, 0, 0]),  # exact: 10.2, 6.4, 2.8, 0.4, 0.2; largest remainders first
+        ([1, 1, 98], 0.9, [0, 0, 89]),  # 88.2, rounded up in place of the single rows
+        ([2, 2], 0.99, [1, 1]),
+        ([3], 0.01, [1]),
+        ([1, 1, 1], 0.5, [0, 0, 0]),
+        ([0, 4, 0, 4], 0.5, [0, 2, 0, 2]),
+    ],
+)
+def test_shares_are_exact_for_each_class(counts, share, expected):
+    codes = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    for seed in range(5):
+        rows = stratified_rows(codes.size, share, seed, codes)
+        assert np.bincount(codes[rows], minlength=len(counts)).tolist() == expected
+        assert np.all(np.diff(rows) > 0)
+
+
+def test_without_classes_the_share_is_exact_and_never_all():
+    for n in range(2, 60):
+        for share in (1e-9, 0.1, 0.25, 0.5, 0.999999):
+            rows = stratified_rows(n, share, n)
+            assert rows.size == min(max(1, int(n * share + 0.5)), n - 1)
+            assert np.unique(rows).size == rows.size
+
+
+def test_stratified_rows_depend_on_the_seed_and_are_spread_evenly():
+    n = 100_000
+    codes = np.arange(n) % 3
+    first, second = (stratified_rows(n, 0.1, seed, codes) for seed in (1, 2))
+    assert abs(np.intersect1d(first, second).size - 0.01 * n) < 5 * np.sqrt(0.01 * n)
+    assert np.array_equal(first, stratified_rows(n, 0.1, 1, codes))
+    assert np.all(np.abs(np.bincount(first // (n // 10)) - 0.01 * n) < 5 * np.sqrt(0.01 * n))

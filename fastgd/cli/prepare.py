@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions
+from fastgd.cli.split import split_rows
 from fastgd.cli.target import choose_target, find_column, read_target
 from fastgd.data.categories import categories_of, expanded, indicators, met, numbered
 from fastgd.data.files import read_table
@@ -143,7 +144,7 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         names = [made for name in names for made in _made_of(name, used)]
     values = table.values(target)
     y, task, reason = read_target(values if isinstance(rows, slice) else values[rows], target, options.task)
-    held, kept = split_rows(len(y), options.holdout, options.seed)
+    held, kept, notes = split_rows(y, task, options.holdout, options.seed)
     dtype = table.dtype(names) if options.dtype == "auto" else np.dtype(options.dtype)
     X, X_held = table.take(names, [part if isinstance(rows, slice) else rows[part] for part in (kept, held)], dtype)
     if filled:
@@ -165,7 +166,7 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         filled=filled,
         dropped=chosen.dropped,
         one_hot=one_hot,
-        notes=_conversions(source_table, chosen.numbers, dtype, X.nbytes + X_held.nbytes),
+        notes=[*notes, *_conversions(source_table, chosen.numbers, dtype, X.nbytes + X_held.nbytes)],
     )
 
 
@@ -195,18 +196,6 @@ def _usable_rows(table: Table, target: str, names: list[str], missing: str) -> t
         raise InputError("every row has a missing value: --drop the columns that lack the most, or use --missing mean")
     rows = np.flatnonzero(~unusable) if unusable.any() else slice(None)
     return rows, (gaps.missing if missing == "mean" else {})
-
-
-def split_rows(n_rows: int, share: float, seed: int) -> tuple[Rows, Rows]:
-    """Return the rows held out and the rows kept, both in order; a share of 0 keeps all."""
-    n_held = round(n_rows * share)
-    if n_held == 0:
-        return slice(0, 0), slice(None)
-    if n_rows - n_held < 2:
-        raise InputError(f"{n_rows} usable rows are too few to hold out a share of {share:g}: use --holdout 0")
-    mask = np.zeros(n_rows, dtype=bool)
-    mask[np.random.default_rng(seed).permutation(n_rows)[:n_held]] = True
-    return np.flatnonzero(mask), np.flatnonzero(~mask)
 
 
 def fill_means(X: NDArray[Any], X_held: NDArray[Any], names: list[str], filled: dict[str, int]) -> None:

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, r2_score, root_mean_squared_error
 from fastgd import cli
 from fastgd.cli.errors import InputError, describe
 from fastgd.cli.options import in_options
-from fastgd.cli.prepare import fill_means, split_rows
+from fastgd.cli.prepare import fill_means
 from fastgd.cli.report import _finite
 from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
 from fastgd.cli.target import find_column, read_target
@@ -62,17 +62,6 @@ def test_columns_by_position_where_there_are_no_names():
     assert find_column(named, "2", "--target") == "2"
     with pytest.raises(InputError, match="no column '1'"):
         find_column(named, "1", "--target")
-
-
-def test_rows_are_held_out_once_each():
-    held, kept = split_rows(1000, 0.2, seed=3)
-    assert len(held) == 200
-    assert sorted([*held, *kept]) == list(range(1000))
-    np.testing.assert_array_equal(held, split_rows(1000, 0.2, seed=3)[0])
-    assert held.tolist() != split_rows(1000, 0.2, seed=4)[0].tolist()
-    held, kept = split_rows(1000, 0.0, seed=3)
-    assert np.arange(1000)[held].size == 0
-    assert np.arange(1000)[kept].size == 1000
 
 
 def test_means_come_from_the_fitted_rows_alone():
