@@ -135,10 +135,17 @@ def test_they_cannot_be_changed_by_accident(kind):
         kind().learning_rate = 0.5
 
 
-RATES = [0.3, "auto", falling, StepDecay(0.3, every=3), WarmUp(2, then=StepDecay(0.3)), WarmUp(2, then=falling)]
+RATES = {
+    "number": 0.3,
+    "auto": "auto",
+    "function": falling,
+    "step decay": StepDecay(0.3, every=3),
+    "warm-up, step decay": WarmUp(2, then=StepDecay(0.3)),
+    "warm-up, function": WarmUp(2, then=falling),
+}
 
 
-@pytest.mark.parametrize("rate", RATES, ids=repr)
+@pytest.mark.parametrize("rate", RATES.values(), ids=RATES.keys())
 @pytest.mark.parametrize("kind", RULED)
 def test_copies_and_pickles_are_equal_and_apart(kind, rate):
     optimizer = kind(learning_rate=rate)
