@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -18,6 +18,7 @@ __all__ = [
     "Parameters",
     "Range",
     "is_number",
+    "is_one_of",
     "replacements",
 ]
 
@@ -38,8 +39,19 @@ COUNT = Range("an integer of 0 or more", lambda value: isinstance(value, Integra
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Whether a value is a real number within the range of float64; True and False are none."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
+def is_one_of(value: object, names: Collection[str]) -> bool:
+    """Whether a value is one of some names; arrays, which compare element by element, are none."""
+    return isinstance(value, str) and value in names
 
 
 @dataclass(frozen=True)

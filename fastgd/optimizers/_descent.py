@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastgd.optimizers._base import Recipe, WithRate, recipe_of
-from fastgd.parameters import FRACTION, Range, is_number
+from fastgd.parameters import FRACTION, Range, is_number, is_one_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class GradientDescent(WithRate):
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""
         super().check()
-        if self.line_search not in (None, "backtracking", "exact"):
+        if not (self.line_search is None or is_one_of(self.line_search, ("backtracking", "exact"))):
             raise self._wrong("line_search", "None, 'backtracking' or 'exact'")
         if not (isinstance(self.average, bool | np.bool_) or _is_count(self.average)):
             raise self._wrong("average", "True, False or a positive integer")
@@ -84,7 +84,7 @@ class GradientDescent(WithRate):
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and int(value) >= 1
+    return is_number(value) and isinstance(value, Integral) and int(value) >= 1
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Nesterov(WithRate):
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""
         super().check()
-        if self.form not in ("bengio", "lookahead"):
+        if not is_one_of(self.form, ("bengio", "lookahead")):
             raise self._wrong("form", "'bengio' or 'lookahead'")
 
     def recipe(self, batch_size: int) -> Recipe:

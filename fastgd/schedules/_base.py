@@ -16,6 +16,8 @@ State = dict[str, float]
 
 #: A rate that is positive in mathematics but not in float64 is rounded to this one: it is no reason to end a fit.
 SMALLEST = float(np.finfo(np.float64).tiny)
+#: Relative rounding of a time, and the share of a period within which two times are the same.
+_ROUNDING, _SAME = 4.0 * float(np.finfo(np.float64).eps), 1e-9
 
 
 @dataclass(frozen=True)
@@ -190,3 +192,13 @@ class Schedule(Parameters):
 
 def is_auto(rate: object) -> bool:
     return isinstance(rate, str) and rate == "auto"
+
+
+def periods_done(epochs: Rates, length: float) -> Rates:
+    """Number of whole periods of a length in a time, rounding errors of both aside.
+
+    An update at k / batches may miss the end of a period of k / batches epochs by a few roundings. Updates are no closer
+    to each other than a billionth of any period in use, so a time that close to the end belongs to the next period.
+    """
+    periods: Rates = np.floor(epochs / length * (1.0 + _ROUNDING) + _SAME)
+    return periods

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastgd.parameters import FACTOR, NOT_NEGATIVE, POSITIVE, Range
-from fastgd.schedules._base import Rates, Schedule
+from fastgd.schedules._base import Rates, Schedule, periods_done
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class StepDecay(_FromInitial):
     factor : float, default=0.5
         What is left of the rate after a cut, in (0, 1].
     every : float, default=10
-        Epochs between two cuts, > 0.
+        Epochs between two cuts, > 0. ``every=k / B`` cuts after every k updates of B updates per epoch.
 
     References
     ----------
@@ -85,7 +85,7 @@ class StepDecay(_FromInitial):
     ranges: ClassVar[Mapping[str, Range]] = {"factor": FACTOR, "every": POSITIVE}
 
     def _shape(self, epochs: Rates) -> Rates:
-        shape: Rates = self.factor ** np.floor(epochs / self.every)
+        shape: Rates = self.factor ** periods_done(epochs, self.every)
         return shape
 
 

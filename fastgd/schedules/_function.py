@@ -1,5 +1,6 @@
 """Functions of the user's as schedules, and everything that can be given for a learning rate."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,8 +37,8 @@ class FromFunction(Schedule):
         return False
 
     def check(self) -> None:
-        """Raise a ValueError where the function is none."""
-        if not callable(self.function):
+        """Raise a ValueError where the function is none that can be called with three arguments."""
+        if not takes_three(self.function):
             raise self._wrong("function", "a callable (step, epoch, metric) -> rate")
 
     def begin(self, state: Mapping[str, float], step: int, epoch: int) -> State:
@@ -63,10 +64,27 @@ class FromFunction(Schedule):
         rate = self.function(int(step), int(epoch), metric)
         if not (is_number(rate) and POSITIVE.holds(rate)):
             raise ValueError(
-                f"learning rates must be positive and finite, but {self.function!r} "
+                f"learning_rate must be positive and finite, but the function {self.function!r} "
                 f"gave {rate!r} at step {int(step)}, epoch {int(epoch)}, metric {metric!r}"
             )
         return float(rate)
+
+
+def takes_three(function: Any) -> bool:
+    """Whether a value is a function that three arguments can be given to.
+
+    Classes, optimizers and schedules are callable as well, but are not meant to be called here.
+    """
+    if not callable(function) or isinstance(function, type | Parameters):
+        return False
+    try:
+        inspect.signature(function).bind(0, 0, None)
+    except TypeError:
+        return False
+    except ValueError:
+        # Some functions written in C do not give their signature: the call will show.
+        return True
+    return True
 
 
 def as_schedule(learning_rate: Any, name: str = "learning_rate") -> Schedule:
@@ -94,8 +112,7 @@ def as_schedule(learning_rate: Any, name: str = "learning_rate") -> Schedule:
         return learning_rate
     if is_auto(learning_rate) or (is_number(learning_rate) and POSITIVE.holds(learning_rate)):
         return Constant(learning_rate)
-    # Classes and optimizers are callable, but were not meant to be called.
-    if callable(learning_rate) and not isinstance(learning_rate, type | Parameters):
+    if takes_three(learning_rate):
         return FromFunction(learning_rate)
     raise ValueError(
         f"{name} must be 'auto', a positive number, an object of fastgd.schedules "

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastgd.parameters import FACTOR, INSIDE, NOT_NEGATIVE, POSITIVE, Range, is_number
-from fastgd.schedules._base import Rates, Schedule
+from fastgd.schedules._base import Rates, Schedule, periods_done
 
+#: Relative difference of two times that is rounding.
+_SAME_TIME = 1e-12
 _AT_LEAST_ONE = Range("a number of 1 or more", lambda value: 1 <= value < math.inf)
 
 
@@ -168,16 +170,18 @@ class CosineDecay(_ToFinal):
 
     def _done_of_cycle(self, epochs: Rates, length: float) -> Rates:
         """The share of each epoch's cycle that is done, below 1."""
-        starts = self._starts(float(np.max(epochs, initial=0.0)), length)
-        cycle = np.searchsorted(starts, epochs, side="right") - 1
-        done = (epochs - starts[cycle]) / (length * float(self.growth) ** cycle)
-        return np.minimum(done, math.nextafter(1.0, 0.0))
+        if self.growth == 1:
+            done = epochs / length - periods_done(epochs, length)
+        else:
+            starts = self._starts(float(np.max(epochs, initial=0.0)), length)
+            # The next cycle where a time misses its start by rounding alone.
+            cycle = np.searchsorted(starts, epochs + _SAME_TIME * np.maximum(epochs, length), side="right") - 1
+            done = (epochs - starts[cycle]) / (length * float(self.growth) ** cycle)
+        return np.clip(done, 0.0, math.nextafter(1.0, 0.0))
 
     def _starts(self, last: float, length: float) -> Rates:
         """Epochs at which cycles start, up to one after `last`."""
         growth = float(self.growth)
-        if growth == 1.0:
-            return length * np.arange(int(last / length) + 2.0)
         count = int(math.log1p(last / length * (growth - 1.0)) / math.log(growth)) + 2
         return length * (growth ** np.arange(count + 0.0) - 1.0) / (growth - 1.0)
 
@@ -192,11 +196,16 @@ class OneCycle(_Lasting):
         \eta(t) = \mathrm{peak} \left(\mathrm{start} + (1 - \mathrm{start}) \frac{1 - \cos(\pi t / r)}{2}\right)
         \quad\text{for } t < r
 
-    to the peak at r, and on to final_factor peak at T, where it stays:
+    to the peak at r, and from there to final_factor peak at T, where it stays:
 
     .. math::
         \eta(t) = \mathrm{peak} \left(\mathrm{final} + (1 - \mathrm{final})
         \frac{1 + \cos(\pi (t - r) / (T - r))}{2}\right) \quad\text{for } t \ge r
+
+    T is a time, so the last update of a fit of T epochs comes shortly before the end of the schedule. PyTorch's
+    ``OneCycleLR(total_steps=N, pct_start=p)`` counts updates instead: its peak is at update p N - 1 and its end at
+    update N - 1, both counted from 0. With B updates per epoch it is ``OneCycle(peak, epochs=(N - 1) / B,
+    rise=(p * N - 1) / (N - 1), final_factor=start_factor / 1e4)``.
 
     Parameters
     ----------

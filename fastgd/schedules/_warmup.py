@@ -15,6 +15,8 @@ from fastgd.schedules._function import LearningRate, as_schedule
 
 #: The state of what follows, inside that of the warm-up.
 _PREFIX = "then."
+#: Warm-ups inside of one another at most.
+_DEEPEST = 20
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class WarmUp(Schedule):
     epochs : float, default=1
         T > 0.
     then : float, "auto", schedule or callable, default="auto"
-        What follows: anything that can be given for a learning rate. A length left to the fit is what the warm-up
-        leaves of it.
+        What follows: anything that can be given for a learning rate, at most 20 warm-ups inside of one another. A
+        length left to the fit is what the warm-up leaves of it.
     start_factor : float, default=0.1
         The first rate as a share of what it rises to, in (0, 1].
 
@@ -55,6 +57,10 @@ class WarmUp(Schedule):
     first: ClassVar[str] = "then"
     ranges: ClassVar[Mapping[str, Range]] = {"epochs": POSITIVE, "start_factor": FACTOR}
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError for warm-ups nested so deeply that following them would exhaust Python's stack."""
+        self._check_depth()
+
     @property
     def automatic(self) -> bool:
         """Whether the rate of what follows is left to the fit."""
@@ -62,6 +68,7 @@ class WarmUp(Schedule):
 
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""
+        self._check_depth()
         self._next()
         Parameters.check(self)
 
@@ -117,6 +124,13 @@ class WarmUp(Schedule):
         if epoch < self.epochs:
             return super().__call__(step, epoch)
         return self._next()(step, epoch - self.epochs, metric)
+
+    def _check_depth(self) -> None:
+        inner, depth = self.then, 1
+        while isinstance(inner, WarmUp):
+            inner, depth = inner.then, depth + 1
+            if depth > _DEEPEST:
+                raise ValueError(f"then of WarmUp nests more than {_DEEPEST} warm-ups: one is enough, give another then")
 
     def _next(self) -> Schedule:
         return as_schedule(self.then, "then of WarmUp")

@@ -140,3 +140,30 @@ def test_a_fit_goes_on_where_a_saved_one_ended():
         assert schedule.rates([0], [epoch], state)[0] == rates[epoch]
         state = schedule.observe(state, losses[epoch])
     assert state == states[7]
+
+
+def test_warm_ups_nested_deeply_are_refused_when_they_are_made():
+    schedule = WarmUp()
+    with pytest.raises(ValueError, match=r"then of WarmUp nests more than 20 warm-ups"):
+        for _ in range(1500):
+            schedule = WarmUp(then=schedule)
+    with pytest.raises(ValueError, match=r"then of WarmUp nests more than 20 warm-ups"):
+        WarmUp().set_params(then=schedule).check()
+
+
+@pytest.mark.parametrize("value", [np.array([0.1, 0.2]), np.array(0.1), np.array("auto"), len, lambda: 0.1, 10**400, 1j])
+def test_errors_name_the_learning_rate(value):
+    """Arrays, numbers beyond float64, functions of another number of arguments."""
+    with pytest.raises(ValueError, match=r"learning_rate must be"):
+        as_schedule(value)
+    with pytest.raises(ValueError, match=r"initial of StepDecay must be 'auto' or a positive number"):
+        StepDecay(value).check()
+
+
+def test_a_function_may_have_more_arguments_with_defaults():
+    assert as_schedule(lambda step, epoch, metric=None, base=0.5: base / (1 + epoch))(0, 1) == 0.25
+
+
+def test_schedules_are_no_functions_of_the_users():
+    with pytest.raises(ValueError, match=r"function of FromFunction must be a callable"):
+        FromFunction(FromFunction(halving)).check()

@@ -178,9 +178,10 @@ def test_restarts_begin_at_the_first_rate_and_never_reach_zero(every, growth):
     begin, length = 0.0, every
     for _ in range(12):
         assert schedule(0, begin * (1 + 1e-14)) == pytest.approx(1.0)
+        assert schedule(0, begin * (1 - 1e-14)) == pytest.approx(1.0)
         assert schedule(0, begin + length / 2) == pytest.approx(0.5)
         begin, length = begin + length, length * growth
-        assert 0.0 < schedule(0, begin * (1 - 1e-14)) < 1e-20
+        assert 0.0 < schedule(0, begin * (1 - 1e-8)) < 1e-12
     dense = np.linspace(0.0, begin, 2001)
     assert (schedule.rates(np.zeros(2001), dense) > 0.0).all()
 
@@ -188,10 +189,39 @@ def test_restarts_begin_at_the_first_rate_and_never_reach_zero(every, growth):
 @pytest.mark.parametrize(
     ("every", "growth", "epoch"), [(5.8, 1.5, 14.499999999999998), (0.3, 1.3, 1.8561), (8.4, 1.1, 27.804000000000006)]
 )
-def test_the_last_moment_before_a_restart_may_round_to_the_end_of_a_cycle(every, growth, epoch):
+def test_a_time_that_misses_a_restart_by_rounding_belongs_to_the_next_cycle(every, growth, epoch):
     schedule = CosineDecay(1.0, restart_every=every, growth=growth)
-    assert 0.0 < schedule(0, epoch) < 1e-30
-    assert schedule(0, epoch * (1 + 1e-14)) == pytest.approx(1.0)
+    assert schedule(0, epoch) == pytest.approx(1.0)
+    assert 0.0 < schedule(0, epoch * (1 - 1e-10)) < 1e-12
+
+
+@pytest.mark.parametrize("batches", [1, 3, 7, 10, 23, 49])
+def test_cuts_and_restarts_after_k_updates_come_at_update_k(batches):
+    """With every = k / batches, 40 % of cuts came an update late before times were compared up to rounding."""
+    updates = np.arange(6 * batches)
+    epochs = updates // batches + updates % batches / batches
+    for k in range(1, 2 * batches):
+        step = StepDecay(1.0, every=k / batches).rates(updates, epochs)
+        np.testing.assert_array_equal(step, 0.5 ** (updates // k))
+        cosine = CosineDecay(1.0, restart_every=k / batches).rates(updates, epochs)
+        np.testing.assert_allclose(cosine, np.cos(0.5 * np.pi * (updates % k) / k) ** 2, rtol=1e-6)
+        later = WarmUp(2, then=StepDecay(1.0, every=k / batches)).rates(updates, epochs)[2 * batches :]
+        np.testing.assert_array_equal(later, 0.5 ** (updates[: 4 * batches] // k))
+        grows = CosineDecay(1.0, restart_every=k / batches, growth=3).rates(updates, epochs)
+        np.testing.assert_allclose(grows[[at for at in (0, k, 4 * k) if at < updates.size]], 1.0)
+
+
+@pytest.mark.parametrize(("updates", "share"), [(21, 0.3), (100, 0.25), (50, 0.1)])
+def test_one_cycle_with_the_counts_of_torch(updates, share):
+    """torch.optim.lr_scheduler.OneCycleLR(0.5, total_steps=updates, pct_start=share), by its formula."""
+    peak, end = share * updates - 1, updates - 1
+    schedule = OneCycle(0.5, epochs=end / 4, rise=peak / end, final_factor=0.04 / 1e4)
+    for step in range(updates):
+        if step <= peak:
+            expected = 0.5 + (0.02 - 0.5) / 2 * (math.cos(math.pi * step / peak) + 1)
+        else:
+            expected = 2e-6 + (0.5 - 2e-6) / 2 * (math.cos(math.pi * (step - peak) / (end - peak)) + 1)
+        assert schedule(step, step / 4) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(
