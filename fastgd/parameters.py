@@ -40,7 +40,7 @@ COUNT = Range("an integer of 0 or more", lambda value: isinstance(value, Integra
 
 def is_number(value: object) -> bool:
     """Whether a value is a real number within the range of float64; True and False are none."""
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
         float(value)

@@ -9,6 +9,7 @@ from typing import Any
 from fastgd.kernels._jit import jitable
 
 GD, AVERAGED, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, AMSGRAD, NADAM, ADADELTA, ADAMW, SAGA = range(12)
+MOMENTUM_TORCH, NESTEROV_TORCH = 12, 13
 
 #: Rule by name: (number, memory slots a coordinate). "lookahead" is momentum with its gradient taken elsewhere.
 RULES = {
@@ -25,7 +26,21 @@ RULES = {
     "adadelta": (ADADELTA, 2),
     "adamw": (ADAMW, 2),
     "saga": (SAGA, 1),
+    "momentum_torch": (MOMENTUM_TORCH, 1),
+    "nesterov_torch": (NESTEROV_TORCH, 1),
 }
+
+
+@jitable
+def has_velocity(code: Any) -> Any:
+    """Whether a rule is one of the momentum rules."""
+    return code in (MOMENTUM, NESTEROV, MOMENTUM_TORCH, NESTEROV_TORCH)
+
+
+@jitable
+def is_adam(code: Any) -> Any:
+    """Whether a rule is Adam or one of its relatives."""
+    return code in (ADAM, AMSGRAD, NADAM, ADAMW)
 
 
 @jitable

@@ -38,6 +38,23 @@ def nesterov(theta: Any, slots: Any, k: Any, j: Any, g: Any, rate: Any, mu: Any,
 
 
 @jitable
+def accumulated(theta: Any, slots: Any, k: Any, j: Any, g: Any, rate: Any, numbers: Any, l1: Any) -> None:
+    """PyTorch's momentum along own g + mean v, v the sum of gradients mu v + g; numbers: mu, own, mean.
+
+    The memory takes a share of the prox, so that it is 0 at the optimum.
+    """
+    mu, own, mean = numbers
+    v = mu * slots[0, k, j] + g
+    step = (own + mean) * rate
+    moved = theta[k, j] - rate * (own * g + mean * v)
+    theta[k, j] = soft_threshold(moved, step * l1)
+    # What the prox took, divided by its step.
+    if l1 > 0.0 and step > 0.0:
+        v += min(max(moved / step, -l1), l1)
+    slots[0, k, j] = v
+
+
+@jitable
 def scaled(theta: Any, slots: Any, k: Any, j: Any, g: Any, rate: Any, numbers: Any, l1: Any) -> None:
     """AdaGrad (keep = add = 1) and RMSProp; numbers: keep, add, eps."""
     keep, add, eps = numbers

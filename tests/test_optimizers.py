@@ -40,6 +40,7 @@ KINDS = list(BY_NAME.values())
 #: Those with a learning rate, which run in kernels.
 RULED = [kind for kind in KINDS if not issubclass(kind, FullBatch)]
 FORMS = [*(kind() for kind in RULED), GradientDescent(average=True), Nesterov(form="lookahead")]
+FORMS += [Momentum(form="torch"), Nesterov(form="torch")]
 
 
 def falling(step, epoch, metric):
@@ -76,6 +77,8 @@ def test_defaults_are_the_references(optimizer):
         (Momentum(0.1, 0.5), ("momentum", (0.5,))),
         (Nesterov(0.1, 0.5), ("nesterov", (0.5,))),
         (Nesterov(0.1, 0.5, form="lookahead"), ("lookahead", (0.5,))),
+        (Momentum(0.1, 0.5, form="torch"), ("momentum_torch", (0.5,))),
+        (Nesterov(0.1, 0.5, form="torch"), ("nesterov_torch", (0.5,))),
         (AdaGrad(0.1, 0.5), ("adagrad", (0.5,))),
         (RMSProp(0.1, 0.5, 0.25), ("rmsprop", (0.5, 0.25))),
         (AdaDelta(0.1, 0.5, 0.25), ("adadelta", (0.5, 0.25))),
@@ -126,7 +129,7 @@ def test_parameters_can_be_given_by_position_and_by_name():
     assert Adam(0.1, 0.8, 0.9, 1e-6) == Adam(learning_rate=0.1, beta1=0.8, beta2=0.9, eps=1e-6)
     assert Adam(0.1) != Adam(0.2)
     assert Adam(0.1) != AMSGrad(0.1)
-    assert repr(Momentum(0.1)) == "Momentum(learning_rate=0.1, momentum=0.9)"
+    assert repr(Momentum(0.1)) == "Momentum(learning_rate=0.1, momentum=0.9, form='polyak')"
 
 
 @pytest.mark.parametrize("kind", RULED)

@@ -26,6 +26,8 @@ class RuleState:
     """
 
     def __init__(self, recipe: Recipe, theta: Array, rows: int = 1, dtype: Any = np.float64) -> None:
+        if recipe.rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {recipe.rule!r}")
         code, slots = RULES[recipe.rule]
         self.recipe = recipe
         # An integer among them would be another signature, and compile again.

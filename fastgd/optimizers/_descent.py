@@ -1,7 +1,7 @@
 """Rules that take one step size for all coordinates."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
@@ -89,12 +89,23 @@ def _is_count(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Momentum(WithRate):
-    r"""Heavy-ball momentum.
+    r"""Heavy-ball momentum, in two forms that differ where the learning rate changes.
+
+    "polyak", the form of the textbooks:
 
     .. math::
         \theta' = \mathrm{prox}(\theta + \mu V - \eta g), \qquad V \leftarrow \theta' - \theta
 
-    V is the difference of iterates after the prox; without an L1 term this is V <- mu V - eta g.
+    V is the difference of iterates after the prox; without an L1 term this is V <- mu V - eta g. **V contains the
+    learning rates of earlier updates**: after a cut of the rate the ball rolls on at its old speed.
+
+    "torch", the form of ``torch.optim.SGD``, whose velocity is a sum of gradients, so that a cut slows it down at once:
+
+    .. math::
+        V \leftarrow \mu V + g, \qquad
+        \theta' = \mathrm{prox}(\theta - \eta V), \qquad V \leftarrow V + \frac{\theta - \eta V - \theta'}{\eta}
+
+    The last term is the prox's share, 0 without an L1 term. With a constant rate both forms make the same steps.
 
     Parameters
     ----------
@@ -103,20 +114,52 @@ class Momentum(WithRate):
         1 - momentum.
     momentum : float, default=0.9
         mu in [0, 1).
+    form : {"polyak", "torch"}, default="polyak"
+        Which of the two.
 
     References
     ----------
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+    Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning", 2013,
+    equations 1 and 2, for "polyak"; the notes of ``torch.optim.SGD``, for "torch".
     """
 
     momentum: float = 0.9
+    form: str = "polyak"
     rule: ClassVar[str] = "momentum"
     ranges: ClassVar[Mapping[str, Range]] = {"momentum": FRACTION}
+    #: Forms, with their rules in kernels.
+    forms: ClassVar[Mapping[str, str]] = {"polyak": "momentum", "torch": "momentum_torch"}
+
+    def check(self) -> None:
+        """Raise a ValueError that names the first hyper-parameter out of range."""
+        super().check()
+        if not is_one_of(self.form, self.forms):
+            raise self._wrong("form", _either(self.forms))
+
+    def recipe(self, batch_size: int) -> Recipe:
+        """The rule as kernels know it, by its form.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows a batch; all rows for the full batch.
+
+        Returns
+        -------
+        Recipe
+        """
+        return recipe_of(self.forms[self.form], self.momentum)
+
+
+def _either(names: Collection[str]) -> str:
+    *others, last = (repr(name) for name in names)
+    return f"{', '.join(others)} or {last}"
 
 
 @dataclass(frozen=True)
-class Nesterov(WithRate):
-    r"""Nesterov's momentum, in the two forms in which it is taught.
+class Nesterov(Momentum):
+    r"""Nesterov's momentum, in the two forms in which it is taught and in that of PyTorch.
 
     "lookahead" takes the gradient where the ball rolls to, at theta + mu V:
 
@@ -130,7 +173,16 @@ class Nesterov(WithRate):
         Y' &= \mathrm{prox}(P) \text{ with step } (1 + \mu) \eta, \qquad V \leftarrow U + \frac{Y' - P}{1 + \mu}
 
     Without an L1 term the two are one sequence up to this change of variable, the prox being the identity. With one,
-    the prox's share in V makes V = 0 at the optimum. The model is theta of the first, Y of the second.
+    the prox's share in V makes V = 0 at the optimum. The model is theta of the first, Y of the second. In both, V
+    contains the learning rates of earlier updates.
+
+    "torch" is "bengio" with a velocity that does not, as in ``torch.optim.SGD(nesterov=True)``; the two are one where
+    the rate is constant:
+
+    .. math::
+        V \leftarrow \mu V + g, \qquad P = \theta - \eta (g + \mu V), \qquad
+        \theta' = \mathrm{prox}(P) \text{ with step } (1 + \mu) \eta, \qquad
+        V \leftarrow V + \frac{P - \theta'}{(1 + \mu) \eta}
 
     Parameters
     ----------
@@ -138,8 +190,8 @@ class Nesterov(WithRate):
         eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Momentum`.
     momentum : float, default=0.9
         mu in [0, 1).
-    form : {"bengio", "lookahead"}, default="bengio"
-        Which of the two; the first is the faster one.
+    form : {"bengio", "lookahead", "torch"}, default="bengio"
+        Which of the three; "lookahead" is the slowest.
 
     References
     ----------
@@ -150,30 +202,9 @@ class Nesterov(WithRate):
     Nesterov momentum, for "bengio".
     """
 
-    momentum: float = 0.9
     form: str = "bengio"
     rule: ClassVar[str] = "nesterov"
-    ranges: ClassVar[Mapping[str, Range]] = {"momentum": FRACTION}
-
-    def check(self) -> None:
-        """Raise a ValueError that names the first hyper-parameter out of range."""
-        super().check()
-        if not is_one_of(self.form, ("bengio", "lookahead")):
-            raise self._wrong("form", "'bengio' or 'lookahead'")
-
-    def recipe(self, batch_size: int) -> Recipe:
-        """The rule as kernels know it: "nesterov" for the form "bengio", else "lookahead".
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows a batch; all rows for the full batch.
-
-        Returns
-        -------
-        Recipe
-        """
-        return recipe_of("lookahead" if self.form == "lookahead" else "nesterov", self.momentum)
+    forms: ClassVar[Mapping[str, str]] = {"bengio": "nesterov", "lookahead": "lookahead", "torch": "nesterov_torch"}
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,28 @@ def nesterov(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper:
     return Step(moved, {"v": velocity + (moved - point) / (1 + mu)})
 
 
+def momentum_torch(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper: Hyper, l1: Floats) -> Step:
+    """V' = mu V + g;  theta' = prox(theta - eta V') with step eta, as torch.optim.SGD without an L1 term.
+
+    V then takes what the prox took: V' + (theta - eta V' - theta') / eta, which is 0 at the optimum. That is the point
+    before the prox divided by eta, clipped to [-l1, l1].
+    """
+    v = hyper["momentum"] * state["v"] + g
+    point = theta - rate * v
+    return Step(prox(point, rate, l1), {"v": v + np.clip(point / rate, -l1, l1)})
+
+
+def nesterov_torch(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper: Hyper, l1: Floats) -> Step:
+    """V' = mu V + g;  p = theta - eta (g + mu V');  theta' = prox(p) with step (1 + mu) eta.
+
+    As torch.optim.SGD with nesterov=True where there is no L1 term; V takes (p - theta') / ((1 + mu) eta).
+    """
+    mu = hyper["momentum"]
+    v = mu * state["v"] + g
+    point, step = theta - rate * (g + mu * v), (1 + mu) * rate
+    return Step(prox(point, step, l1), {"v": v + np.clip(point / step, -l1, l1)})
+
+
 def adagrad(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper: Hyper, l1: Floats) -> Step:
     """h' = h + g^2;  step = eta / (sqrt(h') + eps);  theta' = prox(theta - step g) (Duchi et al. 2011)."""
     h = state["h"] + g**2

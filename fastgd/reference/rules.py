@@ -68,6 +68,8 @@ RULES = {
     "adadelta": Rule(("h", "d"), {"decay": 0.9, "eps": 1e-6}, formulas.adadelta),
     "adamw": Rule(("m", "v"), {**_ADAM, "weight_decay": 0.01}, formulas.adamw),
     "saga": Rule(("mean",), {}, formulas.saga),
+    "momentum_torch": Rule(("v",), {"momentum": 0.9}, formulas.momentum_torch),
+    "nesterov_torch": Rule(("v",), {"momentum": 0.9}, formulas.nesterov_torch),
 }
 
 

@@ -197,8 +197,8 @@ def is_auto(rate: object) -> bool:
 def periods_done(epochs: Rates, length: float) -> Rates:
     """Number of whole periods of a length in a time, rounding errors of both aside.
 
-    An update at k / batches may miss the end of a period of k / batches epochs by a few roundings. Updates are no closer
-    to each other than a billionth of any period in use, so a time that close to the end belongs to the next period.
+    An update at k / batches may miss the end of a period of k / batches epochs by a few roundings. No two updates are
+    as close to each other as a billionth of a period, so a time that close to the end belongs to the next period.
     """
     periods: Rates = np.floor(epochs / length * (1.0 + _ROUNDING) + _SAME)
     return periods

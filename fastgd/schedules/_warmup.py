@@ -130,7 +130,7 @@ class WarmUp(Schedule):
         while isinstance(inner, WarmUp):
             inner, depth = inner.then, depth + 1
             if depth > _DEEPEST:
-                raise ValueError(f"then of WarmUp nests more than {_DEEPEST} warm-ups: one is enough, give another then")
+                raise ValueError(f"then of WarmUp nests more than {_DEEPEST} warm-ups: give it a rate")
 
     def _next(self) -> Schedule:
         return as_schedule(self.then, "then of WarmUp")

@@ -1,5 +1,6 @@
 """Rule and prox over all coordinates, a loop for each pattern of memory; the rule is switched outside of the loops."""
 
+import math
 from typing import Any
 
 from fastgd.kernels import rules, steps
@@ -29,6 +30,14 @@ def step_nesterov(theta: Any, slots: Any, g: Any, rate: Any, mu: Any, l1: Any) -
     for k in range(theta.shape[0]):
         for j in range(theta.shape[1]):
             steps.nesterov(theta, slots, k, j, g[k, j], rate, mu, l1[k, j])
+
+
+@jitable
+def step_accumulated(theta: Any, slots: Any, g: Any, rate: Any, numbers: Any, l1: Any) -> None:
+    """`steps.accumulated` everywhere."""
+    for k in range(theta.shape[0]):
+        for j in range(theta.shape[1]):
+            steps.accumulated(theta, slots, k, j, g[k, j], rate, numbers, l1[k, j])
 
 
 @jitable
@@ -80,6 +89,28 @@ def shrink(theta: Any, factor: Any) -> None:
 
 
 @jitable
+def poison(theta: Any) -> None:
+    """Set theta to NaN, which no fit can miss: kernels that threads share cannot raise."""
+    for k in range(theta.shape[0]):
+        for j in range(theta.shape[1]):
+            theta[k, j] = math.nan
+
+
+@jitable
+def apply_momentum(memory: Any, g: Any, rule: Any, rate: Any, l1: Any) -> None:
+    """The momentum rules."""
+    theta, slots, code = memory.theta, memory.slots, rule.code
+    if code == rules.MOMENTUM:
+        step_momentum(theta, slots, g, rate, rule.h1, l1)
+    elif code == rules.NESTEROV:
+        step_nesterov(theta, slots, g, rate, rule.h1, l1)
+    elif code == rules.MOMENTUM_TORCH:
+        step_accumulated(theta, slots, g, rate, (rule.h1, 0.0, 1.0), l1)
+    else:
+        step_accumulated(theta, slots, g, rate, (rule.h1, 1.0, rule.h1), l1)
+
+
+@jitable
 def apply_adam(memory: Any, g: Any, rule: Any, rate: Any, l1: Any) -> None:
     """Adam, AMSGrad, Nadam or AdamW: the numbers that depend on the count of updates, then the loop."""
     theta, slots = memory.theta, memory.slots
@@ -117,18 +148,18 @@ def apply_rule(memory: Any, g: Any, rule: Any, rate: Any, l1: Any) -> None:
         step_plain(theta, g, rate, l1)
         if code == rules.AVERAGED:
             average(theta, slots, steps.average_weight(float(memory.step[0]), rule.h1))
-    elif code == rules.MOMENTUM:
-        step_momentum(theta, slots, g, rate, rule.h1, l1)
-    elif code == rules.NESTEROV:
-        step_nesterov(theta, slots, g, rate, rule.h1, l1)
+    elif rules.has_velocity(code):
+        apply_momentum(memory, g, rule, rate, l1)
     elif code == rules.ADAGRAD:
         step_scaled(theta, slots, g, rate, (1.0, 1.0, rule.h1), l1)
     elif code == rules.RMSPROP:
         step_scaled(theta, slots, g, rate, (rule.h1, 1.0 - rule.h1, rule.h2), l1)
     elif code == rules.ADADELTA:
         step_adadelta(theta, slots, g, rate, (rule.h1, rule.h2), l1)
-    else:
+    elif rules.is_adam(code):
         apply_adam(memory, g, rule, rate, l1)
+    else:
+        poison(theta)
 
 
 @cpu_kernel("update")

@@ -17,7 +17,7 @@ from tests.kernels.table import TOLERANCE, Case, Sample
 PENALTIES = {"none": (0.0, 0.0), "l1": (0.3, 1.0), "l2": (0.3, 0.0), "elastic net": (0.4, 0.5)}
 
 #: Rules that carry a step on.
-ROLLING = {"momentum", "lookahead", "nesterov"}
+ROLLING = {"momentum", "lookahead", "nesterov", "momentum_torch", "nesterov_torch"}
 #: How much farther than gradient descent's an error of a gradient moves theta, see `allowed`.
 GAIN = dict.fromkeys(reference.RULES, 4.0) | {"gd": 1.0, "averaged": 1.0} | dict.fromkeys(ROLLING, 10.0)
 

@@ -33,8 +33,37 @@ def test_forty_steps_of_torch(case):
 
 
 def test_torch_numbers_name_every_rule_but_saga():
-    """SAGA needs a sum over rows; test_loop has its checks."""
-    assert {case["rule"] for case in NUMBERS["cases"]} == set(RULES) - {"saga"}
+    """SAGA needs a sum over rows; test_loop has its checks. The forms of torch have the test below."""
+    assert {case["rule"] for case in NUMBERS["cases"]} == set(RULES) - {"saga", *FORMS_OF_TORCH}
+
+
+FORMS_OF_TORCH = {"momentum_torch": "momentum", "nesterov_torch": "nesterov"}
+
+
+@pytest.mark.parametrize("rule", FORMS_OF_TORCH)
+def test_forms_of_torch_by_its_recorded_iterates_and_its_formula(rule):
+    """Iterates of torch.optim.SGD with a constant rate, then by the formula in its documentation with a falling one."""
+    for case in NUMBERS["cases"]:
+        if case["rule"] != FORMS_OF_TORCH[rule]:
+            continue
+        theta = np.array(NUMBERS["start"])
+        state = init(rule, theta.shape)
+        for t, expected in enumerate(case["iterates"], start=1):
+            theta, state = update(
+                rule, theta, torch_gradient(theta, case["l2"]), state, t, case["rate"], case["hyper"], 0.0
+            )
+            np.testing.assert_allclose(theta, expected, rtol=1e-10, atol=1e-12)
+    theta, buffer = np.array(NUMBERS["start"]), 0.0
+    other, state, old = theta, init(rule, theta.shape), (theta, init(FORMS_OF_TORCH[rule], theta.shape))
+    for t in range(1, 41):
+        rate = 0.05 if t < 10 else 0.005
+        buffer = 0.9 * buffer + torch_gradient(theta, 0.0)
+        direction = torch_gradient(theta, 0.0) + 0.9 * buffer if rule == "nesterov_torch" else buffer
+        theta = theta - rate * direction
+        other, state = update(rule, other, torch_gradient(other, 0.0), state, t, rate, {}, 0.0)
+        np.testing.assert_allclose(other, theta, rtol=1e-12, atol=1e-14)
+        old = update(FORMS_OF_TORCH[rule], old[0], torch_gradient(old[0], 0.0), old[1], t, rate, {}, 0.0)
+    assert np.abs(old[0] - theta).max() > 0.01, "the forms differ where the rate falls"
 
 
 def test_gd_by_hand():
@@ -230,6 +259,8 @@ def solve(rule, rate, hyper, steps=2000):
         ("adadelta", 20.0, {}),
         ("adamw", 0.05, {"weight_decay": 0.0}),
         ("saga", 0.3, {}),
+        ("momentum_torch", 0.1, {}),
+        ("nesterov_torch", 0.1, {}),
     ],
     ids=list(RULES),
 )

@@ -144,14 +144,15 @@ def test_a_fit_goes_on_where_a_saved_one_ended():
 
 def test_warm_ups_nested_deeply_are_refused_when_they_are_made():
     schedule = WarmUp()
+    for _ in range(19):
+        schedule = WarmUp(then=schedule)
     with pytest.raises(ValueError, match=r"then of WarmUp nests more than 20 warm-ups"):
-        for _ in range(1500):
-            schedule = WarmUp(then=schedule)
+        WarmUp(then=schedule)
     with pytest.raises(ValueError, match=r"then of WarmUp nests more than 20 warm-ups"):
         WarmUp().set_params(then=schedule).check()
 
 
-@pytest.mark.parametrize("value", [np.array([0.1, 0.2]), np.array(0.1), np.array("auto"), len, lambda: 0.1, 10**400, 1j])
+@pytest.mark.parametrize("value", [np.array([0.1, 0.2]), np.array(0.1), np.array("auto"), len, int, 10**400, 1j])
 def test_errors_name_the_learning_rate(value):
     """Arrays, numbers beyond float64, functions of another number of arguments."""
     with pytest.raises(ValueError, match=r"learning_rate must be"):

@@ -24,6 +24,8 @@ RULES = {
     "adadelta": optimizers.AdaDelta,
     "adamw": optimizers.AdamW,
     "saga": optimizers.SAGA,
+    "momentum_torch": partial(optimizers.Momentum, form="torch"),
+    "nesterov_torch": partial(optimizers.Nesterov, form="torch"),
 }
 _ADAM = {"beta1": 0.8, "beta2": 0.95, "eps": 0.05}
 _ROLLING = {"momentum": 0.7}
@@ -43,6 +45,8 @@ HYPER = {
     "adadelta": {"decay": 0.8, "eps": 0.05},
     "adamw": {**_ADAM, "weight_decay": 0.1},
     "saga": {},
+    "momentum_torch": _ROLLING,
+    "nesterov_torch": _ROLLING,
 }
 #: Rules that have no use for the full batch.
 NOISY = {"averaged", "saga"}
