@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastgd.callbacks import Callback, EpochState, check_callbacks
+from tests.naming import name_of
 
 
 class Told:
@@ -29,7 +30,7 @@ def test_one_or_several_or_none():
     assert isinstance(one, Callback)
 
 
-@pytest.mark.parametrize("wrong", [lambda: 0, lambda a, b: 0, 3, Told, [Told(), None], [Told], {"a": 3}], ids=repr)
+@pytest.mark.parametrize("wrong", [lambda: 0, lambda a, b: 0, 3, Told, [Told(), None], [Told], {"a": 3}], ids=name_of)
 def test_others_are_refused_by_name(wrong):
     with pytest.raises(TypeError, match=r"callbacks must be objects with a method on_epoch_end\(state\), or functions"):
         check_callbacks(wrong)

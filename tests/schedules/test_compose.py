@@ -15,6 +15,7 @@ from fastgd.schedules import (
     WarmUp,
     as_schedule,
 )
+from tests.naming import name_of
 from tests.schedules.objects import ALL, halving, watch
 
 CLOSE = {"rtol": 1e-12, "atol": 0.0}
@@ -112,7 +113,7 @@ def test_wrong_results_of_functions_are_refused(rate):
         schedule.begin(schedule.observe(schedule.start(), 0.5), 7, 1)
 
 
-@pytest.mark.parametrize("schedule", ALL, ids=repr)
+@pytest.mark.parametrize("schedule", ALL, ids=name_of)
 def test_states_survive_json_and_observing_is_pure(schedule):
     _, states = watch(schedule, [3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])
     for state in states:

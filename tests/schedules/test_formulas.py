@@ -17,6 +17,7 @@ from fastgd.schedules import (
     StepDecay,
     WarmUp,
 )
+from tests.naming import name_of
 from tests.schedules.objects import STATELESS, halving
 
 CLOSE = {"rtol": 1e-12, "atol": 0.0}
@@ -57,7 +58,7 @@ TIMES = [0.0, 0.3, 1.0, 2.5, 3.0, 6.999, 7.0, 10.0, 19.75]
         (FromFunction(halving), lambda t: 0.5 ** int(t)),
         (WarmUp(2, then=halving), lambda t: 0.1 + 0.9 * t / 2 if t < 2 else 0.5 ** int(t - 2)),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_closed_forms(schedule, formula):
     expected = [formula(t) for t in TIMES]
@@ -125,7 +126,7 @@ def test_numbers_of_other_libraries(name):
     np.testing.assert_allclose(schedule.rates(epochs, epochs), expected, rtol=2e-14, atol=0.0)
 
 
-@pytest.mark.parametrize("schedule", STATELESS, ids=repr)
+@pytest.mark.parametrize("schedule", STATELESS, ids=name_of)
 def test_one_rate_at_a_time_is_the_same(schedule):
     rates = schedule.rates(np.arange(len(TIMES)), np.array(TIMES))
     assert [schedule(step, t) for step, t in enumerate(TIMES)] == list(rates)
@@ -133,7 +134,7 @@ def test_one_rate_at_a_time_is_the_same(schedule):
     assert isinstance(schedule(0, 0), float)
 
 
-@pytest.mark.parametrize("schedule", [*STATELESS, ReduceOnPlateau(0.2)], ids=repr)
+@pytest.mark.parametrize("schedule", [*STATELESS, ReduceOnPlateau(0.2)], ids=name_of)
 def test_rates_come_in_any_slices(schedule):
     """A fit cuts its epochs where time tells it to; the rates must not show it."""
     times = np.arange(12 * 5) / 5
@@ -232,7 +233,7 @@ def test_one_cycle_with_the_counts_of_torch(updates, share):
         InverseTimeDecay(0.1, power=200.0),
         PolynomialDecay(0.1, power=200.0, epochs=1001),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_rates_too_small_for_float64_stay_positive(schedule):
     assert 0.0 < schedule(0, 1000) < 1e-300

@@ -23,10 +23,11 @@ from fastgd.schedules import (
     WarmUp,
     as_schedule,
 )
+from tests.naming import name_of
 from tests.schedules.objects import ALL
 
 
-@pytest.mark.parametrize("schedule", [*ALL, *(kind() for kind in BY_NAME.values())], ids=repr)
+@pytest.mark.parametrize("schedule", [*ALL, *(kind() for kind in BY_NAME.values())], ids=name_of)
 def test_copies_and_pickles_are_equal_and_apart(schedule):
     for copy in (clone(schedule), pickle.loads(pickle.dumps(schedule))):
         assert copy == schedule
@@ -156,7 +157,7 @@ def test_hyper_parameters_that_contradict_each_other_are_refused(schedule, messa
         WarmUp(1e-3, 1, 1),
         ReduceOnPlateau(0.1, 0.999, 0, 0, 0, 0.1),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_numbers_at_the_edges_of_their_ranges_are_accepted(schedule):
     schedule.check()
