@@ -1,8 +1,8 @@
-"""BLAS on one thread while fits call it: its threads would fight ours, and their number would show in results."""
+"""Limit BLAS to one thread while fits call it: its threads compete with ours, and their number changes results."""
 
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -13,58 +13,81 @@ from threadpoolctl import ThreadpoolController
 #: OpenBLAS has limits of 9216 numbers for products with vectors and of 2^18 multiplications for those of matrices.
 _FEW_NUMBERS, _FEW_COLUMNS = 1 << 13, 32
 
-_lock = threading.Lock()
-_holders = 0
-_limit: Any = None
+_lock = threading.RLock()
+#: How often each thread, by its identifier, holds the limit.
+_holds: dict[int, int] = {}
+#: The libraries with their threads before the limit; None while there is no limit.
+_usual: list[tuple[Any, int]] | None = None
 
 
 @cache
-def _controller() -> ThreadpoolController:
-    """Looking for the libraries takes milliseconds, hence once a process, after scipy's has been loaded."""
+def _libraries() -> list[Any]:
+    """Controllers of the BLAS libraries. The search takes milliseconds, and must come after scipy's has been loaded."""
     import scipy.linalg  # noqa: F401
 
-    return ThreadpoolController()
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def _free() -> None:
-    """Let any thread set limits: threadpoolctl 3.8 heeds the first one that does alone, and fits come from any."""
-    for library in _controller().lib_controllers:
+    """Let any thread set limits: threadpoolctl 3.8 obeys the first one that does alone, and fits come from any."""
+    for library in _libraries():
         clear = getattr(library, "clear_controlling_thread", None)
         if clear is not None:
             clear(force=True)
 
 
+def _set_threads(numbers: list[tuple[Any, int]]) -> None:
+    _free()
+    for library, number in numbers:
+        library.set_num_threads(number)
+    _free()
+
+
+def _update(again: bool = False) -> None:
+    """Limit BLAS if any thread holds the limit, else lift it; `again` after an interrupt, which left it half done."""
+    global _usual
+    if _holds:
+        if _usual is None:
+            # Noted before anything is changed.
+            _usual, again = [(library, library.num_threads) for library in _libraries()], True
+        if again:
+            _set_threads([(library, 1) for library, _ in _usual])
+    elif _usual is not None:
+        _set_threads(_usual)
+        _usual = None
+
+
+def _hold(thread: int, number: int, again: bool = False) -> None:
+    with _lock:
+        if number > 0:
+            _holds[thread] = number
+        else:
+            _holds.pop(thread, None)
+        _update(again)
+
+
 class SingleThreadedBlas:
-    """``with SingleThreadedBlas():`` the limit is the process's, set by the first who enters, lifted by the last."""
+    """``with SingleThreadedBlas():`` the process's limit, set by the first thread that enters, lifted by the last."""
 
     def __enter__(self) -> None:
-        global _holders, _limit
-        self._process = os.getpid()
-        with _lock:
-            try:
-                _holders += 1
-                if _holders == 1:
-                    _free()
-                    _limit = _controller().limit(limits=1, user_api="blas")
-            except BaseException:
-                _holders -= 1
-                raise
+        self._process, self._thread = os.getpid(), threading.get_ident()
+        before = holds()
+        try:
+            _hold(self._thread, before + 1)
+        except BaseException:
+            _hold(self._thread, before, again=True)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        global _holders
-        if os.getpid() != self._process:
-            # A forked child has let go of it.
-            return
-        with _lock:
-            _holders -= 1
-            if _holders == 0:
-                _lift()
+        # A forked child has released it.
+        if os.getpid() == self._process:
+            _hold(self._thread, _holds.get(self._thread, 0) - 1)
 
 
 def single_threaded(rows: int, columns: int) -> AbstractContextManager[None]:
-    """The same for work on a matrix of this shape; nothing where BLAS would keep to one thread of its own accord.
+    """Return the limit for work on a matrix of this shape; none where BLAS uses one thread by itself.
 
     Setting and lifting the limit takes 20 microseconds, of some hundred that a fit of so few numbers takes.
     """
@@ -72,21 +95,27 @@ def single_threaded(rows: int, columns: int) -> AbstractContextManager[None]:
     return nullcontext() if few else SingleThreadedBlas()
 
 
-def _lift() -> None:
-    global _limit
-    _free()
-    _limit.restore_original_limits()
-    _free()
-    _limit = None
+def holds() -> int:
+    """Return how often this thread holds the limit."""
+    return _holds.get(threading.get_ident(), 0)
+
+
+def restore_holds(number: int) -> None:
+    """Let this thread hold the limit so often, after an interrupt that may have come at any point of this module."""
+    with suppress(RuntimeError):  # raised where this thread does not hold the lock
+        while True:
+            _lock.release()
+    _hold(threading.get_ident(), number, again=True)
 
 
 def _forget() -> None:
-    """In a forked child none of those live who would lift the limit, and the lock may be held for ever."""
-    global _lock, _holders
-    _lock, _holders = threading.Lock(), 0
-    if _limit is not None:
-        _lift()
+    """Release the limit in a forked child: the threads that held it live in the parent alone."""
+    global _lock
+    _lock = threading.RLock()
+    _holds.clear()
+    _update()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    # No other thread is inside threadpoolctl, whose lock the child could not release, while the process forks.
+    os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_forget)

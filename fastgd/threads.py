@@ -3,17 +3,17 @@
 import itertools
 import os
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from numbers import Integral
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Never
 
 #: Blocks that are worth the start of threads.
 _MANY_BLOCKS = 4
 
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
 _chosen: int | None = None
 
 
@@ -80,19 +80,132 @@ def check_threads(n: object, name: str) -> int:
     return int(n)
 
 
-def _executor(n: int) -> ThreadPoolExecutor:
-    """The pool of the process, made at first use and remade when more threads are asked for."""
-    global _pool
-    with _lock:
-        if _pool is None or _pool._max_workers < n:
-            _pool = ThreadPoolExecutor(max_workers=n, thread_name_prefix="fastgd")
-        return _pool
+class _Parts:
+    """The parts of one call: number 0 is the caller's, each other one is begun by its thread or withdrawn.
+
+    An interrupt can come between any two instructions of the main thread, but not inside an operation of a dict, set,
+    list, queue or lock. So every change is one such operation, and can be repeated by a caller that was interrupted.
+
+    Parameters
+    ----------
+    size : int
+    work : callable
+        Called with the number of a part, in its thread.
+    stop : callable
+        Called after an error, to release the parts under way.
+    """
+
+    def __init__(self, size: int, work: Callable[[int], None], stop: Callable[[], None]) -> None:
+        self.stopped = False
+        self._work, self._release = work, stop
+        self._errors: list[BaseException] = []
+        self._begun: dict[int, bool] = {0: True}
+        self._ended: set[int] = set()
+        self._done = {number: threading.Lock() for number in range(1, size)}
+        for lock in self._done.values():
+            lock.acquire()
+
+    def run(self, start: Callable[["_Parts", int], object], withdraw: bool) -> None:
+        """Start every part, do the caller's, and return when the others have ended, whatever happens.
+
+        Parameters
+        ----------
+        start : callable
+            Called with self and the number of a part, to have `serve` called in another thread.
+        withdraw : bool
+            Whether parts that have not begun by the end of the caller's are left out.
+        """
+        try:
+            try:
+                for number in self._done:
+                    start(self, number)
+                self._attempt(0)
+                self._join(withdraw)
+            except BaseException:
+                self._abort()
+                raise
+        except BaseException:
+            # An interrupt may also have come between the lines above.
+            self._abort()
+            raise
+        if self._errors:
+            self._fail()
+
+    def serve(self, number: int) -> None:
+        """Do a part that has not been withdrawn."""
+        if self._begun.setdefault(number, True):
+            self._attempt(number)
+            self._ended.add(number)
+            self._done[number].release()
+
+    def _attempt(self, number: int) -> None:
+        try:
+            self._work(number)
+        except BaseException as error:
+            self._errors.append(error)
+            self._stop()
+
+    def _stop(self) -> None:
+        self.stopped = True
+        self._release()
+
+    def _abort(self) -> None:
+        self._stop()
+        self._join(withdraw=True)
+
+    def _join(self, withdraw: bool) -> None:
+        for number, done in self._done.items():
+            if not withdraw or self._begun.setdefault(number, False):
+                while number not in self._ended:
+                    done.acquire()
+
+    def _fail(self) -> Never:
+        """Raise the first error; an interrupt before any other."""
+        errors = sorted(self._errors, key=lambda error: isinstance(error, Exception))
+        # The frames of an error hold this object, and the data of its work.
+        self._errors.clear()
+        try:
+            raise errors[0]
+        finally:
+            errors.clear()
+
+
+class _Pool:
+    """Threads that live as long as the process and take parts from a queue."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._queue: SimpleQueue[tuple[_Parts, int]] = SimpleQueue()
+        self._lock = threading.Lock()
+
+    def grow(self, size: int) -> None:
+        """Start threads until there are so many."""
+        for _ in range(size - self.size):
+            start_new_thread(self._live, (size,))
+
+    def submit(self, parts: _Parts, number: int) -> None:
+        """Have a part done by the next free thread."""
+        self._queue.put((parts, number))
+
+    def _live(self, size: int) -> None:
+        # Counted here, where no interrupt comes between the count and the start; callers may have asked at once.
+        with self._lock:
+            if self.size >= size:
+                return
+            self.size += 1
+        while True:
+            parts, number = self._queue.get()
+            parts.serve(number)
+            del parts  # it holds data
+
+
+_pool = _Pool()
 
 
 def _forget() -> None:
-    """A forked child has the pool's object but none of its threads."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    """Make a new pool in a forked child, which has none of the threads."""
+    global _pool
+    _pool = _Pool()
 
 
 if hasattr(os, "register_at_fork"):
@@ -106,34 +219,20 @@ def run(count: int, n_threads: int, work: Callable[[int, int], None]) -> None:
     `slot` numbers the threads of this call. After an error or Ctrl-C no further work starts, and the call
     returns only when every piece under way has ended.
     """
-    numbers = itertools.count()
-    stopped = threading.Event()
+    size = min(n_threads, count)
+    if size < 2:
+        for number in range(count):
+            work(0, number)
+        return
+    numbers, pool = itertools.count(), _pool
 
     def worker(slot: int) -> None:
-        try:
-            while not stopped.is_set() and (number := next(numbers)) < count:
-                work(slot, number)
-        except BaseException:
-            stopped.set()
-            raise
+        while not parts.stopped and (number := next(numbers)) < count:
+            work(slot, number)
 
-    helpers = min(n_threads, count) - 1
-    if helpers < 1:
-        worker(0)
-        return
-    futures: list[Future[None]] = []
-    try:
-        pool = _executor(helpers)
-        for slot in range(helpers):
-            futures.append(pool.submit(worker, slot + 1))
-        worker(0)
-    finally:
-        for future in futures:
-            if not future.cancel():
-                _wait(future, stopped)
-    for future in futures:
-        if not future.cancelled():
-            future.result()
+    parts = _Parts(size, worker, lambda: None)
+    pool.grow(size - 1)
+    parts.run(pool.submit, withdraw=True)
 
 
 def by_blocks(n: int, size: int, n_threads: int, work: Callable[[int, slice], None]) -> None:
@@ -146,58 +245,13 @@ def by_blocks(n: int, size: int, n_threads: int, work: Callable[[int, slice], No
     run(count, n_threads if count >= _MANY_BLOCKS else 1, turn)
 
 
-def _wait(future: "Future[None]", stopped: threading.Event) -> None:
-    """Wait for a helper; an interrupt meanwhile stops new work, and is raised once the helper has ended."""
-    while True:
-        try:
-            future.exception()
-            return
-        except KeyboardInterrupt:
-            stopped.set()
-            future.exception()
-            raise
-
-
 def together(size: int, work: Callable[[int], None], stop: Callable[[], None]) -> None:
     """Call ``work(index)`` for every index below `size` at the same time, the caller's thread being the first.
 
     For work whose parts wait for each other: every part has a thread of its own, never one of the pool, where it
     could wait for a part that has not begun. `stop` is called where one cannot begin or fails, to release the others.
     """
-    errors: list[BaseException] = []
-
-    def guarded(index: int) -> None:
-        try:
-            work(index)
-        except BaseException as error:
-            errors.append(error)
-            stop()
-
     if size == 1:
         work(0)
         return
-    others = [threading.Thread(target=guarded, args=(index,), name=f"fastgd-{index}") for index in range(1, size)]
-    begun = []
-    try:
-        for thread in others:
-            begun.append(thread)
-            thread.start()
-        guarded(0)
-    except BaseException as error:
-        # Also an interrupt that comes between two lines of ours.
-        errors.append(error)
-        stop()
-    for thread in begun:
-        if thread.ident is not None:
-            _join(thread, errors)
-    if errors:
-        raise errors[0]
-
-
-def _join(thread: threading.Thread, errors: list[BaseException]) -> None:
-    """Wait for a thread that ends by itself; an interrupt meanwhile is raised by the caller."""
-    while thread.is_alive():
-        try:
-            thread.join()
-        except KeyboardInterrupt as error:
-            errors.append(error)
+    _Parts(size, work, stop).run(lambda parts, index: start_new_thread(parts.serve, (index,)), withdraw=False)

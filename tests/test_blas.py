@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from fastgd import LinearRegression, blas
 from fastgd.blas import SingleThreadedBlas, single_threaded
+from fastgd.interrupts import restores_process
 from tests.estimators.fits import fit, problem_for, theta_of
 
 
@@ -43,7 +45,7 @@ def test_an_error_lifts_it_too(usual):
     with pytest.raises(ZeroDivisionError), SingleThreadedBlas(), SingleThreadedBlas():
         raise ZeroDivisionError
     assert limits() == usual
-    assert blas._holders == 0
+    assert blas.holds() == 0
 
 
 def test_threads_that_hold_it_by_turns(usual):
@@ -86,7 +88,7 @@ def test_fits_leave_it_as_it_was(usual, optimizer):
     X = rng.standard_normal((4000, 12))
     LinearRegression("squared" if optimizer == "normal_equations" else "huber", optimizer=optimizer).fit(X, X[:, 0])
     assert limits() == usual
-    assert blas._holders == 0
+    assert blas.holds() == 0
 
 
 def test_small_work_does_not_ask_for_it(usual):
@@ -98,16 +100,63 @@ def test_small_work_does_not_ask_for_it(usual):
             assert set(limits()) == {1}
 
 
-def test_who_is_interrupted_while_asking_holds_nothing(usual, monkeypatch):
-    def interrupted():
+#: Functions of the module, and how often they are called before the interrupt.
+INTERRUPTED = [("_free", 1), ("_free", 2), ("_set_threads", 1), ("_update", 1)]
+
+
+@pytest.mark.parametrize("held", [0, 1])
+@pytest.mark.parametrize(("name", "last"), INTERRUPTED)
+def test_an_interrupt_while_entering_leaves_the_limit_as_it_was(usual, monkeypatch, name, last, held):
+    calls, function = [], getattr(blas, name)
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == last:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    with ExitStack() as stack:
+        for _ in range(held):
+            stack.enter_context(SingleThreadedBlas())
+        with monkeypatch.context() as patch:
+            patch.setattr(blas, name, interrupted)
+            with suppress(KeyboardInterrupt), SingleThreadedBlas():
+                pass
+        assert blas.holds() == held
+        assert limits() == ([1] * len(usual) if held else usual)
+    test_the_limit_is_lifted_by_the_last_who_holds_it(usual)
+
+
+@pytest.mark.parametrize("held", [0, 1])
+def test_an_exit_that_an_interrupt_skips_is_made_good(usual, monkeypatch, held):
+    """At the first instruction of ``__exit__``, while the lock is held, and with NumPy's errors ignored."""
+
+    def skipped(*_):
+        blas._lock.acquire()
+        np.seterr(over="ignore", invalid="ignore")
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(blas, "_free", interrupted)
-        with pytest.raises(KeyboardInterrupt), SingleThreadedBlas():
+    @restores_process
+    def work():
+        with SingleThreadedBlas():
             pass
-    assert blas._holders == 0
-    test_the_limit_is_lifted_by_the_last_who_holds_it(usual)
+
+    with ExitStack() as stack:
+        for _ in range(held):
+            stack.enter_context(SingleThreadedBlas())
+        errors = np.geterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(SingleThreadedBlas, "__exit__", skipped)
+            with pytest.raises(KeyboardInterrupt):
+                work()
+        assert blas.holds() == held
+        assert limits() == ([1] * len(usual) if held else usual)
+        assert np.geterr() == errors
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(test_the_limit_is_lifted_by_the_last_who_holds_it(usual)))
+    thread.start()
+    thread.join(10)
+    assert seen == [None]
 
 
 FORK = """
@@ -118,7 +167,7 @@ from fastgd import blas
 def limits():
     return {library.num_threads for library in ThreadpoolController().select(user_api="blas").lib_controllers}
 
-blas._controller()
+blas._libraries()
 usual = limits()
 # Python 3.12 warns of any fork while there are threads; this is what the test is about.
 warnings.simplefilter("ignore", DeprecationWarning)

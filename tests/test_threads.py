@@ -18,7 +18,7 @@ from tests.kernels.table import Case, sample
 @pytest.fixture(autouse=True)
 def own_pool(monkeypatch):
     """Leave the pool of other tests alone."""
-    monkeypatch.setattr(threads, "_pool", None)
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
 
 
 @pytest.mark.parametrize(("n", "size", "slots"), [(0, 3, 0), (7, 3, 1), (30, 3, 3), (31, 3, 3)])
@@ -108,23 +108,32 @@ def test_an_interrupt_waits_for_what_is_under_way_and_stops_the_rest():
     assert len(ended) == len(started) - 1
 
 
+class InterruptedOnce:
+    """A lock whose first blocking acquire is interrupted."""
+
+    def __init__(self, lock):
+        self.lock, self.interrupted = lock, False
+
+    def acquire(self):
+        if not self.interrupted:
+            self.interrupted = True
+            raise KeyboardInterrupt
+        return self.lock.acquire()
+
+    def release(self):
+        self.lock.release()
+
+
 def test_an_interrupt_while_waiting_for_a_helper_comes_after_its_end(monkeypatch):
     """The calling thread has done its piece already."""
-    real, helper, ended = threads._wait, threading.Event(), []
+    join, helper, ended = threads._Parts._join, threading.Event(), []
 
-    class Interrupted:
-        """A future whose wait is interrupted once."""
+    def interrupted(parts, withdraw):
+        if not isinstance(parts._done[1], InterruptedOnce):
+            parts._done[1] = InterruptedOnce(parts._done[1])
+        join(parts, withdraw)
 
-        def __init__(self, future):
-            self.future, self.waits = future, 0
-
-        def exception(self):
-            self.waits += 1
-            if self.waits == 1:
-                raise KeyboardInterrupt
-            return self.future.exception()
-
-    monkeypatch.setattr(threads, "_wait", lambda future, stopped: real(Interrupted(future), stopped))
+    monkeypatch.setattr(threads._Parts, "_join", interrupted)
 
     def work(slot, number):
         if slot == 0:
@@ -137,6 +146,26 @@ def test_an_interrupt_while_waiting_for_a_helper_comes_after_its_end(monkeypatch
     with pytest.raises(KeyboardInterrupt):
         threads.run(2, 2, work)
     assert ended == [0, 1]
+
+
+def test_a_helper_that_has_not_begun_is_not_waited_for():
+    """The only thread of the pool is busy with another call."""
+    free, busy, done = threading.Event(), threading.Event(), []
+
+    def occupy(slot, number):
+        if slot:
+            busy.set()
+            free.wait(10)
+        else:
+            busy.wait(10)
+
+    other = threading.Thread(target=threads.run, args=(2, 2, occupy))
+    other.start()
+    busy.wait(10)
+    threads.run(20, 2, lambda slot, number: done.append((slot, number)))
+    assert done == [(0, number) for number in range(20)]
+    free.set()
+    other.join(10)
 
 
 def test_calls_inside_calls_do_not_wait_for_each_other():

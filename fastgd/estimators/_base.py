@@ -14,6 +14,7 @@ from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.estimators._gpu_input import check_gpu_array
 from fastgd.estimators._input import validated
 from fastgd.estimators._report import FitReport
+from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer
 from fastgd.parameters import replacements
 from fastgd.scaling import Array
@@ -99,6 +100,7 @@ class LinearModel(BaseEstimator):
         """
         return super().set_params(**replacements(self, params))
 
+    @restores_process
     def _margins(self, X: ArrayLike) -> Array:
         """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba.
 

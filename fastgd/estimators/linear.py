@@ -17,6 +17,7 @@ from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val, is_ready
 from fastgd.estimators._labels import check_none_missing
 from fastgd.history import printed
+from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
 
@@ -121,6 +122,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         self.loss = loss
         self.delta = delta
 
+    @restores_process
     def fit(  # noqa: PLR0913
         self,
         X: ArrayLike,
@@ -181,6 +183,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         self.intercept_ = float(result.intercept[0]) if single else result.intercept
         return self._finish(result)
 
+    @restores_process
     def partial_fit(
         self,
         X: ArrayLike,

@@ -13,6 +13,7 @@ from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val
 from fastgd.estimators._labels import Labels, all_classes, check_labels, class_weights, labels_among, weight_of_each
 from fastgd.history import printed
+from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class LogisticRegression(LinearClassifier):
         )
         self.class_weight = class_weight
 
+    @restores_process
     def fit(  # noqa: PLR0913
         self,
         X: ArrayLike,
@@ -178,6 +180,7 @@ class LogisticRegression(LinearClassifier):
             warn_if_separable(result, data)
         return self._finish(result)
 
+    @restores_process
     def partial_fit(
         self,
         X: ArrayLike,

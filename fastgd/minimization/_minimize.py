@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
+from fastgd.interrupts import restores_process
 from fastgd.minimization._function import DIFFERENCES, Array, Function
 from fastgd.minimization._result import best_of, result_of
 from fastgd.minimization._run import CALLBACK, Orders, descend
@@ -25,6 +26,7 @@ _NEED_ROWS = {
 }
 
 
+@restores_process
 def minimize(  # noqa: PLR0913
     fun: Callable[..., Any],
     x0: ArrayLike,

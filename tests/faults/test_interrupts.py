@@ -1,0 +1,21 @@
+"""Interrupts at random moments leave the process as it was."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer") or not hasattr(os, "fork"), reason="POSIX only")
+@pytest.mark.parametrize(
+    ("interrupts", "seed"),
+    [(100, 0), pytest.param(3000, 1, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+)
+def test_a_storm_of_interrupts_leaves_the_process_as_it_was(root, interrupts, seed):
+    """The child ends itself where something hangs, and says what differs from before."""
+    words = [sys.executable, "-m", "tests.faults.storm", str(interrupts), str(seed)]
+    done = subprocess.run(words, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[0]) == interrupts
