@@ -1,7 +1,8 @@
-"""Rows set aside to tell when to stop: chosen by a hash of their number, so that they are the same in every epoch."""
+"""Rows held out for validation: an exact share, stratified by class, chosen by a hash of their numbers."""
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,90 +10,151 @@ from numpy.typing import NDArray
 from fastgd.kernels.shuffle import make_key, mix
 from fastgd.threads import by_blocks
 
-#: A key of the hash that no epoch of the shuffle has.
+#: A level of the shuffle's keys that no window reaches.
 _LEVEL = 0xFFFFFFFF
 _BLOCK = 1 << 16
+_HASHES = 1 << 32
 
 
-def held_out_rows(n: int, fraction: float, seed: int, n_threads: int = 1) -> NDArray[np.int64]:
-    """Sorted numbers of the rows i < n with mix(key xor i) / 2^32 < fraction."""
-    key, limit = make_key(seed, _LEVEL, 0), fraction * 2.0**32
-    found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * -(-n // _BLOCK)
-
-    def work(slot: int, block: slice) -> None:
-        rows = np.arange(block.start, block.stop)
-        found[block.start // _BLOCK] = rows[mix(key ^ (rows & 0xFFFFFFFF)) < limit]
-
-    by_blocks(n, _BLOCK, n_threads, work)
-    return np.concatenate(found)
-
-
-def stratified_rows(
-    n: int, share: float, seed: int, codes: NDArray[np.integer[Any]] | None = None
+def held_out_rows(
+    n: int,
+    fraction: float,
+    seed: int,
+    *,
+    classes: NDArray[np.integer[Any]] | None = None,
+    weights: NDArray[Any] | None = None,
+    n_threads: int = 1,
 ) -> NDArray[np.int64]:
-    """Return the sorted numbers of rows to hold out: an exact share, drawn from each class in proportion to its size.
+    """Return the rows to hold out: round(fraction * n) of them (halves up), at least 1, never all rows of a class.
 
-    The count is `share` times n, rounded, and at least 1. Each class gives its proportion, rounded down or up by the
-    method of largest remainders, but never its last row: a class of one row stays in the training part.
+    Rows of weight 0 are never held out and do not count: without them the same rows are chosen. Each class gives its
+    share rounded down or up (largest remainders). Within a class the rows with the smallest mix(key xor i) are chosen,
+    where i is the row's position among the rows that count, so that the result depends on the arguments alone.
 
     Parameters
     ----------
     n : int
         Number of rows.
-    share : float
-        In (0, 1).
+    fraction : float
+        Share of the rows that count, between 0 and 1.
     seed : int
-        The same seed draws the same rows, whatever the number of threads.
-    codes : ndarray of shape (n,), int, or None, default=None
-        Class numbers from 0; None takes all rows for one class.
+        From 0 to 2^32 - 1.
+    classes : ndarray of shape (n,), integer, or None
+        Class number of each row, from 0; None for a single class.
+    weights : ndarray of shape (n,) or None
+        Weights of at least 0; None if all rows count.
+    n_threads : int
+        Threads for large n; the result does not depend on it.
 
     Returns
     -------
-    ndarray of shape (n_held_out,), int64
-        Empty where no class has two rows.
+    ndarray of int64
+        Row numbers, ascending; empty if every class has at most one row that counts.
     """
-    key = make_key(seed, _LEVEL, 0)
-    hashes = mix(key ^ (np.arange(n) & 0xFFFFFFFF))
-    if codes is None:
-        return np.sort(_least(hashes, np.arange(n), int(_quotas(np.array([n]), share, key)[0])))
-    counts = np.bincount(codes)
-    quotas = _quotas(counts, share, key)
-    # A stable sort of narrow integers is a radix sort.
-    by_class = np.argsort(codes.astype(np.min_scalar_type(counts.size)), kind="stable")
-    ends = np.cumsum(counts)
-    chosen = [
-        _least(hashes, by_class[end - count : end], quota)
-        for end, count, quota in zip(ends, counts, quotas, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen))
+    rows = _CountedRows(n, seed, classes, weights, n_threads)
+    sizes = rows.class_sizes()
+    wanted = allocate(sizes, fraction, seed)
+    if not wanted.any():
+        return np.zeros(0, np.int64)
+    # Some more than are wanted: the count below a bound is about binomial, six deviations are almost always enough.
+    expected = wanted + 6.0 * np.sqrt(wanted) + 12.0
+    while True:
+        bounds = np.minimum(np.where(wanted > 0, expected / np.maximum(sizes, 1), 0.0) * _HASHES, _HASHES)
+        found = rows.below(bounds)
+        counts = np.bincount(found.classes, minlength=sizes.size)
+        if np.all(counts >= wanted):
+            break
+        expected *= 2.0
+    order = np.lexsort((found.hashes, found.classes))
+    rank = np.arange(order.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(found.rows[order[rank < np.repeat(wanted, counts)]])
 
 
-def _quotas(counts: NDArray[np.int64], share: float, key: int) -> NDArray[np.int64]:
-    """Return how many rows each class gives, by the method of largest remainders; ties go by a hash of the class."""
-    most = np.maximum(counts - 1, 0)
-    exact = share * counts
-    quotas = np.minimum(np.floor(exact).astype(np.int64), most)
-    wanted = max(1, int(np.floor(share * counts.sum() + 0.5)))
-    order = np.lexsort((mix(key ^ np.arange(counts.size)), quotas - exact))
-    order = order[quotas[order] < most[order]]
-    quotas[order[: max(0, wanted - int(quotas.sum()))]] += 1
-    return quotas
+def allocate(sizes: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
+    """Return how many rows of each class (C,) to hold out: proportional, at most all but one.
+
+    The rows that rounding down leaves go to the largest remainders; equal remainders are ordered by a hash.
+    """
+    n, room = int(sizes.sum()), np.maximum(sizes - 1, 0)
+    total = min(max(1, math.floor(fraction * n + 0.5)), int(room.sum()))
+    quotas = sizes * (total / max(n, 1))
+    counts = np.minimum(np.floor(quotas).astype(np.int64), room)
+    order = np.lexsort((mix(make_key(seed, _LEVEL, 1) ^ np.arange(sizes.size)), counts - quotas))
+    while (missing := total - int(counts.sum())) > 0:
+        counts[order[(counts < room)[order]][:missing]] += 1
+    return counts
 
 
-def _least(hashes: NDArray[np.int64], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return the `count` of these rows whose hashes are least."""
-    return rows[np.argpartition(hashes[rows], count)[:count]] if count else rows[:0]
+class _Found(NamedTuple):
+    rows: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+
+
+class _CountedRows(NamedTuple):
+    """The rows of positive weight, their classes and hashes; looked at block by block."""
+
+    n: int
+    seed: int
+    classes: NDArray[np.integer[Any]] | None
+    weights: NDArray[Any] | None
+    n_threads: int
+
+    def class_sizes(self) -> NDArray[np.int64]:
+        """Count the rows of each class, (C,)."""
+        if self.classes is None:
+            return np.array([self.n if self.weights is None else np.count_nonzero(self.weights)])
+        length = int(self.classes.max(initial=0)) + 1
+        parts = self._map_blocks(
+            lambda rows: np.bincount(self._classes_of(rows, self._counted(rows)), minlength=length)
+        )
+        return np.sum(parts, axis=0, dtype=np.int64)
+
+    def below(self, bounds: NDArray[np.float64]) -> _Found:
+        """Find the rows whose hash is below the bound of their class, (C,)."""
+        sizes = [] if self.weights is None else self._map_blocks(lambda rows: np.count_nonzero(self._counted(rows)))
+        before, key = np.cumsum([0, *sizes]), make_key(self.seed, _LEVEL, 0)
+
+        def look(rows: slice) -> _Found:
+            numbers = self._counted(rows)
+            first = rows.start if self.weights is None else int(before[rows.start // _BLOCK])
+            hashes = mix(key ^ (np.arange(first, first + numbers.size) & 0xFFFFFFFF))
+            classes = self._classes_of(rows, numbers)
+            chosen = hashes < bounds[classes]
+            return _Found(numbers[chosen], classes[chosen], hashes[chosen])
+
+        parts = self._map_blocks(look)
+        return _Found(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def _counted(self, rows: slice) -> NDArray[np.int64]:
+        if self.weights is None:
+            return np.arange(rows.start, rows.stop)
+        return np.flatnonzero(self.weights[rows]) + rows.start
+
+    def _classes_of(self, rows: slice, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.classes is None:
+            return np.zeros(numbers.size, np.int64)
+        return self.classes[rows][numbers - rows.start].astype(np.int64)
+
+    def _map_blocks(self, look: Callable[[slice], Any]) -> list[Any]:
+        results: list[Any] = [None] * -(-self.n // _BLOCK)
+
+        def work(slot: int, rows: slice) -> None:
+            results[rows.start // _BLOCK] = look(rows)
+
+        by_blocks(self.n, _BLOCK, self.n_threads, work)
+        return results
 
 
 def without_rows(s: NDArray[Any] | None, rows: NDArray[np.int64], n: int) -> NDArray[Any]:
-    """Sample weights (n,) that are 0 on the given rows: a fit sees what it would see without these rows."""
+    """Return a copy of the sample weights (n,) with 0 on the given rows."""
     weights: NDArray[Any] = np.ones(n, np.float32) if s is None else s.copy()
     weights[rows] = 0
     return weights
 
 
 def blocks_of(count: int, numbers: int, d: int) -> Iterator[slice]:
-    """Slices of `count` rows, each of about `numbers` numbers of d columns."""
+    """Split `count` rows into slices of about `numbers` numbers, d per row."""
     step = max(1, numbers // d)
     for start in range(0, count, step):
         yield slice(start, start + step)

@@ -44,8 +44,8 @@ early_stopping : bool, default=False
     Hold rows out (or take `X_val` of `fit`), stop when the loss on them has not fallen by `tol` times the constant
     model's for `n_iter_no_change` epochs, and return to the epoch where it was least.
 validation_fraction : float, default=0.1
-    Share of the rows to hold out with `early_stopping`, in (0, 1): by a hash of the row's number and the seed, the
-    same rows in every epoch. They weigh nothing in the fit; X is not copied.
+    Share of the rows to hold out with `early_stopping`, in (0, 1): exact, stratified by class, at least one row and
+    never all rows of a class. Rows of weight 0 do not count. The seed decides which rows, the same in every epoch.
 n_iter_no_change : int, default=5
     Epochs without improvement after which early stopping, or a mini-batch rule, stops.
 warm_start : bool, default=False

@@ -78,9 +78,14 @@ def make_guide(estimator: Any, options: Options, given: Given, shape: tuple[int,
 
 
 def rows_to_hold_out(
-    options: Options, given: Given, guide: Guide, s: NDArray[Any] | None, n: int
+    options: Options,
+    given: Given,
+    guide: Guide,
+    s: NDArray[Any] | None,
+    n: int,
+    classes: NDArray[np.integer[Any]] | None = None,
 ) -> NDArray[np.int64] | None:
-    """Numbers of the rows on which to validate; None where none are to be taken from the data."""
+    """Return the rows to validate on, stratified by class numbers (n,); None if none are taken from the data."""
     if options.held_out == 0.0:
         return None
     if given.has_validation:
@@ -91,12 +96,13 @@ def rows_to_hold_out(
             )
         return None
     assert guide.seed is not None
-    rows = held_out_rows(n, options.held_out, guide.seed, options.n_threads)
-    live, total = (rows.size, n) if s is None else (np.count_nonzero(s[rows]), np.count_nonzero(s))
-    if live in (0, total):
+    rows = held_out_rows(n, options.held_out, guide.seed, classes=classes, weights=s, n_threads=options.n_threads)
+    if rows.size == 0:
+        total = n if s is None else np.count_nonzero(s)
+        each = "" if classes is None else " of each class"
         raise ValueError(
-            f"validation_fraction={options.held_out:g} of {n} rows ({total} with a positive sample_weight) leaves none "
-            "to validate on or none to fit: give X_val and y_val, or another fraction"
+            f"early_stopping=True needs two rows of positive weight{each}, one to fit and one to validate on; "
+            f"of {n} rows {total} have one: give X_val and y_val, or early_stopping=False"
         )
     return rows
 

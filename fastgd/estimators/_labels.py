@@ -42,6 +42,16 @@ class Labels:
         by_blocks(self.given, self.n_threads, work)
         return encoded
 
+    def numbers(self) -> NDArray[np.int32]:
+        """Return the class number of each row, (n,)."""
+        numbers, number_of = np.empty(self.given.shape[0], np.int32), numbering(self.classes, self.given.dtype)
+
+        def work(slot: int, rows: slice) -> None:
+            numbers[rows] = number_of(self.given[rows])
+
+        by_blocks(self.given, self.n_threads, work)
+        return numbers
+
     def are_numbers_among_classes(self) -> bool:
         """Whether all labels are numbers and among the classes, numbers, too."""
         if self.given.dtype.kind not in "biuf" or self.classes.dtype.kind not in "biuf":

@@ -164,7 +164,8 @@ class LogisticRegression(LinearClassifier):
         labels = check_labels(y, site.X, options.n_threads)
         weights = class_weights(self.class_weight, labels, check_weights(sample_weight, site.X))
         guide = _guide.make_guide(self, options, given, (labels.outputs, site.X.shape[1]))
-        held = _guide.rows_to_hold_out(options, given, guide, weights, len(labels.given))
+        classes = None if options.held_out == 0.0 else labels.numbers()
+        held = _guide.rows_to_hold_out(options, given, guide, weights, len(labels.given), classes)
         kept = _guide.weights_of_others(weights, held, len(labels.given))
         data, problem = logistic_problem(self, options, site, labels, kept)
         if own_validation:

@@ -27,7 +27,8 @@ SEED = np.random.RandomState(3).randint(2**31 - 1)
 
 def held(problem, fraction=0.2):
     """Numbers of the rows that a fit with random_state=3 holds out."""
-    return held_out_rows(problem.n_rows, fraction, SEED)
+    classes = None if problem.loss in ("squared", "huber") else np.unique(problem.y, return_inverse=True)[1].ravel()
+    return held_out_rows(problem.n_rows, fraction, SEED, classes=classes, weights=problem.weight)
 
 
 def without(problem, rows):

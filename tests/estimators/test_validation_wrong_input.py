@@ -1,12 +1,13 @@
 """Parameters and rows with which there is nothing to validate on."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.holdout import held_out_rows
 from tests.estimators.fits import problem_for, targets
-from tests.estimators.holding_out import SEED
 
 X = np.arange(40.0).reshape(20, 2) % 7
 Y = np.arange(20) % 2
@@ -47,8 +48,6 @@ def test_targets_and_labels_unlike_those_of_the_fit():
             for value in (0, 0.0, 1, 1.5, -0.1, np.nan, "0.1", True)
         ),
         ({"validation_fraction": 0.2}, "validation_fraction has no effect without early_stopping=True"),
-        ({"early_stopping": True, "validation_fraction": 1e-9}, "validation_fraction=1e-09 of 20 rows .* leaves none"),
-        ({"early_stopping": True, "validation_fraction": 1 - 1e-9}, "validation_fraction=1 of 20 rows .* leaves none"),
         *(({"n_iter_no_change": value}, "n_iter_no_change must be a positive") for value in (0, -1, 2.5, None, True)),
     ],
     ids=str,
@@ -58,16 +57,44 @@ def test_parameters(parameters, message):
         LinearRegression(**parameters).fit(X, Y)
 
 
-@pytest.mark.parametrize("which", ["held out", "fitted"])
-def test_rows_that_weigh_nothing_do_not_count(which):
-    """All rows held out, or all that are fitted, with weight 0: a mean over nothing would stop the fit."""
+@pytest.mark.parametrize("fraction", [1e-9, 0.1, 1.0 - 1e-9])
+@pytest.mark.parametrize("n", [2, 3, 10])
+def test_any_share_of_any_two_rows_leaves_rows_on_both_sides(n, fraction):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 2))
+    for seed in range(5):
+        model = LinearRegression(early_stopping=True, validation_fraction=fraction, max_iter=2, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert np.isfinite(model.fit(X, X[:, 0]).history_["validation_loss"]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_of_one_row_is_fitted(seed):
+    y = np.zeros(30, int)
+    y[7] = 1
+    model = LogisticRegression(alpha=0.1, early_stopping=True, validation_fraction=0.9, random_state=seed)
+    held = held_out_rows(30, 0.9, np.random.RandomState(seed).randint(2**31 - 1), classes=y)
+    assert (held.size, y[held].sum()) == (27, 0)
+    assert model.fit(np.arange(30.0)[:, None], y).predict_proba([[7.0]])[0, 1] > 0.1
+
+
+def test_weight_0_is_a_row_left_out():
+    """Also of the rows held out: the same fit to the rounding."""
     problem = problem_for("squared", n=40)
-    rows = held_out_rows(40, 0.1, SEED)
-    weights = np.ones(40) if which == "held out" else np.zeros(40)
-    weights[rows] = 0.0 if which == "held out" else 1.0
-    model = LinearRegression(early_stopping=True, random_state=3)
-    with pytest.raises(ValueError, match=r"of 40 rows \(.* positive sample_weight\) leaves none"):
-        model.fit(problem.x, targets(problem), weights)
+    X, y, weights = problem.x, targets(problem), np.arange(40) % 4
+    model = LinearRegression(optimizer="accelerated", early_stopping=True, random_state=3, max_iter=5, tol=0.0)
+    some = model.fit(X, y, weights).history_["validation_loss"]
+    live = weights > 0
+    np.testing.assert_allclose(model.fit(X[live], y[live], weights[live]).history_["validation_loss"], some, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "weights"), [(LinearRegression, np.eye(20)[3]), (LogisticRegression, np.eye(20)[3] + np.eye(20)[4])]
+)
+def test_too_few_rows_of_positive_weight(estimator, weights):
+    with pytest.raises(ValueError, match=r"early_stopping=True needs two rows of positive weight.* of 20 rows [12] "):
+        estimator(early_stopping=True).fit(X, Y, weights)
 
 
 def test_a_fraction_has_no_effect_on_given_rows():
