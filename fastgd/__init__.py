@@ -7,9 +7,11 @@ loaded by the first name that needs them.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers know it; `typing` takes longer to import than all of this package's __init__
 if TYPE_CHECKING:
+    from typing import Any
+
     import fastgd.optimizers as optimizers
     import fastgd.plots as plots
     import fastgd.schedules as schedules

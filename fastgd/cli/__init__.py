@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
-from fastgd.cli import errors, stops
+from fastgd.cli import stops
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,20 +18,35 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0, or 2 for input that cannot be used, or 130 and 143 after SIGINT and SIGTERM.
+        The exit code: 0; 1 where the result cannot be printed; 2 for input that cannot be used; 130 and 143 after
+        SIGINT and SIGTERM; 141 where the reader of standard output has left.
     """
-    stops.install()
     try:
-        job = _parse(sys.argv[1:] if argv is None else argv)
+        stops.install()
+        return _run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        return _stopped()
+
+
+def _run(argv: list[str]) -> int:
+    from fastgd.cli import errors, output
+
+    try:
+        output.prepare_streams()
+        job = _parse(argv)
+        stops.check()
         if callable(job):
             job()
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        errors.say("stopped", "nothing was written")
-        return stops.exit_code()
-    except BrokenPipeError:  # the reader of our output has seen enough; Python's own flush at exit must find no pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        stops.check()
+    except BrokenPipeError:
+        output.abandon(sys.stdout)
         return 141
+    except output.OutputError as error:
+        errors.say("error", f"the result cannot be printed: {error}; {output.inventory()}")
+        output.abandon(sys.stdout)
+        return 1
     except Exception as error:
         line = errors.describe(error)
         if line is None:
@@ -43,6 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _stopped() -> int:
+    from fastgd.cli import errors, output
+
+    errors.say("stopped", output.inventory())
+    return stops.exit_code()
+
+
 def _parse(argv: list[str]) -> object:
     """Return the job that the arguments ask for; help and version are printed and leave none."""
     try:
@@ -50,5 +71,7 @@ def _parse(argv: list[str]) -> object:
     except ModuleNotFoundError as error:
         if error.name not in {"typer", "rich"}:
             raise
-        raise errors.InputError(f"the command needs {error.name}: pip install 'fastgd[cli]'") from error
+        from fastgd.cli.errors import InputError
+
+        raise InputError(f"the command needs {error.name}: pip install 'fastgd[cli]'") from error
     return app(argv or ["--help"], prog_name="fastgd", standalone_mode=False)

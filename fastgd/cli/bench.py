@@ -14,8 +14,8 @@ from fastgd.cli.bench_data import BenchData, bench_data
 from fastgd.cli.bench_jobs import COPY, FIT, Line, Site
 from fastgd.cli.bench_options import DEVICES, BenchOptions
 from fastgd.cli.options import in_options
+from fastgd.cli.output import print_text, whole_file
 from fastgd.cli.progress import progress
-from fastgd.cli.stops import whole_file
 
 #: Least number of letters of the columns that hold names.
 _NAMES = 4
@@ -61,9 +61,9 @@ def bench(options: BenchOptions) -> None:
             report.lines += lines
             report.missing |= others
         _compare(report.lines)
-    print(page(report))
     options.out.mkdir(parents=True, exist_ok=True)
-    print(f"\nwritten: {', '.join(map(str, _write(report, options.out)))}")
+    written = ", ".join(map(str, _write(report, options.out)))
+    print_text(f"{page(report)}\n\nwritten: {written}")
 
 
 def usable_devices(options: BenchOptions) -> tuple[list[str], dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
+from fastgd.cli.output import abandon, printable
 from fastgd.exceptions import DeviceError, DivergenceError, ModelFileError, TableError
 
 #: What CUDA's drivers call their errors, of which Python's have many classes.
@@ -16,9 +17,12 @@ class InputError(Exception):
 
 
 def say(kind: str, message: str) -> None:
-    """Print one line on stderr, whatever line breaks the message has."""
+    """Print one line on stderr, whatever line breaks and control characters the message has."""
     line = " ".join(part.strip() for part in message.splitlines() if part.strip())
-    print(f"fastgd: {kind}: {line}", file=sys.stderr, flush=True)
+    try:
+        print(f"fastgd: {kind}: {printable(line)}", file=sys.stderr, flush=True)
+    except OSError:  # a reader that has left, or a full disk, changes neither the result nor the exit code
+        abandon(sys.stderr)
 
 
 def describe(error: BaseException) -> str | None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from fastgd.cli import errors
 from fastgd.cli.course import course_of
 from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, FitOptions, in_options
+from fastgd.cli.output import print_text, whole_file, written
 from fastgd.cli.prepare import Problem, prepare
 from fastgd.cli.progress import progress
 from fastgd.cli.report import Coefficient, Result, page, to_json
 from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
-from fastgd.cli.stops import whole_file
 from fastgd.exceptions import DeviceError, DivergenceError
 
 Vector = NDArray[np.float64]
@@ -55,11 +55,11 @@ def fit(options: FitOptions) -> None:
     told = [*model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
     result.warnings = [_in_users_words(message, problem.names) for message in dict.fromkeys(told)]
     if options.json:
-        print(to_json(result))
+        print_text(to_json(result))
         return
     for warning in result.warnings:
         errors.say("warning", warning)
-    print(page(result))
+    print_text(page(result))
 
 
 def make_model(task: str, options: FitOptions) -> Any:
@@ -89,6 +89,7 @@ def save(model: Any, problem: Problem, means: Vector, path: Path) -> None:
     model.fit_report_[MEANS_KEY] = means.tolist()
     model.fit_report_[ONE_HOT_KEY] = problem.one_hot
     model.save(path)
+    written.append(path)
 
 
 def draw(model: Any, target: str, path: Path) -> None:

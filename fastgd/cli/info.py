@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import fastgd
+from fastgd.cli.output import print_text
 
 _PACKAGES = (
     "numpy",
@@ -35,11 +36,7 @@ def info(as_json: bool) -> None:
         As one JSON object on one line.
     """
     facts = collect()
-    if as_json:
-        print(json.dumps(facts))
-        return
-    for name, value in facts.items():
-        print(f"{name:<14}{value}")
+    print_text(json.dumps(facts) if as_json else "\n".join(f"{name:<14}{value}" for name, value in facts.items()))
 
 
 def collect() -> dict[str, Any]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, PredictMissing, check_output
+from fastgd.cli.output import print_data, print_text, whole_file
 from fastgd.cli.prepare import check_columns, counted
 from fastgd.cli.progress import progress
-from fastgd.cli.stops import whole_file
 from fastgd.data.categories import expanded, numbered, unknown
 from fastgd.data.files import read_table
 from fastgd.data.table import Table
@@ -70,9 +70,9 @@ def predict(options: PredictOptions) -> None:
             with whole_file(options.output) as temporary:
                 _write(columns, temporary, options.output.suffix.lower())
     if options.output is None:
-        print(_frame(columns).write_csv(), end="")
+        print_data(_frame(columns).write_csv().encode())
     else:
-        print(f"{len(usable):,} predictions written to {options.output}")
+        print_text(f"{len(usable):,} predictions written to {options.output}")
 
 
 def with_indicators(model: Any, table: Table, missing: PredictMissing) -> Table:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastgd.cli.output import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -37,7 +39,7 @@ def progress() -> Iterator[Show]:
 
     def show(stage: str) -> None:
         display.refresh()  # the last state of the stage before, however short it was
-        display.update(task, description=stage, total=None, detail="")
+        display.update(task, description=printable(stage), total=None, detail="")
 
     try:
         with display:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import fastgd
 from fastgd.cli.course import Course, course_facts, course_lines
+from fastgd.cli.output import printable, printable_json, takes_unicode
 from fastgd.cli.prepare import Problem
 
 SHOWN = 10
@@ -60,8 +61,8 @@ class Result:
 def page(result: Result) -> str:
     """Return the page that ``fastgd fit`` prints."""
     lines = [*_data_lines(result.problem), *_score_lines(result), *_fit_lines(result)]
-    text = "\n".join(f"{label:<13}{line}" for label, line in lines)
-    return f"{text}\n\n{_coefficient_table(result)}"
+    text = [f"{label:<13}{line}" for label, line in lines]
+    return "\n".join(map(printable, [*text, "", *_coefficient_table(result)]))
 
 
 def to_json(result: Result) -> str:
@@ -99,7 +100,7 @@ def to_json(result: Result) -> str:
         "plotted": result.plotted,
         "warnings": result.warnings,
     }
-    return json.dumps(_finite(facts), ensure_ascii=False, allow_nan=False)
+    return printable_json(json.dumps(_finite(facts), ensure_ascii=not takes_unicode(), allow_nan=False))
 
 
 def _data_lines(problem: Problem) -> list[tuple[str, str]]:
@@ -168,7 +169,7 @@ def _verdict(report: dict[str, Any]) -> str:
     return f"not reached, stopped by {report['stopped_by']}"
 
 
-def _coefficient_table(result: Result) -> str:
+def _coefficient_table(result: Result) -> list[str]:
     shown = result.coefficients[:SHOWN]
     width = max(len("column"), *(len(coefficient.name) for coefficient in shown))
     lines = [
@@ -181,7 +182,7 @@ def _coefficient_table(result: Result) -> str:
     hidden = len(result.coefficients) - len(shown)
     if hidden:
         lines.append(f"  and {hidden:,} smaller ones (--json has all)")
-    return "\n".join(lines)
+    return lines
 
 
 def _subject(result: Result) -> str:

@@ -1,37 +1,56 @@
-"""Ctrl-C and SIGTERM: the command ends within a second, with exit code 130 or 143 and nothing half-written."""
+"""Ctrl-C and SIGTERM: the command ends within a second, with exit code 130 or 143 and nothing half-written.
+
+The handlers are installed before anything else is imported, so only modules that Python has loaded at its start, and
+small ones, are imported at the top of this one.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False  # as type checkers know it, without the import of `typing`
+if TYPE_CHECKING:
+    import socket
+    from types import FrameType
+    from typing import NoReturn
 
 GRACE_SECONDS = 0.7
 
-_unfinished: set[Path] = set()
+#: Temporary files, which a process that is stopped removes.
+unfinished: set[str] = set()
 _received: list[int] = []
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal has come.
+
+    Where code that Python runs from C lets a KeyboardInterrupt itself pass, even to a handler, Python ends the process
+    by SIGINT instead of returning its exit code; of a subclass it takes no note.
+    """
+
+
 def install() -> None:
-    """Raise KeyboardInterrupt in the main thread on SIGINT and SIGTERM; end the process if it cannot be in time.
+    """Raise `Stopped` in the main thread on SIGINT and SIGTERM; end the process if it cannot be in time.
 
     Python runs a signal's handler between two of its own instructions, and so not while the main thread compiles or
     reads inside another library; the interpreter's wake-up socket tells a second thread at once.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _raise)
+    import socket
+    import threading
+
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _raise)
     threading.Thread(target=_watch, args=(reader, writer), daemon=True, name="fastgd-stops").start()
+
+
+def check() -> None:
+    """Raise `Stopped` if a signal has come: a library may have caught the one that its handler raised."""
+    if _received:
+        raise Stopped
 
 
 def exit_code() -> int:
@@ -39,40 +58,24 @@ def exit_code() -> int:
     return 128 + (_received[0] if _received else signal.SIGINT)
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` that takes its place at the end; on any error nothing is left behind."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    _unfinished.add(temporary)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        _unfinished.discard(temporary)
-
-
-def _raise(number: int, frame: FrameType | None) -> NoReturn:
+def _raise(number: int, frame: FrameType | None) -> None:
     _received.append(number)
-    raise KeyboardInterrupt
+    if len(_received) == 1:  # a second one would interrupt the clean-up
+        raise Stopped
 
 
-def _watch(reader: socket.socket, writer: socket.socket) -> None:
+def _watch(reader: socket.socket, writer: socket.socket) -> NoReturn:
+    import time
+
     while True:
         number = reader.recv(1)[0]
         if number in (signal.SIGINT, signal.SIGTERM):
             break
     time.sleep(GRACE_SECONDS)
-    for path in tuple(_unfinished):
-        path.unlink(missing_ok=True)
+    for path in tuple(unfinished):
+        try:
+            os.unlink(path)
+        except OSError:
+            continue
     os.write(2, b"fastgd: stopped\n")
     os._exit(128 + number)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

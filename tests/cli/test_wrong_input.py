@@ -89,17 +89,17 @@ def check_refusal(done, message, tmp_path, before):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_wrong_input(run, tmp_path, name):
+def test_wrong_input(call, tmp_path, name):
     words, content, message = CASES[name]
     if content is not None:
         (tmp_path / "t.csv").write_text(content)
     before = {path.name for path in tmp_path.iterdir()}
-    check_refusal(run(*words), message, tmp_path, before)
+    check_refusal(call(*words), message, tmp_path, before)
 
 
-def test_altered_model_and_missing_columns(run, tmp_path):
+def test_altered_model_and_missing_columns(call, tmp_path):
     (tmp_path / "t.csv").write_text(GOOD)
-    assert run(*FIT).returncode == 0
+    assert call(*FIT).returncode == 0
     (tmp_path / "u.csv").write_text("a,q\n1,2\n")
     data = bytearray((tmp_path / "saved.model").read_bytes())
     data[-3] ^= 1
@@ -111,6 +111,6 @@ def test_altered_model_and_missing_columns(run, tmp_path):
         ("saved.model", "wide.npy", "lacks 2 of the model's 2 columns"),
         ("altered.model", "t.csv", "altered.model"),
     ]:
-        check_refusal(run("predict", model, source, "-o", "out.csv"), message, tmp_path, before)
-    refused = run("predict", "saved.model", "t.csv", "-o", "out.csv", "--probabilities")
+        check_refusal(call("predict", model, source, "-o", "out.csv"), message, tmp_path, before)
+    refused = call("predict", "saved.model", "t.csv", "-o", "out.csv", "--probabilities")
     check_refusal(refused, "linear regression", tmp_path, before)
