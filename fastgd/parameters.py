@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
+from fastgd.suggestions import RULES, Checked, unknown_parameter
+
 __all__ = [
     "COUNT",
     "FACTOR",
@@ -55,9 +57,10 @@ def is_one_of(value: object, names: Collection[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """A frozen dataclass whose fields follow scikit-learn's parameter protocol."""
 
+    _elsewhere: ClassVar[Mapping[str, str]] = RULES
     #: What `check` holds fields to, by name.
     ranges: ClassVar[Mapping[str, Range]] = {}
 
@@ -113,12 +116,19 @@ class Parameters:
         return ValueError(f"{name} of {type(self).__name__} must be {words}, got {getattr(self, name)!r}")
 
 
+#: Objects that nested parameters belong to, by the parameter that holds them.
+_OBJECTS = {
+    "optimizer": "an object that has, such as fastgd.optimizers.Adam()",
+    "learning_rate": "an object that has, such as fastgd.schedules.StepDecay()",
+}
+
+
 def replacements(holder: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     """What a holder's own parameters must become so that these, nested ones too, have the given values.
 
     Parameters
     ----------
-    holder : object
+    holder : Checked
         With scikit-learn's ``get_params``; it is not changed, nor is an object that it holds.
     params : mapping of str to object
         Values by name, nested ones as ``optimizer__learning_rate``.
@@ -139,7 +149,7 @@ def replacements(holder: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in params.items():
         name, mark, inner = key.partition("__")
         if name not in known:
-            raise ValueError(f"{type(holder).__name__} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
+            raise ValueError(unknown_parameter(type(holder), name, known, holder._elsewhere))
         if mark:
             nested.setdefault(name, {})[inner] = value
         else:
@@ -147,7 +157,8 @@ def replacements(holder: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     for name, inside in nested.items():
         held = found.get(name, known[name])
         if not _has_params(held):
-            raise ValueError(f"{name}={held!r} has no parameter {next(iter(inside))!r}: give an object that has")
+            example = _OBJECTS.get(name, "an object that has")
+            raise ValueError(f"{name}={held!r} has no parameter {next(iter(inside))!r}: give {example}")
         found[name] = copy.deepcopy(held).set_params(**inside)
     return found
 

@@ -144,7 +144,10 @@ def read_value(text: str) -> Any:
 
 def _find(kinds: Mapping[str, type[Kind]], name: str, where: str, names: Collection[str]) -> type[Kind]:
     if name not in kinds:
-        raise InputError(f"{where}: there is no {name!r}; there are {', '.join(names)}")
+        from fastgd.suggestions import unknown_optimizer
+
+        hint = unknown_optimizer(name, names, "--optimizer gd --batch-size 1")
+        raise InputError(f"{where}: there is no {name!r}; there are {', '.join(names)}{hint}")
     return kinds[name]
 
 
@@ -163,7 +166,7 @@ def _make(kind: type[Kind], spelling: Spelling, first: str, rate: LearningRate, 
 
 def _check_keys(spelling: Spelling, keys: Collection[str], where: str) -> None:
     for key in spelling.values:
-        if key in RATES:
+        if key in (*RATES, "lr", "eta", "eta0"):
             raise InputError(f"{where} {spelling.name}: {key} is given by --learning-rate")
         if key not in keys:
             known = f"there are {', '.join(keys)}" if keys else "it has none"

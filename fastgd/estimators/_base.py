@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,7 @@ from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer
 from fastgd.parameters import replacements
 from fastgd.scaling import Array
+from fastgd.suggestions import ESTIMATORS, Checked
 from fastgd.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
 _BLOCK_NUMBERS = 1 << 20
 
 
-class LinearModel(BaseEstimator):
+class LinearModel(Checked, BaseEstimator):
     """Parameters that both estimators take, and margins."""
 
+    _elsewhere: ClassVar[Mapping[str, str]] = ESTIMATORS
     coef_: Array
     intercept_: Any
     n_iter_: int

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastgd.backends.devices import DEVICES
 from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
+from fastgd.suggestions import unknown_optimizer
 from fastgd.threads import check_threads, get_num_threads
 
 #: Epochs at most, where the user gives none.
@@ -135,8 +136,7 @@ def _optimizer(given: Any) -> Optimizer | None:
     if isinstance(given, str) and given in BY_NAME:
         return BY_NAME[given]()
     names = ", ".join(repr(name) for name in ("auto", *BY_NAME))
-    sgd = isinstance(given, str) and given.lower() == "sgd"
-    hint = ": stochastic gradient descent is 'gd' with a batch_size, 1 for a row at a time" if sgd else ""
+    hint = unknown_optimizer(given, ("auto", *BY_NAME), "'gd' with a batch_size, 1 for a row at a time")
     raise ValueError(f"optimizer must be one of {names} or an object of fastgd.optimizers, got {given!r}{hint}")
 
 

@@ -20,6 +20,7 @@ from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer
 from fastgd.scaling import Array
+from fastgd.suggestions import unknown_loss
 
 if TYPE_CHECKING:
     from fastgd.backends.verbs import Data
@@ -239,7 +240,8 @@ class LinearRegression(RegressorMixin, LinearModel):
 
     def _check_loss(self) -> float:
         if self.loss not in ("squared", "huber"):
-            raise ValueError(f"loss must be 'squared' or 'huber', got {self.loss!r}")
+            hint = unknown_loss(self.loss, ("squared", "huber"))
+            raise ValueError(f"loss must be 'squared' or 'huber', got {self.loss!r}{hint}")
         if self.loss == "squared":
             if self.delta is not None:
                 raise ValueError("delta has no effect with loss='squared': leave it at None or use loss='huber'")

@@ -16,6 +16,7 @@ from fastgd.minimization._result import best_of, result_of
 from fastgd.minimization._run import CALLBACK, Orders, descend
 from fastgd.optimizers import BY_NAME, SAGA, NormalEquations, Optimizer, SketchedNewton
 from fastgd.parameters import is_number
+from fastgd.suggestions import unknown_optimizer
 
 _MAX_ITER = 1000
 #: Optimizers for which a function will not do, and why.
@@ -193,8 +194,10 @@ def _optimizer(given: Any) -> Optimizer:
     if isinstance(given, str) and given in BY_NAME:
         given = BY_NAME[given]()
     if not isinstance(given, Optimizer):
-        names = ", ".join(repr(name) for name, kind in BY_NAME.items() if kind not in _NEED_ROWS)
-        raise ValueError(f"optimizer must be one of {names} or an object of fastgd.optimizers, got {given!r}")
+        names = [name for name, kind in BY_NAME.items() if kind not in _NEED_ROWS]
+        hint = unknown_optimizer(given, names, "'gd': a function has no rows to draw batches from")
+        listed = ", ".join(repr(name) for name in names)
+        raise ValueError(f"optimizer must be one of {listed} or an object of fastgd.optimizers, got {given!r}{hint}")
     given.check()
     why = _NEED_ROWS.get(type(given))
     if why is not None:

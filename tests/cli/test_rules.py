@@ -88,7 +88,7 @@ def test_a_value_with_a_colon_takes_the_rest():
 
 
 WRONG_OPTIMIZERS = {
-    "sgd": "--optimizer: there is no 'sgd'; there are auto, gd, momentum, .*, saga, .*, lbfgs$",
+    "sgd": "--optimizer: there is no 'sgd'; there are auto, gd, .*, lbfgs: .* is --optimizer gd --batch-size 1$",
     "": "there is no ''",
     "Adam": "there is no 'Adam'",
     "nesterov:mu=0.9": "--optimizer nesterov: there is no key 'mu'; there are momentum, form$",
@@ -117,7 +117,7 @@ WRONG_OPTIMIZERS = {
 }
 
 WRONG_SCHEDULES = {
-    "steps": "--schedule: there is no 'steps'; there are constant, step, .*, warmup, plateau$",
+    "steps": "--schedule: there is no 'steps'; there are constant, step, .*, warmup, plateau; did you mean 'step'",
     "step:each=3": "--schedule step: there is no key 'each'; there are factor, every$",
     "step:initial=3": "initial is given by --learning-rate",
     "onecycle:peak=3": "peak is given by --learning-rate",
