@@ -14,10 +14,19 @@ from fastgd.cli import errors
 from fastgd.cli.course import course_of
 from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, FitOptions, in_options
 from fastgd.cli.output import print_text, whole_file, written
+from fastgd.cli.page import page
 from fastgd.cli.prepare import Problem, prepare
 from fastgd.cli.progress import progress
-from fastgd.cli.report import Coefficient, Result, page, to_json
-from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
+from fastgd.cli.report import Coefficient, Result, to_json
+from fastgd.cli.score import (
+    Labelled,
+    class_shares,
+    classification_baseline,
+    classification_scores,
+    column_moments,
+    regression_baseline,
+    regression_scores,
+)
 from fastgd.exceptions import DeviceError, DivergenceError
 
 Vector = NDArray[np.float64]
@@ -104,12 +113,14 @@ def _result(problem: Problem, model: Any, scales: Vector, options: FitOptions) -
     report = model.fit_report_
     held_out = len(problem.y_held) > 0
     X, y = (problem.X_held, problem.y_held) if held_out else (problem.X, problem.y)
+    scores, baseline, constant = _scores(problem, model, X, Labelled(y, None))
     return Result(
         problem=problem,
         report=dict(report),
-        scores=held_out_scores(problem.task, y, model.predict(X)),
-        baseline=baseline_scores(problem.task, y, problem.y),
-        scored_on="held-out rows" if held_out else "the rows that were fitted",
+        scores=scores,
+        baseline=baseline,
+        constant=constant,
+        scored_on="held-out rows" if held_out else "fitted rows",
         n_scored=len(y),
         coefficients=_coefficients(problem, model, scales),
         intercept=np.atleast_1d(model.intercept_).tolist(),
@@ -118,6 +129,20 @@ def _result(problem: Problem, model: Any, scales: Vector, options: FitOptions) -
         saved=None if options.save is None else str(options.save),
         plotted=None if options.plot is None else str(options.plot),
     )
+
+
+def _scores(
+    problem: Problem, model: Any, X: NDArray[Any], rows: Labelled
+) -> tuple[dict[str, float], dict[str, float], Any]:
+    """Return the scores, those of the best constant prediction, and that prediction."""
+    fitted = Labelled(problem.y, None)
+    if problem.task == "linear":
+        constant = float(np.average(fitted.y, weights=fitted.weights))
+        return regression_scores(rows, model.predict(X)), regression_baseline(rows, fitted), constant
+    classes = model.classes_
+    scores = classification_scores(rows, classes, model.predict_log_proba(X))
+    largest = classes.tolist()[int(class_shares(fitted, classes).argmax())]
+    return scores, classification_baseline(rows, fitted, classes), largest
 
 
 def _coefficients(problem: Problem, model: Any, scales: Vector) -> list[Coefficient]:

@@ -74,7 +74,9 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         messages: list[str] = []
         monitor = _make_monitor(estimator, options, objective, task.guide, clock)
         start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
-        optimizer, reason = choose(objective) if options.optimizer is None else (options.optimizer, options.reason)
+        optimizer, reason, expected = (
+            choose(objective) if options.optimizer is None else (options.optimizer, options.reason, {})
+        )
         try:
             solution = _solve(plan, optimizer, objective, start, monitor, options.tol)
         except KeyboardInterrupt as error:
@@ -102,6 +104,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
     report = FitReport(
         solver=solution.solver or _name(optimizer, options.batch_size),
         reason=reason if solution.note is None else f"{reason}; {solution.note}",
+        expected_seconds=expected,
         certificate=certificate,
         tol=options.tol,
         converged=solution.converged or bool(certificate <= options.tol),

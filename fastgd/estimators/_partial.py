@@ -153,6 +153,7 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
     report = FitReport(
         solver=f"{type(options.optimizer).__name__}, batches of {plan.batch_size}, partial_fit",
         reason=options.reason,
+        expected_seconds={},
         certificate=math.nan,
         tol=options.tol,
         converged=False,

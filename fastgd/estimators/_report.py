@@ -36,6 +36,9 @@ class FitReport(DataReport, TimeReport):
     ----------
     solver, reason : str
         Which solver ran, why it was chosen, and what it chose itself.
+    expected_seconds : dict of str to float
+        Solver -> seconds by the model of costs that ``optimizer="auto"`` chooses by, the quickest first: rough for fits
+        of a few milliseconds, and for solvers that cannot be the quickest a lower bound. Empty if a solver was given.
     device, device_reason : str
         "cpu" or "cuda", and why.
     threads : int
@@ -90,6 +93,7 @@ class FitReport(DataReport, TimeReport):
 
     solver: str
     reason: str
+    expected_seconds: dict[str, float]
     certificate: float
     tol: float
     converged: bool

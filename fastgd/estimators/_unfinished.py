@@ -39,7 +39,8 @@ def tell_what_is_left(
     """Warn of a fit that `max_iter`, time, a loss flat for other reasons or a line search ended before an optimum."""
     if certificate <= options.tol or options.tol == 0.0:
         return
-    where = f"after {len(history)} epochs at certificate {certificate:.3g} > tol={options.tol:g}"
+    epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
+    where = f"after {epochs} at certificate {certificate:.3g} > tol={options.tol:g}"
     far = certificate > _FAR and solution.reason in ("max_iter", "max_seconds", "flat loss")
     slow = _too_small(objective, plan, history.largest_rate) if far else ""
     if slow:

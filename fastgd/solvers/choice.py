@@ -33,18 +33,20 @@ _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
 _MOST_COLUMNS = 4000
 
 
-def choose(objective: Objective) -> tuple[FullBatch, str]:
-    """The solver that is expected to be the quickest, and why."""
+def choose(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
+    """Return the solver that is expected to be the quickest, why, and the seconds that each solver is expected to take.
+
+    Solvers without a metric are only bounded from below where they cannot be the quickest.
+    """
     shape = Shape.of(objective)
     seconds = expected(shape)
     open_question = _quickest(seconds)[0] in _WITHOUT_METRIC
     if open_question:
         seconds = expected(shape, hardness(objective))
     first, *others = _quickest(seconds)
-    least = "" if open_question else "at least "
-    told = ", ".join(f"{name} {least if name in _WITHOUT_METRIC else ''}{seconds[name]:.2g} s" for name in others)
-    reason = f"optimizer='auto': the quickest for this shape, about {seconds[first]:.2g} s ({told})"
-    return _BY_NAME[first](), reason
+    reason = "optimizer='auto': expected to be the quickest for this shape"
+    reason += f", before {', '.join(others)}" if others else ""
+    return _BY_NAME[first](), reason, {name: float(seconds[name]) for name in (first, *others)}
 
 
 def alternative(objective: Objective, kind: type[Optimizer] | None) -> str:

@@ -5,14 +5,12 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, r2_score, root_mean_squared_error
 
 from fastgd import cli
 from fastgd.cli.errors import InputError, describe
 from fastgd.cli.options import in_options
 from fastgd.cli.prepare import fill_means
 from fastgd.cli.report import _finite
-from fastgd.cli.score import baseline_scores, column_moments, held_out_scores
 from fastgd.cli.target import find_column, read_target
 from fastgd.data.table import ArrayTable, generated_names
 from fastgd.exceptions import DeviceError
@@ -71,26 +69,6 @@ def test_means_come_from_the_fitted_rows_alone():
     assert held.tolist() == [[2, 1]]
     with pytest.raises(InputError, match="no value at all"):
         fill_means(np.full((2, 1), np.nan), held, ["a"], {"a": 2})
-
-
-def test_scores_agree_with_scikit_learn():
-    rng = np.random.default_rng(0)
-    y, predicted, fitted = rng.normal(3, 2, (3, 500))
-    found = held_out_scores("linear", y, predicted)
-    assert found["r2"] == pytest.approx(r2_score(y, predicted), rel=1e-12)
-    assert found["rmse"] == pytest.approx(root_mean_squared_error(y, predicted), rel=1e-12)
-    plain = baseline_scores("linear", y, fitted)
-    assert plain["r2"] == pytest.approx(r2_score(y, np.full(500, fitted.mean())), rel=1e-9)
-    labels, guesses = rng.integers(0, 3, (2, 500))
-    assert held_out_scores("logistic", labels, guesses)["accuracy"] == accuracy_score(labels, guesses)
-    assert baseline_scores("logistic", labels, np.array([2, 1, 2]))["accuracy"] == np.mean(labels == 2)
-
-
-def test_moments_of_columns_far_from_zero():
-    X = (np.random.default_rng(0).normal(size=(40_000, 3)) * [1, 1e-3, 1e5] + [1e4, 0, 1e6]).astype(np.float32)
-    means, scales = column_moments(X)
-    np.testing.assert_allclose(means, X.astype(np.float64).mean(axis=0), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(scales, X.astype(np.float64).std(axis=0), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

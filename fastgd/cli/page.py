@@ -1,0 +1,198 @@
+"""The page that ``fastgd fit`` prints: lines of at most `WIDTH` characters, each with its label."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from fastgd.cli.course import course_lines
+from fastgd.cli.options import in_options
+from fastgd.cli.output import printable
+from fastgd.cli.prepare import Problem
+from fastgd.cli.report import Coefficient, Result
+
+WIDTH = 100
+_INDENT = 13
+
+#: Coefficients that are shown, and the most characters of names and class labels in their table.
+_SHOWN, _NAME, _LABEL = 10, 40, 20
+#: The expected seconds of a solver are shown only where they were right within this factor.
+_TOLERANCE = 3.0
+
+_SCORES = {
+    "accuracy": "accuracy",
+    "log_loss": "log-loss (lower is better)",
+    "auc": "AUC",
+    "r2": "R2",
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+}
+
+
+class _Line(NamedTuple):
+    label: str
+    text: str
+
+
+def page(result: Result) -> str:
+    """Return the page."""
+    lines = [*_data_lines(result.problem), *_score_lines(result), *_fit_lines(result)]
+    parts = [part for line in lines for part in _wrapped(line)]
+    return "\n".join([*parts, "", *_coefficient_lines(result)])
+
+
+def plural(count: float, noun: str) -> str:
+    """Return a count with its noun: ``1 row``, ``2,000 rows``, ``2.5 passes``."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,.4g} {noun}{ending}" if count % 1 else f"{int(count):,} {noun}{ending}"
+
+
+def _wrapped(line: _Line) -> Iterator[str]:
+    text = printable(line.text)
+    parts = [text] if len(text) <= WIDTH - _INDENT else textwrap.wrap(text, WIDTH - _INDENT, break_on_hyphens=False)
+    for label, part in zip([line.label, *[""] * len(parts)], parts, strict=False):
+        yield f"{label:<{_INDENT}}{part}".rstrip()
+
+
+def _data_lines(problem: Problem) -> Iterator[_Line]:
+    yield _Line("source", problem.source)
+    columns = plural(problem.n_columns_read - 1, "column")
+    yield _Line("data", f"{plural(problem.n_rows_read, 'row')} x {columns} and the target")
+    yield _Line("task", f"{problem.task} regression for {problem.target!r}: {problem.reason}")
+    if problem.dropped:
+        yield _Line("left out", f"{'columns' if len(problem.dropped) > 1 else 'column'} {', '.join(problem.dropped)}")
+    if problem.one_hot:
+        compared = (f"{name} ({len(of):,}, against {of[0]})" for name, of in problem.one_hot.items())
+        yield _Line("categories", ", ".join(compared))
+    if problem.n_rows_dropped:
+        yield _Line("left out", f"{plural(problem.n_rows_dropped, 'row')} with missing values")
+    if problem.filled:
+        filled = ", ".join(f"{name} ({plural(count, 'row')})" for name, count in problem.filled.items())
+        yield _Line("filled in", f"the mean of the fitted rows in place of missing values: {filled}")
+    for note in problem.notes:
+        yield _Line("note", note)
+
+
+def _score_lines(result: Result) -> Iterator[_Line]:
+    width = max(len(name) for name in _SCORES.values())
+    yield _Line("score", f"{f'on {result.n_scored:,} {result.scored_on}':<{width}}  {'model':>10}  {'baseline':>10}")
+    for key, name in _SCORES.items():
+        if key in result.scores:
+            write = _quantity if key in {"rmse", "mae"} else _share
+            model, baseline = (write(found[key]) for found in (result.scores, result.baseline))
+            yield _Line("", f"{name:<{width}}  {model:>10}  {baseline:>10}")
+    yield _Line("", f"baseline: {_baseline(result)}")
+
+
+def _baseline(result: Result) -> str:
+    if result.problem.task == "linear":
+        return f"always the mean of the fitted rows, {_quantity(float(result.constant))}"
+    label = _shortened(str(result.constant), _LABEL)
+    return f"always the largest class, {label}; as probabilities the shares of the classes"
+
+
+def _fit_lines(result: Result) -> Iterator[_Line]:
+    report, epochs = result.report, result.course.epochs
+    device = "the CPU" if report["device"] == "cpu" else "the GPU"
+    yield _Line("solver", f"{report['solver']} on {device}, {plural(report['threads'], 'thread')}")
+    yield _Line("", in_options(report["reason"]) + _expected(report))
+    yield _Line("converged", _verdict(result))
+    yield _Line("objective", _objective(report))
+    for label, text in course_lines(result.course):
+        yield _Line(label, text)
+    yield _Line(
+        "seconds",
+        f"reading {result.problem.seconds_reading:.2f}, compiling and loading kernels {report['seconds_compile']:.2f},"
+        f" fitting {report['seconds_compute']:.3g}",
+    )
+    passes = f"{plural(report['passes'], 'pass')} over the rows in {plural(epochs, 'epoch')}"
+    yield _Line("speed", f"{_rate(result.rows_per_second)} rows/s, {result.gigabytes_per_second:.3g} GB/s: {passes}")
+    for label, path in (("saved", result.saved), ("plotted", result.plotted)):
+        if path is not None:
+            yield _Line(label, path)
+
+
+def _expected(report: dict[str, Any]) -> str:
+    """Return the seconds that the automatic choice expected, where they were about right."""
+    expected, taken = next(iter(report["expected_seconds"].values()), 0.0), report["seconds_compute"]
+    close = expected > 0.0 and 1.0 / _TOLERANCE <= taken / expected <= _TOLERANCE
+    return f"; expected to take {expected:.2g} s" if close else ""
+
+
+def _verdict(result: Result) -> str:
+    report = result.report
+    gradient = f"largest gradient {report['certificate']:.2g} of its bound at the constant model"
+    reached = report["certificate"] <= report["tol"]
+    if reached:
+        return f"yes ({gradient}; --tol {report['tol']:g})"
+    if report["converged"]:
+        why = {"flat loss": "the loss has stopped falling", "early stopping": "the validation loss has stopped falling"}
+        return f"yes, {why.get(report['stopped_by'], report['stopped_by'])} ({gradient})"
+    limit = {"max_iter": "--epochs", "max_seconds": "--max-seconds"}.get(report["stopped_by"])
+    remedy = f"allow more {limit}" if limit is not None else f"stopped by {report['stopped_by']}"
+    return f"no ({gradient}; --tol {report['tol']:g}): {remedy}"
+
+
+def _objective(report: dict[str, Any]) -> str:
+    expected, gap = report["suboptimality"], report["duality_gap"]
+    parts = [f"{report['objective']:.6g}, mean loss and penalty of the fitted rows"]
+    parts += [] if expected is None else [f"about {expected:.2g} above its minimum"]
+    parts += [] if gap is None else [f"at most {gap:.2g} above its minimum (duality gap)"]
+    return "; ".join(parts)
+
+
+def _coefficient_lines(result: Result) -> list[str]:
+    shown = [_shown(coefficient) for coefficient in result.coefficients[:_SHOWN]]
+    one_output = len(result.intercept) == 1
+    width = max(len(row.name) for row in [*shown, Coefficient("(intercept)" if one_output else "column", None, 0, 0)])
+    title = f"largest coefficients: change of {_subject(result)} per standard deviation (sd) and per unit of the column"
+    lines = [*textwrap.wrap(printable(title), WIDTH), f"  {'column':<{width}}  {'per sd':>12}  {'per unit':>12}"]
+    for name, label, value, per_sd in shown:
+        of_class = "" if label is None else f"  class {label}"
+        lines.append(f"  {name:<{width}}  {per_sd:+12.5g}  {value:+12.5g}{of_class}")
+    hidden = len(result.coefficients) - len(shown)
+    if hidden:
+        lines.append(f"  and {plural(hidden, 'smaller one')} (--json has all)")
+    if one_output:
+        lines.append(f"  {'(intercept)':<{width}}  {'':>12}  {result.intercept[0]:+12.5g}")
+    return lines
+
+
+def _shown(coefficient: Coefficient) -> Coefficient:
+    label = None if coefficient.label is None else _shortened(str(coefficient.label), _LABEL)
+    return coefficient._replace(name=_shortened(coefficient.name, _NAME), label=label)
+
+
+def _subject(result: Result) -> str:
+    target = _shortened(result.problem.target, _NAME)
+    if result.problem.task == "linear":
+        return repr(target)
+    if len(result.classes) > 2:
+        return "a class's log-odds"
+    return f"the log-odds of {target} = {_shortened(str(result.classes[1]), _LABEL)}"
+
+
+def _shortened(text: str, most: int) -> str:
+    """Return text for a terminal, its middle left out where it is longer than `most` characters."""
+    shown = printable(text)
+    if len(shown) <= most:
+        return shown
+    head = (most - 3) * 2 // 3
+    return f"{shown[:head]}...{shown[head + 3 - most :]}"
+
+
+def _share(value: float) -> str:
+    """Return a score without unit, "-" for NaN; a small negative one that rounds to zero loses its sign."""
+    text = "-" if math.isnan(value) else f"{value:.4f}"
+    return "0.0000" if text == "-0.0000" else text
+
+
+def _quantity(value: float) -> str:
+    """Return four digits of a number in the units of the target."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:#.4g}"
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second / 1e6:,.3g} million" if per_second >= 1e6 else f"{per_second:,.0f}"

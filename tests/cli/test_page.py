@@ -1,0 +1,170 @@
+"""The page of ``fastgd fit``: widths, plurals, scores beside the baseline, and the verdict in plain words."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from fastgd.cli.course import Course, EarlyStop
+from fastgd.cli.page import WIDTH, page, plural
+from fastgd.cli.prepare import Problem
+from fastgd.cli.report import Coefficient, Result
+
+REPORT = {
+    "solver": "SketchedNewton",
+    "reason": "optimizer='auto': expected to be the quickest for this shape, before LBFGS",
+    "expected_seconds": {"SketchedNewton": 0.01, "LBFGS": 0.02},
+    "device": "cpu",
+    "threads": 2,
+    "passes": 2.0,
+    "bytes_read": 10**7,
+    "n_rows": 1000,
+    "seconds_compile": 0.5,
+    "seconds_compute": 1.0,
+    "certificate": 2e-5,
+    "tol": 1e-4,
+    "converged": True,
+    "stopped_by": "certificate",
+    "objective": 0.25,
+    "duality_gap": None,
+    "suboptimality": 3e-9,
+}
+
+
+def problem_of(**changes):
+    base = {
+        "source": "t.csv",
+        "n_rows_read": 1250,
+        "n_columns_read": 3,
+        "target": "y",
+        "task": "logistic",
+        "reason": "'y' holds text",
+        "names": ["a", "b"],
+        "X": np.zeros((1000, 2)),
+        "y": np.zeros(1000),
+        "X_held": np.zeros((250, 2)),
+        "y_held": np.zeros(250),
+    }
+    return Problem(**{**base, **changes})
+
+
+def result_of(report=(), **changes):
+    base = {
+        "problem": problem_of(),
+        "report": {**REPORT, **dict(report)},
+        "scores": {"accuracy": 0.95, "log_loss": 0.125, "auc": math.nan},
+        "baseline": {"accuracy": 0.6, "log_loss": 0.673, "auc": 0.5},
+        "constant": "no",
+        "scored_on": "held-out rows",
+        "n_scored": 250,
+        "coefficients": [Coefficient("a", None, 0.5, 1.5), Coefficient("b", None, -0.25, -0.5)],
+        "intercept": [-3.0],
+        "classes": ["no", "yes"],
+        "course": Course(1, None, 1.0, 1.0, None),
+    }
+    return Result(**{**base, **changes})
+
+
+def lines_of(result):
+    """Return the text beside each label, continued lines joined."""
+    found, label = {}, ""
+    for line in page(result).split("\n\n")[0].splitlines():
+        label = line[:13].strip() or label
+        found[label] = f"{found.get(label, '')} {line[13:].strip()}".strip()
+    return found
+
+
+def test_scores_stand_beside_the_baseline():
+    rows = [line.split() for line in page(result_of()).splitlines()]
+    assert ["score", "on", "250", "held-out", "rows", "model", "baseline"] in rows
+    assert ["accuracy", "0.9500", "0.6000"] in rows
+    assert ["log-loss", "(lower", "is", "better)", "0.1250", "0.6730"] in rows
+    assert ["AUC", "-", "0.5000"] in rows
+    assert "baseline: always the largest class, no;" in page(result_of())
+
+
+def test_scores_of_numbers():
+    scores = {"r2": -0.00001, "rmse": 67_890.4, "mae": 0.012345}
+    linear = problem_of(task="linear")
+    text = page(result_of(problem=linear, scores=scores, baseline=scores, constant=2.5, classes=[]))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["score", "on", "250", "held-out", "rows", "model", "baseline"] in rows
+    assert ["R2", "0.0000", "0.0000"] in rows
+    assert ["root", "mean", "squared", "error", "67,890", "67,890"] in rows
+    assert ["mean", "absolute", "error", "0.01235", "0.01235"] in rows
+    assert "always the mean of the fitted rows, 2.500" in text
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ({}, "yes (largest gradient 2e-05 of its bound at the constant model; --tol 0.0001)"),
+        (
+            {"certificate": 0.02, "stopped_by": "flat loss"},
+            "yes, the loss has stopped falling (largest gradient 0.02 of its bound at the constant model)",
+        ),
+        (
+            {"certificate": 0.02, "stopped_by": "max_iter", "converged": False},
+            "no (largest gradient 0.02 of its bound at the constant model; --tol 0.0001): allow more --epochs",
+        ),
+        (
+            {"certificate": 0.02, "stopped_by": "no optimum", "converged": False},
+            "no (largest gradient 0.02 of its bound at the constant model; --tol 0.0001): stopped by no optimum",
+        ),
+    ],
+)
+def test_whether_it_converged(report, expected):
+    assert lines_of(result_of(report))["converged"] == expected
+
+
+@pytest.mark.parametrize(("taken", "shown"), [(0.0033, False), (0.0034, True), (0.029, True), (0.031, False)])
+def test_expected_seconds_are_shown_where_they_were_about_right(taken, shown):
+    solver = lines_of(result_of({"seconds_compute": taken}))["solver"]
+    assert solver.endswith("before LBFGS; expected to take 0.01 s") == shown
+    assert "expected to take" not in lines_of(result_of({"seconds_compute": taken, "expected_seconds": {}}))["solver"]
+
+
+def test_no_line_is_longer_than_the_page():
+    long, label = "a long name of a column, " * 12, "a label of many words " * 9
+    hostile = problem_of(
+        source="/folder" * 40,
+        target=long,
+        dropped=[long, "b"],
+        one_hot={long: [label, "b"]},
+        filled={long: 7},
+        notes=[long * 3, "x" * 400],
+        n_rows_dropped=1,
+    )
+    course = Course(1200, f"step:{long}", 1.0, 0.5, EarlyStop(True, 1100, 0.5, 0.6))
+    coefficients = [Coefficient(long, label, -1.23456e-300, -1.23456e-300)] * 12
+    for classes, intercept in ((["no", label], [1.0]), ([label, "b", "c"], [1.0, 2.0, 3.0])):
+        result = result_of(
+            problem=hostile,
+            course=course,
+            coefficients=coefficients,
+            classes=classes,
+            intercept=intercept,
+            saved=long,
+            constant=label,
+        )
+        text = page(result)
+        assert max(map(len, text.splitlines())) <= WIDTH
+        assert text.isascii()
+
+
+def test_control_characters_are_escaped():
+    hostile = "a\x1b[31m\rb\nc"
+    text = page(result_of(problem=problem_of(target=hostile), coefficients=[Coefficient(hostile, None, 1.0, 1.0)]))
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert text.count(r"a\x1b[31m\rb\nc") == 2 + 1  # beside the task, in the title of the table, and in it
+
+
+def test_plurals():
+    assert [plural(n, "row") for n in (0, 1, 2, 1000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
+    assert [plural(n, "pass") for n in (1.0, 2.5)] == ["1 pass", "2.5 passes"]
+    one = problem_of(n_rows_read=1, n_columns_read=2, n_rows_dropped=1, filled={"a": 1}, dropped=["c"])
+    text = page(dataclasses.replace(result_of({"threads": 1, "passes": 1.0}), problem=one))
+    for part in ("1 row x 1 column and", "1 row with missing", "a (1 row)", "column c", "1 thread", "1 pass over"):
+        assert part in text
