@@ -1,8 +1,9 @@
 """Compiled kernels on disk: in which folder, with a lock around each, and what becomes of folders of other versions.
 
-Numba's cache does not see edits in other files (numba#1833), so the folder carries a hash of all sources. It tells
-kernels of one name apart by pickles of what they capture, which differ between a process that reads sources and one
-that reads byte code: what is captured is told here by names and byte code.
+Numba's own cache does not see edits in other files (numba#1833): here the folder's name has a hash of all sources. It
+trusts its files, and a flipped bit crashes the process: here every entry has a digest. It distinguishes kernels of one
+name by pickles of what they capture, which differ between a process that reads sources and one that reads byte code:
+here by names and byte code.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import functools
 import hashlib
 import logging
 import os
+import pickle
 import re
 import shutil
 import stat
@@ -19,20 +21,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any
 
-try:
-    import filelock as filelock  # for the other cache as well
-except ImportError:  # in a checkout that was never installed
-    filelock = None  # type: ignore[assignment]
+import llvmlite
+import numba
 from numba.core import event
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+
+from fastgd.kernels._entries import CompileLocks, Entries
+from fastgd.kernels._entries import filelock as filelock
 
 logger = logging.getLogger("fastgd")
 
 #: Numba's kind of event for what the cache does, waiting for another process included.
 CACHE_EVENT = "fastgd:cache"
-_LOCK_SECONDS = 120.0
 #: Folders of kernels, and how long one that no process has started with is kept.
 _NAME, _KEPT_SECONDS = re.compile(r"fastgd-[0-9a-f]{16}"), 30 * 86400.0
 
@@ -122,23 +125,6 @@ def _is_own(folder: Path) -> bool:
 FOLDER = cache_folder() if filelock else None
 
 
-class _Locator(_CacheLocator):
-    """Tells Numba where a kernel is cached; freshness is in the folder's name."""
-
-    def get_cache_path(self) -> str:
-        return str(FOLDER)
-
-    def get_source_stamp(self) -> str:
-        return STAMP
-
-    def get_disambiguator(self) -> str:
-        return "cpu"
-
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator":
-        return cls()
-
-
 def _identity(ingredient: Any) -> str:
     """What a kernel or what it captures is, alike in every process."""
     if not isinstance(ingredient, FunctionType):
@@ -147,66 +133,65 @@ def _identity(ingredient: Any) -> str:
     return f"{ingredient.__module__}.{ingredient.__qualname__} {ingredient.__code__.co_code.hex()} {captured}"
 
 
-class _CacheImpl(CompileResultCacheImpl):
-    _locator_classes: ClassVar = [_Locator]
+class KernelCache:
+    """A cache of Numba's kind for one kernel, with no error that could stop a fit.
 
+    Parameters
+    ----------
+    function : callable
+        The kernel's Python function.
+    """
 
-class KernelCache(FunctionCache):
-    """Numba's disk cache, with a file lock from a miss to its save, and no error that could stop a fit."""
+    def __init__(self, function: Callable[..., Any]) -> None:
+        assert FOLDER is not None
+        self._function = function
+        self._entries, self.locks = Entries(FOLDER), CompileLocks()
 
-    _impl_class = _CacheImpl
+    @property
+    def cache_path(self) -> str:
+        """The folder, which the dispatcher reports."""
+        return str(self._entries.folder)
 
-    def __init__(self, py_func: Callable[..., Any]) -> None:
-        super().__init__(py_func)
-        self._lock = filelock.FileLock(f"{FOLDER}/{self._impl.filename_base}.lock", timeout=_LOCK_SECONDS)
+    def key(self, sig: Any, codegen: Any) -> str:
+        """All that the machine code of a signature depends on, besides the sources, whose hash the folder has."""
+        versions = numba.__version__, llvmlite.__version__, sys.version_info[:3]
+        return repr((_identity(self._function), sig, codegen.magic_tuple(), versions))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The kernel of a signature; None where it must be compiled, by the process that has its lock now."""
+        target_context.refresh()
+        name, key = self._function.__name__, self.key(sig, target_context.codegen())
+
+        def load() -> Any:
+            try:
+                found = self._entries.load(name, key)
+                return None if found is None else CompileResult._rebuild(target_context, *pickle.loads(found))
+            except Exception as error:  # whatever unpickling raises
+                logger.warning("ignored an unreadable cached kernel in %s (%s)", self.cache_path, error)
+                return None
+
         with event.trigger_event(CACHE_EVENT):
-            found = self._load(sig, target_context)
-            if found is None:
-                # `compile` releases it. Who waits for another process in vain compiles without.
-                with contextlib.suppress(OSError, filelock.Timeout):
-                    self._lock.acquire()
-                    found = self._load(sig, target_context)
-            return found
-
-    def compile(self, dispatcher_compile: Callable[[Any], Any], sig: Any) -> Any:
-        """Compile or load, and let go of the lock whatever happens: Ctrl-C while compiling must lock nobody out."""
-        try:
-            return dispatcher_compile(sig)
-        finally:
-            self._lock.release(force=True)
-
-    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return sig, codegen.magic_tuple(), hashlib.sha256(_identity(self._py_func).encode()).hexdigest()
-
-    def _load(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception as error:  # a torn or foreign file is a miss, whatever unpickling it raises
-            logger.warning("ignored an unreadable cached kernel in %s (%s)", self.cache_path, error)
-            return None
+            return self.locks.load(self._entries, name, key, load)
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled kernel, unless it holds addresses of this process."""
+        if data.library.has_dynamic_globals:
+            return
         with event.trigger_event(CACHE_EVENT):
-            self._save(sig, data)
-
-    def _save(self, sig: Any, data: Any) -> None:
-        try:
             try:
-                super().save_overload(sig, data)
-            except OSError:
-                raise
-            except Exception:  # a torn index raises whatever unpickling it raises: start a new one
-                self.flush()
-                super().save_overload(sig, data)
-        except Exception as error:
-            logger.warning("could not cache a compiled kernel in %s (%s)", self.cache_path, error)
+                self._entries.save(self._function.__name__, self.key(sig, data.codegen), dumps(data._reduce()))
+            except Exception as error:
+                logger.warning("could not cache a compiled kernel in %s (%s)", self.cache_path, error)
+
+    def enable(self) -> None:
+        """Nothing: a kernel without a folder has no cache."""
+
+    disable = flush = enable
 
 
 def cached(kernel: Any) -> Any:
     """Let a dispatcher of Numba load its kernels from disk and save them there, where there is a folder for them."""
     if FOLDER is not None and hasattr(kernel, "enable_caching"):
         cache = KernelCache(kernel.py_func)
-        kernel._cache, kernel.compile = cache, functools.partial(cache.compile, kernel.compile)
+        kernel._cache, kernel.compile = cache, functools.partial(cache.locks.compile, kernel.compile)
     return kernel

@@ -8,10 +8,12 @@ import sys
 import threading
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
-from fastgd.kernels import _cache, _jit
+from fastgd.kernels import _cache, _entries, _jit
+from fastgd.kernels._entries import Entries
 
 #: Loss sum of a two-row problem, and how many events of compiling it took to get there.
 FIT = """
@@ -67,7 +69,7 @@ def cache(root, tmp_path_factory):
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*.nb?")}
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*.entry")}
 
 
 def test_a_second_process_compiles_and_writes_nothing(root, cache):
@@ -176,29 +178,38 @@ def foreign(path: Path) -> None:
     path.write_bytes(b"\x80\x04N.")
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-@pytest.mark.parametrize("damage", [torn, empty, garbage, foreign])
-def test_a_damaged_file_is_a_miss_and_is_mended(folder, suffix, damage):
+def flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def of_another_kernel(path: Path) -> None:
+    """Whole, and machine code, but under the name of another entry."""
+    entries = Entries(path.parent)
+    entries.save("other", "another key", path.read_bytes()[32:])
+    entries.path("other", "another key").replace(path)
+
+
+@pytest.mark.parametrize("damage", [torn, empty, garbage, foreign, flipped, of_another_kernel])
+def test_a_damaged_file_is_a_miss_and_is_rewritten(folder, damage, caplog):
     hit()
-    (path,) = folder.glob(f"*.{suffix}")
+    (path,) = folder.glob("*.entry")
     damage(path)
     assert [hit(), hit()] == [False, True]
+    assert caplog.text.count("ignored an unreadable cached kernel") == 1
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc", "lock"])
-def test_a_file_that_cannot_be_opened_stops_nothing(folder, suffix, caplog):
+@pytest.mark.parametrize("end", [".entry", ".entry.lock"])
+def test_a_file_that_cannot_be_opened_stops_nothing(folder, end, caplog):
     """A folder in its place, since root may write to any file."""
     hit()
-    for path in folder.glob(f"*.{suffix}"):
-        path.unlink()
-    (path,) = {Path(f"{name}.{suffix}") for name in [stem(folder) + (".1" if suffix == "nbc" else "")]}
+    (entry,) = folder.glob("*.entry")
+    path = entry.with_suffix(end)
+    path.unlink(missing_ok=True)
     path.mkdir()
-    assert hit() == (suffix == "lock")
-    assert (suffix == "lock") == ("could not cache" not in caplog.text)
-
-
-def stem(folder: Path) -> str:
-    return _cache.KernelCache(new_kernel().py_func)._lock.lock_file.removesuffix(".lock")
+    assert hit() == (end != ".entry")
+    assert (end != ".entry") == ("could not cache" not in caplog.text)
 
 
 def test_a_vanished_folder_stops_nothing(folder, caplog):
@@ -209,27 +220,44 @@ def test_a_vanished_folder_stops_nothing(folder, caplog):
     assert "could not cache" in caplog.text
 
 
-def test_a_kernel_that_another_process_is_compiling_is_waited_for_and_loaded(folder):
+@pytest.fixture
+def missing(folder):
+    """The file of a kernel's entry, what it should hold, and a lock that another process could hold."""
     hit()
-    saved = {path: path.read_bytes() for path in folder.glob("*.nb?")}
-    for path in saved:
-        path.unlink()
+    (path,) = folder.glob("*.entry")
+    saved = path.read_bytes()
+    path.unlink()
+    return path, saved, filelock.FileLock(f"{path}.lock")
+
+
+def test_a_kernel_that_another_process_is_compiling_is_waited_for_and_loaded(missing):
+    path, saved, lock = missing
     kernel, results = new_kernel(), []
     thread = threading.Thread(target=lambda: results.append(kernel(1)), daemon=True)
-    with _cache.KernelCache(kernel.py_func)._lock:
+    with lock:
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
-        for path, data in saved.items():
-            path.write_bytes(data)
+        path.write_bytes(saved)
     thread.join()
     assert results == [3]
     assert sum(kernel.stats.cache_hits.values()) == 1
 
 
-def test_a_failed_compilation_leaves_no_lock(folder, monkeypatch):
+def test_a_kernel_that_a_stopped_process_is_compiling_is_compiled_here(missing, monkeypatch, caplog):
+    path, _, lock = missing
+    monkeypatch.setattr(_entries, "NOTICE_SECONDS", 0.05)
+    monkeypatch.setattr(_entries, "PATIENCE_SECONDS", 0.1)
+    with lock:
+        assert new_kernel()(1) == 3
+    first, second = caplog.messages
+    assert first == f"waiting for another process, which compiles test_add_two and holds {path}.lock"
+    assert second.startswith("compiling test_add_two without waiting longer for the process that holds")
+    assert hit()
+
+
+def test_a_failed_compilation_leaves_no_lock(folder):
     """Its thread is still alive when another one compiles."""
-    monkeypatch.setattr(_cache, "_LOCK_SECONDS", 0.0)
     kernel, failed, end = new_kernel(), threading.Event(), threading.Event()
     errors = []
 
@@ -245,11 +273,27 @@ def test_a_failed_compilation_leaves_no_lock(folder, monkeypatch):
     thread.start()
     failed.wait()
     assert len(errors) == 1
-    other = _cache.KernelCache(kernel.py_func)._lock
-    with other:
-        assert other.is_locked
+    for path in folder.glob("*.lock"):
+        with filelock.FileLock(path, timeout=0):
+            pass
     end.set()
     thread.join()
+
+
+def test_an_interrupt_while_a_lock_is_released_leaves_none(missing, monkeypatch):
+    release, calls = _entries.CompileLocks.release, []
+
+    def interrupted(locks):
+        calls.append(locks)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        release(locks)
+
+    monkeypatch.setattr(_entries.CompileLocks, "release", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        new_kernel()(1)
+    with missing[2].acquire(timeout=0):
+        pass
 
 
 def test_a_kernel_survives_that_its_folder_is_removed(folder, caplog):

@@ -4,7 +4,6 @@ What takes seconds is typing and lowering, then the linker. An entry holds what 
 its linked machine code included: a process that finds it loads that, and neither types nor links.
 """
 
-import contextlib
 import functools
 import importlib
 import logging
@@ -12,16 +11,14 @@ import os
 import pickle
 import sys
 import zlib
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastgd.kernels._cache import cache_folder, filelock, source_stamp
-from fastgd.kernels.cuda._entries import Entries
+from fastgd.kernels._entries import CompileLocks, Entries
 
 logger = logging.getLogger("fastgd")
 
-_LOCK_SECONDS = 120.0
 #: What the driver says of machine code that it does not take, which is compiled anew; other errors are of the GPU.
 _REFUSALS = (
     "INVALID_IMAGE",
@@ -97,7 +94,7 @@ class KernelCache:
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
-        self._locks: dict[str, Any] = {}
+        self.locks = CompileLocks()
 
     def key(self, argument_types: tuple[Any, ...], capability: tuple[int, ...]) -> str:
         """All that the machine code of a signature is made of."""
@@ -106,27 +103,12 @@ class KernelCache:
         return repr((its, toolchain()))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The kernel of a signature; None where it must be compiled, by who has its lock now."""
+        """The kernel of a signature; None where it must be compiled, by the process that has its lock now."""
         where = self._where(sig)
         if where is None:
             return None
         kept, key = where
-        found = self._load(kept, key, sig)
-        if found is None:
-            # `compile` releases it. Who waits for another process in vain compiles without.
-            with contextlib.suppress(OSError, filelock.Timeout):
-                lock = self._locks.setdefault(key, kept.lock(self._kernel.__name__, key))
-                lock.acquire(timeout=_LOCK_SECONDS)
-                found = self._load(kept, key, sig)
-        return found
-
-    def compile(self, dispatcher_compile: Callable[[Any], Any], sig: Any) -> Any:
-        """Compile or load, and let go of the lock whatever happens: Ctrl-C while compiling must lock nobody out."""
-        try:
-            return dispatcher_compile(sig)
-        finally:
-            for lock in list(self._locks.values()):
-                lock.release(force=True)
+        return self.locks.load(kept, self._kernel.__name__, key, lambda: self._load(kept, key, sig))
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a kernel that has been linked."""
@@ -203,5 +185,5 @@ def cached(kernel: Any) -> Any:
     """Let a dispatcher of numba-cuda load its kernels from disk and save them there."""
     if hasattr(kernel, "_cache") and hasattr(kernel, "targetoptions"):
         cache = KernelCache(kernel)
-        kernel._cache, kernel.compile = cache, functools.partial(cache.compile, kernel.compile)
+        kernel._cache, kernel.compile = cache, functools.partial(cache.locks.compile, kernel.compile)
     return kernel

@@ -40,7 +40,7 @@ def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path):
         return done.stdout
 
     def compiled():
-        return {path.name for path in (tmp_path / "cache").rglob("*.nbc")}
+        return {path.name for path in (tmp_path / "cache").rglob("*.entry")}
 
     assert b"are ready" in run("warmup")
     before = compiled()

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from fastgd.kernels._entries import Entries
 from fastgd.kernels.cuda import _cache
-from fastgd.kernels.cuda._entries import Entries
 
 NAME, KEY, DATA = "scale", "a key", bytes(range(256)) * 20
 
@@ -69,7 +69,7 @@ def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastgd.kernels.cuda._entries.os.replace", fail)
+    monkeypatch.setattr("fastgd.kernels._entries.os.replace", fail)
     with pytest.raises(KeyboardInterrupt):
         entries.save(NAME, KEY, b"newer")
     assert entries.load(NAME, KEY) == DATA
