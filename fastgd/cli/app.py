@@ -13,13 +13,13 @@ import typer
 
 import fastgd
 from fastgd.cli.bench_app import bench
-from fastgd.cli.options import Device, Dtype, FitOptions, Missing, PredictMissing, Task, WarmupDevice
+from fastgd.cli.options import Device, Dtype, FitOptions, Loss, Missing, PredictMissing, Task, WarmupDevice
 
 Job = Callable[[], None]
 
 # Rich would box and wrap at 80 columns and take brackets in a column's name for markup.
 app = typer.Typer(
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -53,6 +53,7 @@ _SCHEDULE_HELP = (
     " numbers: step:every=10, warmup:epochs=2,then=cosine"
 )
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]
 Header = Annotated[
     bool | None,
     typer.Option(
@@ -146,8 +147,23 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         float | None,
         typer.Option(metavar="R", min=0, max=1, help="Share of L1 in the penalty.", show_default="0: ridge"),
     ] = None,
+    loss: Annotated[
+        Loss, typer.Option(help="Loss of a linear regression; huber is robust against outliers in the target.")
+    ] = "squared",
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            metavar="D", help="Residual beyond which Huber's loss is linear, in units of the target.", show_default="1"
+        ),
+    ] = None,
     tol: Annotated[
-        float | None, typer.Option(metavar="C", min=0, help="Stop at this certificate.", show_default="1e-4")
+        float | None,
+        typer.Option(
+            metavar="C",
+            min=0,
+            help="Stop when the largest gradient is at most this share of its bound at the constant model.",
+            show_default="1e-4",
+        ),
     ] = None,
     device: Annotated[
         Device, typer.Option(help="Where to fit; cuda is an NVIDIA GPU, and auto takes it where that pays.")
@@ -157,8 +173,9 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         Path | None, typer.Option(metavar="FILE", help="Draw loss and learning rate by epoch: .png, .svg or .pdf.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    quiet: Quiet = False,
 ) -> Job:
-    """Fit a regression to a file and tell how good it is.
+    """Fit a regression to a file and report how good it is.
 
     Example: fastgd fit flights.csv.gz --target arr_delay --missing drop --drop-text --save delay.model
     """
@@ -185,11 +202,14 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         patience=patience,
         alpha=alpha,
         l1_ratio=l1_ratio,
+        loss=loss,
+        delta=delta,
         tol=tol,
         device=device,
         save=save,
         plot=plot,
         json=json,
+        quiet=quiet,
     )
 
     def job() -> None:
@@ -224,6 +244,14 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write the probability of every class, too.")
     ] = False,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="In CSV and TSV put ' before labels that spreadsheets take for formulas: those after =, +, - or @.",
+        ),
+    ] = False,
+    quiet: Quiet = False,
 ) -> Job:
     """Predict the rows of a file with a saved model.
 
@@ -234,7 +262,7 @@ def predict(
         from fastgd.cli.predict import PredictOptions
         from fastgd.cli.predict import predict as run
 
-        run(PredictOptions(model, source, output, header, missing, probabilities))
+        run(PredictOptions(model, source, output, header, missing, probabilities, escape_formulas, quiet))
 
     return job
 
@@ -267,7 +295,7 @@ def warmup(
         ),
     ] = None,
 ) -> Job:
-    """Compile and cache the usual kernels, so that no later fit waits for them."""
+    """Compile and cache kernels, so that no later fit waits."""
 
     def job() -> None:
         from fastgd.cli.warmup import warmup as run

@@ -12,6 +12,10 @@ from fastgd.exceptions import DeviceError, DivergenceError, ModelFileError, Tabl
 _CUDA_ERROR = re.compile(r"\bCUDA_ERROR_[A-Z_]+")
 
 
+#: Characters of a message; what a user has given may be of any length.
+_LONGEST = 3000
+
+
 class InputError(Exception):
     """The user's input cannot be used; the message says why and what to do."""
 
@@ -19,6 +23,8 @@ class InputError(Exception):
 def say(kind: str, message: str) -> None:
     """Print one line on stderr, whatever line breaks and control characters the message has."""
     line = " ".join(part.strip() for part in message.splitlines() if part.strip())
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 3 :]}"
     try:
         print(f"fastgd: {kind}: {printable(line)}", file=sys.stderr, flush=True)
     except OSError:  # a reader that has left, or a full disk, changes neither the result nor the exit code

@@ -46,10 +46,12 @@ def fit(options: FitOptions) -> None:
         What the command tells in one line; nothing has been written then.
     """
     options.check()
-    with progress() as show, warnings.catch_warnings(record=True) as caught:
+    with progress(options.quiet) as show, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         show("reading")
         problem = prepare(options)
+        if options.loss == "huber":
+            problem.notes.append(f"Huber's loss: linear in residuals above {options.delta or 1:g} (--delta)")
         show("preparing the kernels")
         model = make_model(problem.task, options)
         run_fit(model, problem)
@@ -68,15 +70,19 @@ def fit(options: FitOptions) -> None:
         return
     for warning in result.warnings:
         errors.say("warning", warning)
-    print_text(page(result))
+    if not options.quiet:
+        print_text(page(result))
 
 
 def make_model(task: str, options: FitOptions) -> Any:
     """Return the estimator, with the parameters that the user set."""
     from fastgd import LinearRegression, LogisticRegression
 
-    kind = LinearRegression if task == "linear" else LogisticRegression
-    return kind(**options.parameters())
+    if task == "linear":
+        return LinearRegression(options.loss, delta=options.delta, **options.parameters())
+    if options.loss == "huber":
+        raise errors.InputError("--loss huber fits numbers, but the target holds classes: use --task linear")
+    return LogisticRegression(**options.parameters())
 
 
 def run_fit(model: Any, problem: Problem) -> None:

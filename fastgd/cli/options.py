@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Task = Literal["auto", "linear", "logistic"]
 Missing = Literal["error", "drop", "mean"]
 PredictMissing = Literal["error", "empty", "mean"]
+Loss = Literal["squared", "huber"]
 Dtype = Literal["auto", "float32", "float64"]
 Device = Literal["auto", "cpu", "cuda"]
 WarmupDevice = Literal["cpu", "cuda"]
@@ -27,12 +28,15 @@ MEANS_KEY = "column_means"
 # And where the categories of the columns that were taken for such, the one without an indicator first.
 ONE_HOT_KEY = "one_hot"
 
+#: Rows of a batch at most: more than any table has.
+_MOST_ROWS = 2**31 - 1
 PICTURES = (".png", ".svg", ".pdf")
 
 # The options that parameters of the estimators stand for, as their messages name them: ``max_iter`` or ``tol=0.1``.
 _OPTIONS = {
     "alpha": "--alpha",
     "batch_size": "--batch-size",
+    "delta": "--delta",
     "device": "--device",
     "early_stopping": "--early-stopping",
     "l1_ratio": "--l1-ratio",
@@ -73,11 +77,14 @@ class FitOptions:
     patience: int | None
     alpha: float | None
     l1_ratio: float | None
+    loss: Loss
+    delta: float | None
     tol: float | None
     device: Device
     save: Path | None
     plot: Path | None
     json: bool
+    quiet: bool
 
     def check(self) -> None:
         """Raise `InputError` for a value that cannot be used."""
@@ -86,6 +93,8 @@ class FitOptions:
         if not 0 <= self.holdout < 1:
             raise InputError(f"--holdout {self.holdout} is not a share of the rows: give a number from 0 to below 1")
         self._check_validation()
+        self._check_loss()
+        self._check_quiet()
         if self.source is None and (self.target, self.drop, self.one_hot) != (None, (), ()):
             raise InputError("--target, --drop and --one-hot need a SOURCE: fastgd fit SOURCE --target COLUMN")
         if self.save is not None:
@@ -116,6 +125,8 @@ class FitOptions:
         size = _number(self.batch_size)
         if size is None or size < 1 or not size.is_integer():
             raise InputError(f"--batch-size {self.batch_size} is neither a count of rows nor 'full' nor 'auto'")
+        if size > _MOST_ROWS:
+            raise InputError(f"--batch-size {self.batch_size} is more than {_MOST_ROWS:,}: use full for all rows")
         return int(size)
 
     def parameters(self) -> dict[str, Any]:
@@ -146,6 +157,20 @@ class FitOptions:
                 raise InputError(
                     f"{option} needs --optimizer gd, adam or the like: {self.optimizer} finds its own step"
                 )
+
+    def _check_loss(self) -> None:
+        if self.delta is not None and self.loss != "huber":
+            raise InputError(f"--delta {self.delta:g} needs --loss huber: the squared loss has no such parameter")
+        if self.delta is not None and not 0 < self.delta < math.inf:
+            raise InputError(f"--delta {self.delta:g} is not positive: give a number in the units of the target")
+        if self.loss == "huber" and self.task == "logistic":
+            raise InputError("--loss huber needs --task linear: a logistic regression has its own loss")
+
+    def _check_quiet(self) -> None:
+        if self.quiet and self.json:
+            raise InputError("--quiet and --json exclude each other: leave out one of them")
+        if self.quiet and self.save is None and self.plot is None:
+            raise InputError("--quiet leaves no result: add --save MODEL or --plot FILE")
 
     def _check_validation(self) -> None:
         share = self.validation_fraction

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, PredictMissing, check_output
-from fastgd.cli.output import print_data, print_text, whole_file
+from fastgd.cli.output import print_data, print_text, printable, whole_file
+from fastgd.cli.page import plural
 from fastgd.cli.prepare import check_columns, counted
 from fastgd.cli.progress import progress
 from fastgd.data.categories import expanded, numbered, unknown
@@ -22,6 +23,8 @@ from fastgd.data.table import Table
 if TYPE_CHECKING:
     import polars as pl
 
+#: Beginnings of a formula; spreadsheets skip the tab and the carriage return.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy")
 
 
@@ -36,6 +39,20 @@ class PredictOptions:
     header: bool | None
     missing: PredictMissing
     probabilities: bool
+    escape_formulas: bool
+    quiet: bool
+
+    def check(self) -> None:
+        """Raise `InputError` for options that cannot be used together."""
+        suffix = ".csv" if self.output is None else self.output.suffix.lower()
+        if suffix not in SUFFIXES:
+            raise InputError(f"-o {self.output}: the name must end in one of {', '.join(SUFFIXES)}")
+        if self.escape_formulas and suffix not in {".csv", ".tsv"}:
+            raise InputError(f"--escape-formulas needs an output of CSV or TSV, not {suffix}")
+        if self.output is not None:
+            check_output(self.output, "-o")
+        elif self.quiet:
+            raise InputError("--quiet leaves no result: add -o OUT")
 
 
 def predict(options: PredictOptions) -> None:
@@ -51,11 +68,8 @@ def predict(options: PredictOptions) -> None:
     InputError, TableError, ModelFileError, OSError
         What the command tells in one line; nothing has been written then.
     """
-    if options.output is not None:
-        if options.output.suffix.lower() not in SUFFIXES:
-            raise InputError(f"-o {options.output}: the name must end in one of {', '.join(SUFFIXES)}")
-        check_output(options.output, "-o")
-    with progress() as show:
+    options.check()
+    with progress(options.quiet) as show:
         show("reading")
         model = _load(options.model)
         if options.probabilities and not hasattr(model, "predict_proba"):
@@ -65,14 +79,16 @@ def predict(options: PredictOptions) -> None:
         X, usable = _matrix(table, names, model, options.missing)
         show("predicting")
         columns = _predictions(model, X, usable, options.probabilities)
+        if options.escape_formulas:
+            columns = {name: _escaped(values) for name, values in columns.items()}
         show("writing")
         if options.output is not None:
             with whole_file(options.output) as temporary:
                 _write(columns, temporary, options.output.suffix.lower())
     if options.output is None:
         print_data(_frame(columns).write_csv().encode())
-    else:
-        print_text(f"{len(usable):,} predictions written to {options.output}")
+    elif not options.quiet:
+        print_text(f"{plural(len(usable), 'prediction')} written to {printable(str(options.output))}")
 
 
 def with_indicators(model: Any, table: Table, missing: PredictMissing) -> Table:
@@ -169,6 +185,16 @@ def _predictions(
     if usable.all():
         return columns
     return {name: _spread(values, usable) for name, values in columns.items()}
+
+
+def _escaped(values: NDArray[Any]) -> NDArray[Any]:
+    """Return labels with an apostrophe before those that a spreadsheet would take for a formula."""
+    if values.dtype.kind not in "OU":
+        return values
+    return np.array(
+        [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in values.tolist()],
+        dtype=values.dtype if values.dtype == object else None,
+    )
 
 
 def _targets(predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:

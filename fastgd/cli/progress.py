@@ -25,9 +25,9 @@ class Show(Protocol):
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Show]:
-    """Give a function that shows a stage; it does nothing where stderr is no terminal."""
-    if not sys.stderr.isatty():
+def progress(quiet: bool = False) -> Iterator[Show]:
+    """Give a function that shows a stage; it does nothing if `quiet`, or where stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
         yield lambda stage: None
         return
     display = _display()

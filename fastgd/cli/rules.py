@@ -25,6 +25,8 @@ RATES = ("learning_rate", "initial", "peak")
 _WORDS = {"true": True, "false": False, "none": None}
 #: Whole numbers up to this size are exact as float64, and become integers.
 _EXACT = 2.0**53
+#: Schedules within each other at most.
+_DEEPEST = 10
 
 
 class Spelling(NamedTuple):
@@ -89,6 +91,9 @@ def read_schedule(text: str, learning_rate: float | str, where: str = "--schedul
     """
     from fastgd.schedules import BY_NAME, WarmUp
 
+    depth = text.count("then=")
+    if depth > _DEEPEST:
+        raise InputError(f"{where}: schedules are nested {depth:,} deep; at most {_DEEPEST} are read")
     spelling = take_apart(text, where)
     kind = _find(BY_NAME, spelling.name, where, BY_NAME)
     rate: LearningRate = learning_rate
