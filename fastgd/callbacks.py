@@ -12,6 +12,9 @@ from fastgd.scaling import Array
 class EpochState:
     """Where a fit stands at the end of an epoch.
 
+    Coefficients and validation loss are those of the epoch's end: the model that the fit returns if it ends there.
+    Solvers of the full batch report the best iterate so far.
+
     Attributes
     ----------
     epoch : int

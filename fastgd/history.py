@@ -95,7 +95,7 @@ class History:
     @property
     def largest_rate(self) -> float:
         """The largest learning rate that an epoch began with."""
-        return max(row["learning_rate"] for row in self._rows)
+        return max((row["learning_rate"] for row in self._rows), default=math.nan)
 
     def arrays(self) -> dict[str, Array]:
         """An array a number, an entry an epoch; without those that no epoch had."""

@@ -28,7 +28,9 @@ shuffle : bool, default=True
 drop_last : bool, default=False
     Leave out the last batch of an epoch where it is short; only for mini-batches.
 max_iter : int or None, default=None
-    Epochs at most; None is 1000 for the full batch and 50 for mini-batches.
+    Epochs at most, 0 or more; None is 1000 for the full batch and 50 for mini-batches. An epoch of the full batch is a
+    pass and a step. 0 returns the start: `coef_init`, with `warm_start` the last fit, else the model that the fit
+    begins with.
 max_seconds : float or None, default=None
     Seconds of wall time, > 0, that the whole fit may take, compiling and validation included: it ends with the epoch in
     which they pass, on mini-batches within a moment, at coefficients as good as they are by then.
@@ -125,7 +127,10 @@ ConvergenceWarning
     automatic rate of a rule on mini-batches ran its course to 0 and the loss was flat at the end), or there is no
     optimum: of a classifier at ``alpha=0`` whose classes a hyperplane separates.
 RankWarning
-    If ``alpha=0`` and columns are combinations of others.
+    If ``alpha=0`` and columns are combinations of others. Solvers of the full batch then return the optimum whose
+    coefficients have the least norm, as `numpy.linalg.lstsq` does on centred columns (without an intercept on columns
+    as they are); above 1000 columns "normal_equations" does so, and with fewer rows than columns the others where its
+    search takes no longer than about a second. Update rules return the optimum that their formula leads to.
 """
 
 _CALLBACKS = """

@@ -1,5 +1,6 @@
 """From validated arrays to a fitted theta: what both estimators do alike."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -146,12 +147,19 @@ def _make_monitor(estimator: Any, options: Options, objective: Objective, guide:
     return Monitor(
         History(options.max_iter, bool(estimator.verbose)),
         Plateau(options.tol * objective.constant_value(), patience),
-        objective.to_user,
+        _to_raw(objective, options),
         guide.validation(objective),
         estimator.early_stopping,
         guide.callbacks,
         clock.deadline(options.max_seconds),
     )
+
+
+def _to_raw(objective: Objective, options: Options) -> Callable[[Array], tuple[Array, Array]]:
+    """Coefficients and intercepts of theta as the fit would return them."""
+    if options.optimizer is None or isinstance(options.optimizer, FullBatch):
+        return lambda theta: objective.to_user(objective.canonical(theta))
+    return objective.to_user
 
 
 def _training(objective: Objective, guide: Guide, solution: Solution, epochs: int, early_stopping: bool) -> Training:
@@ -214,6 +222,9 @@ def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:
 def _solve(
     plan: Plan | None, optimizer: Optimizer, objective: Objective, start: Array, monitor: Monitor, tol: float
 ) -> Solution:
+    if monitor.history.max_iter == 0:
+        monitor.watch(lambda: start)
+        return Solution(start, False, "max_iter", math.nan)
     if plan is not None:
         return solve_rule(objective, start, plan, monitor)
     assert isinstance(optimizer, FullBatch)

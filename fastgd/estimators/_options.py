@@ -79,7 +79,7 @@ def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
         _flag(estimator, name)
     held_out = _validation_fraction(estimator)
     patience = _count(estimator.n_iter_no_change, "n_iter_no_change")
-    max_iter = None if estimator.max_iter is None else _count(estimator.max_iter, "max_iter")
+    max_iter = None if estimator.max_iter is None else _count(estimator.max_iter, "max_iter", least=0)
     max_seconds = None if estimator.max_seconds is None else _positive(estimator, "max_seconds")
     if estimator.n_threads is not None:
         check_threads(estimator.n_threads, "n_threads")
@@ -207,9 +207,10 @@ def _positive(estimator: Any, name: str) -> float:
     return value
 
 
-def _count(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise ValueError(f"{name} must be a positive integer or left at its default, got {value!r}")
+def _count(value: Any, name: str, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        wanted = "a positive integer" if least else "an integer of 0 or more"
+        raise ValueError(f"{name} must be {wanted} or left at its default, got {value!r}")
     return int(value)
 
 

@@ -52,7 +52,8 @@ def tell_what_is_left(
             "noise or a rate too large; use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
             ConvergenceWarning,
         )
-    elif solution.reason == "max_iter" and plan is not None and plan.batch_size is not None and falls_to_zero(plan):
+    elif solution.reason == "max_iter" and len(history) > 0 and _rate_fell_to_zero(plan):
+        assert plan is not None
         # Its last epoch is the planned end of such a fit.
         fallen = history.fall(math.ceil(_LAST * plan.max_iter))
         if far or fallen > options.tol * objective.constant_value():
@@ -73,6 +74,10 @@ def tell_what_is_left(
             f"no step lowers the loss any more {where}: it is flat to the rounding of {dtype}; increase tol{remedy}",
             ConvergenceWarning,
         )
+
+
+def _rate_fell_to_zero(plan: Plan | None) -> bool:
+    return plan is not None and plan.batch_size is not None and falls_to_zero(plan)
 
 
 def _too_small(objective: Objective, plan: Plan | None, rate: float) -> str:

@@ -57,14 +57,16 @@ def _run_full_batch(objective: Objective, theta: Array, plan: Plan, pace: Pace, 
             raise Diverged(epoch)
         pace.begin(epoch, epoch)
         rate = float(pace.rates(0, 1)[0])
-        reason = monitor.end_epoch(Epoch(loss, rate, float(np.linalg.norm(g)), certificate), point)
-        if certificate <= plan.tol and plan.tol > 0.0:
+        certified = certificate <= plan.tol and plan.tol > 0.0
+        if not certified:
+            rule.update(g, rate, objective.l1)
+        # The certificate is that of the point; Nesterov's iterate lies behind it.
+        end = point if certified else rule.reported
+        reason = monitor.end_epoch(Epoch(loss, rate, float(np.linalg.norm(g)), certificate), end)
+        if certified:
             reason = monitor.certified
         if reason is not None:
-            # What was certified is the point; Nesterov's iterate lies behind it.
-            found = point if reason == "certificate" else monitor.theta
-            return _solution(found, reason, pace, rule)
-        rule.update(g, rate, objective.l1)
+            return _solution(point if reason == "certificate" else monitor.theta, reason, pace, rule)
         pace.end(monitor.metric)
     return _solution(monitor.theta, "max_iter", pace, rule)
 

@@ -1,4 +1,9 @@
-"""The course of a solver that finds its own steps, pass by pass: what the monitor is told, and where it ends."""
+"""Track a full-batch solve: keep the best iterate, record epochs and decide when to stop.
+
+An epoch begins with a pass at an iterate and ends with the step from there, whose own pass begins the next epoch. The
+first epoch lasts until a step has lowered F, so that a fit of one epoch moves. An epoch that begins at an optimum has
+no step.
+"""
 
 import math
 
@@ -31,6 +36,8 @@ class Course:
         self.certificate = math.inf
         #: Whether the last pass was the best so far.
         self.improved = False
+        #: The numbers of the epoch under way: those of the pass that it began with.
+        self._begun: Epoch | None = None
         self._rate = math.nan
         #: Steps in a row that overflowed, and passes that were not the best; how many of these end the course.
         self._overflows = self._idle = 0
@@ -49,31 +56,58 @@ class Course:
         self._patience, self._idle = passes if self._tol > 0.0 else math.inf, 0
 
     def seen(self, at: Evaluation, rate: float = 1.0) -> str | None:
-        """Note a pass and the learning rate to tell of it; why to stop, or None."""
+        """Record a pass, which ends one epoch and begins the next; return why to stop, or None.
+
+        rate: the learning rate of the epoch that begins.
+        """
         objective, monitor = self._objective, self._monitor
         certificate, value = objective.certificate(at), objective.value(at)
         if not (math.isfinite(certificate) and math.isfinite(value)):
             message = "loss or gradient overflow: scale down columns of extreme values"
             raise DivergenceError(message, rate=rate, epoch=len(monitor.history))
+        if self.best is None:
+            self._rate = rate
+        self._keep(at, certificate)
+        if self._repeats_step():
+            return None
+        certified = certificate <= self._tol and self._tol > 0.0
+        reason = self.end_epoch()
+        if reason is not None:
+            return monitor.certified if certified and reason == "max_seconds" else reason
+        if len(monitor.history) < monitor.history.max_iter:
+            self._begun = Epoch(value, rate, math.sqrt(np.vdot(at.slope, at.slope)), certificate)
+            if certified or monitor.deadline.passed:
+                reason = self.end_epoch()
+        else:
+            reason = "max_iter"
+        if certified:
+            return monitor.certified
+        return "no step" if reason is None and self._idle >= self._patience else reason
+
+    def tried(self, trial: Evaluation) -> str | None:
+        """Record the end of a step that is taken back where it overflows: the pass then counts as one of the best."""
+        self._overflows = 0 if is_finite(trial) else self._overflows + 1
+        taken_back = 0 < self._overflows < MOST_FAILURES
+        return self.seen(self.best if taken_back and self.best is not None else trial)
+
+    def end_epoch(self) -> str | None:
+        """End the epoch under way, if any, at the best iterate; return why to stop, or None."""
+        if self._begun is None or self.best is None:
+            return None
+        begun, self._begun = self._begun, None
+        return self._monitor.end_epoch(begun, self.best.theta)
+
+    def _keep(self, at: Evaluation, certificate: float) -> None:
+        """Keep a pass that is the best so far."""
         self.improved = self._is_better(at, certificate)
         self._idle = 0 if self.improved else self._idle + 1
         if self.improved:
             self._best[:], self.certificate = [at], certificate
-        if len(monitor.history) == 0:
-            self._rate = rate
-        norm = math.sqrt(np.vdot(at.slope, at.slope))
-        reason = monitor.end_epoch(Epoch(value, rate, norm, certificate), at.theta)
-        if certificate <= self._tol and self._tol > 0.0:
-            return monitor.certified
-        if reason is None and len(monitor.history) >= monitor.history.max_iter:
-            return "max_iter"
-        return "no step" if reason is None and self._idle >= self._patience else reason
 
-    def tried(self, trial: Evaluation) -> str | None:
-        """The same of the end of a step that is taken back where it overflows: the pass is told as one of the best."""
-        self._overflows = 0 if is_finite(trial) else self._overflows + 1
-        taken_back = 0 < self._overflows < MOST_FAILURES
-        return self.seen(self.best if taken_back and self.best is not None else trial)
+    def _repeats_step(self) -> bool:
+        """Whether the first epoch goes on: its step has not lowered F, and a shorter one may."""
+        first = self._begun is not None and len(self._monitor.history) == 0
+        return first and 0 < self._idle < MOST_FAILURES and not self._monitor.deadline.passed
 
     def _is_better(self, at: Evaluation, certificate: float) -> bool:
         if self.best is None or certificate <= self._tol:
@@ -83,6 +117,7 @@ class Course:
 
     def solution(self, reason: str) -> Solution:
         """The best evaluation's, or with early stopping the monitor's."""
+        self.end_epoch()
         theta = self._monitor.theta
         assert theta is not None
         at = self.best if self.best is not None and theta is self.best.theta else None

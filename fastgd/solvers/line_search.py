@@ -46,12 +46,13 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
         rate = 0.0 if step is None else step.length
         first = rate if math.isnan(first) else first
         numbers = Epoch(objective.value(evaluation), rate, float(np.linalg.norm(g)), certificate)
+        if step is not None:
+            evaluation = step.evaluation
+            current[0] = evaluation.theta
         stop = monitor.end_epoch(numbers, evaluation.theta)
         if done or stop is not None or step is None:
             reason = monitor.certified if done else stop or "no step"
             break
-        evaluation = step.evaluation
-        current[0] = evaluation.theta
         # A step that was long enough once may be again: twice the last one, or the user's.
         length = 2.0 * step.length if given == "auto" else float(given)
     found = monitor.theta

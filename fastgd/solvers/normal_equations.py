@@ -83,6 +83,7 @@ class _Fit:
         return at, certified
 
     def _solution(self, at: Evaluation, reason: str) -> Solution:
+        self._course.end_epoch()
         converged, independent = reason in ("certificate", "early stopping"), self._model.independent
         if reason == "early stopping":
             theta = self._monitor.theta

@@ -224,7 +224,9 @@ class _Passes:
             if solution.reason != "no step" or newton.rounded:
                 return solution
         logger.info("the metric of all rows gets no further: accelerated gradient takes over")
-        solution = accelerate(self._objective, self._course.solution("").theta, self._tol, self._course)
+        best = self._course.best
+        assert best is not None
+        solution = accelerate(self._objective, best.theta, self._tol, self._course)
         return replace(solution, solver="SketchedNewton, then Accelerated")
 
     def _passes_of_a_metric(self) -> float:

@@ -11,7 +11,7 @@ from fastgd.solvers import rates
 from tests.estimators.fits import certificate_of, model_for, problem_for, targets, theta_of, value_of
 from tests.estimators.watch import Recorder
 
-#: Ways to run a fit, and whether an epoch's numbers belong to its start.
+#: Ways to run a fit, and whether the loss of an epoch is that of its start.
 WAYS = {
     "auto": ({}, True),
     "sketched newton": ({"optimizer": "sketched_newton"}, True),
@@ -56,42 +56,58 @@ def test_states_are_the_history(way, validated):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_coefficients_are_those_that_the_numbers_belong_to(loss, outputs, way):
-    """Of the full batch the loss is F at them, by the reference; after batches a fit of as many epochs has them."""
+def test_coefficients_are_those_of_the_end_of_the_epoch(loss, outputs, way):
+    """A fit of as many epochs returns them."""
     problem, recorder = problem_for(loss, outputs, alpha=0.1), Recorder()
     model = run(problem, way, recorder)
-    if WAYS[way][1]:
-        values = [reference.objective(problem, theta) for theta in recorder.thetas]
-        np.testing.assert_allclose(model.history_["loss"], values, rtol=1e-12)
-    else:
-        for epochs in (1, 4):
-            stopped = theta_of(run(problem, way, max_iter=epochs))
-            assert stopped.tobytes() == recorder.thetas[epochs - 1].tobytes()
+    for epochs in {1, min(4, model.n_iter_)}:
+        stopped = theta_of(run(problem, way, max_iter=epochs))
+        _check_same(stopped, recorder.thetas[epochs - 1], direct=(loss, way) == ("squared", "auto"))
     assert recorder.thetas[-1].shape == problem.shape
+    _check_same(theta_of(model), recorder.thetas[-1], direct=(loss, way) == ("squared", "auto"))
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way not in (*CERTIFIED, "lookahead")])
+def _check_same(found, expected, direct):
+    """Bit for bit, but for the last correction of a direct solution."""
+    np.testing.assert_allclose(found, expected, rtol=1e-13 if direct else 0.0, atol=1e-15 if direct else 0.0)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if WAYS[way][1] and way not in ("accelerated", "lookahead")])
+@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+def test_losses_of_the_full_batch_are_those_of_the_start_of_the_epoch(loss, outputs, way):
+    """Solvers whose every step lowers F begin an epoch where the one before ended; others take gradients elsewhere."""
+    problem, recorder = problem_for(loss, outputs, alpha=0.1), Recorder()
+    model = run(problem, way, recorder)
+    values = np.array([reference.objective(problem, theta) for theta in recorder.thetas])
+    losses = model.history_["loss"][1:]
+    # A pass whose step was not the best so far leaves the fit where it stood.
+    falls = np.diff(model.history_["loss"], prepend=np.inf)[1:] < 0.0
+    np.testing.assert_allclose(losses[falls], values[:-1][falls], rtol=1e-12)
+    assert model.fit_report_["objective"] == pytest.approx(values[-1], rel=1e-12)
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_a_fit_that_a_callback_ends_stands_where_the_callback_saw_it(loss, outputs, way):
-    """And, of the full batch, where a fit of the updates done by then stands: one less than epochs told of."""
-    problem, recorder = problem_for(loss, outputs, alpha=0.1), Recorder(last=4)
+    """That is where a fit of as many epochs stands."""
+    problem, recorder = problem_for(loss, outputs, alpha=0.1), Recorder(last=2)
     model = run(problem, way, recorder)
+    if loss == "squared" and way == "auto":
+        return  # solved in one epoch
     assert model.fit_report_["stopped_by"] == "callback"
     assert not model.fit_report_["converged"]
-    assert model.n_iter_ == len(recorder.states) == 4
+    assert model.n_iter_ == len(recorder.states) == 2
     assert theta_of(model).tobytes() == recorder.thetas[-1].tobytes()
-    alone = run(problem, way, max_iter=3 if WAYS[way][1] else 4)
-    assert theta_of(model).tobytes() == theta_of(alone).tobytes()
+    assert theta_of(model).tobytes() == theta_of(run(problem, way, max_iter=2)).tobytes()
     assert model.fit_report_["objective"] == pytest.approx(value_of(problem, model), rel=1e-12)
 
 
-@pytest.mark.parametrize("last", [1, 4])
 @pytest.mark.parametrize("way", CERTIFIED)
-def test_some_solvers_return_to_the_least_certificate(way, last):
-    problem, recorder = problem_for("logistic", alpha=0.1), Recorder(last)
+def test_some_solvers_return_to_the_least_certificate(way):
+    problem, recorder = problem_for("logistic", alpha=0.1), Recorder(last=4)
     model = run(problem, way, recorder, max_iter=50)
     assert model.fit_report_["stopped_by"] == "callback"
-    assert certificate_of(problem, model) == pytest.approx(min(model.history_["certificate"]), rel=1e-9)
+    assert certificate_of(problem, model) <= min(model.history_["certificate"]) * (1.0 + 1e-9)
 
 
 def test_several_are_told_in_their_order_and_each_may_end_the_fit():
@@ -129,12 +145,12 @@ def test_an_exception_is_raised_and_leaves_a_usable_model(tmp_path, way, error, 
     options = {"max_iter": 50, "tol": 1e-12, "random_state": 3, "early_stopping": early_stopping, **WAYS[way][0]}
     model = LogisticRegression(alpha=0.1, **options)
     with pytest.raises(type(error)) as caught:
-        model.fit(problem.x, targets(problem), callbacks=[recorder, Fails(4, error)])
+        model.fit(problem.x, targets(problem), callbacks=[recorder, Fails(3, error)])
     assert caught.value is error
     interrupted = isinstance(error, KeyboardInterrupt)
     assert model.fit_report_["stopped_by"] == ("interrupted" if interrupted else "callback error")
     assert not model.fit_report_["converged"]
-    assert model.n_iter_ == len(model.history_["loss"]) == len(recorder.states) == 4
+    assert model.n_iter_ == len(model.history_["loss"]) == len(recorder.states) == 3
     if early_stopping:
         best = np.argmin(model.history_["validation_loss"])
         assert theta_of(model).tobytes() == recorder.thetas[best].tobytes()

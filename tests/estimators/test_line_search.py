@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LinearRegression, LogisticRegression, reference, schedules
@@ -29,9 +30,11 @@ def searched(problem, search, rate="auto", *, dtype="f8", order="C", **parameter
     model = model_for(
         problem, optimizer=GradientDescent(rate, line_search=search), **{"max_iter": 15, "tol": 0.0, **parameters}
     )
-    model.fit(features(problem, dtype, order), targets(problem), problem.weight, callbacks=recorder)
+    data = features(problem, dtype, order), targets(problem), problem.weight
+    start = theta_of(clone(model).set_params(max_iter=0, tol=0.0).fit(*data))
+    model.fit(*data, callbacks=recorder)
     its, scaling = working(problem, model.standardize)
-    thetas = [reference.working_theta(theta, scaling) for theta in recorder.thetas]
+    thetas = [reference.working_theta(theta, scaling) for theta in (start, *recorder.thetas[:-1])]
     return model, its, thetas
 
 

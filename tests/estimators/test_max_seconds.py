@@ -99,7 +99,7 @@ def test_time_enough_changes_nothing(hands, name):
 
 def test_nothing_asked_for_nothing_told(hands):
     """With tol=0, where fits end by their limits, none of them is a failure."""
-    model = model_for(problem_for("squared", alpha=0.1), tol=0.0, max_seconds=2)
+    model = model_for(problem_for("squared", alpha=0.1), optimizer="accelerated", tol=0.0, max_seconds=2)
     X, y = np.eye(4), np.arange(4.0)
     assert model.fit(X, y, callbacks=hands).fit_report_["warnings"] == []
     assert model.fit_report_["stopped_by"] == "max_seconds"

@@ -97,7 +97,7 @@ def test_too_few_epochs_are_told_as_such(batch_size, learning_rate):
 @pytest.mark.parametrize("optimizer", ["auto", "sketched_newton"])
 def test_the_automatic_solver_is_not_advised_where_it_ran(optimizer):
     """Nor where it is the one that the user named."""
-    _, message = warned(problem_for("logistic", alpha=0.1), max_iter=3, optimizer=optimizer)
+    _, message = warned(problem_for("logistic", alpha=0.1), max_iter=2, optimizer=optimizer)
     assert message.endswith("increase alpha, max_iter or tol, or use optimizer='lbfgs'")
 
 

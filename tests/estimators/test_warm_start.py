@@ -1,5 +1,7 @@
 """Where fits start: at given coefficients, or where the last fit ended."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
@@ -8,12 +10,11 @@ import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
 from fastgd.optimizers import SAGA, Adam, GradientDescent, Momentum, SketchedNewton
 from tests.estimators.fits import certificate_of, fit, model_for, problem_for, targets, theta_of, value_of
-from tests.estimators.watch import Recorder
 from tests.objective_of import working
 from tests.reference.problems import KINDS, random_theta
 from tests.solvers.steps import HYPER, RULES
 
-#: Ways over the full batch whose first epoch is told of where they start.
+#: Ways over the full batch.
 FULL = {
     "sketched newton": {"optimizer": "sketched_newton"},
     "accelerated": {"optimizer": "accelerated"},
@@ -75,11 +76,50 @@ def test_rules_start_where_they_are_told(loss, outputs, rule):
 def test_the_full_batch_starts_where_it_is_told(loss, outputs, way, standardize):
     problem = problem_for(loss, outputs, alpha=0.05)
     theta, start = start_of(problem)
-    recorder = Recorder(last=1)
-    model = model_for(problem, standardize=standardize, tol=0.0, **FULL[way])
-    model.fit(problem.x, targets(problem), problem.weight, callbacks=recorder, **start)
-    np.testing.assert_allclose(recorder.thetas[0], theta, rtol=1e-12, atol=1e-13)
-    assert model.history_["loss"][0] == pytest.approx(reference.objective(problem, theta), rel=1e-12)
+    model = model_for(problem, standardize=standardize, tol=0.0, max_iter=1, **FULL[way])
+    model.fit(problem.x, targets(problem), problem.weight, **start)
+    before = reference.objective(problem, theta)
+    assert model.history_["loss"] == pytest.approx([before], rel=1e-12)
+    assert model.n_iter_ == 1
+    # One epoch is a step, also of solvers whose first one is too long.
+    assert np.abs(theta_of(model) - theta).max() > 1e-3
+    assert value_of(problem, model) < before
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "accelerated", "lbfgs", "sketched_newton"])
+def test_fits_of_one_epoch_reach_the_optimum(optimizer):
+    problem = problem_for("logistic", alpha=0.05)
+    model = model_for(problem, optimizer=optimizer, max_iter=1, warm_start=True, tol=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for _ in range(200):
+            if model.fit(problem.x, targets(problem), problem.weight).fit_report_["converged"]:
+                break
+    assert certificate_of(problem, model) <= 1.0001e-6
+
+
+@pytest.mark.parametrize("way", ["auto", "lbfgs", *FULL])
+def test_no_epochs_return_the_start(way):
+    problem = problem_for("logistic", alpha=0.05)
+    theta, start = start_of(problem)
+    model = model_for(problem, max_iter=0, tol=0.0, **FULL.get(way, {"optimizer": way}))
+    model.fit(problem.x, targets(problem), problem.weight, **start)
+    np.testing.assert_allclose(theta_of(model), theta, rtol=1e-12, atol=1e-13)
+    assert (model.n_iter_, model.fit_report_["stopped_by"]) == (0, "max_iter")
+    assert model.history_["loss"].size == 0
+    assert model.fit_report_["objective"] == pytest.approx(reference.objective(problem, theta), rel=1e-12)
+
+
+def test_no_epochs_from_the_usual_start():
+    """The constant model of a regression; margins of 0 of a classifier; both warn that this is no optimum."""
+    problem = problem_for("squared")
+    with pytest.warns(ConvergenceWarning, match="max_iter reached after 0 epochs"):
+        model = LinearRegression(max_iter=0, optimizer="adam").fit(problem.x, targets(problem))
+    assert not model.coef_.any()
+    assert model.intercept_ == pytest.approx(targets(problem).mean())
+    with pytest.warns(ConvergenceWarning, match="max_iter reached after 0 epochs"):
+        model = LogisticRegression(max_iter=0).fit(problem.x, targets(problem) > 0)
+    assert not theta_of(model).any()
 
 
 @pytest.mark.parametrize("way", ["auto", "lbfgs", *FULL])
@@ -100,32 +140,29 @@ def test_at_the_optimum_a_fit_stays(loss, outputs, way):
 def test_what_is_not_given_starts_at_0(name):
     problem = problem_for("softmax", 3, alpha=0.05)
     theta, start = start_of(problem)
-    recorder = Recorder(last=1)
-    model = model_for(problem, tol=0.0, optimizer="accelerated")
-    model.fit(problem.x, problem.y, problem.weight, callbacks=recorder, **{name: start[name]})
+    model = model_for(problem, tol=0.0, max_iter=0, optimizer="accelerated")
+    model.fit(problem.x, problem.y, problem.weight, **{name: start[name]})
     theta[:, -1 if name == "coef_init" else slice(-1)] = 0.0
-    np.testing.assert_allclose(recorder.thetas[0], theta, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(theta_of(model), theta, rtol=1e-12, atol=1e-13)
 
 
 def test_what_is_given_goes_before_the_last_fit():
-    problem, recorder = problem_for("squared", 3, alpha=0.05), Recorder(last=1)
+    problem = problem_for("squared", 3, alpha=0.05)
     theta, start = start_of(problem)
     model = fit(problem, warm_start=True)
-    intercept = model.intercept_
-    model.set_params(optimizer="accelerated")
-    model.fit(problem.x, problem.y, coef_init=start["coef_init"], callbacks=recorder)
-    theta[:, -1] = intercept
-    np.testing.assert_allclose(recorder.thetas[0], theta, rtol=1e-12)
+    theta[:, -1] = model.intercept_
+    model.set_params(optimizer="accelerated", max_iter=0, tol=0.0)
+    model.fit(problem.x, problem.y, coef_init=start["coef_init"])
+    np.testing.assert_allclose(theta_of(model), theta, rtol=1e-12)
 
 
 def test_one_output_may_be_given_without_its_axis():
     problem = problem_for("logistic", alpha=0.05)
     ends = []
     for coef, intercept in (([1, 2, 3, 4], 5), ([[1.0, 2, 3, 4]], [5.0]), (np.float32([1, 2, 3, 4]), np.array(5))):
-        recorder = Recorder(last=1)
-        model = model_for(problem, tol=0.0, optimizer="accelerated")
-        model.fit(problem.x, targets(problem), coef_init=coef, intercept_init=intercept, callbacks=recorder)
-        ends.append(recorder.thetas[0])
+        model = model_for(problem, tol=0.0, max_iter=0, optimizer="accelerated")
+        model.fit(problem.x, targets(problem), coef_init=coef, intercept_init=intercept)
+        ends.append(theta_of(model))
     np.testing.assert_allclose(ends, [[[1.0, 2.0, 3.0, 4.0, 5.0]]] * 3, rtol=1e-12)
 
 
@@ -193,11 +230,10 @@ def test_a_loaded_model_and_a_stream_can_be_gone_on_from(tmp_path):
     model.fit(X, y).save(tmp_path / "model")
     loaded = fastgd.load(tmp_path / "model")
     assert theta_of(loaded.fit(X, y)).tobytes() == theta_of(model.fit(X, y)).tobytes()
-    recorder = Recorder(last=1)
     streamed = LinearRegression(optimizer=Momentum(0.01), warm_start=True, tol=0.0).partial_fit(X, y)
     before = theta_of(streamed)
-    streamed.set_params(optimizer="accelerated").fit(X, y, callbacks=recorder)
-    np.testing.assert_allclose(recorder.thetas[0], before, rtol=1e-12)
+    streamed.set_params(optimizer="accelerated", max_iter=0).fit(X, y)
+    np.testing.assert_allclose(theta_of(streamed), before, rtol=1e-12)
 
 
 def test_a_start_far_away_is_no_divergence():
