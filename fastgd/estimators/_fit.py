@@ -11,7 +11,7 @@ import numpy as np
 from fastgd.backends.devices import compile_seconds
 from fastgd.backends.verbs import Data
 from fastgd.blas import single_threaded
-from fastgd.estimators._columns import combinations
+from fastgd.estimators._degenerate import is_free_to_move, settle_collinear
 from fastgd.estimators._device import Site
 from fastgd.estimators._guide import Guide
 from fastgd.estimators._input import check_finite, check_variation, squares_are_finite
@@ -19,11 +19,11 @@ from fastgd.estimators._options import Options
 from fastgd.estimators._report import DataReport, FitReport, TimeReport
 from fastgd.estimators._training import Training, settings_of
 from fastgd.estimators._unfinished import tell_what_is_left, warn
-from fastgd.exceptions import DivergenceError, RankWarning
+from fastgd.exceptions import DivergenceError
 from fastgd.gap import telling
 from fastgd.history import History
 from fastgd.objective import Frame, Objective, Problem
-from fastgd.optimizers import FullBatch, NormalEquations, Optimizer
+from fastgd.optimizers import FullBatch, Optimizer
 from fastgd.sample import sample_moments
 from fastgd.scaling import Array
 from fastgd.solvers import Plan, choose, solve, solve_rule
@@ -89,10 +89,12 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
             # A pass that overflows may have met what a sample's means and scales had not: else the solver knows best.
             check_finite(task.data, task.site.matrix.names, squares_are_finite(task.data))
             raise
-        collinear = []
-        if not solution.independent and options.alpha == 0.0:
-            collinear = _look_for_collinear(estimator, objective, optimizer, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
+        collinear: list[int] = []
+        if not solution.independent and options.alpha == 0.0:
+            names = getattr(estimator, "feature_names_in_", ())
+            free = is_free_to_move(optimizer, solution, estimator.early_stopping)
+            collinear, final = settle_collinear(objective, solution, final, free, names, messages)
         certificate = objective.certificate(final)
         gap = telling(objective.duality_gap(final), objective.value(final))
         if solution.reason == "certificate" and certificate > options.tol:
@@ -234,24 +236,6 @@ def _solve(
     if solution.evaluation is not None:
         solution.evaluation = solution.evaluation._replace(theta=solution.theta)
     return solution
-
-
-def _look_for_collinear(estimator: Any, objective: Objective, optimizer: Optimizer, messages: list[str]) -> list[int]:
-    from fastgd.solvers.rank import collinear_columns
-
-    found = collinear_columns(objective)
-    if found:
-        shape = objective.data.n, objective.data.d
-        cause = combinations(found, shape, getattr(estimator, "feature_names_in_", ()))
-        # Of other solvers the one in whose units steps are small: those of their metrics, or of where they began.
-        which = "the one of least norm in standardised columns" if isinstance(optimizer, NormalEquations) else "one"
-        warn(
-            messages,
-            f"{cause}; of all optima {which} is found. "
-            "Drop columns or set alpha > 0 for coefficients that mean something",
-            RankWarning,
-        )
-    return list(found)
 
 
 def add_warning(result: Result, message: str, category: type[Warning] = UserWarning) -> None:

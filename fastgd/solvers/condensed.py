@@ -13,6 +13,7 @@ from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Frame, Objective
 from fastgd.scaling import Array, inverse
 from fastgd.solvers.costs import Shape
+from fastgd.solvers.rank import remove_directions
 
 #: Rows a column from which rows are many, and the share of the epochs allowed that a fit is expected to use.
 _MANY, _USED = 200, 0.1
@@ -160,7 +161,7 @@ class Condensed(Objective):
 class Orthogonal(Condensed):
     """The same by an orthogonal factor of the rows in place of their Gram matrix, which has half of its digits.
 
-    Of columns that are combinations of others the solution of least norm is found, in columns of variance 1.
+    Of columns that are combinations of others the solution of least norm is found, in raw columns.
     """
 
     @cached_property
@@ -199,7 +200,14 @@ class Orthogonal(Condensed):
         left, values, right = linalg.svd(upper[:d, :d], check_finite=False)
         kept = values > _DEPENDENT[self.data.dtype] * values[0]
         coef = ((left[:, kept].T @ upper[:d, d:]) / values[kept, None]).T @ right[kept] * scale
-        return scale, right[kept].T, values[kept], coef
+        return scale, right[kept].T, values[kept], self._of_least_norm(coef, right[~kept] * scale)
+
+    def _of_least_norm(self, coef: Array, null: Array) -> Array:
+        """The coefficients (K, d) less what they have in common, as raw ones, with null directions (m, d)."""
+        null = null[np.any(null, axis=1)] * self.scaling.inv_scale
+        if not len(null):
+            return coef
+        return remove_directions(coef * self.scaling.inv_scale, null.T) * inverse(self.scaling.inv_scale)
 
     def minimum(self, theta: Array) -> Evaluation:
         """At the minimum, of several minima that of least norm."""

@@ -10,15 +10,16 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import RankWarning
-from fastgd.solvers import costs
+from fastgd.solvers import costs, rank
 from tests.estimators.fits import problem_for, targets
 
 
-def minimum_norm(X, y):
-    """Raw coefficients of the least-squares solution of least norm in standardised columns."""
-    mean, sd = X.mean(axis=0), X.std(axis=0)
-    sd = np.where(sd > 1e-12 * np.abs(mean), sd, np.inf)
-    return np.linalg.lstsq((X - mean) / sd, y - y.mean(), rcond=1e-10)[0] / sd
+def minimum_norm(X, y, s=None):
+    """Raw coefficients of the least-squares solution of least norm in centred columns."""
+    s = np.ones(len(X)) if s is None else s
+    centred, root = X - np.average(X, axis=0, weights=s), np.sqrt(s)
+    y = y - np.average(y, axis=0, weights=s)
+    return np.linalg.lstsq(centred * root[:, None], (y.T * root).T, rcond=1e-10)[0].T
 
 
 def collinear_frame():
@@ -68,22 +69,70 @@ def test_collinear_columns_are_named_and_shared():
     np.testing.assert_allclose(model.coef_, minimum_norm(frame.to_numpy(), y.to_numpy()), rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("optimizer", ["sketched_newton", "lbfgs", "accelerated", "normal_equations"])
-def test_the_least_norm_is_promised_where_it_is_found(optimizer):
-    """Of all optima Newton's method finds that of least norm in its own metric."""
+FULL_BATCH = ["auto", "sketched_newton", "lbfgs", "accelerated", "normal_equations"]
+
+
+@pytest.mark.parametrize("optimizer", FULL_BATCH)
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_solvers_of_the_full_batch_find_the_least_norm_in_raw_columns(optimizer, standardize, intercept):
+    """That of `numpy.linalg.lstsq`, with weights, some of them 0, and with two targets."""
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((300, 3))
+    X = rng.standard_normal((300, 4)) * [1.0, 5.0, 0.3, 1.0]
+    X[:, 3] = X[:, 0] + 2.0 * X[:, 1]
+    s = rng.integers(0, 4, 300).astype(float)
+    # Rows without weight may contradict what the others have in common.
+    X[s == 0.0, 3] = rng.standard_normal(np.sum(s == 0.0))
+    Y = X[:, :2] + rng.standard_normal((300, 2))
+    options = {"optimizer": optimizer, "standardize": standardize, "fit_intercept": intercept, "tol": 1e-9}
+    with pytest.warns(RankWarning, match="the one of least norm"):
+        model = LinearRegression(max_iter=5000, **options).fit(X, Y, s)
+    root = np.sqrt(s)[:, None]
+    exact = minimum_norm(X, Y, s) if intercept else np.linalg.lstsq(X * root, Y * root, rcond=1e-10)[0].T
+    np.testing.assert_allclose(model.coef_, exact, rtol=0, atol=1e-7)
+    assert model.fit_report_["collinear"] != []
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs"])
+def test_the_least_norm_of_a_logistic_fit(optimizer):
+    """Coefficients have nothing in common with what changes no margin."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3)) * [1.0, 7.0, 1.0]
     X[:, 2] = X[:, 0] + 2.0 * X[:, 1]
-    noisy = X[:, 0] + X[:, 1] + 2.0 * rng.standard_normal(300)
-    squared = optimizer == "normal_equations"
-    model = (LinearRegression if squared else LogisticRegression)(alpha=0.0, optimizer=optimizer, tol=1e-2)
-    with pytest.warns(RankWarning) as caught:
-        model.fit(X, noisy if squared else noisy > 0.0)
-    null = np.array([1.0, 2.0, -1.0]) * X.std(axis=0)
-    along = abs(np.ravel(model.coef_) * X.std(axis=0) @ null)
-    assert ("least norm" in str(caught[0].message)) == squared
-    if squared:
-        assert along < 1e-8
+    y = X[:, 0] + X[:, 1] + 9.0 * rng.standard_normal(300) > 0.0
+    with pytest.warns(RankWarning, match="the one of least norm"):
+        model = LogisticRegression(alpha=0.0, optimizer=optimizer, tol=1e-8).fit(X, y)
+    assert abs(model.coef_[0] @ [1.0, 2.0, -1.0]) < 1e-12
+    alone = LogisticRegression(alpha=0.0, tol=1e-8).fit(X[:, :2], y)
+    np.testing.assert_allclose(model.decision_function(X), alone.decision_function(X[:, :2]), rtol=0, atol=1e-6)
+
+
+def test_rules_report_what_their_formula_gives():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 2))
+    X[:, 1] = 2.0 * X[:, 0]
+    with pytest.warns(RankWarning, match="of all optima one is found"):
+        LinearRegression(optimizer="gd", batch_size="full").fit(X, X[:, 0] + rng.standard_normal(200))
+
+
+@pytest.mark.parametrize("shape", [(20, 40), (90, 40)])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_more_columns_than_are_looked_at_give_the_minimum_norm(monkeypatch, shape, intercept):
+    """Fewer rows, or a direct solution."""
+    monkeypatch.setattr(rank, "MOST_COLUMNS", 30)
+    rng = np.random.default_rng(1)
+    n, d = shape
+    X = rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-1, 1, d)
+    X[:, -1] = X[:, 0] + X[:, 1]
+    y = rng.standard_normal(n)
+    options = {"optimizer": "normal_equations", "fit_intercept": intercept, "tol": 1e-10}
+    if n < d:
+        with pytest.warns(RankWarning, match="least norm"):
+            model = LinearRegression(**options).fit(X, y)
+    else:
+        model = LinearRegression(**options).fit(X, y)
+    exact = minimum_norm(X, y) if intercept else np.linalg.lstsq(X, y, rcond=1e-10)[0]
+    np.testing.assert_allclose(model.coef_, exact, rtol=0, atol=1e-7 * np.abs(exact).max())
 
 
 def test_a_warning_can_be_had_without_names_and_leaves_predictions_alone():

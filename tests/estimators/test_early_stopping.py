@@ -9,6 +9,8 @@ from tests.estimators.fits import theta_of
 from tests.estimators.holding_out import WAYS, held, without
 from tests.estimators.watch import Recorder
 
+#: Without the rows held out there are fewer than columns.
+pytestmark = pytest.mark.filterwarnings("ignore:fewer rows:fastgd.exceptions.RankWarning")
 #: Those that have a squared loss's optimum in a step or two.
 DIRECT = ["auto", "sketched newton"]
 
