@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.estimators._callback_support import CallbackSupportMixin
 from fastgd.estimators._gpu_input import check_gpu_array
 from fastgd.estimators._input import validated
+from fastgd.estimators._namespaces import coefficients, with_numpy_attributes
 from fastgd.estimators._report import FitReport
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer
@@ -29,11 +32,11 @@ if TYPE_CHECKING:
 _BLOCK_NUMBERS = 1 << 20
 
 
-class LinearModel(Checked, BaseEstimator):
+class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     """Parameters that both estimators take, and margins."""
 
     _elsewhere: ClassVar[Mapping[str, str]] = ESTIMATORS
-    coef_: Array
+    coef_: Any
     intercept_: Any
     n_iter_: int
     history_: dict[str, Array]
@@ -114,13 +117,14 @@ class LinearModel(Checked, BaseEstimator):
         if there is not None:
             return self._margins_on_gpu(there)
         checked = validated(self, X, reset=False)
-        coef = np.atleast_2d(self.coef_).T
+        coef, intercept = coefficients(self)
+        coef = coef.T
         margins = np.empty((checked.shape[0], coef.shape[1]))
         step = max(1, _BLOCK_NUMBERS // max(1, checked.shape[1]))
         for start in range(0, checked.shape[0], step):
             block = checked[start : start + step].astype(np.float64, copy=False)
             np.matmul(block, coef, out=margins[start : start + step])
-        margins += np.ravel(self.intercept_)
+        margins += intercept
         return margins
 
     def _margins_on_gpu(self, X: GpuArray) -> Array:
@@ -128,7 +132,7 @@ class LinearModel(Checked, BaseEstimator):
 
         n_threads = get_num_threads() if self.n_threads is None else self.n_threads
         check_gpu_array(self, X, reset=False)
-        return margins_on_gpu(X, np.atleast_2d(self.coef_), np.ravel(self.intercept_), self.device, n_threads)
+        return margins_on_gpu(X, *coefficients(self), self.device, n_threads)
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to a file.
@@ -146,7 +150,30 @@ class LinearModel(Checked, BaseEstimator):
         from fastgd.persistence import save
 
         check_is_fitted(self)
-        save(self, path)
+        save(with_numpy_attributes(self), path)
+
+    def sparsify(self) -> Self:
+        """Store `coef_` as a sparse matrix, which saves memory where most coefficients are 0.
+
+        Returns
+        -------
+        self
+            With `coef_` a `scipy.sparse.csr_matrix` of shape (n_outputs, d). The model predicts and saves as before.
+        """
+        check_is_fitted(self)
+        self.coef_ = csr_matrix(coefficients(self)[0])
+        return self
+
+    def densify(self) -> Self:
+        """Store `coef_` as a dense array again.
+
+        Returns
+        -------
+        self
+        """
+        check_is_fitted(self)
+        self.coef_ = with_numpy_attributes(self).coef_
+        return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coef_")

@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin
 
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
+from fastgd.estimators._namespaces import fitted_array, in_namespace_of_X
 from fastgd.scaling import Array
 
 
@@ -19,6 +20,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
 
     classes_: NDArray[Any]
 
+    @in_namespace_of_X
     def decision_function(self, X: ArrayLike) -> Array:
         """Margins X . coef_ + intercept_.
 
@@ -34,6 +36,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         margins = self._margins(X)
         return margins[:, 0] if margins.shape[1] == 1 else margins
 
+    @in_namespace_of_X
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Predict labels: the likeliest class of each row.
 
@@ -47,9 +50,10 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         """
         margins = self.decision_function(X)
         index = (margins > 0.0).astype(np.intp) if margins.ndim == 1 else np.argmax(margins, axis=1)
-        labels: NDArray[Any] = self.classes_[index]
+        labels: NDArray[Any] = fitted_array(self.classes_)[index]
         return labels
 
+    @in_namespace_of_X
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probabilities of the classes, in the order of `classes_`.
 
@@ -65,6 +69,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         probabilities: Array = np.exp(self.predict_log_proba(X))
         return probabilities
 
+    @in_namespace_of_X
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Logarithms of `predict_proba`, exact where probabilities underflow.
 

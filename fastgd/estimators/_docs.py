@@ -102,8 +102,8 @@ sample_weight : array-like of shape (n,) or None, default=None
 
 _NEW_ROWS = """
 X : array-like of shape (n, d)
-    Rows of finite numbers, with the columns of the fit. Where they are on a GPU they are read there; results are
-    NumPy arrays.
+    Rows of finite numbers, with the columns of the fit. Where they are on a GPU they are read there. Results are
+    NumPy arrays; with scikit-learn's `array_api_dispatch` on, arrays of the library and on the device of X.
 """
 
 _ENDS = """
@@ -136,7 +136,8 @@ RankWarning
 _CALLBACKS = """
 callbacks : object, function or sequence of these, default=None
     Each is a function of a `fastgd.callbacks.EpochState`, or has a method ``on_epoch_end(state)``; a true value ends
-    the fit. An exception ends it too, and is raised once the model is usable.
+    the fit. An exception ends it too, and is raised once the model is usable. Callbacks of scikit-learn (1.9 and later)
+    are set by `set_callbacks`; an epoch is a subtask.
 """
 
 _STREAM = """

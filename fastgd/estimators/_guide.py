@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from fastgd.backends.verbs import Data
 from fastgd.callbacks import Callback, check_callbacks
 from fastgd.estimators._input import weights_as
+from fastgd.estimators._namespaces import fitted_array
 from fastgd.estimators._options import VALIDATION_FRACTION, Options
 from fastgd.holdout import blocks_of, held_out_rows, without_rows
 from fastgd.objective import Objective
@@ -137,9 +138,9 @@ def _start(estimator: Any, given: Given, shape: tuple[int, int]) -> tuple[Array,
     coef_name, intercept_name = "coef_init", "intercept_init"
     if estimator.warm_start and hasattr(estimator, "coef_"):
         if coef is None:
-            coef, coef_name = estimator.coef_, _LAST.format("coef_")
+            coef, coef_name = fitted_array(estimator.coef_), _LAST.format("coef_")
         if intercept is None:
-            intercept, intercept_name = estimator.intercept_, _LAST.format("intercept_")
+            intercept, intercept_name = fitted_array(estimator.intercept_), _LAST.format("intercept_")
     if intercept is not None and not estimator.fit_intercept and np.any(np.asarray(intercept)):
         raise ValueError(
             "intercept_init (or with warm_start the last fit's intercept) must be None or 0 with fit_intercept=False: "

@@ -14,6 +14,7 @@ from fastgd.estimators._columns import largest_values
 from fastgd.estimators._device import Site
 from fastgd.estimators._fit import Clock, Result, seconds, what_was_read
 from fastgd.estimators._input import check_finite
+from fastgd.estimators._namespaces import coefficients
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import FitReport
 from fastgd.estimators._training import Training, settings_of
@@ -77,7 +78,7 @@ def _beginning(estimator: Any, columns: int, outputs: int, frame: Frame) -> Trai
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
     theta = np.zeros((outputs, columns + 1))
     if hasattr(estimator, "coef_"):
-        theta = frame.scaling.from_raw(np.atleast_2d(estimator.coef_), np.ravel(estimator.intercept_))
+        theta = frame.scaling.from_raw(*coefficients(estimator))
     return Training(frame, TargetScaling.identity(theta.shape[0]), theta, seed, settings=settings_of(estimator))
 
 

@@ -13,9 +13,11 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from fastgd.estimators._base import LinearModel
+from fastgd.estimators._callback_support import supports_callbacks
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val, is_ready
 from fastgd.estimators._labels import check_none_missing
+from fastgd.estimators._namespaces import in_namespace_of_X
 from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer
@@ -124,6 +126,8 @@ class LinearRegression(RegressorMixin, LinearModel):
         self.delta = delta
 
     @restores_process
+    @in_namespace_of_X
+    @supports_callbacks
     def fit(  # noqa: PLR0913
         self,
         X: ArrayLike,
@@ -185,6 +189,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         return self._finish(result)
 
     @restores_process
+    @in_namespace_of_X
     def partial_fit(
         self,
         X: ArrayLike,
@@ -251,6 +256,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             raise ValueError(f"delta must be a positive number or None, got {self.delta!r}")
         return float(delta)
 
+    @in_namespace_of_X
     def predict(self, X: ArrayLike) -> Array:
         """Predict targets.
 
@@ -264,7 +270,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             X . coef_ + intercept_.
         """
         margins = self._margins(X)
-        return margins[:, 0] if np.ndim(self.coef_) == 1 else margins
+        return margins[:, 0] if np.ndim(self.intercept_) == 0 else margins
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

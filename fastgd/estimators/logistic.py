@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd.estimators._callback_support import supports_callbacks
 from fastgd.estimators._classifier import LinearClassifier
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val
 from fastgd.estimators._labels import Labels, all_classes, check_labels, class_weights, labels_among, weight_of_each
+from fastgd.estimators._namespaces import fitted_array, in_namespace_of_X
 from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer
@@ -118,6 +120,8 @@ class LogisticRegression(LinearClassifier):
         self.class_weight = class_weight
 
     @restores_process
+    @in_namespace_of_X
+    @supports_callbacks
     def fit(  # noqa: PLR0913
         self,
         X: ArrayLike,
@@ -182,6 +186,7 @@ class LogisticRegression(LinearClassifier):
         return self._finish(result)
 
     @restores_process
+    @in_namespace_of_X
     def partial_fit(
         self,
         X: ArrayLike,
@@ -216,7 +221,7 @@ class LogisticRegression(LinearClassifier):
         matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
         site = _device.site_of(options, matrix, passes=1)
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
-        known = all_classes(classes, getattr(self, "classes_", None))
+        known = all_classes(classes, fitted_array(getattr(self, "classes_", None)))
         labels = labels_among(y, site.X, known, n_threads=options.n_threads)
         weights = class_weights(self.class_weight, labels, check_weights(sample_weight, site.X))
         training = _partial.resume(self, site.X.shape[1], labels.outputs, means, scales)
