@@ -5,6 +5,8 @@ Format 1: tensors "coef" (K, d) and "intercept" (K,), float64, "classes" where l
 over that JSON and the tensors.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -12,7 +14,7 @@ import secrets
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,9 @@ from fastgd import optimizers, schedules
 from fastgd.exceptions import ModelFileError
 from fastgd.optimizers import Optimizer
 from fastgd.schedules import FromFunction, Schedule
+
+if TYPE_CHECKING:
+    from fastgd.estimators import LinearRegression, LogisticRegression
 
 _FORMAT = 1
 _KINDS = ("LinearRegression", "LogisticRegression")
@@ -143,7 +148,7 @@ def _write_whole(path: Path, blob: bytes) -> None:
         raise
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path) -> LinearRegression | LogisticRegression:
     """Read a model that `save` wrote.
 
     Parameters

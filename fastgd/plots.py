@@ -50,7 +50,7 @@ def require_matplotlib() -> None:
         import matplotlib.ticker  # noqa: F401
     except ModuleNotFoundError as error:
         package = (error.name or "matplotlib").partition(".")[0]
-        raise ImportError(f"plots need {package}: pip install 'fastgd[plot]'", name=package) from error
+        raise ImportError(f"plots need {package}: pip install '.[plot]' in the checkout", name=package) from error
 
 
 def plot_history(

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import math
 import pickle
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -288,3 +289,7 @@ def test_line_searches_stand_alone(search):
 )
 def test_numbers_at_the_edges_of_their_ranges_are_accepted(optimizer):
     optimizer.check()
+
+
+def test_names_for_type_checkers_are_those_of_the_optimizers():
+    assert get_args(optimizers.OptimizerName) == tuple(BY_NAME)

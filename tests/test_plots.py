@@ -111,7 +111,7 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
     for call in (plots.require_matplotlib, lambda: plot_history(FULL)):
-        with pytest.raises(ImportError, match=r"plots need matplotlib: pip install 'fastgd\[plot\]'"):
+        with pytest.raises(ImportError, match=r"plots need matplotlib: pip install '.\[plot\]' in the checkout"):
             call()
 
 

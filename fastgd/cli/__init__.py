@@ -73,5 +73,5 @@ def _parse(argv: list[str]) -> object:
             raise
         from fastgd.cli.errors import InputError
 
-        raise InputError(f"the command needs {error.name}: pip install 'fastgd[cli]'") from error
+        raise InputError(f"the command needs {error.name}: pip install '.[cli]' in the checkout") from error
     return app(argv or ["--help"], prog_name="fastgd", standalone_mode=False)

@@ -159,7 +159,7 @@ class Site:
         """The automatic solver from arrays on the host, as a user calls it."""
         from fastgd import LinearRegression, LogisticRegression
 
-        kind = LinearRegression if self._made.task == "linear" else LogisticRegression
+        kind: Any = LinearRegression if self._made.task == "linear" else LogisticRegression
         model = kind(alpha=ALPHA, tol=self._options.tol, device=self.device)
         compiling: list[float] = []
 

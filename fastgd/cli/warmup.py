@@ -80,7 +80,7 @@ def _problems_of(d: int) -> Iterator[tuple[str, Any, NDArray[Any], NDArray[Any]]
     yield "elastic net", _model("logistic", "auto", "auto", alpha=0.1, l1_ratio=0.5), near, _target("logistic", near)
 
 
-def _model(loss: str, optimizer: str, batch_size: int | str, **penalty: float) -> Any:
+def _model(loss: Any, optimizer: str, batch_size: int | str, **penalty: float) -> Any:
     from fastgd import LinearRegression, LogisticRegression
 
     common: dict[str, Any] = {"optimizer": optimizer, "batch_size": batch_size, "max_iter": 2, "random_state": 0}

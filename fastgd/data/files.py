@@ -215,5 +215,5 @@ def _polars() -> Any:
     try:
         import polars
     except ImportError as error:
-        raise TableError("reading this form needs polars: pip install 'fastgd[cli]'") from error
+        raise TableError("reading this form needs polars: pip install '.[cli]' in the checkout") from error
     return polars

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ from fastgd.estimators._input import validated
 from fastgd.estimators._namespaces import coefficients, with_numpy_attributes
 from fastgd.estimators._report import FitReport
 from fastgd.interrupts import restores_process
-from fastgd.optimizers import Optimizer
+from fastgd.optimizers import Optimizer, OptimizerName
 from fastgd.parameters import replacements
 from fastgd.scaling import Array
 from fastgd.suggestions import ESTIMATORS, Checked
@@ -51,8 +51,8 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         standardize: bool = True,
-        optimizer: str | Optimizer = "auto",
-        batch_size: int | str = "auto",
+        optimizer: Literal["auto"] | OptimizerName | Optimizer = "auto",
+        batch_size: int | Literal["auto", "full"] = "auto",
         shuffle: bool = True,
         drop_last: bool = False,
         max_iter: int | None = None,
@@ -64,7 +64,7 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
-        device: str = "auto",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
         n_threads: int | None = None,
     ) -> None:
         self.alpha = alpha

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sized
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,7 @@ from fastgd.estimators._labels import check_none_missing
 from fastgd.estimators._namespaces import in_namespace_of_X
 from fastgd.history import printed
 from fastgd.interrupts import restores_process
-from fastgd.optimizers import Optimizer
+from fastgd.optimizers import Optimizer, OptimizerName
 from fastgd.scaling import Array
 from fastgd.suggestions import unknown_loss
 
@@ -78,15 +78,15 @@ class LinearRegression(RegressorMixin, LinearModel):
 
     def __init__(  # noqa: PLR0913
         self,
-        loss: str = "squared",
+        loss: Literal["squared", "huber"] = "squared",
         *,
         delta: float | None = None,
         alpha: float = 0.0,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         standardize: bool = True,
-        optimizer: str | Optimizer = "auto",
-        batch_size: int | str = "auto",
+        optimizer: Literal["auto"] | OptimizerName | Optimizer = "auto",
+        batch_size: int | Literal["auto", "full"] = "auto",
         shuffle: bool = True,
         drop_last: bool = False,
         max_iter: int | None = None,
@@ -98,7 +98,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
-        device: str = "auto",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
         n_threads: int | None = None,
     ) -> None:
         super().__init__(

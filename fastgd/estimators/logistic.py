@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,7 @@ from fastgd.estimators._labels import Labels, all_classes, check_labels, class_w
 from fastgd.estimators._namespaces import fitted_array, in_namespace_of_X
 from fastgd.history import printed
 from fastgd.interrupts import restores_process
-from fastgd.optimizers import Optimizer
+from fastgd.optimizers import Optimizer, OptimizerName
 
 if TYPE_CHECKING:
     from fastgd.backends.verbs import Data
@@ -76,12 +76,12 @@ class LogisticRegression(LinearClassifier):
         self,
         *,
         alpha: float = 1e-4,
-        class_weight: dict[Any, float] | str | None = None,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         standardize: bool = True,
-        optimizer: str | Optimizer = "auto",
-        batch_size: int | str = "auto",
+        optimizer: Literal["auto"] | OptimizerName | Optimizer = "auto",
+        batch_size: int | Literal["auto", "full"] = "auto",
         shuffle: bool = True,
         drop_last: bool = False,
         max_iter: int | None = None,
@@ -93,7 +93,7 @@ class LogisticRegression(LinearClassifier):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
-        device: str = "auto",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
         n_threads: int | None = None,
     ) -> None:
         super().__init__(

@@ -4,7 +4,7 @@ import inspect
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from fastgd.interrupts import restores_process
 from fastgd.minimization._function import DIFFERENCES, Array, Function
 from fastgd.minimization._result import best_of, result_of
 from fastgd.minimization._run import CALLBACK, Orders, descend
-from fastgd.optimizers import BY_NAME, SAGA, NormalEquations, Optimizer, SketchedNewton
+from fastgd.optimizers import BY_NAME, SAGA, NormalEquations, Optimizer, OptimizerName, SketchedNewton
 from fastgd.parameters import is_number
 from fastgd.suggestions import unknown_optimizer
 
@@ -33,8 +33,8 @@ def minimize(  # noqa: PLR0913
     x0: ArrayLike,
     *,
     args: Any = (),
-    jac: Callable[..., Any] | bool | str | None = None,
-    optimizer: str | Optimizer = "accelerated",
+    jac: Callable[..., Any] | bool | Literal["2-point", "3-point", "cs"] | None = None,
+    optimizer: OptimizerName | Optimizer = "accelerated",
     max_iter: int = _MAX_ITER,
     tol: float = 1e-6,
     callback: Callable[..., Any] | None = None,

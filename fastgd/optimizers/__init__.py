@@ -7,6 +7,8 @@ threshold of the L1 term with the coordinate's own step (the intercept has none)
 identity.
 """
 
+from typing import Literal
+
 from fastgd.optimizers._adaptive import AdaDelta, AdaGrad, Adam, AdamW, AMSGrad, Nadam, RMSProp
 from fastgd.optimizers._base import Optimizer
 from fastgd.optimizers._base import Recipe as Recipe
@@ -50,6 +52,25 @@ _KINDS: tuple[type[Optimizer], ...] = (
     NormalEquations,
     LBFGS,
 )
+
+#: The names of optimizers, for type checkers.
+OptimizerName = Literal[
+    "gd",
+    "momentum",
+    "nesterov",
+    "adagrad",
+    "rmsprop",
+    "adam",
+    "amsgrad",
+    "nadam",
+    "adadelta",
+    "adamw",
+    "saga",
+    "accelerated",
+    "sketched_newton",
+    "normal_equations",
+    "lbfgs",
+]
 
 #: Optimizers by the names that estimators accept.
 BY_NAME = {kind.rule: kind for kind in _KINDS}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class GradientDescent(WithRate):
     Gower et al., "SGD: general analysis and improved rates", 2019.
     """
 
-    line_search: str | None = None
+    line_search: Literal["backtracking", "exact"] | None = None
     average: bool | int = False
     rule: ClassVar[str] = "gd"
 
@@ -125,7 +125,7 @@ class Momentum(WithRate):
     """
 
     momentum: float = 0.9
-    form: str = "polyak"
+    form: Literal["polyak", "torch"] = "polyak"
     rule: ClassVar[str] = "momentum"
     ranges: ClassVar[Mapping[str, Range]] = {"momentum": FRACTION}
     #: Forms, with their rules in kernels.
@@ -202,7 +202,7 @@ class Nesterov(Momentum):
     Nesterov momentum, for "bengio".
     """
 
-    form: str = "bengio"
+    form: Literal["bengio", "lookahead", "torch"] = "bengio"  # type: ignore[assignment]
     rule: ClassVar[str] = "nesterov"
     forms: ClassVar[Mapping[str, str]] = {"bengio": "nesterov", "lookahead": "lookahead", "torch": "nesterov_torch"}
 

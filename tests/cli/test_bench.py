@@ -170,14 +170,14 @@ def test_without_matplotlib_there_are_numbers_and_a_word(options, monkeypatch, c
     from fastgd.cli import bench_picture
 
     def draw(*_):
-        raise ImportError("plots need matplotlib: pip install 'fastgd[plot]'")
+        raise ImportError("plots need matplotlib: pip install '.[plot]' in the checkout")
 
     monkeypatch.setattr(bench_picture, "draw", draw)
     asked = options(rows=200, cols=2, batch_size=50)
     bench.bench(asked)
     assert [path.name for path in asked.out.iterdir()] == ["bench.json"]
     said = capsys.readouterr()
-    assert "pip install 'fastgd[plot]'" in said.err
+    assert "pip install '.[plot]' in the checkout" in said.err
     assert "bench.png" not in said.out
 
 

@@ -157,5 +157,5 @@ def test_without_matplotlib_nothing_is_read(command, environment, tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "fastgd: error: --plot: plots need matplotlib: pip install 'fastgd[plot]'\n"
+    assert done.stderr == "fastgd: error: --plot: plots need matplotlib: pip install '.[plot]' in the checkout\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["without"]
