@@ -1,168 +1,170 @@
-"""Labels into numbers, block by block, so that no second copy of them is held."""
+"""Labels into class numbers, block by block, so that no second copy of them is held."""
 
-from collections.abc import Sized
+import warnings
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_consistent_length
 
-from fastgd.estimators._label_codes import BLOCK, by_blocks, count, numbering
+from fastgd import threads
+from fastgd.estimators import _label_codes
+from fastgd.estimators._label_codes import Encoded, encode, encode_objects
+from fastgd.estimators._missing import check_none_missing, check_not_masked
+from fastgd.parameters import is_number
 
-#: Labels that are sorted to see what there is, before the others are compared with them.
+#: Rows in which scikit-learn looks for labels that seem to be targets of a regression.
 _FEW = 1 << 12
+#: Libraries whose columns are converted a block at a time: all at once, text would become Python objects.
+_TABLES = ("pandas", "polars", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The user's labels (n,) and the sorted classes (C,) in them; rows of each class where these have been counted."""
+    """The class number of each row (n,) and the sorted classes (C,)."""
 
-    given: NDArray[Any]
+    codes: NDArray[np.unsignedinteger[Any]]
     classes: NDArray[Any]
     n_threads: int = 1
-    counts: NDArray[np.intp] | None = None
 
     def encoded(self, dtype: Any) -> NDArray[Any]:
         """(1, n): -1 and +1 for two classes, class numbers for more."""
-        encoded = np.empty((1, self.given.shape[0]), dtype)
-        two, number_of = self.classes.size == 2, numbering(self.classes, self.given.dtype)
+        encoded = np.empty((1, self.codes.size), dtype)
 
         def work(slot: int, rows: slice) -> None:
-            if not two:
-                encoded[0, rows] = number_of(self.given[rows])
-                return
-            signs = (self.given[rows] == self.classes[1]).view(np.int8)
-            signs *= 2
-            signs -= 1
-            encoded[0, rows] = signs
+            codes = self.codes[rows]
+            encoded[0, rows] = 2 * codes.astype(np.int8) - 1 if self.classes.size == 2 else codes
 
-        by_blocks(self.given, self.n_threads, work)
+        self._by_blocks(work)
         return encoded
-
-    def numbers(self) -> NDArray[np.int32]:
-        """Return the class number of each row, (n,)."""
-        numbers, number_of = np.empty(self.given.shape[0], np.int32), numbering(self.classes, self.given.dtype)
-
-        def work(slot: int, rows: slice) -> None:
-            numbers[rows] = number_of(self.given[rows])
-
-        by_blocks(self.given, self.n_threads, work)
-        return numbers
-
-    def are_numbers_among_classes(self) -> bool:
-        """Whether all labels are numbers and among the classes, numbers, too."""
-        if self.given.dtype.kind not in "biuf" or self.classes.dtype.kind not in "biuf":
-            return False
-        number_of, strange = numbering(self.classes, self.given.dtype), np.zeros(self.n_threads, bool)
-
-        def work(slot: int, rows: slice) -> None:
-            block = self.given[rows]
-            strange[slot] |= not np.array_equal(self.classes.take(number_of(block), mode="clip"), block)
-
-        by_blocks(self.given, self.n_threads, work)
-        return not strange.any()
 
     @property
     def outputs(self) -> int:
-        """Rows of coefficients: one for two classes, else one a class."""
+        """Rows of coefficients: one for two classes, else one per class."""
         return 1 if self.classes.size == 2 else int(self.classes.size)
 
     def weighted(self, each: NDArray[Any] | None, sample_weight: NDArray[Any] | None) -> NDArray[Any] | None:
-        """Sample weights times the weight of each class (C,), or None where all rows weigh the same."""
+        """Sample weights times the weight of each class (C,), or None if all rows weigh the same."""
         if each is None:
             return sample_weight
-        weights, number_of = np.empty(self.given.shape[0]), numbering(self.classes, self.given.dtype)
+        weights = np.empty(self.codes.size)
 
         def work(slot: int, rows: slice) -> None:
-            np.take(each, number_of(self.given[rows]), out=weights[rows], mode="clip")
+            np.take(each, self.codes[rows], out=weights[rows], mode="clip")
             if sample_weight is not None:
                 weights[rows] *= sample_weight[rows]
 
-        by_blocks(self.given, self.n_threads, work)
+        self._by_blocks(work)
         return weights
 
     def weights(self, sample_weight: NDArray[Any] | None) -> NDArray[np.float64]:
         """Total weight of each class, (C,)."""
-        if self.counts is not None and sample_weight is None:
-            return self.counts.astype(np.float64)
-        total, number_of = np.zeros(self.classes.size), numbering(self.classes, self.given.dtype)
-        for start in range(0, self.given.shape[0], BLOCK):
-            rows = slice(start, start + BLOCK)
+        total = np.zeros(self.classes.size)
+        for start in range(0, self.codes.size, _label_codes.BLOCK):
+            rows = slice(start, start + _label_codes.BLOCK)
             each = None if sample_weight is None else sample_weight[rows].astype(np.float64)
-            total += np.bincount(number_of(self.given[rows]), weights=each, minlength=total.size)
+            total += np.bincount(self.codes[rows], weights=each, minlength=total.size)
         return total
 
+    def _by_blocks(self, work: Any) -> None:
+        threads.by_blocks(self.codes.size, _label_codes.BLOCK, self.n_threads, work)
 
-def check_labels(y: ArrayLike, X: Sized, n_threads: int = 1) -> Labels:
-    """Validate labels; a ValueError where they are not at least two classes."""
-    is_plain = type(y) is np.ndarray and y.shape == (len(X),)
-    if is_plain and (known := _counted(np.asarray(y), n_threads)):
-        return known
-    given = column_or_1d(y, warn=True)
-    check_none_missing(given, "y")
-    check_consistent_length(X, given)
-    if not is_plain and (known := _counted(given, n_threads)):
-        return known
-    if given.dtype.kind == "f":
-        assert_all_finite(given, input_name="y")
-        for start in range(0, given.shape[0], BLOCK):
-            check_classification_targets(given[start : start + BLOCK])
-    else:
-        # Other kinds show in a few rows; a look at all labels at once costs as much memory as they do.
-        check_classification_targets(given[:_FEW])
-    classes = _classes(given)
+
+def check_labels(y: ArrayLike | None, X: Sized, n_threads: int = 1) -> Labels:
+    """Validate labels; a ValueError if they are not of at least two classes."""
+    codes, classes = _encoded(y, X, "y", n_threads)
     if classes.size < 2:
         raise ValueError(
             f"y holds one class only ({classes.tolist()[0]!r}): "
             "this solver needs samples of at least 2 classes in the data"
         )
-    return Labels(given, classes, n_threads)
+    if classes.dtype.kind == "f" and not np.array_equal(classes, np.rint(classes)):
+        # The error is scikit-learn's.
+        check_classification_targets(classes)
+    if classes.size > 2:
+        # Warns of labels that look like targets of a regression.
+        check_classification_targets(codes[:_FEW])
+    return Labels(codes, classes, n_threads)
 
 
-def _counted(y: NDArray[Any], n_threads: int) -> Labels | None:
-    """Labels whose classes counting tells; None where more is to be looked at."""
-    found = count(y, n_threads)
-    if found is None:
-        return None
-    if found[0].size > 2:
-        # Warns of targets that look like those of a regression.
-        check_classification_targets(y[:_FEW])
-    return Labels(y, found[0], n_threads, found[1])
+def labels_among(y: ArrayLike | None, X: Sized, classes: NDArray[Any], name: str = "y", n_threads: int = 1) -> Labels:
+    """Validate labels that must all be among known classes; a ValueError names one that is not."""
+    codes, found = _encoded(y, X, name, n_threads)
+    number = {label: i for i, label in enumerate(classes.tolist())}
+    for label in found.tolist():
+        if label not in number:
+            raise ValueError(f"{name} holds {label!r}, which is not among the classes {classes.tolist()}")
+    index = np.array([number[label] for label in found.tolist()], np.min_scalar_type(classes.size - 1))
+    return Labels(index[codes], classes, n_threads)
 
 
-def check_none_missing(y: NDArray[Any], name: str) -> None:
-    """Raise where labels or targets that are Python objects hold None, NaN or pandas's NA."""
-    if y.dtype != object or y.size == 0 or y.ndim == 0:
-        return
-    missing = [i for i, value in enumerate(y.ravel()) if value is None or _is_no_value(value)]
-    if missing:
-        row = missing[0] // (y.size // len(y))
-        count = f"{len(missing):,} of them, first in row {row}"
-        raise ValueError(f"{name} has missing values, {count}: leave out those rows")
+def _encoded(y: ArrayLike | None, X: Sized, name: str, n_threads: int) -> Encoded:
+    """Number the classes of labels of any kind, one per row of X."""
+    if y is None:
+        raise ValueError(f"{name} is missing: this classifier requires y to be passed, but the target y is None")
+    if _is_column_of_objects(y):
+        check_consistent_length(X, y)
+        return encode_objects(_blocks(getattr(y, "iloc", y), len(X)), len(X), name)
+    array = label_array(y, name)
+    check_consistent_length(X, array)
+    if array.dtype.kind not in "OT":
+        return encode(array, n_threads)
+    codes, classes = encode_objects(_blocks(array, array.size), array.size, name)
+    # Text in a list comes as an array of text, as NumPy makes of it.
+    return codes, classes.astype(str) if isinstance(y, list | tuple) and classes.dtype == object else classes
 
 
-def _is_no_value(value: Any) -> bool:
-    """Whether a value is NaN, or NA, which no comparison is true of."""
-    return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+def _blocks(column: Any, n: int) -> Iterator[Any]:
+    for start in range(0, n, _label_codes.BLOCK):
+        yield column[start : start + _label_codes.BLOCK]
 
 
-def _holds_only(block: NDArray[Any], classes: NDArray[Any]) -> bool:
-    """Whether labels are all among two classes."""
-    return bool(((block == classes[0]) | (block == classes[1])).all())
+def _is_column_of_objects(y: Any) -> bool:
+    """Whether labels are a column of a table whose values NumPy would take for objects."""
+    if type(y).__module__.partition(".")[0] not in _TABLES or hasattr(y, "columns") or hasattr(y, "column_names"):
+        return False
+    return not isinstance(getattr(y, "dtype", None), np.dtype) and np.asarray(y[:1]).dtype.kind in "OUT"
 
 
-def _classes(given: NDArray[Any]) -> NDArray[Any]:
-    """Sorted labels; blocks that hold nothing new are only compared where there are two kinds."""
-    classes = np.unique(given[:_FEW])
-    for start in range(0, given.shape[0], BLOCK):
-        block = given[start : start + BLOCK]
-        if classes.size == 2 and _holds_only(block, classes):
-            continue
-        classes = np.union1d(classes, block)
-    return classes
+def label_array(y: ArrayLike, name: str) -> NDArray[Any]:
+    """Labels (n,) as an array of numbers, dates, text or objects, of which no number is missing."""
+    check_not_masked(y, name)
+    array = np.asarray(y)
+    if isinstance(y, list | tuple) and array.dtype.kind in "US":
+        # NumPy makes text of whatever stands beside text.
+        array = np.asarray(y, object)
+    if array.ndim == 2 and array.shape[1] == 1:
+        warnings.warn(
+            f"A column-vector {name} was passed when a 1d array was expected: use {name}.ravel()",
+            DataConversionWarning,
+            stacklevel=2,
+        )
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name} should be a 1d array, got an array of shape {array.shape} instead.")
+    kind = array.dtype.kind
+    if kind in "cVS":
+        raise ValueError(f"{name} has dtype {array.dtype}: labels must be text, booleans or numbers")
+    if kind in "mM":
+        check_none_missing(array, name)
+    if kind == "f":
+        assert_all_finite(array, input_name=name)
+        if array.dtype.itemsize > 8:
+            array = _as_float64(array, name)
+    return array
+
+
+def _as_float64(array: NDArray[Any], name: str) -> NDArray[np.float64]:
+    narrow = array.astype(np.float64)
+    lost = np.flatnonzero(narrow != array)
+    if lost.size:
+        raise ValueError(f"{name} holds {array[lost[0]]!r} in row {lost[0]}, which float64 cannot hold exactly")
+    return narrow
 
 
 def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[Any]:
@@ -171,7 +173,7 @@ def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[
         raise ValueError("classes must be passed on the first call to partial_fit: all labels that will come")
     if given is None:
         return np.asarray(known)
-    classes = np.unique(column_or_1d(given))
+    _, classes = _encoded(given, range(np.size(np.asarray(given, object))), "classes", 1)
     if known is not None and not np.array_equal(classes, known):
         raise ValueError(f"classes={given!r} is not the same as on the last call to partial_fit, {known.tolist()}")
     if classes.size < 2:
@@ -179,44 +181,34 @@ def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[
     return classes
 
 
-def labels_among(y: ArrayLike | None, X: Sized, classes: NDArray[Any], name: str = "y", n_threads: int = 1) -> Labels:
-    """Validate labels that must all be among known classes; a ValueError names one that is not."""
-    given = column_or_1d(y, warn=True)
-    check_none_missing(given, name)
-    check_consistent_length(X, given)
-    if given.dtype.kind == "f":
-        assert_all_finite(given, input_name=name)
-    labels = Labels(given, classes, n_threads)
-    if labels.are_numbers_among_classes():
-        return labels
-    for start in range(0, given.shape[0], BLOCK):
-        unknown = np.setdiff1d(given[start : start + BLOCK], classes)
-        if unknown.size:
-            raise ValueError(f"{name} holds {unknown.tolist()[0]!r}, which is not among the classes {classes.tolist()}")
-    return labels
+def weight_of_each(
+    class_weight: Mapping[Any, float] | str | None, labels: Labels, sample_weight: NDArray[Any] | None
+) -> NDArray[np.float64] | None:
+    """Weights (C,) of the classes; None if they weigh the same.
 
-
-def class_weights(
-    class_weight: dict[Any, float] | str | None, labels: Labels, sample_weight: NDArray[Any] | None
-) -> NDArray[Any] | None:
-    """Sample weights times class weights, or None where all rows weigh the same."""
+    "balanced": the total weight of all rows, over the number of classes that have weight times that of the class.
+    """
     if class_weight is None:
-        return sample_weight
-    if not isinstance(class_weight, dict) and class_weight != "balanced":
+        return None
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        totals = labels.weights(sample_weight)
+        with_weight = totals > 0.0
+        share = np.divide(totals, totals.sum(), out=np.ones_like(totals), where=with_weight)
+        return np.where(with_weight, 1.0 / (np.count_nonzero(with_weight) * share), 0.0)
+    if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
-    each = weight_of_each(class_weight, labels)
-    if np.any(each < 0.0) or not np.all(np.isfinite(each)) or not np.any(each > 0.0):
-        raise ValueError(f"class_weight must be finite and at least 0, and not 0 for every class, got {class_weight!r}")
-    return labels.weighted(each, sample_weight)
-
-
-def weight_of_each(class_weight: dict[Any, float] | str, labels: Labels) -> NDArray[np.float64]:
-    """Weights (C,) of the classes."""
-    if not isinstance(class_weight, dict):
-        counts = labels.weights(None)
-        return counts.sum() / (counts.size * counts)
     classes = labels.classes.tolist()
+    for label, weight in class_weight.items():
+        if not (is_number(weight) and 0.0 <= float(weight) < np.inf):
+            raise ValueError(f"class_weight must give numbers of 0 or more, got {weight!r} for class {label!r}")
     unknown = [label for label in class_weight if label not in classes]
-    if unknown:
-        raise ValueError(f"class_weight names {unknown[0]!r}, which is not among the classes of y")
-    return np.array([class_weight.get(label, 1.0) for label in classes], dtype=np.float64)
+    left_out = [label for label in classes if label not in class_weight]
+    if unknown and left_out:
+        # As in scikit-learn: classes that the rows lack are fine unless the name may be a mistake.
+        raise ValueError(
+            f"class_weight names {unknown[0]!r}, which is not among the classes of y, and not {left_out[0]!r}, which is"
+        )
+    each = np.array([class_weight.get(label, 1.0) for label in classes], dtype=np.float64)
+    if not each.any():
+        raise ValueError(f"class_weight is 0 for every class of y: {class_weight!r}")
+    return each

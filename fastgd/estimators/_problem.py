@@ -89,10 +89,8 @@ def logistic_problem(
     estimator: Any, options: Options, site: Site, labels: Labels, s: NDArray[Any] | None
 ) -> tuple[Data, Problem]:
     """Data with encoded labels, and the logistic or softmax problem."""
-    totals = labels.weights(s)
-    if np.sum(totals > 0.0) < 2:
-        raise ValueError("only one class of y has a positive weight: at least 2 classes are needed")
-    problem = _classification(estimator, options, labels.outputs, constant_classes(totals, estimator.fit_intercept))
+    constant = constant_classes(labels.weights(s), estimator.fit_intercept)
+    problem = _classification(estimator, options, labels.outputs, constant)
     return site.place(labels.encoded(site.X.dtype), s), problem
 
 

@@ -16,7 +16,7 @@ from fastgd.estimators._base import LinearModel
 from fastgd.estimators._callback_support import supports_callbacks
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val, is_ready
-from fastgd.estimators._labels import check_none_missing
+from fastgd.estimators._missing import check_none_missing
 from fastgd.estimators._namespaces import in_namespace_of_X
 from fastgd.history import printed
 from fastgd.interrupts import restores_process

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fastgd.estimators._callback_support import supports_callbacks
 from fastgd.estimators._classifier import LinearClassifier
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val
-from fastgd.estimators._labels import Labels, all_classes, check_labels, class_weights, labels_among, weight_of_each
+from fastgd.estimators._labels import all_classes, check_labels, labels_among, weight_of_each
 from fastgd.estimators._namespaces import fitted_array, in_namespace_of_X
 from fastgd.history import printed
 from fastgd.interrupts import restores_process
@@ -44,8 +44,9 @@ class LogisticRegression(LinearClassifier):
     alpha : float, default=1e-4
         Strength of the penalty, at least 0.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, by label; "balanced": n / (n_classes * rows of the class). Classes that a dict leaves
-        out weigh 1.
+        Weight of each class, by label; "balanced": the total sample weight over n_classes times that of the class, so
+        that all classes weigh the same. Classes that a dict leaves out weigh 1; it may name classes that y lacks if it
+        names all that y has.
     {shared}
 
     Attributes
@@ -166,14 +167,15 @@ class LogisticRegression(LinearClassifier):
         site = _device.site_of(options, check_X(self, X, reset=True))
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
         labels = check_labels(y, site.X, options.n_threads)
-        weights = class_weights(self.class_weight, labels, check_weights(sample_weight, site.X))
+        sample_weight = check_weights(sample_weight, site.X)
+        each = weight_of_each(self.class_weight, labels, sample_weight)
+        weights = labels.weighted(each, sample_weight)
         guide = _guide.make_guide(self, options, given, (labels.outputs, site.X.shape[1]))
-        classes = None if options.held_out == 0.0 else labels.numbers()
-        held = _guide.rows_to_hold_out(options, given, guide, weights, len(labels.given), classes)
-        kept = _guide.weights_of_others(weights, held, len(labels.given))
+        held = _guide.rows_to_hold_out(options, given, guide, weights, labels.codes.size, labels.codes)
+        kept = _guide.weights_of_others(weights, held, labels.codes.size)
         data, problem = logistic_problem(self, options, site, labels, kept)
         if own_validation:
-            guide = replace(guide, blocks=self._validation_rows(given, site, data, labels))
+            guide = replace(guide, blocks=self._validation_rows(given, site, data, (labels.classes, each)))
         elif held is not None:
             guide = replace(guide, blocks=_guide.gathered(data, weights, held))
         with printed(bool(self.verbose)):
@@ -223,7 +225,8 @@ class LogisticRegression(LinearClassifier):
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
         known = all_classes(classes, fitted_array(getattr(self, "classes_", None)))
         labels = labels_among(y, site.X, known, n_threads=options.n_threads)
-        weights = class_weights(self.class_weight, labels, check_weights(sample_weight, site.X))
+        sample_weight = check_weights(sample_weight, site.X)
+        weights = labels.weighted(weight_of_each(self.class_weight, labels, sample_weight), sample_weight)
         training = _partial.resume(self, site.X.shape[1], labels.outputs, means, scales)
         problem = partial_logistic_problem(self, options, labels.outputs)
         data = site.place(labels.encoded(site.X.dtype), weights)
@@ -232,11 +235,10 @@ class LogisticRegression(LinearClassifier):
         self.classes_, self.coef_, self.intercept_ = labels.classes, result.coef, result.intercept
         return self._finish(result)
 
-    def _validation_rows(self, given: Given, site: Site, data: Data, labels: Labels) -> Any:
-        """The validation rows of the caller's, as the fit needs them."""
-        X = check_X_val(self, given.X_val, site.X)
-        found = labels_among(site.on_host("y_val", given.y_val), X, labels.classes, "y_val", site.n_threads)
-        each = None if self.class_weight is None else weight_of_each(self.class_weight, labels)
+    def _validation_rows(self, given: Given, site: Site, data: Data, classes: tuple[NDArray[Any], Any]) -> Any:
+        """Return the given validation rows as the fit needs them; `classes` with their weights or None."""
+        X, (known, each) = check_X_val(self, given.X_val, site.X), classes
+        found = labels_among(site.on_host("y_val", given.y_val), X, known, "y_val", site.n_threads)
         weights = found.weighted(each, check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X))
         rows = site.beside(data, X, found.encoded(X.dtype), weights)
         return lambda: [rows]

@@ -90,8 +90,8 @@ def test_without_early_stopping_validation_rows_are_only_watched(way):
 def test_class_weights_count_in_validation(loss, outputs, kind, own):
     problem = problem_for(loss, outputs)
     y, names = targets(problem), np.unique(targets(problem))
-    counts = np.array([np.sum(y == name) for name in names])
-    each = len(y) / (len(names) * counts) if kind == "balanced" else np.arange(1.0, 1.0 + len(names))
+    totals = np.array([np.sum(problem.weight[y == name]) for name in names])
+    each = totals.sum() / (len(names) * totals) if kind == "balanced" else np.arange(1.0, 1.0 + len(names))
     weight = problem.weight * each[np.searchsorted(names, y)]
     rows = np.arange(0, 200, 3) if own else held(problem)
     recorder = Recorder()

@@ -99,9 +99,11 @@ def test_losses(parameters, name):
         LinearRegression(**parameters).fit(X, Y)
 
 
-@pytest.mark.parametrize("class_weight", ["even", {0: -1.0}, {0: 0.0, 1: 0.0}, {0: np.nan}, {7: 1.0}, [1, 2], {0: 0.0}])
+@pytest.mark.parametrize(
+    "class_weight", ["even", {0: -1.0}, {0: 0.0, 1: 0.0}, {0: np.nan}, {7: 1.0}, [1, 2], {0: "a"}, {0: 10**400}, X]
+)
 def test_class_weights(class_weight):
-    with pytest.raises(ValueError, match=r"class_weight|class"):
+    with pytest.raises(ValueError, match=r"class_weight"):
         LogisticRegression(class_weight=class_weight).fit(X, LABELS)
 
 
@@ -194,7 +196,7 @@ SHAPES = [
     (X[:, :0], Y, r"0 feature\(s\)"),
     (X[:5], Y, "inconsistent"),
     (X, None, "y"),
-    (X, Y[:, None, None], "dim"),
+    (X, Y[:, None, None], "dim|1d array"),
 ]
 
 
@@ -212,8 +214,6 @@ def test_labels_that_are_no_labels():
         LogisticRegression().fit(X, Y + 0.5)
     with pytest.raises(ValueError, match="1d array"):
         LogisticRegression().fit(X, np.eye(10))
-    with pytest.raises(ValueError, match="only one class of y has a positive weight"):
-        LogisticRegression().fit(X, LABELS, LABELS.astype(float))
 
 
 @pytest.mark.parametrize(
