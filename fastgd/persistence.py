@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from fastgd import optimizers, schedules
 from fastgd.exceptions import ModelFileError
+from fastgd.files import whole_file
 from fastgd.optimizers import Optimizer
 from fastgd.schedules import FromFunction, Schedule
 
@@ -48,7 +47,7 @@ class StoredTraining:
 
 
 def save(model: Any, path: str | Path) -> None:
-    """Write a fitted model to `path`, whole or not at all."""
+    """Write a fitted model to `path`: a file is replaced whole or not at all, a device or pipe is written into."""
     from safetensors.numpy import save as to_bytes
 
     if type(model).__name__ not in _KINDS:
@@ -65,7 +64,8 @@ def save(model: Any, path: str | Path) -> None:
         tensors |= {f"training.{name}": np.ascontiguousarray(array) for name, array in training.arrays().items()}
     text = json.dumps(_metadata(model, classes), sort_keys=True, allow_nan=True)
     blob = to_bytes(tensors, metadata={"fastgd": text, "sha256": _checksum(text, tensors)})
-    _write_whole(Path(path), blob)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(blob)
 
 
 def _metadata(model: Any, classes: NDArray[Any] | None) -> dict[str, Any]:
@@ -131,21 +131,6 @@ def _checksum(text: str, tensors: dict[str, NDArray[Any]]) -> str:
         digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
         digest.update(np.ascontiguousarray(tensor).tobytes())
     return digest.hexdigest()
-
-
-def _write_whole(path: Path, blob: bytes) -> None:
-    """Write beside the target and rename, so that no reader sees half a file."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(handle, "wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load(path: str | Path) -> LinearRegression | LogisticRegression:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.rules import read_optimizer, read_schedule
+from fastgd.files import is_stream
 
 if TYPE_CHECKING:
     from fastgd.optimizers import Optimizer
@@ -212,6 +213,8 @@ def check_output(path: Path, option: str) -> None:
     """Raise `InputError` if a file cannot be written at `path`, before the work is done that it is to hold."""
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder: give the name of a file")
+    if is_stream(path):
+        return
     if not path.parent.is_dir():
         raise InputError(f"{option} {path}: the folder {path.parent} does not exist: create it first")
     if not os.access(path.parent, os.W_OK):

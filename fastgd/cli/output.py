@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
-import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from fastgd import files
 from fastgd.cli import stops
+
+# A process that is stopped removes them.
+stops.unfinished = files.unfinished
 
 #: Characters that move the cursor, colour or reorder what a terminal shows: control characters, line and paragraph
 #: separators, and marks of writing direction; lone surrogates stand for bytes of a file's name that are no UTF-8.
@@ -114,31 +115,7 @@ def inventory() -> str:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name that takes the place of `path` at the end; on any error nothing is left behind.
-
-    A link stays and its target is replaced, an existing file keeps its mode, and a device or pipe is written into.
-    """
-    target = Path(os.path.realpath(path))
-    is_stream = target.exists() and not target.is_file()
-    handle, name = tempfile.mkstemp(dir=None if is_stream else target.parent, prefix=".fastgd-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    stops.unfinished.add(name)
-    try:
+    """Give a temporary file, as `fastgd.files.whole_file` does, and note in the inventory what has been written."""
+    with files.whole_file(path) as temporary:
         yield temporary
-        if is_stream:
-            with temporary.open("rb") as source, target.open("wb") as stream:
-                shutil.copyfileobj(source, stream)
-        else:
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
-            temporary.replace(target)
-        written.append(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        stops.unfinished.discard(name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    written.append(path)
