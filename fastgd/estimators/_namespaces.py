@@ -113,13 +113,14 @@ def as_numpy(name: str, value: Any) -> Any:
 
 def fitted_array(value: Any) -> Any:
     """Return a fitted attribute as a NumPy array, whatever namespace it is in, sparse or not."""
-    if isinstance(value, np.ndarray | float):
-        return value
     if issparse(value):
         return value.toarray()
+    if _is_numpy(value):
+        return value
     there = gpu_array(value)
     if there is not None:
         return there.to_host()
+    # Only a fit with dispatch on makes such an attribute; methods run with dispatch off.
     with config_context(array_api_dispatch=True):
         return as_numpy("a fitted attribute", value)
 

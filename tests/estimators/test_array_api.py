@@ -74,6 +74,13 @@ def test_a_model_of_another_namespace_can_be_saved_refitted_and_continued(tmp_pa
     np.testing.assert_array_equal(load(tmp_path / "model").predict(X), own.predict(X))
 
 
+def test_streams_of_numpy_arrays_need_no_dispatch(monkeypatch):
+    monkeypatch.undo()
+    y = TARGETS["logistic"]
+    model = LogisticRegression().partial_fit(X, y, classes=[0, 1]).partial_fit(X, y)
+    assert set(model.predict(X)) <= {0, 1}
+
+
 def test_labels_that_are_text_come_back_as_text():
     y = np.array(["no", "yes"])[TARGETS["logistic"]]
     with config_context(array_api_dispatch=True):
