@@ -13,7 +13,16 @@ import typer
 
 import fastgd
 from fastgd.cli.bench_app import bench
-from fastgd.cli.options import Device, Dtype, FitOptions, Loss, Missing, PredictMissing, Task, WarmupDevice
+from fastgd.cli.options import (
+    Device,
+    Dtype,
+    FitOptions,
+    Loss,
+    Missing,
+    PredictMissing,
+    Task,
+    WarmupDevice,
+)
 
 Job = Callable[[], None]
 
@@ -294,13 +303,51 @@ def warmup(
             show_default="100",
         ),
     ] = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="squared|huber|logistic|softmax",
+            help="Loss; may be given many times.",
+            show_default="squared, logistic, softmax",
+        ),
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="float32|float64", help="Precision; tables of small integers are float32.", show_default="float64"
+        ),
+    ] = None,
+    order: Annotated[
+        list[str] | None,
+        typer.Option(metavar="C|F", help="Order of X in memory; tables are read in C order.", show_default="C"),
+    ] = None,
+    steps: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="auto|batches|full",
+            help="Automatic solver, mini-batch rules, or rules on full batches.",
+            show_default="auto",
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every kernel, which takes many minutes.")] = False,
 ) -> Job:
     """Compile and cache kernels, so that no later fit waits."""
 
     def job() -> None:
+        from fastgd.cli.warmup import WarmupOptions
         from fastgd.cli.warmup import warmup as run
 
-        run(device, tuple(cols or ()))
+        run(
+            WarmupOptions(
+                device=device,
+                columns=tuple(cols or ()),
+                losses=tuple(loss or ()),
+                dtypes=tuple(dtype or ()),
+                orders=tuple(order or ()),
+                steps=tuple(steps or ()),
+                everything=everything,
+            )
+        )
 
     return job
 

@@ -1,94 +1,174 @@
-"""``fastgd warmup``: compile and cache the usual kernels, so that no later fit waits for them."""
+"""``fastgd warmup``: compile and cache kernels, so that no later fit waits for them."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
+from fastgd.cli.options import WarmupDevice
+from fastgd.cli.output import print_text
+from fastgd.cli.page import plural
 from fastgd.cli.progress import progress
 
 _ROWS = 40_000  # several blocks of rows, so that their sums have to be put together
-_LOSSES = ("squared", "huber", "logistic", "softmax")
 _COLUMNS = {"cpu": 4, "cuda": 100}
 _NUMBERS = 4_000_000  # of wide data, which then have fewer rows
+#: A mean in standard deviations from which kernels subtract it as they read.
+_FAR = 100.0
+
+#: What the options take.
+LOSSES = ("squared", "huber", "logistic", "softmax")
+DTYPES = ("float64", "float32")
+ORDERS = ("C", "F")
+STEPS = {"auto": "", "batches": "mini-batches", "full": "a rule on full batches"}
 
 
-def warmup(device: str, columns: tuple[int, ...]) -> None:
-    """Fit tiny problems, one for each usual kernel.
+@dataclass(frozen=True)
+class WarmupOptions:
+    """The options of ``fastgd warmup``; what is empty takes the usual few."""
 
-    These are: every loss; float32 with columns near and far from zero (of which the mean is taken off as they are read)
-    and float64; rows that lie together in memory (C order) and columns that do (F order); what is chosen by itself,
-    mini-batches, and an update rule on full batches.
+    device: WarmupDevice
+    columns: tuple[int, ...]
+    losses: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    orders: tuple[str, ...]
+    steps: tuple[str, ...]
+    everything: bool
+
+    def check(self) -> None:
+        """Raise `InputError` for options that cannot be used together."""
+        for option, given, known in (
+            ("--loss", self.losses, LOSSES),
+            ("--dtype", self.dtypes, DTYPES),
+            ("--order", self.orders, ORDERS),
+            ("--steps", self.steps, STEPS),
+        ):
+            for value in given:
+                if value not in known:
+                    raise InputError(f"{option} {value} is none of {', '.join(known)}")
+        if self.device == "cpu" and self.columns:
+            raise InputError(
+                "--cols: kernels of the CPU serve any number of columns; leave it out, or add --device cuda"
+            )
+        if self.everything and (self.losses or self.dtypes or self.orders or self.steps):
+            raise InputError("--all compiles every kernel: leave out --loss, --dtype, --order and --steps")
+
+
+class Kind(NamedTuple):
+    """What kernels are compiled for."""
+
+    loss: str
+    dtype: str
+    order: str
+    steps: str
+    far: bool = False
+    """Whether the columns are far from zero for their spread."""
+    l1: bool = False
+
+    @property
+    def label(self) -> str:
+        """The kind in words."""
+        parts = [self.loss, self.dtype, f"{self.order} order", STEPS[self.steps]]
+        parts += ["columns far from zero" if self.far else "", "elastic net" if self.l1 else ""]
+        return ", ".join(filter(None, parts))
+
+
+def warmup(options: WarmupOptions) -> None:
+    """Fit tiny problems, one for each kind of kernel that is asked for, and report the progress.
 
     Parameters
     ----------
-    device : {"cpu", "cuda"}
-    columns : tuple of int
-        Numbers of columns, on which kernels for the GPU depend; where empty 100. Those for the CPU serve any number.
+    options : WarmupOptions
+        What the user asked for.
+
+    Raises
+    ------
+    InputError
+        Options that cannot be used together.
     """
-    if device == "cpu" and columns:
-        raise InputError("--cols: kernels of the CPU serve any number of columns; leave it out, or add --device cuda")
+    options.check()
     started = time.perf_counter()
-    count = 0
+    columns = options.columns or (_COLUMNS[options.device],)
+    work = [(d, kind) for d in columns for kind in kinds(options)]
     with progress() as show:
-        for label, model, X, y in _problems(device, columns or (_COLUMNS[device],)):
-            show(label)
+        for number, (d, kind) in enumerate(work, 1):
+            label = kind.label if len(columns) == 1 else f"{kind.label}, {plural(d, 'column')}"
+            show(f"{number} of {len(work)}: {label}")
+            seconds = time.perf_counter()
+            model, X, y = _problem(kind, d)
+            model.set_params(device=options.device)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a few epochs on noise need not converge
                 model.fit(X, y)
-            count += 1
-    print(f"{count} kinds of fit are ready ({time.perf_counter() - started:.1f} s)")
-    if device == "cuda":
-        _tell_kernels()
+            if not sys.stderr.isatty():
+                _print_progress(f"{number} of {len(work)}: {label} ({time.perf_counter() - seconds:.1f} s)")
+    print_text(f"{plural(len(work), 'kind')} of fit ready in {time.perf_counter() - started:.1f} s")
+    if options.device == "cuda":
+        _report_gpu_kernels()
 
 
-def _tell_kernels() -> None:
-    """Print which kernels of the GPU were compiled, and which lay on disk already."""
+def kinds(options: WarmupOptions) -> list[Kind]:
+    """Return what is to be compiled.
+
+    The usual few are the automatic solvers of the squared, the logistic and the softmax loss for float64 in C order, as
+    tables are read; everything adds Huber's loss, float32, F order, mini-batches, rules on full batches, and float32
+    columns far from zero, of which the mean is subtracted as they are read.
+    """
+    every = options.everything
+    chosen = itertools.product(
+        options.losses or (LOSSES if every else ("squared", "logistic", "softmax")),
+        options.dtypes or (DTYPES if every else ("float64",)),
+        options.orders or (ORDERS if every else ("C",)),
+        options.steps or (STEPS if every else ("auto",)),
+    )
+    found = []
+    for loss, dtype, order, steps in chosen:
+        found.append(Kind(loss, dtype, order, steps))
+        if every and dtype == "float32":
+            found.append(Kind(loss, dtype, order, steps, far=True))
+    if any(kind.loss == "logistic" and kind.steps == "auto" for kind in found):
+        # Whatever the loss and the columns, one kernel finds steps with exact zeros.
+        found.append(Kind("logistic", found[0].dtype, found[0].order, "auto", l1=True))
+    return found
+
+
+def _print_progress(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(line, file=sys.stderr, flush=True)
+
+
+def _report_gpu_kernels() -> None:
+    """Print which kernels of the GPU were compiled, and which were on disk already."""
     from fastgd.backends.devices import gpu_kernels
 
     for how, names in gpu_kernels().items():
         counts = [f"{name} x {count}" if count > 1 else name for name, count in sorted(Counter(names).items())]
         if counts:
-            print(f"{how}: {', '.join(counts)}")
+            print_text(f"{how}: {', '.join(counts)}")
 
 
-def _problems(device: str, columns: tuple[int, ...]) -> Iterator[tuple[str, Any, NDArray[Any], NDArray[Any]]]:
-    for d in columns:
-        for label, model, X, y in _problems_of(d):
-            model.set_params(device=device)
-            yield (label if len(columns) == 1 else f"{label} {d} columns"), model, X, y
-
-
-def _problems_of(d: int) -> Iterator[tuple[str, Any, NDArray[Any], NDArray[Any]]]:
-    near = np.random.default_rng(0).normal(size=(max(1000, min(_ROWS, _NUMBERS // d)), d))
-    batches: tuple[tuple[str, int | str], ...] = (("auto", "auto"), ("momentum", 4096), ("momentum", "full"))
-    columns = ((np.float32, 0.0), (np.float32, 100.0), (np.float64, 0.0))
-    layouts: tuple[tuple[str, Any], ...] = (("C", np.ascontiguousarray), ("F", np.asfortranarray))
-    kinds = itertools.product(_LOSSES, columns, layouts, batches)
-    for loss, (dtype, mean), (order, laid_out), (optimizer, batch_size) in kinds:
-        label = f"{loss} {np.dtype(dtype)} {order} {optimizer}{' far from zero' if mean else ''}"
-        yield label, _model(loss, optimizer, batch_size), laid_out((near + mean).astype(dtype)), _target(loss, near)
-    # Whatever the loss and the columns, one kernel finds steps with exact zeros.
-    yield "elastic net", _model("logistic", "auto", "auto", alpha=0.1, l1_ratio=0.5), near, _target("logistic", near)
-
-
-def _model(loss: Any, optimizer: str, batch_size: int | str, **penalty: float) -> Any:
+def _problem(kind: Kind, d: int) -> tuple[Any, NDArray[Any], NDArray[Any]]:
+    """Return an estimator with data that need the kernels of a kind."""
     from fastgd import LinearRegression, LogisticRegression
 
+    near = np.random.default_rng(0).normal(size=(max(1000, min(_ROWS, _NUMBERS // d)), d))
+    arrange = np.asfortranarray if kind.order == "F" else np.ascontiguousarray
+    X = arrange(near + (_FAR if kind.far else 0.0), kind.dtype)
+    optimizer = "auto" if kind.steps == "auto" else "momentum"
+    batch_size = 4096 if kind.steps == "batches" else kind.steps
     common: dict[str, Any] = {"optimizer": optimizer, "batch_size": batch_size, "max_iter": 2, "random_state": 0}
-    common |= penalty
-    return LinearRegression(loss, **common) if loss in {"squared", "huber"} else LogisticRegression(**common)
-
-
-def _target(loss: str, X: NDArray[Any]) -> NDArray[Any]:
+    common |= {"alpha": 0.1, "l1_ratio": 0.5} if kind.l1 else {}
+    loss: Any = kind.loss
     if loss in {"squared", "huber"}:
-        return X.sum(axis=1)
-    return np.arange(len(X)) % (2 if loss == "logistic" else 3)
+        return LinearRegression(**common, loss=loss), X, near.sum(axis=1)
+    return LogisticRegression(**common), X, np.arange(len(X)) % (2 if kind.loss == "logistic" else 3)

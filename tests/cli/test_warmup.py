@@ -1,4 +1,4 @@
-"""After ``fastgd warmup`` the usual fits compile nothing."""
+"""``fastgd warmup``: which kernels it compiles, its progress, and that later fits compile nothing."""
 
 import json
 import subprocess
@@ -9,6 +9,7 @@ import pytest
 from fastgd.backends import devices
 from fastgd.cli import warmup
 from fastgd.cli.errors import InputError
+from fastgd.cli.warmup import Kind, WarmupOptions, kinds
 
 FITS = (
     "",
@@ -27,13 +28,15 @@ FITS = (
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # it compiles some fifty kernels
-def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path):
+@pytest.mark.timeout(1800)  # it compiles some fifty kernels
+@pytest.mark.parametrize(("words", "fits", "dtype"), [(("--all",), FITS, "f4"), ((), FITS[:2], "f8")])
+def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path, words, fits, dtype):
     environment = {**environment, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     rng = np.random.default_rng(0)
     X = rng.normal(50, 1, (3000, 5))
     np.savez(tmp_path / "classes.npz", X=X, y=rng.integers(0, 3, 3000))
-    np.savez(tmp_path / "numbers.npz", X=np.asfortranarray(X, np.float32), y=X.sum(axis=1))
+    np.savez(tmp_path / "two.npz", X=X, y=rng.integers(0, 2, 3000))
+    np.savez(tmp_path / "numbers.npz", X=np.require(X, dtype, "F" if words else "C"), y=X.sum(axis=1))
 
     def run(*words):
         done = subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, check=True)
@@ -42,36 +45,84 @@ def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path):
     def compiled():
         return {path.name for path in (tmp_path / "cache").rglob("*.entry")}
 
-    assert b"are ready" in run("warmup")
+    assert b"ready in" in run("warmup", *words)
     before = compiled()
-    assert len(before) > 20
-    for source in ("classes.npz", "numbers.npz"):
-        for words in FITS:
-            assert json.loads(run("fit", source, "--json", *words.split()))["rows"] == 3000
+    assert len(before) > (20 if words else 5)
+    for source in ("classes.npz", "two.npz", "numbers.npz"):
+        for fit in fits:
+            assert json.loads(run("fit", source, "--json", *fit.split()))["rows"] == 3000
     assert compiled() == before
 
 
-def test_problems_are_of_the_columns_and_the_device_asked_for():
-    asked = list(warmup._problems("cuda", (2, 3)))
-    assert {X.shape[1] for _, _, X, _ in asked} == {2, 3}
-    assert {model.device for _, model, _, _ in asked} == {"cuda"}
-    on_cpu = list(warmup._problems("cpu", (2,)))
-    assert {model.device for _, model, _, _ in on_cpu} == {"cpu"}
-    assert len(asked) == 2 * len(on_cpu)
-    _, _, wide, _ = next(warmup._problems("cuda", (100_000,)))
-    assert wide.nbytes < 1 << 30
+def options_of(**given):
+    base = {
+        "device": "cpu",
+        "everything": False,
+        **dict.fromkeys(("columns", "losses", "dtypes", "orders", "steps"), ()),
+    }
+    return WarmupOptions(**{**base, **given})
+
+
+def test_the_usual_few():
+    usual = [Kind(loss, "float64", "C", "auto") for loss in ("squared", "logistic", "softmax")]
+    assert kinds(options_of()) == [*usual, Kind("logistic", "float64", "C", "auto", l1=True)]
+
+
+def test_only_what_is_asked_for():
+    asked = options_of(losses=("huber",), dtypes=("float32", "float64"), steps=("batches",))
+    assert kinds(asked) == [Kind("huber", dtype, "C", "batches") for dtype in ("float32", "float64")]
+    assert len(kinds(options_of(everything=True))) == 4 * 3 * 2 * 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"columns": (7,)}, "--cols: kernels of the CPU"),
+        ({"losses": ("hinge",)}, "--loss hinge is none of squared, huber, logistic, softmax"),
+        ({"dtypes": ("float16",)}, "--dtype float16 is none of float64, float32"),
+        ({"orders": ("c",)}, "--order c is none of C, F"),
+        ({"steps": ("sgd",)}, "--steps sgd is none of auto, batches, full"),
+        ({"everything": True, "orders": ("F",)}, "--all compiles every kernel"),
+    ],
+)
+def test_refusals(given, message):
+    with pytest.raises(InputError, match=message):
+        options_of(**given).check()
+
+
+def test_problems_need_the_kernels_of_their_kind():
+    model, X, y = warmup._problem(Kind("huber", "float32", "F", "full", far=True), 3)
+    assert (model.loss, model.optimizer, model.batch_size) == ("huber", "momentum", "full")
+    assert (X.dtype, X.flags.f_contiguous, X.shape[1], len(X)) == (np.float32, True, 3, len(y))
+    assert X.mean() > 50
+    model, X, y = warmup._problem(Kind("softmax", "float64", "C", "auto", l1=True), 100_000)
+    assert X.nbytes < 1 << 30
+    assert (X.flags.c_contiguous, len(np.unique(y)), model.l1_ratio) == (True, 3, 0.5)
+
+
+def test_progress_without_a_terminal(call):
+    done = call("warmup", "--loss", "squared")
+    assert done.returncode == 0
+    assert done.stderr.startswith("1 of 1: squared, float64, C order (")
+    assert done.stdout.startswith("1 kind of fit ready in ")
 
 
 def test_kernels_of_the_gpu_are_named(monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(warmup, "_problems", lambda *its: asked.append(its) or iter(()))
-    found = {"compiled": ["gradient", "fold", "gradient"], "loaded": []}
-    monkeypatch.setattr(devices, "gpu_kernels", lambda: found)
-    warmup.warmup("cuda", ())
-    warmup.warmup("cuda", (7, 9))
-    warmup.warmup("cpu", ())
-    told = capsys.readouterr().out.splitlines()
-    assert asked == [("cuda", (100,)), ("cuda", (7, 9)), ("cpu", (4,))]
-    assert [line for line in told if "are ready" not in line] == ["compiled: fold, gradient x 2"] * 2
-    with pytest.raises(InputError, match="--cols"):
-        warmup.warmup("cpu", (7,))
+
+    class Model:
+        def set_params(self, device):
+            self.device = device
+
+        def fit(self, X, y):
+            asked.append((self.device, X))
+
+    monkeypatch.setattr(warmup, "_problem", lambda kind, d: (Model(), d, None))
+    monkeypatch.setattr(devices, "gpu_kernels", lambda: {"compiled": ["gradient", "fold", "gradient"], "loaded": []})
+    warmup.warmup(options_of(device="cuda", losses=("squared",)))
+    warmup.warmup(options_of(device="cuda", losses=("squared",), columns=(7, 9)))
+    warmup.warmup(options_of(losses=("squared",)))
+    out, err = capsys.readouterr()
+    assert asked == [("cuda", 100), ("cuda", 7), ("cuda", 9), ("cpu", 4)]
+    assert [line for line in out.splitlines() if "ready in" not in line] == ["compiled: fold, gradient x 2"] * 2
+    assert "2 of 2: squared, float64, C order, 9 columns (" in err
