@@ -10,6 +10,8 @@ from fastgd.callbacks import Callback, EpochState
 from fastgd.history import Epoch, History
 from fastgd.scaling import Array
 
+#: Epochs after which a fit without penalty is asked for the first time whether it has an optimum.
+FIRST_LOOK = 16
 #: A fit has diverged when its loss is this many times that of its start.
 DIVERGED = 10.0
 
@@ -68,6 +70,8 @@ class Monitor:
     early_stopping: bool = False
     callbacks: tuple[Callback, ...] = ()
     deadline: Deadline = NEVER
+    #: Whether there is no optimum to be found, from theta; asked after 16 epochs, 32, 64 and so on.
+    is_hopeless: Callable[[Array], bool] | None = None
     #: What ended the fit and is to be raised once the model is usable.
     error: BaseException | None = None
     #: Of the last epoch: the validation loss where there is one, else the training loss.
@@ -107,7 +111,14 @@ class Monitor:
             reason = "early stopping"
         if reason is None and self.deadline.passed:
             reason = "max_seconds"
+        if reason is None and self._asks_for_hope and self.is_hopeless is not None and self.is_hopeless(theta):
+            reason = "no optimum"
         return reason
+
+    @property
+    def _asks_for_hope(self) -> bool:
+        epochs = len(self.history)
+        return epochs >= FIRST_LOOK and epochs & (epochs - 1) == 0
 
     def flat(self, loss: float) -> bool:
         """Whether the training loss has stopped falling; with early stopping it is not asked."""
@@ -146,8 +157,8 @@ class Solution:
 
     theta: Array
     converged: bool
-    #: Why it ended: "certificate", "flat loss", "early stopping", "callback", "no step", "max_iter", "max_seconds" or
-    #: "interrupted".
+    #: Why it ended: "certificate", "flat loss", "early stopping", "callback", "no step", "max_iter", "max_seconds",
+    #: "interrupted" or "no optimum".
     reason: str
     #: The learning rate of the first update.
     rate: float

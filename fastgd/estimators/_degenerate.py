@@ -1,11 +1,14 @@
-"""Problems without penalty whose optimum is not unique: report why, and choose among the optima."""
+"""Problems without penalty whose optimum is not unique or does not exist: report why, and choose among optima."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
-from fastgd.estimators._columns import combinations
+from fastgd.estimators._columns import column_name, combinations
+from fastgd.estimators._options import Options
 from fastgd.estimators._unfinished import warn
 from fastgd.exceptions import RankWarning
 from fastgd.objective import Evaluation, Objective
@@ -14,10 +17,60 @@ from fastgd.scaling import Array
 from fastgd.solvers import rank
 from fastgd.solvers.descent import ROUNDING
 from fastgd.solvers.rank import Collinearity, find_collinear
+from fastgd.solvers.separation import find_recession
 from fastgd.stopping import Solution
 
 #: Ends at a point that was chosen for more than its loss.
-_CHOSEN = ("callback", "callback error", "interrupted")
+_CHOSEN = ("callback", "callback error", "interrupted", "no optimum")
+#: Columns of a separating direction that are named, and the share of the largest entry from which they belong to it.
+_NAMED, _SHARE = 5, 1e-6
+
+
+@dataclass
+class Separation:
+    """The search for a direction along which the loss of a classifier without penalty falls for ever."""
+
+    objective: Objective
+    direction: Array | None = None
+
+    @classmethod
+    def watched(cls, objective: Objective, options: Options) -> Self | None:
+        """A search where an optimum may not exist, else None."""
+        classifies = objective.problem.loss in ("logistic", "softmax")
+        return cls(objective) if classifies and options.alpha == 0.0 else None
+
+    def found_from(self, theta: Array) -> bool:
+        """Whether there is such a direction; theta: where the fit has come to."""
+        if self.direction is None:
+            self.direction = find_recession(self.objective, theta)
+        return self.direction is not None
+
+    def columns(self, names: Sequence[Any]) -> str:
+        """The columns of the direction, largest first."""
+        assert self.direction is not None
+        sizes = np.ptp(self.direction[:, :-1], axis=0)
+        order = [int(j) for j in np.argsort(-sizes, kind="stable") if sizes[j] > _SHARE * sizes.max()]
+        if not order:
+            return "the intercept"
+        if len(order) == 1:
+            return column_name(names, order[0])
+        more = f" and {len(order) - _NAMED} more" if len(order) > _NAMED else ""
+        return f"columns {', '.join(column_name(names, j).removeprefix('column ') for j in order[:_NAMED])}{more}"
+
+
+def settle_separation(watch: Separation, solution: Solution, names: Sequence[Any], messages: list[str]) -> None:
+    """Warn where there is no optimum, and say so in the solution."""
+    if not watch.found_from(solution.theta):
+        return
+    solution.converged, solution.reason, solution.gain = False, "no optimum", None
+    columns = watch.columns(names)
+    verb = "separate" if columns.startswith("columns") else "separates"
+    warn(
+        messages,
+        f"alpha=0 and {columns} {verb} some rows of a class from the others, which no row contradicts: there is no "
+        "optimum, coefficients grow for ever. This is the last iterate; set alpha > 0 or drop columns",
+        ConvergenceWarning,
+    )
 
 
 def is_free_to_move(optimizer: Optimizer, solution: Solution, early_stopping: bool) -> bool:

@@ -125,7 +125,8 @@ Warns
 ConvergenceWarning
     If `max_iter`, `max_seconds` or a line search that finds no step ended the fit before `tol` was met (not where the
     automatic rate of a rule on mini-batches ran its course to 0 and the loss was flat at the end), or there is no
-    optimum: of a classifier at ``alpha=0`` whose classes a hyperplane separates.
+    optimum: of a classifier at ``alpha=0`` where a direction separates some rows of a class from the others and no row
+    contradicts, such as a category whose rows all have one class. The message names its columns; the fit ends early.
 RankWarning
     If ``alpha=0`` and columns are combinations of others. Solvers of the full batch then return the optimum whose
     coefficients have the least norm, as `numpy.linalg.lstsq` does on centred columns (without an intercept on columns

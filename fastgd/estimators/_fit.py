@@ -11,7 +11,7 @@ import numpy as np
 from fastgd.backends.devices import compile_seconds
 from fastgd.backends.verbs import Data
 from fastgd.blas import single_threaded
-from fastgd.estimators._degenerate import is_free_to_move, settle_collinear
+from fastgd.estimators._degenerate import Separation, is_free_to_move, settle_collinear, settle_separation
 from fastgd.estimators._device import Site
 from fastgd.estimators._guide import Guide
 from fastgd.estimators._input import check_finite, check_variation, squares_are_finite
@@ -74,6 +74,9 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         objective = _make_objective(estimator, options, task)
         messages: list[str] = []
         monitor = _make_monitor(estimator, options, objective, task.guide, clock)
+        watch = Separation.watched(objective, options)
+        if watch is not None and options.batch_size is None and options.tol > 0.0:
+            monitor.is_hopeless = watch.found_from
         start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
         optimizer, reason, expected = (
             choose(objective) if options.optimizer is None else (options.optimizer, options.reason, {})
@@ -89,10 +92,12 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
             # A pass that overflows may have met what a sample's means and scales had not: else the solver knows best.
             check_finite(task.data, task.site.matrix.names, squares_are_finite(task.data))
             raise
+        names = getattr(estimator, "feature_names_in_", ())
+        if watch is not None and monitor.error is None:
+            settle_separation(watch, solution, names, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
         collinear: list[int] = []
         if not solution.independent and options.alpha == 0.0:
-            names = getattr(estimator, "feature_names_in_", ())
             free = is_free_to_move(optimizer, solution, estimator.early_stopping)
             collinear, final = settle_collinear(objective, solution, final, free, names, messages)
         certificate = objective.certificate(final)
@@ -110,7 +115,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         expected_seconds=expected,
         certificate=certificate,
         tol=options.tol,
-        converged=solution.converged or bool(certificate <= options.tol),
+        converged=solution.reason != "no optimum" and (solution.converged or bool(certificate <= options.tol)),
         stopped_by=solution.reason,
         objective=objective.value(final),
         duality_gap=gap,

@@ -4,19 +4,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.verbs import Data
 from fastgd.constant import ConstantModel, constant_classes, constant_huber, constant_squared
 from fastgd.estimators._device import Site
-from fastgd.estimators._fit import Result, add_warning
 from fastgd.estimators._input import weights_as
 from fastgd.estimators._labels import Labels
 from fastgd.estimators._options import Options
 from fastgd.objective import Problem
 from fastgd.sample import FEW_NUMBERS
-from fastgd.scaling import Array, Moments, TargetScaling
+from fastgd.scaling import Moments, TargetScaling
 from fastgd.threads import by_blocks
 
 
@@ -92,47 +90,3 @@ def logistic_problem(
     constant = constant_classes(labels.weights(s), estimator.fit_intercept)
     problem = _classification(estimator, options, labels.outputs, constant)
     return site.place(labels.encoded(site.X.dtype), s), problem
-
-
-def warn_if_separable(result: Result, data: Data) -> None:
-    """Without penalty, a model that gets every row right can be scaled up for ever: there is no optimum."""
-    before = data.rows_read
-    separates = _separates(result.coef, result.intercept, data)
-    result.report["passes"] = data.rows_read / data.n
-    result.report["bytes_read"] += (data.rows_read - before) * (data.nbytes // data.n)
-    if not separates:
-        return
-    result.report["stopped_by"] = "no optimum"
-    result.report["suboptimality"] = None
-    result.report["converged"] = False
-    add_warning(
-        result,
-        "alpha=0 and a hyperplane separates the classes: there is no optimum, coefficients grow for ever. "
-        "This is the last iterate; set alpha > 0",
-        ConvergenceWarning,
-    )
-
-
-def _separates(coef: Array, intercept: Array, data: Data) -> bool:
-    """Whether every row with weight has its own class's margin strictly on top."""
-    if data.device != "cpu":
-        # Margins are less to bring to the host than rows.
-        data, coef = data.line(coef, intercept, np.zeros(data.d)), np.eye(coef.shape[0])
-        intercept = np.zeros(coef.shape[0])
-    step = max(1, (1 << 19) // data.d)
-    for start in range(0, data.n, step):
-        X, y, s = data.piece(start, min(start + step, data.n))
-        z = X.astype(np.float64, copy=False) @ coef.T + intercept
-        label = y[0]
-        data.count(label.size)
-        if coef.shape[0] == 1:
-            right = label * z[:, 0] > 0.0
-        else:
-            index = label.astype(np.intp)
-            own = np.take_along_axis(z, index[:, None], axis=1)[:, 0].copy()
-            np.put_along_axis(z, index[:, None], -np.inf, axis=1)
-            right = own > z.max(axis=1)
-        counted = right if s is None else right | (s == 0.0)
-        if not np.all(counted):
-            return False
-    return True

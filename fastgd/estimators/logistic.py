@@ -158,7 +158,7 @@ class LogisticRegression(LinearClassifier):
         {ends}
         """
         from fastgd.estimators import _device, _fit, _guide, _options
-        from fastgd.estimators._problem import logistic_problem, warn_if_separable
+        from fastgd.estimators._problem import logistic_problem
 
         clock = _fit.Clock()
         options = _options.resolve(self)
@@ -183,8 +183,6 @@ class LogisticRegression(LinearClassifier):
         self.classes_ = labels.classes
         self.coef_ = result.coef
         self.intercept_ = result.intercept
-        if options.alpha == 0.0 and result.error is None:
-            warn_if_separable(result, data)
         return self._finish(result)
 
     @restores_process

@@ -1,0 +1,362 @@
+"""Whether a classifier without penalty has an optimum.
+
+It has none where a direction of parameters moves no row towards a wrong class and some row towards its own: F falls
+along it for ever. Such a direction separates all rows, or some of them while the margins of the others stay (Albert and
+Anderson 1984). That there is none is proved by probabilities inside the simplex, for every row, whose residuals are
+orthogonal to all columns (Stiemke's lemma): a Newton step that changes no margin by 1 gives them.
+
+Both are looked for on some rows: what they prove holds for all rows, and a direction is checked on all rows, of which
+those that contradict it are added.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from fastgd.objective import Objective
+from fastgd.sample import sample_of
+from fastgd.scaling import Array
+
+#: Parameters at most, beyond which columns are looked at one by one.
+_MOST_PARAMETERS = 500
+#: Rows that are looked at first, at least and for each parameter.
+_ROWS, _ROWS_A_PARAMETER = 2048, 10
+#: Numbers of rows that are read at a time.
+_BLOCK_NUMBERS = 1 << 19
+#: Newton steps from the fit's end and from zeros, and those between two looks for a direction.
+_FROM_END, _FROM_ZEROS, _LOOKS = 3, 30, 4
+#: Change of margins for which a step proves an optimum, and at which a pair of classes counts as growing apart.
+_SMALL, _GROWING = 0.5, 0.5
+#: Curvature of whitened rows below which a step is rounding.
+_FLAT = 1e-10
+#: Singular values, relative to the largest, that are rounding.
+_RANK, _NULL = 1e-12, 1e-10
+#: Margins relative to the sizes of their terms: what is rounding, and what is clearly above 0.
+_ROUNDING, _CLEAR = 1e-10, 1e-6
+#: Halvings of a Newton step.
+_HALVINGS = 30
+#: Times that rows are added, and how many at a time.
+_ROUNDS, _ADDED = 20, 64
+
+
+def find_recession(objective: Objective, theta: Array) -> Array | None:
+    """A direction (K, d + 1), of at least two classes, along which a loss without penalty falls for ever, or None.
+
+    In standardised columns, the intercept last. theta: where a fit has come to; near an optimum that is proved at once.
+    None also where rounding hides the answer, and with more than 500 parameters where neither a single column nor theta
+    itself separates the classes.
+    """
+    data = _AllRows(objective)
+    start = data.start(theta)
+    if data.parameters > _MOST_PARAMETERS:
+        return _simplest(data, start)
+    rows, whole = data.first()
+    for number in range(_ROUNDS):
+        subset = _Subset(rows, data.classes)
+        certain, direction = subset.decide(start)
+        if direction is None and (whole or not certain or not subset.null.size):
+            return None
+        if whole or number:
+            more = data.unseen(subset.null) if direction is None else data.against(direction)
+        else:
+            more = data.extremes()
+        if not len(more.labels):
+            return None if direction is None else _simplest(data, direction)
+        if whole:
+            return None
+        rows = Rows(np.vstack([rows.x, more.x]), np.concatenate([rows.labels, more.labels]))
+    return None
+
+
+class Rows(NamedTuple):
+    """Rows (m, D) in standardised columns, with the intercept's 1 last if there is one, and classes (m,) from 0."""
+
+    x: Array
+    labels: NDArray[np.intp]
+
+
+class _Subset:
+    """Rows of a data set of so many classes, in columns of variance 1 that are orthogonal."""
+
+    def __init__(self, rows: Rows, classes: int) -> None:
+        self._labels, self.classes = rows.labels, classes
+        values, right = linalg.svd(np.linalg.qr(rows.x, mode="r"), full_matrices=True, check_finite=False)[1:]
+        kept = values > max(_RANK, max(rows.x.shape) * np.finfo(float).eps) * values[0]
+        root = np.sqrt(len(rows.x))
+        self._back, self._there = (
+            right[: kept.size][kept].T / values[kept] * root,
+            right[: kept.size][kept].T * values[kept] / root,
+        )
+        #: Directions (D, q) in which these rows do not vary.
+        self.null = np.delete(right, np.flatnonzero(kept), axis=0).T
+        self._x = rows.x @ self._back
+        self._own = np.zeros((len(rows.x), classes))
+        self._own[np.arange(len(rows.x)), rows.labels] = 1.0
+
+    def decide(self, start: Array) -> tuple[bool, Array | None]:
+        """Whether these rows have an optimum for certain, and otherwise a direction (K, D) that separates them."""
+        if self._newton((start[1:] - start[0]) @ self._there, _FROM_END)[0]:
+            return True, None
+        return self._newton(np.zeros((self.classes - 1, self._x.shape[1])), _FROM_ZEROS)
+
+    def _newton(self, at: Array, steps: int) -> tuple[bool, Array | None]:
+        value = self._value(at)
+        for k in range(steps):
+            p = self._probabilities(at)
+            step = self._step(p)
+            if step is None:
+                break
+            change = self._margins(step)
+            if (change - (p * change).sum(axis=1, keepdims=True)).min() > -_SMALL:
+                return True, None
+            if k % _LOOKS == _LOOKS - 1:
+                direction = self._direction(step, change)
+                if direction is not None:
+                    return False, direction
+            length, found = 1.0, self._value(at + step)
+            for _ in range(_HALVINGS):
+                if found < value:
+                    break
+                length *= 0.5
+                found = self._value(at + length * step)
+            at, value = at + length * step, found
+        return False, None
+
+    def _margins(self, at: Array) -> Array:
+        """Of all classes (m, K), the first one's 0."""
+        return np.hstack([np.zeros((len(self._x), 1)), self._x @ at.T])
+
+    def _value(self, at: Array) -> float:
+        z = self._margins(at)
+        top = z.max(axis=1)
+        total = np.log(np.exp(z - top[:, None]).sum(axis=1)) + top - z[np.arange(len(z)), self._labels]
+        return float(total.sum())
+
+    def _probabilities(self, at: Array) -> Array:
+        z = self._margins(at)
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True)
+
+    def _step(self, p: Array) -> Array | None:
+        """Newton's (K - 1, r); None where the curvature is rounding."""
+        others, r, m = self.classes - 1, self._x.shape[1], len(self._x)
+        curvature = np.empty((others, r, others, r))
+        for a in range(others):
+            for b in range(a + 1):
+                weights = p[:, a + 1] * ((a == b) - p[:, b + 1])
+                block = self._x.T @ (weights[:, None] * self._x)
+                curvature[a, :, b], curvature[b, :, a] = block, block.T
+        factor, failed = linalg.lapack.dpotrf(curvature.reshape(others * r, others * r), lower=1)
+        if failed or factor.diagonal().min() ** 2 <= _FLAT * m:
+            return None
+        gradient = (p - self._own)[:, 1:].T @ self._x
+        return -linalg.lapack.dpotrs(factor, gradient.ravel(), lower=1)[0].reshape(others, r)
+
+    def _direction(self, step: Array, change: Array) -> Array | None:
+        """The part of a step that leaves pairs of classes which do not grow apart alone; None if a row contradicts."""
+        growth = (change * self._own).sum(axis=1, keepdims=True) - change
+        slow = (growth < _GROWING) & (self._own == 0.0)
+        direction = self._without(step, slow)
+        if direction is None:
+            return None
+        z = self._margins(direction)
+        apart = (z * self._own).sum(axis=1, keepdims=True) - z
+        size = np.linalg.norm(direction) * np.linalg.norm(self._x, axis=1, keepdims=True)
+        if not ((apart >= -1e-8 * size).all() and (apart > _CLEAR * size).any()):
+            return None
+        return np.vstack([np.zeros(len(self._back)), direction @ self._back.T])
+
+    def _without(self, step: Array, slow: NDArray[np.bool_]) -> Array | None:
+        """The projection of a step on what changes no margin of these pairs (m, K); None where that is nothing."""
+        upper: Any = np.zeros((0, step.size))
+        count = max(1, _BLOCK_NUMBERS // step.size)
+        rows, wrong = np.nonzero(slow)
+        for start in range(0, rows.size, count):
+            i, k = rows[start : start + count], wrong[start : start + count]
+            signs = self._own[i] - np.eye(self.classes)[k]
+            pairs = (signs[:, 1:, None] * self._x[i][:, None, :]).reshape(i.size, -1)
+            upper = np.linalg.qr(np.vstack([upper, pairs]), mode="r")
+        if not len(upper):
+            return step
+        values, right = linalg.svd(upper, full_matrices=True, check_finite=False)[1:]
+        null = right[np.count_nonzero(values > _NULL * values[0]) :]
+        if not len(null):
+            return None
+        return (null.T @ (null @ step.ravel())).reshape(step.shape)
+
+
+class _AllRows:
+    """The rows of a data set that have a positive weight, block by block."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self.classes = max(2, objective.outputs)
+        self._live = objective.standard.inv_scale > 0.0
+        self._intercept = int(objective.problem.fit_intercept)
+        self.columns = int(np.count_nonzero(self._live)) + self._intercept
+
+    @property
+    def parameters(self) -> int:
+        """Those that the loss tells apart."""
+        return self.columns * (self.classes - 1)
+
+    def made(self, X: NDArray[np.floating], y: NDArray[np.floating], s: NDArray[np.floating] | None) -> Rows:
+        """Rows in standardised columns."""
+        standard, live = self._objective.standard, self._live
+        if s is not None:
+            X, y = X[s > 0.0], y[:, s > 0.0]
+        x = np.ones((len(X), self.columns))
+        x[:, : live.sum()] = (X[:, live].astype(np.float64) - standard.center[live]) * standard.inv_scale[live]
+        labels = (y[0] > 0.0).astype(np.intp) if self._objective.outputs == 1 else y[0].astype(np.intp)
+        return Rows(x, labels)
+
+    def first(self) -> tuple[Rows, bool]:
+        """Some rows, and whether they are all."""
+        data = self._objective.data
+        sample = sample_of(data, max(_ROWS, _ROWS_A_PARAMETER * self.parameters))
+        data.count(data.n) if sample is data else None
+        return self.made(*sample.piece(0, sample.n)), sample is data
+
+    def blocks(self) -> Iterator[Rows]:
+        """All of them."""
+        data = self._objective.data
+        step = max(1, _BLOCK_NUMBERS // data.d)
+        for start in range(0, data.n, step):
+            yield self.made(*data.piece(start, min(start + step, data.n)))
+        data.count(data.n)
+
+    def against(self, direction: Array) -> Rows:
+        """The rows that contradict a direction (K, D) most, few of each block."""
+        return self._worst(lambda block: -_apart(block, direction)[0])
+
+    def unseen(self, null: Array) -> Rows:
+        """The rows that vary most in directions (D, q), few of each block."""
+
+        def size(block: Rows) -> Array:
+            found: Array = np.abs(block.x @ null).max(axis=1) / np.linalg.norm(block.x, axis=1)
+            return np.where(found > _NULL, found, 0.0)
+
+        return self._worst(size)
+
+    def agree(self, direction: Array) -> bool:
+        """Whether a direction (K, D) moves no row towards a wrong class and some row clearly away from one."""
+        clear = False
+        for block in self.blocks():
+            least, largest = _apart(block, direction)
+            if least.min(initial=0.0) < 0.0:
+                return False
+            clear = clear or bool(largest.max(initial=0.0) > _CLEAR)
+        return clear
+
+    def _worst(self, badness: Callable[[Rows], Array]) -> Rows:
+        """Those of each block whose badness is above 0 and largest."""
+        x, labels = [np.zeros((0, self.columns))], [np.zeros(0, np.intp)]
+        for block in self.blocks():
+            bad = badness(block)
+            order = np.argsort(-bad)[:_ADDED]
+            order = order[bad[order] > 0.0]
+            x.append(block.x[order])
+            labels.append(block.labels[order])
+        return Rows(np.vstack(x), np.concatenate(labels))
+
+    def extremes(self) -> Rows:
+        """The rows in which columns are least and largest, class by class."""
+        shape = self.classes, 2, self.columns
+        ends, held = np.full(shape, -np.inf), np.zeros((*shape, self.columns))
+        for block in self.blocks():
+            for k, part in _parts(block, self.classes):
+                for side, sign in enumerate((1.0, -1.0)):
+                    where = (sign * part).argmax(axis=0)
+                    found = sign * part[where, np.arange(self.columns)]
+                    further = found > ends[k, side]
+                    ends[k, side, further] = found[further]
+                    held[k, side, further] = part[where[further]]
+        labels = np.broadcast_to(np.arange(self.classes)[:, None, None], shape)
+        known = np.isfinite(ends)
+        return Rows(held[known], labels[known].astype(np.intp))
+
+    def ranges(self) -> tuple[Array, Array]:
+        """The least and the largest value of each column in each class, (K, D); inf and -inf without rows."""
+        low, high = np.full((self.classes, self.columns), np.inf), np.full((self.classes, self.columns), -np.inf)
+        for block in self.blocks():
+            for k, part in _parts(block, self.classes):
+                low[k], high[k] = np.minimum(low[k], part.min(axis=0)), np.maximum(high[k], part.max(axis=0))
+        return low, high
+
+    @property
+    def has_intercept(self) -> bool:
+        """Whether the last column is the intercept's."""
+        return bool(self._intercept)
+
+    def start(self, theta: Array) -> Array:
+        """Parameters (K, D) of theta in standardised columns, of two classes those of the first one 0."""
+        standard, live = self._objective.standard, self._live
+        coef, intercept = self._objective.scaling.to_raw(theta)
+        at = np.zeros((len(coef), self.columns))
+        at[:, : live.sum()] = coef[:, live] / standard.inv_scale[live]
+        if self._intercept:
+            at[:, -1] = intercept + coef @ standard.center
+        return np.vstack([np.zeros(self.columns), at]) if len(at) == 1 else at
+
+    def whole(self, direction: Array) -> Array:
+        """A direction (K, D) with an entry for every column and the intercept, (K, d + 1)."""
+        found = np.zeros((len(direction), self._live.size + 1))
+        found[:, :-1][:, self._live] = direction[:, : self._live.sum()]
+        if self._intercept:
+            found[:, -1] = direction[:, -1]
+        return found
+
+
+def _simplest(data: _AllRows, direction: Array) -> Array | None:
+    """The direction of single columns that separate by themselves, if there are any, else this one; None if none does.
+
+    Of dependent columns there are many directions with the same margins.
+    """
+    single = _by_single_columns(data)
+    found = direction if single is None else single
+    return data.whole(found) if data.agree(found) else None
+
+
+def _parts(block: Rows, classes: int) -> Iterator[tuple[int, Array]]:
+    """The rows of each class that has any."""
+    for k in range(classes):
+        part = block.x[block.labels == k]
+        if len(part):
+            yield k, part
+
+
+def _apart(block: Rows, direction: Array) -> tuple[Array, Array]:
+    """How far each row's own margin rises above the nearest and the farthest other one, (m,), as a share of norms.
+
+    0 within rounding.
+    """
+    own = block.labels[:, None]
+    z = block.x @ direction.T
+    apart = np.take_along_axis(z, own, axis=1) - z
+    norms = np.linalg.norm(block.x, axis=1, keepdims=True) * np.linalg.norm(direction, axis=1).max()
+    relative = apart / np.maximum(norms, np.finfo(float).tiny)
+    relative[np.abs(relative) < _ROUNDING] = 0.0
+    largest = relative.max(axis=1)
+    np.put_along_axis(relative, own, np.inf, axis=1)
+    return relative.min(axis=1), largest
+
+
+def _by_single_columns(data: _AllRows) -> Array | None:
+    """The sum of the directions (K, D) in which a single column separates a class from the others; None for none."""
+    low, high = data.ranges()
+    direction, count = np.zeros(low.shape), low.shape[1] - int(data.has_intercept)
+    for k in range(data.classes):
+        its, others = (low[k], high[k]), (np.delete(low, k, axis=0).min(axis=0), np.delete(high, k, axis=0).max(axis=0))
+        for sign, above in ((1.0, its[0] >= others[1]), (-1.0, its[1] <= others[0])):
+            threshold = others[1] if sign > 0.0 else others[0]
+            if not data.has_intercept:
+                bound = its[0] if sign > 0.0 else -its[1]
+                above &= (bound >= 0.0) & (sign * threshold <= 0.0)
+            columns = np.flatnonzero(above[:count] & np.isfinite(threshold[:count]))
+            direction[k, columns] += sign
+            if data.has_intercept:
+                direction[k, -1] -= sign * threshold[columns].sum()
+    return direction if direction.any() else None

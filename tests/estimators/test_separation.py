@@ -1,0 +1,205 @@
+"""Classifiers without penalty: data without an optimum are recognised, data that are merely hard are not."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import optimize
+from sklearn.exceptions import ConvergenceWarning
+
+from fastgd import LogisticRegression
+from fastgd.exceptions import RankWarning
+from fastgd.solvers import separation
+
+
+def fitted(X, y, sample_weight=None, **parameters):
+    """A fit without penalty, its reason to end and its warnings about an optimum."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = LogisticRegression(alpha=0.0, **parameters).fit(X, y, sample_weight)
+    told = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
+    return model, [message for message in told if "no optimum" in message]
+
+
+def has_no_optimum(X, y, sample_weight=None, **parameters):
+    """Whether a fit says so, in all the places that it must or in none."""
+    model, told = fitted(X, y, sample_weight, **parameters)
+    report = model.fit_report_
+    found = report["stopped_by"] == "no optimum"
+    assert found == (len(told) == 1) == any("no optimum" in message for message in report["warnings"])
+    if found:
+        assert not report["converged"]
+        assert report["suboptimality"] is None
+        assert np.all(np.isfinite(model.coef_))
+    return found
+
+
+def is_separable(X, y, intercept):
+    """The truth by linear programming: the largest sum of differences of margins none of which may be negative."""
+    X = np.column_stack([X, np.ones(len(X))]) if intercept else X
+    classes = len(np.unique(y))
+    pairs = []
+    for k in range(classes):
+        signs = np.eye(classes)[y] - np.eye(classes)[k]
+        pairs.append((signs[:, :, None] * X[:, None, :]).reshape(len(X), -1)[y != k])
+    pairs = np.vstack(pairs)
+    found = optimize.linprog(-pairs.sum(axis=0), A_ub=-pairs, b_ub=np.zeros(len(pairs)), bounds=(-1.0, 1.0))
+    return -found.fun > 1e-7
+
+
+def one_category(rows=400, dtype="f8"):
+    """A category whose rows all have class 1, and a column that tells classes apart by chance only."""
+    rng = np.random.default_rng(5)
+    u = rng.standard_normal(rows)
+    x = rng.random(rows) < 0.2
+    y = np.where(x, 1, (0.5 * u + rng.logistic(size=rows) > 0).astype(int))
+    return np.column_stack([x, u]).astype(dtype), y
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-8, 1e-12])
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs", "accelerated"])
+def test_a_category_with_one_outcome_has_no_optimum(optimizer, tol):
+    X, y = one_category()
+    frame = pd.DataFrame(X, columns=["flag", "u"])
+    model, (message,) = fitted(frame, y, optimizer=optimizer, tol=tol)
+    assert message.startswith("alpha=0 and column 'flag' separates some rows of a class from the others")
+    assert model.fit_report_["stopped_by"] == "no optimum"
+    assert model.n_iter_ < 200
+    # The other coefficient has its optimum on the rows that nothing separates.
+    alone = LogisticRegression(alpha=0.0, tol=1e-8).fit(X[X[:, 0] == 0.0, 1:], y[X[:, 0] == 0.0])
+    assert model.coef_[0, 1] == pytest.approx(alone.coef_[0, 0], abs=1e-2)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_one_row_that_contradicts_makes_an_optimum(dtype, intercept):
+    X, y = one_category(dtype=dtype)
+    s = np.ones(len(y))
+    options = {"fit_intercept": intercept, "tol": 1e-4}
+    assert has_no_optimum(X, y, s, **options)
+    y[np.flatnonzero(X[:, 0])[0]] = 0
+    assert not has_no_optimum(X, y, s, **options)
+    s[np.flatnonzero(X[:, 0])[0]] = 0.01
+    assert not has_no_optimum(X, y, s, **options)
+    s[np.flatnonzero(X[:, 0])[0]] = 0.0
+    assert has_no_optimum(X, y, s, **options)
+
+
+def test_classes_that_meet_in_one_value():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 11, size=200).astype(float)
+    y = np.where(x < 5, 0, np.where(x > 5, 1, rng.integers(0, 2, 200)))
+    assert has_no_optimum(x[:, None], y)
+    y[np.flatnonzero(x == 4)[0]] = 1
+    assert has_no_optimum(x[:, None], y) == (not np.any(y[x == 5] == 0))
+    # Values 4 and 5 in the wrong order.
+    y[np.flatnonzero(x == 5)] = 0
+    assert not has_no_optimum(x[:, None], y)
+
+
+def test_a_category_that_lacks_a_class_of_several():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 600)
+    X = np.column_stack([rng.standard_normal((600, 2)), rng.random(600) < 0.1])
+    assert not has_no_optimum(X, y)
+    y[X[:, 2] == 1.0] %= 2
+    assert has_no_optimum(X, y)
+    _, (message,) = fitted(X, y)
+    assert "column 2 separates" in message
+    y[np.flatnonzero(X[:, 2])[0]] = 2
+    assert not has_no_optimum(X, y)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_hard_data_are_not_called_separable(scale):
+    """Strong signals, heavy tails, columns that nearly depend on each other, one row far on the wrong side."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_t(2, size=(500, 4))
+    X[:, 3] = X[:, 0] + 1e-5 * X[:, 3]
+    assert not has_no_optimum(X, scale * X[:, 0] + rng.logistic(size=500) > 0.0)
+    y = X[:, 0] > 0.0
+    y[np.argmax(X[:, 0])] = False
+    assert not has_no_optimum(X, y)
+
+
+def test_a_fit_without_an_optimum_ends_early():
+    X, y = np.arange(20.0)[:, None], np.arange(20) > 9
+    for parameters in ({"optimizer": "accelerated"}, {"optimizer": "gd", "batch_size": "full"}):
+        model, told = fitted(X, y, tol=1e-9, **parameters)
+        assert (model.n_iter_, len(told)) == (16, 1)
+        assert model.score(X, y) == 1.0
+    # tol=0 disables this stop as well, and what a callback ends is said to have no optimum all the same.
+    model, told = fitted(X, y, tol=0.0, max_iter=40, optimizer="accelerated")
+    assert (model.n_iter_, model.fit_report_["stopped_by"], len(told)) == (40, "no optimum", 1)
+
+
+def test_dependent_columns_do_not_hide_the_category():
+    """All categories beside an intercept."""
+    rng = np.random.default_rng(0)
+    category, u = rng.integers(0, 6, 500), rng.standard_normal(500)
+    y = u + rng.logistic(size=500) > 0.0
+    X = np.column_stack([np.eye(6)[category], u])
+    with pytest.warns(RankWarning):
+        assert LogisticRegression(alpha=0.0).fit(X, y).fit_report_["converged"]
+    y[category == 3] = True
+    _, (message,) = fitted(X, y)
+    assert "column 3 separates" in message
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_many_rows_are_looked_at_where_they_matter(monkeypatch, classes):
+    """A rare category that a sample misses, and one row that contradicts among all."""
+    monkeypatch.setattr(separation, "_ROWS", 200)
+    rng = np.random.default_rng(2)
+    X = np.column_stack([rng.standard_normal((4000, 3)), np.zeros(4000)])
+    rare = rng.permutation(4000)[:6]
+    X[rare, 3] = 1.0
+    y = (X[:, 0] + rng.logistic(size=4000) > 0.0).astype(int)
+    y[X[:, 1] > 0.8] = classes - 1
+    y[rare] = 1
+    assert has_no_optimum(X, y)
+    y[rare[3]] = 0
+    y[rare[4]] = classes - 1
+    assert not has_no_optimum(X[:, [0, 2, 3]], y)
+
+
+def test_more_parameters_than_are_looked_at_jointly(monkeypatch):
+    """Single columns are, and the fit's own direction."""
+    monkeypatch.setattr(separation, "_MOST_PARAMETERS", 2)
+    X, y = one_category()
+    assert has_no_optimum(X, y)
+    y[np.flatnonzero(X[:, 0])[0]] = 0
+    assert not has_no_optimum(X, y)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 3))
+    assert has_no_optimum(X, X @ [1.0, 1.0, 1.0] > 0.0, tol=1e-6)
+
+
+def cases(seeds):
+    """Small problems of all kinds: ties, rare categories, weak to perfect signals, two and three classes."""
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        n, d, classes = int(rng.integers(6, 100)), int(rng.integers(1, 6)), int(rng.integers(2, 4))
+        X = rng.standard_normal((n, d))
+        X = np.round(X) if seed % 2 else X
+        if seed % 5 == 0:
+            X[:, 0] = rng.random(n) < 0.15
+        margins = X @ rng.standard_normal((d, classes)) + rng.choice([0.0, 0.1, 2.0]) * rng.gumbel(size=(n, classes))
+        y = np.unique(np.argmax(margins, axis=1), return_inverse=True)[1]
+        if len(np.unique(y)) > 1:
+            yield X, y, bool(seed % 3)
+
+
+def check(seeds):
+    for X, y, intercept in cases(seeds):
+        assert has_no_optimum(X, y, fit_intercept=intercept) == is_separable(X, y, intercept), (X, y, intercept)
+
+
+def test_by_linear_programming():
+    check(range(25))
+
+
+@pytest.mark.slow
+def test_many_by_linear_programming():
+    check(range(25, 2000))
