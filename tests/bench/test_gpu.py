@@ -17,9 +17,9 @@ from bench.result import Result
 from fastgd import reference
 from fastgd.backends.cuda import CudaSet, CudaStream
 from fastgd.kernels.cuda._target import SIMULATED
-from tests.simulated import threads_take_short_turns
+from tests.simulated import threads_take_turns
 
-__all__ = ["threads_take_short_turns"]
+__all__ = ["threads_take_turns"]
 
 ROWS, COLUMNS = 3000, 5
 

@@ -21,9 +21,9 @@ from fastgd import objective
 from fastgd.backends import cuda_design, cuda_stream
 from fastgd.backends.cuda import CudaStream
 from tests.kernels.table import Case
-from tests.simulated import threads_take_short_turns
+from tests.simulated import threads_take_turns
 
-__all__ = ["threads_take_short_turns"]
+__all__ = ["threads_take_turns"]
 
 
 @pytest.mark.slow

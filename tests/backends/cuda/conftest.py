@@ -5,9 +5,9 @@ import pytest
 from fastgd.backends import cuda_device
 from fastgd.kernels.cuda import gradient
 from fastgd.kernels.cuda._target import SIMULATED
-from tests.simulated import threads_take_short_turns
+from tests.simulated import threads_take_turns
 
-__all__ = ["few_threads", "threads_take_short_turns"]
+__all__ = ["few_threads", "threads_take_turns"]
 
 
 @pytest.fixture(autouse=True)

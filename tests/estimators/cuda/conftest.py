@@ -6,9 +6,9 @@ from numba import cuda
 
 from fastgd.kernels.cuda._target import SIMULATED
 from tests.backends.cuda.conftest import few_threads
-from tests.simulated import threads_take_short_turns
+from tests.simulated import threads_take_turns
 
-__all__ = ["few_threads", "threads_take_short_turns"]
+__all__ = ["few_threads", "threads_take_turns"]
 
 
 class Foreign:

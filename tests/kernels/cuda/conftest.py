@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulated import threads_take_short_turns
+from tests.simulated import threads_take_turns
 
-__all__ = ["on_gpu", "small_grids", "threads_take_short_turns"]
+__all__ = ["on_gpu", "small_grids", "threads_take_turns"]
 
 
 @pytest.fixture(scope="session")
