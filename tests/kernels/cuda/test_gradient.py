@@ -1,7 +1,6 @@
 """The full pass against the reference: every loss, dtype, order, with and without weights, in all sorts of blocks."""
 
-import threading
-
+import greenlet
 import numpy as np
 import pytest
 
@@ -121,7 +120,7 @@ class Watched(np.ndarray):
     """X on the simulated device: notes where each thread of the block reads, in turn."""
 
     def __getitem__(self, at):
-        thread = getattr(threading.current_thread(), "threadIdx", None)
+        thread = getattr(greenlet.getcurrent(), "threadIdx", None)
         if thread is not None and isinstance(at, tuple):
             self.base_reads.setdefault(thread.x, []).append(int(at[0]) * self.shape[1] + int(at[1]))
         return super().__getitem__(at)
