@@ -11,6 +11,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Never
 
+#: More than any machine has processors for; each takes memory of its own.
+_MOST_THREADS = 1024
 #: Blocks that are worth the start of threads.
 _MANY_BLOCKS = 4
 
@@ -50,13 +52,13 @@ def set_num_threads(n: int | None) -> None:
     Parameters
     ----------
     n : int or None
-        Number of threads, at least 1; None for all that affinity, quota and ``NUMBA_NUM_THREADS`` allow.
+        Number of threads, from 1 to 1024; None for all that affinity, quota and ``NUMBA_NUM_THREADS`` allow.
         Results do not depend on it.
 
     Raises
     ------
     ValueError
-        If n is not a positive integer.
+        If n is not an integer from 1 to 1024.
     """
     global _chosen
     _chosen = None if n is None else check_threads(n, "n")
@@ -75,8 +77,8 @@ def get_num_threads() -> int:
 
 def check_threads(n: object, name: str) -> int:
     """Return n as a thread count or raise a ValueError that names the argument."""
-    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
-        raise ValueError(f"{name} must be a positive integer or None, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= int(n) <= _MOST_THREADS:
+        raise ValueError(f"{name} must be an integer from 1 to {_MOST_THREADS} or None, got {n!r}")
     return int(n)
 
 

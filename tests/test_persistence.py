@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import safetensors.numpy
 from sklearn.exceptions import NotFittedError
 
 import fastgd
-from fastgd import LinearRegression, LogisticRegression, ModelFileError, optimizers, persistence
+from fastgd import LinearRegression, LogisticRegression, ModelFileError, model_file, optimizers, schedules
 from tests.estimators.fits import problem_for
 
 
@@ -138,14 +139,14 @@ def test_foreign_files_are_refused(tmp_path, name):
         fastgd.load(tmp_path / "foreign")
 
 
-def resealed(blob, change):
-    """The file with changed metadata and a checksum that fits them."""
-    tensors = safetensors.numpy.load(blob)
+def resealed(blob, change, without="nothing"):
+    """The file with changed metadata, without some tensors, and a checksum that fits."""
+    tensors = {name: its for name, its in safetensors.numpy.load(blob).items() if not name.startswith(without)}
     (length,) = struct.unpack("<Q", blob[:8])
     metadata = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["fastgd"])
     change(metadata)
     text = json.dumps(metadata, sort_keys=True)
-    return safetensors.numpy.save(tensors, {"fastgd": text, "sha256": persistence._checksum(text, tensors)})
+    return safetensors.numpy.save(tensors, {"fastgd": text, "sha256": model_file.checksum(text, tensors)})
 
 
 def test_files_of_a_newer_format_are_refused_by_that_name(blob, tmp_path):
@@ -213,3 +214,102 @@ def test_loading_and_predicting_import_no_numba(root, tmp_path):
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] in ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([1.5, 2.25, 2.5], np.longdouble),
+        np.array([0.1, 0.2, 0.3], np.longdouble) / 3,
+        np.array([1, 2, 3], np.uint64) << np.uint64(60),
+        np.array([1, 2, 3], np.float16),
+        np.array([-1, 5, 2**70], object),
+        np.array([False, 2.5, "x"], object),
+        np.array(["a", "b", "c"], "U5000"),
+    ],
+    ids=[
+        "long doubles",
+        "long doubles with all digits",
+        "uint64",
+        "float16",
+        "large integers",
+        "mixed",
+        "long strings",
+    ],
+)
+def test_labels_of_any_kind_come_back(tmp_path, labels):
+    model = classifier(["a", "b", "c"])
+    model.classes_ = labels
+    model.save(tmp_path / "model")
+    back = fastgd.load(tmp_path / "model")
+    assert back.classes_.dtype == labels.dtype
+    assert back.classes_.tolist() == labels.tolist()
+
+
+def test_long_double_labels_beyond_float64_cannot_be_saved(tmp_path):
+    model = classifier(["a", "b"])
+    model.classes_ = np.array([1, np.longdouble("1e4000")])
+    with pytest.raises(TypeError, match="beyond float64"):
+        model.save(tmp_path / "model")
+
+
+def test_labels_with_room_for_very_long_strings_take_what_they_need(tmp_path):
+    model = classifier(["a", "b", "c"])
+    model.classes_ = np.array(["a", "b", "ccc"], "U30000000")
+    model.save(tmp_path / "model")
+    assert fastgd.load(tmp_path / "model").classes_.dtype == "U3"
+
+
+def test_a_history_of_a_million_epochs_comes_back(tmp_path):
+    """As JSON it would exceed the header that safetensors allows."""
+    model = linear()
+    model.history_ = {name: np.linspace(0, 1, 1_000_000) for name in ("loss", "seconds")}
+    model.save(tmp_path / "model")
+    assert np.array_equal(fastgd.load(tmp_path / "model").history_["loss"], model.history_["loss"])
+
+
+def test_history_in_the_metadata_is_read(blob, tmp_path):
+    """As earlier versions wrote it."""
+    changed = resealed(blob, lambda metadata: metadata.update(history={"loss": [1.0, 0.5]}), without="history.")
+    (tmp_path / "earlier").write_bytes(changed)
+    assert fastgd.load(tmp_path / "earlier").history_["loss"].tolist() == [1.0, 0.5]
+
+
+def test_a_model_is_read_from_a_pipe(blob, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(blob,))
+    writer.start()
+    assert fastgd.load(tmp_path / "pipe").classes_.tolist() == ["a", "b", "c"]
+    writer.join(10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda metadata: metadata.update(labels_dtype="<U500000000"),
+        lambda metadata: metadata.update(labels=["a", "b", "b"]),
+        lambda metadata: metadata.update(labels=["a", "b"]),
+        lambda metadata: metadata.update(n_features_in=5),
+        lambda metadata: metadata.update(feature_names_in=["a"]),
+        lambda metadata: metadata.update(n_iter=-1),
+        lambda metadata: metadata.update(history={"loss": [1.0], "seconds": []}),
+        lambda metadata: metadata["params"].update(n_threads=2**32 - 1),
+        lambda metadata: metadata["params"].update(optimizer={"optimizer": "unknown", "params": {}}),
+        lambda metadata: metadata["params"].update(unknown=1),
+        lambda metadata: metadata.pop("fit_report"),
+    ],
+)
+def test_metadata_that_do_not_agree_are_refused(blob, tmp_path, change):
+    (tmp_path / "altered").write_bytes(resealed(blob, change))
+    with pytest.raises(ModelFileError, match=r"altered is damaged or was altered \(.*save the model again"):
+        fastgd.load(tmp_path / "altered")
+
+
+def test_schedules_nested_too_deep_are_not_saved(tmp_path):
+    schedule = 0.1
+    for _ in range(100):
+        schedule = schedules.WarmUp(1, then=schedule)
+    model = linear()
+    model.optimizer = optimizers.Adam(schedule)
+    with pytest.raises(TypeError, match="inside each other"):
+        model.save(tmp_path / "model")

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 import fastgd
-from fastgd import LinearRegression, optimizers, persistence
+from fastgd import LinearRegression, model_file, optimizers
 from fastgd.optimizers import BY_NAME, Adam, FullBatch, GradientDescent, Momentum
 from fastgd.schedules import (
     Constant,
@@ -52,7 +52,7 @@ def through_a_file(model, tmp_path):
 
 OTHERS = {
     "gd": {"average": 100},
-    "momentum": {"momentum": 0.7},
+    "momentum": {"momentum": 0.7, "form": "torch"},
     "nesterov": {"momentum": 0.7, "form": "lookahead"},
     "adagrad": {"eps": 1e-3},
     "rmsprop": {"decay": 0.8, "eps": 1e-3},
@@ -151,7 +151,7 @@ def without_training(path):
         del metadata["params"][name]
     tensors = {key: value for key, value in safetensors.numpy.load(blob).items() if not key.startswith("training.")}
     text = json.dumps(metadata, sort_keys=True)
-    path.write_bytes(safetensors.numpy.save(tensors, {"fastgd": text, "sha256": persistence._checksum(text, tensors)}))
+    path.write_bytes(safetensors.numpy.save(tensors, {"fastgd": text, "sha256": model_file.checksum(text, tensors)}))
 
 
 def test_files_without_training_load(tmp_path):

@@ -62,7 +62,7 @@ def test_the_number_of_threads_can_be_set_and_unset(monkeypatch):
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "2", True])
 def test_wrong_numbers_of_threads_are_refused_by_name(bad):
-    with pytest.raises(ValueError, match=r"n must be a positive integer or None, got"):
+    with pytest.raises(ValueError, match=r"n must be an integer from 1 to 1024 or None, got"):
         fastgd.set_num_threads(bad)
     with pytest.raises(ValueError, match="n_threads"):
         threads.check_threads(bad, "n_threads")

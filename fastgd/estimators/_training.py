@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgd.exceptions import ModelFileError
 from fastgd.objective import Frame, RuleState
 from fastgd.optimizers import Recipe
 from fastgd.scaling import Array, Scaling, TargetScaling
@@ -66,16 +67,28 @@ class Training:
 
     @classmethod
     def of(cls, arrays: dict[str, Array], facts: dict[str, Any]) -> "Training":
-        """The inverse of `arrays` and `facts`."""
+        """The inverse of `arrays` and `facts`; a ModelFileError if an altered file holds what no training has."""
+        try:
+            return cls._of(arrays, facts)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ModelFileError(f"the file of this model holds no usable training ({error}): fit anew") from error
+
+    @classmethod
+    def _of(cls, arrays: dict[str, Array], facts: dict[str, Any]) -> "Training":
         frame = Frame(Scaling(arrays["center"], arrays["inv_scale"]), arrays["shift"])
         targets = TargetScaling(arrays["target_center"], arrays["target_scale"])
         rule = None
         if facts["recipe"] is not None:
             name, numbers = facts["recipe"]
             rule = RuleState(Recipe(name, tuple(numbers)), arrays["theta"].copy())
-            rule.memory.slots[:] = arrays["slots"]
-            rule.memory.step[:] = arrays["step"].astype(np.int64)
-            rule.memory.product[:] = arrays["product"]
+            for name, array in (
+                ("slots", rule.memory.slots),
+                ("step", rule.memory.step),
+                ("product", rule.memory.product),
+            ):
+                if arrays[name].shape != array.shape:
+                    raise ValueError(f"{name} of shape {arrays[name].shape}")
+                array[...] = arrays[name]
         rate = float("nan") if facts["rate"] is None else facts["rate"]
         theta = arrays["theta"] if rule is None else rule.theta
         return cls(
