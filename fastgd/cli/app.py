@@ -112,8 +112,21 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         Dtype, typer.Option(help="Precision; auto takes float32 where it holds the values exactly.")
     ] = "auto",
     holdout: Annotated[
-        float, typer.Option(metavar="SHARE", help="Share of the rows to score on and not to fit.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the rows to score on and not to fit, of each class alike.",
+            show_default="0.2; 0 with --test",
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Score on the rows of another file, and hold out none."),
+    ] = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="Column of sample weights, in the fit and in the scores; no predictor."),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, max=2**31 - 1, help="Decides the rows held out and the mini-batches.")
     ] = 0,
@@ -199,6 +212,8 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         header=header,
         dtype=dtype,
         holdout=holdout,
+        test=test,
+        weight=weight,
         seed=seed,
         optimizer=optimizer,
         learning_rate=learning_rate,

@@ -15,6 +15,7 @@ from fastgd.cli.course import course_of
 from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, FitOptions, in_options
 from fastgd.cli.output import print_text, whole_file, written
 from fastgd.cli.page import page
+from fastgd.cli.predict import columns_in_order
 from fastgd.cli.prepare import Problem, prepare
 from fastgd.cli.progress import progress
 from fastgd.cli.report import Coefficient, Result, to_json
@@ -27,6 +28,8 @@ from fastgd.cli.score import (
     regression_baseline,
     regression_scores,
 )
+from fastgd.cli.scored_rows import ScoredRows, read_test, scored_rows
+from fastgd.data.table import Table
 from fastgd.exceptions import DeviceError, DivergenceError
 
 Vector = NDArray[np.float64]
@@ -50,16 +53,19 @@ def fit(options: FitOptions) -> None:
         warnings.simplefilter("always")
         show("reading")
         problem = prepare(options)
+        test = None if options.test is None else read_test(options.test, options)
         if options.loss == "huber":
             problem.notes.append(f"Huber's loss: linear in residuals above {options.delta or 1:g} (--delta)")
         show("preparing the kernels")
         model = make_model(problem.task, options)
         run_fit(model, problem)
         show("scoring")
-        means, scales = column_moments(problem.X)
-        result = _result(problem, model, scales, options)
+        means, scales = column_moments(problem.X, problem.weights)
+        describe_columns(model, problem, means)
+        result = _result(problem, model, scales, _rows_to_score(problem, model, test, options), options)
         if options.save is not None:
-            save(model, problem, means, options.save)
+            model.save(options.save)
+            written.append(options.save)
         if options.plot is not None:
             show("drawing")
             draw(model, problem.target, options.plot)
@@ -88,7 +94,7 @@ def make_model(task: str, options: FitOptions) -> Any:
 def run_fit(model: Any, problem: Problem) -> None:
     """Fit; what the estimator says of the values that it was given is the user's to mend."""
     try:
-        model.fit(problem.X, problem.y)
+        model.fit(problem.X, problem.y, sample_weight=problem.weights)
     except (ValueError, DivergenceError, DeviceError) as error:
         raise errors.InputError(_in_users_words(str(error), problem.names)) from error
 
@@ -98,13 +104,11 @@ def _in_users_words(message: str, names: list[str]) -> str:
     return re.sub(r"\bcolumn (\d+)\b", lambda found: names[int(found[1])], in_options(message))
 
 
-def save(model: Any, problem: Problem, means: Vector, path: Path) -> None:
-    """Save the model with what ``fastgd predict`` needs of its columns: names, means and categories."""
+def describe_columns(model: Any, problem: Problem, means: Vector) -> None:
+    """Give the model what ``fastgd predict`` needs of its columns: names, means and categories."""
     model.feature_names_in_ = np.array(problem.names, dtype=object)
     model.fit_report_[MEANS_KEY] = means.tolist()
     model.fit_report_[ONE_HOT_KEY] = problem.one_hot
-    model.save(path)
-    written.append(path)
 
 
 def draw(model: Any, target: str, path: Path) -> None:
@@ -115,19 +119,29 @@ def draw(model: Any, target: str, path: Path) -> None:
         plot_history(model.history_, temporary, f"{target}: {model.fit_report_['solver']}")
 
 
-def _result(problem: Problem, model: Any, scales: Vector, options: FitOptions) -> Result:
+def _rows_to_score(problem: Problem, model: Any, test: Table | None, options: FitOptions) -> ScoredRows:
+    """Return the rows of the test file, else those held out, else those fitted."""
+    if test is not None:
+        return scored_rows(test, problem, model, options)
+    if len(problem.y_held) > 0:
+        return ScoredRows(problem.X_held, Labelled(problem.y_held, problem.weights_held), [])
+    return ScoredRows(problem.X, Labelled(problem.y, problem.weights), [])
+
+
+def _result(problem: Problem, model: Any, scales: Vector, scored: ScoredRows, options: FitOptions) -> Result:
     report = model.fit_report_
-    held_out = len(problem.y_held) > 0
-    X, y = (problem.X_held, problem.y_held) if held_out else (problem.X, problem.y)
-    scores, baseline, constant = _scores(problem, model, X, Labelled(y, None))
+    problem.notes += scored.notes
+    with columns_in_order():
+        scores, baseline, constant = _scores(problem, model, scored.X, scored.labelled)
+    kind = "held-out" if len(problem.y_held) else "fitted" if options.test is None else "test"
     return Result(
         problem=problem,
         report=dict(report),
         scores=scores,
         baseline=baseline,
         constant=constant,
-        scored_on="held-out rows" if held_out else "fitted rows",
-        n_scored=len(y),
+        scored_on=f"{kind} rows",
+        n_scored=len(scored.X),
         coefficients=_coefficients(problem, model, scales),
         intercept=np.atleast_1d(model.intercept_).tolist(),
         classes=[] if problem.task == "linear" else model.classes_.tolist(),
@@ -141,7 +155,7 @@ def _scores(
     problem: Problem, model: Any, X: NDArray[Any], rows: Labelled
 ) -> tuple[dict[str, float], dict[str, float], Any]:
     """Return the scores, those of the best constant prediction, and that prediction."""
-    fitted = Labelled(problem.y, None)
+    fitted = Labelled(problem.y, problem.weights)
     if problem.task == "linear":
         constant = float(np.average(fitted.y, weights=fitted.weights))
         return regression_scores(rows, model.predict(X)), regression_baseline(rows, fitted), constant

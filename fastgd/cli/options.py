@@ -65,7 +65,9 @@ class FitOptions:
     missing: Missing
     header: bool | None
     dtype: Dtype
-    holdout: float
+    holdout: float | None
+    test: Path | None
+    weight: str | None
     seed: int
     optimizer: str
     learning_rate: str
@@ -91,17 +93,25 @@ class FitOptions:
         """Raise `InputError` for a value that cannot be used."""
         self._check_rule()
         self.batch()
-        if not 0 <= self.holdout < 1:
-            raise InputError(f"--holdout {self.holdout} is not a share of the rows: give a number from 0 to below 1")
+        self._check_scored()
         self._check_validation()
         self._check_loss()
         self._check_quiet()
-        if self.source is None and (self.target, self.drop, self.one_hot) != (None, (), ()):
-            raise InputError("--target, --drop and --one-hot need a SOURCE: fastgd fit SOURCE --target COLUMN")
+        if self.source is None and (self.target or self.weight or self.test or self.drop or self.one_hot):
+            raise InputError(
+                "--target, --weight, --test, --drop and --one-hot need a SOURCE: fastgd fit SOURCE --target COLUMN"
+            )
         if self.save is not None:
             check_output(self.save, "--save")
         if self.plot is not None:
             check_plot(self.plot)
+
+    @property
+    def share_held_out(self) -> float:
+        """The share of the rows that the score is taken on; none where there is a test file."""
+        if self.holdout is None:
+            return 0.2 if self.test is None else 0.0
+        return self.holdout
 
     def rate(self) -> float | Literal["auto"]:
         """Return the learning rate."""
@@ -149,6 +159,12 @@ class FitOptions:
             "device": self.device,
             "random_state": self.seed,
         }
+
+    def _check_scored(self) -> None:
+        if not 0 <= self.share_held_out < 1:
+            raise InputError(f"--holdout {self.holdout} is not a share of the rows: give a number from 0 to below 1")
+        if self.test is not None and self.share_held_out > 0:
+            raise InputError("--holdout and --test both name rows to score on: leave out one of them")
 
     def _check_rule(self) -> None:
         if hasattr(self.rule(), "learning_rate"):

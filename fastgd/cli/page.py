@@ -66,6 +66,10 @@ def _data_lines(problem: Problem) -> Iterator[_Line]:
     if problem.one_hot:
         compared = (f"{name} ({len(of):,}, against {of[0]})" for name, of in problem.one_hot.items())
         yield _Line("categories", ", ".join(compared))
+    if problem.weight is not None:
+        yield _Line("weights", f"of the rows: column {problem.weight!r}")
+    if problem.n_rows_weightless:
+        yield _Line("left out", f"{plural(problem.n_rows_weightless, 'row')} of weight 0")
     if problem.n_rows_dropped:
         yield _Line("left out", f"{plural(problem.n_rows_dropped, 'row')} with missing values")
     if problem.filled:

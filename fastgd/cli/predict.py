@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,9 +76,7 @@ def predict(options: PredictOptions) -> None:
         model = _load(options.model)
         if options.probabilities and not hasattr(model, "predict_proba"):
             raise InputError(f"--probabilities: {options.model} is a linear regression, which has none")
-        table = with_indicators(model, read_table(options.source, header=options.header), options.missing)
-        names = model_columns(model, table)
-        X, usable = _matrix(table, names, model, options.missing)
+        X, usable = matrix_of(read_table(options.source, header=options.header), model, options.missing)
         show("predicting")
         columns = _predictions(model, X, usable, options.probabilities)
         if options.escape_formulas:
@@ -145,10 +145,10 @@ def _means(model: Any) -> list[float]:
     return means
 
 
-def _matrix(
-    table: Table, names: list[str], model: Any, missing: PredictMissing
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the rows that can be predicted, and the mask of them among all rows."""
+def matrix_of(table: Table, model: Any, missing: PredictMissing) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the rows that can be predicted with the columns of the model, and the mask of them among all rows."""
+    table = with_indicators(model, table, missing)
+    names = model_columns(model, table)
     check_columns(table, names, "the model needs numbers there")
     gaps = table.gaps(names)
     if gaps.infinite:
@@ -171,12 +171,18 @@ def _refuse_gaps(missing: dict[str, int]) -> None:
         )
 
 
+@contextlib.contextmanager
+def columns_in_order() -> Iterator[None]:
+    """Silence scikit-learn's warning about matrices without names: columns are matched by name before."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        yield
+
+
 def _predictions(
     model: Any, X: NDArray[Any], usable: NDArray[np.bool_], probabilities: bool
 ) -> dict[str, NDArray[Any]]:
-    with warnings.catch_warnings():
-        # The columns were matched by name above; the matrix that scikit-learn's check sees has lost the names.
-        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    with columns_in_order():
         predicted = model.predict(X)
         columns = {"prediction": predicted} if predicted.ndim == 1 else _targets(predicted)
         if probabilities:

@@ -15,6 +15,7 @@ from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions
 from fastgd.cli.split import split_rows
 from fastgd.cli.target import choose_target, find_column, read_target
+from fastgd.cli.weights import read_weights
 from fastgd.data.categories import categories_of, expanded, indicators, met, numbered
 from fastgd.data.files import read_table
 from fastgd.data.table import ArrayTable, Rows, Table
@@ -39,7 +40,16 @@ class Problem:
     X_held: NDArray[Any]
     """Shape (n_held, d); no row where nothing is held out."""
     y_held: NDArray[Any]
+    weight: str | None = None
+    """The column of weights."""
+    weights: NDArray[np.float64] | None = None
+    """Shape (n,), positive; None weighs all rows alike."""
+    weights_held: NDArray[np.float64] | None = None
+    """Shape (n_held,)."""
+    n_rows_weightless: int = 0
+    """Rows of weight 0, which are left out."""
     n_rows_dropped: int = 0
+    """Rows with missing values, which are left out."""
     filled: dict[str, int] = field(default_factory=dict)
     """Column -> count of missing values that its mean has taken the place of."""
     dropped: list[str] = field(default_factory=list)
@@ -104,6 +114,7 @@ class _Chosen:
     one_hot: list[str]
     """Those of `names` that hold categories."""
     dropped: list[str]
+    weight: str | None
 
     @property
     def numbers(self) -> list[str]:
@@ -117,7 +128,8 @@ def _choose(table: Table, options: FitOptions) -> _Chosen:
     one_hot = [find_column(table, name, "--one-hot") for name in options.one_hot]
     if target in one_hot:
         raise InputError(f"--one-hot {target}: that is the target, which may hold classes as it is")
-    names = [name for name in table.names if name != target and name not in dropped]
+    weight = _weight(table, options, {"the target": [target], "in --drop": dropped, "in --one-hot": one_hot})
+    names = [name for name in table.names if name not in (target, weight) and name not in dropped]
     if options.drop_text:
         text = table.unusable([name for name in names if name not in one_hot])
         dropped += text
@@ -127,7 +139,18 @@ def _choose(table: Table, options: FitOptions) -> _Chosen:
     numbers = [name for name in names if name not in one_hot]
     cure = "leave them out: {}, or --drop-text for all; --one-hot takes a column of few different values"
     check_columns(table, numbers, cure)
-    return _Chosen(target, names, [name for name in names if name in one_hot], dropped)
+    return _Chosen(target, names, [name for name in names if name in one_hot], dropped, weight)
+
+
+def _weight(table: Table, options: FitOptions, others: dict[str, list[str]]) -> str | None:
+    """Return the column of weights, which has no other role."""
+    if options.weight is None:
+        return None
+    weight = find_column(table, options.weight, "--weight")
+    for role, names in others.items():
+        if weight in names:
+            raise InputError(f"--weight {options.weight}: that column is {role} as well: give it one role")
+    return weight
 
 
 def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
@@ -136,7 +159,15 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
     one_hot = {name: categories_of(table, name) for name in chosen.one_hot}
     if one_hot:
         table = numbered(table, one_hot, [*names, target])
-    rows, filled = _usable_rows(table, target, names, options.missing)
+    weights = None if chosen.weight is None else read_weights(source_table, chosen.weight)
+    further = {target: source_table.missing(target)}
+    if chosen.weight is not None and weights is not None:
+        further[chosen.weight] = np.isnan(weights)
+    rows, filled = _usable_rows(table, names, further, options.missing)
+    n_usable = table.n_rows if isinstance(rows, slice) else len(rows)
+    if weights is not None:
+        rows = np.flatnonzero(weights > 0) if isinstance(rows, slice) else rows[weights[rows] > 0]
+        weights = weights[rows]
     if one_hot:
         used = met(table, one_hot, rows)
         table, one_hot = expanded(table, one_hot, used), used
@@ -144,12 +175,12 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         names = [made for name in names for made in _made_of(name, used)]
     values = table.values(target)
     y, task, reason = read_target(values if isinstance(rows, slice) else values[rows], target, options.task)
-    held, kept, notes = split_rows(y, task, options.holdout, options.seed)
+    held, kept, notes = split_rows(y, task, options.share_held_out, options.seed)
     dtype = table.dtype(names) if options.dtype == "auto" else np.dtype(options.dtype)
     X, X_held = table.take(names, [part if isinstance(rows, slice) else rows[part] for part in (kept, held)], dtype)
     if filled:
         X = X if X.flags.writeable else X.copy()
-        fill_means(X, X_held, names, filled)
+        fill_means(X, X_held, names, filled, None if weights is None else weights[kept])
     return Problem(
         source=source,
         n_rows_read=table.n_rows,
@@ -162,7 +193,11 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         y=y[kept],
         X_held=X_held,
         y_held=y[held],
-        n_rows_dropped=table.n_rows - len(y),
+        weight=chosen.weight,
+        weights=None if weights is None else weights[kept],
+        weights_held=None if weights is None else weights[held],
+        n_rows_weightless=n_usable - len(y),
+        n_rows_dropped=table.n_rows - n_usable,
         filled=filled,
         dropped=chosen.dropped,
         one_hot=one_hot,
@@ -180,13 +215,18 @@ def _conversions(table: Table, names: list[str], dtype: np.dtype[Any], size: int
     return [f"{', '.join(others)} converted to {dtype}, once ({size / 1e6:.3g} MB)"] if others else []
 
 
-def _usable_rows(table: Table, target: str, names: list[str], missing: str) -> tuple[Rows, dict[str, int]]:
-    """Return the rows to use, and the counts of missing values that are left in them by column."""
+def _usable_rows(
+    table: Table, names: list[str], further: dict[str, NDArray[np.bool_]], missing: str
+) -> tuple[Rows, dict[str, int]]:
+    """Return the rows to use, and the counts of missing values that are left in them by column.
+
+    `further` holds the masks of missing values in columns that no mean fills, such as the target.
+    """
     gaps = table.gaps(names)
     if gaps.infinite:
         raise InputError(f"infinite values in {counted(gaps.infinite)}: remove those rows, or --drop the columns")
-    without = table.missing(target)
-    holes = dict(gaps.missing) | ({target: int(without.sum())} if without.any() else {})
+    holes = dict(gaps.missing) | {name: int(mask.sum()) for name, mask in further.items() if mask.any()}
+    without = np.logical_or.reduce(list(further.values()))
     if holes and missing == "error":
         raise InputError(
             f"missing values in {counted(holes)}: use --missing drop to leave those rows out, or --missing mean"
@@ -198,14 +238,21 @@ def _usable_rows(table: Table, target: str, names: list[str], missing: str) -> t
     return rows, (gaps.missing if missing == "mean" else {})
 
 
-def fill_means(X: NDArray[Any], X_held: NDArray[Any], names: list[str], filled: dict[str, int]) -> None:
-    """Put the means of the columns of `X` in place of their missing values, in both matrices."""
+def fill_means(
+    X: NDArray[Any],
+    X_held: NDArray[Any],
+    names: list[str],
+    filled: dict[str, int],
+    weights: NDArray[np.float64] | None = None,
+) -> None:
+    """Put the weighted means of the columns of `X` in place of their missing values, in both matrices."""
     for name in filled:
         column = X[:, names.index(name)]
         missing = np.isnan(column)
         if missing.all():
             raise InputError(f"column {name!r} holds no value at all: --drop it")
-        mean = column[~missing].mean(dtype=np.float64)
+        present = column[~missing].astype(np.float64)
+        mean = np.average(present, weights=None if weights is None else weights[~missing])
         column[missing] = mean
         held = X_held[:, names.index(name)]
         held[np.isnan(held)] = mean

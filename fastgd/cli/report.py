@@ -72,6 +72,8 @@ def to_json(result: Result) -> str:
         "columns_dropped": problem.dropped,
         "one_hot": problem.one_hot,
         "filled_with_mean": problem.filled,
+        "weight": problem.weight,
+        "rows_of_weight_0": problem.n_rows_weightless,
         "notes": problem.notes,
         "target": problem.target,
         "task": problem.task,

@@ -1,0 +1,116 @@
+"""The rows that ``--test`` names: read as the source was, matched by name, and scored with the fitted model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.cli.errors import InputError
+from fastgd.cli.options import FitOptions, PredictMissing
+from fastgd.cli.page import plural
+from fastgd.cli.predict import matrix_of
+from fastgd.cli.prepare import Problem
+from fastgd.cli.score import Labelled
+from fastgd.cli.target import find_column
+from fastgd.cli.weights import read_weights
+from fastgd.data.files import read_table
+from fastgd.data.table import Table
+from fastgd.exceptions import TableError
+
+#: How ``fastgd predict`` names what ``fastgd fit --missing`` does.
+_MISSING: dict[str, PredictMissing] = {"error": "error", "drop": "empty", "mean": "mean"}
+
+
+class ScoredRows(NamedTuple):
+    """Rows to score on."""
+
+    X: NDArray[Any]
+    """Shape (n, d), with the columns of the fit."""
+    labelled: Labelled
+    notes: list[str]
+    """Which rows were left out."""
+
+
+def read_test(path: Path, options: FitOptions) -> Table:
+    """Read the file and check that it has a target, before the fit.
+
+    Raises
+    ------
+    InputError
+        It cannot be used; the message names the option.
+    """
+    try:
+        return read_table(path, header=options.header, target=options.target)
+    except TableError as error:
+        raise InputError(f"--test: {error}") from error
+
+
+def scored_rows(table: Table, problem: Problem, model: Any, options: FitOptions) -> ScoredRows:
+    """Bring the rows of the test file into the form of the fit.
+
+    Parameters
+    ----------
+    table : Table
+        What `read_test` returned.
+    problem : Problem
+    model : estimator
+        Fitted, with the names, means and categories of its columns.
+    options : FitOptions
+
+    Returns
+    -------
+    ScoredRows
+
+    Raises
+    ------
+    InputError
+        A column or a value cannot be used, or a label is of no class of the fit.
+    """
+    where = f"--test {options.test}"
+    find_column(table, problem.target, where)
+    try:
+        X, usable = matrix_of(table, model, _MISSING[options.missing])
+    except InputError as error:
+        raise InputError(f"{where}: {str(error).replace('--missing empty', '--missing drop')}") from error
+    weights, notes = _weights(table, problem)
+    missing = table.missing(problem.target) | (np.isnan(weights) if weights is not None else False)
+    if missing.any() and options.missing == "error":
+        raise InputError(f"{where}: {plural(int(missing.sum()), 'row')} without a target or weight: use --missing drop")
+    kept = usable & ~missing & ((weights > 0) if weights is not None else True)
+    if not kept.any():
+        raise InputError(f"{where}: no row has values in all columns and a positive weight")
+    if not kept.all():
+        out = plural(int((~kept).sum()), "row")
+        notes.append(f"{out} of {options.test} left out of the score: missing values or weight 0")
+    y = _labels(table.values(problem.target)[kept], problem.y, where, problem.target)
+    return ScoredRows(X[kept[usable]], Labelled(y, None if weights is None else weights[kept]), notes)
+
+
+def _weights(table: Table, problem: Problem) -> tuple[NDArray[np.float64] | None, list[str]]:
+    """Return the weights of the rows of the test file; where it has none all rows weigh alike, which a note says."""
+    if problem.weight is None:
+        return None, []
+    if problem.weight not in table.names:
+        return None, [f"the test file has no column {problem.weight!r}: its rows weigh alike"]
+    return read_weights(table, problem.weight), []
+
+
+def _labels(values: NDArray[Any], fitted: NDArray[Any], where: str, target: str) -> NDArray[Any]:
+    """Return targets in the dtype of those that were fitted; labels have to be among the fitted classes."""
+    numeric = values.dtype.kind in "fiub"
+    if fitted.dtype.kind == "f":
+        if not numeric:
+            raise InputError(f"{where}: the target {target!r} holds text, but the fit was of numbers")
+        return values.astype(np.float64)
+    texts = fitted.dtype.kind == "U"
+    labels = np.array([str(value) for value in values]) if texts else values
+    unknown = ~np.isin(labels, np.unique(fitted)) if texts or numeric else np.ones(len(labels), dtype=bool)
+    if unknown.any():
+        raise InputError(
+            f"{where}: {plural(int(unknown.sum()), 'row')} of a class that no fitted row has, such as"
+            f" {str(labels[unknown][0])!r}: leave them out, or add rows of it to the source"
+        )
+    return labels.astype(fitted.dtype)
