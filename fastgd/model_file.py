@@ -336,7 +336,8 @@ def split(classes: NDArray[Any]) -> dict[str, NDArray[Any]]:
     with np.errstate(over="ignore", invalid="ignore"):
         high = classes.astype(np.float64)
         rest = (classes - high).astype(np.float64)
-    if not np.array_equal(high.astype(classes.dtype) + rest, classes):
+        exact = np.array_equal(high.astype(classes.dtype) + rest, classes)
+    if not exact:
         raise TypeError(f"classes_ of dtype {classes.dtype} are beyond float64 and cannot be saved: use other labels")
     return {"classes": high, "classes.rest": rest}
 

@@ -15,7 +15,7 @@ import safetensors.numpy
 from sklearn.exceptions import NotFittedError
 
 import fastgd
-from fastgd import LinearRegression, LogisticRegression, ModelFileError, model_file, optimizers, schedules
+from fastgd import LinearRegression, LogisticRegression, ModelFileError, model_file, optimizers
 from tests.estimators.fits import problem_for
 
 
@@ -303,13 +303,3 @@ def test_metadata_that_do_not_agree_are_refused(blob, tmp_path, change):
     (tmp_path / "altered").write_bytes(resealed(blob, change))
     with pytest.raises(ModelFileError, match=r"altered is damaged or was altered \(.*save the model again"):
         fastgd.load(tmp_path / "altered")
-
-
-def test_schedules_nested_too_deep_are_not_saved(tmp_path):
-    schedule = 0.1
-    for _ in range(100):
-        schedule = schedules.WarmUp(1, then=schedule)
-    model = linear()
-    model.optimizer = optimizers.Adam(schedule)
-    with pytest.raises(TypeError, match="inside each other"):
-        model.save(tmp_path / "model")
