@@ -11,6 +11,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Never
 
+import numpy as np
+
 #: More than any machine has processors for; each takes memory of its own.
 _MOST_THREADS = 1024
 #: Blocks that are worth the start of threads.
@@ -195,6 +197,8 @@ class _Pool:
             if self.size >= size:
                 return
             self.size += 1
+        # Every thread has an error state of its own; calls look at their results.
+        np.seterr(all="ignore")
         while True:
             parts, number = self._queue.get()
             parts.serve(number)

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.estimators._all_or_nothing import quiet
 from fastgd.estimators._callback_support import CallbackSupportMixin
 from fastgd.estimators._gpu_input import check_gpu_array
 from fastgd.estimators._input import validated
@@ -107,6 +108,7 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         return super().set_params(**replacements(self, params))
 
     @restores_process
+    @quiet
     def _margins(self, X: ArrayLike) -> Array:
         """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba.
 
@@ -178,12 +180,15 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coef_")
 
-    def _finish(self, result: Result) -> Self:
-        """Set what a fit tells about itself; what ended it from outside is raised now that the model is usable."""
-        self.history_ = result.history
-        self.fit_report_ = result.report
-        self.n_iter_ = len(result.history["loss"])
-        self._training = result.training
+    def _finish(self, result: Result, **fitted: Any) -> Self:
+        """Set all fitted attributes at once; then raise what ended the fit from outside."""
+        self.__dict__.update(
+            fitted,
+            history_=result.history,
+            fit_report_=result.report,
+            n_iter_=len(result.history["loss"]),
+            _training=result.training,
+        )
         if result.error is not None:
             raise result.error
         return self

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 
+from fastgd.estimators._all_or_nothing import quiet
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._docs import document
+from fastgd.estimators._input import check_weights, host_array
 from fastgd.estimators._namespaces import fitted_array, in_namespace_of_X
 from fastgd.scaling import Array
 
@@ -48,12 +50,39 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         -------
         ndarray of shape (n,), with the labels' dtype
         """
-        margins = self.decision_function(X)
-        index = (margins > 0.0).astype(np.intp) if margins.ndim == 1 else np.argmax(margins, axis=1)
-        labels: NDArray[Any] = fitted_array(self.classes_)[index]
+        labels: NDArray[Any] = fitted_array(self.classes_)[self._likeliest(X)]
         return labels
 
+    def _likeliest(self, X: ArrayLike) -> NDArray[np.intp]:
+        """Return the number of the likeliest class of each row, (n,)."""
+        margins = self._margins(X)
+        return (margins[:, 0] > 0.0).astype(np.intp) if margins.shape[1] == 1 else np.argmax(margins, axis=1)
+
     @in_namespace_of_X
+    @quiet
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy: the share of rows, by weight, whose label is predicted.
+
+        Parameters
+        ----------
+        {new}
+        y : array-like of shape (n,)
+            Labels; those that the fit has not seen are never predicted.
+        {weights}
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        from fastgd.estimators._labels import class_numbers
+
+        found = self._likeliest(X)
+        right = class_numbers(host_array(y), found, fitted_array(self.classes_)) == found
+        return float(np.average(right, weights=check_weights(host_array(sample_weight), found[:, None])))
+
+    @in_namespace_of_X
+    @quiet
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probabilities of the classes, in the order of `classes_`.
 
@@ -70,6 +99,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         return probabilities
 
     @in_namespace_of_X
+    @quiet
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Logarithms of `predict_proba`, exact where probabilities underflow.
 

@@ -30,7 +30,7 @@ def pieces(X: NDArray[Any] | Data, numbers: int = _BLOCK_NUMBERS) -> Iterator[ND
         yield X[start:stop] if isinstance(X, np.ndarray) else X.piece(start, stop)[0]
 
 
-def largest_values(data: Data) -> NDArray[Any]:
+def largest_values(data: NDArray[Any] | Data) -> NDArray[Any]:
     """The largest absolute value of each column, (d,)."""
     return np.max([np.maximum(X.max(axis=0), -X.min(axis=0)) for X in pieces(data)], axis=0)
 
@@ -53,7 +53,7 @@ def refuse_not_finite(X: NDArray[Any] | Data, names: Sequence[Any], input_name: 
             raise ValueError(f"Input {input_name} contains {what}: {where}; leave out those rows or fill in values")
 
 
-def refuse_overflow(data: Data, names: Sequence[Any]) -> None:
+def refuse_overflow(data: NDArray[Any] | Data, names: Sequence[Any]) -> None:
     """Raise a ValueError that names the column with the largest value."""
     j = int(np.argmax(largest_values(data)))
     where = column_name(names, j)
@@ -72,27 +72,3 @@ def combinations(found: Mapping[int, Sequence[int]], shape: tuple[int, int], nam
         listed.append(this + (made if parts else " (constant)"))
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     return f"columns that are combinations of others: {', '.join(listed)}{more}"
-
-
-def refuse_text(X: Any, input_name: str = "X") -> None:
-    """Raise a ValueError that names the first column with text, if any, of what could not be converted to numbers."""
-    if hasattr(X, "columns"):
-        columns = [(f"column {str(name)!r}", np.asarray(X[name], dtype=object)) for name in X.columns]
-    else:
-        array = np.asarray(X, dtype=object)
-        if array.ndim != 2:
-            return
-        columns = [(f"column {j}", array[:, j]) for j in range(array.shape[1])]
-    for where, values in columns:
-        text = next((value for value in values if isinstance(value, str) and not _is_number(value)), None)
-        if text is not None:
-            cure = "leave it out, or make numbers of it, as sklearn.preprocessing.OneHotEncoder does of categories"
-            raise ValueError(f"{where} of {input_name} holds text, such as {str(text)!r}: {cure}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

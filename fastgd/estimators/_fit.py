@@ -84,6 +84,9 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         try:
             solution = _solve(plan, optimizer, objective, start, monitor, options.tol)
         except KeyboardInterrupt as error:
+            if monitor.theta is None and hasattr(estimator, "coef_"):
+                # A model that has been fitted stays as it is.
+                raise
             # The estimator raises it again once its attributes are set.
             monitor.error = error
             theta = start if monitor.theta is None else monitor.theta

@@ -17,9 +17,10 @@ from fastgd.estimators._columns import (
     pieces,
     refuse_not_finite,
     refuse_overflow,
-    refuse_text,
 )
 from fastgd.estimators._gpu_input import check_gpu_array, check_same_place
+from fastgd.estimators._missing import check_not_masked
+from fastgd.estimators._values import refuse_dates, refuse_values
 from fastgd.scaling import Moments
 from fastgd.threads import by_blocks
 
@@ -53,6 +54,10 @@ def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) 
         _note_columns(estimator, X)
         return Converted(X, 0)
     checked = validated(estimator, X, reset=reset, finite=finite)
+    if finite:
+        largest = float(max(checked.max(), -checked.min()))
+        if not math.isfinite(largest * largest * checked.shape[0]):
+            refuse_overflow(checked, getattr(estimator, "feature_names_in_", ()))
     if not (checked.flags.c_contiguous or checked.flags.f_contiguous) or not checked.flags.aligned:
         checked = np.ascontiguousarray(checked)
     return Converted(checked, _new_bytes(checked, X), tuple(getattr(estimator, "feature_names_in_", ())))
@@ -68,19 +73,36 @@ def validated(
     input_name: str = "X",
 ) -> NDArray[Any]:
     """What scikit-learn's `validate_data` makes of X, with errors that name the column."""
+    if isinstance(X, list | tuple):
+        X = _array_of(X)
+    check_not_masked(X, input_name)
+    refuse_dates(X, input_name)
     try:
         checked: NDArray[Any] = validate_data(
             estimator, X, reset=reset, dtype=dtype, order=None, ensure_all_finite=False, ensure_min_samples=1
         )
-    except ValueError as error:
-        if "could not convert" in str(error):
-            refuse_text(X, input_name)
+    except (TypeError, ValueError, OverflowError):
+        refuse_values(X, input_name)
         raise
     with np.errstate(over="ignore", invalid="ignore"):
         # A sum tells faster than a look at each number, and hides none.
         if finite and not np.isfinite(np.sum(checked)):
             refuse_not_finite(checked, getattr(estimator, "feature_names_in_", ()), input_name)
     return checked
+
+
+def host_array(given: Any) -> Any:
+    """Return a copy on the host of an array on a GPU; anything else as it is."""
+    there = gpu_array(given)
+    return given if there is None else there.to_host()
+
+
+def _array_of(given: Any) -> Any:
+    """Return the array that NumPy makes of a list; lists of unequal lengths as they are."""
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError):
+        return given
 
 
 def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
@@ -108,6 +130,11 @@ def check_X_val(estimator: Any, X_val: ArrayLike | None, like: NDArray[Any] | Gp
     if there is not None:
         return check_gpu_array(estimator, there, reset=False, name="X_val")
     assert not isinstance(like, GpuArray)
+    if isinstance(X_val, list | tuple):
+        X_val = _array_of(X_val)
+    shape: tuple[int, ...] = getattr(X_val, "shape", ())
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != like.shape[1]:
+        raise ValueError(f"X_val must have rows and the {like.shape[1]} columns of X, got shape {shape}")
     checked = validated(estimator, X_val, reset=False, dtype=like.dtype, input_name="X_val")
     return np.ascontiguousarray(checked) if like.flags.c_contiguous else np.asfortranarray(checked)
 
@@ -158,14 +185,40 @@ def squares_are_finite(data: Data) -> bool:
     return math.isfinite(largest * largest * data.n)
 
 
-def check_weights(sample_weight: ArrayLike | None, X: NDArray[Any] | GpuArray) -> NDArray[Any] | None:
-    """Sample weights (n,), float64, or None."""
+#: Weights are scaled by a power of two, on which no result depends, unless the largest lies between these.
+_LEAST_WEIGHT, _LARGEST_WEIGHT = 2.0**-100, 2.0**100
+
+
+def check_weights(
+    sample_weight: ArrayLike | None, X: NDArray[Any] | GpuArray, name: str = "sample_weight", *, scale: bool = True
+) -> NDArray[Any] | None:
+    """Return sample weights (n,), float64, or None; with `scale` extreme ones are multiplied by a power of two.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite numbers of at least 0 with one above 0, or without `scale` so large or small.
+    """
     if sample_weight is None:
         return None
-    weights: NDArray[Any] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not np.any(weights):
-        raise ValueError("sample_weight is zero for every row: at least one row needs a positive weight")
-    return weights
+    check_not_masked(sample_weight, name)
+    refuse_dates(sample_weight, name)
+    try:
+        weights: NDArray[Any] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        refuse_values(sample_weight, name)
+        # Errors of scikit-learn name sample_weight, or nothing.
+        raise ValueError(f"{name} cannot be used: {error}") from error
+    largest = float(weights.max())
+    if largest == 0.0:
+        raise ValueError(f"{name} is zero for every row: at least one row needs a positive weight")
+    if _LEAST_WEIGHT <= largest <= _LARGEST_WEIGHT:
+        return weights
+    if not scale:
+        raise ValueError(
+            f"{name} is up to {largest:.3g}, and weights count as they are in partial_fit: give weights of about 1"
+        )
+    return np.ldexp(weights, -math.frexp(largest)[1])
 
 
 def weights_as(weights: NDArray[Any] | None, dtype: Any, n_threads: int = 1) -> NDArray[Any] | None:

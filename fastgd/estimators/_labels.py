@@ -83,9 +83,6 @@ def check_labels(y: ArrayLike | None, X: Sized, n_threads: int = 1) -> Labels:
             f"y holds one class only ({classes.tolist()[0]!r}): "
             "this solver needs samples of at least 2 classes in the data"
         )
-    if classes.dtype.kind == "f" and not np.array_equal(classes, np.rint(classes)):
-        # The error is scikit-learn's.
-        check_classification_targets(classes)
     if classes.size > 2:
         # Warns of labels that look like targets of a regression.
         check_classification_targets(codes[:_FEW])
@@ -95,28 +92,41 @@ def check_labels(y: ArrayLike | None, X: Sized, n_threads: int = 1) -> Labels:
 def labels_among(y: ArrayLike | None, X: Sized, classes: NDArray[Any], name: str = "y", n_threads: int = 1) -> Labels:
     """Validate labels that must all be among known classes; a ValueError names one that is not."""
     codes, found = _encoded(y, X, name, n_threads)
+    index = _positions(found, classes)
+    if np.any(index < 0):
+        label = found.tolist()[int(np.argmin(index))]
+        raise ValueError(f"{name} holds {label!r}, which is not among the classes {classes.tolist()}")
+    return Labels(index.astype(np.min_scalar_type(classes.size - 1))[codes], classes, n_threads)
+
+
+def class_numbers(y: ArrayLike | None, X: Sized, classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the numbers (n,) of labels among the classes, -1 for others."""
+    codes, found = _encoded(y, X, "y", 1)
+    return _positions(found, classes)[codes]
+
+
+def _positions(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
     number = {label: i for i, label in enumerate(classes.tolist())}
-    for label in found.tolist():
-        if label not in number:
-            raise ValueError(f"{name} holds {label!r}, which is not among the classes {classes.tolist()}")
-    index = np.array([number[label] for label in found.tolist()], np.min_scalar_type(classes.size - 1))
-    return Labels(index[codes], classes, n_threads)
+    return np.array([number.get(label, -1) for label in labels.tolist()], np.intp)
 
 
 def _encoded(y: ArrayLike | None, X: Sized, name: str, n_threads: int) -> Encoded:
     """Number the classes of labels of any kind, one per row of X."""
     if y is None:
         raise ValueError(f"{name} is missing: this classifier requires y to be passed, but the target y is None")
-    if _is_column_of_objects(y):
-        check_consistent_length(X, y)
-        return encode_objects(_blocks(getattr(y, "iloc", y), len(X)), len(X), name)
-    array = label_array(y, name)
-    check_consistent_length(X, array)
-    if array.dtype.kind not in "OT":
-        return encode(array, n_threads)
-    codes, classes = encode_objects(_blocks(array, array.size), array.size, name)
-    # Text in a list comes as an array of text, as NumPy makes of it.
-    return codes, classes.astype(str) if isinstance(y, list | tuple) and classes.dtype == object else classes
+    column = y if _is_column_of_objects(y) else label_array(y, name)
+    check_consistent_length(X, column)
+    if isinstance(column, np.ndarray) and column.dtype.kind not in "OT":
+        codes, classes = encode(column, n_threads)
+    else:
+        codes, classes = encode_objects(_blocks(getattr(column, "iloc", column), len(X)), len(X), name)
+        if isinstance(y, list | tuple) and classes.dtype == object:
+            # NumPy makes an array of text of such a list.
+            classes = classes.astype(str)
+    if classes.dtype.kind == "f" and not np.array_equal(classes, np.rint(classes)):
+        # The error is scikit-learn's.
+        check_classification_targets(classes)
+    return codes, classes
 
 
 def _blocks(column: Any, n: int) -> Iterator[Any]:
@@ -200,7 +210,7 @@ def weight_of_each(
     classes = labels.classes.tolist()
     for label, weight in class_weight.items():
         if not (is_number(weight) and 0.0 <= float(weight) < np.inf):
-            raise ValueError(f"class_weight must give numbers of 0 or more, got {weight!r} for class {label!r}")
+            raise ValueError(f"class_weight must be a number of 0 or more per class, got {weight!r} for {label!r}")
     unknown = [label for label in class_weight if label not in classes]
     left_out = [label for label in classes if label not in class_weight]
     if unknown and left_out:

@@ -12,6 +12,7 @@ from fastgd.estimators._device import Site
 from fastgd.estimators._input import weights_as
 from fastgd.estimators._labels import Labels
 from fastgd.estimators._options import Options
+from fastgd.estimators._targets import refuse_extreme_targets
 from fastgd.objective import Problem
 from fastgd.sample import FEW_NUMBERS
 from fastgd.scaling import Moments, TargetScaling
@@ -24,6 +25,7 @@ def linear_problem(
     """Data with working targets, and the linear problem; y is (n, K)."""
     loss, intercept = estimator.loss, estimator.fit_intercept
     moments = _target_moments(y, s, options.n_threads)
+    refuse_extreme_targets(y, moments.sd if intercept else np.hypot(moments.mean, moments.sd))
     standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
     targets = standard if estimator.standardize else TargetScaling.identity(y.shape[1])
     units = standard.scale / targets.scale

@@ -1,6 +1,7 @@
 """What a fit says where it did not end at an optimum, and what to do about it."""
 
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -23,8 +24,15 @@ _FAR = 0.1
 
 def warn(messages: list[str], message: str, category: type[Warning]) -> None:
     messages.append(message)
-    # The caller of `fit`, which is some calls above.
-    warnings.warn(message, category, stacklevel=5)
+    warnings.warn(message, category, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """Return the stack level, seen from `warn`, of the code that called the package."""
+    frame, level = sys._getframe(2), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastgd":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def tell_what_is_left(

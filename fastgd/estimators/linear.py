@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_array, check_consistent_length
 
+from fastgd.estimators._all_or_nothing import all_or_nothing, quiet
 from fastgd.estimators._base import LinearModel
 from fastgd.estimators._callback_support import supports_callbacks
 from fastgd.estimators._docs import document
-from fastgd.estimators._input import check_weights, check_X, check_X_val, is_ready
-from fastgd.estimators._missing import check_none_missing
+from fastgd.estimators._input import check_weights, check_X, check_X_val, host_array
 from fastgd.estimators._namespaces import in_namespace_of_X
+from fastgd.estimators._targets import check_targets, r2
 from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
@@ -128,6 +127,7 @@ class LinearRegression(RegressorMixin, LinearModel):
     @restores_process
     @in_namespace_of_X
     @supports_callbacks
+    @all_or_nothing
     def fit(  # noqa: PLR0913
         self,
         X: ArrayLike,
@@ -184,12 +184,12 @@ class LinearRegression(RegressorMixin, LinearModel):
             guide = replace(guide, blocks=_guide.gathered(data, weights, held))
         with printed(bool(self.verbose)):
             result = _fit.run_fit(self, options, _fit.Task(data, site, problem, guide), clock)
-        self.coef_ = result.coef[0] if single else result.coef
-        self.intercept_ = float(result.intercept[0]) if single else result.intercept
-        return self._finish(result)
+        coef, intercept = (result.coef[0], float(result.intercept[0])) if single else (result.coef, result.intercept)
+        return self._finish(result, coef_=coef, intercept_=intercept)
 
     @restores_process
     @in_namespace_of_X
+    @all_or_nothing
     def partial_fit(
         self,
         X: ArrayLike,
@@ -222,14 +222,13 @@ class LinearRegression(RegressorMixin, LinearModel):
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
         targets, single = check_targets(y, site.X)
         training = _partial.resume(self, site.X.shape[1], targets.shape[1], means, scales)
-        weights = check_weights(sample_weight, site.X)
+        weights = check_weights(sample_weight, site.X, scale=False)
         problem = partial_linear_problem(self, options, training.targets, delta)
         data = site.place(working_targets(targets, training.targets, site.X.dtype, options.n_threads), weights)
         with printed(bool(self.verbose)):
             result = _partial.run_partial(self, options, _partial.Chunk(data, site, problem), training, clock)
-        self.coef_ = result.coef[0] if single else result.coef
-        self.intercept_ = float(result.intercept[0]) if single else result.intercept
-        return self._finish(result)
+        coef, intercept = (result.coef[0], float(result.intercept[0])) if single else (result.coef, result.intercept)
+        return self._finish(result, coef_=coef, intercept_=intercept)
 
     def _validation_rows(self, given: Given, site: Site, data: Data, problem: Problem) -> Any:
         """The validation rows of the caller's, as the fit needs them."""
@@ -239,7 +238,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         targets, _ = check_targets(site.on_host("y_val", given.y_val), X, "y_val")
         if targets.shape[1] != outputs:
             raise ValueError(f"y_val has {targets.shape[1]} targets, y has {outputs}")
-        weights = check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X)
+        weights = check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X, "sample_weight_val")
         rows = site.beside(data, X, working_targets(targets, problem.targets, X.dtype, site.n_threads), weights)
         return lambda: [rows]
 
@@ -272,24 +271,28 @@ class LinearRegression(RegressorMixin, LinearModel):
         margins = self._margins(X)
         return margins[:, 0] if np.ndim(self.intercept_) == 0 else margins
 
+    @in_namespace_of_X
+    @quiet
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination R2 of the predictions, 1 at best.
+
+        Parameters
+        ----------
+        {new}
+        y : array-like of shape (n,) or (n, n_targets)
+            Finite targets.
+        {weights}
+
+        Returns
+        -------
+        float
+            1 - sum_i s_i (y_i - z_i)^2 / sum_i s_i (y_i - mean y)^2; with several targets the mean of theirs.
+        """
+        margins = self._margins(X)
+        targets, _ = check_targets(host_array(y), margins)
+        return r2(targets, margins, check_weights(host_array(sample_weight), margins))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> tuple[NDArray[Any], bool]:
-    """Targets as (n, K), float32 or float64, and whether they came as one vector."""
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None")
-    if is_ready(y, 1) and len(y) == len(X) and np.isfinite(y).all():
-        return y[:, None], True
-    try:
-        targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name=name)
-    except (TypeError, ValueError):
-        check_none_missing(np.asarray(y), name)
-        raise
-    check_consistent_length(X, targets)
-    if targets.ndim == 1:
-        return targets[:, None], True
-    return targets, False

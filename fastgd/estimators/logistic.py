@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd.estimators._all_or_nothing import all_or_nothing
 from fastgd.estimators._callback_support import supports_callbacks
 from fastgd.estimators._classifier import LinearClassifier
 from fastgd.estimators._docs import document
@@ -123,6 +124,7 @@ class LogisticRegression(LinearClassifier):
     @restores_process
     @in_namespace_of_X
     @supports_callbacks
+    @all_or_nothing
     def fit(  # noqa: PLR0913
         self,
         X: ArrayLike,
@@ -180,13 +182,11 @@ class LogisticRegression(LinearClassifier):
             guide = replace(guide, blocks=_guide.gathered(data, weights, held))
         with printed(bool(self.verbose)):
             result = _fit.run_fit(self, options, _fit.Task(data, site, problem, guide), clock)
-        self.classes_ = labels.classes
-        self.coef_ = result.coef
-        self.intercept_ = result.intercept
-        return self._finish(result)
+        return self._finish(result, classes_=labels.classes, coef_=result.coef, intercept_=result.intercept)
 
     @restores_process
     @in_namespace_of_X
+    @all_or_nothing
     def partial_fit(
         self,
         X: ArrayLike,
@@ -223,20 +223,21 @@ class LogisticRegression(LinearClassifier):
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
         known = all_classes(classes, fitted_array(getattr(self, "classes_", None)))
         labels = labels_among(y, site.X, known, n_threads=options.n_threads)
-        sample_weight = check_weights(sample_weight, site.X)
+        sample_weight = check_weights(sample_weight, site.X, scale=False)
         weights = labels.weighted(weight_of_each(self.class_weight, labels, sample_weight), sample_weight)
         training = _partial.resume(self, site.X.shape[1], labels.outputs, means, scales)
         problem = partial_logistic_problem(self, options, labels.outputs)
         data = site.place(labels.encoded(site.X.dtype), weights)
         with printed(bool(self.verbose)):
             result = _partial.run_partial(self, options, _partial.Chunk(data, site, problem), training, clock)
-        self.classes_, self.coef_, self.intercept_ = labels.classes, result.coef, result.intercept
-        return self._finish(result)
+        return self._finish(result, classes_=labels.classes, coef_=result.coef, intercept_=result.intercept)
 
     def _validation_rows(self, given: Given, site: Site, data: Data, classes: tuple[NDArray[Any], Any]) -> Any:
         """Return the given validation rows as the fit needs them; `classes` with their weights or None."""
         X, (known, each) = check_X_val(self, given.X_val, site.X), classes
         found = labels_among(site.on_host("y_val", given.y_val), X, known, "y_val", site.n_threads)
-        weights = found.weighted(each, check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X))
+        weights = found.weighted(
+            each, check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X, "sample_weight_val")
+        )
         rows = site.beside(data, X, found.encoded(X.dtype), weights)
         return lambda: [rows]

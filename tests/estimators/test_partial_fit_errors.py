@@ -68,14 +68,14 @@ def test_another_rule_has_no_use_for_the_memory(changed):
         model.partial_fit(problem.x, targets(problem))
 
 
-def test_what_the_kernel_would_read_beyond_its_arrays_is_refused():
-    """A fit that fails has taken the number of columns of its X, but left what was trained before."""
+def test_a_failed_fit_leaves_the_number_of_columns():
+    """And what was trained before: kernels would read beyond their arrays."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 5)), np.arange(60) % 2
     model = LogisticRegression(optimizer="gd").fit(X[:, :2], y)
     with pytest.raises(ValueError, match="NaN"):
         model.fit(np.where(X > 2.0, np.nan, X), y)
-    with pytest.raises(ValueError, match="X has 5 columns and y 1 outputs, what was fitted before had 2 and 1"):
+    with pytest.raises(ValueError, match="X has 5 features, but LogisticRegression is expecting 2"):
         model.partial_fit(X, y)
 
 
@@ -121,7 +121,7 @@ def test_after_an_accident_the_model_is_as_before(monkeypatch, accident, name):
     before, twin = everything(model), by_pickle(model)
     if accident == "divergence":
         bad = X.copy()
-        bad[50] = 1e200
+        bad[50] = 1e150
         with pytest.raises(fastgd.DivergenceError, match=r"learning_rate=0\.05:") as caught:
             model.partial_fit(bad, y)
         assert (caught.value.rate, caught.value.epoch) == (0.05, 3)
@@ -155,7 +155,7 @@ def interrupt_after(patch, calls):
 
 
 def test_an_accident_in_the_first_call_leaves_an_unfitted_model():
-    X, y = np.full((20, 2), 1e200), np.ones(20)
+    X, y = np.full((20, 2), 1e150), np.ones(20)
     model = LinearRegression(optimizer=GradientDescent(1.0), batch_size=10)
     with pytest.raises(fastgd.DivergenceError):
         model.partial_fit(X, y)

@@ -15,7 +15,7 @@ WRONG = {
     "y_val alone": ({"y_val": Y}, "X_val and y_val must be given together"),
     "X_val alone": ({"X_val": X}, "X_val and y_val must be given together"),
     "weights alone": ({"sample_weight_val": Y}, "sample_weight_val needs X_val and y_val"),
-    "columns": ({"X_val": X[:, :1], "y_val": Y}, "1 features, but"),
+    "columns": ({"X_val": X[:, :1], "y_val": Y}, "X_val must have rows and the 2 columns of X, got shape"),
     "rows": ({"X_val": X, "y_val": Y[:5]}, "inconsistent numbers of samples"),
     "weights": ({"X_val": X, "y_val": Y, "sample_weight_val": Y[:5]}, "sample_weight"),
     "NaN": ({"X_val": X * np.nan, "y_val": Y}, "Input X_val contains NaN"),
