@@ -28,14 +28,16 @@ _ROWS, _ROWS_A_PARAMETER = 2048, 10
 _BLOCK_NUMBERS = 1 << 19
 #: Newton steps from the fit's end and from zeros, and those between two looks for a direction.
 _FROM_END, _FROM_ZEROS, _LOOKS = 3, 30, 4
-#: Change of margins for which a step proves an optimum, and at which a pair of classes counts as growing apart.
-_SMALL, _GROWING = 0.5, 0.5
+#: Change of margins for which a step proves an optimum, and those at which, look by look, a row counts as growing apart
+#: from a class: the rest settles as Newton's method converges, and what grows may grow slowly for long.
+_SMALL, _GROWING = 0.5, (0.5, 0.1, 0.01, 1e-3)
 #: Curvature of whitened rows below which a step is rounding.
 _FLAT = 1e-10
 #: Singular values, relative to the largest, that are rounding.
 _RANK, _NULL = 1e-12, 1e-10
-#: Margins relative to the sizes of their terms: what is rounding, and what is clearly above 0.
-_ROUNDING, _CLEAR = 1e-10, 1e-6
+#: Margins relative to norms: what is rounding, what may be where columns nearly depend on each other, and what is
+#: clearly above 0.
+_ROUNDING, _NEARLY, _CLEAR = 1e-10, 1e-8, 1e-6
 #: Halvings of a Newton step.
 _HALVINGS = 30
 #: Times that rows are added, and how many at a time.
@@ -50,6 +52,8 @@ def find_recession(objective: Objective, theta: Array) -> Array | None:
     itself separates the classes.
     """
     data = _AllRows(objective)
+    if data.parameters == 0:
+        return None
     start = data.start(theta)
     if data.parameters > _MOST_PARAMETERS:
         return _simplest(data, start)
@@ -93,6 +97,7 @@ class _Subset:
         #: Directions (D, q) in which these rows do not vary.
         self.null = np.delete(right, np.flatnonzero(kept), axis=0).T
         self._x = rows.x @ self._back
+        self._norms = np.linalg.norm(self._x, axis=1, keepdims=True)
         self._own = np.zeros((len(rows.x), classes))
         self._own[np.arange(len(rows.x)), rows.labels] = 1.0
 
@@ -112,10 +117,12 @@ class _Subset:
             change = self._margins(step)
             if (change - (p * change).sum(axis=1, keepdims=True)).min() > -_SMALL:
                 return True, None
-            if k % _LOOKS == _LOOKS - 1:
-                direction = self._direction(step, change)
-                if direction is not None:
-                    return False, direction
+            direction = self._agreed(at)
+            if direction is None and k % _LOOKS == _LOOKS - 1:
+                growing = _GROWING[min(k // _LOOKS, len(_GROWING) - 1)]
+                direction = self._agreed(self._without(step, self._slow(change, growing)))
+            if direction is not None:
+                return False, direction
             length, found = 1.0, self._value(at + step)
             for _ in range(_HALVINGS):
                 if found < value:
@@ -123,7 +130,7 @@ class _Subset:
                 length *= 0.5
                 found = self._value(at + length * step)
             at, value = at + length * step, found
-        return False, None
+        return False, self._agreed(at)
 
     def _margins(self, at: Array) -> Array:
         """Of all classes (m, K), the first one's 0."""
@@ -155,17 +162,19 @@ class _Subset:
         gradient = (p - self._own)[:, 1:].T @ self._x
         return -linalg.lapack.dpotrs(factor, gradient.ravel(), lower=1)[0].reshape(others, r)
 
-    def _direction(self, step: Array, change: Array) -> Array | None:
-        """The part of a step that leaves pairs of classes which do not grow apart alone; None if a row contradicts."""
+    def _slow(self, change: Array, growing: float) -> NDArray[np.bool_]:
+        """Pairs of a row and a wrong class (m, K) that do not grow apart."""
         growth = (change * self._own).sum(axis=1, keepdims=True) - change
-        slow = (growth < _GROWING) & (self._own == 0.0)
-        direction = self._without(step, slow)
+        return (growth < growing) & (self._own == 0.0)
+
+    def _agreed(self, direction: Array | None) -> Array | None:
+        """A direction as (K, D) in the columns of the rows; None if a row contradicts it or none agrees."""
         if direction is None:
             return None
         z = self._margins(direction)
         apart = (z * self._own).sum(axis=1, keepdims=True) - z
-        size = np.linalg.norm(direction) * np.linalg.norm(self._x, axis=1, keepdims=True)
-        if not ((apart >= -1e-8 * size).all() and (apart > _CLEAR * size).any()):
+        size = np.linalg.norm(direction) * self._norms
+        if not ((apart >= -_NEARLY * size).all() and (apart > _CLEAR * size).any()):
             return None
         return np.vstack([np.zeros(len(self._back)), direction @ self._back.T])
 

@@ -176,6 +176,12 @@ def test_more_parameters_than_are_looked_at_jointly(monkeypatch):
     assert has_no_optimum(X, X @ [1.0, 1.0, 1.0] > 0.0, tol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.exceptions.RankWarning")
+def test_columns_without_a_say():
+    assert not has_no_optimum(np.zeros((10, 2)), np.arange(10) % 2, fit_intercept=False)
+    assert not has_no_optimum(np.ones((10, 2)), np.arange(10) % 2)
+
+
 def cases(seeds):
     """Small problems of all kinds: ties, rare categories, weak to perfect signals, two and three classes."""
     for seed in seeds:
