@@ -121,8 +121,8 @@ def _california() -> Target:
 def _retail() -> Target:
     """log UnitPrice from the hundred most frequent stock codes and from the countries."""
     table = read_table(folder() / "online_retail/online_retail_by_day_concat.csv.xz")
-    price = table.values("UnitPrice").astype(np.float64)
-    codes, countries = (table.values(name).astype(str) for name in ("StockCode", "Country"))
+    price = table.column("UnitPrice").astype(np.float64)
+    codes, countries = (table.column(name).astype(str) for name in ("StockCode", "Country"))
     names, counts = np.unique(codes, return_counts=True)
     common = names[np.argsort(-counts, kind="stable")[:_COMMON_CODES]]
     rows = np.flatnonzero((price > 0) & np.isin(codes, common))

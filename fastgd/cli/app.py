@@ -23,6 +23,7 @@ from fastgd.cli.options import (
     Task,
     WarmupDevice,
 )
+from fastgd.data.read_options import ReadOptions
 
 Job = Callable[[], None]
 
@@ -71,15 +72,33 @@ Header = Annotated[
         show_default="found out",
     ),
 ]
+Decimal = Annotated[
+    str | None,
+    typer.Option(metavar="MARK", help="Decimal mark of a text file: . or ,", show_default="found out"),
+]
+Thousands = Annotated[
+    str, typer.Option(metavar="MARK", help="Mark between groups of three digits in a text file.", show_default="none")
+]
+Null = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="VALUE",
+        help="A value that means missing, in columns of text too; may be given many times.",
+        show_default="among numbers NA, NaN, NULL, None, ?; empty fields everywhere",
+    ),
+]
 
 
 @app.command()
 def fit(  # noqa: PLR0913 - typer reads the options off the parameters
     source: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Argument(
-            metavar="SOURCE",
-            help="CSV or TSV (plain, .gz, .xz), Parquet, .npy or .npz. Without it, a data set of scikit-learn's.",
+            metavar="SOURCE...",
+            help=(
+                "CSV, TSV, Parquet, JSON, libsvm, .npy or .npz; compressed or not; - is standard input. Several files,"
+                " patterns and folders are read as one table. Without it, a data set of scikit-learn's."
+            ),
             show_default=False,
         ),
     ] = None,
@@ -104,10 +123,16 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
             help="Take a column for categories, a coefficient each against the first; may be given many times.",
         ),
     ] = None,
+    max_categories: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Most different values of a column that --one-hot names.")
+    ] = 1000,
     missing: Annotated[
         Missing, typer.Option(help="What to do about missing values: stop, leave out their rows, or fill in the mean.")
     ] = "error",
     header: Header = None,
+    decimal: Decimal = None,
+    thousands: Thousands = "",
+    null: Null = None,
     dtype: Annotated[
         Dtype, typer.Option(help="Precision; auto takes float32 where it holds the values exactly.")
     ] = "auto",
@@ -202,14 +227,15 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
     Example: fastgd fit flights.csv.gz --target arr_delay --missing drop --drop-text --save delay.model
     """
     options = FitOptions(
-        source=source,
+        source=tuple(source or ()),
         target=target,
         task=task,
         drop=tuple(drop or ()),
         drop_text=drop_text,
         one_hot=tuple(one_hot or ()),
         missing=missing,
-        header=header,
+        max_categories=max_categories,
+        reading=ReadOptions(header, decimal, thousands, tuple(null or ())),
         dtype=dtype,
         holdout=holdout,
         test=test,
@@ -245,9 +271,11 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
 
 
 @app.command()
-def predict(
+def predict(  # noqa: PLR0913 - typer reads the options off the parameters
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file that 'fastgd fit --save' wrote.")],
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The rows to predict, in any form that fit reads.")],
+    source: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="The rows to predict, in any form that fit reads.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -259,6 +287,9 @@ def predict(
         ),
     ] = None,
     header: Header = None,
+    decimal: Decimal = None,
+    thousands: Thousands = "",
+    null: Null = None,
     missing: Annotated[
         PredictMissing,
         typer.Option(
@@ -286,7 +317,8 @@ def predict(
         from fastgd.cli.predict import PredictOptions
         from fastgd.cli.predict import predict as run
 
-        run(PredictOptions(model, source, output, header, missing, probabilities, escape_formulas, quiet))
+        reading = ReadOptions(header, decimal, thousands, tuple(null or ()))
+        run(PredictOptions(model, tuple(source), output, reading, missing, probabilities, escape_formulas, quiet))
 
     return job
 

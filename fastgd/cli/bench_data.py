@@ -14,6 +14,7 @@ from fastgd.cli.errors import InputError
 from fastgd.cli.prepare import check_columns, counted
 from fastgd.cli.target import choose_target, read_target
 from fastgd.data.files import read_table
+from fastgd.data.table import take_labels
 
 #: Numbers drawn at once, so that making data takes little more memory than the data.
 _BLOCK_NUMBERS = 1 << 20
@@ -107,7 +108,7 @@ def _read(options: BenchOptions) -> BenchData:
         raise InputError(f"infinite values in {counted(gaps.infinite)}: remove those rows")
     if not rows.any():
         raise InputError("every row has a missing value: make a file with columns that have values")
-    y, task, _ = read_target(table.values(target)[rows], target, options.task or "auto")
+    y, task, _ = read_target(take_labels(table.labels(target), np.flatnonzero(rows)), target, options.task or "auto")
     dtype = np.dtype(options.dtype) if options.dtype else table.dtype(names)
     X = table.take(names, [np.flatnonzero(rows)], dtype)[0]
     left_out = f", {int((~rows).sum()):,} rows with missing values left out" if not rows.all() else ""

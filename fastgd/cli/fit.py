@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastgd.cli import errors
 from fastgd.cli.course import course_of
-from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, FitOptions, in_options
+from fastgd.cli.options import INDICATORS_KEY, MEANS_KEY, ONE_HOT_KEY, READING_KEY, FitOptions, in_options
 from fastgd.cli.output import print_text, whole_file, written
 from fastgd.cli.page import page
 from fastgd.cli.predict import columns_in_order
@@ -109,6 +109,8 @@ def describe_columns(model: Any, problem: Problem, means: Vector) -> None:
     model.feature_names_in_ = np.array(problem.names, dtype=object)
     model.fit_report_[MEANS_KEY] = means.tolist()
     model.fit_report_[ONE_HOT_KEY] = problem.one_hot
+    model.fit_report_[INDICATORS_KEY] = problem.indicators
+    model.fit_report_[READING_KEY] = problem.reading._asdict()
 
 
 def draw(model: Any, target: str, path: Path) -> None:

@@ -20,7 +20,7 @@ _PACKAGES = (
     "cuda-bindings",
     "scikit-learn",
     "safetensors",
-    "polars",
+    "duckdb",
     "typer",
     "rich",
     "matplotlib",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.rules import read_optimizer, read_schedule
+from fastgd.data.read_options import ReadOptions
 from fastgd.files import is_stream
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ WarmupDevice = Literal["cpu", "cuda"]
 MEANS_KEY = "column_means"
 # And where the categories of the columns that were taken for such, the one without an indicator first.
 ONE_HOT_KEY = "one_hot"
+# Column -> the names of its indicators.
+INDICATORS_KEY = "one_hot_indicators"
+# How the source was read where it does not say so itself, for a source of predictions.
+READING_KEY = "reading"
 
 #: Rows of a batch at most: more than any table has.
 _MOST_ROWS = 2**31 - 1
@@ -56,14 +61,16 @@ _PARAMETER = re.compile(rf"\b({'|'.join(_OPTIONS)})\b(?:=(['\"]?)([-+.\w]*\w)\2)
 class FitOptions:
     """The options of ``fastgd fit``; None leaves a choice to the estimator."""
 
-    source: Path | None
+    source: tuple[str, ...]
+    """Files that are read as one table; none is a data set of scikit-learn's."""
     target: str | None
     task: Task
     drop: tuple[str, ...]
     drop_text: bool
     one_hot: tuple[str, ...]
     missing: Missing
-    header: bool | None
+    max_categories: int
+    reading: ReadOptions
     dtype: Dtype
     holdout: float | None
     test: Path | None
@@ -97,7 +104,8 @@ class FitOptions:
         self._check_validation()
         self._check_loss()
         self._check_quiet()
-        if self.source is None and (self.target or self.weight or self.test or self.drop or self.one_hot):
+        check_marks(self.reading)
+        if not self.source and (self.target or self.weight or self.test or self.drop or self.one_hot):
             raise InputError(
                 "--target, --weight, --test, --drop and --one-hot need a SOURCE: fastgd fit SOURCE --target COLUMN"
             )
@@ -201,6 +209,16 @@ class FitOptions:
         in_batches = hasattr(rule, "learning_rate") and getattr(rule, "line_search", None) is None
         if self.patience is not None and (self.batch() == "full" or not in_batches):
             raise InputError("--patience needs --early-stopping or mini-batches: full batches end by their certificate")
+
+
+def check_marks(reading: ReadOptions) -> None:
+    """Raise `InputError` for marks of numbers that cannot be used together."""
+    if reading.decimal not in {None, ".", ","}:
+        raise InputError(f"--decimal {reading.decimal} is neither a point nor a comma")
+    if len(reading.thousands) > 1 or reading.thousands.isalnum():
+        raise InputError(f"--thousands {reading.thousands} is no mark such as a comma, a point or a blank")
+    if reading.thousands and reading.thousands == (reading.decimal or "."):
+        raise InputError(f"--thousands {reading.thousands} is the decimal mark too: give --decimal the other one")
 
 
 def check_plot(path: Path) -> None:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
-from fastgd.cli.options import MEANS_KEY, ONE_HOT_KEY, PredictMissing, check_output
+from fastgd.cli.options import (
+    INDICATORS_KEY,
+    MEANS_KEY,
+    ONE_HOT_KEY,
+    READING_KEY,
+    PredictMissing,
+    check_marks,
+    check_output,
+)
 from fastgd.cli.output import print_data, print_text, printable, whole_file
 from fastgd.cli.page import plural
 from fastgd.cli.prepare import check_columns, counted
 from fastgd.cli.progress import progress
 from fastgd.data.categories import expanded, numbered, unknown
 from fastgd.data.files import read_table
+from fastgd.data.read_options import ReadOptions
 from fastgd.data.table import Table
-
-if TYPE_CHECKING:
-    import polars as pl
 
 #: Beginnings of a formula; spreadsheets skip the tab and the carriage return.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -35,10 +42,10 @@ class PredictOptions:
     """The options of ``fastgd predict``."""
 
     model: Path
-    source: Path
+    source: tuple[str, ...]
     output: Path | None
     """None is CSV on standard output."""
-    header: bool | None
+    reading: ReadOptions
     missing: PredictMissing
     probabilities: bool
     escape_formulas: bool
@@ -46,6 +53,7 @@ class PredictOptions:
 
     def check(self) -> None:
         """Raise `InputError` for options that cannot be used together."""
+        check_marks(self.reading)
         suffix = ".csv" if self.output is None else self.output.suffix.lower()
         if suffix not in SUFFIXES:
             raise InputError(f"-o {self.output}: the name must end in one of {', '.join(SUFFIXES)}")
@@ -76,7 +84,8 @@ def predict(options: PredictOptions) -> None:
         model = _load(options.model)
         if options.probabilities and not hasattr(model, "predict_proba"):
             raise InputError(f"--probabilities: {options.model} is a linear regression, which has none")
-        X, usable = matrix_of(read_table(options.source, header=options.header), model, options.missing)
+        table = read_table(options.source, _reading(model, options.reading))
+        X, usable = matrix_of(table, model, options.missing)
         show("predicting")
         columns = _predictions(model, X, usable, options.probabilities)
         if options.escape_formulas:
@@ -86,9 +95,19 @@ def predict(options: PredictOptions) -> None:
             with whole_file(options.output) as temporary:
                 _write(columns, temporary, options.output.suffix.lower())
     if options.output is None:
-        print_data(_frame(columns).write_csv().encode())
+        _print(columns)
     elif not options.quiet:
         print_text(f"{plural(len(usable), 'prediction')} written to {printable(str(options.output))}")
+
+
+def _reading(model: Any, asked: ReadOptions) -> ReadOptions:
+    """Return how to read the source: as asked, otherwise as the model's fit read its own."""
+    fitted: dict[str, Any] = model.fit_report_.get(READING_KEY, {})
+    return asked._replace(
+        decimal=asked.decimal or fitted.get("decimal"),
+        thousands=asked.thousands or fitted.get("thousands", ""),
+        null=asked.null or tuple(fitted.get("null", ())),
+    )
 
 
 def with_indicators(model: Any, table: Table, missing: PredictMissing) -> Table:
@@ -106,11 +125,14 @@ def with_indicators(model: Any, table: Table, missing: PredictMissing) -> Table:
                 f"column {name!r} holds {other!r}, which no fitted row does: use --missing mean or --missing empty, "
                 "which take it for a missing value"
             )
-    taken = {str(name) for name in model.feature_names_in_}
+    made = model.fit_report_.get(INDICATORS_KEY) or {
+        name: [f"{name}={category}" for category in of[1:]] for name, of in categories.items()
+    }
+    taken = {str(name) for name in model.feature_names_in_} - {part for parts in made.values() for part in parts}
     coded = numbered(table, categories, [name for name in table.names if name in taken or name in categories])
     if missing == "error":
         _refuse_gaps(coded.gaps(list(categories)).missing)
-    return expanded(coded, categories, categories)
+    return expanded(coded, categories, categories, made)
 
 
 def model_columns(model: Any, table: Table) -> list[str]:
@@ -208,29 +230,38 @@ def _targets(predicted: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 
 def _spread(values: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[Any]:
-    """Put predictions at their rows, with NaN or an empty text at the rows between."""
-    if values.dtype.kind in "OU":
-        spread = np.full(len(usable), "", dtype=values.dtype)
-    else:
-        spread = np.full(len(usable), np.nan)
+    """Put predictions at their rows, with NaN or None at the rows between."""
+    spread = np.full(len(usable), np.nan) if values.dtype.kind == "f" else np.full(len(usable), None, dtype=object)
     spread[usable] = values
     return spread
 
 
+def _print(columns: dict[str, NDArray[Any]]) -> None:
+    """Write CSV to standard output."""
+    with tempfile.TemporaryDirectory(prefix="fastgd-") as folder:
+        path = Path(folder) / "predictions.csv"
+        _write(columns, path, ".csv")
+        print_data(path.read_bytes())
+
+
 def _write(columns: dict[str, NDArray[Any]], path: Path, suffix: str) -> None:
     if suffix == ".npy":
-        values = list(columns.values())
-        np.save(path, values[0] if len(values) == 1 else np.column_stack(values), allow_pickle=False)
-    elif suffix == ".parquet":
-        _frame(columns).write_parquet(path)
-    else:
-        _frame(columns).write_csv(path, separator="\t" if suffix == ".tsv" else ",")
+        _save_array(columns, path)
+        return
+    from fastgd.data.engine import write_columns
+
+    write_columns(columns, path, suffix.removeprefix("."))
 
 
-def _frame(columns: dict[str, NDArray[Any]]) -> pl.DataFrame:
-    import polars as pl
+def _save_array(columns: dict[str, NDArray[Any]], path: Path) -> None:
+    """Write one array, shape (n,) or (n, n_columns); classes between which predictions lack become text or floats."""
+    values = [column if column.dtype != object else _plain(column) for column in columns.values()]
+    np.save(path, values[0] if len(values) == 1 else np.column_stack(values), allow_pickle=False)
 
-    frame = pl.DataFrame(
-        {name: values.tolist() if values.dtype.kind == "O" else values for name, values in columns.items()}
-    )
-    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+
+def _plain(column: NDArray[Any]) -> NDArray[Any]:
+    """Return values of dtype object as numbers with NaN, or as text with "", where they are None."""
+    values = column.tolist()
+    if any(isinstance(value, str) for value in values):
+        return np.array(["" if value is None else value for value in values])
+    return np.array([np.nan if value is None else value for value in values])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,27 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.cli.advice import advise
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions
 from fastgd.cli.split import split_rows
-from fastgd.cli.target import choose_target, find_column, read_target
+from fastgd.cli.target import (
+    choose_target,
+    columns_to_drop,
+    describe_labels,
+    drop_words,
+    find_column,
+    read_target,
+)
 from fastgd.cli.weights import read_weights
-from fastgd.data.categories import categories_of, expanded, indicators, met, numbered
+from fastgd.data.categories import categories_of, expanded, indicator_names, met, numbered
 from fastgd.data.files import read_table
-from fastgd.data.table import ArrayTable, Rows, Table
+from fastgd.data.read_options import ReadOptions
+from fastgd.data.table import ArrayTable, Rows, Table, missing_labels, take_labels
+
+#: Columns that a message lists.
+_SHOWN = 8
+_INDEX_NAME = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 
 
 @dataclass
@@ -55,6 +68,9 @@ class Problem:
     dropped: list[str] = field(default_factory=list)
     one_hot: dict[str, list[str]] = field(default_factory=dict)
     """Column -> its categories; all but the first have an indicator among `names`."""
+    indicators: dict[str, list[str]] = field(default_factory=dict)
+    """Column of `one_hot` -> the names of its indicators."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
     notes: list[str] = field(default_factory=list)
     seconds_reading: float = 0.0
 
@@ -77,13 +93,13 @@ def prepare(options: FitOptions) -> Problem:
     InputError, TableError, OSError
         The source cannot be used as it was asked.
     """
-    if options.source is None:
+    if not options.source:
         import sklearn.datasets  # noqa: F401 - so that its time is not taken for reading
     started = time.perf_counter()
-    if options.source is None:
-        table, source = example_table(), "the breast cancer data that scikit-learn ships (no SOURCE was given)"
+    if options.source:
+        table, source = read_table(options.source, options.reading, target=options.target), ", ".join(options.source)
     else:
-        table, source = read_table(options.source, header=options.header, target=options.target), str(options.source)
+        table, source = example_table(), "the breast cancer data that scikit-learn ships (no SOURCE was given)"
     problem = _problem(table, source, options)
     problem.seconds_reading = time.perf_counter() - started
     return problem
@@ -97,12 +113,29 @@ def example_table() -> Table:
     return ArrayTable(data.data, data.feature_names.tolist(), {"diagnosis": data.target_names[data.target]})
 
 
-def check_columns(table: Table, names: Sequence[str], cure: str) -> None:
-    """Raise `InputError` naming the columns that are no numbers."""
+def check_columns(table: Table, names: Sequence[str], remedy: str) -> None:
+    """Raise `InputError` naming the columns that are no numbers, with a value of theirs and its line."""
     unusable = table.unusable(names)
-    if unusable:
-        what = ", ".join(f"{name!r} ({kind})" for name, kind in unusable.items())
-        raise InputError(f"columns that are no numbers: {what}; {cure.format(' '.join(map(_quoted, unusable)))}")
+    if not unusable:
+        return
+    shown = list(unusable)[:_SHOWN]
+    described = ", ".join(_described(table, name, unusable[name]) for name in shown)
+    if len(unusable) > len(shown):
+        described += f" and {len(unusable) - len(shown):,} more"
+    advice = next(filter(None, (advise(table.strays(name)) for name in shown)), None)
+    raise InputError(f"columns that are no numbers: {described}; {advice or remedy.format(_drop_all(list(unusable)))}")
+
+
+def _described(table: Table, name: str, kind: str) -> str:
+    example = next(iter(table.strays(name).examples), None)
+    if example is None:
+        return f"{name!r} ({kind})"
+    where = f" in line {example.line:,}" if example.line else ""
+    return f"{name!r} ({kind}: {example.value[:40]!r}{where})"
+
+
+def _drop_all(names: Sequence[str]) -> str:
+    return " ".join(drop_words(names[:_SHOWN])) + (" ..." if len(names) > _SHOWN else "")
 
 
 @dataclass(frozen=True)
@@ -115,6 +148,7 @@ class _Chosen:
     """Those of `names` that hold categories."""
     dropped: list[str]
     weight: str | None
+    notes: list[str]
 
     @property
     def numbers(self) -> list[str]:
@@ -123,23 +157,32 @@ class _Chosen:
 
 
 def _choose(table: Table, options: FitOptions) -> _Chosen:
-    target = choose_target(table, options.target)
-    dropped = [find_column(table, name, "--drop") for name in options.drop]
+    dropped = columns_to_drop(table, options.drop)
+    target = choose_target(table, options.target, dropped)
     one_hot = [find_column(table, name, "--one-hot") for name in options.one_hot]
     if target in one_hot:
         raise InputError(f"--one-hot {target}: that is the target, which may hold classes as it is")
+    if target in dropped:
+        raise InputError(f"--drop {target}: that is the target")
     weight = _weight(table, options, {"the target": [target], "in --drop": dropped, "in --one-hot": one_hot})
-    names = [name for name in table.names if name not in (target, weight) and name not in dropped]
+    index = [name for name in _index_columns(table) if name not in {target, weight, *one_hot, *dropped}]
+    dropped += index
+    notes = [*table.notes, *_notes_on_names(table, index)]
+    names = [name for name in table.names if name not in {target, weight, *dropped}]
+    numbers = [name for name in names if name not in one_hot]
+    table.load([*numbers, *([] if weight is None else [weight])], [target, *one_hot])
     if options.drop_text:
-        text = table.unusable([name for name in names if name not in one_hot])
+        text = table.unusable(numbers)
+        notes += _notes_on_text(table, text)
         dropped += text
         names = [name for name in names if name not in text]
+        numbers = [name for name in numbers if name not in text]
     if not names:
-        raise InputError(f"no column is left to predict {target!r} from: drop fewer")
-    numbers = [name for name in names if name not in one_hot]
-    cure = "leave them out: {}, or --drop-text for all; --one-hot takes a column of few different values"
-    check_columns(table, numbers, cure)
-    return _Chosen(target, names, [name for name in names if name in one_hot], dropped, weight)
+        left_out = f" (left out as text: {', '.join(map(repr, text))})" if options.drop_text and text else ""
+        raise InputError(f"no column is left to predict {target!r} from: drop fewer{left_out}")
+    remedy = "leave them out: {}, or --drop-text for all; --one-hot takes a column of few different values"
+    check_columns(table, numbers, remedy)
+    return _Chosen(target, names, [name for name in names if name in one_hot], dropped, weight, notes)
 
 
 def _weight(table: Table, options: FitOptions, others: dict[str, list[str]]) -> str | None:
@@ -153,14 +196,44 @@ def _weight(table: Table, options: FitOptions, others: dict[str, list[str]]) -> 
     return weight
 
 
+def _index_columns(table: Table) -> list[str]:
+    """Return the columns that number the rows, by the names that pandas and R give them."""
+    return [name for name in table.names if name in table.nameless or _INDEX_NAME.fullmatch(name)]
+
+
+def _notes_on_names(table: Table, index: Sequence[str]) -> list[str]:
+    notes = [
+        f"{len(made)} columns are called {name!r}; they are told apart as {', '.join(made)}"
+        for name, made in table.repeated.items()
+    ]
+    for name in index:
+        why = "has no name" if name in table.nameless else "is named like an index of pandas"
+        notes.append(f"column {name!r} is left out: it {why}; give it another name to use it")
+    return notes
+
+
+def _notes_on_text(table: Table, text: dict[str, str]) -> list[str]:
+    """Return why columns are left out as text, and a warning about those of numbers that are spelt otherwise."""
+    if not text:
+        return []
+    listed = ", ".join(_described(table, name, kind) for name, kind in text.items())
+    notes = [f"--drop-text leaves out {listed}"]
+    for name in text:
+        advice = advise(table.strays(name))
+        if advice is not None:
+            notes.append(f"most values of {name!r}, left out as text, are numbers: {advice}")
+    return notes
+
+
 def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
     chosen = _choose(source_table, options)
     target, names, table = chosen.target, chosen.names, source_table
-    one_hot = {name: categories_of(table, name) for name in chosen.one_hot}
-    if one_hot:
-        table = numbered(table, one_hot, [*names, target])
+    coded = {name: categories_of(table, name, options.max_categories) for name in chosen.one_hot}
+    if coded:
+        table = numbered(table, coded, names)
     weights = None if chosen.weight is None else read_weights(source_table, chosen.weight)
-    further = {target: source_table.missing(target)}
+    labels = source_table.labels(target)
+    further = {target: missing_labels(labels)}
     if chosen.weight is not None and weights is not None:
         further[chosen.weight] = np.isnan(weights)
     rows, filled = _usable_rows(table, names, further, options.missing)
@@ -168,13 +241,14 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
     if weights is not None:
         rows = np.flatnonzero(weights > 0) if isinstance(rows, slice) else rows[weights[rows] > 0]
         weights = weights[rows]
-    if one_hot:
-        used = met(table, one_hot, rows)
-        table, one_hot = expanded(table, one_hot, used), used
-        filled = {made: count for name, count in filled.items() for made in _made_of(name, used)}
-        names = [made for name in names for made in _made_of(name, used)]
-    values = table.values(target)
-    y, task, reason = read_target(values if isinstance(rows, slice) else values[rows], target, options.task)
+    one_hot = met(table, coded, rows)
+    made = indicator_names(one_hot, chosen.numbers)
+    if coded:
+        table = expanded(table, coded, one_hot, made)
+        filled = {part: count for name, count in filled.items() for part in made.get(name, [name])}
+        names = [part for name in names for part in made.get(name, [name])]
+    chosen_labels = take_labels(labels, rows)
+    y, task, reason = read_target(chosen_labels, target, options.task)
     held, kept, notes = split_rows(y, task, options.share_held_out, options.seed)
     dtype = table.dtype(names) if options.dtype == "auto" else np.dtype(options.dtype)
     X, X_held = table.take(names, [part if isinstance(rows, slice) else rows[part] for part in (kept, held)], dtype)
@@ -201,13 +275,15 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         filled=filled,
         dropped=chosen.dropped,
         one_hot=one_hot,
-        notes=[*notes, *_conversions(source_table, chosen.numbers, dtype, X.nbytes + X_held.nbytes)],
+        indicators=made,
+        reading=options.reading,
+        notes=[
+            *chosen.notes,
+            *describe_labels(chosen_labels, target),
+            *notes,
+            *_conversions(source_table, chosen.numbers, dtype, X.nbytes + X_held.nbytes),
+        ],
     )
-
-
-def _made_of(name: str, categories: dict[str, list[str]]) -> list[str]:
-    """Return the columns of the matrix that a column of the source has become."""
-    return indicators(name, categories[name]) if name in categories else [name]
 
 
 def _conversions(table: Table, names: list[str], dtype: np.dtype[Any], size: int) -> list[str]:
@@ -262,7 +338,3 @@ def counted(counts: dict[str, int]) -> str:
     """Return columns and their counts of rows, the first few of them, for a message."""
     shown = ", ".join(f"{name!r} ({count:,} rows)" for name, count in list(counts.items())[:8])
     return f"{shown} and {len(counts) - 8} more columns" if len(counts) > 8 else shown
-
-
-def _quoted(name: str) -> str:
-    return f"--drop {shlex.quote(name)}"

@@ -17,7 +17,8 @@ from fastgd.cli.score import Labelled
 from fastgd.cli.target import find_column
 from fastgd.cli.weights import read_weights
 from fastgd.data.files import read_table
-from fastgd.data.table import Table
+from fastgd.data.table import Labels, Table, missing_labels, take_labels
+from fastgd.data.text_column import TextColumn
 from fastgd.exceptions import TableError
 
 #: How ``fastgd predict`` names what ``fastgd fit --missing`` does.
@@ -43,7 +44,7 @@ def read_test(path: Path, options: FitOptions) -> Table:
         It cannot be used; the message names the option.
     """
     try:
-        return read_table(path, header=options.header, target=options.target)
+        return read_table(path, options.reading, target=options.target)
     except TableError as error:
         raise InputError(f"--test: {error}") from error
 
@@ -76,7 +77,8 @@ def scored_rows(table: Table, problem: Problem, model: Any, options: FitOptions)
     except InputError as error:
         raise InputError(f"{where}: {str(error).replace('--missing empty', '--missing drop')}") from error
     weights, notes = _weights(table, problem)
-    missing = table.missing(problem.target) | (np.isnan(weights) if weights is not None else False)
+    target = _target(table, problem.target, problem.y)
+    missing = missing_labels(target) | (np.isnan(weights) if weights is not None else False)
     if missing.any() and options.missing == "error":
         raise InputError(f"{where}: {plural(int(missing.sum()), 'row')} without a target or weight: use --missing drop")
     kept = usable & ~missing & ((weights > 0) if weights is not None else True)
@@ -85,7 +87,7 @@ def scored_rows(table: Table, problem: Problem, model: Any, options: FitOptions)
     if not kept.all():
         out = plural(int((~kept).sum()), "row")
         notes.append(f"{out} of {options.test} left out of the score: missing values or weight 0")
-    y = _labels(table.values(problem.target)[kept], problem.y, where, problem.target)
+    y = _labels(take_labels(target, np.flatnonzero(kept)), problem.y, where, problem.target)
     return ScoredRows(X[kept[usable]], Labelled(y, None if weights is None else weights[kept]), notes)
 
 
@@ -98,19 +100,38 @@ def _weights(table: Table, problem: Problem) -> tuple[NDArray[np.float64] | None
     return read_weights(table, problem.weight), []
 
 
-def _labels(values: NDArray[Any], fitted: NDArray[Any], where: str, target: str) -> NDArray[Any]:
+def _target(table: Table, name: str, fitted: NDArray[Any]) -> Labels:
+    """Return the target as the fit had it: as text where the labels of the fit are."""
+    labels = table.labels(name)
+    if fitted.dtype.kind == "U" or (isinstance(labels, TextColumn) and fitted.dtype.kind != "f"):
+        return table.text(name, list(_spelt_classes(fitted)))
+    return labels
+
+
+def _spelt_classes(fitted: NDArray[Any]) -> dict[str, Any]:
+    """Return the classes of the fit by their spelling in a file."""
+    spell = (lambda value: str(value).lower()) if fitted.dtype.kind == "b" else str
+    return {spell(value): value for value in np.unique(fitted).tolist()}
+
+
+def _labels(values: Labels, fitted: NDArray[Any], where: str, target: str) -> NDArray[Any]:
     """Return targets in the dtype of those that were fitted; labels have to be among the fitted classes."""
-    numeric = values.dtype.kind in "fiub"
     if fitted.dtype.kind == "f":
-        if not numeric:
+        numbers = values.numbers() if isinstance(values, TextColumn) else values
+        if numbers is None:
             raise InputError(f"{where}: the target {target!r} holds text, but the fit was of numbers")
-        return values.astype(np.float64)
-    texts = fitted.dtype.kind == "U"
-    labels = np.array([str(value) for value in values]) if texts else values
-    unknown = ~np.isin(labels, np.unique(fitted)) if texts or numeric else np.ones(len(labels), dtype=bool)
-    if unknown.any():
+        return numbers.astype(np.float64)
+    if isinstance(values, TextColumn):
+        classes = _spelt_classes(fitted)
+        known = np.array([value in classes for value in values.values], dtype=bool)[values.codes]
+        spelt = values.texts()
+        found = np.array([classes.get(value) for value in spelt.tolist()])
+    else:
+        spelt = found = values
+        known = np.isin(values, np.unique(fitted))
+    if not known.all():
         raise InputError(
-            f"{where}: {plural(int(unknown.sum()), 'row')} of a class that no fitted row has, such as"
-            f" {str(labels[unknown][0])!r}: leave them out, or add rows of it to the source"
+            f"{where}: {plural(int((~known).sum()), 'row')} of a class that no fitted row has, such as"
+            f" {str(spelt[~known][0])!r}: leave them out, or add rows of it to the source"
         )
-    return labels.astype(fitted.dtype)
+    return found.astype(fitted.dtype)

@@ -1,42 +1,41 @@
-"""Columns of categories as numbers: an indicator a category, 1 where a row is of it, but for the first category.
+"""Columns of categories as numbers: an indicator per category, 1 in the rows that have it, but for the first category.
 
-The first needs none: with an intercept it is what the others are compared with.
+The first needs none: with an intercept it is the reference that the others are compared with.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd.data.table import ColumnTable, Rows, Table
+from fastgd.data.text_column import TextColumn
 from fastgd.exceptions import TableError
-
-if TYPE_CHECKING:
-    import polars as pl
-    from numpy.typing import NDArray
-
-MOST_CATEGORIES = 1000
 
 #: Column -> its categories, the one without an indicator first.
 Categories = Mapping[str, Sequence[str]]
 
 
-def categories_of(table: Table, name: str) -> list[str]:
-    """Return the categories of a column in order: numbers by size, text by the alphabet.
+def categories_of(table: Table, name: str, most: int) -> list[str]:
+    """Return the categories of a column as the source spells them, in order: numbers by size, text by the alphabet.
 
     Raises
     ------
     TableError
-        There are more than `MOST_CATEGORIES`, or none at all.
+        There are more than `most`, or none at all.
     """
-    found = _texts(table.column(name)).drop_nulls().unique().to_list()
-    if not 0 < len(found) <= MOST_CATEGORIES:
+    found = table.text(name).values
+    if not found:
+        raise TableError(f"column {name!r} holds no value at all: --drop it")
+    if len(found) > most:
         raise TableError(
-            f"column {name!r} holds {len(found):,} different values, and each of them takes a column: between 1 and"
-            f" {MOST_CATEGORIES:,} can be used; leave the column out"
+            f"column {name!r} holds {len(found):,} different values, more than {most:,}, and each of them takes a"
+            f" column: --drop it, or allow them by --max-categories {len(found)}"
         )
     return sorted(found, key=_order)
 
@@ -44,20 +43,21 @@ def categories_of(table: Table, name: str) -> list[str]:
 def numbered(table: Table, categories: Categories, names: Sequence[str]) -> ColumnTable:
     """Return a table of the columns `names`, with numbers of categories in place of these.
 
-    What is missing, or none of the categories, is NaN.
+    Missing values, and those that are none of the categories, are NaN.
     """
     columns = {
-        name: _numbers(_texts(table.column(name)), categories[name]) if name in categories else table.column(name)
+        name: _numbers(table.text(name, categories[name]), categories[name])
+        if name in categories
+        else table.column(name)
         for name in names
     }
     return ColumnTable(columns, table.n_rows, table.named)
 
 
 def unknown(table: Table, name: str, of: Sequence[str]) -> str | None:
-    """Return the first value of a column that is none of the categories; None where there is none."""
-    others = _texts(table.column(name)).drop_nulls()
-    found = others.filter(~others.is_in(list(of)))
-    return None if found.is_empty() else str(found[0])
+    """Return the first value of a column that is none of the categories; None if there is none."""
+    known = set(of)
+    return next((value for value in table.text(name, of).values if value not in known), None)
 
 
 def met(table: Table, categories: Categories, rows: Rows) -> dict[str, list[str]]:
@@ -70,20 +70,41 @@ def met(table: Table, categories: Categories, rows: Rows) -> dict[str, list[str]
     return found
 
 
-def indicators(name: str, of: Sequence[str]) -> list[str]:
-    """Return the names of the indicators of a column: ``origin=JFK``."""
-    return [f"{name}={category}" for category in of[1:]]
+def indicator_names(used: Categories, others: Iterable[str]) -> dict[str, list[str]]:
+    """Name the indicators of categorical columns.
+
+    Parameters
+    ----------
+    used : Categories
+    others : iterable of str
+        The names of the columns beside the indicators.
+
+    Returns
+    -------
+    dict of str to list of str
+        Column -> the names of its indicators, such as ``origin=JFK``; one that is already the name of a column gets
+        as many further equality signs as it needs (``origin==JFK``).
+    """
+    taken = set(others)
+    names: dict[str, list[str]] = {}
+    for column, of in used.items():
+        names[column] = []
+        for category in of[1:]:
+            spelt = (f"{column}{'=' * count}{category}" for count in itertools.count(1))
+            names[column].append(next(name for name in spelt if name not in taken))
+            taken.add(names[column][-1])
+    return names
 
 
-def expanded(table: Table, categories: Categories, used: Categories) -> ColumnTable:
-    """Return a `numbered` table with indicators of the categories `used` in place of the numbers."""
+def expanded(table: Table, categories: Categories, used: Categories, names: Mapping[str, Sequence[str]]) -> ColumnTable:
+    """Return a `numbered` table with indicators of the categories `used`, called `names`, in place of the numbers."""
     columns: dict[str, Any] = {}
     for name in table.names:
         if name not in categories:
             columns[name] = table.column(name)
             continue
         numbers, position = table.column(name), {label: k for k, label in enumerate(categories[name])}
-        for indicator, label in zip(indicators(name, used[name]), used[name][1:], strict=True):
+        for indicator, label in zip(names[name], used[name][1:], strict=True):
             columns[indicator] = _indicator(numbers, position[label])
     return ColumnTable(columns, table.n_rows, table.named)
 
@@ -94,23 +115,9 @@ def _indicator(numbers: NDArray[Any], number: int) -> NDArray[Any]:
     return np.where(missing, np.float32(np.nan), is_it) if missing.any() else is_it.view(np.uint8)
 
 
-def _texts(column: Any) -> pl.Series:
-    """Return values as text, whole numbers without a point, so that 1 and 1.0 are one category."""
-    import polars as pl
-
-    series = pl.Series(column)
-    if not series.dtype.is_numeric():
-        return series.cast(pl.String)
-    if series.dtype.is_float():
-        series = series.fill_nan(None)
-    return series.cast(pl.String).str.replace(r"\.0$", "")
-
-
-def _numbers(texts: pl.Series, of: Sequence[str]) -> NDArray[np.float32]:
-    import polars as pl
-
-    numbers = texts.replace_strict(list(of), list(range(len(of))), default=None, return_dtype=pl.Float32)
-    return numbers.to_numpy()
+def _numbers(column: TextColumn, of: Sequence[str]) -> NDArray[np.float32]:
+    position = {category: k for k, category in enumerate(of)}
+    return np.array([*(position.get(value, np.nan) for value in column.values), np.nan], dtype=np.float32)[column.codes]
 
 
 def _order(label: str) -> tuple[float, str]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from fastgd.data.text_column import TextColumn, encode
+from fastgd.exceptions import TableError
+
+#: A column as a target: numbers or booleans, or text.
+Labels = NDArray[Any] | TextColumn
 
 Rows = slice | NDArray[np.intp]
 
@@ -27,6 +34,24 @@ class Gaps(NamedTuple):
     """Shape (n_rows,): True where a value is missing."""
 
 
+class Example(NamedTuple):
+    """A value of a file that is no number."""
+
+    value: str
+    line: int
+    """Counted from 1; 0 if it is not known."""
+    file: str
+
+
+class Strays(NamedTuple):
+    """Values of a column that are no numbers."""
+
+    examples: list[Example]
+    """The first ones."""
+    n_values: int
+    """How many values were looked at."""
+
+
 class Table(ABC):
     """Named columns of one length; subclasses differ in how the numbers lie in memory.
 
@@ -40,33 +65,75 @@ class Table(ABC):
         False if the source has no column names and `names` were made up (``column_1``, ``column_2``, ...).
     default_target : str or None
         The column that the source itself marks as the target.
+    notes : list of str
+        Remarks on how the source was read.
+    nameless : tuple of str
+        Columns whose name in the source is empty.
+    repeated : dict of str to tuple of str
+        Name that several columns of the source have -> the names that these columns have here.
     """
 
     names: tuple[str, ...]
     n_rows: int
     named: bool = True
     default_target: str | None = None
+    notes: list[str]
+    nameless: tuple[str, ...] = ()
+    repeated: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     @abstractmethod
-    def column(self, name: str) -> Any:
-        """Return one column as it is kept: an array of shape (n_rows,), or something with ``to_list``."""
-
-    def values(self, name: str) -> NDArray[Any]:
+    def column(self, name: str) -> NDArray[Any]:
         """Return one column, shape (n_rows,): in its own numeric dtype, or text with None where it is missing."""
+
+    def load(self, numbers: Sequence[str], texts: Sequence[str] = ()) -> None:  # noqa: B027 - most have nothing to do
+        """Read columns in one pass over the source; without this call each is read when it is first asked for.
+
+        Parameters
+        ----------
+        numbers : sequence of str
+            Columns to be taken as numbers; those that hold text are left.
+        texts : sequence of str, default=()
+            Columns for `text` and `labels`.
+        """
+
+    def text(self, name: str, known: Sequence[str] = ()) -> TextColumn:
+        """Return one column as text, as the source spells it.
+
+        Parameters
+        ----------
+        name : str
+        known : sequence of str, default=()
+            Values that are never taken as missing.
+
+        Returns
+        -------
+        TextColumn
+        """
+        return _spelt(self.column(name))
+
+    def labels(self, name: str) -> Labels:
+        """Return one column as a target, with its values as the source has them."""
         column = self.column(name)
-        return column if isinstance(column, np.ndarray) else np.array(column.to_list(), dtype=object)
+        if column.dtype.kind in "OU":
+            return self.text(name)
+        if column.dtype.kind not in "fiub":
+            raise TableError(
+                f"{name!r} holds {_kind(column)}, which cannot be predicted: convert it to numbers or text"
+            )
+        return column
 
     def unusable(self, names: Sequence[str]) -> dict[str, str]:
-        """Return column -> what it holds ("text", "dates", ...) for those of `names` that are not numbers."""
+        """Return column -> its kind ("text", "dates", ...) for those of `names` that are not numbers."""
         kinds = {name: _kind(self.column(name)) for name in names}
         return {name: kind for name, kind in kinds.items() if kind != "numbers"}
 
+    def strays(self, name: str) -> Strays:
+        """Return values of a column that are no numbers, if the source has lines."""
+        return Strays([], 0)
+
     def missing(self, name: str) -> NDArray[np.bool_]:
         """Return the mask of missing values of one column, shape (n_rows,)."""
-        values = self.values(name)
-        if values.dtype == object:
-            return np.array([value is None for value in values], dtype=bool)
-        return np.isnan(values) if values.dtype.kind == "f" else np.zeros(self.n_rows, dtype=bool)
+        return missing_labels(self.labels(name))
 
     @abstractmethod
     def gaps(self, names: Sequence[str]) -> Gaps:
@@ -94,22 +161,22 @@ class ColumnTable(Table):
 
     Parameters
     ----------
-    columns : dict of str to ndarray or Series
-        Numeric columns as arrays of shape (n_rows,), missing values as NaN; text columns as anything that has
-        ``to_list()``.
+    columns : dict of str to ndarray of shape (n_rows,)
+        Missing values are NaN in numeric columns, and None in columns of text.
     n_rows : int
         Number of rows.
     named : bool, default=True
         See `Table`.
     """
 
-    def __init__(self, columns: dict[str, Any], n_rows: int, named: bool = True) -> None:
+    def __init__(self, columns: dict[str, NDArray[Any]], n_rows: int, named: bool = True) -> None:
         self._columns = columns
+        self.notes = []
         self.names = tuple(columns)
         self.n_rows = n_rows
         self.named = named
 
-    def column(self, name: str) -> Any:
+    def column(self, name: str) -> NDArray[Any]:
         """See `Table.column`."""
         return self._columns[name]
 
@@ -164,6 +231,7 @@ class ArrayTable(Table):
         self, array: NDArray[Any], names: Sequence[str], beside: dict[str, NDArray[Any]], named: bool = True
     ) -> None:
         self._array = array
+        self.notes = []
         self._beside = beside
         self._index = {name: j for j, name in enumerate(names)}
         self.names = (*names, *beside)
@@ -171,7 +239,7 @@ class ArrayTable(Table):
         self.named = named
         self.default_target = next(iter(beside), None)
 
-    def column(self, name: str) -> Any:
+    def column(self, name: str) -> NDArray[Any]:
         """See `Table.column`."""
         return self._beside[name] if name in self._beside else self._array[:, self._index[name]]
 
@@ -222,16 +290,65 @@ def generated_names(count: int) -> list[str]:
     return [f"column_{j + 1}" for j in range(count)]
 
 
-def _kind(column: Any) -> str:
-    """Say what a column holds: "numbers", "text", "dates" or the name of another type."""
-    if isinstance(column, np.ndarray):
-        return {"f": "numbers", "i": "numbers", "u": "numbers", "b": "numbers", "U": "text", "M": "dates"}.get(
-            column.dtype.kind, str(column.dtype)
-        )
-    kind = str(column.dtype)
-    if kind.startswith(("Date", "Time")):
-        return "dates"
-    return "text" if kind.startswith(("String", "Categorical", "Enum")) else kind
+def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Make the names of columns distinct.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As the source has them; empty ones become ``column_1``, ``column_2``, ... by position.
+
+    Returns
+    -------
+    unique : tuple of str
+        The second column called ``a`` is ``a_2`` (or the next name that is free).
+    repeated : dict of str to tuple of str
+        Name that occurs more than once -> the names of these columns in `unique`.
+    """
+    made: dict[str, None] = {}
+    given = set(names)
+    groups: dict[str, list[str]] = {}
+    for position, name in enumerate(names, 1):
+        base = name or f"column_{position}"
+        unique, number = base, 2
+        while unique in made or (unique != name and unique in given):
+            unique, number = f"{base}_{number}", number + 1
+        made[unique] = None
+        groups.setdefault(name, []).append(unique)
+    return tuple(made), {name: tuple(group) for name, group in groups.items() if name and len(group) > 1}
+
+
+def missing_labels(labels: Labels) -> NDArray[np.bool_]:
+    """Return the mask of missing values of a target, shape (n,)."""
+    if isinstance(labels, TextColumn):
+        return labels.missing
+    if labels.dtype == object:  # booleans with missing ones
+        return np.array([value is None for value in labels.tolist()], dtype=bool)
+    return np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(len(labels), dtype=bool)
+
+
+def take_labels(labels: Labels, rows: Rows) -> Labels:
+    """Return some rows of a target."""
+    if isinstance(rows, slice):
+        return labels  # all rows
+    return labels.take(rows) if isinstance(labels, TextColumn) else labels[rows]
+
+
+def _spelt(column: NDArray[Any]) -> TextColumn:
+    """Return the values of an array as text, whole numbers without a point, so that 1 and 1.0 are one value."""
+    if column.dtype.kind == "O":
+        return encode(column.tolist(), len(column))
+    distinct, codes = np.unique(column, return_inverse=True)
+    values = [
+        str(value).removesuffix(".0") if distinct.dtype.kind == "f" else str(value) for value in distinct.tolist()
+    ]
+    return encode((values[code] if values[code] != "nan" else None for code in codes.tolist()), len(column))
+
+
+def _kind(column: NDArray[Any]) -> str:
+    """Return the kind of a column: "numbers", "text", "dates" or the name of another type."""
+    kinds = {"f": "numbers", "i": "numbers", "u": "numbers", "b": "numbers", "U": "text", "O": "text", "M": "dates"}
+    return kinds.get(column.dtype.kind, str(column.dtype))
 
 
 def _count(name: str, n_missing: int, n_infinite: int, missing: dict[str, int], infinite: dict[str, int]) -> None:

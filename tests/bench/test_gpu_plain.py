@@ -12,8 +12,21 @@ import pytest
 
 #: What is not there; scikit-learn itself needs threadpoolctl and joblib.
 MISSING = (
-    *("pytest", "platformdirs", "filelock", "typer", "click", "rich", "polars", "pandas", "matplotlib", "psutil"),
-    *("safetensors", "torch", "cupy", "jax", "optax", "sklearnex", "glum", "skglm", "importlinter", "numpydoc"),
+    *("pytest", "platformdirs", "filelock", "typer", "click", "rich", "pandas", "matplotlib", "psutil"),
+    *(
+        "polars",
+        "duckdb",
+        "safetensors",
+        "torch",
+        "cupy",
+        "jax",
+        "optax",
+        "sklearnex",
+        "glum",
+        "skglm",
+        "importlinter",
+        "numpydoc",
+    ),
 )
 HOOK = f"""
 import sys

@@ -78,7 +78,7 @@ def test_columns_that_cannot_be_categories(run, tmp_path):
     rows = "".join(f"{i},name {i},{i * 0.5}\n" for i in range(1200))
     (tmp_path / "t.csv").write_text(f"a,name,y\n{rows}")
     for words, message in [
-        (("--one-hot", "name"), "column 'name' holds 1,200 different values"),
+        (("--one-hot", "name"), "column 'name' holds 1,200 different values, more than 1,000"),
         (("--one-hot", "y"), "--one-hot y: that is the target"),
         (("--one-hot", "q"), "--one-hot: there is no column 'q'"),
     ]:

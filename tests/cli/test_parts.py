@@ -11,8 +11,9 @@ from fastgd.cli.errors import InputError, describe
 from fastgd.cli.options import in_options
 from fastgd.cli.prepare import fill_means
 from fastgd.cli.report import _finite
-from fastgd.cli.target import find_column, read_target
+from fastgd.cli.target import describe_labels, find_column, read_target
 from fastgd.data.table import ArrayTable, generated_names
+from fastgd.data.text_column import encode
 from fastgd.exceptions import DeviceError
 
 INTEGERS = np.arange(400.0)
@@ -28,8 +29,8 @@ INTEGERS = np.arange(400.0)
         (INTEGERS % 21, "linear"),
         (np.array([0, 1], dtype=np.uint8), "logistic"),
         (np.arange(10), "linear"),
-        (np.array(["u", "v"] * 9), "logistic"),
-        (np.array(["u", "v"] * 9, dtype=object), "logistic"),
+        (np.array([True, False] * 9), "logistic"),
+        (np.array([True, False] * 9, dtype=object), "logistic"),
     ],
 )
 def test_the_target_decides_the_task(values, task):
@@ -37,7 +38,39 @@ def test_the_target_decides_the_task(values, task):
     assert found.task == task
     assert "'y' holds" in found.reason
     assert found.y.tolist() == values.tolist()
-    assert found.y.dtype.kind in ("f" if task == "linear" else "iU")
+    assert found.y.dtype.kind in ("f" if task == "linear" else "ib")
+
+
+@pytest.mark.parametrize(
+    ("spelt", "expected", "kind"),
+    [
+        (["7", "8"], [7, 8], "i"),
+        (["007", "7"], ["007", "7"], "U"),
+        (["1e5", "100000"], ["1e5", "100000"], "U"),
+        (["0.0", "1.0"], ["0.0", "1.0"], "U"),
+        (["9223372036854775807", "-1"], [2**63 - 1, -1], "i"),
+        (["9223372036854775808", "-1"], ["9223372036854775808", "-1"], "U"),
+        (["true", "false"], ["true", "false"], "U"),
+        ([" yes", "NA"], [" yes", "NA"], "U"),
+    ],
+)
+def test_classes_are_spelt_as_in_the_source(spelt, expected, kind):
+    found = read_target(encode(spelt * 9, 18), "y", "auto")
+    assert found.task == "logistic"
+    assert found.y.tolist() == expected * 9
+    assert found.y.dtype.kind == kind
+
+
+def test_labels_that_a_reader_may_mistake_are_noted():
+    (note,) = describe_labels(encode(["007", "7", "8"] * 9, 27), "y")
+    assert "'007' and '7' are different values of 'y'" in note
+    notes = describe_labels(encode([" yes", "no", "NA"] * 9, 27), "y")
+    assert [text in note for text, note in zip(("keep their blanks: ' yes'", "--null NA"), notes, strict=True)] == [
+        True
+    ] * 2
+    assert describe_labels(encode(["u", "v"], 2), "y") == []
+    (note,) = describe_labels(encode(["0,5", "1,5"] * 9, 18), "y")
+    assert "use --decimal ," in note
 
 
 def test_the_user_decides_the_task():
@@ -46,7 +79,7 @@ def test_the_user_decides_the_task():
     with pytest.raises(InputError, match="no classes"):
         read_target(INTEGERS, "y", "logistic")
     with pytest.raises(InputError, match="no classes"):
-        read_target(np.array([f"name {i}" for i in range(50)]), "y", "auto")
+        read_target(encode([f"name {i}" for i in range(50)], 50), "y", "auto")
 
 
 def test_columns_by_position_where_there_are_no_names():

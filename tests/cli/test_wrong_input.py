@@ -13,9 +13,12 @@ CASES = {
     "unknown column": (("fit", "t.csv", "--target", "Y"), GOOD, "did you mean 'y'?"),
     "close name": (("fit", "t.csv", "--target", "targett"), GOOD.replace("y", "target"), "did you mean 'target'?"),
     "unknown column to drop": ((*FIT, "--drop", "q"), GOOD, "--drop: there is no column 'q'; the columns are a, b, y"),
+    "columns in one option": ((*FIT, "--drop", "a,b"), GOOD, "give the option once per column: --drop a --drop b"),
+    "a name of two columns": (FIT, "a,y,y\n1,2,3\n", "2 columns are called 'y', here y and y_2: leave out all but one"),
     "no target": (("fit", "t.csv"), GOOD, "--target is missing"),
     "no column left": ((*FIT, "--drop", "a", "--drop", "b"), GOOD, "no column is left"),
-    "text column": (FIT, GOOD.replace("3,", "three,"), "'a' (text), 'b' (text); leave them out: --drop a --drop b"),
+    "text column": (FIT, GOOD.replace("3,", "three,"), "'a' (text: 'three' in line 5), 'b' (text: 'three' in line 5);"),
+    "column of text": (FIT, "a,b,y\n" + "u,v,1\n" * 9, "'a' (text: 'u' in line 2), 'b' (text: 'v' in line 2); leave"),
     "missing values": (FIT, GOOD + "1,,2\n,,\n", "'a' (1 rows), 'b' (2 rows), 'y' (1 rows): use --missing drop"),
     "infinite values": (FIT, GOOD + "1,inf,2\n", "infinite values in 'b'"),
     "nothing but gaps": ((*FIT, "--missing", "drop"), "a,y\n1,\n,2\n", "every row has a missing value"),
@@ -73,9 +76,9 @@ CASES = {
     "foreign model": (("predict", "t.csv", "t.csv", "-o", "out.csv"), GOOD, "t.csv"),
     "missing model": (("predict", "m.model", "t.csv", "-o", "out.csv"), GOOD, "m.model"),
     "output of no known form": (("predict", "m.model", "t.csv", "-o", "out.xlsx"), GOOD, ".parquet"),
-    "no source": (("predict", "m.model"), GOOD, "'SOURCE'; see 'fastgd predict --help'"),
+    "no source": (("predict", "m.model"), GOOD, "'SOURCE...'; see 'fastgd predict --help'"),
     "another option": (("predict", "m.model", "t.csv", "--out", "x.csv"), GOOD, "see 'fastgd predict --help'"),
-    "a folder": (("fit", ".", "--target", "y"), GOOD, "is a folder"),
+    "a folder": (("fit", ".", "--target", "y"), None, "is a folder without tables"),
 }
 
 

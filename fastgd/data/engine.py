@@ -1,0 +1,545 @@
+"""Tables read by DuckDB: delimited text, Parquet and JSON, column by column as they are needed.
+
+DuckDB is installed by the extra ``fastgd[cli]`` and imported when the first table is read.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastgd.data.dialect import (
+    Dialect,
+    Record,
+    detect_dialect,
+    has_header,
+    is_missing,
+    is_number,
+    line_of_record,
+    quoted,
+    sample_rows,
+    uses_decimal_comma,
+)
+from fastgd.data.read_options import ReadOptions
+from fastgd.data.source import Source, Workspace, drop_blank_lines, is_utf8, recode, tabulate_blanks, unify_line_ends
+from fastgd.data.table import ColumnTable, Example, Gaps, Labels, Rows, Strays, generated_names, unique_names
+from fastgd.data.text_column import MISSING, TextColumn, encode, parse_number, resolve_missing
+from fastgd.exceptions import TableError
+
+#: Lines of this many bytes are read without being asked for; a longer one makes the buffers grow.
+_LINE_BYTES = 2 << 20
+_MOST_LINE_BYTES = 1 << 30
+#: Stands for the number of values where they were not counted.
+_MANY = 1 << 62
+_COLUMN = re.compile(r'Error when converting column "(c\d+)"')
+_VALUE = re.compile(r'Could not convert string "(.*?)" to', re.DOTALL)
+_FAULT = re.compile(r"CSV Error on Line: (\d+)")
+_FAULT_FILE = re.compile(r"(?m)^\s*file = (.*)$")
+_FAULT_WIDTH = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+
+
+class EngineTable(ColumnTable):
+    """Columns that DuckDB reads when they are first asked for.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Files of one format, read one after the other.
+    options : ReadOptions
+    workspace : Workspace
+        Where copies of the files are written.
+    """
+
+    def __init__(self, sources: Sequence[Source], options: ReadOptions, workspace: Workspace) -> None:
+        super().__init__({}, -1)
+        self._sources = list(sources)
+        self._options = options
+        self._workspace = workspace
+        self._connection = _connect()
+        self._texts: dict[str, TextColumn] = {}
+        # Column -> "numbers", "text", "dates" or the name of another type.
+        self._kinds: dict[str, str] = {}
+        self.notes = [note for source in sources for note in source.notes]
+        self._describe()
+
+    @abstractmethod
+    def _describe(self) -> None:
+        """Set the names of the columns, their kinds, and what else the head of the files says."""
+
+    @abstractmethod
+    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+        """Read columns into (masked) arrays; a column of `numbers` that holds text is left out and its kind set."""
+
+    @abstractmethod
+    def _count_rows(self) -> int:
+        """Return the number of rows."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        if self._n_rows < 0:
+            self._set_rows(self._count_rows())
+        return self._n_rows
+
+    @n_rows.setter
+    def n_rows(self, count: int) -> None:
+        self._n_rows = count
+
+    def load(self, numbers: Sequence[str], texts: Sequence[str] = ()) -> None:
+        """See `Table.load`."""
+        numbers = [name for name in numbers if name not in self._columns and self._kinds[name] == "numbers"]
+        texts = [name for name in texts if name not in self._texts]
+        if set(numbers) & set(texts):
+            self.load(numbers)
+            numbers = []
+        if not numbers and not texts:
+            return
+        arrays = self._fetch(numbers, texts)
+        for name, array in arrays.items():
+            if name in texts:
+                self._texts[name] = encode(array.tolist(), len(array), self._parse)
+            else:
+                self._columns[name] = _with_nan(array)
+            self._set_rows(len(array))
+
+    def column(self, name: str) -> Any:
+        """See `Table.column`."""
+        self.load([name])
+        return self._columns[name] if name in self._columns else self.text(name).texts()
+
+    def text(self, name: str, known: Sequence[str] = ()) -> TextColumn:
+        """See `Table.text`."""
+        self.load((), [name])
+        return resolve_missing(self._texts[name], self._options.null, known)
+
+    def unusable(self, names: Sequence[str]) -> dict[str, str]:
+        """See `Table.unusable`."""
+        self.load(names)
+        return {name: self._kinds[name] for name in names if self._kinds[name] != "numbers"}
+
+    def gaps(self, names: Sequence[str]) -> Gaps:
+        """See `Table.gaps`."""
+        self.load(names)
+        return super().gaps(names)
+
+    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
+        """See `Table.source_dtypes`."""
+        self.load(names)
+        return super().source_dtypes(names)
+
+    def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
+        """See `Table.take`."""
+        self.load(names)
+        return super().take(names, parts, dtype)
+
+    def _parse(self, text: str) -> float:
+        return parse_number(text, self._options.decimal or ".", self._options.thousands)
+
+    def _set_rows(self, count: int) -> None:
+        if count == 0:
+            raise TableError(f"{self._sources[0].name} is empty: it holds names of columns but no row of data")
+        self._n_rows = count
+
+    def _files(self, sources: Sequence[Source]) -> str:
+        return "[" + ", ".join(quoted(str(source.path)) for source in sources) + "]"
+
+
+class DelimitedTable(EngineTable):
+    """Columns of CSV, TSV and the like; see `EngineTable`."""
+
+    def _describe(self) -> None:
+        self._line_bytes = _LINE_BYTES
+        self._dialect: Dialect | None = None
+        # Columns whose numbers are spelt true and false.
+        self._booleans: set[str] = set()
+        rows = self._repeatedly(self._first_rows)
+        self._drop_blank_lines()
+        dialect = self._known_dialect
+        if self._options.decimal is None:
+            comma = uses_decimal_comma(rows, dialect.delimiter)
+            self._options = self._options._replace(decimal="," if comma else ".")
+            if comma:
+                self.notes.append("numbers are read with decimal commas; --decimal . takes them for text")
+        header = self._options.header
+        self.named = has_header(rows, self._options.decimal or ".") if header is None else header
+        if self.named:
+            self._name_columns(rows.pop(0))
+        else:
+            self.names = tuple(generated_names(dialect.width))
+        if not self.named and header is None:
+            shown = ", ".join(field or "" for field in rows[0][:4]) + (", ..." if len(rows[0]) > 4 else "")
+            self.notes.append(f"the first line ({shown}) is read as data; if it names the columns, use --header")
+        if not rows and len(self._sources) == 1:
+            self._set_rows(0)
+        self._positions = {name: f"c{j}" for j, name in enumerate(self.names)}
+        self._sample = {name: [row[j] for row in rows] for j, name in enumerate(self.names)}
+        self._strays: dict[str, Strays] = {}
+        for name, fields in self._sample.items():
+            self._kinds[name] = self._kind_of(name, fields)
+
+    def strays(self, name: str) -> Strays:
+        """See `Table.strays`."""
+        if name not in self._strays:
+            self._strays[name] = self._strays_of_sample(name)
+        return self._strays[name]
+
+    def labels(self, name: str) -> Labels:
+        """See `Table.labels`."""
+        return self.text(name)
+
+    def _name_columns(self, header: Record) -> None:
+        given = [(name or "").strip() for name in header]
+        self.names, self.repeated = unique_names(given)
+        self.nameless = tuple(made for made, name in zip(self.names, given, strict=True) if not name)
+        for source in self._sources[1:]:
+            found = [(name or "").strip() for name in (self._repeatedly(self._rows_of, source, 1) or [()])[0]]
+            if found != given:
+                pair = next((pair for pair in zip(found, given, strict=False) if pair[0] != pair[1]), None)
+                detail = f"{pair[0]!r} in place of {pair[1]!r}" if pair else f"{len(found)} in place of {len(given)}"
+                raise TableError(
+                    f"{source.name} has other columns than {self._sources[0].name} ({detail}): files that are read"
+                    " as one table must have the same columns in the same order"
+                )
+
+    def _kind_of(self, name: str, fields: Sequence[str | None]) -> str:
+        """Return the kind of a column by its first fields."""
+        present = [field for field in fields if field and not self._is_missing(field)]
+        if present and all(field.strip().lower() in {"true", "false"} for field in present):
+            self._booleans.add(name)
+            return "numbers"
+        return "numbers" if all(map(self._is_number, present)) else "text"
+
+    def _is_missing(self, field: str | None) -> bool:
+        return is_missing(field) or field in self._options.null
+
+    def _is_number(self, field: str) -> bool:
+        return is_number(field, self._options.decimal or ".", self._options.thousands)
+
+    @property
+    def _known_dialect(self) -> Dialect:
+        assert self._dialect is not None
+        return self._dialect
+
+    def _first_rows(self) -> list[Record]:
+        """Find the dialect, and return the first rows, with the header if there is one."""
+        source = self._sources[0]
+        detected = detect_dialect(source.path, source.name, self._sniff, self._line_bytes)
+        if detected.blanks:
+            self._copy_sources(tabulate_blanks)
+        self._dialect = detected.dialect
+        rows = self._rows_of(self._sources[0], sample_rows(detected.dialect.width))
+        if not rows:
+            raise TableError(f"{source.name} is empty: it holds no line of data")
+        self.notes += detected.notes
+        return rows
+
+    def _sniff(self, arguments: str) -> dict[str, Any]:
+        arguments += f", all_varchar=true, compression='none', max_line_size={self._line_bytes}"
+        found = self._connection.execute(f"SELECT * FROM sniff_csv({quoted(str(self._sources[0].path))}{arguments})")
+        names = [column[0] for column in found.description or ()]
+        return dict(zip(names, found.fetchone() or (), strict=True))
+
+    def _rows_of(self, source: Source, count: int) -> list[Record]:
+        columns = dict.fromkeys((f"c{j}" for j in range(self._known_dialect.width)), "VARCHAR")
+        relation = self._relation([source], columns, "header=false")
+        return self._connection.execute(f"SELECT * FROM {relation} LIMIT {count}").fetchall()
+
+    def _relation(self, sources: Sequence[Source], columns: dict[str, str], arguments: str) -> str:
+        typed = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
+        return (
+            f"read_csv({self._files(sources)}, {self._known_dialect.options()}, max_line_size={self._line_bytes},"
+            f" compression='none', columns={{{typed}}}, {arguments})"
+        )
+
+    def _typed_relation(self, numbers: Sequence[str] = ()) -> str:
+        """Return the rows below the headers; only where `numbers` is not empty are fields taken as missing values."""
+        columns = dict.fromkeys(self._positions.values(), "VARCHAR")
+        columns |= {self._positions[name]: "BOOLEAN" if name in self._booleans else "DOUBLE" for name in numbers}
+        arguments = f"header={self.named}"
+        if numbers:
+            null = ["", " ", *MISSING, *(f" {token}" for token in MISSING), *self._options.null]
+            arguments += f", nullstr=[{', '.join(map(quoted, null))}]"
+            arguments += f", decimal_separator={quoted(self._options.decimal or '.')}"
+            arguments += f", thousands={quoted(self._options.thousands)}" if self._options.thousands else ""
+        return self._relation(self._sources, columns, arguments)
+
+    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+        self._check_groups(numbers)
+        arrays: dict[str, Any] | None = None
+        while arrays is None:
+            numbers = [name for name in numbers if self._kinds[name] == "numbers"]
+            try:
+                arrays = self._repeatedly(self._read_arrays, numbers, self._typed_relation(numbers))
+            except _duckdb().ConversionException as error:
+                self._note_stray(str(error))
+        return arrays | self._repeatedly(self._read_arrays, texts, self._typed_relation())
+
+    def _read_arrays(self, names: Sequence[str], relation: str) -> dict[str, Any]:
+        if not names:
+            return {}
+        selected = ", ".join(self._positions[name] for name in names)
+        found = self._connection.execute(f"SELECT {selected} FROM {relation}").fetchnumpy()
+        return {name: found[self._positions[name]] for name in names}
+
+    def _count_rows(self) -> int:
+        return int(self._repeatedly(self._count_once))
+
+    def _count_once(self) -> int:
+        found = self._connection.execute(f"SELECT count(*) FROM {self._typed_relation()}")
+        return int((found.fetchone() or (0,))[0])
+
+    def _check_groups(self, names: Sequence[str]) -> None:
+        """Take columns for text in which a mark of thousands does not separate groups of three digits."""
+        thousands, decimal = self._options.thousands, self._options.decimal or "."
+        names = [name for name in names if name not in self._booleans]
+        if not thousands or not names:
+            return
+        mark, point = re.escape(thousands), re.escape(decimal)
+        pattern = rf"\s*[-+]?\d{{1,3}}({mark}\d{{3}})*({point}\d*)?([eE][-+]?\d+)?\s*"
+        wrong = ", ".join(
+            f"bool_or(contains({column}, {quoted(thousands)}) AND NOT regexp_full_match({column}, {quoted(pattern)}))"
+            for column in (self._positions[name] for name in names)
+        )
+        found = self._connection.execute(f"SELECT {wrong} FROM {self._typed_relation()}").fetchone() or ()
+        for name, is_wrong in zip(names, found, strict=True):
+            if is_wrong:
+                self._kinds[name] = "text"
+
+    def _note_stray(self, message: str) -> None:
+        """Take a column for text because of the value that DuckDB reports."""
+        column, value, line = _COLUMN.search(message), _VALUE.search(message), _FAULT.search(message)
+        name = next((name for name, position in self._positions.items() if column and position == column[1]), None)
+        if name is None or value is None or line is None:
+            raise TableError(self._fault(message))
+        self._kinds[name] = "text"
+        self._strays[name] = Strays([Example(value[1], int(line[1]), self._file_of(message))], _MANY)
+
+    def _strays_of_sample(self, name: str) -> Strays:
+        present = [(row, field) for row, field in enumerate(self._sample[name]) if not self._is_missing(field)]
+        odd = [(row, field) for row, field in present if not self._is_number(field or "")]
+        source, dialect = self._sources[0], self._known_dialect
+        line = line_of_record(source.path, dialect, odd[0][0] + self.named) if odd else 0
+        return Strays([Example(field or "", line, source.name) for _, field in odd], len(present))
+
+    def _repeatedly(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `read`; if its error has a known cure, apply that and call it again."""
+        duckdb = _duckdb()
+        cures = [self._recode, self._grow_lines, self._unify_line_ends]
+        while True:
+            try:
+                return read(*arguments)
+            except duckdb.ConversionException:
+                raise
+            except duckdb.Error as error:
+                cure = next((cure for cure in cures if cure(str(error))), None)
+                if cure is None:
+                    raise TableError(self._fault(str(error))) from error
+                if cure != self._grow_lines:
+                    cures.remove(cure)
+
+    def _recode(self, message: str) -> bool:
+        if "utf-8" not in message and "unicode" not in message:
+            return False
+        for k, source in enumerate(self._sources):
+            if not is_utf8(source.path):
+                path = recode(source.path, "cp1252", self._workspace.path)
+                self._sources[k] = source._replace(path=path)
+                self.notes.append(f"{source.name} is not UTF-8: read as Windows-1252 (Latin-1)")
+        return True
+
+    def _grow_lines(self, message: str) -> bool:
+        if "Maximum line size" not in message or self._line_bytes >= _MOST_LINE_BYTES:
+            return False
+        self._line_bytes *= 8
+        return True
+
+    def _unify_line_ends(self, message: str) -> bool:
+        if "state machine" not in message and "automatically detect" not in message:
+            return False
+        self._copy_sources(unify_line_ends)
+        return True
+
+    def _drop_blank_lines(self) -> None:
+        """Drop blank lines where DuckDB would take them for rows: in a file of one column."""
+        if self._known_dialect.width == 1:
+            self._copy_sources(drop_blank_lines)
+
+    def _copy_sources(self, copy: Callable[[Path, Path], Path]) -> None:
+        folder = self._workspace.path
+        self._sources = [source._replace(path=copy(source.path, folder)) for source in self._sources]
+
+    def _file_of(self, message: str) -> str:
+        """Return the user's name of the file that an error of DuckDB is about."""
+        path = _FAULT_FILE.search(message)
+        names = {str(source.path): source.name for source in self._sources}
+        return names.get(path[1].strip() if path else "", self._sources[0].name)
+
+    def _fault(self, message: str) -> str:
+        """Return DuckDB's message about a file in one line of our words."""
+        name = self._file_of(message)
+        line, widths = _FAULT.search(message), _FAULT_WIDTH.search(message)
+        if line is None:
+            first = message.strip().split("\n")[0]
+            return f"{name} cannot be read as a table: {first}"
+        if widths is not None:
+            return (
+                f"{name} cannot be read as a table: line {line[1]} has {widths[2]} values, but the file has {widths[1]}"
+                " columns; correct the line, and quote values that hold the delimiter"
+            )
+        if "unterminated quote" in message:
+            return f"{name} cannot be read as a table: line {line[1]} holds a quote that is not closed, or not doubled"
+        if "Maximum line size" in message:
+            return f"{name} cannot be read as a table: line {line[1]} is longer than {_MOST_LINE_BYTES >> 30} GB"
+        rest = message[line.end() :].strip().split("\n")
+        return (
+            f"{name} cannot be read as a table: line {line[1]}: {next((r for r in rest if 'Line:' not in r), '')[:200]}"
+        )
+
+
+class TypedTable(EngineTable):
+    """Columns of Parquet and JSON, which have types; see `EngineTable`.
+
+    Parameters
+    ----------
+    sources, options, workspace
+        See `EngineTable`.
+    """
+
+    _types: dict[str, str]
+
+    def _describe(self) -> None:
+        is_json = self._sources[0].format == "json"
+        self._relation = f"read_parquet({self._files(self._sources)})"
+        if is_json:  # dates and identifiers stay as they are spelt
+            self._relation = f"read_json({self._files(self._sources)}, compression='none')"
+            types = self._schema()
+            columns = {
+                name: kind if _kind_of_type(kind) == "numbers" or "[" in kind or "(" in kind else "VARCHAR"
+                for name, kind in types.items()
+            }
+            typed = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
+            self._relation = self._relation.removesuffix(")") + f", columns={{{typed}}})"
+        self._types = self._schema()
+        self.names = tuple(self._types)
+        self._kinds = {name: _kind_of_type(kind) for name, kind in self._types.items()}
+
+    def labels(self, name: str) -> Labels:
+        """See `Table.labels`."""
+        kind = self._types[name]
+        if kind == "BOOLEAN":
+            return np.array(self._run(f"SELECT {_identifier(name)} AS v FROM {self._relation}")["v"].tolist())
+        if kind in _INTEGERS or kind in {"HUGEINT", "UHUGEINT"} or self._kinds[name] != "numbers":
+            return self.text(name)
+        column: NDArray[Any] = self.column(name)
+        return column
+
+    def _schema(self) -> dict[str, str]:
+        found = self._run(f"DESCRIBE SELECT * FROM {self._relation}")
+        return dict(zip(found["column_name"].tolist(), found["column_type"].tolist(), strict=True))
+
+    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+        chosen = [*numbers, *texts]
+        selected = [self._as_number(name) for name in numbers] + [self._as_text(name) for name in texts]
+        aliased = ", ".join(f"{expression} AS v{j}" for j, expression in enumerate(selected))
+        found = self._run(f"SELECT {aliased} FROM {self._relation}")
+        return {name: found[f"v{j}"] for j, name in enumerate(chosen)}
+
+    def _count_rows(self) -> int:
+        return int(self._run(f"SELECT count(*) AS v FROM {self._relation}")["v"][0])
+
+    def _run(self, query: str) -> dict[str, Any]:
+        try:
+            return self._connection.execute(query).fetchnumpy()
+        except _duckdb().Error as error:
+            first = str(error).strip().split("\n")[0]
+            title = "JSON" if self._sources[0].format == "json" else "Parquet"
+            raise TableError(f"{self._sources[0].name} cannot be read as {title}: {first}") from error
+
+    def _as_number(self, name: str) -> str:
+        kind, column = self._types[name], _identifier(name)
+        if kind in {*_INTEGERS, "FLOAT", "DOUBLE", "BOOLEAN"}:
+            return column
+        return f"CAST({column} AS DOUBLE)"
+
+    def _as_text(self, name: str) -> str:
+        """Spell values as text; whole numbers have no point, so that 1 and 1.0 are one value."""
+        column = _identifier(name)
+        if self._types[name] not in {"FLOAT", "DOUBLE"}:
+            return f"CAST({column} AS VARCHAR)"
+        return f"CASE WHEN isnan({column}) THEN NULL ELSE regexp_replace(CAST({column} AS VARCHAR), '\\.0$', '') END"
+
+
+def write_columns(columns: Mapping[str, NDArray[Any]], path: Path, format: str) -> None:
+    """Write columns of one length into a file; NaN and None become empty fields.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n,)
+    path : Path
+    format : {"csv", "tsv", "parquet"}
+    """
+    connection = _connect()
+    connection.register("columns", {f"c{j}": column for j, column in enumerate(columns.values())})
+    values = [
+        f"CASE WHEN isnan(c{j}) THEN NULL ELSE c{j} END" if column.dtype.kind == "f" else f"c{j}"
+        for j, column in enumerate(columns.values())
+    ]
+    selected = ", ".join(f"{value} AS {_identifier(name)}" for value, name in zip(values, columns, strict=True))
+    options = {"csv": "FORMAT csv", "tsv": r"FORMAT csv, DELIMITER '\t'", "parquet": "FORMAT parquet"}[format]
+    options += ", USE_TMP_FILE false"
+    connection.execute(f"COPY (SELECT {selected} FROM columns) TO {quoted(str(path))} ({options})")
+
+
+def _identifier(name: str) -> str:
+    """Return a quoted identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _kind_of_type(kind: str) -> str:
+    """Return the kind of a column by DuckDB's type: "numbers", "text", "dates" or the type."""
+    if (
+        kind in _INTEGERS
+        or kind in {"HUGEINT", "UHUGEINT", "FLOAT", "DOUBLE", "BOOLEAN"}
+        or kind.startswith("DECIMAL(")
+    ):
+        return "numbers"
+    if kind in {"VARCHAR", "UUID"} or kind.startswith("ENUM"):
+        return "text"
+    return "dates" if kind.startswith(("DATE", "TIME", "INTERVAL")) else kind.lower()
+
+
+def _with_nan(array: Any) -> NDArray[Any]:
+    """Return numbers with NaN in place of masked ones, without a copy where none is."""
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    if not isinstance(array, np.ma.MaskedArray):
+        return np.asarray(array)
+    if not array.mask.any():
+        return np.asarray(array.data)
+    values = array.data if array.data.dtype.kind == "f" else array.data.astype(np.float64)
+    values[array.mask] = np.nan
+    return np.asarray(values)
+
+
+def _connect() -> Any:
+    """Open a database in memory that reads files and nothing else: no network, no extension, no progress bar."""
+    connection = _duckdb().connect()
+    connection.execute(
+        "SET enable_progress_bar=false; SET autoinstall_known_extensions=false; SET autoload_known_extensions=false"
+    )
+    return connection
+
+
+def _duckdb() -> Any:
+    try:
+        import duckdb
+    except ImportError as error:
+        raise TableError("reading this format needs duckdb: pip install '.[cli]' in the checkout") from error
+    return duckdb
