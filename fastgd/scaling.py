@@ -119,6 +119,37 @@ class Scaling:
         return weights[0], weights[1]
 
 
+@dataclass(frozen=True)
+class TargetMoments:
+    """Rows so far, and mean and variance of their targets: what the scale of a stream of targets follows.
+
+    Weights count as they are, so that the number of rows is their sum; shapes (), (K,), (K,).
+    """
+
+    weight: float
+    mean: Array
+    variance: Array
+
+    def and_of(self, more: Moments) -> "TargetMoments":
+        """Those of all rows, with the moments of some more (Chan, Golub and LeVeque 1983)."""
+        total = self.weight + more.weight
+        share = more.weight / total
+        with np.errstate(over="ignore", invalid="ignore"):
+            move = more.mean - self.mean
+            variance = (1.0 - share) * self.variance + share * more.sd**2 + share * (1.0 - share) * move**2
+        return TargetMoments(total, self.mean + share * move, variance)
+
+    @classmethod
+    def none(cls, outputs: int) -> "TargetMoments":
+        """Of no rows."""
+        return cls(0.0, np.zeros(outputs), np.zeros(outputs))
+
+    @property
+    def moments(self) -> Moments:
+        """Mean and standard deviation."""
+        return Moments(self.weight, self.mean, np.sqrt(self.variance))
+
+
 def inverse(scale: Array) -> Array:
     """1 / scale, and 0 where that is 0."""
     return np.divide(1.0, scale, out=np.zeros(scale.shape), where=scale > 0.0)
@@ -157,3 +188,10 @@ class TargetScaling:
         if shared:
             scale = np.full_like(scale, np.sqrt(np.mean(scale**2)))
         return cls(center, np.where(scale > 0.0, scale, 1.0))
+
+    def followed(self, scale: Array) -> "TargetScaling":
+        """Scales multiplied by powers of two, which round nothing, where they are off by more than a factor of two."""
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            power = np.rint(np.log2(scale / self.scale))
+        power = np.where(np.isfinite(power) & (np.abs(power) > 1.0), power, 0.0)
+        return self if not power.any() else TargetScaling(self.center, np.ldexp(self.scale, power.astype(int)))

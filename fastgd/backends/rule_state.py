@@ -11,6 +11,23 @@ from fastgd.kernels.rules import RULES
 from fastgd.optimizers import Recipe
 from fastgd.scaling import Array
 
+#: Slots of each rule, by the power of the unit of theta that they are measured in, of a loss that is a square of it.
+_DEGREES: dict[str, tuple[int, ...]] = {
+    "averaged": (1,),
+    "momentum": (1,),
+    "lookahead": (1,),
+    "nesterov": (1,),
+    "momentum_torch": (1,),
+    "nesterov_torch": (1,),
+    "adagrad": (2,),
+    "rmsprop": (2,),
+    "adam": (1, 2),
+    "amsgrad": (1, 2, 2),
+    "nadam": (1, 2),
+    "adadelta": (2, 2),
+    "adamw": (1, 2),
+}
+
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """A read-only view: read-only and writable arrays are different Numba signatures, so kernels see one kind."""
@@ -57,6 +74,19 @@ class RuleState:
         if self.state.table.dtype != dtype:
             self.state = records.State(self.memory, np.zeros((1, 1), dtype))
         return self
+
+    def copy(self) -> "RuleState":
+        """The same rule with a memory of its own; of SAGA without the table, which belongs to rows."""
+        other = RuleState(self.recipe, self.theta.copy(), 1, self.state.table.dtype)
+        for array, mine in zip(other.memory[1:], self.memory[1:], strict=True):
+            array[...] = mine
+        return other
+
+    def change_unit(self, factors: Array) -> None:
+        """Multiply theta by factors (K,), one for each output, and the memory by what follows for it."""
+        self.theta *= factors[:, None]
+        for slot, degree in zip(self.memory.slots, _DEGREES.get(self.recipe.rule, ()), strict=True):
+            slot *= factors[:, None] ** degree
 
     def record(self, rates: Array) -> records.Rule:
         """The rule as kernels take it, with one rate an update."""

@@ -20,8 +20,8 @@ from fastgd.estimators._input import validated
 from fastgd.estimators._namespaces import coefficients, with_numpy_attributes
 from fastgd.estimators._report import FitReport
 from fastgd.interrupts import restores_process
-from fastgd.optimizers import Optimizer, OptimizerName
-from fastgd.parameters import replacements
+from fastgd.optimizers import BY_NAME, SAGA, FullBatch, Optimizer, OptimizerName
+from fastgd.parameters import is_one_of, replacements
 from fastgd.scaling import Array
 from fastgd.suggestions import ESTIMATORS, Checked
 from fastgd.threads import get_num_threads
@@ -31,6 +31,36 @@ if TYPE_CHECKING:
 
 #: Rows are predicted this many numbers at a time, so that no float64 copy of X is held.
 _BLOCK_NUMBERS = 1 << 20
+
+
+def can_stream(estimator: Any) -> bool:
+    """Whether an estimator's parameters leave it `partial_fit`; an AttributeError says which one does not.
+
+    What is no parameter at all is left to the call itself, whose message names it.
+    """
+    given = estimator.optimizer
+    kind = BY_NAME.get(given) if isinstance(given, str) else type(given)
+    search = getattr(given, "line_search", None)
+    reasons = {
+        f"optimizer={given!r}, which keeps a number for each row": kind is SAGA,
+        f"optimizer={given!r}, which needs all rows": isinstance(kind, type) and issubclass(kind, FullBatch),
+        f"line_search={search!r}, which needs all rows": isinstance(search, str),
+        "early_stopping=True: a stream ends when you do": _is_true(estimator.early_stopping),
+        "drop_last=True, which would lose rows of every call": _is_true(estimator.drop_last),
+        f"max_seconds={estimator.max_seconds!r}: a call is one pass": estimator.max_seconds is not None,
+        "class_weight='balanced', which needs all rows": is_one_of(
+            getattr(estimator, "class_weight", None), ("balanced",)
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise AttributeError(f"{type(estimator).__name__} has no partial_fit with {reason}; use fit")
+    return True
+
+
+def _is_true(value: Any) -> bool:
+    """Whether a flag is set; what is no flag is not."""
+    return isinstance(value, bool | np.bool_) and bool(value)
 
 
 class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
@@ -186,7 +216,7 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
             fitted,
             history_=result.history,
             fit_report_=result.report,
-            n_iter_=len(result.history["loss"]),
+            n_iter_=len(result.history["loss"]) if result.epochs is None else result.epochs,
             _training=result.training,
         )
         if result.error is not None:

@@ -65,8 +65,8 @@ n_threads : int or None, default=None
 
 _FITTED = """
 n_iter_ : int
-    Epochs run.
-history_ : dict of ndarray of shape (n_iter_,)
+    Epochs run, calls of `partial_fit` included.
+history_ : dict of ndarray of shape (n_iter_,), of a stream at most (10000,)
     An entry an epoch. "loss": F at the epoch's start (full batch; what "auto" learns from a sample of rows, where it
     takes one, is no epoch: F has fallen before the first entry), or the mean over the epoch of F on each batch
     before its update; "validation_loss" where there are validation rows: their mean loss, without penalty;
@@ -145,9 +145,19 @@ _STREAM = """
 The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
 of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
 schedule, after those of an earlier `fit`. Columns are scaled as in that fit, else by `means` and `scales`, else not at
-all. Targets are worked on as in that fit, else as they are. With ``optimizer="auto"`` the rule is AdaGrad. Automatic
-rates of adaptive rules are a thirtieth after a fit by another solver. `max_iter`, `tol`, `n_iter_no_change` and
-`warm_start` belong to `fit`.
+all. With `standardize` targets of a linear model are centred and scaled as in that fit, else by mean and standard
+deviation of the first chunk; where the deviation of all targets so far differs from the scale by more than a factor of
+two, the scale follows, memory included, by a power of two, which rounds nothing.
+
+With ``optimizer="auto"`` the rule is AdaGrad. Automatic rates of adaptive rules are a thirtieth after a fit by another
+solver; those of others are 1 / L of the first rows that are not 0, and fall where later rows are larger. A call in
+which the loss grows above tenfold that of margins 0 has diverged: an automatic rate is halved and the call begins
+again, which ``fit_report_["reason"]`` tells, any other raises. An L1 term leaves few coefficients exactly 0 in a
+stream, since no pass over all rows can decide which: `fit` does. `max_iter`, `tol`, `n_iter_no_change` and `warm_start`
+belong to `fit`. `history_` holds the last 10,000 epochs; `n_iter_` counts all.
+
+`saga`, line searches, solvers of the full batch, `early_stopping`, `drop_last`, `max_seconds` and
+``class_weight="balanced"`` need more than one chunk: with them an estimator has no `partial_fit`.
 """
 
 _PARTIAL = """
@@ -166,7 +176,8 @@ Raises
 ValueError
     If a parameter or the data cannot be used, or the optimizer was changed between calls.
 DivergenceError
-    If parameters overflow; the model is then as before the call.
+    If the loss of a call grows without bound or overflows at the given learning rate, or at each of 20 halved automatic
+    ones; the model is then as before the call.
 DeviceError
     If a GPU is asked for and cannot be used; says what is missing.
 
@@ -192,7 +203,9 @@ _TEXTS = {
 
 def document(kind: Class) -> Class:
     """Fill the shared parts into the docstrings of a class and its methods."""
-    for documented in (kind, *(value for value in vars(kind).values() if inspect.isfunction(value))):
+    # A method that parameters hide is a descriptor with the function in it.
+    methods = (getattr(value, "fn", value) for value in vars(kind).values())
+    for documented in (kind, *filter(inspect.isfunction, methods)):
         doc = inspect.cleandoc(documented.__doc__ or "")
         for mark, text in _TEXTS.items():
             doc = doc.replace(mark, text.strip())

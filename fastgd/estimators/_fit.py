@@ -25,7 +25,7 @@ from fastgd.history import History
 from fastgd.objective import Frame, Objective, Problem
 from fastgd.optimizers import FullBatch, Optimizer
 from fastgd.sample import sample_moments
-from fastgd.scaling import Array
+from fastgd.scaling import Array, TargetMoments
 from fastgd.solvers import Plan, choose, solve, solve_rule
 from fastgd.stopping import NEVER, Deadline, Monitor, Plateau, Solution
 
@@ -55,6 +55,8 @@ class Result:
     report: FitReport
     training: Training
     error: BaseException | None
+    #: Epochs so far, of a stream with those that the history no longer holds; None for the length of the history.
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,10 @@ def _training(objective: Objective, guide: Guide, solution: Solution, epochs: in
     """What `partial_fit` goes on with: the rule, unless it is past the best epoch, or knows rows by number."""
     frame = Frame(objective.scaling, objective.shift)
     training = Training(frame, objective.problem.targets, solution.theta, guide.seed or 0)
+    if np.any(objective.problem.targets.scale != 1.0):
+        training.target_moments = TargetMoments(
+            float(objective.data.n), objective.problem.targets.center, objective.problem.targets.scale**2
+        )
     if solution.rule is not None and not early_stopping and solution.rule.recipe.rule != "saga":
         training.rule, training.theta = solution.rule, solution.rule.theta
         training.rate, training.schedule_state = solution.automatic, solution.schedule_state

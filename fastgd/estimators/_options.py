@@ -57,17 +57,6 @@ def resolve(estimator: Any) -> Options:
 def resolve_partial(estimator: Any) -> Options:
     """Check an estimator's parameters for `partial_fit`, whose automatic rule is AdaGrad."""
     given = _optimizer(estimator.optimizer)
-    why = "keeps a number for each row" if isinstance(given, SAGA) else "needs all rows"
-    if isinstance(given, SAGA | FullBatch):
-        raise ValueError(f"partial_fit sees rows once, and {type(given).__name__} {why}: use another optimizer, or fit")
-    if _line_search(given) is not None:
-        raise ValueError("partial_fit sees batches, and line_search needs all rows: leave it at None, or use fit")
-    if estimator.early_stopping:
-        raise ValueError("early_stopping=True has no effect on partial_fit, which stops when you do: leave it at False")
-    if estimator.drop_last:
-        raise ValueError("drop_last=True would lose rows of every call of partial_fit: leave it at False")
-    if estimator.max_seconds is not None:
-        raise ValueError("max_seconds has no effect on partial_fit, which is one pass: leave it at None, or use fit")
     return _resolve(estimator, AdaGrad() if given is None else given)
 
 

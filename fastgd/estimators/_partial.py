@@ -1,9 +1,8 @@
 """`partial_fit`: one pass over a chunk of rows with a rule whose memory stays."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,21 +19,31 @@ from fastgd.estimators._report import FitReport
 from fastgd.estimators._training import Training, settings_of
 from fastgd.estimators._unfinished import warn
 from fastgd.exceptions import DivergenceError
-from fastgd.history import Epoch, History
+from fastgd.history import Epoch, History, logger
 from fastgd.objective import Frame, Objective, Problem, RuleState
 from fastgd.persistence import StoredTraining
-from fastgd.scaling import Array, Moments, Scaling, TargetScaling, inverse, load_shift
-from fastgd.schedules import Constant, InverseTimeDecay, as_schedule
+from fastgd.scaling import Array, Moments, Scaling, TargetMoments, TargetScaling, inverse, load_shift
+from fastgd.schedules import Constant, InverseTimeDecay, Schedule, as_schedule, is_auto
 from fastgd.solvers import Plan
 from fastgd.solvers.classic import Slices, run_epoch
 from fastgd.solvers.divergence import Diverged
 from fastgd.solvers.pace import Pace
 from fastgd.solvers.rates import ADAPTIVE, automatic_rate
+from fastgd.stopping import diverged
 
 #: Updates that a stream may have, and how many nobody knows.
 _ENDLESS = 1 << 30
 #: The largest values of two columns that no rate suits both of differ by more than this, where so many rows tell them.
 _UNEQUAL, _ROWS_THAT_TELL = 100.0, 10
+#: How often an automatic rate is halved in a call.
+_RESTARTS = 20
+#: By what factor rows must be larger than all before for the automatic rate to be looked at again, by what factor the
+#: curvature may exceed 1 / rate, and the rate of rows that have none.
+_LARGER, _STABLE, _NO_CURVATURE = 1.05, 1.5, 1e300
+#: Rows on which a call that seems to diverge is looked at.
+_SAMPLED_ROWS = 1024
+#: Calls that `history_` holds at most, so that a call and a saved model cost the same however many came before.
+_HISTORY = 10_000
 #: Share of an adaptive rule's automatic rate with which a stream begins that comes after a fit.
 _AFTER_A_FIT = 1.0 / 30.0
 
@@ -79,7 +88,10 @@ def _beginning(estimator: Any, columns: int, outputs: int, frame: Frame) -> Trai
     theta = np.zeros((outputs, columns + 1))
     if hasattr(estimator, "coef_"):
         theta = frame.scaling.from_raw(*coefficients(estimator))
-    return Training(frame, TargetScaling.identity(theta.shape[0]), theta, seed, settings=settings_of(estimator))
+    training = Training(frame, TargetScaling.identity(theta.shape[0]), theta, seed, settings=settings_of(estimator))
+    if estimator.standardize and training.settings["loss"] is not None:
+        training.target_moments = TargetMoments.none(theta.shape[0])
+    return training
 
 
 def _given_frame(estimator: Any, columns: int, means: ArrayLike | None, scales: ArrayLike | None) -> Frame:
@@ -129,7 +141,7 @@ def _column_numbers(name: str, given: ArrayLike, columns: int) -> Array:
 
 
 def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Training, clock: Clock) -> Result:
-    """One epoch over the chunk; where it fails or is interrupted nothing has changed."""
+    """One epoch over the chunk; `training` is left as it is, for a call that fails or is interrupted."""
     data = chunk.data
     if chunk.site.on_gpu:
         # Nobody has looked at them yet: the sums of a pass over them tell.
@@ -141,25 +153,28 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
     objective = Objective(data, chunk.problem, moments, training.frame)
     assert options.optimizer is not None
     plan = Plan(options.optimizer, options.batch_size or data.n, _ENDLESS, 0.0, estimator.shuffle, False, training.seed)
-    rule = _rule(plan, data, training)
-    pace = _pace(objective, plan, training)
+    rated = _with_rate(objective, plan, training)
+    losses = getattr(estimator, "history_", {}).get("loss", np.zeros(0))
+    call, notes = _run_call(objective, plan, rated, losses)
+    if rated.rate < training.rate:
+        notes.insert(0, f"rows of this call are larger: the automatic learning rate fell from {training.rate:.3g}")
+    training, pace = call.training, call.pace
     messages = _tell_of_unequal_columns(training, data)
     history = History(1, bool(estimator.verbose))
-    loss, norm = _guarded(rule, lambda: _epoch(objective, plan, rule, pace, training.epochs))
-    history.add(Epoch(loss, pace.first, norm), math.nan)
-    pace.end(loss)
-    training.rule, training.theta, training.schedule_state = rule, rule.theta, pace.state
-    training.epochs += 1
-    coef, intercept = objective.to_user(rule.reported)
+    history.add(Epoch(call.loss, pace.first, call.norm), math.nan)
+    pace.end(call.loss)
+    assert training.rule is not None
+    training.schedule_state, training.epochs = pace.state, training.epochs + 1
+    coef, intercept = objective.to_user(training.rule.reported)
     report = FitReport(
         solver=f"{type(options.optimizer).__name__}, batches of {plan.batch_size}, partial_fit",
-        reason=options.reason,
+        reason="; ".join([options.reason, *notes]),
         expected_seconds={},
         certificate=math.nan,
         tol=options.tol,
         converged=False,
         stopped_by="partial_fit",
-        objective=loss,
+        objective=call.loss,
         duality_gap=None,
         suboptimality=None,
         learning_rate=pace.first,
@@ -169,7 +184,50 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
         **what_was_read(objective, chunk.site),
         **seconds(clock, chunk.site),
     )
-    return Result(coef, intercept, _longer(estimator, history), report, training, None)
+    calls = int(getattr(estimator, "n_iter_", 0)) + 1
+    return Result(coef, intercept, _longer(estimator, history), report, training, None, calls)
+
+
+class Call(NamedTuple):
+    """An epoch over a chunk: the training after it, its schedule, mean loss before updates, norm of the gradient."""
+
+    training: Training
+    pace: Pace
+    loss: float
+    norm: float
+
+
+def _run_call(objective: Objective, plan: Plan, training: Training, losses: Array) -> tuple[Call, list[str]]:
+    """Run the epoch; where an automatic rate diverges halve it and begin again, as a fit does.
+
+    losses: of earlier calls.
+    """
+    began = training.rate
+    for _ in range(_RESTARTS):
+        draft = training.draft()
+        draft.rule = _rule(plan, objective.data, draft)
+        draft.theta = draft.rule.theta
+        pace = _pace(plan, objective.data, draft)
+        try:
+            loss, norm = _epoch(objective, plan, draft, pace, losses)
+        except Diverged:
+            if math.isnan(training.rate):
+                raise _divergence(plan, training, pace) from None
+            logger.info("diverged in partial_fit at rate %.6g, which is halved", pace.first)
+            training = training.with_lower_rate(0.5 * training.rate)
+            continue
+        notes = [f"the fit diverged at rates above {training.rate:.3g}"] if training.rate < began else []
+        return Call(draft, pace, loss, norm), notes
+    raise _divergence(plan, training, pace)
+
+
+def _divergence(plan: Plan, training: Training, pace: Pace) -> DivergenceError:
+    return DivergenceError(
+        f"{type(plan.optimizer).__name__} diverged in partial_fit, epoch {training.epochs}, with learning_rate="
+        f"{pace.largest:g}: use a smaller one, and columns of similar scale (means and scales)",
+        rate=pace.largest,
+        epoch=training.epochs,
+    )
 
 
 def _rule(plan: Plan, data: Data, training: Training) -> RuleState:
@@ -187,16 +245,50 @@ def _rule(plan: Plan, data: Data, training: Training) -> RuleState:
     return training.rule.on(np.dtype(data.dtype))
 
 
-def _pace(objective: Objective, plan: Plan, training: Training) -> Pace:
-    """The schedule, a call being an epoch; an automatic rate is that of the first call."""
-    given = plan.optimizer.get_params(deep=False)["learning_rate"]
-    schedule = as_schedule(given)
-    if given == "auto":
-        schedule = Constant() if plan.optimizer.rule in ADAPTIVE else InverseTimeDecay()
-    if schedule.automatic and math.isnan(training.rate):
+def _with_rate(objective: Objective, plan: Plan, training: Training) -> Training:
+    """The training with an automatic rate that suits the chunk: that of earlier calls, or a lower one.
+
+    1 / L of the first call diverges where later rows are larger. L is taken again where the mean square of rows exceeds
+    all before. Adaptive rules, whose steps do not depend on the size of rows, keep their constant.
+    """
+    if not _schedule(plan).automatic:
+        return training
+    adaptive = plan.optimizer.rule in ADAPTIVE
+    if math.isnan(training.rate) and adaptive:
         # Where a fit has been the way is short, and the first steps of these rules are as long as their rate.
-        found = plan.optimizer.rule in ADAPTIVE and bool(np.any(training.theta))
-        training.rate = automatic_rate(objective, plan) * (_AFTER_A_FIT if found else 1.0)
+        found = bool(np.any(training.theta))
+        return replace(training, rate=automatic_rate(objective, plan) * (_AFTER_A_FIT if found else 1.0))
+    if adaptive:
+        return training
+    size = _mean_square(objective)
+    if size <= _LARGER * training.size:
+        return training
+    rate = automatic_rate(objective, plan)
+    if rate > _NO_CURVATURE:
+        # Rows of zeros move nothing, and say nothing of the rate.
+        return training if training.rate > 0.0 else replace(training, rate=1.0, size=0.0)
+    training, before = replace(training, size=size), training
+    if math.isnan(before.rate) or before.size == 0.0:
+        return replace(training, rate=rate)
+    return training if rate > before.rate / _STABLE else training.with_lower_rate(rate)
+
+
+def _mean_square(objective: Objective) -> float:
+    """The mean square of the chunk's rows in working coordinates, without the intercept. One pass."""
+    moments, scaling = objective.data.moments(), objective.scaling
+    return float(np.sum((moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2))
+
+
+def _schedule(plan: Plan) -> Schedule:
+    given = plan.optimizer.get_params(deep=False)["learning_rate"]
+    if is_auto(given):
+        return Constant() if plan.optimizer.rule in ADAPTIVE else InverseTimeDecay()
+    return as_schedule(given)
+
+
+def _pace(plan: Plan, data: Data, training: Training) -> Pace:
+    """The schedule, a call being an epoch."""
+    schedule = _schedule(plan)
     bound, other = (
         schedule.bind(None if math.isnan(training.rate) else training.rate, length) for length in (1e-9, 2e-9)
     )
@@ -204,49 +296,48 @@ def _pace(objective: Objective, plan: Plan, training: Training) -> Pace:
         raise ValueError(
             f"learning_rate={schedule!r} takes its length from the fit, and a stream has none: give epochs"
         )
-    return Pace(bound, plan.batches(objective.data.n), training.schedule_state, plan.optimizer.check_rates)
+    return Pace(bound, plan.batches(data.n), training.schedule_state, plan.optimizer.check_rates)
 
 
-def _epoch(objective: Objective, plan: Plan, rule: RuleState, pace: Pace, epoch: int) -> tuple[float, float]:
+def _epoch(objective: Objective, plan: Plan, draft: Training, pace: Pace, losses: Array) -> tuple[float, float]:
     """Mean loss before updates, and the norm of the mean gradient."""
     assert plan.batch_size is not None
-    data, batches = objective.data, plan.batches(objective.data.n)
+    assert draft.rule is not None
+    data, batches, epoch, start = objective.data, plan.batches(objective.data.n), draft.epochs, draft.theta.copy()
     epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
-    pace.begin(int(rule.memory.step[0]), epoch)
+    pace.begin(int(draft.rule.memory.step[0]), epoch)
     slices = Slices(data.nbytes / data.n * plan.batch_size)
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            done = run_epoch(epochs, epoch, batches, pace, rule, slices)
-            norm = float(np.linalg.norm(done.gradient)) / batches
-        if not np.all(np.isfinite(rule.theta)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        done = run_epoch(epochs, epoch, batches, pace, draft.rule, slices)
+        norm = float(np.linalg.norm(done.gradient)) / batches
+        loss = objective.in_target_units(done.losses) / data.n
+        finite = math.isfinite(loss) and bool(np.all(np.isfinite(draft.theta)))
+        if finite and diverged(loss, objective.start_value()):
+            finite = not _grew(objective, start, draft.theta, float(np.max(losses, initial=0.0)))
+        if not finite:
             raise Diverged(epoch)
-    except Diverged:
-        raise DivergenceError(
-            f"{type(plan.optimizer).__name__} diverged in partial_fit, epoch {epoch}, with learning_rate="
-            f"{pace.largest:g}: use a smaller one, and columns of similar scale (means and scales)",
-            rate=pace.largest,
-            epoch=epoch,
-        ) from None
-    return objective.in_target_units(done.losses) / data.n, norm
+    return loss, norm
 
 
-def _guarded(rule: RuleState, run: Callable[[], tuple[float, float]]) -> tuple[float, float]:
-    """Run; whatever is raised, the rule is then what it was before."""
-    kept = [array.copy() for array in rule.memory]
-    try:
-        return run()
-    except BaseException:
-        for array, before in zip(rule.memory, kept, strict=True):
-            array[...] = before
-        raise
+def _grew(objective: Objective, before: Array, after: Array, worst: float) -> bool:
+    """Whether the updates of a call have raised the loss of its own rows, by a sample of them, above all before.
+
+    A loss far above that of margins 0 alone may come from a fit to other rows, which the call then repairs, and a heavy
+    ball rolls up the other side.
+    """
+    rows = objective.sampled(_SAMPLED_ROWS)
+    first, last = (objective.value(rows.quadratic(theta)[0]) for theta in (before, after))
+    return not last <= max(first, worst)
 
 
 def _longer(estimator: Any, history: History) -> dict[str, Array]:
-    """The history so far, with one more epoch; NaN for what a call of `partial_fit` does not know."""
+    """The last epochs so far, with one more; NaN for what a call of `partial_fit` does not know."""
     before: dict[str, Array] = getattr(estimator, "history_", {})
     now = history.arrays()
-    length = len(before["loss"]) if before else 0
+    length = min(len(before["loss"]) if before else 0, _HISTORY - 1)
     return {
-        name: np.concatenate([before.get(name, np.full(length, np.nan)), now.get(name, [np.nan])])
+        name: np.concatenate([before.get(name, np.full(length, np.nan))[-length or 1 :], now.get(name, [np.nan])])
+        if length
+        else now[name]
         for name in {**before, **now}
     }

@@ -1,5 +1,6 @@
 """From checked arrays to the data and the problem that solvers see."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastgd.estimators._options import Options
 from fastgd.estimators._targets import refuse_extreme_targets
 from fastgd.objective import Problem
 from fastgd.sample import FEW_NUMBERS
-from fastgd.scaling import Moments, TargetScaling
+from fastgd.scaling import Array, Moments, TargetScaling
 from fastgd.threads import by_blocks
 
 
@@ -24,7 +25,7 @@ def linear_problem(
 ) -> tuple[Data, Problem]:
     """Data with working targets, and the linear problem; y is (n, K)."""
     loss, intercept = estimator.loss, estimator.fit_intercept
-    moments = _target_moments(y, s, options.n_threads)
+    moments = target_moments(y, s, options.n_threads)
     refuse_extreme_targets(y, moments.sd if intercept else np.hypot(moments.mean, moments.sd))
     standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
     targets = standard if estimator.standardize else TargetScaling.identity(y.shape[1])
@@ -42,7 +43,7 @@ def linear_problem(
     return site.place(working, s), problem
 
 
-def _target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> Moments:
+def target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> Moments:
     """Moments of the targets, as those of the columns are taken."""
     if y.size <= FEW_NUMBERS:
         return Moments.of(y, s)
@@ -62,19 +63,29 @@ def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any, n_threa
     return working
 
 
-def partial_linear_problem(estimator: Any, options: Options, targets: TargetScaling, delta: float) -> Problem:
-    """The linear problem of rows that come in chunks, in the working units of an earlier fit."""
-    outputs = targets.scale.size
-    constant = ConstantModel(np.zeros(outputs), np.zeros(outputs), 1.0, np.ones(outputs))
+def partial_linear_problem(
+    estimator: Any, options: Options, targets: TargetScaling, delta: float, working: NDArray[Any]
+) -> Problem:
+    """The linear problem of a chunk of rows in the units of the stream; working (K, n): its targets in them."""
     l1 = options.alpha * options.l1_ratio / targets.scale
     l2, delta = options.alpha * (1.0 - options.l1_ratio), delta / float(targets.scale[0])
-    return Problem(estimator.loss, delta, l1, l2, estimator.fit_intercept, constant, targets, np.ones(outputs))
+    near = working if estimator.loss == "squared" else np.clip(working, -delta, delta)
+    with np.errstate(over="ignore", invalid="ignore"):
+        start = np.mean(near * (working - 0.5 * near), axis=1, dtype=np.float64)
+    constant = _unknown_constant(np.atleast_1d(start))
+    return Problem(estimator.loss, delta, l1, l2, estimator.fit_intercept, constant, targets, np.ones(start.size))
 
 
 def partial_logistic_problem(estimator: Any, options: Options, outputs: int) -> Problem:
     """The logistic or softmax problem of rows that come in chunks."""
-    constant = ConstantModel(np.zeros(outputs), np.zeros(outputs), 1.0, np.ones(outputs))
-    return _classification(estimator, options, outputs, constant)
+    start = np.zeros(outputs)
+    start[0] = math.log(max(outputs, 2))
+    return _classification(estimator, options, outputs, _unknown_constant(start))
+
+
+def _unknown_constant(start: Array) -> ConstantModel:
+    """The losses (K,) of margins 0 on a chunk; the best constant model of a stream is not known."""
+    return ConstantModel(np.zeros(start.size), start, 1.0, np.ones(start.size))
 
 
 def _classification(estimator: Any, options: Options, outputs: int, constant: ConstantModel) -> Problem:

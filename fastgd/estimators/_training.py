@@ -1,6 +1,6 @@
 """What a model keeps of its training, so that `partial_fit` goes on where it stopped, also after save and load."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,10 @@ import numpy as np
 from fastgd.exceptions import ModelFileError
 from fastgd.objective import Frame, RuleState
 from fastgd.optimizers import Recipe
-from fastgd.scaling import Array, Scaling, TargetScaling
+from fastgd.scaling import Array, Moments, Scaling, TargetMoments, TargetScaling
+
+#: Rules whose velocity contains the learning rate.
+_WITH_RATE = ("momentum", "lookahead", "nesterov")
 
 
 def settings_of(estimator: Any) -> dict[str, Any]:
@@ -21,7 +24,9 @@ def settings_of(estimator: Any) -> dict[str, Any]:
 class Training:
     """Working coordinates, parameters in them, and where there is one the rule with its memory.
 
-    rate: what "auto" stands for in the schedule, NaN where the user gave rates. epochs: done by the rule, those of the
+    target_moments: of all targets so far, which the targets' scale follows; None where targets are as they came.
+    rate: what "auto" stands for in the schedule, NaN where the user gave rates. size: the largest mean square of rows
+    in working coordinates for which that rate was checked, NaN for none. epochs: done by the rule, those of the
     fit before the stream included; a call of `partial_fit` is one. settings: what may not change, see `settings_of`.
     unscaled: whether columns are as they came since nobody has said otherwise, until that has been looked at.
     """
@@ -36,6 +41,49 @@ class Training:
     epochs: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     unscaled: bool = False
+    target_moments: TargetMoments | None = None
+    size: float = float("nan")
+
+    def draft(self) -> "Training":
+        """A copy that a call may change."""
+        if self.rule is None:
+            return replace(self, theta=self.theta.copy())
+        rule = self.rule.copy()
+        return replace(self, rule=rule, theta=rule.theta)
+
+    def with_lower_rate(self, rate: float) -> "Training":
+        """The training with another automatic rate, and with velocities that contain it."""
+        lower = replace(self, rate=rate)
+        if self.rule is None or self.rule.recipe.rule not in _WITH_RATE:
+            return lower
+        lower = lower.draft()
+        assert lower.rule is not None
+        lower.rule.memory.slots[...] *= rate / self.rate
+        return lower
+
+    def after_targets(self, more: Moments) -> "Training":
+        """The training for a chunk whose targets have these moments, which the targets' scale follows."""
+        before = self.target_moments
+        if before is None:
+            return self
+        intercept, shared = bool(self.settings["fit_intercept"]), self.settings["loss"] == "huber"
+        after = before.and_of(more)
+        found = TargetScaling.standard(after.moments, intercept, shared)
+        # Of the first rows mean and scale are taken as they are: no update has been made in other units.
+        targets = self.targets.followed(found.scale) if before.weight > 0.0 else found
+        draft = replace(self, target_moments=after)
+        return draft if targets is self.targets else draft._in_units(targets)
+
+    def _in_units(self, targets: TargetScaling) -> "Training":
+        """The same model with other working targets; at the beginning that of 0 in them, their mean."""
+        draft, factors = self.draft(), self.targets.scale / targets.scale
+        if draft.rule is not None:
+            draft.rule.change_unit(factors)
+        elif np.any(draft.theta):
+            draft.theta *= factors[:, None]
+            draft.theta[:, -1] += (self.targets.center - targets.center) / targets.scale
+        draft.targets = targets
+        return draft
 
     def arrays(self) -> dict[str, Array]:
         """Everything that is an array, by name, for a file."""
@@ -48,6 +96,9 @@ class Training:
             "target_scale": self.targets.scale,
             "theta": self.theta,
         }
+        if self.target_moments is not None:
+            seen = self.target_moments
+            found["target_moments"] = np.array([np.full(seen.mean.shape, seen.weight), seen.mean, seen.variance])
         if self.rule is not None:
             memory = self.rule.memory
             found |= {"slots": memory.slots, "step": memory.step.astype(np.float64), "product": memory.product}
@@ -63,6 +114,7 @@ class Training:
             "schedule_state": self.schedule_state,
             "epochs": self.epochs,
             "settings": self.settings,
+            "size": None if np.isnan(self.size) else self.size,
         }
 
     @classmethod
@@ -91,6 +143,7 @@ class Training:
                 array[...] = arrays[name]
         rate = float("nan") if facts["rate"] is None else facts["rate"]
         theta = arrays["theta"] if rule is None else rule.theta
+        seen, size = arrays.get("target_moments"), facts.get("size")
         return cls(
             frame,
             targets,
@@ -101,4 +154,6 @@ class Training:
             facts["schedule_state"],
             facts["epochs"],
             facts["settings"],
+            target_moments=None if seen is None else TargetMoments(float(seen[0, 0]), seen[1], seen[2]),
+            size=float("nan") if size is None else size,
         )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
 
 from fastgd.estimators._all_or_nothing import all_or_nothing, quiet
-from fastgd.estimators._base import LinearModel
+from fastgd.estimators._base import LinearModel, can_stream
 from fastgd.estimators._callback_support import supports_callbacks
 from fastgd.estimators._docs import document
 from fastgd.estimators._input import check_weights, check_X, check_X_val, host_array
@@ -187,6 +188,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         coef, intercept = (result.coef[0], float(result.intercept[0])) if single else (result.coef, result.intercept)
         return self._finish(result, coef_=coef, intercept_=intercept)
 
+    @available_if(can_stream)
     @restores_process
     @in_namespace_of_X
     @all_or_nothing
@@ -212,7 +214,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         {partial}
         """
         from fastgd.estimators import _device, _fit, _options, _partial
-        from fastgd.estimators._problem import partial_linear_problem, working_targets
+        from fastgd.estimators._problem import partial_linear_problem, target_moments, working_targets
 
         clock = _fit.Clock()
         delta = self._check_loss()
@@ -223,8 +225,10 @@ class LinearRegression(RegressorMixin, LinearModel):
         targets, single = check_targets(y, site.X)
         training = _partial.resume(self, site.X.shape[1], targets.shape[1], means, scales)
         weights = check_weights(sample_weight, site.X, scale=False)
-        problem = partial_linear_problem(self, options, training.targets, delta)
-        data = site.place(working_targets(targets, training.targets, site.X.dtype, options.n_threads), weights)
+        training = training.after_targets(target_moments(targets, weights, options.n_threads))
+        working = working_targets(targets, training.targets, site.X.dtype, options.n_threads)
+        problem = partial_linear_problem(self, options, training.targets, delta, working)
+        data = site.place(working, weights)
         with printed(bool(self.verbose)):
             result = _partial.run_partial(self, options, _partial.Chunk(data, site, problem), training, clock)
         coef, intercept = (result.coef[0], float(result.intercept[0])) if single else (result.coef, result.intercept)

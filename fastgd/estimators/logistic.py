@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metaestimators import available_if
 
 from fastgd.estimators._all_or_nothing import all_or_nothing
+from fastgd.estimators._base import can_stream
 from fastgd.estimators._callback_support import supports_callbacks
 from fastgd.estimators._classifier import LinearClassifier
 from fastgd.estimators._docs import document
@@ -184,6 +186,7 @@ class LogisticRegression(LinearClassifier):
             result = _fit.run_fit(self, options, _fit.Task(data, site, problem, guide), clock)
         return self._finish(result, classes_=labels.classes, coef_=result.coef, intercept_=result.intercept)
 
+    @available_if(can_stream)
     @restores_process
     @in_namespace_of_X
     @all_or_nothing
@@ -216,8 +219,6 @@ class LogisticRegression(LinearClassifier):
 
         clock = _fit.Clock()
         options = _options.resolve_partial(self)
-        if self.class_weight == "balanced":
-            raise ValueError("class_weight='balanced' needs all rows: give a dict of weights, or use fit")
         matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
         site = _device.site_of(options, matrix, passes=1)
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)

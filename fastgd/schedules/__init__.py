@@ -7,6 +7,7 @@ size. Objects follow scikit-learn's parameter protocol, compose, and are never c
 
 from fastgd.schedules._base import Schedule
 from fastgd.schedules._base import State as State
+from fastgd.schedules._base import is_auto as is_auto
 from fastgd.schedules._decays import Constant, ExponentialDecay, InverseTimeDecay, StepDecay
 from fastgd.schedules._function import FromFunction, as_schedule
 from fastgd.schedules._function import LearningRate as LearningRate

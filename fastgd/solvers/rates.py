@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from fastgd.objective import Objective
-from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay, Schedule, as_schedule
+from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay, Schedule, as_schedule, is_auto
 from fastgd.solvers.plan import Plan
 
 #: Automatic rates of rules whose steps hardly depend on the size of gradients, in working coordinates: with Adam and
@@ -37,7 +37,7 @@ def schedule_of(plan: Plan) -> Schedule:
 def bound_schedule(objective: Objective, plan: Plan, rate: float) -> Schedule:
     """The schedule of a fit, in which "auto" stands for `rate`."""
     given = plan.optimizer.get_params(deep=False)["learning_rate"]
-    schedule = _automatic_decay(objective, plan) if given == "auto" else as_schedule(given)
+    schedule = _automatic_decay(objective, plan) if is_auto(given) else as_schedule(given)
     return schedule.bind(rate, plan.max_iter)
 
 
@@ -66,7 +66,7 @@ def _length(plan: Plan, n: int) -> float:
 
 def falls_to_zero(plan: Plan) -> bool:
     """Whether an automatic rate is 0 at the end of the fit: before it a flat loss only says that it is still large."""
-    return plan.optimizer.rule in ADAPTIVE and plan.optimizer.get_params(deep=False)["learning_rate"] == "auto"
+    return plan.optimizer.rule in ADAPTIVE and is_auto(plan.optimizer.get_params(deep=False)["learning_rate"])
 
 
 def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:

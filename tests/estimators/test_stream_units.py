@@ -1,0 +1,150 @@
+"""Streams whose rows or targets are of any size: units, rates that fall, errors, and what stays bounded."""
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd import LinearRegression, LogisticRegression, reference
+from fastgd.backends.rule_state import RuleState
+from fastgd.estimators import _partial
+from fastgd.exceptions import DivergenceError
+from fastgd.kernels.rules import RULES
+from fastgd.optimizers import Adam, GradientDescent, Momentum
+from tests.kernels.recipes import recipe
+
+RNG = np.random.default_rng(12)
+X = RNG.normal(size=(1000, 4))
+F = np.tanh(X @ [0.7, -0.4, 0.2, 1.0])
+PARTS = np.array_split(np.arange(1000), 10)
+
+
+def streamed(model, y, parts=PARTS, rows=X):
+    for part in parts:
+        model.partial_fit(rows[part], y[part])
+    return model
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+@pytest.mark.parametrize(("shift", "scale"), [(1000.0, 50.0), (-3e7, 1e5), (2e-6, 1e-6)])
+def test_the_unit_of_targets_does_not_matter(loss, shift, scale):
+    """As scikit-learn's SGDRegressor on standardised targets; before, R2 was -33 for 1000 + 50 f(x)."""
+    y = shift + scale * F
+    options = {"random_state": 0, "batch_size": 20}
+    model = streamed(LinearRegression(loss, delta=None if loss == "squared" else scale, **options), y)
+    plain = streamed(LinearRegression(loss, **options), F)
+    np.testing.assert_allclose(model.predict(X), shift + scale * plain.predict(X), rtol=1e-9, atol=1e-9 * scale)
+    best = np.linalg.lstsq(np.c_[X, np.ones(1000)], y)[1][0] / np.sum((y - y.mean()) ** 2)
+    assert model.score(X, y) > 1.0 - best - 0.03
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_scale_follows_targets_that_grow(intercept):
+    """From rows one by one and from a first chunk that is constant, or a thousandth of the others."""
+    y = 500.0 * F
+    parts = [np.arange(0, 100), *PARTS[1:]]
+    for first in (0.001 * y[:100], np.full(100, y[0])):
+        targets = np.r_[first, y[100:]]
+        model = streamed(LinearRegression(fit_intercept=intercept), targets, parts)
+        assert model.score(X[100:], y[100:]) > 0.7
+    model = streamed(LinearRegression(fit_intercept=intercept), y, [[row] for row in range(300)])
+    assert model.score(X, y) > 0.7
+    scale = model._training.targets.scale[0]
+    assert 0.5 < scale / np.std(y) < 2.0
+
+
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"saga"}))
+def test_a_change_of_unit_changes_nothing_but_the_unit(rule):
+    """Gradients, eps and parameters in a unit 16 times as large: the same updates, to the last bit."""
+    hyper = reference.RULES[rule].defaults
+    degree = 2 if rule == "adadelta" else 1
+    first = RuleState(recipe(rule), np.ones((2, 3)))
+    second = RuleState(recipe(rule, **({"eps": hyper["eps"] / 16**degree} if "eps" in hyper else {})), np.ones((2, 3)))
+    rng, factors, l1 = np.random.default_rng(0), np.full(2, 1 / 16), np.zeros((2, 3))
+    # Steps of Adam and its kin are as long as their rate, whatever the gradient.
+    own_unit = rule in ("adagrad", "rmsprop", "adam", "amsgrad", "nadam", "adamw")
+    gs = rng.standard_normal((6, 2, 3))
+    second.change_unit(factors)
+    for g in gs:
+        first.update(g, 0.05, l1)
+        second.update(g / 16, 0.05 / 16 if own_unit and rule != "adamw" else 0.05, l1)
+    if rule != "adamw":
+        np.testing.assert_array_equal(second.theta * 16, first.theta)
+        np.testing.assert_array_equal(second.reported * 16, first.reported)
+    first.change_unit(factors)
+    np.testing.assert_array_equal(second.memory.slots, first.memory.slots)
+
+
+def test_units_survive_a_file(tmp_path):
+    y = 1e4 + 300.0 * F
+    y[300:] *= 40.0
+    alone = streamed(LinearRegression(random_state=0), y)
+    model = streamed(LinearRegression(random_state=0), y, PARTS[:2])
+    for part in PARTS[2:]:
+        model.save(tmp_path / "model")
+        model = fastgd.load(tmp_path / "model").partial_fit(X[part], y[part])
+    np.testing.assert_array_equal(model.coef_, alone.coef_)
+    assert model.intercept_ == alone.intercept_
+    assert model.n_iter_ == alone.n_iter_ == 10
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "momentum", Momentum(form="torch"), "nesterov"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_an_automatic_rate_falls_where_later_rows_are_larger(optimizer, intercept):
+    """A column of 0 that then reaches 30, and rows a tenth of the others: silently 1e5 and more before."""
+    y = X @ [1.0, 2.0, 3.0, 0.0]
+    for first, rest in ((X * [1, 1, 0, 1], X * [1, 1, 30, 1]), (X / 10, X)):
+        model = LinearRegression(optimizer=optimizer, fit_intercept=intercept).partial_fit(first[:20], y[:20])
+        before = model.fit_report_["learning_rate"]
+        model.partial_fit(rest[:200], y[:200])
+        told = "rows of this call are larger: the automatic learning rate fell from" in model.fit_report_["reason"]
+        assert told == (model.fit_report_["learning_rate"] < 0.4 * before)
+        for _ in range(60):
+            model.partial_fit(rest[:200], y[:200])
+        assert np.abs(model.coef_).max() < 20.0
+        assert model.history_["loss"][-1] < np.mean(y**2) / 2
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_a_first_chunk_of_zeros_sets_no_rate(intercept):
+    model = LinearRegression(optimizer="gd", fit_intercept=intercept).partial_fit(X[:20] * 0, F[:20])
+    assert not model.coef_.any()
+    plain = LinearRegression(optimizer="gd", fit_intercept=intercept).partial_fit(X[:200], F[:200])
+    model.partial_fit(X[:200], F[:200])
+    assert np.isfinite(model.coef_).all()
+    assert 0.0 < np.abs(model.coef_).max() < 2 * np.abs(plain.coef_).max()
+
+
+@pytest.mark.parametrize("optimizer", [GradientDescent(5.0), Momentum(1.0), Adam(1e3)], ids=["gd", "momentum", "adam"])
+def test_a_given_rate_that_is_too_large_raises_and_leaves_the_model(optimizer):
+    y = 100.0 + 10.0 * F
+    model = LinearRegression(optimizer=type(optimizer)(0.01), batch_size=10).partial_fit(X, y)
+    before, predicted = model.coef_.copy(), model.predict(X)
+    model.set_params(optimizer=optimizer)
+    with pytest.raises(DivergenceError, match=r"diverged in partial_fit, epoch 1, with learning_rate="):
+        model.partial_fit(X, y)
+    np.testing.assert_array_equal(model.coef_, before)
+    np.testing.assert_array_equal(model.predict(X), predicted)
+    assert len(model.history_["loss"]) == model.n_iter_ == 1
+    model.set_params(optimizer=type(optimizer)(0.01)).partial_fit(X, y)
+    assert model.history_["loss"][1] < model.history_["loss"][0]
+
+
+def test_other_data_after_a_fit_are_no_divergence():
+    """The loss of the fitted model is then far above that of margins 0, and falls."""
+    model = LinearRegression(optimizer=GradientDescent(0.05), random_state=0, max_iter=200).fit(X, 50.0 * X[:, 0])
+    rows = X[:, [1, 0, 2, 3]]
+    losses = [model.partial_fit(rows, 0.1 * rows[:, 0]).history_["loss"][-1] for _ in range(4)]
+    assert losses[0] > 3.0 * losses[-1]
+
+
+def test_the_history_of_a_stream_is_bounded(monkeypatch, tmp_path):
+    monkeypatch.setattr(_partial, "_HISTORY", 5)
+    model = LogisticRegression()
+    for call in range(12):
+        model.partial_fit(X[:20], F[:20] > 0.0, classes=[False, True])
+        assert model.n_iter_ == call + 1
+        assert all(len(column) == min(call + 1, 5) for column in model.history_.values())
+    model.save(tmp_path / "model")
+    back = fastgd.load(tmp_path / "model").partial_fit(X[:20], F[:20] > 0.0)
+    assert back.n_iter_ == 13
+    np.testing.assert_array_equal(back.history_["loss"][:4], model.history_["loss"][1:])
