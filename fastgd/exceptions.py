@@ -1,5 +1,7 @@
 """The errors and warnings of fastgd that a caller may want to catch by name."""
 
+from typing import Any
+
 
 class RankWarning(UserWarning):
     """Without penalty, columns that are combinations of others leave more than one optimum."""
@@ -26,6 +28,12 @@ class DivergenceError(RuntimeError):
         The epoch, counted from 0, in which divergence was seen.
     safe_rate : float or None, default=None
         A learning rate that is known not to diverge on this problem; None where none is known.
+
+    Attributes
+    ----------
+    history : dict of str to ndarray
+        The `history_` of the epochs before. A first fit leaves it on the estimator as well, with the last finite
+        coefficients and ``fit_report_["stopped_by"]`` "diverged"; a later fit leaves the fitted model as it was.
     """
 
     def __init__(
@@ -40,16 +48,11 @@ class DivergenceError(RuntimeError):
         self.rate = rate
         self.epoch = epoch
         self.safe_rate = safe_rate
+        self.history: dict[str, Any] = {}
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Keep the attributes through pickle, which joblib uses to bring errors back from its workers."""
-        return (_rebuild, (type(self), str(self), self.rate, self.epoch, self.safe_rate))
-
-
-def _rebuild(
-    kind: type[DivergenceError], message: str, rate: float | None, epoch: int | None, safe_rate: float | None
-) -> DivergenceError:
-    return kind(message, rate=rate, epoch=epoch, safe_rate=safe_rate)
+        return type(self), (str(self),), dict(vars(self))
 
 
 class DeviceError(RuntimeError):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fastgd.callbacks import Callback, EpochState
 from fastgd.history import Epoch, History
 from fastgd.scaling import Array
@@ -76,6 +78,8 @@ class Monitor:
     error: BaseException | None = None
     #: Of the last epoch: the validation loss where there is one, else the training loss.
     metric: float = math.nan
+    #: Parameters at the end of the last epoch that left them finite.
+    last_finite: Array | None = None
     _theta: Callable[[], Array | None] | None = None
     _best: tuple[float, Array | None] = field(default=(math.inf, None))
 
@@ -83,6 +87,7 @@ class Monitor:
         """Begin a run, whose parameters `theta` tells once there are any; forget the epochs of one that diverged."""
         self._theta = theta
         self._best = (math.inf, None)
+        self.last_finite = None
         self.history.clear()
         self.plateau.restart()
 
@@ -103,6 +108,8 @@ class Monitor:
         """Take an epoch's numbers and parameters; why to stop, or None."""
         validation_loss = math.nan if self.validation is None else self.validation(theta)
         row = self.history.add(epoch, validation_loss)
+        if np.isfinite(theta).all():
+            self.last_finite = theta.copy()
         self.metric = epoch.loss if self.validation is None else validation_loss
         if self.early_stopping and validation_loss < self._best[0]:
             self._best = (validation_loss, theta.copy())

@@ -116,7 +116,8 @@ Raises
 ValueError
     If a parameter or the data cannot be used; the message names it.
 DivergenceError
-    If a rule diverges at the given learning rate; names a rate known to be safe.
+    If a rule diverges at the given learning rate; names a rate known to be safe. A first fit then keeps `history_` and
+    the last finite coefficients; a later one leaves the fitted model as it was, and `history` of the error tells.
 DeviceError
     If a GPU is asked for and cannot be used; says what is missing.
 

@@ -93,16 +93,16 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
             monitor.error = error
             theta = start if monitor.theta is None else monitor.theta
             solution = Solution(theta, False, "interrupted", float("nan"))
-        except DivergenceError:
+        except DivergenceError as error:
             # A pass that overflows may have met what a sample's means and scales had not: else the solver knows best.
             check_finite(task.data, task.site.matrix.names, squares_are_finite(task.data))
-            raise
+            solution = _diverged(estimator, error, monitor, start)
         names = getattr(estimator, "feature_names_in_", ())
         if watch is not None and monitor.error is None:
             settle_separation(watch, solution, names, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
         collinear: list[int] = []
-        if not solution.independent and options.alpha == 0.0:
+        if not solution.independent and options.alpha == 0.0 and solution.reason != "diverged":
             free = is_free_to_move(optimizer, solution, estimator.early_stopping)
             collinear, final = settle_collinear(objective, solution, final, free, names, messages)
         certificate = objective.certificate(final)
@@ -135,6 +135,17 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
     training = _training(objective, task.guide, solution, len(monitor.history), estimator.early_stopping)
     training.settings = settings_of(estimator)
     return Result(coef, intercept, monitor.history.arrays(), report, training, monitor.error)
+
+
+def _diverged(estimator: Any, error: DivergenceError, monitor: Monitor, start: Array) -> Solution:
+    """Where a first fit that diverged stands; of a fitted estimator the error is raised at once."""
+    error.history = monitor.history.arrays()
+    if hasattr(estimator, "coef_"):
+        raise error
+    # The estimator raises it again once its attributes are set.
+    monitor.error = error
+    theta = start if monitor.last_finite is None else monitor.last_finite
+    return Solution(theta, False, "diverged", math.nan if error.rate is None else error.rate)
 
 
 def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:
