@@ -103,5 +103,11 @@ class _HuberSums(NamedTuple):
         return loss, slope, curvature, square
 
 
+def huber_losses(y: NDArray[Any], s: NDArray[Any] | None, delta: float, margins: Array, n_threads: int = 1) -> Array:
+    """Mean losses (K,) of constant margins (K,) on working targets y (K, n) with weights (n,)."""
+    sums_at = _HuberSums(s, delta, n_threads)
+    return np.array([sums_at(target, float(margin))[0] for target, margin in zip(y, margins, strict=True)])
+
+
 def _positive(rms: float) -> float:
     return float(rms) if rms > 0.0 else 1.0

@@ -181,6 +181,12 @@ class TargetScaling:
         return cls(np.zeros(outputs), np.ones(outputs))
 
     @classmethod
+    def raw(cls, moments: Moments, fit_intercept: bool, dtype: str) -> "TargetScaling":
+        """Targets as they are, but for means so large that a dtype would lose digits of the deviations."""
+        far = fit_intercept & (np.abs(moments.mean) > SHIFT_FROM[dtype] * moments.sd)
+        return cls(np.where(far, moments.mean, 0.0), np.ones(moments.mean.shape))
+
+    @classmethod
     def standard(cls, moments: Moments, fit_intercept: bool, shared: bool) -> "TargetScaling":
         """Mean and sd of the targets (without intercept 0 and the root mean square); `shared`: one scale for all."""
         center = moments.mean if fit_intercept else np.zeros_like(moments.mean)

@@ -40,6 +40,11 @@ class Options:
     patience: int
     max_seconds: float | None
 
+    @property
+    def runs_rule(self) -> bool:
+        """Whether an update rule runs, of which users see each step, and not a solver of the full batch."""
+        return self.optimizer is not None and not isinstance(self.optimizer, FullBatch)
+
 
 def resolve(estimator: Any) -> Options:
     """Check an estimator's parameters for a fit; a ValueError names the first that is wrong or cannot be used."""

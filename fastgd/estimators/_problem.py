@@ -1,6 +1,7 @@
 """From checked arrays to the data and the problem that solvers see."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.verbs import Data
-from fastgd.constant import ConstantModel, constant_classes, constant_huber, constant_squared
+from fastgd.constant import ConstantModel, constant_classes, constant_huber, constant_squared, huber_losses
 from fastgd.estimators._device import Site
 from fastgd.estimators._input import weights_as
 from fastgd.estimators._labels import Labels
@@ -28,7 +29,7 @@ def linear_problem(
     moments = target_moments(y, s, options.n_threads)
     refuse_extreme_targets(y, moments.sd if intercept else np.hypot(moments.mean, moments.sd))
     standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
-    targets = standard if estimator.standardize else TargetScaling.identity(y.shape[1])
+    targets = standard if estimator.standardize else TargetScaling.raw(moments, intercept, site.X.dtype.str[1:])
     units = standard.scale / targets.scale
     working = working_targets(y, targets, site.X.dtype, options.n_threads)
     delta = delta / float(targets.scale[0])
@@ -38,6 +39,10 @@ def linear_problem(
     else:
         mean = (moments.mean - targets.center) / targets.scale
         constant = constant_squared(mean, moments.sd / targets.scale, intercept)
+    if not estimator.standardize and targets.center.any():
+        # Fits of raw columns start at margins 0 of the user's targets.
+        width = delta if loss == "huber" else np.inf
+        constant = replace(constant, start=huber_losses(working, s, width, -targets.center, options.n_threads))
     l1 = options.alpha * options.l1_ratio / targets.scale
     problem = Problem(loss, delta, l1, options.alpha * (1.0 - options.l1_ratio), intercept, constant, targets, units)
     return site.place(working, s), problem

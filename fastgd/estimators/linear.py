@@ -179,6 +179,9 @@ class LinearRegression(RegressorMixin, LinearModel):
         held = _guide.rows_to_hold_out(options, given, guide, weights, len(targets))
         kept = _guide.weights_of_others(weights, held, len(targets))
         data, problem = linear_problem(self, options, site, targets, kept, delta)
+        if guide.start is None and options.runs_rule and not self.standardize and problem.targets.center.any():
+            # A rule on raw columns starts at 0, which is not 0 in centred targets.
+            guide = replace(guide, start=(np.zeros((targets.shape[1], data.d)), np.zeros(targets.shape[1])))
         if own_validation:
             guide = replace(guide, blocks=self._validation_rows(given, site, data, problem))
         elif held is not None:

@@ -147,3 +147,23 @@ def test_class_weights_are_sample_weights(labels, weighted):
         # Every class weighs the same.
         by_hand[y == label] /= by_hand[y == label].sum()
     np.testing.assert_allclose(model.coef_, LogisticRegression(tol=1e-10).fit(problem.x, y, by_hand).coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"optimizer": "lbfgs"}, {"optimizer": "accelerated"}, {"optimizer": "gd", "batch_size": "full"}],
+    ids=str,
+)
+def test_float32_columns_and_targets_of_a_large_mean(parameters):
+    """Raw columns, by numpy.linalg.lstsq in float64: targets are centred before they are rounded."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 3)).astype(np.float32)
+    deviation = X @ np.array([0.02, -0.01, 0.015]) + 0.01 * rng.standard_normal(500)
+    columns = np.column_stack([X, np.ones(500)]).astype(float)
+    y = 1e6 + deviation
+    best = np.linalg.lstsq(columns, y - 1e6, rcond=None)[0]
+    model = LinearRegression(standardize=False, tol=1e-7, **parameters).fit(X, y)
+    np.testing.assert_allclose(model.coef_, best[:3], rtol=1e-4)
+    assert model.intercept_ - 1e6 == pytest.approx(best[3], abs=1e-7)
+    loss = 0.5 * np.mean((columns @ best - (y - 1e6)) ** 2)
+    assert model.fit_report_["objective"] == pytest.approx(loss, rel=1e-6)
