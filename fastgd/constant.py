@@ -20,7 +20,8 @@ class ConstantModel:
 
     losses: its losses (K,). start: losses (K,) of margins 0, where fits start. rms: of dloss/dz at the constant model,
     sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 where it would be 0, and of the squared loss, whose
-    targets have units of their own. curvatures: means of d2loss/dz2 there, each output by itself (K,).
+    targets have units of their own. curvatures: means of d2loss/dz2 there, each output by itself (K,); of the Huber
+    loss those of its majoriser, min(1, delta / |r|), which are never 0.
     """
 
     losses: Array
@@ -65,17 +66,30 @@ def _constant_huber(y: NDArray[Any], sums_at: "_HuberSums", fit_intercept: bool)
     losses, start, curvatures, squares = *np.zeros((3, y.shape[0])), 0.0
     for k, target in enumerate(y):
         low, high = float(target.min()), float(target.max())
-        b = min(max(0.0, low), high) if fit_intercept else 0.0
+        b, before = min(max(0.0, low), high) if fit_intercept else 0.0, np.inf
         for _ in range(200 if fit_intercept else 1):
-            loss, slope, curvature, square = sums_at(target, b)
+            at = sums_at(target, b)
+            slope = at.slope
             if not fit_intercept or abs(slope) <= 1e-12 * sums_at.delta or high - low <= 1e-15 * max(1.0, abs(b)):
                 break
             low, high = (b, high) if slope < 0.0 else (low, b)
-            newton = b - slope / curvature if curvature > 0.0 else np.inf
-            b = newton if low < newton < high else 0.5 * (low + high)
-        losses[k], curvatures[k], start[k] = loss, curvature, sums_at(target, 0.0)[0]
-        squares += square
+            newton = b - slope / at.curvature if at.curvature > 0.0 else np.inf
+            # Where few targets are within delta Newton's steps go to and fro.
+            b = newton if low < newton < high and abs(slope) <= 0.5 * before else 0.5 * (low + high)
+            before = abs(slope)
+        losses[k], curvatures[k], start[k] = at.loss, at.majoriser, sums_at(target, 0.0).loss
+        squares += at.square
     return ConstantModel(losses, start, _positive(np.sqrt(squares)), curvatures)
+
+
+class _HuberMeans(NamedTuple):
+    """Means over targets of loss, gradient, curvature, its majoriser's, and squared gradient."""
+
+    loss: float
+    slope: float
+    curvature: float
+    majoriser: float
+    square: float
 
 
 class _HuberSums(NamedTuple):
@@ -85,22 +99,27 @@ class _HuberSums(NamedTuple):
     delta: float
     n_threads: int
 
-    def __call__(self, y: NDArray[Any], b: float) -> tuple[float, float, float, float]:
-        """Means of loss, gradient, curvature and squared gradient at the margin b; by blocks, without a copy of y."""
-        parts = np.zeros((-(-y.size // _BLOCK), 5))
+    def __call__(self, y: NDArray[Any], b: float) -> _HuberMeans:
+        """Means at the margin b; by blocks, without a copy of y."""
+        parts = np.zeros((-(-y.size // _BLOCK), 6))
 
         def work(slot: int, rows: slice) -> None:
             r = b - y[rows].astype(np.float64)
             weight = np.ones_like(r) if self.s is None else self.s[rows].astype(np.float64)
             g = np.clip(r, -self.delta, self.delta)
-            inside = np.abs(r) <= self.delta
-            sums = weight.sum(), weight @ (g * (r - 0.5 * g)), weight @ g, weight @ inside, weight @ (g * g)
-            parts[rows.start // _BLOCK] = sums
+            a = np.abs(r)
+            bends = weight @ (a <= self.delta), weight @ (self.delta / np.maximum(a, self.delta))
+            parts[rows.start // _BLOCK] = (
+                weight.sum(),
+                weight @ (g * (r - 0.5 * g)),
+                weight @ g,
+                *bends,
+                weight @ (g * g),
+            )
 
         by_blocks(y.size, _BLOCK, self.n_threads, work)
         total = parts.sum(axis=0)
-        loss, slope, curvature, square = total[1:] / total[0]
-        return loss, slope, curvature, square
+        return _HuberMeans(*(total[1:] / total[0]).tolist())
 
 
 def huber_losses(y: NDArray[Any], s: NDArray[Any] | None, delta: float, margins: Array, n_threads: int = 1) -> Array:

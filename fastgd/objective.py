@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastgd.backends.rule_state import RuleState
-from fastgd.backends.verbs import Data, Design, EpochProblem, Epochs, Rows, Sums
+from fastgd.backends.verbs import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
 from fastgd.bounds import Bounded
 from fastgd.gap import duality_gaps
 from fastgd.problem import Evaluation, Frame, Problem
@@ -26,6 +26,8 @@ _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
 _COUPLING_ROWS = 8192
 #: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
+#: Widths within which residuals of a Huber loss are taken for evenly spread, in units of their mean size.
+_WIDTH = 0.5
 
 
 class Objective(Bounded):
@@ -124,6 +126,23 @@ class Objective(Bounded):
         found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
         return self.evaluation(theta, found.losses, found.gradient), found.curvature
 
+    def smoothed_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
+        """The same with the curvature that all rows have on average near theta, also where few of these show any.
+
+        A Huber loss bends within delta alone. Within a width h of about half the mean |r| a share of the rows lies that
+        is h / delta as large, if the density of residuals is even there: a kernel estimate of it (Parzen 1962).
+        """
+        at, curvature = self.quadratic(theta)
+        if self.problem.loss != "huber":
+            return at, curvature
+        delta = self.problem.delta
+        # Losses are delta (|r| - delta / 2) beyond delta.
+        width = np.maximum(_WIDTH * (at.losses / delta + 0.5 * delta), delta)
+        if not (width > delta).any():
+            return at, curvature
+        found = self._design.quadratic("huber", theta, width)
+        return at, lambda: found.curvature() * (delta / width)[:, None, None]
+
     def joint_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
         """As `quadratic`, of softmax with the whole curvature, (1, K (d + 1), K (d + 1))."""
         at = self.quadratic(theta)[0] if self._keeps_rows else self.evaluate(theta)
@@ -139,19 +158,33 @@ class Objective(Bounded):
         A logistic loss is steepest in curvature at 0: the first step of Newton's method is half as long as it could be.
         """
         line = None
-        if not self.has_l1 and self.problem.loss != "squared":
-            line = self._design.along(self.problem.loss, at.theta, step, self.problem.delta)
+        if not self.has_l1 and self.problem.loss != "squared" and self._keeps_rows:
+            line = self.along(at, step)
         if line is None:
             return step
-        ridge, length = self.l2 * step, 1.0
+        length = 1.0
         for _ in range(_LINE_STEPS):
-            slope, curvature = line(length)
-            slope += float(np.vdot(ridge, at.theta + length * step))
-            curvature += float(np.vdot(ridge, step))
+            slope, curvature = (float(part.sum()) for part in line(np.array([length])))
             if not curvature > 0.0:
                 break
             length = min(max(length - slope / curvature, _LENGTHS[0]), _LENGTHS[1])
         return length * step
+
+    def along(self, at: Evaluation, step: Array) -> Line | None:
+        """Slopes and curvatures of the outputs' F, without L1, at theta + t step; None where each would take a pass."""
+        problem = self.problem
+        line = self._design.along(problem.loss, at.theta, step, problem.delta)
+        if line is None:
+            return None
+        ridge = self.l2 * step
+        bends = (ridge * step).sum(axis=1)
+
+        def total(t: Array) -> tuple[Array, Array]:
+            slopes, curvatures = line(t)
+            point = at.theta + t[:, None] * step
+            return slopes + (ridge * point).sum(axis=1), curvatures + bends
+
+        return total
 
     @cached_property
     def _design(self) -> Design:

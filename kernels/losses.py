@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 from fastgd.kernels._jit import jitable
 from fastgd.kernels.mathfun import exp, log1p
 
+#: Share of its majoriser's curvature, delta / |r|, that Newton's model of a Huber loss has beyond delta, where the loss
+#: is linear: with none the model is singular where few rows are within delta, with all of it steps are short.
+HUBER_OUTSIDE = 0.05
+
 
 class Loss(NamedTuple):
-    """The three scalar functions of an elementwise loss, each of (z, y, p)."""
+    """The three scalar functions of an elementwise loss, each of (z, y, p); `curvature` is that of Newton's model."""
 
     value: Any
     grad: Any
@@ -56,8 +60,9 @@ def huber_grad(z: Any, y: Any, p: Any) -> Any:
 
 @jitable
 def huber_curvature(z: Any, y: Any, p: Any) -> Any:
-    """Second derivative of the Huber loss in z: 1 inside [-p, p], else 0."""
-    return type(z)(1.0) if abs(z - y) <= p else type(z)(0.0)
+    """Curvature in z of a model of the Huber loss: 1 inside [-p, p], else HUBER_OUTSIDE p / |z - y|."""
+    a = abs(z - y)
+    return type(z)(1.0) if a <= p else type(z)(HUBER_OUTSIDE) * p / a
 
 
 @jitable

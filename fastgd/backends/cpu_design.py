@@ -32,6 +32,8 @@ _LANE_NUMBERS, _LANES = 1 << 22, 64
 LONG, _SHORT = 256, 64
 #: Numbers of rows below which kernels take longer to call than NumPy takes.
 _FEW_NUMBERS = 1 << 16
+#: Margins that are kept while a length is looked for along a step.
+_MARGIN_NUMBERS = 1 << 24
 #: Below so many multiplications threads cost more than they save.
 _SMALL = 1 << 18
 
@@ -80,7 +82,7 @@ class CpuDesign:
         T[:, -1] = self._intercept
         return T
 
-    def quadratic(self, loss: str, theta: Array, p: float) -> Quadratic:
+    def quadratic(self, loss: str, theta: Array, p: float | Array) -> Quadratic:
         """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows.
 
         The curvature of kept rows is found when it is asked for, which that of the last step of a fit never is.
@@ -126,23 +128,26 @@ class CpuDesign:
         return self._sum([(K, D, K, D)], add)[0].reshape(K * D, K * D) / self._data.weight
 
     def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
-        """Slope and curvature in t of the mean loss at theta + t step; None where rows are not kept.
+        """Slopes and curvatures in t of the mean losses at theta + t step; None where margins are too many to keep.
 
-        Margins are linear in t: each t costs as much as a loss's values.
+        Margins are linear in t: each t costs as much as a loss's values. Where rows are not kept it takes a pass.
         """
-        if self._kept is None:
+        if self._data.n * len(theta) > _MARGIN_NUMBERS:
             return None
-        block, weight = self._kept, self._data.weight
-        margins, change = block.rows @ theta.T, block.rows @ step.T
-        squares, s = change * change, 1.0 if block.weights is None else block.weights[:, None]
+        parts: dict[int, _Margins] = {}
 
-        def at(t: float) -> tuple[float, float]:
-            z = margins + t * change
-            stage = block.stage(loss, z, p)
-            # Of long vectors BLAS would take dot products on threads.
-            slope = (stage.derivatives * change).sum()
-            curvature = (s * spread(z, change) if loss == "softmax" else stage.curvatures * squares).sum()
-            return float(slope) / weight, float(curvature) / weight
+        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            parts[block.number] = _Margins.of(block, theta, step)
+
+        if self._kept is None:
+            self._sum([(1,)], add)
+        else:
+            add([], self._kept, _Scratch(self, 0))
+        weight = self._data.weight
+
+        def at(t: Array) -> tuple[Array, Array]:
+            slopes, curvatures = zip(*(parts[number].along(loss, t, p) for number in sorted(parts)), strict=True)
+            return sum(slopes) / weight, sum(curvatures) / weight
 
         return at
 
@@ -202,11 +207,37 @@ class _Block(NamedTuple):
     y: NDArray[Any]
     weights: Array | None
 
-    def stage(self, loss: str, margins: Array, p: float) -> Stage:
+    def stage(self, loss: str, margins: Array, p: float | Array) -> Stage:
         """The loss at margins (m, K), weighted."""
         targets: Any = self.y[0].astype(np.intp) if loss == "softmax" else self.y.T
         stage = STAGES[loss](margins, targets, p)
         return stage if self.weights is None else Stage(*(self.weights[:, None] * part for part in stage))
+
+
+class _Margins(NamedTuple):
+    """Margins (m, K) of a block's rows, and their change along a step."""
+
+    block: _Block
+    margins: Array
+    change: Array
+
+    @classmethod
+    def of(cls, block: _Block, theta: Array, step: Array) -> "_Margins":
+        """Of the rows, which are not kept: their memory is another block's next."""
+        return cls(block._replace(rows=np.empty((0, 0))), block.rows @ theta.T, block.rows @ step.T)
+
+    def along(self, loss: str, t: Array, p: float) -> tuple[Array, Array]:
+        """Slopes and curvatures in t, summed over the rows: (K,), of softmax's curvature (1,)."""
+        block, change = self.block, self.change
+        z = self.margins + t * change
+        stage = block.stage(loss, z, p)
+        if loss == "softmax":
+            s = 1.0 if block.weights is None else block.weights[:, None]
+            bends = s * spread(z, change)
+        else:
+            bends = stage.curvatures * (change * change)
+        # Of long vectors BLAS would take dot products on threads.
+        return (stage.derivatives * change).sum(axis=0), bends.sum(axis=0)
 
 
 class _Point(NamedTuple):
@@ -214,7 +245,7 @@ class _Point(NamedTuple):
 
     loss: str
     theta: Array
-    p: float
+    p: float | Array
 
     @property
     def matrices(self) -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.kernels.losses import HUBER_OUTSIDE
 from fastgd.scaling import Array
 
 
@@ -27,11 +28,14 @@ def squared(z: Array, y: Array, p: float) -> Stage:
     return Stage(0.5 * r * r, r, np.ones_like(z))
 
 
-def huber(z: Array, y: Array, p: float) -> Stage:
+def huber(z: Array, y: Array, p: float | Array) -> Stage:
     """Squared up to |z - y| = p, linear beyond (Huber 1964)."""
     r = z - y
     g = np.clip(r, -p, p)
-    return Stage(g * (r - 0.5 * g), g, (g == r).astype(np.float64))
+    outside = g != r
+    curvature = np.ones_like(r)
+    np.divide(HUBER_OUTSIDE * g, r, out=curvature, where=outside)
+    return Stage(g * (r - 0.5 * g), g, curvature)
 
 
 def logistic(z: Array, y: Array, p: float) -> Stage:

@@ -49,9 +49,12 @@ class CudaDesign:
         self._shift = scaling.center.astype(rows.kind).astype(np.float64)
         self._offset = scaling.center - self._shift
 
-    def quadratic(self, loss: str, theta: Array, p: float) -> Quadratic:
-        """Losses, gradient and curvature at theta (K, d + 1). A pass; the curvature, when it is asked for, two more."""
-        rows, theta = self._rows, theta.copy()
+    def quadratic(self, loss: str, theta: Array, p: float | Array) -> Quadratic:
+        """Losses, gradient and curvature at theta (K, d + 1). A pass; the curvature, when it is asked for, two more.
+
+        Of parameters p (K,) the largest stands for all.
+        """
+        rows, theta, p = self._rows, theta.copy(), float(np.max(p))
         coef, intercept = self._raw(theta)
         sums = rows.gradient(loss, coef, intercept, self._shift, p)
         gradient = np.empty_like(theta)

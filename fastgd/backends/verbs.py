@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: X (m, d), y (K, m) and weights (m,), or None where all rows weigh the same; on the host.
 Piece = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
-#: Slope and curvature of a mean loss along a line, at t.
-Line = Callable[[float], tuple[float, float]]
+#: Slopes and curvatures (K,) of the outputs' mean losses along a line, at lengths t (K,), or (1,) for all.
+Line = Callable[[Array], tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Design(Protocol):
     #: Whether `quadratic` takes less time than the rows' `gradient`.
     quick: bool
 
-    def quadratic(self, loss: str, theta: Array, p: float) -> Quadratic:
-        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows."""
+    def quadratic(self, loss: str, theta: Array, p: float | Array) -> Quadratic:
+        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows. p: of all outputs or (K,)."""
 
     def couplings(self, theta: Array) -> Array:
         """The mean of diag(p) - pp' (K, K) over rows, p their softmax probabilities at theta. A pass over the rows."""
@@ -91,7 +91,7 @@ class Design(Protocol):
         """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
 
     def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
-        """The mean loss at theta + t step; None where that would take a pass."""
+        """The mean losses at theta + t step, after a pass at most; None where that would take more."""
 
 
 class LeastSquares(Protocol):

@@ -75,8 +75,12 @@ def huber_gradient(z: Floats, y: Floats, delta: float) -> Floats:
 
 
 def huber_curvature(z: Floats, y: Floats, delta: float) -> Floats:
-    """1 where |z - y| <= delta, else 0."""
-    return _diagonal((np.abs(z - y) <= delta).astype(np.float64))
+    """1 where |z - y| <= delta, else a twentieth of the majoriser's delta / |z - y| (Huber and Dutter 1974).
+
+    The loss is linear there: its second derivative, 0, would make Newton's model singular.
+    """
+    size = np.abs(z - y)
+    return _diagonal(np.where(size <= delta, 1.0, 0.05 * delta / np.maximum(size, delta)))
 
 
 def huber_conjugate(r: Floats, y: Floats, delta: float) -> Floats:

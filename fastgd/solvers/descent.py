@@ -112,18 +112,24 @@ class Descent:
         self.metric, self.failures = metric, 0
         self._length = 1.0 if self._remembers else min(_LONGER * self._length, 1.0)
 
-    def advance(self, lengthened: Callable[[Evaluation, Array], Array] | None = None) -> Evaluation:
-        """One pass: go to the end of a step, `lengthened` where that is asked for, or stay and know better."""
+    def advance(
+        self, lengthened: Callable[[Evaluation, Array], Array] | None = None, enough: float = _ENOUGH
+    ) -> Evaluation:
+        """One pass: go to the end of a step, `lengthened` where that is asked for, or stay and know better.
+
+        enough: share of the promised decrease for which the step is taken; 0 where it ends at the line's minimum.
+        """
         objective, at = self._objective, self.at
         step = self._length * self.metric.step(at)
-        if lengthened is not None:
-            step = lengthened(at, step)
         slope = promised(objective, at, step)
         self.promise = -slope
+        if lengthened is not None:
+            step = lengthened(at, step)
+            slope = promised(objective, at, step)
         trial = self._evaluate(at.theta + step)
         if is_finite(trial) and self._remembers:
             self.metric.learn(step, trial.slope - at.slope)
-        if self._is_better(trial, step, slope):
+        if self._is_better(trial, step, slope, enough):
             # Of a step of a share t of the model's the promise is t times that of the whole.
             self._expected.append((0.5 * self.promise / self._length, self.at.total))
             self.at, self.failures = trial, 0
@@ -137,14 +143,14 @@ class Descent:
     def _cut(self, trial: Evaluation, step: Array, slope: float) -> float:
         """The share of a failed step at which its slope is expected to be 0, as if it grew evenly along the step."""
         end = -promised(self._objective, trial, -step)
-        if not end > 0.0:
+        if not end > 0.0 > slope:
             return _CUTS[1]
         return min(max(slope / (slope - end), _CUTS[0]), _CUTS[1])
 
-    def _is_better(self, trial: Evaluation, step: Array, slope: float) -> bool:
+    def _is_better(self, trial: Evaluation, step: Array, slope: float, enough: float) -> bool:
         if not is_finite(trial):
             return False
-        if trial.total <= self.at.total + _ENOUGH * slope:
+        if trial.total < self.at.total + enough * slope:
             return True
         # Where rounding hides the decrease, the slope tells.
         close = trial.total <= self.at.total + self.noise * abs(trial.total)

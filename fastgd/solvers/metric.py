@@ -8,9 +8,9 @@ import numpy as np
 from scipy import linalg
 
 from fastgd.backends.cpu_quadratic import minimise_quadratic
-from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
+from fastgd.solvers.factorization import require_finite, with_unit_diagonal
 
 #: Eigenvalues of a curvature with unit diagonal below which directions count as flat, a column.
 _FLAT = 1e-14
@@ -49,21 +49,20 @@ def make_metric(
     remembered. sampled: whether the curvature is that of a sample of rows. couplings (K, K): of softmax the curvature
     by margins, its other factor; without it, or with L1, outputs are taken one by one.
     """
-    if not np.isfinite(curvature).all():
-        # LAPACK looks for the eigenvalues of what is no number for ever.
-        raise DivergenceError("curvatures overflow: scale down columns of extreme values")
+    require_finite(curvature)
     blocks = curvature.copy()
     diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1].reshape(-1, objective.l2.shape[1])
-    # Rows of a Huber loss beyond delta have a slope and no curvature, as rows outside a sample have.
-    blind = sampled or objective.problem.loss == "huber"
-    if blind:
+    if sampled:
         for diagonal in diagonals:
             _lift(diagonal, objective.squares)
     if len(diagonals) > len(blocks):
         _balance(blocks[0].reshape(diagonals.shape * 2), objective)
     diagonals += objective.l2[: len(diagonals)]
+    require_finite(blocks)
     if objective.has_l1:
         return ProxMetric(blocks, objective, memory)
+    # Rows of a Huber loss beyond delta have a slope and hardly any curvature, as rows outside a sample have.
+    blind = sampled or objective.problem.loss == "huber"
     return SmoothMetric(blocks, memory, blind, None if couplings is None else _uncoupling(couplings))
 
 
@@ -75,6 +74,7 @@ def _uncoupling(couplings: Array) -> Array:
     K, trace = len(couplings), float(np.trace(couplings))
     # Where every row is certain of its class, to rounding, there is no curvature to tell outputs apart by.
     share = couplings * (K / trace) + 1.0 / K if trace > 0.0 else np.eye(K)
+    require_finite(share)
     values, vectors = np.linalg.eigh(share)
     inverse: Array = (vectors / np.maximum(values, _LEAST_COUPLED)) @ vectors.T
     return inverse
@@ -110,12 +110,7 @@ class Factor:
     """
 
     def __init__(self, matrix: Array, sampled: bool) -> None:
-        diagonal = matrix.diagonal()
-        live = diagonal > 0.0
-        self._inverse_scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(matrix)), where=live)
-        unit = matrix * self._inverse_scale * self._inverse_scale[:, None]
-        if not live.all():
-            unit[~live, ~live] = 1.0
+        unit, self._inverse_scale = with_unit_diagonal(matrix)
         self._cholesky: Array | None = None
         factor, info = linalg.lapack.dpotrf(unit, lower=1, clean=0)
         if info == 0 and factor.diagonal().min() ** 2 > len(unit) * _FLAT:

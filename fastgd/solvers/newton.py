@@ -1,12 +1,14 @@
 """Newton's method: gradient and curvature of all rows, or of a sample, from one pass."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.course import Course
 from fastgd.solvers.descent import Descent
+from fastgd.solvers.line_minimum import to_line_minimum
 from fastgd.solvers.metric import Metric, make_metric
 from fastgd.stopping import Monitor, Solution
 
@@ -69,7 +71,10 @@ class Newton:
         """A step, in the metric of where the last one ended."""
         if not self._fresh:
             self._descent.use(self._metric())
-        trial = self._descent.advance(self._objective.lengthened if self._first else None)
+        if self._objective.problem.loss == "huber":
+            trial = self._descent.advance(partial(to_line_minimum, self._objective), enough=0.0)
+        else:
+            trial = self._descent.advance(self._objective.lengthened if self._first else None)
         self._first = False
         self._fresh = self._descent.failures > 0
         if not self._fresh:

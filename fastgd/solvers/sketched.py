@@ -77,7 +77,7 @@ class _Metrics(NamedTuple):
     def at(self, rows: Objective, theta: Array) -> tuple[Evaluation, Metric]:
         """The evaluation of these rows at theta and the metric of their curvature there."""
         joint, couplings = self.shape.joint, None
-        at, curvature = rows.joint_quadratic(theta) if joint else rows.quadratic(theta)
+        at, curvature = rows.joint_quadratic(theta) if joint else rows.smoothed_quadratic(theta)
         if rows.problem.loss == "softmax" and not joint and not rows.has_l1:
             # With L1 a step would no longer be one of each output alone.
             couplings = rows.couplings(theta)
