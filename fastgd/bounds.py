@@ -1,10 +1,12 @@
 """Bounds on the curvature of a data set's loss, from which steps of known safety follow."""
 
+import math
 from functools import cached_property
 
 import numpy as np
 
 from fastgd.backends.verbs import Data
+from fastgd.exceptions import DivergenceError
 from fastgd.kernels.losses import LARGEST_CURVATURE
 from fastgd.problem import Problem
 from fastgd.sample import sample_data
@@ -12,6 +14,13 @@ from fastgd.scaling import Array, Moments, Scaling
 
 #: Rows of a batch whose curvature hardly depends on its largest row.
 _LARGE_BATCH = 64
+
+
+def _finite(curvature: float) -> float:
+    """The same; a DivergenceError where it overflows, since a rate of 0 would move nothing."""
+    if not math.isfinite(curvature):
+        raise DivergenceError("curvatures overflow: scale down columns of extreme values")
+    return curvature
 
 
 class Bounded:
@@ -56,7 +65,7 @@ class Bounded:
         for _ in range(100):
             v /= np.linalg.norm(v)
             product = bound * self._gram_product(sample, v) + ridge * v
-            before, largest = largest, float(np.linalg.norm(product))
+            before, largest = largest, _finite(float(np.linalg.norm(product)))
             if largest == 0.0 or abs(largest - before) <= 1e-3 * largest:
                 break
             v = product
@@ -89,15 +98,19 @@ class Bounded:
         if self.problem.fit_intercept:
             heaviest = 1.0 if data.weights is None else float(np.max(data.weights))
             largest += heaviest * data.n / data.weight
-        return LARGEST_CURVATURE[self.problem.loss] * largest
+        return LARGEST_CURVATURE[self.problem.loss] * _finite(largest)
 
-    def batch_curvature(self, batch_size: int) -> float:
-        """L_B of Gower et al. 2019, sampling without replacement, with L2: between `row_curvature` and `curvature`."""
+    def batch_curvature(self, batch_size: int, share: float = 1.0) -> float:
+        """L_B of Gower et al. 2019, sampling without replacement, with L2: between `row_curvature` and `curvature`.
+
+        share: of the loss's largest curvature that is counted.
+        """
         n, b = self.data.n, min(batch_size, self.data.n)
         stiffest = float(np.max(self.l2, initial=0.0))
+        smooth = self.smooth_curvature if share == 1.0 else share * self.curvature + stiffest
         if b == n:
-            return self.smooth_curvature
-        whole = n * (b - 1) / (b * (n - 1)) * self.smooth_curvature
+            return smooth
+        whole = n * (b - 1) / (b * (n - 1)) * smooth
         # Large batches hardly depend on the largest row: the sample's will do, and saves a pass.
         row = self.row_curvature if b < _LARGE_BATCH else self._row_curvature_of(self._curvature_sample)
-        return whole + (n - b) / (b * (n - 1)) * (row + stiffest)
+        return whole + (n - b) / (b * (n - 1)) * (share * row + stiffest)

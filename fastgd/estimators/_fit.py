@@ -18,7 +18,7 @@ from fastgd.estimators._input import check_finite, check_variation, squares_are_
 from fastgd.estimators._options import Options
 from fastgd.estimators._report import DataReport, FitReport, TimeReport
 from fastgd.estimators._training import Training, settings_of
-from fastgd.estimators._unfinished import tell_what_is_left, warn
+from fastgd.estimators._unfinished import is_far, tell_what_is_left, warn
 from fastgd.exceptions import DivergenceError
 from fastgd.gap import telling
 from fastgd.history import History
@@ -120,7 +120,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         expected_seconds=expected,
         certificate=certificate,
         tol=options.tol,
-        converged=solution.reason != "no optimum" and (solution.converged or bool(certificate <= options.tol)),
+        converged=_has_converged(solution, certificate, options.tol),
         stopped_by=solution.reason,
         objective=objective.value(final),
         duality_gap=gap,
@@ -146,6 +146,13 @@ def _diverged(estimator: Any, error: DivergenceError, monitor: Monitor, start: A
     monitor.error = error
     theta = start if monitor.last_finite is None else monitor.last_finite
     return Solution(theta, False, "diverged", math.nan if error.rate is None else error.rate)
+
+
+def _has_converged(solution: Solution, certificate: float, tol: float) -> bool:
+    """Whether the certificate is met, or the loss is flat at no great distance; never where there is no optimum."""
+    if solution.reason == "no optimum":
+        return False
+    return bool(certificate <= tol) or (solution.converged and not is_far(solution, certificate))
 
 
 def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:

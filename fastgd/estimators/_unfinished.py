@@ -49,7 +49,7 @@ def tell_what_is_left(
         return
     epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
     where = f"after {epochs} at certificate {certificate:.3g} > tol={options.tol:g}"
-    far = certificate > _FAR and solution.reason in ("max_iter", "max_seconds", "flat loss")
+    far = is_far(solution, certificate)
     slow = _too_small(objective, plan, history.largest_rate) if far else ""
     if slow:
         warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
@@ -60,7 +60,7 @@ def tell_what_is_left(
             "noise or a rate too large; use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
             ConvergenceWarning,
         )
-    elif solution.reason == "max_iter" and len(history) > 0 and _rate_fell_to_zero(plan):
+    elif solution.reason == "max_iter" and len(history) > 0 and _rate_fell_to_zero(objective, plan):
         assert plan is not None
         # Its last epoch is the planned end of such a fit.
         fallen = history.fall(math.ceil(_LAST * plan.max_iter))
@@ -84,8 +84,13 @@ def tell_what_is_left(
         )
 
 
-def _rate_fell_to_zero(plan: Plan | None) -> bool:
-    return plan is not None and plan.batch_size is not None and falls_to_zero(plan)
+def is_far(solution: Solution, certificate: float) -> bool:
+    """Whether a fit that no certificate ended is far from any optimum, however flat its loss."""
+    return certificate > _FAR and solution.reason in ("max_iter", "max_seconds", "flat loss")
+
+
+def _rate_fell_to_zero(objective: Objective, plan: Plan | None) -> bool:
+    return plan is not None and plan.batch_size is not None and falls_to_zero(objective, plan)
 
 
 def _too_small(objective: Objective, plan: Plan | None, rate: float) -> str:

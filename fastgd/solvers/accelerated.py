@@ -15,6 +15,7 @@ from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.course import Course
 from fastgd.solvers.prox import elastic_net_prox
+from fastgd.solvers.rates import share_at_start
 from fastgd.stopping import Monitor, Solution
 
 #: Relative excess of the curvature seen along a step over L from which L is raised; rounding stays below.
@@ -34,7 +35,8 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
 
 def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -> Solution:
     """The same on a course that another solver may have begun."""
-    curvature = objective.curvature
+    # Of what is seen to be too little more is taken.
+    curvature = share_at_start(objective) * objective.curvature
     rms = objective.problem.constant.rms * float(np.max(objective.problem.units))
     # A sum of s_i r_i (x_i . move) is at most rms sqrt(L) |move|: its rounding is eps times that.
     noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * rms * math.sqrt(curvature)

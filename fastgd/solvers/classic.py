@@ -14,7 +14,7 @@ from fastgd.solvers.divergence import Diverged, with_restarts
 from fastgd.solvers.line_search import solve_line_search
 from fastgd.solvers.pace import Pace
 from fastgd.solvers.plan import Plan
-from fastgd.solvers.rates import falls_to_zero
+from fastgd.solvers.rates import falls_to_zero, follows_losses, rate_factor
 from fastgd.stopping import NEVER, Deadline, Monitor, Solution, diverged
 
 #: Length of a compiled call that Ctrl-C and progress can wait for.
@@ -56,6 +56,8 @@ def _run_full_batch(objective: Objective, theta: Array, plan: Plan, pace: Pace, 
         if diverged(loss, start) or not np.all(np.isfinite(g)):
             raise Diverged(epoch)
         pace.begin(epoch, epoch)
+        if follows_losses(plan):
+            pace.factor = rate_factor(objective, evaluation.losses)
         rate = float(pace.rates(0, 1)[0])
         certified = certificate <= plan.tol and plan.tol > 0.0
         if not certified:
@@ -82,7 +84,8 @@ def _run_batches(objective: Objective, theta: Array, plan: Plan, pace: Pace, mon
     for epoch in range(plan.max_iter):
         pace.begin(epoch * batches, epoch)
         done = run_epoch(epochs, epoch, batches, pace, rule, slices, monitor.deadline)
-        loss = objective.in_target_units(done.losses) / min(done.batches * plan.batch_size, n)
+        mean_losses = done.losses / min(done.batches * plan.batch_size, n)
+        loss = objective.in_target_units(mean_losses)
         if diverged(loss, start) or not np.all(np.isfinite(theta)):
             raise Diverged(epoch)
         rate = float(pace.rates(0, 1)[0])
@@ -90,11 +93,13 @@ def _run_batches(objective: Objective, theta: Array, plan: Plan, pace: Pace, mon
             Epoch(loss, rate, float(np.linalg.norm(done.gradient)) / done.batches), rule.reported
         )
         flat = monitor.flat(loss)
-        if reason is None and flat and (epoch == plan.max_iter - 1 or not falls_to_zero(plan)):
+        if reason is None and flat and (epoch == plan.max_iter - 1 or not falls_to_zero(objective, plan)):
             reason = "flat loss"
         if reason is not None:
             return _solution(monitor.theta, reason, pace, rule)
         pace.end(monitor.metric)
+        if follows_losses(plan):
+            pace.factor = rate_factor(objective, mean_losses)
     return _solution(monitor.theta, "max_iter", pace, rule)
 
 

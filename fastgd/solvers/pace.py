@@ -36,6 +36,8 @@ class Pace:
         # A stream may have changed its schedule, which then begins.
         self.state = {**schedule.start(), **(state or {})}
         self._step, self._epoch = 0, 0
+        #: What the schedule's rates are multiplied with.
+        self.factor = 1.0
         #: The rate of the first update of the run, and the largest so far.
         self.first, self.largest = float("nan"), 0.0
 
@@ -48,6 +50,8 @@ class Pace:
         """Rates of the updates [first, last) of the epoch."""
         updates = np.arange(first, last)
         rates = self._schedule.rates(self._step + updates, self._epoch + updates / self._batches, self.state)
+        if self.factor != 1.0:
+            rates = self.factor * rates
         if np.isnan(self.first):
             self.first = float(rates[0])
         self.largest = max(self.largest, float(np.max(rates)))

@@ -3,7 +3,10 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from fastgd.objective import Objective
+from fastgd.scaling import Array
 from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay, Schedule, as_schedule, is_auto
 from fastgd.solvers.plan import Plan
 
@@ -22,6 +25,8 @@ ADAPTIVE = {
 _USUAL_BATCH = 256
 #: Fits of fewer updates than this take longer steps: all of them together must lead from 0 to the optimum.
 _USUAL_UPDATES = 500
+#: Shares of its curvature below which a Huber loss counts as linear: gradients get no smaller near the optimum.
+_LINEAR = 0.3
 
 
 def is_automatic(plan: Plan) -> bool:
@@ -51,10 +56,12 @@ def automatic_rate(objective: Objective, plan: Plan) -> float:
     rule = plan.optimizer.rule
     if rule in ADAPTIVE:
         return ADAPTIVE[rule] * _length(plan, objective.data.n) if rule != "adagrad" else ADAPTIVE[rule]
-    rate = 1.0 / _curvature(objective, plan)
+    rate = 1.0 / _curvature(objective, plan, share_at_start(objective))
     if rule == "saga":
         return rate / 3.0
-    return rate if plan.is_full(objective.data.n) else rate * (1.0 - _momentum(plan))
+    # Gradients of the Huber loss do not grow with the distance: what a heavy ball gathers overshoots.
+    heavy = rule == "momentum" and objective.problem.loss == "huber"
+    return rate if plan.is_full(objective.data.n) and not heavy else rate * (1.0 - _momentum(plan))
 
 
 def _length(plan: Plan, n: int) -> float:
@@ -64,14 +71,17 @@ def _length(plan: Plan, n: int) -> float:
     return max(noise if plan.batch_size else 1.0, min(_USUAL_UPDATES / updates, 10.0))
 
 
-def falls_to_zero(plan: Plan) -> bool:
+def falls_to_zero(objective: Objective, plan: Plan) -> bool:
     """Whether an automatic rate is 0 at the end of the fit: before it a flat loss only says that it is still large."""
-    return plan.optimizer.rule in ADAPTIVE and is_auto(plan.optimizer.get_params(deep=False)["learning_rate"])
+    automatic = is_auto(plan.optimizer.get_params(deep=False)["learning_rate"])
+    return automatic and isinstance(_automatic_decay(objective, plan), CosineDecay)
 
 
 def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:
-    """How an automatic rate falls: not where gradients have no noise; for adaptive rules to 0."""
+    """How an automatic rate falls: not where gradients have no noise; to 0 where steps are as long near the optimum."""
     if plan.optimizer.rule in ADAPTIVE:
+        return CosineDecay()
+    if not plan.is_full(objective.data.n) and share_at_start(objective) < _LINEAR:
         return CosineDecay()
     if plan.is_full(objective.data.n) or plan.optimizer.rule == "saga":
         return Constant()
@@ -99,5 +109,33 @@ def _momentum(plan: Plan) -> float:
     return float(params.get("momentum", 0.0))
 
 
-def _curvature(objective: Objective, plan: Plan) -> float:
-    return objective.batch_curvature(plan.batch_size or objective.data.n)
+def follows_losses(plan: Plan) -> bool:
+    """Whether `rate_factor` applies: to automatic rates of rules whose steps are proportional to gradients."""
+    return is_automatic(plan) and plan.optimizer.rule not in ADAPTIVE
+
+
+def share_at_start(objective: Objective) -> float:
+    """Share of its largest curvature that the loss has, on average, at the constant model.
+
+    1 but for the Huber loss, whose majoriser bends by min(1, delta / |r|): steps that are safe where all residuals are
+    within delta would not get to the optimum from targets whose spread is a thousand times as large.
+    """
+    return float(np.max(objective.problem.constant.curvatures)) if objective.problem.loss == "huber" else 1.0
+
+
+def rate_factor(objective: Objective, losses: Array) -> float:
+    """What an automatic rate is multiplied with where the mean losses are these (K,).
+
+    1 but for the Huber loss, whose mean curvature rises as residuals shrink, about like 1 / |r|.
+    """
+    problem = objective.problem
+    if problem.loss != "huber":
+        return 1.0
+    constant, delta = problem.constant, problem.delta
+    # Losses are delta (|r| - delta / 2) beyond delta.
+    shrunk = (constant.losses + 0.5 * delta**2) / (losses + 0.5 * delta**2)
+    return share_at_start(objective) / float(np.max(np.minimum(constant.curvatures * shrunk, 1.0)))
+
+
+def _curvature(objective: Objective, plan: Plan, share: float = 1.0) -> float:
+    return objective.batch_curvature(plan.batch_size or objective.data.n, share)
