@@ -9,10 +9,10 @@ from scipy import linalg
 
 from fastgd.backends.cpu_quadratic import minimise_quadratic
 from fastgd.backends.verbs import Data
-from fastgd.exceptions import DivergenceError
 from fastgd.objective import Evaluation, Frame, Objective
 from fastgd.scaling import Array, inverse
 from fastgd.solvers.costs import Shape
+from fastgd.solvers.factorization import require_finite, with_unit_diagonal
 from fastgd.solvers.rank import remove_directions
 
 #: Rows a column from which rows are many, and the share of the epochs allowed that a fit is expected to use.
@@ -48,8 +48,7 @@ class Condensed(Objective):
         """Losses (K,) and gradient (K, d + 1) at zeros, curvature (d + 1, d + 1)."""
         d, intercept = self.data.d, int(self.problem.fit_intercept)
         gram = self.data.least_squares(self.scaling, self.problem.fit_intercept).gram()
-        if not np.isfinite(gram).all():
-            raise DivergenceError("sums of squares overflow: scale down columns of extreme values")
+        require_finite(gram)
         curvature, gradient, cut = np.zeros((d + 1, d + 1)), self.start(), d + intercept
         curvature[:d, :d] = gram[intercept:cut, intercept:cut]
         gradient[:, :d] = -gram[cut:, intercept:cut]
@@ -89,10 +88,7 @@ class Condensed(Objective):
     @cached_property
     def _factor(self) -> tuple[Array, Array, float]:
         """Scales, Cholesky's factor of curvature and L2 with a unit diagonal, its condition number's inverse or 0."""
-        matrix = self._model[2]
-        scale = inverse(np.sqrt(matrix.diagonal() + self.l2[0]))
-        unit = matrix * scale * scale[:, None]
-        unit.flat[:: len(unit) + 1] = 1.0
+        unit, scale = with_unit_diagonal(self._model[2] + np.diag(self.l2[0]))
         factor, failed = linalg.lapack.dpotrf(unit, lower=1, clean=0)
         if failed:
             return scale, factor, 0.0
@@ -196,6 +192,7 @@ class Orthogonal(Condensed):
         targets = np.vstack([self._rows[1][first:], np.zeros((d, self.outputs))])
         norms = np.linalg.norm(rows, axis=0)
         scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0.0)
+        require_finite(rows)
         upper: Any = np.linalg.qr(np.hstack([rows * scale, targets]), mode="r")
         left, values, right = linalg.svd(upper[:d, :d], check_finite=False)
         kept = values > _DEPENDENT[self.data.dtype] * values[0]

@@ -9,6 +9,7 @@ from scipy import linalg
 from fastgd.objective import Objective
 from fastgd.sample import sample_data
 from fastgd.scaling import Array
+from fastgd.solvers.factorization import require_finite
 
 if TYPE_CHECKING:
     from fastgd.backends.verbs import Rows
@@ -70,6 +71,7 @@ def _without(null: Array) -> Callable[[Array], Array]:
 def _in_span_of(rows: Array) -> Callable[[Array], Array]:
     """The projection of coefficients on the span of rows (m, d), with m at most d."""
     basis, upper = np.linalg.qr(rows.T)
+    require_finite(upper)
     left, values, _ = linalg.svd(upper, check_finite=False)
     kept = values > max(rows.shape) * np.finfo(np.float64).eps * values[0]
     span = basis @ left[:, kept]
