@@ -62,10 +62,24 @@ def load_all() -> tuple[list[Dataset], dict[str, str]]:
     return found, missing
 
 
+def load_whole(name: str) -> Dataset:
+    """Load one data set with all its rows."""
+    loss, load = _LOADERS[name]
+    X, y = load()
+    loss, y = _of_classes(loss, y)
+    return Dataset(name, loss, np.ascontiguousarray(X, dtype=np.float64), y, fit_intercept=name != "NIST NoInt1")
+
+
+def _of_classes(loss: str, y: NDArray[Any]) -> tuple[str, NDArray[Any]]:
+    """Return the loss that the number of classes asks for, and class numbers."""
+    if loss != "classes":
+        return loss, y
+    y = np.unique(y, return_inverse=True)[1]
+    return "logistic" if y.max() == 1 else "softmax", y
+
+
 def _drawn(name: str, loss: str, X: Matrix, y: NDArray[Any]) -> Dataset:
-    if loss == "classes":
-        y = np.unique(y, return_inverse=True)[1]
-        loss = "logistic" if y.max() == 1 else "softmax"
+    loss, y = _of_classes(loss, y)
     outputs = int(y.max()) + 1 if loss == "softmax" else 1
     most = min(_MOST_ROWS, _MOST_NUMBERS // (X.shape[1] * outputs))
     if len(X) > most:
