@@ -102,8 +102,8 @@ def rows_to_hold_out(
         total = n if s is None else np.count_nonzero(s)
         each = "" if classes is None else " of each class"
         raise ValueError(
-            f"early_stopping=True needs two rows of positive weight{each}, one to fit and one to validate on; "
-            f"of {n} rows {total} have one: give X_val and y_val, or early_stopping=False"
+            f"early_stopping=True needs two rows of positive weight{each}, one to fit and one to validate on; got "
+            f"n_samples={n}, {total} with a positive weight: give X_val and y_val, or early_stopping=False"
         )
     return rows
 

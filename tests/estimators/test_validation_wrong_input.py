@@ -93,7 +93,7 @@ def test_weight_0_is_a_row_left_out():
     ("estimator", "weights"), [(LinearRegression, np.eye(20)[3]), (LogisticRegression, np.eye(20)[3] + np.eye(20)[4])]
 )
 def test_too_few_rows_of_positive_weight(estimator, weights):
-    with pytest.raises(ValueError, match=r"early_stopping=True needs two rows of positive weight.* of 20 rows [12] "):
+    with pytest.raises(ValueError, match=r"early_stopping=True needs two rows.* n_samples=20, [12] with a"):
         estimator(early_stopping=True).fit(X, Y, weights)
 
 
