@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import optimize, sparse
 from sklearn import linear_model
+from sklearn.utils._array_api import _convert_to_numpy, get_namespace
 
 import fastgd
 from fastgd import optimizers
@@ -35,12 +36,19 @@ def _tolerance(X, tol):
     return own if tol is None else min(own, tol) if own < 1e-6 else own
 
 
+def _on_host(array):
+    """Return an array of any namespace as NumPy's."""
+    xp, is_array = get_namespace(array)
+    return _convert_to_numpy(array, xp) if is_array else np.asarray(array)
+
+
 def _total_weight(X, sample_weight):
+    n = X.shape[0] if hasattr(X, "shape") else len(X)
     if sample_weight is None:
-        return float(X.shape[0] if hasattr(X, "shape") else len(X))
+        return float(n)
     if np.ndim(sample_weight) == 0:
-        return float(sample_weight) * len(X)
-    return float(np.sum(np.asarray(sample_weight)))
+        return float(sample_weight) * n
+    return float(np.sum(_on_host(sample_weight)))
 
 
 class Adapter:
@@ -96,7 +104,10 @@ class Ridge(Linear, linear_model.Ridge):
 
 class ElasticNet(Linear, linear_model.ElasticNet):
     def fit(self, X, y, sample_weight=None, check_input=True):
-        return super().fit(X, y, sample_weight)
+        super().fit(X, y, sample_weight)
+        gap = self.fit_report_["duality_gap"]
+        self.dual_gap_ = np.nan if gap is None else gap
+        return self
 
     def _translated(self, X, sample_weight):
         return self._shared(X, self.tol) | {
@@ -167,15 +178,18 @@ class LogisticRegression(Adapter, linear_model.LogisticRegression):
         )
         if getattr(self, "_skl_callbacks", None):
             model.set_callbacks(*self._skl_callbacks)
-        return self._fit_ours(model, X, y, sample_weight)
+        self._fit_ours(model, X, y, sample_weight)
+        self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
+        return self
 
     def _weight_of_all(self, X, y, sample_weight):
         """Sum of the sample weights times class weights."""
         total = _total_weight(X, sample_weight)
         if not isinstance(self.class_weight, dict):
             return total
-        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
-        return float(sum(w * self.class_weight.get(label, 1.0) for w, label in zip(weights, y, strict=True)))
+        labels = _on_host(y)
+        weights = np.ones(len(labels)) if sample_weight is None else _on_host(sample_weight)
+        return float(sum(w * self.class_weight.get(label, 1.0) for w, label in zip(weights, labels, strict=True)))
 
     def _predicting(self):
         return getattr(self, "_ours", None) or fastgd.LogisticRegression()
@@ -194,11 +208,6 @@ def _scaled_inversely(step, epoch, metric, *, eta0, power):
     return eta0 / (step + 1.0) ** power
 
 
-def _optimal(step, epoch, metric, *, alpha, initial):
-    """Bottou's rate for a strongly convex objective."""
-    return 1.0 / (alpha * (step + 1.0 / (initial * alpha)))
-
-
 class StochasticGradient(Adapter):
     """Gradient descent on one row at a time, on raw columns."""
 
@@ -211,12 +220,9 @@ class StochasticGradient(Adapter):
         rates = {
             "constant": self.eta0,
             "invscaling": partial(_scaled_inversely, eta0=self.eta0, power=self.power_t),
+            "optimal": "auto",
             "adaptive": fastgd.schedules.ReduceOnPlateau(self.eta0, factor=0.2, patience=self.n_iter_no_change),
         }
-        if self.learning_rate == "optimal":
-            typical = np.sqrt(1.0 / np.sqrt(self.alpha))
-            slope = typical if self.loss == "squared_error" else 1.0 / (1.0 + np.exp(-typical))
-            rates["optimal"] = partial(_optimal, alpha=self.alpha, initial=typical / max(1.0, slope))
         if self.learning_rate not in rates:
             unsupported(f"learning_rate={self.learning_rate!r}")
         return optimizers.GradientDescent(rates[self.learning_rate], average=self.average)
