@@ -1,6 +1,7 @@
 """A bound on how far F lies above its minimum, from one gradient: Fenchel's duality gap."""
 
 import numpy as np
+from scipy.special import expit, softmax, xlogy
 
 from fastgd.scaling import Array
 
@@ -49,3 +50,46 @@ def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: float) -> Array:
     # What is below 0 is rounding.
     gaps: Array = np.maximum(terms, 0.0).sum(axis=1)
     return gaps
+
+
+def feasible_share(gradient: Array, l1: Array) -> float:
+    """The largest share, 1 at most, of the loss derivatives that is a dual point of a pure L1 penalty.
+
+    Parameters
+    ----------
+    gradient : ndarray of shape (K, d)
+        Of the mean loss.
+    l1 : ndarray of shape (K,)
+        Weights of the L1 norm, above 0: the box that the gradient of the share must lie in.
+
+    References
+    ----------
+    Kim et al., "An interior-point method for large-scale l1-regularized least squares", 2007.
+    """
+    return 1.0 / max(1.0, float((np.abs(gradient) / l1[:, None]).max(initial=0.0)))
+
+
+def conjugates(loss: str, z: Array, y: Array, share: float, delta: float) -> Array:
+    """Fenchel conjugates (m, K) of rows' losses at a share of their derivatives at margins z.
+
+    Parameters
+    ----------
+    loss : {"squared", "huber", "logistic", "softmax"}
+    z : ndarray of shape (m, K)
+    y : ndarray of shape (m, K)
+        Targets; of softmax (m, 1), numbers of classes.
+    share : float
+        Between 0 and 1.
+    delta : float
+        Huber's.
+    """
+    if loss in ("squared", "huber"):
+        r = share * (z - y if loss == "squared" else np.clip(z - y, -delta, delta))
+        found: Array = 0.5 * r * r + r * y
+        return found
+    if loss == "logistic":
+        wrong = share * expit(-y * z)
+        return xlogy(wrong, wrong) + xlogy(1.0 - wrong, 1.0 - wrong)
+    p = share * softmax(z, axis=1)
+    p[np.arange(len(p)), y[:, 0].astype(np.intp)] += 1.0 - share
+    return xlogy(p, p)

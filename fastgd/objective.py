@@ -13,7 +13,7 @@ import numpy as np
 from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
 from fastgd.bounds import Bounded
-from fastgd.gap import duality_gaps
+from fastgd.gap import conjugates, duality_gaps, feasible_share
 from fastgd.problem import Evaluation, Frame, Problem
 from fastgd.sample import sample_of
 from fastgd.scaling import Array, Moments, Scaling, inverse
@@ -272,17 +272,35 @@ class Objective(Bounded):
         return unscale, recentre if recentre.any() else None, l1, weights
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
-        """A bound on what F lies above its minimum, in the units of the user's targets; None without an L2 term.
+        """A bound on what F lies above its minimum, in the units of the user's targets; None without a penalty.
 
-        It is one where the derivatives by the intercepts are 0, else up to what is left of them.
+        It is one where the derivatives by the intercepts are 0, else up to what is left of them. Of a pure L1 penalty
+        it takes a pass.
         """
         problem = self.problem
-        if problem.l2 == 0.0:
+        if problem.l2 == 0.0 and not self.has_l1:
             return None
         coef, g = self._for_raw_columns(evaluation)
         # A constant column has neither coefficient nor, beside an intercept, a say.
         g *= self.standard.inv_scale > 0.0
+        if problem.l2 == 0.0:
+            dual = self._dual(evaluation, feasible_share(g, problem.l1))
+            return max(0.0, self.value(evaluation) - self.in_target_units(dual))
         return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2))
+
+    def _dual(self, at: Evaluation, share: float) -> Array:
+        """The dual of F (K,) without L2 at a share of the loss derivatives. One pass."""
+        data, total = self.data, np.zeros(self.outputs)
+        coef = at.theta[:, :-1] * self.scaling.inv_scale
+        margins = data.line(coef, at.theta[:, -1] - coef @ self._offset, self.shift)
+        rows = max(1, _FEW_NUMBERS // self.outputs)
+        for start in range(0, data.n, rows):
+            z, y, s = margins.piece(start, min(start + rows, data.n))
+            found = conjugates(
+                self.problem.loss, z.astype(np.float64), y.T.astype(np.float64), share, self.problem.delta
+            )
+            total -= found.sum(axis=0) if s is None else s.astype(np.float64) @ found
+        return total / data.weight
 
     def _for_raw_columns(self, evaluation: Evaluation) -> tuple[Array, Array]:
         """Coefficients of raw columns and the mean loss's gradient in them (K, d), where means of columns stay put."""

@@ -70,8 +70,9 @@ class FitReport(DataReport, TimeReport):
     duality_gap : float or None
         How much `objective` is at most above its minimum, by Fenchel's gap from the last gradient. A bound where the
         derivative of F by the intercept is 0, as without an intercept; else one up to what is left of that derivative.
-        None without an L2 term, where a gradient bounds nothing, after `partial_fit`, and where it is more than a
-        tenth of `objective`: with little L2 it is the squared gradient divided by almost nothing.
+        Of a pure L1 penalty the loss derivatives are scaled until they are a dual point. None without a penalty, where
+        a gradient bounds nothing, after `partial_fit`, and where it is more than a tenth of `objective`: with little
+        L2 it is the squared gradient divided by almost nothing.
     suboptimality : float or None
         How much `objective` is expected to lie above its minimum: half the square of the Newton decrement in the last
         metric, times what the last steps gained beyond its expectations. An estimate, never a bound: of seventy
