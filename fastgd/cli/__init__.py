@@ -48,7 +48,7 @@ def _run(argv: list[str]) -> int:
         output.abandon(sys.stdout)
         return 1
     except Exception as error:
-        line = errors.describe(error)
+        line = errors.describe(error, argv)
         if line is None:
             raise
         errors.say("error", line)

@@ -166,7 +166,10 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         str, typer.Option(metavar="N|full|auto", help="Rows a step: full is batch gradient descent, 1 is SGD.")
     ] = "auto",
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Most passes over the rows.", show_default="the estimator's")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=2**31 - 1, help="Most passes over the rows.", show_default="the estimator's"
+        ),
     ] = None,
     max_seconds: Annotated[
         float | None, typer.Option(metavar="S", help="Most seconds that the fit may take.", show_default="any number")
@@ -184,7 +187,9 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Epochs without a lower loss before a fit stops.", show_default="5"),
+        typer.Option(
+            metavar="N", min=1, max=2**31 - 1, help="Epochs without a lower loss before a fit stops.", show_default="5"
+        ),
     ] = None,
     alpha: Annotated[
         float | None,

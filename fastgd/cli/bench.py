@@ -46,6 +46,7 @@ def bench(options: BenchOptions) -> None:
         What the command tells in one line.
     """
     options.check()
+    options.out.mkdir(parents=True, exist_ok=True)
     devices, missing = usable_devices(options)
     with progress() as show:
         show("reading" if options.source else "making data")
@@ -61,7 +62,6 @@ def bench(options: BenchOptions) -> None:
             report.lines += lines
             report.missing |= others
         _compare(report.lines)
-    options.out.mkdir(parents=True, exist_ok=True)
     written = ", ".join(map(str, _write(report, options.out)))
     print_text(f"{page(report)}\n\nwritten: {written}")
 

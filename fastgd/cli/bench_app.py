@@ -40,7 +40,7 @@ def bench(  # noqa: PLR0913 - typer reads the options off the parameters
         typer.Option(metavar="K", min=2, max=1000, help="Of a generated logistic regression.", show_default="2"),
     ] = None,
     tol: Annotated[float, typer.Option(metavar="C", min=0, help="Certificate at which whole fits end.")] = 1e-6,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of a mini-batch.")] = 4096,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, max=2**31 - 1, help="Rows of a mini-batch.")] = 4096,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**31 - 1, help="Decides the data and batches.")] = 0,
     rivals: Annotated[
         bool, typer.Option("--rivals", help="Measure scikit-learn beside it, and PyTorch where it is installed.")

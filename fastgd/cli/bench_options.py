@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ Task = Literal["linear", "logistic"]
 
 DEVICES = ("cpu", "cuda")
 AUTO = "auto"
+#: Numbers of X at most: their bytes are counted by 63 bits.
+_MOST_NUMBERS = 2**59
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class BenchOptions:
             raise InputError("--target needs a FILE: fastgd bench FILE --target COLUMN")
         if self.task == "linear" and self.classes is not None:
             raise InputError("--classes needs --task logistic: a linear regression has none")
+        if not math.isfinite(self.tol):
+            raise InputError(f"--tol {self.tol}: give a finite number, at least 0")
+        if (self.rows or 1) * (self.cols or 1) > _MOST_NUMBERS:
+            raise InputError(f"--rows {self.rows} --cols {self.cols}: no memory holds so many numbers: give fewer")
         self._check_out()
 
     def devices(self) -> list[str] | None:
@@ -61,5 +68,7 @@ class BenchOptions:
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out {self.out} is no folder: give the name of one")
         nearest = next(folder for folder in (self.out, *self.out.absolute().parents) if folder.exists())
+        if not nearest.is_dir():
+            raise InputError(f"--out {self.out}: {nearest} is no folder: give the name of one")
         if not os.access(nearest, os.W_OK):
             raise InputError(f"--out {self.out}: nothing can be written in the folder {nearest}: choose another")

@@ -36,6 +36,8 @@ READING_KEY = "reading"
 
 #: Rows of a batch at most: more than any table has.
 _MOST_ROWS = 2**31 - 1
+#: Bytes of a file's name at most, on all usual file systems.
+_LONGEST_NAME = 255
 PICTURES = (".png", ".svg", ".pdf")
 
 # The options that parameters of the estimators stand for, as their messages name them: ``max_iter`` or ``tol=0.1``.
@@ -245,6 +247,8 @@ def _argument(value: str | None) -> str | None:
 
 def check_output(path: Path, option: str) -> None:
     """Raise `InputError` if a file cannot be written at `path`, before the work is done that it is to hold."""
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise InputError(f"{option}: a name of {len(path.name):,} characters is too long for a file: shorten it")
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder: give the name of a file")
     if is_stream(path):
@@ -256,6 +260,8 @@ def check_output(path: Path, option: str) -> None:
 
 
 def _number(text: str) -> float | None:
+    if "_" in text or not text.isascii():  # as Python would read them
+        return None
     try:
         number = float(text)
     except ValueError:

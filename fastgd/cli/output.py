@@ -30,6 +30,12 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def plural(count: float, noun: str) -> str:
+    """Return a count with its noun: ``1 row``, ``2,000 rows``, ``2.5 passes``."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,.4g} {noun}{ending}" if count % 1 else f"{int(count):,} {noun}{ending}"
+
+
 def printable_json(text: str) -> str:
     r"""Return JSON with the unprintable characters in its strings escaped, as ``\u009b``."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

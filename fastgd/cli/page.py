@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastgd.cli.course import course_lines
 from fastgd.cli.options import in_options
-from fastgd.cli.output import printable
+from fastgd.cli.output import plural, printable
 from fastgd.cli.prepare import Problem
 from fastgd.cli.report import Coefficient, Result
 
@@ -41,12 +41,6 @@ def page(result: Result) -> str:
     lines = [*_data_lines(result.problem), *_score_lines(result), *_fit_lines(result)]
     parts = [part for line in lines for part in _wrapped(line)]
     return "\n".join([*parts, "", *_coefficient_lines(result)])
-
-
-def plural(count: float, noun: str) -> str:
-    """Return a count with its noun: ``1 row``, ``2,000 rows``, ``2.5 passes``."""
-    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
-    return f"{count:,.4g} {noun}{ending}" if count % 1 else f"{int(count):,} {noun}{ending}"
 
 
 def _wrapped(line: _Line) -> Iterator[str]:

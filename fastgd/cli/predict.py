@@ -23,8 +23,7 @@ from fastgd.cli.options import (
     check_marks,
     check_output,
 )
-from fastgd.cli.output import print_data, print_text, printable, whole_file
-from fastgd.cli.page import plural
+from fastgd.cli.output import plural, print_data, print_text, printable, whole_file
 from fastgd.cli.prepare import check_columns, counted
 from fastgd.cli.progress import progress
 from fastgd.data.categories import expanded, numbered, unknown

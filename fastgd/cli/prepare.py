@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fastgd.cli.advice import advise
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions
+from fastgd.cli.output import plural
 from fastgd.cli.split import split_rows
 from fastgd.cli.target import (
     choose_target,
@@ -336,5 +337,5 @@ def fill_means(
 
 def counted(counts: dict[str, int]) -> str:
     """Return columns and their counts of rows, the first few of them, for a message."""
-    shown = ", ".join(f"{name!r} ({count:,} rows)" for name, count in list(counts.items())[:8])
-    return f"{shown} and {len(counts) - 8} more columns" if len(counts) > 8 else shown
+    shown = ", ".join(f"{name!r} ({plural(count, 'row')})" for name, count in list(counts.items())[:8])
+    return f"{shown} and {plural(len(counts) - 8, 'more column')}" if len(counts) > 8 else shown

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions, PredictMissing
-from fastgd.cli.page import plural
+from fastgd.cli.output import plural
 from fastgd.cli.predict import matrix_of
 from fastgd.cli.prepare import Problem
 from fastgd.cli.score import Labelled

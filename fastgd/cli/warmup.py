@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import WarmupDevice
-from fastgd.cli.output import print_text
-from fastgd.cli.page import plural
+from fastgd.cli.output import plural, print_text
 from fastgd.cli.progress import progress
 
 _ROWS = 40_000  # several blocks of rows, so that their sums have to be put together

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fastgd.cli.course import Course, EarlyStop
-from fastgd.cli.page import WIDTH, page, plural
+from fastgd.cli.output import plural
+from fastgd.cli.page import WIDTH, page
 from fastgd.cli.prepare import Problem
 from fastgd.cli.report import Coefficient, Result
 
