@@ -12,8 +12,6 @@ from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, Gradient
 from fastgd.suggestions import unknown_optimizer
 from fastgd.threads import check_threads, get_num_threads
 
-#: Counts at most: kernels have integers of 64 bits.
-_MOST = 1 << 62
 #: Epochs at most, where the user gives none.
 MAX_ITER_FULL, MAX_ITER_BATCHES = 1000, 50
 #: Rows of a mini-batch, where the user gives none.
@@ -204,8 +202,8 @@ def _positive(estimator: Any, name: str) -> float:
 
 
 def _count(value: Any, name: str, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= _MOST:
-        wanted = "a positive integer up to 2^62" if least else "an integer from 0 to 2^62"
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        wanted = "a positive integer" if least else "an integer of 0 or more"
         raise ValueError(f"{name} must be {wanted} or left at its default, got {value!r}")
     return int(value)
 

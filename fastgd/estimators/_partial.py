@@ -73,10 +73,11 @@ def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, 
             f"X has {columns} columns and y {outputs} outputs, what was fitted before had {had[1]} and {had[0]}: "
             "fit anew, or give rows of the same form"
         )
-    changed = [name for name, value in settings_of(estimator).items() if training.settings.get(name, value) != value]
+    settings = settings_of(estimator)
+    changed = [name for name, value in settings.items() if training.settings.get(name, value) != value]
     if changed:
         raise ValueError(
-            f"{changed[0]} was {training.settings[changed[0]]!r} before and now is {getattr(estimator, changed[0])!r}: "
+            f"{changed[0]} was {training.settings[changed[0]]!r} before and now is {settings[changed[0]]!r}: "
             "it cannot change in a stream, fit anew"
         )
     return training

@@ -33,6 +33,11 @@ SCALES = (1.0, 1.0, 1.0, 1e-300, 1e-160, 1e-8, 1e6, 1e150, 1e200, 1e308)
 BAD = (None, True, -1, 0, 1.5, 1e308, 5e-324, float("nan"), float("inf"), 10**400, "auto", "x", (), [], {}, "é", b"a")
 
 
+def absent(*given, **named):
+    """Stand for a method that these parameters hide."""
+    raise TypeError
+
+
 class Hang(BaseException):
     """A case took too long."""
 
@@ -238,9 +243,6 @@ class Case:
         except (ValueError, TypeError, DivergenceError) as error:
             if isinstance(error, np.linalg.LinAlgError | UnicodeError):
                 self._found(f"{name}: {type(error).__name__}: {str(error)[:200]}", error)
-        except AttributeError as error:
-            if not hasattr(error, "obj") or "has no attribute" not in str(error) or name != "partial_fit":
-                self._found(f"{name}: AttributeError: {str(error)[:200]}", error)
         except Exception as error:
             self._found(f"{name}: {type(error).__name__}: {str(error)[:200]}", error)
         return False, None
@@ -261,10 +263,8 @@ class Case:
             self.steps.append(", ".join(kinds))
             name = pick(rng, ("fit", "fit", "partial_fit"))
             more = {"classes": known(y)} if name == "partial_fit" and classes else {}
-            ok = self.call(
-                name, lambda *given, its=name, **other: getattr(model, its)(*given, **other), X, y, s, **more
-            )
-            if ok[0]:
+            ok, _ = self.call(name, getattr(model, name, absent), X, y, s, **more)
+            if ok:
                 probe = np.random.default_rng(1).standard_normal((3, model.n_features_in_))
                 before = self._check_fitted(model, probe)
                 self._use(model, X, y, s)
@@ -288,7 +288,9 @@ class Case:
         if kind == 0:
             self.call("score", model.score, X, y, s)
         elif kind == 1:
-            self.call("predict", model.predict, make_X(self.rng))
+            with np.errstate(all="ignore"):
+                other = make_X(self.rng)
+            self.call("predict", model.predict, other)
         elif kind == 2:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "model"
@@ -318,7 +320,7 @@ class Case:
         x0 = pick(rng, (np.ones(d), np.zeros(d), 1e-300 * np.ones(d), 1e200 * np.ones(d), [10**400], "x", None, np.nan))
         given = {"max_iter": pick(rng, (1, 5, 50)), "optimizer": rule, "tol": pick(rng, (1e-6, 0.0, -1, "x"))}
         if rng.integers(3) == 0:
-            given["jac"] = pick(rng, (True, "2-point", "cs", lambda x: np.ones(d + 1), lambda x: 2 * x, 3))
+            given["jac"] = pick(rng, (True, "2-point", lambda x: np.ones(d + 1), lambda x: 2 * x, 3))
         if rng.integers(3) == 0:
             given["n_starts"] = pick(rng, (3, 0, -1, 1.5))
         self.steps.append(f"{name} {x0!r} {given!r}"[:400])
