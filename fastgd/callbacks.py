@@ -1,7 +1,7 @@
 """What users hang on to a fit: objects that are told of every epoch and may end it."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -85,8 +85,16 @@ def check_callbacks(given: Any) -> tuple[Callback, ...]:
     """
     if given is None:
         return ()
-    one = isinstance(given, Callback) or not isinstance(given, Iterable)
+    one = isinstance(given, Callback | Mapping | str) or not isinstance(given, Iterable)
     return tuple(_callback(item) for item in ((given,) if one else given))
+
+
+def ends_fit(result: Any) -> bool:
+    """Whether the result of a callback is true; a ValueError if it is neither true nor false, as an array is."""
+    try:
+        return bool(result)
+    except Exception as error:
+        raise ValueError(f"a callback must return a true or a false value or None, got {result!r}") from error
 
 
 def _callback(given: Any) -> Callback:

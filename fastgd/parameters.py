@@ -22,7 +22,12 @@ __all__ = [
     "is_number",
     "is_one_of",
     "replacements",
+    "shown",
 ]
+
+
+#: Characters of a value in a message, at most.
+_SHOWN = 200
 
 
 class Range(NamedTuple):
@@ -54,6 +59,15 @@ def is_number(value: object) -> bool:
 def is_one_of(value: object, names: Collection[str]) -> bool:
     """Whether a value is one of some names; arrays, which compare element by element, are none."""
     return isinstance(value, str) and value in names
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: its repr, shortened, also of integers that Python refuses to write."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "an integer of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ class Parameters(Checked):
                 raise self._wrong(name, bounds.words)
 
     def _wrong(self, name: str, words: str) -> ValueError:
-        return ValueError(f"{name} of {type(self).__name__} must be {words}, got {getattr(self, name)!r}")
+        return ValueError(f"{name} of {type(self).__name__} must be {words}, got {shown(getattr(self, name))}")
 
 
 #: Objects that nested parameters belong to, by the parameter that holds them.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.callbacks import Callback, EpochState
+from fastgd.callbacks import Callback, EpochState, ends_fit
 from fastgd.history import Epoch, History
 from fastgd.scaling import Array
 
@@ -140,7 +140,7 @@ class Monitor:
         state = EpochState(len(self.history), self.history.max_iter, _raw=lambda: self.to_raw(theta), **row)
         for callback in self.callbacks:
             try:
-                if callback.on_epoch_end(state):
+                if ends_fit(callback.on_epoch_end(state)):
                     reason = "callback"
             except BaseException as error:
                 # Raised again by the estimator, once its attributes are set.

@@ -13,6 +13,8 @@ from typing import Never
 
 import numpy as np
 
+from fastgd.parameters import shown
+
 #: More than any machine has processors for; each takes memory of its own.
 _MOST_THREADS = 1024
 #: Blocks that are worth the start of threads.
@@ -80,7 +82,7 @@ def get_num_threads() -> int:
 def check_threads(n: object, name: str) -> int:
     """Return n as a thread count or raise a ValueError that names the argument."""
     if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= int(n) <= _MOST_THREADS:
-        raise ValueError(f"{name} must be an integer from 1 to {_MOST_THREADS} or None, got {n!r}")
+        raise ValueError(f"{name} must be an integer from 1 to {_MOST_THREADS} or None, got {shown(n)}")
     return int(n)
 
 

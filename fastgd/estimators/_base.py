@@ -157,6 +157,9 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
             block = checked[start : start + step].astype(np.float64, copy=False)
             np.matmul(block, coef, out=margins[start : start + step])
         margins += intercept
+        far = np.flatnonzero(~np.isfinite(margins).all(axis=1))
+        if far.size:
+            margins[far] = _far_margins(checked[far].astype(np.float64), coef, intercept)
         return margins
 
     def _margins_on_gpu(self, X: GpuArray) -> Array:
@@ -164,7 +167,12 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
 
         n_threads = get_num_threads() if self.n_threads is None else self.n_threads
         check_gpu_array(self, X, reset=False)
-        return margins_on_gpu(X, *coefficients(self), self.device, n_threads)
+        coef, intercept = coefficients(self)
+        margins = margins_on_gpu(X, coef, intercept, self.device, n_threads)
+        far = np.flatnonzero(~np.isfinite(margins).all(axis=1))
+        if far.size:
+            margins[far] = _far_margins(X.to_host()[far].astype(np.float64), coef.T, intercept)
+        return margins
 
     def save(self, path: str | Path) -> None:
         """Write the fitted model to a file.
@@ -222,3 +230,18 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         if result.error is not None:
             raise result.error
         return self
+
+
+def _far_margins(X: Array, coef: Array, intercept: Array) -> Array:
+    """Margins (n, K) of rows whose terms overflow, X (n, d) and coef (d, K): in smaller units.
+
+    Margins that overflow themselves become about the largest number of their sign, in their order.
+    """
+    large = np.frexp(np.abs(X).max(axis=1, keepdims=True))[1]
+    steep = np.frexp(np.abs(coef).max())[1]
+    small = np.ldexp(X, -large) @ np.ldexp(coef, -steep) + np.ldexp(intercept, -(large + steep))
+    margins = np.ldexp(small, large + steep)
+    share = np.abs(small) / np.abs(small).max(axis=1, keepdims=True)
+    # Above all finite ones but a share of 2^-40.
+    clipped = np.copysign(np.finfo(np.float64).max * (1.0 - (1.0 - share) * 2.0**-40), small)
+    return np.where(np.isinf(margins), clipped, margins)

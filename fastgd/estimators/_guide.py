@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
 from fastgd.backends.verbs import Data
 from fastgd.callbacks import Callback, check_callbacks
-from fastgd.estimators._input import weights_as
+from fastgd.estimators._input import float_array, weights_as
 from fastgd.estimators._namespaces import fitted_array
-from fastgd.estimators._options import VALIDATION_FRACTION, Options
+from fastgd.estimators._options import VALIDATION_FRACTION, Options, drawn_seed
 from fastgd.holdout import blocks_of, held_out_rows, without_rows
 from fastgd.objective import Objective
 from fastgd.scaling import Array
@@ -74,7 +73,7 @@ class Given:
 def make_guide(estimator: Any, options: Options, given: Given, shape: tuple[int, int]) -> Guide:
     """Check callbacks and start, and draw the seed; shape is that of coefficients, (K, d)."""
     needs_seed = options.batch_size is not None or (options.held_out > 0.0 and not given.has_validation)
-    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1)) if needs_seed else None
+    seed = drawn_seed(estimator.random_state) if needs_seed else None
     return Guide(_start(estimator, given, shape), check_callbacks(given.callbacks), seed)
 
 
@@ -155,7 +154,7 @@ def _start(estimator: Any, given: Given, shape: tuple[int, int]) -> tuple[Array,
 
 
 def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
-    array = np.array(value, dtype=np.float64)
+    array = float_array(value, name)
     # Of one output the first axis may be left out.
     if array.shape != shape and (shape[0] > 1 or array.shape != shape[1:]):
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")

@@ -29,6 +29,8 @@ logger = logging.getLogger("fastgd")
 _FLOATS = [np.float64, np.float32]
 #: Means of columns above which a difference of two values has a square in float64; numbers looked at at a time.
 _TINY, _BLOCK_NUMBERS = 1e-140, 1 << 18
+#: Standard deviations below which squares lose digits, or their inverses overflow.
+_TINY_SD = 1e-150
 #: Weights that a thread converts at a time.
 _WEIGHTS = 1 << 16
 
@@ -89,6 +91,17 @@ def validated(
         if finite and not np.isfinite(np.sum(checked)):
             refuse_not_finite(checked, getattr(estimator, "feature_names_in_", ()), input_name)
     return checked
+
+
+def float_array(given: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Return a float64 copy; a ValueError names the argument if it holds anything but numbers."""
+    check_not_masked(given, name)
+    refuse_dates(given, name)
+    try:
+        return np.array(given, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        refuse_values(given, name)
+        raise ValueError(f"{name} must be numbers: {error}") from None
 
 
 def host_array(given: Any) -> Any:
@@ -159,9 +172,12 @@ def check_finite(data: Data, names: Sequence[str], finite: bool) -> None:
 
 
 def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
-    """Raise where a column passes for a constant one since the squares of its deviations underflow float64."""
+    """Raise a ValueError if squares of a column's deviations underflow float64, so that it seems to be constant."""
     if data.dtype != "f8":
         return
+    tiny = np.flatnonzero((moments.sd > 0.0) & (moments.sd < _TINY_SD))
+    if tiny.size:
+        raise _underflows(column_name(names, tiny[0]))
     # Differences of larger numbers are multiples of their rounding, whose squares are there.
     suspects = np.flatnonzero(moments.constant & (np.abs(moments.mean) < _TINY))
     if suspects.size == 0:
@@ -175,8 +191,11 @@ def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
             differs &= weights[start : start + len(piece), None] > 0.0
         start += len(piece)
         if differs.any():
-            where = column_name(names, suspects[differs.any(axis=0)][0])
-            raise ValueError(f"{where} of X varies by so little that squares underflow float64: scale it up")
+            raise _underflows(column_name(names, suspects[differs.any(axis=0)][0]))
+
+
+def _underflows(where: str) -> ValueError:
+    return ValueError(f"{where} of X varies by so little that squares underflow float64: scale it up")
 
 
 def squares_are_finite(data: Data) -> bool:

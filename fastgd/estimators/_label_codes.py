@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.estimators._missing import is_missing, refuse_missing
+from fastgd.parameters import shown
 from fastgd.threads import by_blocks
 
 #: Rows of a block.
@@ -206,15 +207,15 @@ def _of_one_type(values: list[Any], codes: NDArray[np.uint32], name: str) -> NDA
         first = kinds.index(None)
         kind = "a date" if isinstance(values[first], date) else f"of type {type(values[first]).__name__}"
         raise ValueError(
-            f"{name} holds {_short(values[first])} in row {np.argmax(codes == first)}, {kind}: labels must be text, "
+            f"{name} holds {shown(values[first])} in row {np.argmax(codes == first)}, {kind}: labels must be text, "
             "booleans or numbers: convert them, for example with str"
         )
     found = set(kinds)
     if len(found) > 1 and found != {"integers", "numbers"}:
         other = next(i for i, kind in enumerate(kinds) if kind != kinds[0])
         raise ValueError(
-            f"{name} mixes {kinds[0]} and {kinds[other]}, such as {_short(values[0])} in row 0 and "
-            f"{_short(values[other])} in row {np.argmax(codes == other)}: give labels of one type"
+            f"{name} mixes {kinds[0]} and {kinds[other]}, such as {shown(values[0])} in row 0 and "
+            f"{shown(values[other])} in row {np.argmax(codes == other)}: give labels of one type"
         )
     if found == {"text"}:
         return np.array(values, object)
@@ -228,13 +229,4 @@ def _of_one_type(values: list[Any], codes: NDArray[np.uint32], name: str) -> NDA
         if array.tolist() == values:
             return array
     large = max(values, key=abs)
-    raise ValueError(f"{name} holds {_short(large)}, which 64 bits cannot hold exactly: give such labels as text")
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:
-        # Python writes integers of more than 4300 digits only on request.
-        return "an integer of thousands of digits"
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    raise ValueError(f"{name} holds {shown(large)}, which 64 bits cannot hold exactly: give such labels as text")

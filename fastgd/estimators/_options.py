@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from fastgd.backends.devices import DEVICES
 from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
+from fastgd.parameters import is_number, shown
 from fastgd.suggestions import unknown_optimizer
 from fastgd.threads import check_threads, get_num_threads
 
@@ -16,6 +18,8 @@ from fastgd.threads import check_threads, get_num_threads
 MAX_ITER_FULL, MAX_ITER_BATCHES = 1000, 50
 #: Rows of a mini-batch, where the user gives none.
 BATCH_SIZE = 256
+#: Counts are at most so large, so that products with them stay within 64 bits where it matters.
+_MOST = 2**62
 #: The estimators' default, here to tell what a user has set.
 VALIDATION_FRACTION = 0.1
 
@@ -71,6 +75,7 @@ def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
     tol = _number(estimator, "tol", 0.0)
     for name in ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start"):
         _flag(estimator, name)
+    _check_verbose(estimator.verbose)
     held_out = _validation_fraction(estimator)
     patience = _count(estimator.n_iter_no_change, "n_iter_no_change")
     max_iter = None if estimator.max_iter is None else _count(estimator.max_iter, "max_iter", least=0)
@@ -141,7 +146,7 @@ def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None
         try:
             given = _count(given, "batch_size")
         except ValueError:
-            raise ValueError(f"batch_size must be 'auto', 'full' or a positive integer, got {given!r}") from None
+            raise ValueError(f"batch_size must be 'auto', 'full' or a positive integer, got {shown(given)}") from None
     whole = _needs_all_rows(optimizer)
     if whole:
         if not isinstance(given, str):
@@ -186,9 +191,9 @@ def _unused(estimator: Any, because: str) -> None:
 
 def _number(estimator: Any, name: str, low: float, high: float = math.inf) -> float:
     value = getattr(estimator, name)
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
+    if not is_number(value) or not low <= float(value) <= high:
         bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-        raise ValueError(f"{name} must be a number, {bounds}, got {value!r}")
+        raise ValueError(f"{name} must be a number, {bounds}, got {shown(value)}")
     if not math.isfinite(float(value)):
         raise ValueError(f"{name} must be finite, got {value!r}")
     return float(value)
@@ -202,10 +207,24 @@ def _positive(estimator: Any, name: str) -> float:
 
 
 def _count(value: Any, name: str, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= _MOST:
         wanted = "a positive integer" if least else "an integer of 0 or more"
-        raise ValueError(f"{name} must be {wanted} or left at its default, got {value!r}")
+        below = ", below 2^62" if isinstance(value, Integral) and int(value) > _MOST else ""
+        raise ValueError(f"{name} must be {wanted}{below} or left at its default, got {shown(value)}")
     return int(value)
+
+
+def _check_verbose(value: Any) -> None:
+    if not isinstance(value, bool | np.bool_) and not (isinstance(value, Integral) and int(value) >= 0):
+        raise ValueError(f"verbose must be True, False or an integer of 0 or more, got {shown(value)}")
+
+
+def drawn_seed(random_state: Any) -> int:
+    """Draw the seed of a fit, below 2^31; a ValueError names random_state if it is none."""
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"random_state must be an integer, a RandomState or None: {error}") from None
 
 
 def _flag(estimator: Any, name: str) -> None:

@@ -6,15 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 
 from fastgd.backends.verbs import Data
 from fastgd.estimators._columns import largest_values
 from fastgd.estimators._device import Site
 from fastgd.estimators._fit import Clock, Result, seconds, what_was_read
-from fastgd.estimators._input import check_finite
+from fastgd.estimators._input import check_finite, float_array
 from fastgd.estimators._namespaces import coefficients
-from fastgd.estimators._options import Options
+from fastgd.estimators._options import Options, drawn_seed
 from fastgd.estimators._report import FitReport
 from fastgd.estimators._training import Training, settings_of
 from fastgd.estimators._unfinished import warn
@@ -85,7 +84,7 @@ def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, 
 
 def _beginning(estimator: Any, columns: int, outputs: int, frame: Frame) -> Training:
     """At 0; of a model that was saved before training was, at its coefficients."""
-    seed = int(check_random_state(estimator.random_state).randint(2**31 - 1))
+    seed = drawn_seed(estimator.random_state)
     theta = np.zeros((outputs, columns + 1))
     if hasattr(estimator, "coef_"):
         theta = frame.scaling.from_raw(*coefficients(estimator))
@@ -135,7 +134,7 @@ def _tell_of_unequal_columns(training: Training, data: Data) -> list[str]:
 
 
 def _column_numbers(name: str, given: ArrayLike, columns: int) -> Array:
-    numbers = np.array(given, dtype=np.float64)
+    numbers = float_array(given, name)
     if numbers.shape != (columns,) or not np.all(np.isfinite(numbers)):
         raise ValueError(f"{name} must be {columns} finite numbers, one a column, got shape {numbers.shape}")
     return numbers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ from fastgd.estimators._targets import check_targets, r2
 from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
+from fastgd.parameters import is_number, shown
 from fastgd.scaling import Array
 from fastgd.suggestions import unknown_loss
 
@@ -250,7 +250,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         return lambda: [rows]
 
     def _check_loss(self) -> float:
-        if self.loss not in ("squared", "huber"):
+        if not isinstance(self.loss, str) or self.loss not in ("squared", "huber"):
             hint = unknown_loss(self.loss, ("squared", "huber"))
             raise ValueError(f"loss must be 'squared' or 'huber', got {self.loss!r}{hint}")
         if self.loss == "squared":
@@ -258,8 +258,8 @@ class LinearRegression(RegressorMixin, LinearModel):
                 raise ValueError("delta has no effect with loss='squared': leave it at None or use loss='huber'")
             return 0.0
         delta: Any = 1.0 if self.delta is None else self.delta
-        if isinstance(delta, bool) or not isinstance(delta, Real) or not 0 < float(delta) < np.inf:
-            raise ValueError(f"delta must be a positive number or None, got {self.delta!r}")
+        if not is_number(delta) or not 0 < float(delta) < np.inf:
+            raise ValueError(f"delta must be a positive number or None, got {shown(self.delta)}")
         return float(delta)
 
     @in_namespace_of_X
