@@ -18,6 +18,8 @@ from fastgd.solvers.pace import Pace
 _ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 #: Changes of the gradient, relative to the largest one so far, from which a curvature is taken.
 _VISIBLE = 1e-4
+#: By what a followed rate grows and falls.
+_LONGER, _SHORTER = 1.1, 0.7
 #: What is left of an accelerated run's L after each step.
 _LOWER = 0.9
 
@@ -36,19 +38,68 @@ class Method(Protocol):
         """Go on from the last iterate; None where there is no step to take."""
 
 
+class Rates(Protocol):
+    """The learning rates of a run."""
+
+    def next(self) -> float:
+        """The rate of the next step."""
+
+    def seen(self, start: Evaluation, end: Evaluation) -> None:
+        """Take into account where the step led."""
+
+
+class ScheduledRates:
+    """The rates of a schedule, an iteration being an epoch of one update."""
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
+        self._pace = Pace(schedule, 1, check=optimizer.check_rates)
+        self._done = 0
+
+    def next(self) -> float:
+        """The rate of the next step."""
+        self._pace.begin(self._done, self._done)
+        return float(self._pace.rates(0, 1)[0])
+
+    def seen(self, start: Evaluation, end: Evaluation) -> None:
+        """Take into account where the step led."""
+        self._pace.end(end.value)
+        self._done += 1
+
+
+class FollowedRates:
+    """Rates of an adaptive rule that grow while its steps end before the minimum along them, and else fall.
+
+    The sign of the slope at a step's end along it decides, as the sign of a partial derivative does in Rprop
+    (Riedmiller and Braun 1993).
+    """
+
+    def __init__(self, first: float, largest: float) -> None:
+        self._rate = first
+        self._largest = largest
+
+    def next(self) -> float:
+        """The rate of the next step."""
+        self._rate = min(self._rate, self._largest)
+        return self._rate
+
+    def seen(self, start: Evaluation, end: Evaluation) -> None:
+        """Take into account where the step led."""
+        slope = float((end.x - start.x) @ end.gradient)
+        self._rate = max(self._rate * (_LONGER if slope < 0.0 else _SHORTER), sys.float_info.min)
+
+
 class RuleSteps:
-    """An update rule with a schedule, an iteration being an epoch of one update.
+    """An update rule.
 
     most: the largest curvature for which the rates are right. Where more is seen there is no step to take.
     """
 
-    def __init__(self, function: Function, optimizer: Optimizer, schedule: Schedule, x: Array, most: float) -> None:
+    def __init__(self, function: Function, optimizer: Optimizer, rates: Rates, x: Array, most: float) -> None:
         self._function = function
         # The last column is the intercept, which AdamW does not decay: x has none.
         self._rule = RuleState(optimizer.recipe(1), np.append(x, 0.0)[None, :])
         self._no_l1 = np.zeros((1, x.size + 1))
-        self._pace = Pace(schedule, 1, check=optimizer.check_rates)
-        self._done = 0
+        self._rates = rates
         self._curvature = CurvatureSeen()
         self._most = most
 
@@ -58,12 +109,10 @@ class RuleSteps:
         point = at if np.array_equal(x, at.x) else self._function.evaluate(x)
         if self._curvature.since_last(point) > self._most:
             return None
-        self._pace.begin(self._done, self._done)
-        rate = float(self._pace.rates(0, 1)[0])
+        rate = self._rates.next()
         self._rule.update(np.append(point.gradient, 0.0)[None, :], rate, self._no_l1)
         end = self._function.evaluate(self._rule.reported[0, :-1].copy())
-        self._pace.end(end.value)
-        self._done += 1
+        self._rates.seen(at, end)
         return Step(rate, end)
 
 
@@ -84,7 +133,8 @@ class CurvatureSeen:
         # Small changes may be rounding, or errors of differences.
         if not float(np.linalg.norm(change)) > _VISIBLE * self._steepest:
             return 0.0
-        return float(move @ change) / float(move @ move)
+        squared = float(move @ move)
+        return float(move @ change) / squared if squared > 0.0 else 0.0
 
 
 #: The length of a step along -g from a point, first tried at a length; None where none lowers the function.
@@ -172,7 +222,7 @@ class AcceleratedSteps:
             origin, step = at, self._descend(at)
         if step is None:
             return None
-        self._curvature = _LOWER / step.rate
+        self._curvature = max(_LOWER / step.rate, sys.float_info.min)
         move = step.end.x - at.x
         if float(origin.gradient @ move) > 0.0:
             self._restart()
@@ -190,6 +240,8 @@ class AcceleratedSteps:
         """The gradient step with an L, doubled as often as needed, short enough for the curvature along it."""
         curvature = self._curvature
         for _ in range(HALVINGS):
+            if not curvature < sys.float_info.max:
+                return None
             x = along(origin, 1.0 / curvature)
             if self._is_low(origin, x, curvature):
                 return Step(1.0 / curvature, self._function.evaluate(x))

@@ -49,10 +49,12 @@ def minimize(  # noqa: PLR0913
 
     .. math:: \max_j |\partial_j f(x)| \le \mathrm{tol}
 
-    which is a stationary point: the minimum of a convex function, of any other maybe a local one, a saddle or a
-    plateau; `n_starts` is for those. Without success it ends after `max_iter` iterations, when the callback says so,
-    when no step lowers the function (line searches, "accelerated" and "lbfgs", which need a smooth one), or when the
-    value or the gradient stops being finite.
+    if curvatures there tell a minimum, of a function that is not convex maybe a local one; `n_starts` is for those.
+    Where a curvature is negative (a saddle point, a maximum), or all are so small that the gradient changes by less
+    than tol within a step as long as x (a plateau), it ends there without success, and the message says which.
+    Without success it ends also after `max_iter` iterations, when the callback says so, when no step lowers the
+    function (line searches, "accelerated" and "lbfgs", which need a smooth one), or when the value or the gradient
+    stops being finite.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def minimize(  # noqa: PLR0913
     optimizer : str or object of `fastgd.optimizers`, default="accelerated"
         The rule, an iteration being an epoch of one update (`average` counts iterations). The default lowers the
         function in every step and finds their lengths itself, so that it needs no tuning; automatic rates of other
-        rules know only the start, or, those of Adam and its kin, assume that x moves by about 1. "lbfgs" is scipy's
+        rules know only the start, those of Adam and its kin follow the function. "lbfgs" is scipy's
         own L-BFGS-B, on a smooth function the fewest calls. "saga", "sketched_newton" and "normal_equations" need rows
         of data and are refused.
     max_iter : int, default=1000
@@ -96,8 +98,8 @@ def minimize(  # noqa: PLR0913
         Of the run that ended lowest, with
 
         - x, fun, jac: the last iterate, float64, shape (d,), its value and its gradient;
-        - success, message, and status: 0 tolerance met, 1 `max_iter` done, 2 no step lowers the function, 3 diverged,
-          99 stopped by the callback;
+        - success, message, and status: 0 tolerance met at a minimum, 1 `max_iter` done, 2 no step lowers the function,
+          3 diverged, 4 tolerance met at a saddle point or maximum, 5 on a plateau, 99 stopped by the callback;
         - nit: its iterations; nfev, njev: calls of `fun`, those of differences included, and gradients, of all runs;
         - path, shape (nit + 1, d), and path_fun, shape (nit + 1,): all iterates from the start on, and their values;
         - learning_rates, shape (nit,): rate, or length over \|gradient\|, of each step;
@@ -117,10 +119,14 @@ def minimize(  # noqa: PLR0913
     ``Nesterov(form="lookahead")``. Those two take their gradients elsewhere, and cost two evaluations an iteration, as
     does "accelerated". `AdamW` decays x, and so minimises no f.
 
-    The metric of schedules is the function where the last iteration ended. ``learning_rate="auto"`` is a constant with
-    `CosineDecay` over `max_iter` for adaptive rules, for the others 1 / L with the largest curvature L at x0, which a
-    power iteration on differences of gradients finds. Automatic rates are halved, and the run begins again, where
-    values stop being finite, and 1 / L also where a curvature above L is met on the way.
+    The metric of schedules is the function where the last iteration ended. ``learning_rate="auto"`` of adaptive rules
+    begins with a step to the minimum along the gradient at x0, grows by a tenth while steps end where the function
+    still falls along them, and falls by three tenths where it rises. For the others it is 1 / L with the largest
+    curvature L at x0, which a power iteration on differences of gradients finds. Automatic rates are halved, and the
+    run begins again, where values stop being finite, and 1 / L also where a curvature above L is met on the way.
+
+    Curvatures at the end come from at most 20 differences of gradients, by the method of Lanczos, which find any
+    negative one in up to 20 dimensions and, in more, those that are not hidden among many.
 
     References
     ----------
@@ -128,6 +134,9 @@ def minimize(  # noqa: PLR0913
     O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
     Becker, Candes and Grant, "Templates for convex cone problems with applications to sparse signal recovery", 2011,
     section 5.3, on backtracking.
+    Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm", 1993, on
+    rates that follow signs.
+    Lanczos, "An iteration method for the solution of the eigenvalue problem", 1950.
 
     Examples
     --------

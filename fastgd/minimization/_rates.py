@@ -5,16 +5,17 @@ import math
 import numpy as np
 
 from fastgd.minimization._function import Array, Evaluation, Function
-from fastgd.optimizers import Optimizer
-from fastgd.schedules import CosineDecay, Schedule, as_schedule
+from fastgd.optimizers import AdaDelta, Optimizer
+from fastgd.schedules import Schedule, as_schedule, is_auto
 from fastgd.solvers.rates import ADAPTIVE
 
 #: Relative length of the differences of gradients: long enough for gradients that are differences themselves.
-_STEP = math.cbrt(float(np.finfo(np.float64).eps))
+HESSIAN_STEP = math.cbrt(float(np.finfo(np.float64).eps))
 #: Power iteration: products with the Hessian at most, and the relative change that ends it. It comes from below.
 _PRODUCTS = 20
 _SETTLED = 0.01
 _MARGIN = 1.1
+_SMALLEST = 1e-300
 
 
 def is_automatic(optimizer: Optimizer) -> bool:
@@ -22,16 +23,29 @@ def is_automatic(optimizer: Optimizer) -> bool:
     return as_schedule(optimizer.get_params(deep=False)["learning_rate"]).automatic
 
 
+def is_followed(optimizer: Optimizer) -> bool:
+    """Whether the rates of all steps are left to us, of a rule whose steps do not depend on the size of gradients."""
+    return optimizer.rule in ADAPTIVE and is_auto(optimizer.get_params(deep=False)["learning_rate"])
+
+
 def automatic_rate(optimizer: Optimizer, function: Function, at: Evaluation) -> float:
-    """The constant of adaptive rules; of the others 1 / L, L the largest curvature found at the start."""
-    return ADAPTIVE.get(optimizer.rule) or 1.0 / largest_curvature(function, at)
+    """The first rate: 1 / L, L the largest curvature found at the start; adaptive rules make a step of its length.
+
+    That is the step to the minimum along the gradient, at most as long as x, and 1 more, shared among coordinates.
+    """
+    if optimizer.rule not in ADAPTIVE:
+        return _positive(1.0 / largest_curvature(function, at))
+    norm = float(np.linalg.norm(at.gradient))
+    length = min(norm / curvature_downhill(function, at), 1.0 + float(np.linalg.norm(at.x))) / math.sqrt(at.x.size)
+    if isinstance(optimizer, AdaDelta):
+        # Its first step is sqrt(eps / (1 - decay)) times its rate.
+        length *= math.sqrt((1.0 - optimizer.decay) / optimizer.eps)
+    return _positive(length)
 
 
 def bound_schedule(optimizer: Optimizer, rate: float | None, max_iter: int) -> Schedule:
-    """The schedule of a run, an iteration being an epoch; adaptive rules with no schedule fall to 0."""
-    given = optimizer.get_params(deep=False)["learning_rate"]
-    falls = isinstance(given, str) and optimizer.rule in ADAPTIVE
-    return (CosineDecay() if falls else as_schedule(given)).bind(rate, max_iter)
+    """The schedule of a run, an iteration being an epoch."""
+    return as_schedule(optimizer.get_params(deep=False)["learning_rate"]).bind(rate, max_iter)
 
 
 def largest_curvature(function: Function, at: Evaluation) -> float:
@@ -40,7 +54,7 @@ def largest_curvature(function: Function, at: Evaluation) -> float:
     v = _unit(_unit(at.gradient) + _unit(np.random.default_rng(0).standard_normal(at.x.size)))
     largest = 0.0
     for _ in range(_PRODUCTS):
-        product = _hessian_times(function, at, v)
+        product = hessian_times(function, at, v)
         found = float(np.linalg.norm(product))
         if not math.isfinite(found) or found == 0.0:
             break
@@ -48,18 +62,24 @@ def largest_curvature(function: Function, at: Evaluation) -> float:
         largest, v = found, product / found
         if settled:
             break
-    return _MARGIN * largest or _scale(at)
+    return _positive(_MARGIN * largest or _scale(at))
 
 
 def curvature_downhill(function: Function, at: Evaluation) -> float:
     """The absolute curvature along the gradient."""
     downhill = _unit(at.gradient)
-    found = abs(float(downhill @ _hessian_times(function, at, downhill)))
-    return found if math.isfinite(found) and found > 0.0 else _scale(at)
+    found = abs(float(downhill @ hessian_times(function, at, downhill)))
+    return _positive(found if math.isfinite(found) and found > 0.0 else _scale(at))
 
 
-def _hessian_times(function: Function, at: Evaluation, v: Array) -> Array:
-    step = _STEP * (1.0 + float(np.linalg.norm(at.x)))
+def _positive(number: float) -> float:
+    """A number whose inverse is finite and above 0, also where float64 has none that is close."""
+    return min(max(number, _SMALLEST), 1.0 / _SMALLEST)
+
+
+def hessian_times(function: Function, at: Evaluation, v: Array) -> Array:
+    """The Hessian times a vector of length 1, by a difference of gradients."""
+    step = HESSIAN_STEP * (1.0 + float(np.linalg.norm(at.x)))
     return (function.evaluate(at.x + step * v).gradient - at.gradient) / step
 
 

@@ -8,6 +8,7 @@ from scipy.optimize import OptimizeResult
 from fastgd.minimization._function import Function
 from fastgd.minimization._rates import is_automatic
 from fastgd.minimization._run import CALLBACK, CONVERGED, MAX_ITER, NO_STEP, Orders, Run, Trace, searches
+from fastgd.minimization._stationary import FLAT, SADDLE
 
 
 def result_of(function: Function, run: Run, orders: Orders) -> OptimizeResult:
@@ -37,11 +38,21 @@ def best_of(results: list[OptimizeResult]) -> OptimizeResult:
     return OptimizeResult({**best, **calls, "starts": results})
 
 
+_NO_MINIMUM = {
+    SADDLE: "the curvature is negative in some direction: a saddle point or a maximum, no minimum; start elsewhere "
+    "(n_starts tries several points)",
+    FLAT: "the function is flat here, a plateau: the gradient changes by less than tol within a step as long as x; "
+    "start elsewhere, lower tol, or scale the function up",
+}
+
+
 def _message(trace: Trace, status: int, orders: Orders) -> str:
     steep = f"max |gradient| = {trace.at.steepness:.3g}"
     above = f"{steep} is above tol = {orders.tol:g}"
     if status == CONVERGED:
         return f"{steep} is at most tol = {orders.tol:g}"
+    if status in (SADDLE, FLAT):
+        return f"{steep} is at most tol = {orders.tol:g}, but {_NO_MINIMUM[status]}"
     if status == MAX_ITER:
         done = f"max_iter = {orders.max_iter} iterations are done"
         return f"{done}, and {above}: raise max_iter" if orders.tol > 0.0 else f"{done}, {steep}"

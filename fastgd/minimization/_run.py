@@ -12,8 +12,19 @@ from scipy.optimize import OptimizeResult
 from fastgd.history import logger
 from fastgd.minimization import _rates as rates
 from fastgd.minimization._function import Array, Evaluation, Function
-from fastgd.minimization._methods import SEARCHES, AcceleratedSteps, LineSearch, Method, RuleSteps, Step
-from fastgd.optimizers import LBFGS, Accelerated, GradientDescent, Optimizer
+from fastgd.minimization._methods import (
+    SEARCHES,
+    AcceleratedSteps,
+    FollowedRates,
+    LineSearch,
+    Method,
+    Rates,
+    RuleSteps,
+    ScheduledRates,
+    Step,
+)
+from fastgd.minimization._stationary import kind_of
+from fastgd.optimizers import LBFGS, Accelerated, AdamW, GradientDescent, Optimizer
 from fastgd.solvers.rates import ADAPTIVE
 
 #: Numbers by which results say why they ended; the first four are those of scipy's BFGS.
@@ -72,18 +83,23 @@ class Run(NamedTuple):
 
 
 def descend(function: Function, start: Evaluation, orders: Orders) -> Run:
-    """Minimise from a start."""
+    """Minimise from a start, and tell a minimum from other points of gradient 0."""
+    # A run that diverges may overflow before it is seen to.
+    with np.errstate(all="ignore"):
+        run = _descend(function, start, orders)
+        return Run(run.trace, kind_of(function, run.trace.at, orders.tol)) if run.status == CONVERGED else run
+
+
+def _descend(function: Function, start: Evaluation, orders: Orders) -> Run:
     if not start.finite:
         return Run(Trace(start), DIVERGED)
     if _flat(start, orders.tol):
         return Run(Trace(start), CONVERGED)
-    # A run that diverges may overflow before it is seen to.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if isinstance(orders.optimizer, LBFGS):
-            return _by_scipy(function, start, orders, orders.optimizer.memory)
-        if searches(orders.optimizer):
-            return _follow(start, _searching(function, start, orders.optimizer), orders)
-        return _by_rule(function, start, orders)
+    if isinstance(orders.optimizer, LBFGS):
+        return _by_scipy(function, start, orders, orders.optimizer.memory)
+    if searches(orders.optimizer):
+        return _follow(start, _searching(function, start, orders.optimizer), orders)
+    return _by_rule(function, start, orders)
 
 
 def searches(optimizer: Optimizer) -> bool:
@@ -109,15 +125,22 @@ def _by_rule(function: Function, start: Evaluation, orders: Orders) -> Run:
     # Steps of adaptive rules hardly depend on the size of gradients; a user's rate is the user's.
     takes_any = rate is None or optimizer.rule in ADAPTIVE
     for _ in range(_RESTARTS):
-        schedule = rates.bound_schedule(optimizer, rate, orders.max_iter)
         most = math.inf if takes_any or rate is None else _EXCESS / rate
-        method = RuleSteps(function, optimizer, schedule, start.x, most)
+        method = RuleSteps(function, optimizer, _rates(optimizer, rate, orders.max_iter), start.x, most)
         run = _follow(start, method, orders)
         if rate is None or run.status not in (NO_STEP, DIVERGED):
             break
         logger.info("rate %.6g, too large in iteration %d, is halved", rate, len(run.trace.rates))
         rate *= 0.5
     return Run(run.trace, DIVERGED) if run.status == NO_STEP else run
+
+
+def _rates(optimizer: Optimizer, rate: float | None, max_iter: int) -> Rates:
+    if rate is not None and rates.is_followed(optimizer):
+        decay = optimizer.weight_decay if isinstance(optimizer, AdamW) else 0.0
+        # Its decay would turn the signs of x at larger rates.
+        return FollowedRates(rate, 1.0 / decay if decay > 0.0 else math.inf)
+    return ScheduledRates(optimizer, rates.bound_schedule(optimizer, rate, max_iter))
 
 
 def _follow(start: Evaluation, method: Method, orders: Orders) -> Run:
@@ -165,7 +188,8 @@ def _by_scipy(function: Function, start: Evaluation, orders: Orders, memory: int
 
     def follow(intermediate_result: OptimizeResult) -> None:
         at, before = function.evaluate(intermediate_result.x.copy()), trace.at
-        rate = float(np.linalg.norm(at.x - before.x) / np.linalg.norm(before.gradient))
+        steepness = float(np.linalg.norm(before.gradient))
+        rate = float(np.linalg.norm(at.x - before.x)) / steepness if steepness > 0.0 else 0.0
         status = _taken(trace, Step(rate, at), orders)
         if status is None and len(trace.rates) == orders.max_iter:
             status = MAX_ITER

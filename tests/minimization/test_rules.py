@@ -1,5 +1,6 @@
 """Iterates of every rule against the reference and closed forms; learning rates against their formulas."""
 
+import itertools
 import math
 
 import numpy as np
@@ -42,6 +43,8 @@ CASES = [
     ("momentum", {"momentum": 0.7}, Momentum(DECAY, 0.7)),
     ("nesterov", {"momentum": 0.7}, Nesterov(DECAY, 0.7)),
     ("lookahead", {"momentum": 0.7}, Nesterov(DECAY, 0.7, form="lookahead")),
+    ("momentum_torch", {"momentum": 0.7}, Momentum(DECAY, 0.7, form="torch")),
+    ("nesterov_torch", {"momentum": 0.7}, Nesterov(DECAY, 0.7, form="torch")),
     ("adagrad", {"eps": 1e-3}, AdaGrad(DECAY, 1e-3)),
     ("rmsprop", {"decay": 0.8, "eps": 1e-3}, RMSProp(DECAY, 0.8, 1e-3)),
     ("adam", {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}, Adam(DECAY, 0.8, 0.95, 1e-3)),
@@ -170,18 +173,92 @@ def test_automatic_rates_see_negative_curvature_too():
     np.testing.assert_allclose(result.learning_rates, 1 / (1.1 * largest), rtol=0.02)
 
 
-def test_automatic_rates_of_adaptive_rules_are_constants_that_fall_to_0():
-    function, x0 = logcosh()
-    cosine = 0.5 * (1 + np.cos(math.pi * np.arange(10) / 10))
+def test_automatic_rates_of_adaptive_rules_follow_the_slope_at_the_end_of_steps():
+    """From the length of the step to the minimum along the gradient, by a tenth up and three tenths down."""
+    function, x0 = quadratic([1.0, 20.0]), np.array([3.0, -2.0])
     assert ADAPTIVE.keys() == {"adagrad", "rmsprop", "adam", "amsgrad", "nadam", "adadelta", "adamw"}
-    for name, first in ADAPTIVE.items():
-        result = minimize(function, x0, optimizer=name, max_iter=10, tol=0.0)
-        np.testing.assert_allclose(result.learning_rates, first * cosine, rtol=1e-12)
+    for name in ADAPTIVE:
+        result = minimize(function, x0, optimizer=name, max_iter=30, tol=0.0)
+        slopes = [(b - a) @ function(b)[1] for a, b in itertools.pairwise(result.path)][:-1]
+        factors = np.where(np.array(slopes) < 0.0, 1.1, 0.7)
+        np.testing.assert_allclose(result.learning_rates[1:] / result.learning_rates[:-1], factors, rtol=1e-12)
+        assert set(factors) == {1.1, 0.7}
+        g = function(x0)[1]
+        hessian = np.array([function(unit)[1] for unit in np.eye(2)])
+        length = np.linalg.norm(g) ** 3 / (g @ hessian @ g) / math.sqrt(2.0)
+        first = result.learning_rates[0] / (math.sqrt(0.1 / 1e-6) if name == "adadelta" else 1.0)
+        assert first == pytest.approx(length, rel=1e-3)
+
+
+def valley_along_an_axis(x):
+    return x[0] ** 2 / 20 + x[1] ** 2, np.array([x[0] / 10, 2 * x[1]])
+
+
+def himmelblau(p):
+    x, y = p
+    a, b = x * x + y - 11, x + y * y - 7
+    return a * a + b * b, np.array([4 * a * x + 2 * b, 2 * a + 4 * b * y])
+
+
+def beale(p):
+    x, y = p
+    parts = [1.5 - x * (1 - y), 2.25 - x * (1 - y**2), 2.625 - x * (1 - y**3)]
+    dx = [-(1 - y), -(1 - y**2), -(1 - y**3)]
+    dy = [x, 2 * x * y, 3 * x * y**2]
+    return sum(a * a for a in parts), 2 * np.array([np.dot(parts, dx), np.dot(parts, dy)])
+
+
+def booth(p):
+    a, b = p[0] + 2 * p[1] - 7, 2 * p[0] + p[1] - 5
+    return a * a + b * b, np.array([2 * a + 4 * b, 4 * a + 2 * b])
+
+
+def matyas(p):
+    x, y = p
+    return 0.26 * (x * x + y * y) - 0.48 * x * y, np.array([0.52 * x - 0.48 * y, 0.52 * y - 0.48 * x])
+
+
+def styblinski_tang(x):
+    return np.sum(x**4 - 16 * x**2 + 5 * x) / 2, (4 * x**3 - 32 * x + 5) / 2
+
+
+def scaled(condition):
+    return lambda x: (0.5 * (x[0] ** 2 + condition * x[1] ** 2), x * [1.0, condition])
+
+
+#: Functions, starts, and the minima that the way down leads to.
+STANDARD = {
+    "valley": (valley_along_an_axis, [-7.0, 2.0], [0.0, 0.0]),
+    "quadratic, condition 10": (scaled(10.0), [5.0, -3.0], [0.0, 0.0]),
+    "quadratic, condition 1e4": (scaled(1e4), [5.0, -3.0], [0.0, 0.0]),
+    "Himmelblau": (himmelblau, [0.0, 0.0], [3.0, 2.0]),
+    "Beale": (beale, [1.0, 1.0], [3.0, 0.5]),
+    "Booth": (booth, [0.0, 0.0], [1.0, 3.0]),
+    "Matyas": (matyas, [8.0, -6.0], [0.0, 0.0]),
+    "Styblinski-Tang": (styblinski_tang, [-1.0, -1.0], [-2.903534, -2.903534]),
+}
+
+
+@pytest.mark.parametrize("name", STANDARD)
+@pytest.mark.parametrize("optimizer", sorted(set(ADAPTIVE) - {"adamw"}))
+def test_automatic_rates_of_adaptive_rules_reach_the_minima_of_standard_functions(optimizer, name):
+    function, x0, minimum = STANDARD[name]
+    result = minimize(function, x0, optimizer=optimizer)
+    assert result.success, result.message
+    np.testing.assert_allclose(result.x, minimum, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "amsgrad"])
+def test_adam_ends_in_the_valley_of_rosenbrock(optimizer):
+    result = minimize(rosen, [-1.2, 1.0], jac=rosen_der, optimizer=optimizer, max_iter=4000)
+    assert result.success, result.message
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-4)
 
 
 def test_schedules_take_an_automatic_first_rate():
     function = quadratic([1.0, 20.0])
-    for kind, first in ((Momentum, 1 / 22), (Adam, ADAPTIVE["adam"])):
+    follow = minimize(function, [1.0, 1.0], optimizer="adam", max_iter=1, tol=0.0).learning_rates[0]
+    for kind, first in ((Momentum, 1 / 22), (Adam, follow)):
         optimizer = kind(ExponentialDecay(factor=0.5))
         result = minimize(function, [1.0, 1.0], optimizer=optimizer, max_iter=4, tol=0.0)
         np.testing.assert_allclose(result.learning_rates, first * 0.5 ** np.arange(4), rtol=0.02)
