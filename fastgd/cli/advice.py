@@ -40,24 +40,25 @@ def advise(strays: Strays) -> str | None:
         return None
     fitting = [option for decimal, mark, option in _SPELLINGS if _all(values, lambda v: is_number(v, decimal, mark))]  # noqa: B023
     if fitting[:2] == ["--decimal ,", "--thousands ,"] and not _decides_decimal(values):
-        return "if the commas group thousands, use --thousands ,; if they are decimal marks, use --decimal ,"
+        return (
+            "its values are numbers: if the commas group thousands, use --thousands ,; if they are decimal marks,"
+            " use --decimal ,"
+        )
     if fitting:
-        return f"use {fitting[0]}"
+        return f"its values are numbers: use {fitting[0]}"
     signs = {found["before"] or found["after"] for value in values if (found := _SIGNS.match(value))} - {None}
     if signs and _all(values, lambda value: _SIGNS.match(value) is not None):
-        return f"remove {' and '.join(sorted(filter(None, signs)))} from the values in the file"
+        return f"its values are numbers with a sign: remove {' and '.join(sorted(filter(None, signs)))} in the file"
     if len(examples) < strays.n_values / 2:
-        return _for_few(examples)
+        return f"most of its values are numbers: {_for_few(examples)}"
     return None
 
 
 def _for_few(examples: Sequence[Example]) -> str:
     distinct = list(dict.fromkeys(example.value for example in examples))
-    first = examples[0]
     if len(distinct) == 1:
-        null = f"--null {shlex.quote(distinct[0])}"
-        return f"the other values are numbers: correct it, or take it for missing with {null}"
-    return f"most other values are numbers: correct the {len(examples):,} that are not, from line {first.line:,} on"
+        return f"correct it, or take it for missing with --null {shlex.quote(distinct[0])}"
+    return f"correct the {len(examples):,} that are not, from line {examples[0].line:,} on"
 
 
 def _decides_decimal(values: Sequence[str]) -> bool:

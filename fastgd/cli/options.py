@@ -219,7 +219,7 @@ def check_marks(reading: ReadOptions) -> None:
         raise InputError(f"--decimal {reading.decimal} is neither a point nor a comma")
     if len(reading.thousands) > 1 or reading.thousands.isalnum():
         raise InputError(f"--thousands {reading.thousands} is no mark such as a comma, a point or a blank")
-    if reading.thousands and reading.thousands == (reading.decimal or "."):
+    if reading.thousands and reading.thousands == reading.decimal:
         raise InputError(f"--thousands {reading.thousands} is the decimal mark too: give --decimal the other one")
 
 

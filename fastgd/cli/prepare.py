@@ -222,7 +222,7 @@ def _notes_on_text(table: Table, text: dict[str, str]) -> list[str]:
     for name in text:
         advice = advise(table.strays(name))
         if advice is not None:
-            notes.append(f"most values of {name!r}, left out as text, are numbers: {advice}")
+            notes.append(f"{name!r} is left out as text, but {advice}")
     return notes
 
 

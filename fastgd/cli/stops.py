@@ -65,6 +65,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(reader: socket.socket, writer: socket.socket) -> NoReturn:
+    import shutil
     import time
 
     while True:
@@ -74,7 +75,10 @@ def _watch(reader: socket.socket, writer: socket.socket) -> NoReturn:
     time.sleep(GRACE_SECONDS)
     for path in tuple(unfinished):
         try:
-            os.unlink(path)
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
         except OSError:
             continue
     os.write(2, b"fastgd: stopped\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -258,25 +258,53 @@ def line_of_record(path: Path, dialect: Dialect, index: int) -> int:
     -------
     int
     """
+    for line, row in _rows_with_lines(path, dialect):
+        if row and not (dialect.comment and row[0].startswith(dialect.comment)):
+            if index == 0:
+                return line
+            index -= 1
+    return 0
+
+
+def line_of_count(path: Path, dialect: Dialect, count: int, belongs: Callable[[list[str]], bool]) -> int:
+    """Return the line of a row by DuckDB's count, which takes a row with line breaks in quotes for one line.
+
+    Parameters
+    ----------
+    path : Path
+        A file in UTF-8.
+    dialect : Dialect
+    count : int
+        DuckDB's number of the line.
+    belongs : callable
+        Whether the fields of a row can be the ones that DuckDB reports.
+
+    Returns
+    -------
+    int
+        `count` itself if another row is found there.
+    """
+    rows = itertools.islice(_rows_with_lines(path, dialect), max(count - 1 - dialect.skip, 0), None)
+    line, row = next(rows, (count, []))
+    return line if belongs(row) else count
+
+
+def _rows_with_lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines on which rows begin and the rows, until one cannot be read; blank lines are empty rows."""
     limit = csv.field_size_limit(_MOST_FIELD)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = itertools.islice(file, dialect.skip, None)
             rows = csv.reader(
-                lines,
+                itertools.islice(file, dialect.skip, None),
                 delimiter=dialect.delimiter,
                 quotechar=dialect.quote,
                 escapechar=None if dialect.escape == dialect.quote else dialect.escape or None,
             )
             start = dialect.skip + 1
             for row in rows:
-                is_record = bool(row) and not (dialect.comment and row[0].startswith(dialect.comment))
-                if is_record and index == 0:
-                    return start
-                index -= is_record
+                yield start, row
                 start = dialect.skip + rows.line_num + 1
     except (csv.Error, UnicodeDecodeError):
-        pass
+        return
     finally:
         csv.field_size_limit(limit)
-    return 0

@@ -21,6 +21,7 @@ from fastgd.data.dialect import (
     has_header,
     is_missing,
     is_number,
+    line_of_count,
     line_of_record,
     quoted,
     sample_rows,
@@ -34,7 +35,7 @@ from fastgd.exceptions import TableError
 
 #: Lines of this many bytes are read without being asked for; a longer one makes the buffers grow.
 _LINE_BYTES = 2 << 20
-_MOST_LINE_BYTES = 1 << 30
+_MOST_LINE_BYTES = 64 << 20
 #: Stands for the number of values where they were not counted.
 _MANY = 1 << 62
 _COLUMN = re.compile(r'Error when converting column "(c\d+)"')
@@ -163,9 +164,10 @@ class DelimitedTable(EngineTable):
         self._drop_blank_lines()
         dialect = self._known_dialect
         if self._options.decimal is None:
-            comma = uses_decimal_comma(rows, dialect.delimiter)
-            self._options = self._options._replace(decimal="," if comma else ".")
-            if comma:
+            thousands = self._options.thousands
+            found = thousands not in {".", ","} and uses_decimal_comma(rows, dialect.delimiter)
+            self._options = self._options._replace(decimal="," if found or thousands == "." else ".")
+            if found:
                 self.notes.append("numbers are read with decimal commas; --decimal . takes them for text")
         header = self._options.header
         self.named = has_header(rows, self._options.decimal or ".") if header is None else header
@@ -276,15 +278,18 @@ class DelimitedTable(EngineTable):
         while arrays is None:
             numbers = [name for name in numbers if self._kinds[name] == "numbers"]
             try:
-                arrays = self._repeatedly(self._read_arrays, numbers, self._typed_relation(numbers))
+                arrays = self._repeatedly(self._read_arrays, numbers, ())
             except _duckdb().ConversionException as error:
                 self._note_stray(str(error))
-        return arrays | self._repeatedly(self._read_arrays, texts, self._typed_relation())
+        return arrays | self._repeatedly(self._read_arrays, (), texts)
 
-    def _read_arrays(self, names: Sequence[str], relation: str) -> dict[str, Any]:
+    def _read_arrays(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+        """Read columns of one kind in one pass."""
+        names = [*numbers, *texts]
         if not names:
             return {}
         selected = ", ".join(self._positions[name] for name in names)
+        relation = self._typed_relation(numbers)
         found = self._connection.execute(f"SELECT {selected} FROM {relation}").fetchnumpy()
         return {name: found[self._positions[name]] for name in names}
 
@@ -318,8 +323,10 @@ class DelimitedTable(EngineTable):
         name = next((name for name, position in self._positions.items() if column and position == column[1]), None)
         if name is None or value is None or line is None:
             raise TableError(self._fault(message))
+        source = self._source_of(message)
+        at = line_of_count(source.path, self._known_dialect, int(line[1]), lambda row: value[1] in row)
         self._kinds[name] = "text"
-        self._strays[name] = Strays([Example(value[1], int(line[1]), self._file_of(message))], _MANY)
+        self._strays[name] = Strays([Example(value[1], at, source.name)], _MANY)
 
     def _strays_of_sample(self, name: str) -> Strays:
         present = [(row, field) for row, field in enumerate(self._sample[name]) if not self._is_missing(field)]
@@ -357,7 +364,7 @@ class DelimitedTable(EngineTable):
     def _grow_lines(self, message: str) -> bool:
         if "Maximum line size" not in message or self._line_bytes >= _MOST_LINE_BYTES:
             return False
-        self._line_bytes *= 8
+        self._line_bytes = min(8 * self._line_bytes, _MOST_LINE_BYTES)
         return True
 
     def _unify_line_ends(self, message: str) -> bool:
@@ -375,28 +382,31 @@ class DelimitedTable(EngineTable):
         folder = self._workspace.path
         self._sources = [source._replace(path=copy(source.path, folder)) for source in self._sources]
 
-    def _file_of(self, message: str) -> str:
-        """Return the user's name of the file that an error of DuckDB is about."""
+    def _source_of(self, message: str) -> Source:
+        """Return the file that an error of DuckDB is about."""
         path = _FAULT_FILE.search(message)
-        names = {str(source.path): source.name for source in self._sources}
-        return names.get(path[1].strip() if path else "", self._sources[0].name)
+        sources = {str(source.path): source for source in self._sources}
+        return sources.get(path[1].strip() if path else "", self._sources[0])
 
     def _fault(self, message: str) -> str:
         """Return DuckDB's message about a file in one line of our words."""
-        name = self._file_of(message)
+        source = self._source_of(message)
+        name = source.name
         line, widths = _FAULT.search(message), _FAULT_WIDTH.search(message)
         if line is None:
             first = message.strip().split("\n")[0]
             return f"{name} cannot be read as a table: {first}"
         if widths is not None:
+            found = int(widths[2])
+            at = line_of_count(source.path, self._known_dialect, int(line[1]), lambda row: len(row) == found)
             return (
-                f"{name} cannot be read as a table: line {line[1]} has {widths[2]} values, but the file has {widths[1]}"
+                f"{name} cannot be read as a table: line {at} has {widths[2]} values, but the file has {widths[1]}"
                 " columns; correct the line, and quote values that hold the delimiter"
             )
         if "unterminated quote" in message:
             return f"{name} cannot be read as a table: line {line[1]} holds a quote that is not closed, or not doubled"
         if "Maximum line size" in message:
-            return f"{name} cannot be read as a table: line {line[1]} is longer than {_MOST_LINE_BYTES >> 30} GB"
+            return f"{name} cannot be read as a table: line {line[1]} is longer than {_MOST_LINE_BYTES >> 20} MB"
         rest = message[line.end() :].strip().split("\n")
         return (
             f"{name} cannot be read as a table: line {line[1]}: {next((r for r in rest if 'Line:' not in r), '')[:200]}"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, cast
 
 from fastgd.exceptions import TableError
+from fastgd.files import unfinished
 
 Format = Literal["delimited", "json", "libsvm", "npy", "npz", "parquet"]
 
@@ -86,7 +87,13 @@ class Workspace:
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="fastgd-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        unfinished.add(str(self.path))
+        weakref.finalize(self, _remove, self.path)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.discard(str(folder))
 
 
 def find_files(names: str | Path | Iterable[str | Path]) -> list[str]:

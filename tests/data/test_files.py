@@ -1,7 +1,14 @@
 """Tables from files, against values written by hand or by other writers."""
 
+import bz2
+import gc
 import gzip
 import lzma
+import os
+import tarfile
+import tempfile
+import threading
+import zipfile
 
 import numpy as np
 import polars as pl
@@ -249,3 +256,224 @@ def test_many_columns_and_rows_of_a_text_file(tmp_path):
     table = read_table(tmp_path / "t.csv")
     rows = np.arange(0, 5000, 3)
     np.testing.assert_array_equal(matrix(table, table.names[::2], rows), values[rows][:, ::2])
+
+
+def test_values_that_spell_the_same_number_stay_apart(tmp_path):
+    text = "code,y\n007,1e5\n7,100000\n12345678901234567891, yes\nNA,\n"
+    table = read_table(write(tmp_path / "t.csv", text))
+    assert table.text("code").texts().tolist() == ["007", "7", "12345678901234567891", None]  # NA among numbers
+    assert table.text("code", known=["NA"]).values[-1] == "NA"
+    assert table.text("y").texts().tolist() == ["1e5", "100000", " yes", None]
+
+
+def test_null_values_of_the_user(tmp_path):
+    path = write(tmp_path / "t.csv", "a,b\n1,x\n-999,NA\n3,-\n")
+    table = read_table(path, ReadOptions(null=("-999", "-")))
+    np.testing.assert_array_equal(table.column("a"), [1, np.nan, 3])
+    assert table.text("b").texts().tolist() == ["x", "NA", None]
+
+
+def test_blank_lines_are_no_rows(tmp_path):
+    assert read_table(write(tmp_path / "t.csv", "a,b\n\n1,2\n\n\n3,4\n\n")).n_rows == 2
+    one = read_table(write(tmp_path / "u.csv", "a\n1\n\nNA\n3\n\n"))
+    np.testing.assert_array_equal(one.column("a"), [1, np.nan, 3])
+
+
+@pytest.mark.parametrize("mark", [",", ";", "|", "\t"])
+def test_line_breaks_and_separators_in_quotes(tmp_path, mark):
+    rows = "".join(f'"note{mark}{i}\nsecond\u2028line"{mark}{i}{mark}{2 * i}\n' for i in range(40))
+    table = read_table(write(tmp_path / "t.csv", mark.join("tay") + "\n" + rows))
+    assert table.names == ("t", "a", "y")
+    assert table.column("t")[7] == f"note{mark}7\nsecond\u2028line"
+    np.testing.assert_array_equal(matrix(table, ["a", "y"]), np.outer(np.arange(40), [1, 2]))
+
+
+def test_quotes_that_appear_late(tmp_path):
+    table = read_table(write(tmp_path / "t.csv", "a,t\n" + "1,x\n" * 30_000 + '2,"x,y"\n'))
+    assert table.column("t")[-1] == "x,y"
+
+
+def test_long_cells_and_wide_headers(tmp_path):
+    cells = "".join(f"{'z' * (2_500_000 if i == 2 else 3)},{i}\n" for i in range(5))
+    np.testing.assert_array_equal(read_table(write(tmp_path / "t.csv", f"t,a\n{cells}")).column("a"), range(5))
+    names = [f"ENSG{i:011d}.{'x' * 250}" for i in range(600)]
+    table = read_table(write(tmp_path / "u.csv", ",".join(names) + "\n" + ",".join(map(str, range(600))) + "\n"))
+    assert table.names == tuple(names)
+    np.testing.assert_array_equal(matrix(table), [range(600)])
+
+
+SMALL = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{i}\n" for i in range(40))
+EXPECTED = [[i % 7, i % 5, i] for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        (SMALL.encode("utf-16"), None),
+        (SMALL.encode("utf-16-le"), None),
+        (SMALL.encode("utf-32"), None),
+        (SMALL.replace("\n", "\r").encode(), None),
+        (SMALL.replace("\n", "\r\n", 20).encode(), None),
+        (SMALL.replace(",", " ").encode(), None),
+        (SMALL.replace(",", "   ").encode(), None),
+        (SMALL.replace(",", ", ").encode(), None),
+        (SMALL.replace("\n", ",\n").replace("y,", "y").encode(), None),
+        (b"# made by x\n" + SMALL.encode(), "the first line is left out: '# made by x'"),
+        (b"Report of 2020\n\n" + SMALL.encode(), "the first 2 lines are left out: 'Report of 2020'"),
+        (SMALL.encode() + b"# end, of the file\n", "lines that begin with # are comments"),
+    ],
+)
+def test_other_layouts(tmp_path, content, note):
+    (tmp_path / "t.csv").write_bytes(content)
+    table = read_table(tmp_path / "t.csv")
+    assert table.names == ("a", "b", "y")
+    np.testing.assert_array_equal(matrix(table), EXPECTED)
+    assert table.notes == ([] if note is None else [note])
+
+
+def test_text_in_latin_1_is_read_and_noted(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"1,2,x\n" * 30_000 + "1,2,Köln\n".encode("latin-1"))
+    table = read_table(tmp_path / "t.csv")
+    assert table.column("column_3")[-1] == "Köln"
+    assert "is not UTF-8: read as Windows-1252" in table.notes[-1]
+    (tmp_path / "u.csv").write_bytes("größe,y\n1,2\n".encode("latin-1"))
+    assert read_table(tmp_path / "u.csv").names == ("größe", "y")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("a;b\n1,5;-0,25\n2;3,125\n", ReadOptions(), [[1.5, -0.25], [2, 3.125]]),
+        ("1,5;-0,25\n2;3,125\n", ReadOptions(), [[1.5, -0.25], [2, 3.125]]),
+        ('a,b\n"1,5",2\n"3",4\n', ReadOptions(decimal=","), [[1.5, 2], [3, 4]]),
+        ('a,b\n"1,234,567.5",2\n-12,4\n', ReadOptions(thousands=","), [[1234567.5, 2], [-12, 4]]),
+        ("a;b\n1.234,5;2\n3;4\n", ReadOptions(decimal=",", thousands="."), [[1234.5, 2], [3, 4]]),
+    ],
+)
+def test_decimal_commas_and_thousands(tmp_path, text, options, expected):
+    table = read_table(write(tmp_path / "t.csv", text), options)
+    np.testing.assert_array_equal(matrix(table), expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "options"),
+    [("1.5", ReadOptions(decimal=",")), ("1,2,3", ReadOptions(thousands=",")), ("1.5", ReadOptions(thousands="."))],
+)
+def test_numbers_that_the_marks_do_not_spell_are_text(tmp_path, value, options):
+    rows = "".join(f"{i};{i}\n" for i in range(3000))
+    table = read_table(write(tmp_path / "t.csv", f"a;b\n{rows}{value};1\n"), options)
+    assert table.unusable(table.names) == {"a": "text"}
+
+
+def test_strays_have_their_lines(tmp_path):
+    lines = [f'"x\ny",{i},{i}' for i in range(3000)]
+    lines[2] = '"x\ny",-,2'
+    lines[2500] = '"x\ny",1,12%'
+    table = read_table(write(tmp_path / "t.csv", "t,a,b\n" + "\n".join(lines) + "\n"))
+    assert table.unusable(["a", "b"]) == {"a": "text", "b": "text"}
+    assert table.strays("a").examples[0][:2] == ("-", 6)
+    assert table.strays("b").examples[0][:2] == ("12%", 5002)  # where the row begins
+
+
+def test_names_of_columns_are_made_distinct(tmp_path):
+    table = read_table(write(tmp_path / "t.csv", ",y,y,y_2\n0,1,2,3\n"))
+    assert table.names == ("column_1", "y", "y_3", "y_2")
+    assert table.nameless == ("column_1",)
+    assert table.repeated == {"y": ("y", "y_3")}
+
+
+def test_json_keeps_what_strings_spell(tmp_path):
+    rows = '{"a": 1.5, "b": "007", "c": 12345678901234567891, "d": true, "e": "2020-01-01"}\n'
+    other = '{"a": null, "b": "7", "c": 3, "d": false, "e": "2021-01-01T00:00:00Z"}\n'
+    for name, text in (("t.jsonl", rows + other), ("t.json", f"[{rows.strip()}, {other.strip()}]")):
+        table = read_table(write(tmp_path / name, text))
+        np.testing.assert_array_equal(table.column("a"), [1.5, np.nan])
+        assert table.text("b").values == ["007", "7"]
+        assert table.text("c").values == ["12345678901234567891", "3"]
+        assert table.labels("d").tolist() == [True, False]
+        assert table.text("e").values == ["2020-01-01", "2021-01-01T00:00:00Z"]
+
+
+def test_libsvm_is_made_dense(tmp_path):
+    table = read_table(write(tmp_path / "t", "+1 1:0.5 3:2\n-1 2:-1 # no\n+1 3:1e3\n"))
+    assert table.default_target == "label"
+    np.testing.assert_array_equal(matrix(table, table.names[:-1]), [[0.5, 0, 2], [0, -1, 0], [0, 0, 1e3]])
+    assert table.labels("label").tolist() == [1, -1, 1]
+
+
+def test_compressed_and_archived_files(tmp_path):
+    with tarfile.open(tmp_path / "t.tgz", "w:gz") as archive:
+        archive.add(write(tmp_path / "inner.csv", SMALL), "folder/inner.csv")
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("inner.csv", SMALL)
+        archive.writestr("__MACOSX/._inner.csv", "x")
+    (tmp_path / "t.bz2").write_bytes(bz2.compress(SMALL.encode()))
+    (tmp_path / "t.csv").write_bytes(gzip.compress(SMALL.encode()))
+    (tmp_path / "plain.csv.gz").write_text(SMALL)
+    for name in ("t.tgz", "t.zip", "t.bz2", "t.csv", "plain.csv.gz"):
+        np.testing.assert_array_equal(matrix(read_table(tmp_path / name)), EXPECTED)
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("p.csv", SMALL)
+        archive.writestr("q.csv", SMALL)
+    with pytest.raises(TableError, match=r"an archive of 2 files \(p.csv, q.csv\)"):
+        read_table(tmp_path / "two.zip")
+
+
+def test_a_compressed_file_of_zeros_is_refused_by_its_beginning(tmp_path):
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(bytes(50 << 20)))
+    with pytest.raises(TableError, match="is not a table that can be read"):
+        read_table(tmp_path / "t.csv.gz")
+
+
+def test_several_files_are_one_table(tmp_path):
+    (tmp_path / "parts").mkdir()
+    header, *lines = SMALL.splitlines(keepends=True)
+    write(tmp_path / "parts/p1.csv", header + "".join(lines[:15]))
+    write(tmp_path / "parts/p2.csv.gz", header + "".join(lines[15:]))
+    (tmp_path / "parts/notes.md").write_text("no table")
+    paths = [tmp_path / "parts/p1.csv", tmp_path / "parts/p2.csv.gz"]
+    for source in (tmp_path / "parts", tmp_path / "parts/p*", paths):
+        np.testing.assert_array_equal(matrix(read_table(source)), EXPECTED)
+    write(tmp_path / "parts/p3.csv", SMALL.replace("b", "c", 1))
+    with pytest.raises(TableError, match=r"p3.csv has other columns than .*p1.csv \('c' in place of 'b'\)"):
+        read_table(tmp_path / "parts")
+    np.save(tmp_path / "parts/q.npy", np.ones((2, 2)))
+    with pytest.raises(TableError, match="must have one format"):
+        read_table(tmp_path / "parts")
+    with pytest.raises(TableError, match="no file matches"):
+        read_table(tmp_path / "z*.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_pipes_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(SMALL,))
+    writer.start()
+    table = read_table(tmp_path / "pipe")
+    writer.join()
+    np.testing.assert_array_equal(matrix(table), EXPECTED)
+
+
+def test_npz_of_one_predictor_and_odd_targets(tmp_path):
+    X, y = np.arange(4.0)[:, None], np.arange(4)
+    np.savez(tmp_path / "t.npz", X=X, y=y)
+    assert read_table(tmp_path / "t.npz").names == ("column_1", "y")
+    np.savez(tmp_path / "t.npz", X=X, y=np.array([b"u", b"v"] * 2))
+    assert read_table(tmp_path / "t.npz").labels("y").values == ["u", "v"]
+    np.savez(tmp_path / "t.npz", X=X, y=y.astype(np.uint64) + 2**63)
+    assert read_table(tmp_path / "t.npz").labels("y").tolist()[1] == 2**63 + 1
+    np.savez(tmp_path / "t.npz", X=X, y=y * 1j)
+    with pytest.raises(TableError, match="'y' holds complex128"):
+        read_table(tmp_path / "t.npz")
+    np.savez(tmp_path / "t.npz", X=X, y=y.astype("M8[D]"))
+    with pytest.raises(TableError, match="'y' holds dates"):
+        read_table(tmp_path / "t.npz").labels("y")
+
+
+def test_copies_are_removed_with_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    table = read_table(write(tmp_path / "t.csv.gz", SMALL))
+    assert table.n_rows == 40
+    del table
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv.gz"]
