@@ -49,7 +49,7 @@ class Bounded:
     @cached_property
     def smooth_curvature(self) -> float:
         """The same with L2."""
-        return self._power_iteration(self.l2[0]) if np.any(self.l2) else self.curvature
+        return self._power_iteration(self.l2.max(axis=0)) if np.any(self.l2) else self.curvature
 
     def _power_iteration(self, ridge: Array) -> float:
         """Largest eigenvalue of the mean loss's largest curvature plus diag(ridge), times 1.1.

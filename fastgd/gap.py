@@ -14,7 +14,7 @@ def telling(gap: float | None, value: float) -> float | None:
     return None if gap is None or gap > _TELLING * value else gap
 
 
-def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: float) -> Array:
+def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: Array) -> Array:
     r"""Gaps of the outputs, which add up to a bound on F - F*.
 
     .. math::
@@ -30,8 +30,8 @@ def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: float) -> Array:
         w, and the gradient g of the mean loss at it.
     l1 : ndarray of shape (K,)
         Weights of the L1 norm.
-    l2 : float
-        Weight of half the squared L2 norm, above 0.
+    l2 : ndarray of shape (K,)
+        Weights of half the squared L2 norm, above 0.
 
     Returns
     -------
@@ -42,11 +42,11 @@ def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: float) -> Array:
     Rockafellar, "Convex analysis", 1970, section 31.
     """
     if not l1.any():
-        smooth: Array = ((gradient + l2 * coef) ** 2).sum(axis=1) / (2.0 * l2)
+        smooth: Array = ((gradient + l2[:, None] * coef) ** 2).sum(axis=1) / (2.0 * l2)
         return smooth
-    a1 = l1[:, None]
+    a1, a2 = l1[:, None], l2[:, None]
     excess = np.maximum(np.abs(gradient) - a1, 0.0)
-    terms = a1 * np.abs(coef) + 0.5 * l2 * coef**2 + coef * gradient + excess**2 / (2.0 * l2)
+    terms = a1 * np.abs(coef) + 0.5 * a2 * coef**2 + coef * gradient + excess**2 / (2.0 * a2)
     # What is below 0 is rounding.
     gaps: Array = np.maximum(terms, 0.0).sum(axis=1)
     return gaps

@@ -56,6 +56,11 @@ class Objective(Bounded):
         #: Whether this is a sample, of which a curvature of less than double precision will do.
         self._rough = False
 
+    @property
+    def has_penalties_of_their_own(self) -> bool:
+        """Whether outputs differ in their L2 weights."""
+        return bool((self.problem.l2 != self.problem.l2[0]).any())
+
     @cached_property
     def standard(self) -> Scaling:
         """The coordinates of certificates."""
@@ -85,7 +90,7 @@ class Objective(Bounded):
         if self.problem.loss != "softmax":
             return theta
         _, intercept = self.scaling.to_raw(theta)
-        if self.problem.l2 == 0.0 and not np.any(self.problem.l1):
+        if not self.problem.l2.any() and not self.has_l1:
             theta = theta - theta.mean(axis=0)
         elif self.problem.fit_intercept:
             theta = theta.copy()
@@ -272,18 +277,18 @@ class Objective(Bounded):
         return unscale, recentre if recentre.any() else None, l1, weights
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
-        """A bound on what F lies above its minimum, in the units of the user's targets; None without a penalty.
+        """A bound on what F lies above its minimum, in the units of the user's targets; None where one has no penalty.
 
         It is one where the derivatives by the intercepts are 0, else up to what is left of them. Of a pure L1 penalty
         it takes a pass.
         """
         problem = self.problem
-        if problem.l2 == 0.0 and not self.has_l1:
+        if not (problem.l2.all() or (problem.l1.all() and not problem.l2.any())):
             return None
         coef, g = self._for_raw_columns(evaluation)
         # A constant column has neither coefficient nor, beside an intercept, a say.
         g *= self.standard.inv_scale > 0.0
-        if problem.l2 == 0.0:
+        if not problem.l2.any():
             dual = self._dual(evaluation, feasible_share(g, problem.l1))
             return max(0.0, self.value(evaluation) - self.in_target_units(dual))
         return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2))

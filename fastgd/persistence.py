@@ -107,6 +107,8 @@ def _plain(value: Any, name: str) -> Any:
         return {kind: value.rule if isinstance(value, Optimizer) else value.kind, "params": params}
     if isinstance(value, np.generic):
         return value.item()
+    if name == "alpha" and np.ndim(value) == 1:
+        return {"numbers": [float(number) for number in value]}
     if isinstance(value, dict):
         return {"pairs": [[_plain(key, name), _plain(item, name)] for key, item in value.items()]}
     if value is None or isinstance(value, str | int | float):
@@ -124,6 +126,8 @@ def _from_plain(value: Any) -> Any:
     for kind, by_name in (("optimizer", optimizers.BY_NAME), ("schedule", schedules.BY_NAME)):
         if isinstance(value, dict) and kind in value:
             return by_name[value[kind]](**{key: _from_plain(item) for key, item in value["params"].items()})
+    if isinstance(value, dict) and "numbers" in value:
+        return np.array(value["numbers"], dtype=np.float64)
     if isinstance(value, dict):
         return {key: _from_plain(item) for key, item in value["pairs"]}
     return value

@@ -14,14 +14,14 @@ from fastgd.scaling import Array, Moments, Scaling, TargetScaling, load_shift
 class Problem:
     """What is minimised, in raw columns and working targets.
 
-    loss by name; delta in working units; l1 (K,) and l2: penalty weights of raw coefficients; constant: the best
+    loss by name; delta in working units; l1 and l2 (K,): penalty weights of raw coefficients; constant: the best
     model without columns; units (K,): of the targets in which certificates are taken, by working ones.
     """
 
     loss: str
     delta: float
     l1: Array
-    l2: float
+    l2: Array
     fit_intercept: bool
     constant: ConstantModel
     targets: TargetScaling
@@ -42,7 +42,7 @@ class Frame(NamedTuple):
         is tiny: there sqrt(l2) is the scale, and the weight 1.
         """
         intercept = problem.fit_intercept
-        standard = Scaling.standard(moments, intercept).no_finer_than(math.sqrt(problem.l2))
+        standard = Scaling.standard(moments, intercept).no_finer_than(math.sqrt(problem.l2.max()))
         scaling = standard if standardize else Scaling.identity(moments, intercept)
         return cls(scaling, load_shift(moments, dtype) if intercept else np.zeros(moments.mean.size))
 

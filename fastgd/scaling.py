@@ -111,11 +111,11 @@ class Scaling:
         coef = theta[:, :-1] * self.inv_scale
         return coef, theta[:, -1] - coef @ self.center
 
-    def penalty_weights(self, l1: Array, l2: float) -> tuple[Array, Array]:
-        """L1 and L2 weights (K, d + 1) in working coordinates, the intercept's 0, from raw ones: l1 (K,), l2."""
+    def penalty_weights(self, l1: Array, l2: Array) -> tuple[Array, Array]:
+        """L1 and L2 weights (K, d + 1) in working coordinates, the intercept's 0, from raw ones, l1 and l2 (K,)."""
         weights = np.zeros((2, l1.size, self.inv_scale.size + 1))
         weights[0, :, :-1] = l1[:, None] * self.inv_scale
-        weights[1, :, :-1] = l2 * self.inv_scale**2
+        weights[1, :, :-1] = l2[:, None] * self.inv_scale**2
         return weights[0], weights[1]
 
 

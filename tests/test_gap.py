@@ -100,12 +100,12 @@ def test_what_says_nothing_is_not_told():
 def test_by_hand():
     """One column w = 2 with g = -1.5, a1 = 0.5, a2 = 0.25: 1 + 0.5 - 3 + 1 / 0.5 = 0.5; at g = -1 it is optimal."""
     w, l1 = np.array([[2.0], [2.0]]), np.array([0.5, 0.5])
-    gaps = duality_gaps(w, np.array([[-1.5], [-1.0]]), l1, 0.25)
+    gaps = duality_gaps(w, np.array([[-1.5], [-1.0]]), l1, np.full(2, 0.25))
     np.testing.assert_allclose(gaps, [0.5, 0.0], atol=1e-15)
 
 
 def test_rounding_is_not_below_0():
     rng = np.random.default_rng(0)
     w = rng.standard_normal((3, 200))
-    assert np.all(duality_gaps(w, -0.1 * w, np.zeros(3), 0.1) >= 0.0)
-    assert np.all(duality_gaps(w, -0.1 * w, np.zeros(3), 0.1) < 1e-14)
+    assert np.all(duality_gaps(w, -0.1 * w, np.zeros(3), np.full(3, 0.1)) >= 0.0)
+    assert np.all(duality_gaps(w, -0.1 * w, np.zeros(3), np.full(3, 0.1)) < 1e-14)

@@ -37,7 +37,7 @@ class Separation:
     def watched(cls, objective: Objective, options: Options) -> Self | None:
         """A search where an optimum may not exist, else None."""
         classifies = objective.problem.loss in ("logistic", "softmax")
-        return cls(objective) if classifies and options.alpha == 0.0 else None
+        return cls(objective) if classifies and options.is_unpenalized else None
 
     def found_from(self, theta: Array) -> bool:
         """Whether there is such a direction; theta: where the fit has come to."""

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from fastgd.backends.devices import DEVICES
 from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
 from fastgd.parameters import is_number, shown
+from fastgd.scaling import Array
 from fastgd.suggestions import unknown_optimizer
 from fastgd.threads import check_threads, get_num_threads
 
@@ -28,10 +29,11 @@ VALIDATION_FRACTION = 0.1
 class Options:
     """The parameters of a fit, checked and resolved. optimizer is None for the automatic solver.
 
-    held_out is the share of rows to validate on, 0 without early stopping.
+    alpha is an array where targets have their own. held_out is the share of rows to validate on, 0 without early
+    stopping.
     """
 
-    alpha: float
+    alpha: float | Array
     l1_ratio: float
     optimizer: Optimizer | None
     batch_size: int | None
@@ -49,13 +51,32 @@ class Options:
         """Whether an update rule runs, of which users see each step, and not a solver of the full batch."""
         return self.optimizer is not None and not isinstance(self.optimizer, FullBatch)
 
+    @property
+    def is_unpenalized(self) -> bool:
+        """Whether the coefficients of some output have no penalty."""
+        return float(np.min(self.alpha)) == 0.0
+
+    @property
+    def has_l1(self) -> bool:
+        """Whether some output has an L1 term."""
+        return self.l1_ratio * float(np.max(self.alpha)) > 0.0
+
+    def penalties(self, outputs: int) -> tuple[Array, Array]:
+        """L1 and L2 weights (K,)."""
+        if np.ndim(self.alpha) and np.size(self.alpha) != outputs:
+            raise ValueError(
+                f"alpha has {np.size(self.alpha)} values, y has {outputs} targets: give a number or one each"
+            )
+        alpha = np.full(outputs, self.alpha)
+        return alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio)
+
 
 def resolve(estimator: Any) -> Options:
     """Check an estimator's parameters for a fit; a ValueError names the first that is wrong or cannot be used."""
     options = _resolve(estimator, _optimizer(estimator.optimizer))
-    if options.l1_ratio * options.alpha > 0.0 and _line_search(options.optimizer) == "exact":
+    if options.has_l1 and _line_search(options.optimizer) == "exact":
         raise ValueError("line_search='exact' follows a smooth objective: use 'backtracking', or l1_ratio=0")
-    if options.l1_ratio * options.alpha > 0.0 and isinstance(options.optimizer, LBFGS):
+    if options.has_l1 and isinstance(options.optimizer, LBFGS):
         remedy = "use 'accelerated' or 'sketched_newton', or l1_ratio=0"
         raise ValueError(f"optimizer='lbfgs' needs a smooth objective, and L1 is none: {remedy}")
     if isinstance(options.optimizer, NormalEquations) and getattr(estimator, "loss", "logistic") != "squared":
@@ -70,7 +91,7 @@ def resolve_partial(estimator: Any) -> Options:
 
 
 def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
-    alpha = _number(estimator, "alpha", 0.0)
+    alpha = _alpha(estimator)
     l1_ratio = _number(estimator, "l1_ratio", 0.0, 1.0)
     tol = _number(estimator, "tol", 0.0)
     for name in ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start"):
@@ -100,6 +121,24 @@ def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
         patience=patience,
         max_seconds=max_seconds,
     )
+
+
+def _alpha(estimator: Any) -> float | Array:
+    """A number, or for a linear regression an array of one for each target."""
+    given = estimator.alpha
+    if np.ndim(given) == 0 or not hasattr(estimator, "loss"):
+        return _number(estimator, "alpha", 0.0)
+    try:
+        found = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.full(1, np.nan)
+    if found.ndim != 1 or not found.size or not np.isfinite(found).all() or (found < 0.0).any():
+        raise ValueError(
+            f"alpha must be a number or an array of one per target, finite and at least 0, got {shown(given)}"
+        )
+    if isinstance(estimator.optimizer, NormalEquations) or estimator.optimizer == NormalEquations.rule:
+        raise ValueError("optimizer='normal_equations' solves for one alpha: use 'auto' or another optimizer")
+    return found
 
 
 def _device(given: Any) -> str:

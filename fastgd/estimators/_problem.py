@@ -43,8 +43,8 @@ def linear_problem(
         # Fits of raw columns start at margins 0 of the user's targets.
         width = delta if loss == "huber" else np.inf
         constant = replace(constant, start=huber_losses(working, s, width, -targets.center, options.n_threads))
-    l1 = options.alpha * options.l1_ratio / targets.scale
-    problem = Problem(loss, delta, l1, options.alpha * (1.0 - options.l1_ratio), intercept, constant, targets, units)
+    l1, l2 = options.penalties(y.shape[1])
+    problem = Problem(loss, delta, l1 / targets.scale, l2, intercept, constant, targets, units)
     return site.place(working, s), problem
 
 
@@ -72,8 +72,8 @@ def partial_linear_problem(
     estimator: Any, options: Options, targets: TargetScaling, delta: float, working: NDArray[Any]
 ) -> Problem:
     """The linear problem of a chunk of rows in the units of the stream; working (K, n): its targets in them."""
-    l1 = options.alpha * options.l1_ratio / targets.scale
-    l2, delta = options.alpha * (1.0 - options.l1_ratio), delta / float(targets.scale[0])
+    l1, l2 = options.penalties(targets.scale.size)
+    l1, delta = l1 / targets.scale, delta / float(targets.scale[0])
     near = working if estimator.loss == "squared" else np.clip(working, -delta, delta)
     with np.errstate(over="ignore", invalid="ignore"):
         start = np.mean(near * (working - 0.5 * near), axis=1, dtype=np.float64)
@@ -94,8 +94,7 @@ def _unknown_constant(start: Array) -> ConstantModel:
 
 
 def _classification(estimator: Any, options: Options, outputs: int, constant: ConstantModel) -> Problem:
-    l1 = np.full(outputs, options.alpha * options.l1_ratio)
-    l2 = options.alpha * (1.0 - options.l1_ratio)
+    l1, l2 = options.penalties(outputs)
     loss = "logistic" if outputs == 1 else "softmax"
     identity = TargetScaling.identity(outputs)
     return Problem(loss, 0.0, l1, l2, estimator.fit_intercept, constant, identity, identity.scale)

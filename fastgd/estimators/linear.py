@@ -50,8 +50,8 @@ class LinearRegression(RegressorMixin, LinearModel):
     loss : {"squared", "huber"}, default="squared"
     delta : float or None, default=None
         Where Huber's loss turns linear, > 0, in the units of y; None is 1.0. Only for ``loss="huber"``.
-    alpha : float, default=0.0
-        Strength of the penalty, at least 0.
+    alpha : float or array-like of shape (n_targets,), default=0.0
+        Strength of the penalty, at least 0; an array gives each target its own.
     {shared}
 
     Attributes

@@ -39,10 +39,10 @@ def choose(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
     Solvers without a metric are only bounded from below where they cannot be the quickest.
     """
     shape = Shape.of(objective)
-    seconds = expected(shape)
+    seconds = _able(expected(shape), objective)
     open_question = _quickest(seconds)[0] in _WITHOUT_METRIC
     if open_question:
-        seconds = expected(shape, hardness(objective))
+        seconds = _able(expected(shape, hardness(objective)), objective)
     first, *others = _quickest(seconds)
     reason = "optimizer='auto': expected to be the quickest for this shape"
     reason += f", before {', '.join(others)}" if others else ""
@@ -54,7 +54,7 @@ def alternative(objective: Objective, kind: type[Optimizer] | None) -> str:
 
     kind: the solver, None for the automatic one. Names are those that estimators accept.
     """
-    first, *others = _quickest(expected(Shape.of(objective), hardness(objective)))
+    first, *others = _quickest(_able(expected(Shape.of(objective), hardness(objective)), objective))
     if kind is not None and kind.__name__ != first:
         return "auto"
     return _BY_NAME[others[0] if others else "SketchedNewton"].rule
@@ -72,6 +72,13 @@ def expected(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
         seconds["SketchedNewton"] = shape.in_its_metric.newton
         if shape.loss == "squared":
             seconds["NormalEquations"] = shape.normal_equations
+    return seconds
+
+
+def _able(seconds: dict[str, float], objective: Objective) -> dict[str, float]:
+    """Those of the solvers that can give each output its own L2 weight, where that is asked for."""
+    if objective.has_penalties_of_their_own:
+        seconds.pop("NormalEquations", None)
     return seconds
 
 

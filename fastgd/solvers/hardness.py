@@ -32,5 +32,7 @@ def hardness(objective: Objective) -> float:
     if not (math.isfinite(trace) and trace > 0.0 and pairs > 0.0):
         return 1.0
     spread = live * (float(np.sum(products**2)) - float(np.sum(lengths**2))) / (pairs * trace**2)
-    ridge = problem.l2 * float(np.median(standard.inv_scale**2)) / float(np.mean(problem.constant.curvatures))
+    ridge = (
+        float(problem.l2.min()) * float(np.median(standard.inv_scale**2)) / float(np.mean(problem.constant.curvatures))
+    )
     return 1.0 / (1.0 / (max(spread, 1.0) + live / data.n) + _RIDGE * math.sqrt(ridge))

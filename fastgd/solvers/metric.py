@@ -50,7 +50,8 @@ def make_metric(
     by margins, its other factor; without it, or with L1, outputs are taken one by one.
     """
     require_finite(curvature)
-    blocks = curvature.copy()
+    shared = len(curvature) == 1 and objective.has_penalties_of_their_own
+    blocks = np.repeat(curvature, objective.outputs, axis=0) if shared else curvature.copy()
     diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1].reshape(-1, objective.l2.shape[1])
     if sampled:
         for diagonal in diagonals:
