@@ -58,8 +58,8 @@ def coefficients(told):
 
 
 @pytest.mark.parametrize("words", FITS)
-def test_the_command_fits_what_python_fits(run, noisy, words):
-    told = facts(run("fit", "noisy.npz", "--holdout", 0, "--epochs", 5, "--json", "--optimizer", *words.split()))
+def test_the_command_fits_what_python_fits(call, noisy, words):
+    told = facts(call("fit", "noisy.npz", "--holdout", 0, "--epochs", 5, "--json", "--optimizer", *words.split()))
     model = fitted(*noisy, optimizer=FITS[words], max_iter=5)
     assert coefficients(told) == model.coef_.tolist()
     rates = model.history_["learning_rate"]
@@ -69,10 +69,10 @@ def test_the_command_fits_what_python_fits(run, noisy, words):
     assert told["early_stopping"] is None
 
 
-def test_early_stopping_and_its_page(run, tmp_path, noisy):
+def test_early_stopping_and_its_page(call, tmp_path, noisy):
     words = ("--optimizer", "momentum", "--schedule", "inverse:decay=0.1", "--batch-size", 16)
     words += ("--early-stopping", "--validation-fraction", 0.3, "--patience", 2, "--holdout", 0)
-    told = facts(run("fit", "noisy.npz", *words, "--save", "n.model", "--plot", "n.png", "--json"))
+    told = facts(call("fit", "noisy.npz", *words, "--save", "n.model", "--plot", "n.png", "--json"))
     model = fitted(
         *noisy,
         optimizer=o.Momentum(s.InverseTimeDecay(decay=0.1)),
@@ -97,7 +97,7 @@ def test_early_stopping_and_its_page(run, tmp_path, noisy):
     assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["n.model", "n.png", "noisy.npz"]
 
-    page = run("fit", "noisy.npz", *words, "--plot", "n.pdf")
+    page = call("fit", "noisy.npz", *words, "--plot", "n.pdf")
     assert page.returncode == 0, page.stderr
     first, last = model.history_["learning_rate"][[0, -1]]
     lines, label = {}, ""
@@ -112,24 +112,24 @@ def test_early_stopping_and_its_page(run, tmp_path, noisy):
     )
     assert lines["converged"].startswith("yes, the validation loss has stopped falling (largest gradient ")
     assert lines["plotted"] == "n.pdf"
-    assert run("predict", "n.model", "noisy.npz", "-o", "out.csv").returncode == 0
+    assert call("predict", "n.model", "noisy.npz", "-o", "out.csv").returncode == 0
 
 
-def test_a_fit_that_early_stopping_does_not_end(run, noisy):
-    told = facts(run("fit", "noisy.npz", "--early-stopping", "--optimizer", "gd", "--epochs", 2, "--json"))
+def test_a_fit_that_early_stopping_does_not_end(call, noisy):
+    told = facts(call("fit", "noisy.npz", "--early-stopping", "--optimizer", "gd", "--epochs", 2, "--json"))
     assert told["epochs"] == 2
     assert told["early_stopping"]["stopped"] is False
-    page = run("fit", "noisy.npz", "--early-stopping", "--optimizer", "gd", "--epochs", 2)
+    page = call("fit", "noisy.npz", "--early-stopping", "--optimizer", "gd", "--epochs", 2)
     assert "no early stopping, the model is that of epoch" in page.stdout
     assert "--tol 0.0001): allow more --epochs" in page.stdout
     assert "--epochs reached after 2 epochs" in page.stderr
 
 
-def test_a_fit_whose_time_is_up(run, noisy):
+def test_a_fit_whose_time_is_up(call, noisy):
     words = ("fit", "noisy.npz", "--optimizer", "gd", "--max-seconds", 1e-9)
-    told = facts(run(*words, "--json"))
+    told = facts(call(*words, "--json"))
     assert (told["fit"]["stopped_by"], told["epochs"]) == ("max_seconds", 1)
-    page = run(*words)
+    page = call(*words)
     assert "--tol 0.0001): allow more --max-seconds" in page.stdout
     assert "--max-seconds reached after 1 epoch at" in page.stderr
 
