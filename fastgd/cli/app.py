@@ -127,7 +127,10 @@ def fit(  # noqa: PLR0913 - typer reads the options off the parameters
         int, typer.Option(metavar="N", min=1, help="Most different values of a column that --one-hot names.")
     ] = 1000,
     missing: Annotated[
-        Missing, typer.Option(help="What to do about missing values: stop, leave out their rows, or fill in the mean.")
+        Missing,
+        typer.Option(
+            help="Missing values: stop, drop their rows, or fill in column means and drop rows without a target."
+        ),
     ] = "error",
     header: Header = None,
     decimal: Decimal = None,

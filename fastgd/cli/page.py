@@ -55,8 +55,10 @@ def _data_lines(problem: Problem) -> Iterator[_Line]:
     columns = plural(problem.n_columns_read - 1, "column")
     yield _Line("data", f"{plural(problem.n_rows_read, 'row')} x {columns} and the target")
     yield _Line("task", f"{problem.task} regression for {problem.target!r}: {problem.reason}")
-    if problem.dropped:
-        yield _Line("left out", f"{'columns' if len(problem.dropped) > 1 else 'column'} {', '.join(problem.dropped)}")
+    # The notes explain why columns are left out that nobody named.
+    named = [name for name in problem.dropped if not any(repr(name) in note for note in problem.notes)]
+    if named:
+        yield _Line("left out", f"{'columns' if len(named) > 1 else 'column'} {', '.join(named)}")
     if problem.one_hot:
         compared = (f"{name} ({len(of):,}, against {of[0]})" for name, of in problem.one_hot.items())
         yield _Line("categories", ", ".join(compared))
@@ -65,12 +67,19 @@ def _data_lines(problem: Problem) -> Iterator[_Line]:
     if problem.n_rows_weightless:
         yield _Line("left out", f"{plural(problem.n_rows_weightless, 'row')} of weight 0")
     if problem.n_rows_dropped:
-        yield _Line("left out", f"{plural(problem.n_rows_dropped, 'row')} with missing values")
+        yield _Line("left out", f"{plural(problem.n_rows_dropped, 'row')} with missing values{_unfilled(problem)}")
     if problem.filled:
         filled = ", ".join(f"{name} ({plural(count, 'row')})" for name, count in problem.filled.items())
         yield _Line("filled in", f"the mean of the fitted rows in place of missing values: {filled}")
     for note in problem.notes:
         yield _Line("note", note)
+
+
+def _unfilled(problem: Problem) -> str:
+    """Return why rows are left out although means fill gaps."""
+    if problem.missing != "mean":
+        return ""
+    return f" in {problem.target!r}" + (f" or {problem.weight!r}" if problem.weight else "") + ", which no mean fills"
 
 
 def _score_lines(result: Result) -> Iterator[_Line]:

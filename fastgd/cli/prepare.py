@@ -64,6 +64,8 @@ class Problem:
     """Rows of weight 0, which are left out."""
     n_rows_dropped: int = 0
     """Rows with missing values, which are left out."""
+    missing: str = "error"
+    """What ``--missing`` does."""
     filled: dict[str, int] = field(default_factory=dict)
     """Column -> count of missing values that its mean has taken the place of."""
     dropped: list[str] = field(default_factory=list)
@@ -273,6 +275,7 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         weights_held=None if weights is None else weights[held],
         n_rows_weightless=n_usable - len(y),
         n_rows_dropped=table.n_rows - n_usable,
+        missing=options.missing,
         filled=filled,
         dropped=chosen.dropped,
         one_hot=one_hot,

@@ -162,6 +162,19 @@ def test_control_characters_are_escaped():
     assert text.count(r"a\x1b[31m\rb\nc") == 2 + 1  # beside the task, in the title of the table, and in it
 
 
+def test_rows_that_no_mean_fills():
+    told = lines_of(result_of(problem=problem_of(n_rows_dropped=3, missing="mean", weight="w")))["left out"]
+    assert told == "3 rows with missing values in 'y' or 'w', which no mean fills"
+    told = lines_of(result_of(problem=problem_of(n_rows_dropped=1, missing="drop")))["left out"]
+    assert told == "1 row with missing values"
+
+
+def test_columns_that_a_note_explains_are_listed_once():
+    problem = problem_of(dropped=["c", "d"], notes=["--drop-text leaves out 'd' (text: 'u' in line 2)"])
+    assert lines_of(result_of(problem=problem))["left out"] == "column c"
+    assert "left out" not in lines_of(result_of(problem=dataclasses.replace(problem, dropped=["d"])))
+
+
 def test_plurals():
     assert [plural(n, "row") for n in (0, 1, 2, 1000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
     assert [plural(n, "pass") for n in (1.0, 2.5)] == ["1 pass", "2.5 passes"]
