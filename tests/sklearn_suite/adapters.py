@@ -60,7 +60,7 @@ class Adapter:
         if getattr(self, "warm_start", False) and earlier is not None:
             model = earlier.set_params(**model.get_params(deep=False))
         model.fit(X, y, sample_weight, **options)
-        return self._take(model)
+        return self._take(model, *([model.n_iter_ * len(X)] if isinstance(self, StochasticGradient) else []))
 
     def _take(self, model):
         self._ours = model
@@ -151,7 +151,9 @@ class HuberRegressor(Adapter, linear_model.HuberRegressor):
             return total - inside - self.epsilon**2 * np.sum(weights[outside])
 
         spread = np.log(np.std(np.ravel(y)))
-        self.scale_ = float(np.exp(optimize.brentq(slope, spread - 20.0, spread + 5.0, xtol=1e-10)))
+        low, high = spread - 20.0, spread + 5.0
+        # Rows that a model goes through have no scale: the least one is taken.
+        self.scale_ = float(np.exp(low if slope(low) > 0.0 else optimize.brentq(slope, low, high, xtol=1e-10)))
         model, residual = fitted(self.scale_)
         self.outliers_ = residual > self.epsilon * self.scale_
         return self._take(model)
@@ -209,9 +211,17 @@ def _scaled_inversely(step, epoch, metric, *, eta0, power):
 
 
 class StochasticGradient(Adapter):
-    """Gradient descent on one row at a time, on raw columns."""
+    """Gradient descent on one row at a time, on raw columns; t_ counts rows from 1."""
+
+    def _take(self, model, rows):
+        super()._take(model)
+        self.t_ = getattr(self, "t_", 1.0) + rows
+        self.intercept_ = np.atleast_1d(self.intercept_)
+        return self
 
     def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None):
+        if not self.warm_start:
+            self.t_ = 1.0
         return self._fit_ours(
             self._translated(), dense(X), y, sample_weight, coef_init=coef_init, intercept_init=intercept_init
         )
@@ -253,7 +263,7 @@ class StochasticGradient(Adapter):
         model = getattr(self, "_ours", None) or self._translated()
         fits[0] += 1
         model.partial_fit(dense(X), y, sample_weight=sample_weight, **options)
-        return self._take(model)
+        return self._take(model, X.shape[0] if hasattr(X, "shape") else len(X))
 
 
 class SGDRegressor(StochasticGradient, linear_model.SGDRegressor):
