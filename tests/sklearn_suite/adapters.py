@@ -82,7 +82,10 @@ class Linear(Adapter):
 
     def fit(self, X, y, sample_weight=None):
         X = dense(X)
-        return self._fit_ours(fastgd.LinearRegression(**self._translated(X, sample_weight)), X, y, sample_weight)
+        self._fit_ours(fastgd.LinearRegression(**self._translated(X, sample_weight)), X, y, sample_weight)
+        if isinstance(self.intercept_, float):
+            self.intercept_ = np.float64(self.intercept_)
+        return self
 
     def _shared(self, X, tol):
         shared = {"fit_intercept": self.fit_intercept, "tol": _tolerance(X, tol)}
@@ -97,6 +100,10 @@ class LinearRegression(Linear, linear_model.LinearRegression):
 
 
 class Ridge(Linear, linear_model.Ridge):
+    def fit(self, X, y, sample_weight=None):
+        self.solver_ = self.solver
+        return super().fit(X, y, sample_weight)
+
     def _translated(self, X, sample_weight):
         alpha = np.asarray(self.alpha) / _total_weight(X, sample_weight)
         return self._shared(X, self.tol) | {"alpha": float(alpha) if alpha.ndim == 0 else alpha}
