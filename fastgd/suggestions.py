@@ -41,7 +41,7 @@ ESTIMATORS: Mapping[str, str] = {
     "line_search": "use optimizer=optimizers.GradientDescent(line_search='backtracking') with batch_size='full'",
     "epsilon": "use loss='huber' with delta, in the units of y: HuberRegressor's epsilon times its scale_",
     "gamma": "it belongs to kernels (sklearn.kernel_approximation), or to a rate as schedules.StepDecay(factor=gamma)",
-    "positive": "coefficients of LogisticRegression are not constrained; LinearRegression has positive",
+    "positive": "coefficients of this estimator are not constrained",
     "multi_class": "three or more classes are one softmax model, so leave it out; for one model per class use "
     "sklearn.multiclass.OneVsRestClassifier",
     "class_weight": "only LogisticRegression has classes; weigh rows by sample_weight in fit",
