@@ -22,11 +22,13 @@ from fastgd.estimators._unfinished import is_far, tell_what_is_left, warn
 from fastgd.exceptions import DivergenceError
 from fastgd.gap import telling
 from fastgd.history import History
+from fastgd.memory import available_bytes
 from fastgd.objective import Frame, Objective, Problem
-from fastgd.optimizers import FullBatch, Optimizer
+from fastgd.optimizers import FullBatch, NormalEquations, Optimizer
 from fastgd.sample import sample_moments
 from fastgd.scaling import Array, TargetMoments
 from fastgd.solvers import Plan, choose, solve, solve_rule
+from fastgd.solvers.normal_equations import required_bytes
 from fastgd.stopping import NEVER, Deadline, Monitor, Plateau, Solution
 
 
@@ -72,9 +74,11 @@ class Task:
 def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Result:
     """Solve, certify and report."""
     plan = _make_plan(estimator, options, task)
+    messages: list[str] = []
+    if isinstance(options.optimizer, NormalEquations):
+        _check_memory(task, messages)
     with single_threaded(task.data.n, task.data.d + task.problem.l1.size):
         objective = _make_objective(estimator, options, task)
-        messages: list[str] = []
         monitor = _make_monitor(estimator, options, objective, task.guide, clock)
         watch = Separation.watched(objective, options)
         if watch is not None and options.batch_size is None and options.tol > 0.0:
@@ -148,6 +152,17 @@ def _diverged(estimator: Any, error: DivergenceError, monitor: Monitor, start: A
     return Solution(theta, False, "diverged", math.nan if error.rate is None else error.rate)
 
 
+def _check_memory(task: Task, messages: list[str]) -> None:
+    """Raise a MemoryError where the matrices of normal equations do not fit in memory; warn where they are large."""
+    columns = task.data.d
+    needed, available = required_bytes(columns, task.problem.l1.size), available_bytes()
+    size = f"NormalEquations needs about {needed / 1e9:.3g} GB for matrices of {columns} columns"
+    if available is not None and needed > available:
+        raise MemoryError(f"{size}, and {available / 1e9:.3g} GB are available: use optimizer='auto'")
+    if needed > _LARGE_BYTES:
+        warn(messages, f"{size}, and time in proportion to their cube: optimizer='auto' needs neither", UserWarning)
+
+
 def _has_converged(solution: Solution, certificate: float, tol: float) -> bool:
     """Whether the certificate is met, or the loss is flat at no great distance; never where there is no optimum."""
     if solution.reason == "no optimum":
@@ -166,6 +181,8 @@ def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:
     return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
 
 
+#: Memory for the matrices of normal equations of which a user is warned.
+_LARGE_BYTES = 1 << 30
 #: Updates that a mini-batch rule has to improve the loss, however few of them an epoch has.
 _LEAST_UPDATES = 100
 

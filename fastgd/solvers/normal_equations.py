@@ -28,6 +28,15 @@ _TRUSTED, _SEEN = 0.1, 1e-6
 _LAST, _SLOW = 1e-9, 0.5
 
 
+#: Matrices of columns by columns that a fit holds at a time: the sums of two threads, their total, its factor.
+_MATRICES = 4
+
+
+def required_bytes(columns: int, outputs: int) -> int:
+    """Memory that a fit needs beside the data, about."""
+    return _MATRICES * 8 * (columns + 1 + outputs) ** 2
+
+
 def solve_normal_equations(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise a squared loss in one pass; in a few where columns are nearly dependent or tol is near rounding."""
     return _Fit(objective, tol, monitor).run(theta)

@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize
 from sklearn.datasets import load_diabetes
 
-from fastgd import LinearRegression
+from fastgd import LinearRegression, LogisticRegression
 
 
 def huber_objective(X, y, delta, coef, intercept, s=None, alpha=0.0, l1_ratio=0.0):
@@ -130,3 +130,26 @@ def test_rules_move_and_do_not_claim_what_they_did_not_reach(optimizer):
     start = huber_objective(X, y, 1.0, np.zeros(3), np.median(y))
     assert report["objective"] - best < 0.2 * (start - best)
     assert report["converged"] <= (report["certificate"] < 0.1)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 1.0])
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs", "gd", "saga"])
+def test_columns_whose_squares_overflow_end_in_an_error(optimizer, l1_ratio):
+    X, y = data_of(17, 3, tail=3)
+    X[:, 1] = 1e200
+    model = LinearRegression(
+        "huber", delta=0.1, optimizer=optimizer, fit_intercept=False, standardize=False, l1_ratio=l1_ratio
+    )
+    with pytest.raises(ValueError, match="largest in column 1: scale it down"):
+        model.fit(X, 1e6 + y)
+
+
+def test_steps_of_no_length_are_cut_too():
+    """Without tol steps go on at the optimum, where rounding leaves a slope of 0 or above."""
+    rng = np.random.default_rng
+    for seed in range(12):
+        X, y = rng(seed).standard_normal((17, 3)), rng(seed + 100).integers(0, 2, 17)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = LogisticRegression(tol=0.0, alpha=1e-4, l1_ratio=1.0, max_iter=60).fit(X, y)
+        assert np.isfinite(model.coef_).all()

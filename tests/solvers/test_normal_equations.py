@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import RankWarning
+from fastgd.memory import available_bytes
 from tests.estimators.fits import certificate_of, features, fit, problem_for, scipy_optimum, targets, theta_of, value_of
 
 SOLVER = {"optimizer": "normal_equations"}
@@ -180,3 +181,19 @@ def test_a_loss_of_nothing_but_rounding_is_certified_by_more_digits(tol, certifi
         report = LinearRegression(tol=tol, **SOLVER).fit(X, y).fit_report_
     assert (report["certificate"] <= tol) == report["converged"] == certified
     assert report["stopped_by"] == ("certificate" if certified else "no step")
+
+
+def test_matrices_that_do_not_fit_in_memory_are_refused(monkeypatch):
+    X, y = np.random.default_rng(0).standard_normal((5, 3)), np.arange(5.0)
+    monkeypatch.setattr("fastgd.estimators._fit.available_bytes", lambda: 100)
+    with pytest.raises(MemoryError, match=r"matrices of 3 columns, and 1e-07 GB are available: use optimizer='auto'"):
+        LinearRegression(**SOLVER).fit(X, y)
+    monkeypatch.setattr("fastgd.estimators._fit._LARGE_BYTES", 100)
+    monkeypatch.setattr("fastgd.estimators._fit.available_bytes", lambda: None)
+    with pytest.warns(UserWarning, match="GB for matrices of 3 columns"):
+        LinearRegression(**SOLVER).fit(X, y)
+
+
+def test_memory_of_the_machine_is_known_where_linux_reports_it():
+    found = available_bytes()
+    assert found is None or 1 << 20 < found < 1 << 50
