@@ -1,0 +1,117 @@
+"""Generated fits: objective, certificate, duality gap and optimum against an implementation of their own."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from fastgd import LinearRegression, LogisticRegression
+from tests.estimators.optimum import Coordinates, Small
+
+#: Relative rounding of a reported number, by dtype, and what a gap or a distance may miss of F.
+_FAST = 100
+ROUNDING = {np.float64: 1e-9, np.float32: 2e-4}
+
+
+def generated(seed: int) -> tuple[dict, Small, type, bool]:
+    """Parameters of an estimator, and a problem of its own data."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(3, 25)), int(rng.integers(1, 5))
+    # The fast fits need no kernels but those of float64.
+    dtype = np.float64 if rng.random() < 0.75 or seed < _FAST else np.float32
+    X = rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-2, 2, d) + rng.choice([0.0, 3.0], d)
+    loss = str(rng.choice(["squared", "huber", "logistic", "softmax"]))
+    if loss in ("squared", "huber"):
+        K = int(rng.integers(1, 3))
+        noise = rng.standard_t(2, (n, K)) if rng.random() < 0.5 else rng.standard_normal((n, K))
+        y = 10.0 ** rng.uniform(-6, 6) * (X @ rng.standard_normal((d, K)) + rng.choice([0.1, 1.0, 5.0]) * noise)
+        y = y.astype(dtype).astype(np.float64)
+    else:
+        classes = 2 if loss == "logistic" else 3
+        y = np.concatenate([np.arange(classes), rng.integers(0, classes, n)])[:n] if n > classes else np.arange(n) % 2
+        classes, loss = int(y.max()) + 1, "softmax" if y.max() > 1 else "logistic"
+    s = None
+    if rng.random() < 0.4 and loss in ("squared", "huber"):
+        s = rng.choice([0.0, 0.5, 1.0, 3.0], n)
+        s[0] = 1.0
+    alpha, l1_ratio = float(rng.choice([0.0, 10.0 ** rng.uniform(-5, 0)])), float(rng.choice([0.0, 0.5, 1.0]))
+    spread = float(np.std(y)) if loss == "huber" else 1.0
+    delta = (spread if spread > 0.0 else 1.0) * 10.0 ** rng.uniform(-4, 4)
+    solvers = ["auto", "auto", "sketched_newton", "accelerated", "gd", "nesterov"]
+    if loss == "squared":
+        solvers.append("normal_equations")
+    if alpha == 0.0 or l1_ratio == 0.0:
+        solvers.append("lbfgs")
+    params = {
+        "alpha": alpha,
+        "l1_ratio": l1_ratio,
+        "fit_intercept": bool(rng.random() < 0.7),
+        "standardize": bool(rng.random() < 0.8),
+        "optimizer": str(rng.choice(solvers)),
+        "tol": float(rng.choice([1e-4, 1e-8])) if dtype == np.float64 else 1e-4,
+        "random_state": 0,
+    }
+    if params["optimizer"] in ("gd", "nesterov"):
+        params["batch_size"] = "full"
+    if loss in ("squared", "huber"):
+        params["loss"] = loss
+    if loss == "huber":
+        params["delta"] = delta
+    X = X.astype(dtype)
+    weights = np.ones(n) if s is None else s
+    problem = Small(loss, X.astype(float), y, weights, alpha, l1_ratio, delta, params["fit_intercept"])
+    return params, problem, dtype, s is not None
+
+
+def fitted(params: dict, problem: Small, dtype: type, weighted: bool):
+    kind = LinearRegression if "loss" in params else LogisticRegression
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kind(**params).fit(problem.X.astype(dtype), problem.y, problem.s if weighted else None)
+
+
+def findings(seed: int) -> list[str]:
+    """What the report of a generated fit says wrongly."""
+    params, problem, dtype, weighted = generated(seed)
+    model = fitted(params, problem, dtype, weighted)
+    report, coordinates = model.fit_report_, Coordinates(problem)
+    K = problem.outputs
+    theta = coordinates.theta(np.reshape(model.coef_, (K, -1)), np.reshape(model.intercept_, K) * np.ones(K))
+    value, scale = coordinates.value(theta), coordinates.value(np.zeros_like(theta))
+    slack = ROUNDING[dtype] * (abs(value) + 1e-3 * scale)
+    found = []
+    if not abs(report["objective"] - value) <= slack:
+        found.append(f"objective {report['objective']!r} is {value!r}")
+    if report["stopped_by"] == "no optimum":
+        return found
+    units = coordinates.units()[:, None]
+    certificate = float((coordinates.violation(theta) / units)[:, np.append(coordinates.live, True)].max())
+    if not report["certificate"] >= 0.99 * certificate - 10.0 * ROUNDING[dtype]:
+        found.append(f"certificate {report['certificate']!r} is {certificate!r}")
+    best = min((coordinates.polished(at) for at in (theta, np.zeros_like(theta))), key=coordinates.value)
+    above = value - coordinates.value(best)
+    if report["converged"] and report["stopped_by"] == "certificate":
+        # F is convex: it lies above its minimum by the gradient times the distance at most.
+        most = float(((report["certificate"] * units) * np.abs(theta - best)).sum())
+        if not above <= 1.01 * most + slack:
+            found.append(f"F is {above!r} above the optimum, of {most!r} certified")
+        if report["certificate"] > params["tol"]:
+            found.append(f"certificate {report['certificate']!r} is above tol")
+    gap = report["duality_gap"]
+    if gap is not None and problem.fit_intercept is False and not gap >= 0.99 * above - slack:
+        found.append(f"gap {gap!r} is below the distance {above!r}")
+    if report["converged"] and report["stopped_by"] == "flat loss" and report["certificate"] > 0.1:
+        found.append(f"converged at certificate {report['certificate']!r}")
+    return [f"seed {seed}, {params}: {one}" for one in found]
+
+
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_reported_numbers_are_right(first):
+    assert [one for seed in range(first, first + 25) for one in findings(seed)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("first", range(100, 20100, 1000))
+def test_reported_numbers_of_20000_fits_are_right(first):
+    assert [one for seed in range(first, first + 1000) for one in findings(seed)] == []
