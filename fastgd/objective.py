@@ -258,7 +258,11 @@ class Objective(Bounded):
         if recentre is not None:
             g -= evaluation.gradient[:, -1:] * recentre
         distance = np.abs(g)
-        if self.has_l1:
+        if self.problem.positive:
+            # Half-lines end at 0, where any derivative above 0 is optimal; the intercept is free.
+            coef, down = evaluation.theta[:, :-1], (g + l1)[:, :-1]
+            distance[:, :-1] = np.where(coef > 0.0, np.abs(down), np.maximum(-down, 0.0))
+        elif self.has_l1:
             theta = evaluation.theta
             distance = np.where(theta != 0.0, np.abs(g + l1 * np.sign(theta)), np.maximum(distance - l1, 0.0))
         return float((distance * weights).max())
@@ -277,13 +281,14 @@ class Objective(Bounded):
         return unscale, recentre if recentre.any() else None, l1, weights
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
-        """A bound on what F lies above its minimum, in the units of the user's targets; None where one has no penalty.
+        """A bound on what F lies above its minimum, in the units of the user's targets; None without one.
 
         It is one where the derivatives by the intercepts are 0, else up to what is left of them. Of a pure L1 penalty
         it takes a pass.
         """
         problem = self.problem
-        if not (problem.l2.all() or (problem.l1.all() and not problem.l2.any())):
+        bounded = problem.l2.all() or (problem.l1.all() and not problem.l2.any())
+        if problem.positive or not bounded:
             return None
         coef, g = self._for_raw_columns(evaluation)
         # A constant column has neither coefficient nor, beside an intercept, a say.

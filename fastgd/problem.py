@@ -26,6 +26,8 @@ class Problem:
     constant: ConstantModel
     targets: TargetScaling
     units: Array
+    #: Whether coefficients must be at least 0.
+    positive: bool = False
 
 
 class Frame(NamedTuple):

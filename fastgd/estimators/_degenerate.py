@@ -93,6 +93,7 @@ def settle_collinear(
     found = find_collinear(objective)
     if not (found.columns or found.wide):
         return [], final
+    free = free and not objective.problem.positive
     least = _of_least_norm(objective, found, final) if free else None
     if least is not None:
         solution.theta = least.theta

@@ -76,6 +76,8 @@ def resolve(estimator: Any) -> Options:
     options = _resolve(estimator, _optimizer(estimator.optimizer))
     if options.has_l1 and _line_search(options.optimizer) == "exact":
         raise ValueError("line_search='exact' follows a smooth objective: use 'backtracking', or l1_ratio=0")
+    if hasattr(estimator, "positive"):
+        _check_positive(estimator, options)
     if options.has_l1 and isinstance(options.optimizer, LBFGS):
         remedy = "use 'accelerated' or 'sketched_newton', or l1_ratio=0"
         raise ValueError(f"optimizer='lbfgs' needs a smooth objective, and L1 is none: {remedy}")
@@ -86,6 +88,8 @@ def resolve(estimator: Any) -> Options:
 
 def resolve_partial(estimator: Any) -> Options:
     """Check an estimator's parameters for `partial_fit`, whose automatic rule is AdaGrad."""
+    if getattr(estimator, "positive", False):
+        raise ValueError("positive=True needs all rows at once: leave it at False, or use fit")
     given = _optimizer(estimator.optimizer)
     return _resolve(estimator, AdaGrad() if given is None else given)
 
@@ -121,6 +125,17 @@ def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
         patience=patience,
         max_seconds=max_seconds,
     )
+
+
+def _check_positive(estimator: Any, options: Options) -> None:
+    _flag(estimator, "positive")
+    if not estimator.positive:
+        return
+    if estimator.loss != "squared":
+        raise ValueError(f"positive=True needs loss='squared', got loss={estimator.loss!r}")
+    if not isinstance(options.optimizer, NormalEquations | None):
+        name = options.optimizer.rule
+        raise ValueError(f"optimizer={name!r} does not constrain coefficients: use 'auto' or 'normal_equations'")
 
 
 def _alpha(estimator: Any) -> float | Array:

@@ -44,7 +44,7 @@ def linear_problem(
         width = delta if loss == "huber" else np.inf
         constant = replace(constant, start=huber_losses(working, s, width, -targets.center, options.n_threads))
     l1, l2 = options.penalties(y.shape[1])
-    problem = Problem(loss, delta, l1 / targets.scale, l2, intercept, constant, targets, units)
+    problem = Problem(loss, delta, l1 / targets.scale, l2, intercept, constant, targets, units, estimator.positive)
     return site.place(working, s), problem
 
 

@@ -50,6 +50,9 @@ class LinearRegression(RegressorMixin, LinearModel):
     loss : {"squared", "huber"}, default="squared"
     delta : float or None, default=None
         Where Huber's loss turns linear, > 0, in the units of y; None is 1.0. Only for ``loss="huber"``.
+    positive : bool, default=False
+        Whether coefficients, not intercepts, must be at least 0; for ``loss="squared"`` with `optimizer` "auto" or
+        "normal_equations", whose active-set method ends at the optimum.
     alpha : float or array-like of shape (n_targets,), default=0.0
         Strength of the penalty, at least 0; an array gives each target its own.
     {shared}
@@ -81,6 +84,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         loss: Literal["squared", "huber"] = "squared",
         *,
         delta: float | None = None,
+        positive: bool = False,
         alpha: float = 0.0,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
@@ -124,6 +128,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         )
         self.loss = loss
         self.delta = delta
+        self.positive = positive
 
     @restores_process
     @in_namespace_of_X

@@ -38,6 +38,8 @@ def choose(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
 
     Solvers without a metric are only bounded from below where they cannot be the quickest.
     """
+    if objective.problem.positive:
+        return NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {}
     shape = Shape.of(objective)
     seconds = _able(expected(shape), objective)
     open_question = _quickest(seconds)[0] in _WITHOUT_METRIC

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, optimize
 
 from fastgd.backends.cpu_quadratic import minimise_quadratic
 from fastgd.backends.verbs import Data
@@ -27,6 +27,10 @@ _REFINEMENTS = 2
 #: Singular values of a triangle with columns of norm 1, relative to the largest, below which columns count as
 #: dependent: what rounding to the dtype leaves of a dependent column.
 _DEPENDENT = {"f4": 4e-6, "f8": 1e-13}
+
+
+#: Steps of the active-set method a column at most, and the share of L1 that dependent columns may leave unmet.
+_ACTIVE_SETS, _UNMET = 30, 1e-8
 
 
 class Condensed(Objective):
@@ -206,6 +210,35 @@ class Orthogonal(Condensed):
             return coef
         return remove_directions(coef * self.scaling.inv_scale, null.T) * inverse(self.scaling.inv_scale)
 
+    def positive_minimum(self) -> Array:
+        """theta (K, d + 1) at the minimum over coefficients of at least 0.
+
+        L1 is linear there: it moves the targets t to t' with R't' = R't - l1, for rows R with those of L2.
+
+        Raises
+        ------
+        ValueError
+            If columns are dependent and have L1 alone.
+        """
+        first, found = int(self.problem.fit_intercept), self.start()
+        for k in range(self.outputs):
+            ridge = np.diag(np.sqrt(self.l2[k, :-1]))
+            rows = np.vstack([self._rows[0][first:, :-1], ridge])
+            targets = np.concatenate([self._rows[1][first:, k], np.zeros(len(ridge))])
+            norms = np.linalg.norm(rows, axis=0)
+            scale = inverse(norms)
+            left, upper = np.linalg.qr(rows * scale)
+            goal = left.T @ targets
+            if self.has_l1:
+                goal = goal + _shift(upper, -self.l1[k, :-1] * scale)
+            live = norms > 0.0
+            solved = optimize.nnls(upper[:, live], goal, maxiter=max(30, _ACTIVE_SETS * self.data.d))[0]
+            found[k, :-1][live] = solved * scale[live]
+        if first:
+            (top, targets) = self._rows
+            found[:, -1] = (targets[0] - found[:, :-1] @ top[0, :-1]) / top[0, -1]
+        return found
+
     def minimum(self, theta: Array) -> Evaluation:
         """At the minimum, of several minima that of least norm."""
         if self.has_l1:
@@ -232,6 +265,15 @@ class Orthogonal(Condensed):
     def _apply(self, g: Array) -> Array:
         scale, vectors, values, _ = self._inverse
         return (((g * scale) @ vectors) / values**2) @ vectors.T * scale
+
+
+def _shift(upper: Array, l1: Array) -> Array:
+    """The t of least norm with upper't = l1."""
+    shift: Any = np.linalg.lstsq(upper.T, l1, rcond=None)[0]
+    if np.abs(upper.T @ shift - l1).max(initial=0.0) > _UNMET * np.abs(l1).max(initial=0.0):
+        raise ValueError("positive=True with l1_ratio=1 needs independent columns: drop some, or set l1_ratio below 1")
+    found: Array = shift
+    return found
 
 
 def is_centred(objective: Objective) -> bool:

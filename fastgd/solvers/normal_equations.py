@@ -39,7 +39,20 @@ def required_bytes(columns: int, outputs: int) -> int:
 
 def solve_normal_equations(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise a squared loss in one pass; in a few where columns are nearly dependent or tol is near rounding."""
+    if objective.problem.positive:
+        return _solve_positive(objective, tol, monitor)
     return _Fit(objective, tol, monitor).run(theta)
+
+
+def _solve_positive(objective: Objective, tol: float, monitor: Monitor) -> Solution:
+    """Find coefficients of at least 0 by the active-set method on an orthogonal factor of the rows.
+
+    It ends at the optimum to rounding, which a pass over the rows certifies (Lawson and Hanson 1974).
+    """
+    course, model = Course(objective, tol, monitor), Orthogonal(objective)
+    at = objective.evaluate(objective.scaling.theta_from(model.scaling, model.positive_minimum()))
+    reason = course.seen(at) or "no step"
+    return course.solution(reason)
 
 
 class _Fit:
