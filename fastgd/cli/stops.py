@@ -45,6 +45,7 @@ def install() -> None:
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reader, writer), daemon=True, name="fastgd-stops").start()
+    check()  # imports drop what is raised in their call-backs, and nobody has watched before
 
 
 def check() -> None:

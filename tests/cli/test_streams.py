@@ -45,6 +45,27 @@ sys.exit(cli.main(["info"]))
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "fastgd: stopped: nothing was written\n")
 
 
+def test_a_signal_that_an_import_drops(environment):
+    script = f"""
+import os, sys
+from fastgd import cli
+
+class Sender:
+    def find_spec(self, name, *_):
+        if name == "socket":
+            try:
+                os.kill(os.getpid(), {int(signal.SIGTERM)})
+            except KeyboardInterrupt:
+                pass
+
+sys.modules.pop("socket", None)
+sys.meta_path.insert(0, Sender())
+sys.exit(cli.main(["--version"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "fastgd: stopped: nothing was written\n")
+
+
 def test_handlers_come_before_all_other_imports(environment):
     script = """
 import sys
