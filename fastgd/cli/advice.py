@@ -58,7 +58,7 @@ def _for_few(examples: Sequence[Example]) -> str:
     distinct = list(dict.fromkeys(example.value for example in examples))
     if len(distinct) == 1:
         return f"correct it, or take it for missing with --null {shlex.quote(distinct[0])}"
-    return f"correct the {len(examples):,} that are not, from line {examples[0].line:,} on"
+    return f"correct those that are not, from line {examples[0].line:,} on"
 
 
 def _decides_decimal(values: Sequence[str]) -> bool:

@@ -69,7 +69,7 @@ def fit(options: FitOptions) -> None:
         if options.plot is not None:
             show("drawing")
             draw(model, problem.target, options.plot)
-    told = [*model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
+    told = [*problem.warnings, *model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
     result.warnings = [_in_users_words(message, problem.names) for message in dict.fromkeys(told)]
     if options.json:
         print_text(to_json(result))

@@ -75,6 +75,7 @@ class Problem:
     """Column of `one_hot` -> the names of its indicators."""
     reading: ReadOptions = field(default_factory=ReadOptions)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     seconds_reading: float = 0.0
 
 
@@ -152,6 +153,7 @@ class _Chosen:
     dropped: list[str]
     weight: str | None
     notes: list[str]
+    warnings: list[str]
 
     @property
     def numbers(self) -> list[str]:
@@ -174,9 +176,11 @@ def _choose(table: Table, options: FitOptions) -> _Chosen:
     names = [name for name in table.names if name not in {target, weight, *dropped}]
     numbers = [name for name in names if name not in one_hot]
     table.load([*numbers, *([] if weight is None else [weight])], [target, *one_hot])
+    warnings: list[str] = []
     if options.drop_text:
         text = table.unusable(numbers)
-        notes += _notes_on_text(table, text)
+        on_text, warnings = _notes_on_text(table, text)
+        notes += on_text
         dropped += text
         names = [name for name in names if name not in text]
         numbers = [name for name in numbers if name not in text]
@@ -185,7 +189,7 @@ def _choose(table: Table, options: FitOptions) -> _Chosen:
         raise InputError(f"no column is left to predict {target!r} from: drop fewer{left_out}")
     remedy = "leave them out: {}, or --drop-text for all; --one-hot takes a column of few different values"
     check_columns(table, numbers, remedy)
-    return _Chosen(target, names, [name for name in names if name in one_hot], dropped, weight, notes)
+    return _Chosen(target, names, [name for name in names if name in one_hot], dropped, weight, notes, warnings)
 
 
 def _weight(table: Table, options: FitOptions, others: dict[str, list[str]]) -> str | None:
@@ -215,17 +219,17 @@ def _notes_on_names(table: Table, index: Sequence[str]) -> list[str]:
     return notes
 
 
-def _notes_on_text(table: Table, text: dict[str, str]) -> list[str]:
-    """Return why columns are left out as text, and a warning about those of numbers that are spelt otherwise."""
+def _notes_on_text(table: Table, text: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return why columns are left out as text, and warnings about those of numbers that are spelt otherwise."""
     if not text:
-        return []
+        return [], []
     listed = ", ".join(_described(table, name, kind) for name, kind in text.items())
-    notes = [f"--drop-text leaves out {listed}"]
+    warnings = []
     for name in text:
         advice = advise(table.strays(name))
         if advice is not None:
-            notes.append(f"{name!r} is left out as text, but {advice}")
-    return notes
+            warnings.append(f"column {name!r} is left out as text, but {advice}")
+    return [f"--drop-text leaves out {listed}"], warnings
 
 
 def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
@@ -281,6 +285,7 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         one_hot=one_hot,
         indicators=made,
         reading=options.reading,
+        warnings=chosen.warnings,
         notes=[
             *chosen.notes,
             *describe_labels(chosen_labels, target),
