@@ -50,7 +50,8 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         -------
         ndarray of shape (n,), with the labels' dtype
         """
-        labels: NDArray[Any] = fitted_array(self.classes_)[self._likeliest(X)]
+        index = self._likeliest(X)
+        labels: NDArray[Any] = fitted_array(self.classes_)[index]
         return labels
 
     def _likeliest(self, X: ArrayLike) -> NDArray[np.intp]:
