@@ -57,7 +57,7 @@ def test_new_and_missing_categories(run, tmp_path, trees):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), [mean, mean, 7.0], atol=1e-3)
 
     (tmp_path / "gap.csv").write_text("u,kind,grade\n0,NA,9\n")
-    assert "'kind' (1 rows): use --missing mean" in run("predict", "trees.model", "gap.csv", "-o", "out.npy").stderr
+    assert "'kind' (1 row): use --missing mean" in run("predict", "trees.model", "gap.csv", "-o", "out.npy").stderr
     (tmp_path / "few.csv").write_text("u,grade\n0,9\n")
     assert "categories that the model takes: kind" in run("predict", "trees.model", "few.csv", "-o", "out.npy").stderr
 
