@@ -39,7 +39,10 @@ tol : float, default=1e-4
     standardised coordinates, intercept included, divided by the root mean square of dloss/dz at the best constant
     model; free of the units of columns, y and weights. Mini-batch rules stop when the loss has not fallen by `tol`
     times the constant model's for `n_iter_no_change` epochs, at least 100 updates; adaptive rules with automatic rates
-    not before their last epoch, where the rate is 0. 0 disables every stop but `max_iter`, `max_seconds`, callbacks
+    not before their last epoch, where the rate is 0. "saga" stops by the
+    certificate. With an L1 term and `tol` above 0 a mini-batch fit ends with 11 proximal passes over all rows, which
+    set coefficients to exactly 0; the rule alone would leave their noise.
+    0 disables every stop but `max_iter`, `max_seconds`, callbacks
     and divergence; "normal_equations" and "lbfgs" also end where a step would be rounding, as every full-batch solver
     does ("no step", with a warning) where `tol` is not 0.
 early_stopping : bool, default=False

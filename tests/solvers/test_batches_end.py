@@ -1,0 +1,37 @@
+"""Where mini-batch fits end: exact zeros of an L1 term, and SAGA at its tolerance."""
+
+import numpy as np
+import pytest
+
+from fastgd import LogisticRegression
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "momentum", "adagrad", "adam", "rmsprop", "saga"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_one_hot_columns_without_effect_are_exactly_0(optimizer):
+    """68 columns of six categories, four with an effect: the support of the optimum, found by another solver."""
+    rng = np.random.default_rng(0)
+    groups = [rng.integers(0, size, 3000) for size in (3, 8, 5, 12, 30, 10)]
+    X = np.hstack([np.eye(group.max() + 1)[group] for group in groups])
+    effect = np.zeros(X.shape[1])
+    effect[[0, 4, 9, 20]] = [1.5, -2.0, 1.0, -1.5]
+    y = rng.random(3000) < 1.0 / (1.0 + np.exp(-X @ effect))
+    options = {"alpha": 8e-3, "l1_ratio": 1.0}
+    best = LogisticRegression(optimizer="accelerated", tol=1e-8, max_iter=20_000, **options).fit(X, y)
+    model = LogisticRegression(optimizer=optimizer, random_state=0, **options).fit(X, y)
+    np.testing.assert_array_equal(model.coef_ != 0.0, best.coef_ != 0.0)
+    assert np.count_nonzero(model.coef_) == 4
+    assert model.fit_report_["objective"] < best.fit_report_["objective"] + 1e-7
+
+
+def test_saga_row_by_row_reaches_its_tolerance():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = X @ [1.0, -2.0, 0.0] + rng.normal(size=400) > 0.0
+    best = LogisticRegression(optimizer="lbfgs", tol=1e-10, alpha=1e-2).fit(X, y)
+    model = LogisticRegression(optimizer="saga", batch_size=1, tol=1e-8, alpha=1e-2, max_iter=500, random_state=0).fit(
+        X, y
+    )
+    assert model.fit_report_["stopped_by"] == "certificate"
+    assert model.fit_report_["certificate"] <= 1e-8
+    np.testing.assert_allclose(model.coef_, best.coef_, atol=1e-6)
