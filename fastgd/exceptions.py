@@ -1,6 +1,6 @@
 """The errors and warnings of fastgd that a caller may want to catch by name."""
 
-from typing import Any
+from typing import Any as _Any
 
 
 class RankWarning(UserWarning):
@@ -48,9 +48,9 @@ class DivergenceError(RuntimeError):
         self.rate = rate
         self.epoch = epoch
         self.safe_rate = safe_rate
-        self.history: dict[str, Any] = {}
+        self.history: dict[str, _Any] = {}
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Keep the attributes through pickle, which joblib uses to bring errors back from its workers."""
         return type(self), (str(self),), dict(vars(self))
 
