@@ -66,7 +66,9 @@ class SketchedNewton(FullBatch):
         \theta_{k+1} = \theta_k + t_k \, \mathrm{argmin}_v \; g_k^T v + \tfrac12 v^T B_k v + l_1(\theta_k + v)
 
     where B_k is B with the last `memory` pairs of steps and gradient changes put in (BFGS), and t_k is 1 unless the
-    loss or its slope at the end of the step say otherwise. With a sample of all rows it is Newton's method (of softmax
+    loss or its slope at the end of the step say otherwise. Of a Huber loss, linear beyond delta, B also counts
+    a twentieth of its majoriser's curvature delta / |r| there, and t_k is the minimum along the step.
+    With a sample of all rows it is Newton's method (of softmax
     with the metric of the start).
 
     Parameters
@@ -83,6 +85,7 @@ class SketchedNewton(FullBatch):
     ----------
     Roosta-Khorasani and Mahoney, "Sub-sampled Newton methods", 2019.
     Nocedal, "Updating quasi-Newton matrices with limited storage", 1980.
+    Madsen and Nielsen, "Finite algorithms for robust linear regression", 1990.
     Lee, Sun and Saunders, "Proximal Newton-type methods for minimizing composite functions", 2014.
     """
 
@@ -106,7 +109,8 @@ class NormalEquations(FullBatch):
     .. math:: (X^T S X / \textstyle\sum s + \Lambda) \, \theta = X^T S y / \textstyle\sum s
 
     in centred, scaled columns; an orthogonal factor of the rows takes the Gram matrix's place where that is
-    ill-conditioned, and with L1 coordinate descent that of the solve. Costs n d^2 / 2 multiplications.
+    ill-conditioned, and with L1 coordinate descent that of the solve. Costs n d^2 / 2 multiplications and 32 d^2 bytes:
+    a fit warns beyond 1 GiB and raises a MemoryError where that is not available.
 
     References
     ----------

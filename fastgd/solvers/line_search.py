@@ -12,7 +12,6 @@ from fastgd.objective import Evaluation, Objective
 from fastgd.scaling import Array
 from fastgd.solvers.plan import Plan
 from fastgd.solvers.prox import soft_threshold
-from fastgd.solvers.rates import share_at_start
 from fastgd.stopping import Deadline, Monitor, Solution
 
 #: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
@@ -34,8 +33,7 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
     params = plan.optimizer.get_params(deep=False)
     search = _backtrack if params["line_search"] == "backtracking" else _exact
     given = params["learning_rate"]
-    curvature = objective.batch_curvature(objective.data.n, share_at_start(objective))
-    length = 1.0 / curvature if given == "auto" else float(given)
+    length = 1.0 / objective.batch_curvature(objective.data.n) if given == "auto" else float(given)
     evaluation = objective.evaluate(theta)
     current = [theta]
     monitor.watch(lambda: current[0])
