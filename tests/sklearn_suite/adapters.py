@@ -148,7 +148,7 @@ class HuberRegressor(Adapter, linear_model.HuberRegressor):
             )
             fits[0] += 1
             model.fit(X, y, sample_weight)
-            return model, np.abs(np.ravel(y) - model.predict(X))
+            return model, np.abs(np.ravel(y) - np.ravel(model.predict(X)))
 
         def slope(log_sigma):
             sigma = np.exp(log_sigma)

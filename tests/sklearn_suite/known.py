@@ -53,6 +53,18 @@ DEFENDED: dict[str, str] = {
     "test_ridge.py::test_ridge_fit_intercept_sparse_error*": _OWN,
     "test_ridge.py::test_ridge_fit_intercept_sparse_sag*": _OWN,
     "test_ridge.py::test_array_api_error_and_warnings_for_solver_parameter*": _OWN,
+    "test_sag.py::test_sag_classifier_computed_correctly*": _DENSE,
+    "test_sag.py::test_sag_multiclass_computed_correctly*": _DENSE,
+    "test_sag.py::test_binary_classifier_class_weight*": _DENSE,
+    "test_sag.py::test_step_size_alpha_error": _OWN,
+    "test_sag.py::test_sag_classifier_raises_error*": _TEXT,
+    "test_sag.py::test_classifier_single_class": _TEXT,
+    "test_sparse_coordinate_descent.py::test_sparse_enet_coordinate_descent*": _PRECISE,
+    # Shapes and gaps
+    "test_common.py::test_linear_model_regressor_coef_shape[2-*": "y of shape (n, 1) gives coef_ of shape (1, d), as "
+    "scikit-learn's LinearRegression does",
+    "test_*coordinate_descent.py::test_enet_toy*": "without a penalty there is no duality gap",
+    "test_*coordinate_descent.py::test_enet_multitarget*": "the duality gap is one number for all targets",
     # The array API
     "test_base.py::test_array_api_move_estimator_to": "a model fitted in one namespace predicts rows of any other",
     "test_ridge.py::test_ridge_array_api_compliance*": _NAMESPACE,
