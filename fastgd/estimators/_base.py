@@ -180,7 +180,8 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         path : str or Path
-            Written whole or not at all. The format is safetensors: tensors and JSON, no code; `fastgd.load` reads it.
+            A file is replaced whole or not at all and keeps its permissions; a link is followed, a device or pipe is
+            written into. The format is safetensors: tensors and JSON, no code; `fastgd.load` reads it.
 
         Raises
         ------
