@@ -284,9 +284,6 @@ def _count_classes(metadata: dict[str, Any], layout: dict[str, Tensor]) -> int:
     found = layout.get("classes")
     if found is None or len(found.shape) != 1 or not found.shape[0]:
         raise _damaged("no classes")
-    if "classes.rest" in layout:
-        _expect(layout, "classes", found.shape)
-        _expect(layout, "classes.rest", found.shape)
     return found.shape[0]
 
 
@@ -325,26 +322,5 @@ def _check_values(tensors: dict[str, NDArray[Any]]) -> None:
         if tensor.dtype.kind == "f" and not name.startswith("history.") and not np.all(np.isfinite(tensor)):
             raise _damaged(f"tensor {_shown(name)} is not finite")
     classes = tensors.get("classes")
-    if classes is not None and np.unique(joined(tensors)).size < classes.size:
+    if classes is not None and np.unique(classes).size < classes.size:
         raise _damaged("a label occurs twice")
-
-
-def split(classes: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Numeric classes as tensors: long doubles, which safetensors has not, as the sum of two float64."""
-    if classes.dtype.kind != "f" or classes.dtype.itemsize <= 8:
-        return {"classes": np.ascontiguousarray(classes)}
-    with np.errstate(over="ignore", invalid="ignore"):
-        high = classes.astype(np.float64)
-        rest = (classes - high).astype(np.float64)
-        exact = np.array_equal(high.astype(classes.dtype) + rest, classes)
-    if not exact:
-        raise TypeError(f"classes_ of dtype {classes.dtype} are beyond float64 and cannot be saved: use other labels")
-    return {"classes": high, "classes.rest": rest}
-
-
-def joined(tensors: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return the classes of `split`."""
-    if "classes.rest" not in tensors:
-        return tensors["classes"]
-    total: NDArray[Any] = tensors["classes"].astype(np.longdouble) + tensors["classes.rest"]
-    return total

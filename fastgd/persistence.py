@@ -1,8 +1,8 @@
 """Models in files: safetensors with JSON metadata and a checksum. No code runs on load, and no Numba is imported.
 
-Format 1: tensors "coef" (K, d) and "intercept" (K,), float64, "classes" where labels are numbers or booleans (for
-long doubles plus "classes.rest"), "history.*" (n_iter,), and "training.*", what `partial_fit` goes on with; metadata
-"fastgd", canonical JSON of everything else; metadata "sha256" over that JSON and the tensors.
+Format 1: tensors "coef" (K, d) and "intercept" (K,), float64, "classes" where labels are numbers or booleans,
+"history.*" (n_iter,), and "training.*", what `partial_fit` goes on with; metadata "fastgd", canonical JSON of all else;
+metadata "sha256" over that JSON and the tensors.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def save(model: Any, path: str | Path) -> None:
     }
     classes = getattr(model, "classes_", None)
     if classes is not None and classes.dtype.kind in "biuf":
-        tensors |= model_file.split(classes)
+        tensors["classes"] = np.ascontiguousarray(classes)
     tensors |= {f"history.{name}": np.array(values, np.float64) for name, values in model.history_.items()}
     training = getattr(model, "_training", None)
     if training is not None:
@@ -178,7 +178,7 @@ def _build(metadata: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
     if metadata["kind"] == "LogisticRegression":
         labels = metadata["labels"]
         model.classes_ = (
-            model_file.joined(tensors) if labels is None else np.array(labels, dtype=np.dtype(metadata["labels_dtype"]))
+            tensors["classes"] if labels is None else np.array(labels, dtype=np.dtype(metadata["labels_dtype"]))
         )
     model.n_features_in_ = metadata["n_features_in"]
     if metadata["feature_names_in"] is not None:
