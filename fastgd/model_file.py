@@ -224,7 +224,7 @@ def check(metadata: dict[str, Any], layout: dict[str, Tensor]) -> None:
     _check_history(metadata["history"], layout)
     if metadata["kind"] == "LogisticRegression":
         classes = _count_classes(metadata, layout)
-        if outputs != (1 if classes <= 2 else classes):
+        if classes < 2 or outputs != (1 if classes == 2 else classes):
             raise _damaged(f"{classes} classes, but {outputs} rows of coefficients")
     if metadata["training"] is not None:
         _check_training(metadata["training"], layout, outputs, columns)
