@@ -130,6 +130,8 @@ def _from_plain(value: Any) -> Any:
         return np.array(value["numbers"], dtype=np.float64)
     if isinstance(value, dict):
         return {key: _from_plain(item) for key, item in value["pairs"]}
+    if isinstance(value, list):
+        raise ValueError("a parameter that is a list")
     return value
 
 
