@@ -257,8 +257,25 @@ def _starts(x0: Array, count: int, spread: Any, random_state: Any) -> list[Array
         raise ValueError("spread has no effect with n_starts=1: leave it at None, or give n_starts")
     if random_state is not None and count == 1:
         raise ValueError("random_state has no effect with n_starts=1: leave it at None, or give n_starts")
-    sides = np.maximum(1.0, np.abs(x0)) if spread is None else np.asarray(spread, dtype=np.float64)
+    sides = _sides(x0, spread)
+    try:
+        generator = np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state must be an integer of 0 or more, a Generator of NumPy or None, got {random_state!r}"
+        ) from error
+    draws = generator.uniform(-1.0, 1.0, (count - 1, x0.size))
+    return [x0, *(x0 + sides * draws)]
+
+
+def _sides(x0: Array, spread: Any) -> Array:
+    """Half the sides of the box that starts are drawn from."""
+    if spread is None:
+        return np.maximum(1.0, np.abs(x0))
+    try:
+        sides = np.asarray(spread, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        sides = np.asarray(np.nan)
     if sides.shape not in ((), x0.shape) or not np.all((sides > 0.0) & np.isfinite(sides)):
         raise ValueError(f"spread must be a positive number, or {x0.size} of them, got {spread!r}")
-    draws = np.random.default_rng(random_state).uniform(-1.0, 1.0, (count - 1, x0.size))
-    return [x0, *(x0 + sides * draws)]
+    return sides
