@@ -61,10 +61,10 @@ def test_what_it_measures_and_writes(run, tmp_path):
     assert picture.startswith(b"\x89PNG")
 
 
-def test_a_file_of_classes(run, tmp_path):
+def test_a_file_of_classes(call, tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "three.npz", X=rng.normal(size=(600, 4)), y=np.array(["a", "b", "c"])[rng.integers(0, 3, 600)])
-    done = run("bench", "three.npz", "--device", "cpu")
+    done = call("bench", "three.npz", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     facts = told(tmp_path / "fastgd-bench")
     assert "softmax, 3 classes, 600 x 4" in facts["data"]
@@ -81,8 +81,8 @@ def test_a_file_of_classes(run, tmp_path):
         (("absent.csv",), "absent.csv does not exist"),
     ],
 )
-def test_what_it_refuses(run, words, said):
-    done = run("bench", *words)
+def test_what_it_refuses(call, words, said):
+    done = call("bench", *words)
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -28,9 +28,9 @@ def test_without_a_source_it_fits_real_data_and_says_so(run):
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
-def test_linear_fit_and_its_predictions(run, tmp_path, line_csv, line_data):
+def test_linear_fit_and_its_predictions(call, tmp_path, line_csv, line_data):
     X, y = line_data
-    told = facts(run("fit", line_csv, "--target", "y", "--tol", 1e-9, "--save", "line.model", "--json"))
+    told = facts(call("fit", line_csv, "--target", "y", "--tol", 1e-9, "--save", "line.model", "--json"))
     assert told["task"] == "linear"
     assert (told["rows"], told["columns"], told["rows_fitted"], told["rows_scored"]) == (400, 4, 320, 80)
     assert told["score"]["r2"] == pytest.approx(1, abs=1e-6)
@@ -45,25 +45,25 @@ def test_linear_fit_and_its_predictions(run, tmp_path, line_csv, line_data):
     # Other columns, in another order: they are found by name.
     frame = pl.DataFrame({"c": X[:, 2], "id": np.arange(400), "b": X[:, 1], "a": X[:, 0]})
     frame.write_parquet(tmp_path / "new.parquet")
-    done = run("predict", "line.model", "new.parquet", "-o", "out.csv")
+    done = call("predict", "line.model", "new.parquet", "-o", "out.csv")
     assert done.returncode == 0, done.stderr
     predicted = pl.read_csv(tmp_path / "out.csv")
     assert predicted.columns == ["prediction"]
     np.testing.assert_allclose(predicted["prediction"].to_numpy(), y, rtol=1e-5, atol=1e-4)
 
-    printed = run("predict", "line.model", "new.parquet")
+    printed = call("predict", "line.model", "new.parquet")
     assert printed.returncode == 0, printed.stderr
     assert printed.stdout == (tmp_path / "out.csv").read_text()
 
     np.save(tmp_path / "new.npy", X)
-    assert run("predict", "line.model", "new.npy", "-o", "out.npy").returncode == 0
+    assert call("predict", "line.model", "new.npy", "-o", "out.npy").returncode == 0
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), predicted["prediction"], rtol=1e-12)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("line.csv", "line.model", "new.npy", "new.parquet", "out.csv", "out.npy")
     ]
 
 
-def test_text_classes_with_gaps(run, tmp_path):
+def test_text_classes_with_gaps(call, tmp_path):
     rng = np.random.default_rng(3)
     X = rng.normal(size=(600, 2))
     kind = np.array(["oak", "elm", "fir"])[np.argmax(np.column_stack([X, -X.sum(axis=1)]), axis=1)]
@@ -71,7 +71,7 @@ def test_text_classes_with_gaps(run, tmp_path):
     frame = frame.with_columns(pl.when(pl.int_range(600) % 50 == 0).then(None).otherwise(pl.col("v")).alias("v"))
     frame.write_csv(tmp_path / "trees.tsv", separator="\t", null_value="NA")
     words = ("fit", "trees.tsv", "--target", "kind", "--drop", "note", "--missing", "drop", "--holdout", 0)
-    told = facts(run(*words, "--save", "trees.model", "--json"))
+    told = facts(call(*words, "--save", "trees.model", "--json"))
     assert told["task"] == "logistic"
     assert told["classes"] == ["elm", "fir", "oak"]
     assert told["rows_dropped"] == 12
@@ -81,10 +81,10 @@ def test_text_classes_with_gaps(run, tmp_path):
         (name, label) for name in ("[u]", "v") for label in told["classes"]
     }
 
-    refused = run("predict", "trees.model", "trees.tsv", "-o", "out.csv")
+    refused = call("predict", "trees.model", "trees.tsv", "-o", "out.csv")
     assert refused.returncode == 2
     assert "'v' (12 rows)" in refused.stderr
-    done = run("predict", "trees.model", "trees.tsv", "-o", "out.csv", "--missing", "empty", "--probabilities")
+    done = call("predict", "trees.model", "trees.tsv", "-o", "out.csv", "--missing", "empty", "--probabilities")
     assert done.returncode == 0, done.stderr
     out = pl.read_csv(tmp_path / "out.csv")
     assert out.columns == ["prediction", "probability_elm", "probability_fir", "probability_oak"]
@@ -95,12 +95,12 @@ def test_text_classes_with_gaps(run, tmp_path):
     np.testing.assert_allclose(out.select(pl.sum_horizontal(out.columns[1:])).to_numpy()[filled], 1, rtol=1e-9)
 
 
-def test_images_as_npz(run, tmp_path):
+def test_images_as_npz(call, tmp_path):
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     np.savez(tmp_path / "digits.npz", X=digits.images.astype(np.uint8), y=digits.target)
-    told = facts(run("fit", "digits.npz", "--json"))
+    told = facts(call("fit", "digits.npz", "--json"))
     assert told["task"] == "logistic"
     assert told["columns"] == 65
     assert told["fit"]["dtype"] == "float32"
@@ -108,19 +108,19 @@ def test_images_as_npz(run, tmp_path):
     assert told["score"]["accuracy"] > 0.9
 
 
-def test_mini_batches_with_a_rate_and_a_penalty(run, line_csv):
+def test_mini_batches_with_a_rate_and_a_penalty(call, line_csv):
     words = ("--optimizer", "adam", "--learning-rate", 0.01, "--batch-size", 64, "--epochs", 3)
-    told = facts(run("fit", line_csv, "--target", "y", *words, "--alpha", 0.1, "--l1-ratio", 0.5, "--json"))
+    told = facts(call("fit", line_csv, "--target", "y", *words, "--alpha", 0.1, "--l1-ratio", 0.5, "--json"))
     assert told["epochs"] == 3
     assert told["fit"]["learning_rate"] == 0.01
 
 
-def test_gaps_are_filled_with_the_means_of_the_fitted_rows(run, tmp_path, line_csv, line_data):
+def test_gaps_are_filled_with_the_means_of_the_fitted_rows(call, tmp_path, line_csv, line_data):
     X, y = line_data
     words = ("--missing", "mean", "--holdout", 0, "--tol", 1e-10)
-    assert run("fit", line_csv, "--target", "y", *words, "--save", "line.model").returncode == 0
+    assert call("fit", line_csv, "--target", "y", *words, "--save", "line.model").returncode == 0
     (tmp_path / "gaps.csv").write_text(f"a,b,c\n,{X[0, 1]:.17g},{X[0, 2]:.17g}\n")
-    done = run("predict", "line.model", "gaps.csv", "-o", "out.npy", "--missing", "mean")
+    done = call("predict", "line.model", "gaps.csv", "-o", "out.npy", "--missing", "mean")
     assert done.returncode == 0, done.stderr
     expected = y[0] + 2.0 * (X[:, 0].mean() - X[0, 0])
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), [expected], rtol=1e-5)
