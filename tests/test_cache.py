@@ -81,6 +81,7 @@ def test_a_second_process_compiles_and_writes_nothing(root, cache):
     assert contents(cache) == before
 
 
+@pytest.mark.slow
 def test_byte_code_finds_what_sources_compiled(root, tmp_path):
     """The first process after an installation reads sources and writes byte code, which others read."""
     folders = {"NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "PYTHONPYCACHEPREFIX": str(tmp_path / "byte code")}
@@ -104,13 +105,14 @@ def test_an_edit_in_another_file_of_the_kernels_is_seen(root, cache, tmp_path):
     assert compilations > 0
 
 
-def test_four_processes_on_an_empty_cache(root, tmp_path):
+@pytest.mark.parametrize("losses", [["squared", "logistic"], pytest.param(list(EXPECTED), marks=pytest.mark.slow)])
+def test_processes_together_on_an_empty_cache(root, tmp_path, losses):
     """Kernels of one factory; once they shared a cache entry by their name, and one loss was computed for another."""
     for compiled in (True, False):
-        processes = [start(loss, root=root, NUMBA_CACHE_DIR=str(tmp_path)) for loss in EXPECTED]
-        for loss, process in zip(EXPECTED, processes, strict=True):
-            losses, compilations, _ = finish(process)
-            assert losses[loss] == pytest.approx(EXPECTED[loss], rel=1e-14)
+        processes = [start(loss, root=root, NUMBA_CACHE_DIR=str(tmp_path)) for loss in losses]
+        for loss, process in zip(losses, processes, strict=True):
+            found, compilations, _ = finish(process)
+            assert found[loss] == pytest.approx(EXPECTED[loss], rel=1e-14)
             assert (compilations > 0) == compiled, loss
 
 

@@ -79,6 +79,7 @@ def test_all_that_it_needs_is_imported(run):
     assert done.stdout == "all imported\n", done.stderr
 
 
+@pytest.mark.slow
 def test_sections_run(run, tmp_path):
     done = run("-m", "bench.gpu", "--simulated", "--only", "first", "rivals", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr

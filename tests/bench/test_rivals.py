@@ -13,11 +13,11 @@ from bench.racing import fitted
 from bench.sweep import Course, sweep
 
 CASES = [
-    ("linear", 0.0, 0.0),
     ("linear", 0.05, 0.5),
-    ("logistic", 1e-3, 0.0),
-    ("logistic", 0.01, 0.5),
-    ("softmax", 1e-3, 0.0),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (("linear", 0.0, 0.0), ("logistic", 1e-3, 0.0), ("logistic", 0.01, 0.5), ("softmax", 1e-3, 0.0))
+    ),
 ]
 #: Seconds that are forgiven for what a library does when it is first called.
 PATIENT = {1e-2: 20.0}

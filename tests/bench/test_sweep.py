@@ -155,7 +155,7 @@ def broken(objective: Objective, setting: Any) -> Iterator[Floats]:
     raise RuntimeError("no such instruction")
 
 
-@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("validated", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.rivals.load", lambda _: ([SimpleNamespace(solvers=two_rivals)], {"other": "no wheel"}))
     result = run(contest_of(validated))
@@ -201,6 +201,7 @@ def test_effort_says_what_it_is() -> None:
     assert str(Effort("direct", 0)) == "direct"
 
 
+@pytest.mark.slow
 def test_ratios_are_of_repetitions_in_which_a_rival_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.rivals.load", lambda _: ([SimpleNamespace(solvers=two_rivals)], {}))
     monkeypatch.setattr("bench.sweep.PATIENCE", 1e6)

@@ -20,7 +20,7 @@ FITS = {
 CASES = [
     *((dtype, order, way) for dtype, order in LAYOUTS for way in ("auto", "full batch")),
     ("f8", "C", "batches"),
-    ("f4", "F", "batches"),
+    pytest.param("f4", "F", "batches", marks=pytest.mark.slow),
 ]
 
 

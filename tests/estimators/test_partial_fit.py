@@ -15,7 +15,12 @@ from tests.reference.problems import KINDS
 from tests.solvers.steps import HYPER, RULES
 
 #: Layouts whose epoch kernels other tests compile, too.
-LAYOUTS = [("logistic", 1, "f8", "C"), ("logistic", 1, "f4", "C"), ("softmax", 3, "f8", "F"), ("squared", 3, "f4", "F")]
+LAYOUTS = [
+    ("logistic", 1, "f8", "C"),
+    ("logistic", 1, "f4", "C"),
+    ("softmax", 3, "f8", "F"),
+    pytest.param("squared", 3, "f4", "F", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("name", STREAMED)

@@ -29,7 +29,7 @@ def rows_by(kind):
 
 
 @pytest.mark.parametrize("shifted", [False, True])
-@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("outputs", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("kind", ["consecutive", "named"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_vectors_do_what_plain_python_does_whatever_the_columns(dtype, kind, outputs, shifted):

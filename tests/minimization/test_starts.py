@@ -10,7 +10,9 @@ from tests.minimization.functions import counted, plateau, quadratic, rastrigin
 FAR = np.array([3.2, -2.7])
 
 
-@pytest.mark.parametrize("optimizer", ["accelerated", "lbfgs", Momentum(), Adam(0.05)])
+@pytest.mark.parametrize(
+    "optimizer", ["accelerated", "lbfgs", Momentum(), pytest.param(Adam(0.05), marks=pytest.mark.slow)]
+)
 def test_starts_lead_out_of_a_local_minimum(optimizer):
     """Rastrigin's function has a hundred minima around here; one run takes the nearest or one on its way."""
     alone = minimize(rastrigin, FAR, optimizer=optimizer)

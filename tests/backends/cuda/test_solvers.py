@@ -83,7 +83,7 @@ def test_a_sample_gives_the_metric_and_all_rows_the_gradients(monkeypatch):
         (Momentum(), None),
         (GradientDescent(line_search="backtracking"), None),
         (GradientDescent(line_search="exact"), None),
-        (Adam(schedules.InverseTimeDecay(0.1)), 8),
+        pytest.param(Adam(schedules.InverseTimeDecay(0.1)), 8, marks=pytest.mark.slow),
         (SAGA(), 8),
     ],
     ids=str,

@@ -19,14 +19,13 @@ from tests.kernels.table import ALL, DTYPES, ORDERS
 
 CAPABILITIES = ["8.0", "9.0"]
 #: Every kind of kernel, dtypes, orders and losses in turn.
-FEW = [
-    "gradient,logistic,f4,C",
+FEW = ["gradient,logistic,f4,C", "epoch,squared,f4,C", "epoch,logistic,f4,C"]
+#: The same, of the slow tests.
+MORE = [
     "gradient,softmax,f4,F,shift",
     "gradient,huber,f8,F",
     "gradient,squared,f4,C@1000",
     "slab,softmax,C",
-    "epoch,squared,f4,C",
-    "epoch,logistic,f4,C",
     "margins,f4,C",
     "moments,f8,F",
     "gram,f4,C,f4",
@@ -128,6 +127,12 @@ def test_a_few_kernels(few, name):
     check(name, few[name])
 
 
+@pytest.mark.slow
+def test_more_kernels(root):
+    for name, found in compiled(root, "9.0", MORE).items():
+        check(name, found)
+
+
 def test_float64_in_the_mini_batch_kernel_belongs_to_rules_and_sums(few):
     """A rule's state is float64 by design; the loss, which is float32, changes nothing in it."""
     names = ["epoch,squared,f4,C", "epoch,logistic,f4,C"]
@@ -136,6 +141,7 @@ def test_float64_in_the_mini_batch_kernel_belongs_to_rules_and_sums(few):
         assert first[code] == second[code], code
 
 
+@pytest.mark.slow
 def test_kernels_for_older_gpus(root):
     for name, found in compiled(root, "8.0", FEW_OLD).items():
         check(name, found, assembled=False)
