@@ -96,12 +96,13 @@ class _Parts:
     ----------
     size : int
     work : callable
-        Called with the number of a part, in its thread.
+        Called with self and the number of a part, in its thread. It must not hold self: such a cycle would keep the
+        data of a call until Python's garbage collector runs.
     stop : callable
         Called after an error, to release the parts under way.
     """
 
-    def __init__(self, size: int, work: Callable[[int], None], stop: Callable[[], None]) -> None:
+    def __init__(self, size: int, work: Callable[["_Parts", int], None], stop: Callable[[], None]) -> None:
         self.stopped = False
         self._work, self._release = work, stop
         self._errors: list[BaseException] = []
@@ -146,7 +147,7 @@ class _Parts:
 
     def _attempt(self, number: int) -> None:
         try:
-            self._work(number)
+            self._work(self, number)
         except BaseException as error:
             self._errors.append(error)
             self._stop()
@@ -234,13 +235,12 @@ def run(count: int, n_threads: int, work: Callable[[int, int], None]) -> None:
         return
     numbers, pool = itertools.count(), _pool
 
-    def worker(slot: int) -> None:
+    def worker(parts: _Parts, slot: int) -> None:
         while not parts.stopped and (number := next(numbers)) < count:
             work(slot, number)
 
-    parts = _Parts(size, worker, lambda: None)
     pool.grow(size - 1)
-    parts.run(pool.submit, withdraw=True)
+    _Parts(size, worker, lambda: None).run(pool.submit, withdraw=True)
 
 
 def by_blocks(n: int, size: int, n_threads: int, work: Callable[[int, slice], None]) -> None:
@@ -262,4 +262,5 @@ def together(size: int, work: Callable[[int], None], stop: Callable[[], None]) -
     if size == 1:
         work(0)
         return
-    _Parts(size, work, stop).run(lambda parts, index: start_new_thread(parts.serve, (index,)), withdraw=False)
+    parts = _Parts(size, lambda _, index: work(index), stop)
+    parts.run(lambda parts, index: start_new_thread(parts.serve, (index,)), withdraw=False)
