@@ -248,7 +248,7 @@ def test_predictions_for_other_columns():
 
 @pytest.mark.parametrize("n", [0, -2, 1.5, True])
 def test_set_num_threads(n):
-    with pytest.raises(ValueError, match="n must be a positive integer"):
+    with pytest.raises(ValueError, match="n must be an integer from 1 to 1024 or None"):
         set_num_threads(n)
 
 
