@@ -138,8 +138,8 @@ def test_json_holds_no_numbers_that_json_does_not_know():
             DeviceError("the GPU stopped working: fit with device='cpu'"),
             "the GPU stopped working: fit with --device cpu",
         ),
-        (MemoryError("the GPU has no room for the data"), "fewer columns, or --device cpu"),
-        (MemoryError("Unable to allocate 8 GiB"), "fewer columns"),
+        (MemoryError("the GPU has no room for the data"), "fewer rows or columns, or --device cpu"),
+        (MemoryError("Unable to allocate 8 GiB"), "fewer rows or columns"),
         (
             ArithmeticError("[719] Call to cuCtxSynchronize results in CUDA_ERROR_LAUNCH_FAILED\nmore"),
             "reports CUDA_ERROR_LAUNCH_FAILED: see whether nvidia-smi works, or use --device cpu",
