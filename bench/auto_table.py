@@ -16,7 +16,12 @@ RESULT = RESULTS / "auto_rates.json"
 #: Below this a distance is that of an optimum to another.
 _SMALLEST = 1e-9
 #: Rules of the kernels that are settings of an optimizer.
-_NAMES = {"averaged": "gd, averaged", "lookahead": "nesterov, lookahead"}
+_NAMES = {
+    "averaged": "gd, averaged",
+    "lookahead": "nesterov, lookahead",
+    "momentum_torch": "momentum, torch",
+    "nesterov_torch": "nesterov, torch",
+}
 
 
 class Column(NamedTuple):

@@ -11,17 +11,20 @@ from bench.problems import Data
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.verbs import EpochProblem
 from fastgd.kernels.rules import RULES
-from fastgd.optimizers import BY_NAME, Adam, GradientDescent, Nesterov, Optimizer, Recipe
+from fastgd.optimizers import BY_NAME, Adam, GradientDescent, Momentum, Nesterov, Optimizer, Recipe
 from fastgd.reference import epoch_order
 from fastgd.scaling import Scaling
 
 NAME = "fastgd"
-#: Every rule of the kernels, as its optimizer has it by default.
-OPTIMIZERS: dict[str, Optimizer] = {
-    rule: {"averaged": GradientDescent(average=True), "lookahead": Nesterov(form="lookahead")}.get(rule)
-    or BY_NAME[rule]()
-    for rule in RULES
+#: Rules of the kernels that are settings of an optimizer.
+_SETTINGS: dict[str, Optimizer] = {
+    "averaged": GradientDescent(average=True),
+    "lookahead": Nesterov(form="lookahead"),
+    "momentum_torch": Momentum(form="torch"),
+    "nesterov_torch": Nesterov(form="torch"),
 }
+#: Every rule of the kernels, as its optimizer has it by default.
+OPTIMIZERS: dict[str, Optimizer] = {rule: _SETTINGS.get(rule) or BY_NAME[rule]() for rule in RULES}
 
 
 def load(data: Data, threads: int) -> CpuData:
