@@ -113,7 +113,7 @@ WRONG_OPTIMIZERS = {
     "gd:average=2.5": "average of GradientDescent must be True, False or a positive integer, got 2.5",
     "gd:line_search=wolfe": "None, 'backtracking' or 'exact', got 'wolfe'",
     "gd:line_search=exact,average=true": "must be False with line_search='exact'",
-    "nesterov:form=other": "'bengio' or 'lookahead', got 'other'",
+    "nesterov:form=other": "'bengio', 'lookahead' or 'torch', got 'other'",
 }
 
 WRONG_SCHEDULES = {
