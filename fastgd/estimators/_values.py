@@ -69,7 +69,15 @@ def _holds_dates(where: str, kind: str) -> ValueError:
 
 
 def refuse_values(given: Any, name: str) -> None:
-    """Raise a ValueError that names the first value that could not be converted to a number, if it is found."""
+    """Raise an error that names the first value that could not be converted to a number, if it is found.
+
+    Raises
+    ------
+    TypeError
+        The value is of a type that has no number, such as a dict.
+    ValueError
+        It is missing, text or beyond the range of float64.
+    """
     for column in _columns(given, name):
         values = column.values()
         if not set(map(type, values)) <= _NUMBERS - {int}:
@@ -93,7 +101,11 @@ def _refuse_column(where: str, values: NDArray[Any]) -> None:
                 f"{where} holds an integer in row {row} that is beyond the range of float64: scale it down"
             )
         if not isinstance(value, Real | str | complex):
-            raise ValueError(f"{where} holds a value of type {type(value).__name__} in row {row}, which is no number")
+            # scikit-learn's checks require a TypeError with NumPy's words.
+            raise TypeError(
+                f"{where} holds a value of type {type(value).__name__} in row {row}: each value of the argument must "
+                "be a number, or a string that spells a number"
+            )
 
 
 def _is_numeral(text: str) -> bool:
