@@ -106,7 +106,7 @@ def _given_frame(estimator: Any, columns: int, means: ArrayLike | None, scales: 
         raise ValueError("means have no effect with fit_intercept=False, which does not centre: leave them at None")
     scaling = Scaling(center, 1.0 / scale)
     if given:
-        scaling = scaling.no_finer_than(math.sqrt(estimator.alpha * (1.0 - estimator.l1_ratio)))
+        scaling = scaling.no_finer_than(math.sqrt(np.max(estimator.alpha) * (1.0 - estimator.l1_ratio)))
     # By the stricter limit of the two dtypes: what rows will come is not known.
     shift = load_shift(Moments(1.0, center, scale), "f4") if given else np.zeros(columns)
     return Frame(scaling, shift)

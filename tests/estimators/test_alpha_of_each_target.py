@@ -68,13 +68,35 @@ def test_models_are_cloned_and_saved(tmp_path):
     assert np.all(np.isfinite(streamed.coef_))
 
 
+def test_given_scales_in_a_stream():
+    """No scale is below sqrt(alpha (1 - l1_ratio)), of the largest alpha."""
+    X, Y, _ = data()
+    small, least = (
+        LinearRegression(alpha=list(ALPHAS)).partial_fit(X, Y, means=X.mean(axis=0), scales=np.full(5, scale))
+        for scale in (1e-3, 0.5**0.5)
+    )
+    np.testing.assert_allclose(small.coef_, least.coef_, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("estimator", "alpha", "message"),
     [
-        (LinearRegression(), [0.1, 0.2], "alpha has 2 values, y has 3 targets"),
+        (
+            LinearRegression(),
+            [0.1, 0.2],
+            "alpha must be a number or an array of one per target: it has 2 values, y has 3 targets",
+        ),
         (LinearRegression(), [0.1, -0.2, 0.3], "alpha must be a number or an array of one per target"),
         (LinearRegression(), [0.1, np.nan, 0.3], "alpha must be a number or an array of one per target"),
         (LinearRegression(), [["a"]], "alpha must be a number or an array of one per target"),
+        (LinearRegression(), [[0.1], [0.2, 0.3]], "alpha must be a number or an array of one per target"),
+        (LinearRegression(), ["0.1", "0.2", "0.3"], "alpha must be a number or an array of one per target"),
+        (LinearRegression(), [0.1, 10**400, 0.3], "alpha must be a number or an array of one per target"),
+        (LinearRegression(), np.array([0.1, 0.2, 0.3j]), "alpha must be a number or an array of one per target"),
+        (LinearRegression(), np.full((3, 1), 0.1), "alpha must be a number or an array of one per target"),
+        (LinearRegression(), [], "alpha must be a number or an array of one per target"),
+        (LinearRegression(), {0.1: 0.1}, "alpha must be a number"),
+        (LinearRegression(), np.array("a"), "alpha must be a number"),
         (LinearRegression(optimizer="normal_equations"), ALPHAS, "normal_equations' solves for one alpha"),
         (LogisticRegression(), ALPHAS, "alpha must be a number"),
     ],
