@@ -78,7 +78,7 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     def __init__(  # noqa: PLR0913
         self,
         *,
-        alpha: float = 0.0,
+        alpha: float | ArrayLike = 0.0,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         standardize: bool = True,

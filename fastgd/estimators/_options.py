@@ -65,7 +65,8 @@ class Options:
         """L1 and L2 weights (K,)."""
         if np.ndim(self.alpha) and np.size(self.alpha) != outputs:
             raise ValueError(
-                f"alpha has {np.size(self.alpha)} values, y has {outputs} targets: give a number or one each"
+                f"alpha must be a number or an array of one per target: it has {np.size(self.alpha)} values, y has "
+                f"{outputs} target{'s' * (outputs > 1)}"
             )
         alpha = np.full(outputs, self.alpha)
         return alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio)
@@ -140,17 +141,15 @@ def _check_positive(estimator: Any, options: Options) -> None:
 
 def _alpha(estimator: Any) -> float | Array:
     """A number, or for a linear regression an array of one for each target."""
-    given = estimator.alpha
-    if np.ndim(given) == 0 or not hasattr(estimator, "loss"):
+    given = np.asarray(estimator.alpha, dtype=object)
+    if given.ndim == 0 or not hasattr(estimator, "loss"):
         return _number(estimator, "alpha", 0.0)
-    try:
-        found = np.array(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.full(1, np.nan)
-    if found.ndim != 1 or not found.size or not np.isfinite(found).all() or (found < 0.0).any():
+    are_numbers = given.ndim == 1 and given.size and all(map(is_number, given))
+    if not are_numbers or not all(0.0 <= float(value) < math.inf for value in given):
         raise ValueError(
-            f"alpha must be a number or an array of one per target, finite and at least 0, got {shown(given)}"
+            f"alpha must be a number or an array of one per target, finite and at least 0, got {shown(estimator.alpha)}"
         )
+    found = given.astype(np.float64)
     if isinstance(estimator.optimizer, NormalEquations) or estimator.optimizer == NormalEquations.rule:
         raise ValueError("optimizer='normal_equations' solves for one alpha: use 'auto' or another optimizer")
     return found

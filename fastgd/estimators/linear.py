@@ -85,7 +85,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         *,
         delta: float | None = None,
         positive: bool = False,
-        alpha: float = 0.0,
+        alpha: float | ArrayLike = 0.0,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
         standardize: bool = True,

@@ -60,10 +60,26 @@ JUNK = {"array": np.ones(3), "function": lambda state: 1, "object": object(), "l
 
 
 @pytest.mark.parametrize("kind", JUNK)
-@pytest.mark.parametrize("name", ["loss", "verbose", "optimizer", "device", "batch_size", "early_stopping", "alpha"])
+@pytest.mark.parametrize("name", ["loss", "verbose", "optimizer", "device", "batch_size", "early_stopping"])
 def test_values_that_are_no_parameters(name, kind):
     with pytest.raises(ValueError, match=f"^{name} must be"):
         LinearRegression(**{name: JUNK[kind]}).fit(X, Y)
+
+
+@pytest.mark.parametrize("kind", JUNK)
+def test_values_that_are_no_alpha(kind):
+    """A list of one number is an alpha of a linear regression with one target, and of nothing else."""
+    calls = [
+        lambda: LogisticRegression(alpha=JUNK[kind]).fit(X, LABELS),
+        lambda: LogisticRegression(alpha=JUNK[kind]).partial_fit(X, LABELS, classes=[False, True]),
+        lambda: LinearRegression(alpha=JUNK[kind]).fit(X, np.c_[Y, Y]),
+        lambda: LinearRegression(alpha=JUNK[kind]).partial_fit(X, np.c_[Y, Y]),
+    ]
+    if kind != "list":
+        calls += [lambda: LinearRegression(alpha=JUNK[kind]).fit(X, Y)]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"^alpha must be"):
+            call()
 
 
 @pytest.mark.parametrize("kind", JUNK)
