@@ -7,7 +7,8 @@ Class = TypeVar("Class", bound=type)
 
 _SHARED = """
 l1_ratio : float, default=0.0
-    rho in [0, 1]: share of the L1 norm in the penalty; 0 is ridge, 1 the lasso.
+    rho in [0, 1]: share of the L1 norm in the penalty; 0 is ridge, 1 the lasso. L1 sets coefficients to
+    exactly 0; in a `fit` by mini-batches the passes under `tol` do.
 fit_intercept : bool, default=True
     Whether to fit b; else b = 0, and the fit does not centre columns.
 standardize : bool, default=True
@@ -118,6 +119,8 @@ Raises
 ------
 ValueError
     If a parameter or the data cannot be used; the message names it.
+TypeError
+    If the data hold a value of a type that has no number, such as a dict.
 DivergenceError
     If a rule diverges at the given learning rate; names a rate known to be safe. A first fit then keeps `history_` and
     the last finite coefficients; a later one leaves the fitted model as it was, and `history` of the error tells.
@@ -179,6 +182,8 @@ Raises
 ------
 ValueError
     If a parameter or the data cannot be used, or the optimizer was changed between calls.
+TypeError
+    If the data hold a value of a type that has no number, such as a dict.
 DivergenceError
     If the loss of a call grows without bound or overflows at the given learning rate, or at each of 20 halved automatic
     ones; the model is then as before the call.
