@@ -310,7 +310,7 @@ def _epoch(objective: Objective, plan: Plan, draft: Training, pace: Pace, losses
     with np.errstate(over="ignore", invalid="ignore"):
         done = run_epoch(epochs, epoch, batches, pace, draft.rule, slices)
         norm = float(np.linalg.norm(done.gradient)) / batches
-        loss = objective.in_target_units(done.losses) / data.n
+        loss = objective.in_target_units(done.losses / data.n)
         finite = math.isfinite(loss) and bool(np.all(np.isfinite(draft.theta)))
         if finite and diverged(loss, objective.start_value()):
             finite = not _grew(objective, start, draft.theta, float(np.max(losses, initial=0.0)))
