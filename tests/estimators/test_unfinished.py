@@ -43,7 +43,7 @@ def test_a_rate_too_small_is_told_with_the_automatic_one(rule, batch_size):
     assert not model.fit_report_["converged"]
 
 
-@pytest.mark.parametrize("rule", ["gd", "adam", "saga"])
+@pytest.mark.parametrize("rule", ["gd", "adam"])
 def test_a_loss_that_is_flat_since_nothing_moves_is_told(rule):
     problem = problem_for("logistic", alpha=0.1)
     model, message = warned(problem, optimizer=RULES[rule](learning_rate=1e-9), batch_size=16, tol=1e-4)
@@ -51,6 +51,17 @@ def test_a_loss_that_is_flat_since_nothing_moves_is_told(rule):
     assert "learning_rate=1e-09 is so small" in message
     # 200 rows are 13 batches: 100 updates take 8 epochs, after the first.
     assert "stopped by flat loss after 9 epochs" in message
+
+
+def test_saga_that_does_not_move_goes_on_to_max_iter():
+    """A flat loss is no sign of SAGA's end, which is its certificate."""
+    problem = problem_for("logistic", alpha=0.1)
+    optimizer = RULES["saga"](learning_rate=1e-9)
+    model, message = warned(problem, optimizer=optimizer, batch_size=16, tol=1e-4, max_iter=12)
+    assert model.fit_report_["stopped_by"] == "max_iter"
+    assert not model.fit_report_["converged"]
+    assert "learning_rate=1e-09 is so small" in message
+    assert "stopped by max_iter after 12 epochs" in message
 
 
 @pytest.mark.parametrize("rule", ["adam", "nadam", "rmsprop"])
