@@ -51,7 +51,9 @@ def test_every_exit_is_that_of_the_signal_or_complete(start, tmp_path, count):
         out, err = process.communicate(timeout=120)
         codes.append(process.returncode)
         where = f"signal {number} of seed {SEED}: {process.returncode}, {err}"
-        assert process.returncode in (0, 128 + sent, -sent), where
+        # Python itself exits with 1 where SIGINT meets its start, before it runs a line of the command.
+        at_start = sent == signal.SIGINT and err.startswith("Fatal Python error: init_")
+        assert process.returncode in ((1,) if at_start else (0, 128 + sent, -sent)), where
         if process.returncode == 0:
             assert json.loads(out)["rows"] == 3000, where
             assert (tmp_path / "model").exists(), where
