@@ -175,7 +175,7 @@ def test_work_on_a_sample_ends_too(monkeypatch, hands, loss, seconds):
     fit(problem, **options)
     enough = len(looks)
     looks.clear()
-    with pytest.warns(ConvergenceWarning, match="max_seconds reached after 1 epochs"):
+    with pytest.warns(ConvergenceWarning, match="max_seconds reached after 1 epoch at"):
         model = fit(problem, max_seconds=seconds, **options)
     assert len(looks) < enough
     assert model.n_iter_ == 1
