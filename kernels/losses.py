@@ -1,5 +1,7 @@
 """The losses as scalar functions of a margin z and a target y: value, gradient and curvature in z.
 
+The curvature is the second derivative, except that of the Huber loss beyond delta: see `huber_curvature`.
+
 Every one takes `p`, the loss's parameter (Huber's delta; unused elsewhere), so that one loop serves all.
 The softmax loss couples the outputs of a row; its loop is in `cpu.residual`.
 """
@@ -15,7 +17,7 @@ HUBER_OUTSIDE = 0.05
 
 
 class Loss(NamedTuple):
-    """The three scalar functions of an elementwise loss, each of (z, y, p); `curvature` is that of Newton's model."""
+    """The three scalar functions of an elementwise loss, each of (z, y, p)."""
 
     value: Any
     grad: Any
@@ -60,7 +62,10 @@ def huber_grad(z: Any, y: Any, p: Any) -> Any:
 
 @jitable
 def huber_curvature(z: Any, y: Any, p: Any) -> Any:
-    """Curvature in z of a model of the Huber loss: 1 inside [-p, p], else HUBER_OUTSIDE p / |z - y|."""
+    """Curvature in z of Newton's model of the Huber loss: 1 where |z - y| <= p, else HUBER_OUTSIDE p / |z - y|.
+
+    It is the loss's second derivative where |z - y| < p only; where |z - y| > p that is 0.
+    """
     a = abs(z - y)
     return type(z)(1.0) if a <= p else type(z)(HUBER_OUTSIDE) * p / a
 

@@ -3,7 +3,8 @@
 Shapes, with n rows and K outputs: margins ``z`` (n, K) float64; targets ``y`` (n, K) float64 for the elementwise losses
 (squared, Huber: any numbers; logistic: -1 or +1) and (n,) int64 class numbers 0..K-1 for softmax; ``delta`` float, read
 by Huber only. ``value`` is (n,), the sum over outputs; ``gradient`` is (n, K); ``curvature`` is (n, K, K), each row's
-Hessian in its margins, diagonal for the elementwise losses; ``conjugate`` of r (n, K) is (n,),
+Hessian in its margins, diagonal for the elementwise losses, except that Huber's beyond delta is that of a model (see
+`huber_curvature`); ``conjugate`` of r (n, K) is (n,),
 sup_z sum_k r_k z_k - loss(z, y), infinite outside its domain.
 """
 
@@ -77,7 +78,8 @@ def huber_gradient(z: Floats, y: Floats, delta: float) -> Floats:
 def huber_curvature(z: Floats, y: Floats, delta: float) -> Floats:
     """1 where |z - y| <= delta, else a twentieth of the majoriser's delta / |z - y| (Huber and Dutter 1974).
 
-    The loss is linear there: its second derivative, 0, would make Newton's model singular.
+    This is the curvature of Newton's model, not the second derivative, which is 0 where |z - y| > delta: with it the
+    model would be singular where few residuals are within delta.
     """
     size = np.abs(z - y)
     return _diagonal(np.where(size <= delta, 1.0, 0.05 * delta / np.maximum(size, delta)))

@@ -179,7 +179,11 @@ def l1_thresholds(problem: Problem) -> Floats:
 
 
 def hessian(problem: Problem, theta: Floats) -> Floats:
-    """Second derivative of `mean_loss` plus the L2 penalty in theta.ravel(), shape (K (d + 1), K (d + 1))."""
+    """Second derivative of `mean_loss` plus the L2 penalty in theta.ravel(), shape (K (d + 1), K (d + 1)).
+
+    Of the Huber loss it is the matrix of Newton's model, which is larger where residuals are beyond delta: see
+    `fastgd.reference.losses.huber_curvature`.
+    """
     c = LOSSES[problem.loss].curvature(margins(problem.x, theta), problem.y, problem.delta)
     last = np.full((problem.n_rows, 1), float(problem.fit_intercept))
     rows = np.hstack([problem.x, last])

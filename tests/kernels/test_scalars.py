@@ -72,7 +72,22 @@ def test_derivatives_against_finite_differences(loss):
         slope = derivative(lambda t, z=z, y=y: value(np.float64(z + t), y, DELTA), step)
         bend = derivative(lambda t, z=z, y=y: grad(np.float64(z + t), y, DELTA), step)
         np.testing.assert_allclose(grad(np.float64(z), y, DELTA), slope, rtol=1e-9, atol=atol)
+        if loss == "huber" and abs(z - y) > DELTA:
+            # The loss is linear; its curvature is that of Newton's model.
+            np.testing.assert_allclose(bend, 0.0, atol=atol)
+            bend = 0.05 * DELTA / abs(z - y)
         np.testing.assert_allclose(curvature(np.float64(z), y, DELTA), bend, rtol=1e-9, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize(
+    ("residual", "delta", "expected"),
+    [(0.5, 1.0, 1.0), (-2.0, 2.0, 1.0), (-4.0, 2.0, 0.025), (5.0, 1.0, 0.01), (1e6, 2.0, 1e-7)],
+)
+def test_huber_curvature_by_hand(residual, delta, expected, dtype):
+    kind = KINDS[dtype]
+    found = losses.huber_curvature(kind(1.0 + residual), kind(1.0), kind(delta))
+    assert found == pytest.approx(expected, rel=float(4 * np.finfo(kind).eps))
 
 
 @pytest.mark.parametrize("dtype", KINDS)

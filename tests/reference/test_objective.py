@@ -66,7 +66,21 @@ def test_gradient_and_hessian_against_finite_differences(loss, outputs, fit_inte
         g[:, -1] = 0.0
         h.reshape(*theta.shape, theta.size)[:, -1] = 0.0
     np.testing.assert_allclose(smooth_gradient(p, theta), g, rtol=1e-7, atol=1e-8)
+    if loss == "huber":
+        h += curvature_beyond_delta(p, theta)
     np.testing.assert_allclose(hessian(p, theta), h, rtol=1e-6, atol=1e-7)
+
+
+def curvature_beyond_delta(p, theta):
+    """Newton's model of the Huber loss minus its second derivative, by the rows beyond delta, where that is 0."""
+    blocks = np.zeros((*theta.shape, *theta.shape))
+    residuals = margins(p.x, theta) - p.y
+    assert 0 < (np.abs(residuals) > p.delta).sum() < residuals.size
+    for row, weight, r in zip(p.x, p.weight / p.weight.sum(), residuals, strict=True):
+        row = np.append(row, float(p.fit_intercept))
+        for k in np.flatnonzero(np.abs(r) > p.delta):
+            blocks[k, :, k] += weight * 0.05 * p.delta / abs(r[k]) * np.outer(row, row)
+    return blocks.reshape(theta.size, theta.size)
 
 
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
