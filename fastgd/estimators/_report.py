@@ -46,7 +46,7 @@ class FitReport(DataReport, TimeReport):
     passes : float
         How often all of X was read, epochs included; a fraction where `drop_last` left rows out. Samples, that means,
         scales and curvatures are taken from, count in `bytes_read` alone. Small data are read once by a solver that
-        keeps them in working coordinates.
+        keeps them in working coordinates. The duality gap of a pure L1 penalty takes a pass.
     bytes_read : int
         Bytes of X that passes, epochs and samples read.
     bytes_converted : int

@@ -10,6 +10,7 @@ import pytest
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import cpu, cpu_epochs, cpu_rows
+from fastgd.backends.cpu import CpuData
 from fastgd.backends.cpu_design import CpuDesign
 from fastgd.backends.cpu_sample import CpuSample
 from fastgd.estimators._report import FitReport
@@ -19,6 +20,17 @@ from tests.estimators.fits import features, fit, problem_for
 
 N, D = 500, 6
 LAYOUTS = [("squared", "f8", "C"), ("squared", "f4", "F"), ("logistic", "f8", "C")]
+
+
+def count_margins(monkeypatch, seen):
+    """Count the rows of N x D data whose margins NumPy computes."""
+    original = CpuData._margins
+
+    def counted(self, *arguments):
+        seen["margins"] += self.n if self.data.X.size == N * D else 0
+        return original(self, *arguments)
+
+    monkeypatch.setattr(CpuData, "_margins", counted)
 
 
 @pytest.fixture
@@ -66,6 +78,7 @@ def rows_read(monkeypatch):
 
     monkeypatch.setattr(Moments, "of", of_few)
     monkeypatch.setattr(CpuSample, "_reduce", by_runs)
+    count_margins(monkeypatch, seen)
     monkeypatch.setattr(CpuDesign, "_make", made)
     count("make_moments", blocks, cpu_rows)
     count("make_gradient", lambda point, *rest: blocks(*rest), cpu_rows)
@@ -100,13 +113,15 @@ def test_passes_and_bytes(rows_read, loss, dtype, order, parameters):
     problem = problem_for(loss, n=N, d=D, dtype=dtype)
     model = fit(problem, dtype=dtype, order=order, **{"alpha": 0.1, "max_iter": 7, "tol": 0.0, **parameters})
     they_add_up(model.fit_report_, rows_read, dtype)
-    # One pass for the moments, one for each epoch, and one for the certificate at the end.
+    # One pass for the moments, one for each epoch, one for the certificate at the end, and one for the duality gap of
+    # a pure L1 penalty, whose dual point is scaled.
     batches = parameters.get("batch_size", "full") if parameters["optimizer"] != "adam" else 256
     rows = 7 * (N - N % 64 if parameters.get("drop_last") else N)
     full = batches == "full"
     assert rows_read["make_gradient"] == (rows if full else 0) + N
     assert rows_read["make_epoch"] == (0 if full else rows)
     assert rows_read["make_moments"] == N
+    assert rows_read["margins"] == (N if parameters.get("l1_ratio") == 1.0 else 0)
     assert model.n_iter_ == 7
 
 
