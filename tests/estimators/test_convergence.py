@@ -178,12 +178,13 @@ def test_the_full_batch_needs_no_falling_rate(settings, rule, penalty):
     assert setting.above(reference.working_theta(theta_of(model), scaling)) < 1e-12
 
 
-@pytest.mark.parametrize("bound", [0.5, 2.0])
+@pytest.mark.parametrize("bound", [0.6, 2.0])
 def test_adamw_minimises_another_objective(settings, bound):
     """Without noise the loss under |u_j| <= 1 / weight_decay: m / sqrt(v) is a sign at most, which balances the decay.
 
     Xie and Li, "Implicit bias of AdamW: l-infinity norm constrained optimization", 2024.
     """
+    # No free coefficient is near 0.6: close to the bound m / sqrt(v) must be nearly 1, and the end of a fit is chaotic.
     problem, setting = settings("squared", 1, "none")
     its = setting.its
     box = [(-bound, bound)] * 5 + [(None, None)]
@@ -197,4 +198,4 @@ def test_adamw_minimises_another_objective(settings, bound):
     found = reference.working_theta(theta_of(model), working(problem)[1])[0]
     np.testing.assert_allclose(found, best, rtol=0, atol=1e-4)
     # One of the bounds holds a coefficient back, the other none: decay is no ridge.
-    assert (np.abs(found[:-1]).max() == pytest.approx(bound, abs=1e-4)) == (bound == 0.5)
+    assert (np.abs(found[:-1]).max() == pytest.approx(bound, abs=1e-4)) == (bound == 0.6)
