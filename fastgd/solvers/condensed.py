@@ -232,8 +232,9 @@ class Orthogonal(Condensed):
             if self.has_l1:
                 goal = goal + _shift(upper, -self.l1[k, :-1] * scale)
             live = norms > 0.0
-            solved = optimize.nnls(upper[:, live], goal, maxiter=max(30, _ACTIVE_SETS * self.data.d))[0]
-            found[k, :-1][live] = solved * scale[live]
+            if live.any():  # of no columns SciPy's nnls ends the process
+                solved = optimize.nnls(upper[:, live], goal, maxiter=max(30, _ACTIVE_SETS * self.data.d))[0]
+                found[k, :-1][live] = solved * scale[live]
         if first:
             (top, targets) = self._rows
             found[:, -1] = (targets[0] - found[:, :-1] @ top[0, :-1]) / top[0, -1]

@@ -95,3 +95,13 @@ def test_streams_and_other_values_are_refused():
         LinearRegression(positive=True).partial_fit(X, Y)
     with pytest.raises(ValueError, match="positive must be True or False"):
         LinearRegression(positive="yes").fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.exceptions.RankWarning")  # checked in test_dependent_columns
+@pytest.mark.parametrize("X", [[[1.0]], [[2.0, 3.0]] * 4])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_constant_columns_have_coefficient_0(X, alpha):
+    y = np.arange(float(len(X)))
+    model = LinearRegression(positive=True, alpha=alpha).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, 0.0)
+    assert model.intercept_ == pytest.approx(y.mean())
