@@ -15,6 +15,7 @@ DEFENDED: dict[str, str] = {
     # float32
     "test_coordinate_descent.py::test_enet_float_precision": _DTYPE,
     "test_logistic.py::test_dtype_match*": _DTYPE,
+    "test_ridge.py::test_dtype_match*": _DTYPE,
     # Words
     "test_logistic.py::test_max_iter*": _TEXT,
     "test_coordinate_descent.py::test_enet_nonfinite_params": _TEXT,
@@ -26,11 +27,11 @@ DEFENDED: dict[str, str] = {
     "test_coordinate_descent.py::test_check_input_false": _OWN,
     "test_base.py::test_inplace_data_preprocessing*": "copy_X=False: fastgd never writes to X",
     "test_coordinate_descent.py::test_enet_copy_X_False_check_input_False": "copy_X=False: fastgd never writes to X",
-    "test_logistic.py::test_elasticnet_l1_ratio_err_helpful": _OWN,
+    "test_logistic.py::test_elasticnet_l1_ratio_err_helpful*": _OWN,
     "test_logistic.py::test_l1_ratio_non_elasticnet": _OWN,
     "test_logistic.py::test_l1_ratio_None_deprecated": _OWN,
     "test_logistic.py::test_penalty_none*": _OWN,
-    "test_logistic.py::test_penalty_deprecated": _OWN,
+    "test_logistic.py::test_penalty_deprecated*": _OWN,
     "test_logistic.py::test_lr_penalty_l1ratio_incompatible*": _OWN,
     "test_logistic.py::test_logisticregression_warns_with_n_jobs": _OWN,
     "test_sgd.py::test_power_t_limits*": _OWN,
@@ -50,6 +51,14 @@ DEFENDED: dict[str, str] = {
     "test_sgd.py::test_sgd_early_stopping_with_partial_fit*": "early stopping hides partial_fit, which sees rows once",
     "test_sgd.py::test_input_format*": "linear regression takes several targets",
     "test_ridge.py::test_n_iter": _EPOCHS,
+    "test_ridge.py::test_lbfgs_solver_error": _EPOCHS,
+    "test_ridge.py::test_ridge_individual_penalties": _TEXT,
+    "test_ridge.py::test_ridge_positive_error_test*": "positive=True does not depend on the names of Ridge's solvers",
+    "test_ridge.py::test_ridge_shapes_type": "y of one column gives one row of coef_, as in LinearRegression",
+    "test_logistic.py::test_newton_cholesky_fallback_to_lbfgs": _OWN,
+    "test_logistic.py::test_warm_start_newton_solver*": (
+        "two epochs in one fit use what the metric has learned in the first; two fits of one epoch begin anew"
+    ),
     "test_ridge.py::test_ridge_fit_intercept_sparse_error*": _OWN,
     "test_ridge.py::test_ridge_fit_intercept_sparse_sag*": _OWN,
     "test_ridge.py::test_array_api_error_and_warnings_for_solver_parameter*": _OWN,
