@@ -16,6 +16,7 @@ DEFENDED: dict[str, str] = {
     "test_coordinate_descent.py::test_enet_float_precision": _DTYPE,
     "test_logistic.py::test_dtype_match*": _DTYPE,
     "test_ridge.py::test_dtype_match*": _DTYPE,
+    "test_sgd.py::test_sgd_dtype_match*": _DTYPE,
     # Words
     "test_logistic.py::test_max_iter*": _TEXT,
     "test_coordinate_descent.py::test_enet_nonfinite_params": _TEXT,
@@ -36,8 +37,10 @@ DEFENDED: dict[str, str] = {
     "test_logistic.py::test_logisticregression_warns_with_n_jobs": _OWN,
     "test_sgd.py::test_power_t_limits*": _OWN,
     "test_sgd.py::test_plain_has_no_average_attr*": _STATE,
+    "test_sgd.py::test_warm_start*": _STATE,
     # Sparse rows
     "test_logistic.py::test_large_sparse_matrix*": _DENSE,
+    "test_base.py::test_raises_value_error_if_positive_and_sparse": _DENSE,
     "test_sgd.py::test_late_onset_averaging_reached*": _DENSE,
     "test_sgd.py::test_sgd_averaged_computed_correctly*Sparse*": _DENSE,
     "test_sgd.py::test_average_sparse*": _DENSE,
