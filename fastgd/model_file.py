@@ -313,7 +313,9 @@ def _check_training(facts: dict[str, Any], layout: dict[str, Tensor], outputs: i
         _expect(layout, f"training.{name}", shape)
     if not all(_is_count(facts.get(name)) and facts[name] < 1 << 32 for name in ("seed", "epochs")):
         raise _damaged("seed or epochs of the training")
-    if type(facts.get("rate")) not in (float, int, _NONE) or not isinstance(facts.get("settings"), dict):
+    settings = facts.get("settings")
+    named = isinstance(settings, dict) and settings.keys() == {"loss", "delta", "fit_intercept", "standardize"}
+    if not named or type(facts.get("rate")) not in (float, int, _NONE):
         raise _damaged("rate or settings of the training")
 
 
