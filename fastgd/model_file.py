@@ -275,6 +275,8 @@ def _check_history(history: dict[str, Any], layout: dict[str, Tensor]) -> None:
         raise _damaged("history is not lists of numbers")
     if len({*map(len, history.values()), *(tensor.shape[0] for tensor in tensors)}) > 1:
         raise _damaged("history of unequal lengths")
+    if (history or tensors) and "loss" not in history and "history.loss" not in layout:
+        raise _damaged("history without the loss")
 
 
 def _count_classes(metadata: dict[str, Any], layout: dict[str, Tensor]) -> int:
