@@ -210,7 +210,7 @@ def _index_columns(table: Table) -> list[str]:
 
 def _notes_on_names(table: Table, index: Sequence[str]) -> list[str]:
     notes = [
-        f"{len(made)} columns are called {name!r}; they are told apart as {', '.join(made)}"
+        f"{len(made)} columns are called {name!r}; they are named {', '.join(made)}"
         for name, made in table.repeated.items()
     ]
     for name in index:

@@ -123,7 +123,7 @@ TypeError
     If the data hold a value of a type that has no number, such as a dict.
 DivergenceError
     If a rule diverges at the given learning rate; names a rate known to be safe. A first fit then keeps `history_` and
-    the last finite coefficients; a later one leaves the fitted model as it was, and `history` of the error tells.
+    the last finite coefficients; a later one leaves the fitted model as it was, and the error has the `history`.
 DeviceError
     If a GPU is asked for and cannot be used; says what is missing.
 
@@ -159,7 +159,7 @@ two, the scale follows, memory included, by a power of two, which rounds nothing
 With ``optimizer="auto"`` the rule is AdaGrad. Automatic rates of adaptive rules are a thirtieth after a fit by another
 solver; those of others are 1 / L of the first rows that are not 0, and fall where later rows are larger. A call in
 which the loss grows above tenfold that of margins 0 has diverged: an automatic rate is halved and the call begins
-again, which ``fit_report_["reason"]`` tells, any other raises. An L1 term leaves few coefficients exactly 0 in a
+again, which ``fit_report_["reason"]`` reports, any other raises. An L1 term leaves few coefficients exactly 0 in a
 stream, since no pass over all rows can decide which: `fit` does. `max_iter`, `tol`, `n_iter_no_change` and `warm_start`
 belong to `fit`. `history_` holds the last 10,000 epochs; `n_iter_` counts all.
 

@@ -49,7 +49,7 @@ def minimize(  # noqa: PLR0913
 
     .. math:: \max_j |\partial_j f(x)| \le \mathrm{tol}
 
-    if curvatures there tell a minimum, of a function that is not convex maybe a local one; `n_starts` is for those.
+    if curvatures there show a minimum, of a function that is not convex maybe a local one; `n_starts` is for those.
     Where a curvature is negative (a saddle point, a maximum), or all are so small that the gradient changes by less
     than tol within a step as long as x (a plateau), it ends there without success, and the message says which.
     Without success it ends also after `max_iter` iterations, when the callback says so, when no step lowers the

@@ -83,7 +83,7 @@ class Run(NamedTuple):
 
 
 def descend(function: Function, start: Evaluation, orders: Orders) -> Run:
-    """Minimise from a start, and tell a minimum from other points of gradient 0."""
+    """Minimise from a start, and distinguish a minimum from other points of gradient 0."""
     # A run that diverges may overflow before it is seen to.
     with np.errstate(all="ignore"):
         run = _descend(function, start, orders)

@@ -14,7 +14,7 @@ from fastgd.solvers.factorization import require_finite
 if TYPE_CHECKING:
     from fastgd.backends.verbs import Rows
 
-#: Beyond this many columns and rows the factorisation costs more time and memory (40 MB here) than it tells.
+#: Beyond this many columns and rows the factorisation costs more time and memory (40 MB here) than it is worth.
 MOST_COLUMNS = 1000
 #: Multiplications at most for the span of fewer rows than columns: about a second.
 _MOST_PRODUCTS = 1e10
