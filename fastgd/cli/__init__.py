@@ -48,6 +48,7 @@ def _run(argv: list[str]) -> int:
         output.abandon(sys.stdout)
         return 1
     except Exception as error:
+        stops.check()  # a library may report the signal as an error of its own
         line = errors.describe(error, argv)
         if line is None:
             raise

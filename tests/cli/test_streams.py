@@ -1,5 +1,6 @@
 """Signals before the work begins, closed and full streams, narrow encodings, and characters that terminals obey."""
 
+import contextlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 
 import pytest
 
+from fastgd import cli
 from fastgd.cli import errors, output, stops
 from fastgd.cli.output import printable, printable_json, whole_file
 from fastgd.cli.progress import progress
@@ -86,6 +88,23 @@ def test_a_second_signal_does_not_interrupt_the_clean_up(monkeypatch):
         stops._raise(signal.SIGTERM, None)
     stops._raise(signal.SIGINT, None)
     assert stops.exit_code() == 143
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_a_library_reports_as_its_own_error(monkeypatch, capsys, number, code):
+    """DuckDB raises RuntimeError("Query interrupted") in place of what the handler raised."""
+    monkeypatch.setattr(stops, "_received", [])
+    # Whose watch would end the process of the tests at its next signal.
+    monkeypatch.setattr(stops, "install", lambda: None)
+
+    def read(_):
+        with contextlib.suppress(KeyboardInterrupt):
+            stops._raise(number, None)
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(cli, "_parse", read)
+    assert cli.main([]) == code
+    assert capsys.readouterr().err == "fastgd: stopped: nothing was written\n"
 
 
 @pytest.mark.parametrize(("closed", "code"), [((1,), 1), ((0, 2), 0)])
