@@ -12,6 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from fastgd.kernels._inlined import INLINED
+
 
 def fma(a: Any, b: Any, c: Any) -> Any:
     """a * b + c with one rounding where compiled; opaque to reassociation."""
@@ -117,27 +119,27 @@ def _prefetch(typingctx: Any, array: Any, row: Any, offset: Any) -> Any:
     return types.void(array, types.intp, types.intp), codegen
 
 
-@overload(fma, strict=False, jit_options={"forceinline": True})
+@overload(fma, strict=False, jit_options=INLINED)
 def _overload_fma(a: Any, b: Any, c: Any) -> Any:
     return lambda a, b, c: _fma(a, b, c)
 
 
-@overload(floor, strict=False, target="cpu", jit_options={"forceinline": True})
+@overload(floor, strict=False, target="cpu", jit_options=INLINED)
 def _overload_floor(x: Any) -> Any:
     return lambda x: np.floor(x)
 
 
-@overload(float_bits, strict=False, jit_options={"forceinline": True})
+@overload(float_bits, strict=False, jit_options=INLINED)
 def _overload_float_bits(x: Any) -> Any:
     return lambda x: _float_bits(x)
 
 
-@overload(bits_float, strict=False, jit_options={"forceinline": True})
+@overload(bits_float, strict=False, jit_options=INLINED)
 def _overload_bits_float(i: Any) -> Any:
     return lambda i: _bits_float(i)
 
 
-@overload(prefetch_row, strict=False, jit_options={"forceinline": True})
+@overload(prefetch_row, strict=False, jit_options=INLINED)
 def _overload_prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> Any:
     def prefetch(array: Any, row: Any, start: Any, stop: Any) -> None:
         for offset in range(start, stop, 64):
@@ -194,7 +196,7 @@ def _turn(typingctx: Any, X: Any, row: Any, column: Any, center: Any, inv_scale:
     return types.void(X, types.intp, types.intp, center, inv_scale, Z, types.UniTuple(types.intp, 2)), codegen
 
 
-@overload(turn, strict=False, jit_options={"forceinline": True})
+@overload(turn, strict=False, jit_options=INLINED)
 def _overload_turn(X: Any, row: Any, column: Any, center: Any, inv_scale: Any, Z: Any, to: Any) -> Any:
     return lambda X, row, column, center, inv_scale, Z, to: _turn(X, row, column, center, inv_scale, Z, to)
 
@@ -221,12 +223,12 @@ def _observe(typingctx: Any, array: Any, i: Any) -> Any:
     return types.int64(array, types.intp), codegen
 
 
-@overload(publish, strict=False, jit_options={"forceinline": True})
+@overload(publish, strict=False, jit_options=INLINED)
 def _overload_publish(array: Any, i: Any, value: Any) -> Any:
     return lambda array, i, value: _publish(array, i, value)
 
 
-@overload(observe, strict=False, jit_options={"forceinline": True})
+@overload(observe, strict=False, jit_options=INLINED)
 def _overload_observe(array: Any, i: Any) -> Any:
     return lambda array, i: _observe(array, i)
 
@@ -241,7 +243,7 @@ def _give_way(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@overload(give_way, strict=False, jit_options={"forceinline": True})
+@overload(give_way, strict=False, jit_options=INLINED)
 def _overload_give_way() -> Any:
     # The name is POSIX's; elsewhere the scheduler takes the core away by itself.
     return (lambda: _give_way()) if os.name == "posix" else (lambda: None)

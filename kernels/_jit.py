@@ -27,6 +27,7 @@ from numba.core import event
 from numba.extending import overload, register_jitable
 
 from fastgd.kernels._cache import CACHE_EVENT, STAMP, cached
+from fastgd.kernels._inlined import INLINED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -71,7 +72,7 @@ def compiled_kernels() -> list[str]:
 
 def jitable(function: Function) -> Function:
     """Mark a scalar function as usable inside kernels; it stays plain Python."""
-    register_jitable(forceinline=True)(function)
+    register_jitable(**INLINED)(function)
     return function
 
 
@@ -104,7 +105,7 @@ def by_dtype(single: Callable[..., Any], double: Callable[..., Any]) -> Callable
     """Make a scalar function that calls `single` on float32 and `double` on everything else."""
 
     def wrap(function: Function) -> Function:
-        @overload(function, strict=False, jit_options={"forceinline": True})
+        @overload(function, strict=False, jit_options=INLINED)
         def choose(x: Any) -> Callable[..., Any]:
             return single if x == types.float32 else double
 

@@ -11,6 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from fastgd.kernels._inlined import INLINED
 from fastgd.kernels._jit import unsigned
 from fastgd.kernels.cpu.lanes import Lanes
 
@@ -28,7 +29,7 @@ def row_at(rows: Any, i: Any) -> Any:
     return rows[i] if getattr(rows, "shape", ()) else rows + i
 
 
-@overload(row_at, strict=False, jit_options={"forceinline": True})
+@overload(row_at, strict=False, jit_options=INLINED)
 def _overload_row_at(rows: Any, i: Any) -> Any:
     if isinstance(rows, types.Integer):
         return lambda rows, i: unsigned(rows + i)
@@ -143,7 +144,7 @@ def _make_dots(outputs: int, shifted: bool) -> Any:
 
         return types.void(X, rows, places, point, types.intp, z), codegen
 
-    @overload(dots, strict=False, jit_options={"forceinline": True})
+    @overload(dots, strict=False, jit_options=INLINED)
     def _overload(X: Any, rows: Any, places: Any, point: Any, k: Any, z: Any) -> Any:
         return lambda X, rows, places, point, k, z: emit(X, rows, places, point, k, z)
 
@@ -172,7 +173,7 @@ def _make_add(outputs: int, shifted: bool) -> Any:
 
         return types.void(X, rows, places, shift, r, types.intp, g), codegen
 
-    @overload(add, strict=False, jit_options={"forceinline": True})
+    @overload(add, strict=False, jit_options=INLINED)
     def _overload(X: Any, rows: Any, places: Any, shift: Any, r: Any, k: Any, g: Any) -> Any:
         return lambda X, rows, places, shift, r, k, g: emit(X, rows, places, shift, r, k, g)
 

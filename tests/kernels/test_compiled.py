@@ -10,7 +10,7 @@ import pytest
 from fastgd import optimizers, reference
 from fastgd.backends.cpu import CpuData
 from fastgd.backends.rule_state import RuleState
-from fastgd.kernels._jit import STAMP, compiled_kernels
+from fastgd.kernels._jit import STAMP, compiled_kernels, cpu_kernel, jitable
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.gram import make_gram
@@ -139,3 +139,23 @@ def test_all_rules_together_compile_no_more_than_eight_kernels(order):
     """One loss, one dtype, one order, whatever is done with them; coordinate descent has one more for all of them."""
     run = subprocess.run([sys.executable, "-c", USE_EVERYTHING, order], capture_output=True, text=True, check=True)
     assert 1 <= int(run.stdout) <= 8
+
+
+def test_what_a_kernel_inlines_has_no_machine_code_of_its_own():
+    """Which would take as long to make as the kernel's."""
+
+    @jitable
+    def half(x):
+        return x / 2.0
+
+    @cpu_kernel("test-inlined")
+    def kernel(x):
+        return half(x) + 1.0
+
+    assert kernel(3.0) == 2.5
+    library = kernel.overloads[kernel.signatures[0]].library
+    engine = library.codegen._engine
+    inlined = [f.name for part in library._linking_libraries for f in part.get_defined_functions() if "half" in f.name]
+    assert inlined
+    assert not any(engine.is_symbol_defined(name) for name in inlined)
+    assert any(engine.is_symbol_defined(f.name) for f in library.get_defined_functions())
