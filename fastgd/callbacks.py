@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from fastgd.parameters import shown
 from fastgd.scaling import Array
 
 
@@ -94,7 +95,7 @@ def ends_fit(result: Any) -> bool:
     try:
         return bool(result)
     except Exception as error:
-        raise ValueError(f"a callback must return a true or a false value or None, got {result!r}") from error
+        raise ValueError(f"a callback must return a true or a false value or None, got {shown(result)}") from error
 
 
 def _callback(given: Any) -> Callback:
@@ -104,7 +105,7 @@ def _callback(given: Any) -> Callback:
         return FromFunction(given)
     raise TypeError(
         "callbacks must be objects with a method on_epoch_end(state), or functions of one argument, def f(state), "
-        f"got {given!r}"
+        f"got {shown(given)}"
     )
 
 

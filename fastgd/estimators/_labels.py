@@ -16,7 +16,7 @@ from fastgd import threads
 from fastgd.estimators import _label_codes
 from fastgd.estimators._label_codes import Encoded, encode, encode_objects
 from fastgd.estimators._missing import check_none_missing, check_not_masked
-from fastgd.parameters import is_number
+from fastgd.parameters import is_number, shown
 
 #: Rows in which scikit-learn looks for labels that seem to be targets of a regression.
 _FEW = 1 << 12
@@ -187,7 +187,7 @@ def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[
     if known is not None and not np.array_equal(classes, known):
         raise ValueError(f"classes={given!r} is not the same as on the last call to partial_fit, {known.tolist()}")
     if classes.size < 2:
-        raise ValueError(f"classes must be at least 2, got {given!r}")
+        raise ValueError(f"classes must be at least 2, got {shown(given)}")
     return classes
 
 
@@ -206,11 +206,11 @@ def weight_of_each(
         share = np.divide(totals, totals.sum(), out=np.ones_like(totals), where=with_weight)
         return np.where(with_weight, 1.0 / (np.count_nonzero(with_weight) * share), 0.0)
     if not isinstance(class_weight, Mapping):
-        raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
+        raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {shown(class_weight)}")
     classes = labels.classes.tolist()
     for label, weight in class_weight.items():
         if not (is_number(weight) and 0.0 <= float(weight) < np.inf):
-            raise ValueError(f"class_weight must be a number of 0 or more per class, got {weight!r} for {label!r}")
+            raise ValueError(f"class_weight must be a number of 0 or more per class, got {shown(weight)} for {label!r}")
     unknown = [label for label in class_weight if label not in classes]
     left_out = [label for label in classes if label not in class_weight]
     if unknown and left_out:

@@ -102,6 +102,7 @@ def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
     for name in ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start"):
         _flag(estimator, name)
     _check_verbose(estimator.verbose)
+    _check_random_state(estimator.random_state)
     held_out = _validation_fraction(estimator)
     patience = _count(estimator.n_iter_no_change, "n_iter_no_change")
     max_iter = None if estimator.max_iter is None else _count(estimator.max_iter, "max_iter", least=0)
@@ -158,7 +159,7 @@ def _alpha(estimator: Any) -> float | Array:
 def _device(given: Any) -> str:
     if not isinstance(given, str) or given not in DEVICES:
         hint = ": 'cuda' is the GPU" if isinstance(given, str) and given.lower().startswith(("gpu", "cuda")) else ""
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {given!r}{hint}")
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {shown(given)}{hint}")
     return given
 
 
@@ -166,7 +167,7 @@ def _validation_fraction(estimator: Any) -> float:
     """Share of the rows to hold out, 0 for none."""
     share = _number(estimator, "validation_fraction", 0.0, 1.0)
     if not 0.0 < share < 1.0:
-        raise ValueError(f"validation_fraction must be between 0 and 1, both excluded, got {share!r}")
+        raise ValueError(f"validation_fraction must be between 0 and 1, both excluded, got {shown(share)}")
     if not estimator.early_stopping and share != VALIDATION_FRACTION:
         raise ValueError(
             "validation_fraction has no effect without early_stopping=True: "
@@ -189,7 +190,7 @@ def _optimizer(given: Any) -> Optimizer | None:
         return BY_NAME[given]()
     names = ", ".join(repr(name) for name in ("auto", *BY_NAME))
     hint = unknown_optimizer(given, ("auto", *BY_NAME), "'gd' with a batch_size, 1 for a row at a time")
-    raise ValueError(f"optimizer must be one of {names} or an object of fastgd.optimizers, got {given!r}{hint}")
+    raise ValueError(f"optimizer must be one of {names} or an object of fastgd.optimizers, got {shown(given)}{hint}")
 
 
 def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None, str]:
@@ -248,7 +249,7 @@ def _number(estimator: Any, name: str, low: float, high: float = math.inf) -> fl
         bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be a number, {bounds}, got {shown(value)}")
     if not math.isfinite(float(value)):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
     return float(value)
 
 
@@ -272,15 +273,22 @@ def _check_verbose(value: Any) -> None:
         raise ValueError(f"verbose must be True, False or an integer of 0 or more, got {shown(value)}")
 
 
+def _check_random_state(value: Any) -> None:
+    """Also where a fit needs no seed."""
+    if isinstance(value, Integral):
+        valid = 0 <= int(value) < 1 << 32
+    else:
+        valid = value is None or value is np.random or isinstance(value, np.random.RandomState)
+    if not valid:
+        raise ValueError(f"random_state must be an integer of [0, 2^32), a RandomState or None, got {shown(value)}")
+
+
 def drawn_seed(random_state: Any) -> int:
-    """Draw the seed of a fit, below 2^31; a ValueError names random_state if it is none."""
-    try:
-        return int(check_random_state(random_state).randint(2**31 - 1))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"random_state must be an integer, a RandomState or None: {error}") from None
+    """Draw the seed of a fit, below 2^31, from a `random_state` that has been checked."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _flag(estimator: Any, name: str) -> None:
     value = getattr(estimator, name)
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be True or False, got {value!r}")
+        raise ValueError(f"{name} must be True or False, got {shown(value)}")

@@ -257,7 +257,7 @@ class LinearRegression(RegressorMixin, LinearModel):
     def _check_loss(self) -> float:
         if not isinstance(self.loss, str) or self.loss not in ("squared", "huber"):
             hint = unknown_loss(self.loss, ("squared", "huber"))
-            raise ValueError(f"loss must be 'squared' or 'huber', got {self.loss!r}{hint}")
+            raise ValueError(f"loss must be 'squared' or 'huber', got {shown(self.loss)}{hint}")
         if self.loss == "squared":
             if self.delta is not None:
                 raise ValueError("delta has no effect with loss='squared': leave it at None or use loss='huber'")

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import approx_fprime
 
+from fastgd.parameters import shown
+
 Array = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -111,7 +113,7 @@ class Function:
         if not self._pairs:
             return _number(answer), None
         if not pair:
-            raise ValueError(f"fun must return (value, gradient) here, got {answer!r}")
+            raise ValueError(f"fun must return (value, gradient) here, got {shown(answer)}")
         self.njev += 1
         return _number(answer[0]), _vector(answer[1], x.size)
 
@@ -138,14 +140,14 @@ def _number(given: Any) -> float:
     # A pair where one number is wanted may not even make an array.
     array = np.asarray(None if isinstance(given, tuple | list) else given)
     if array.size != 1 or array.dtype.kind not in "buif":
-        raise ValueError(f"the value of fun must be one real number, got {given!r}")
+        raise ValueError(f"the value of fun must be one real number, got {shown(given)}")
     return float(array.item())
 
 
 def _vector(given: Any, size: int) -> Array:
     gradient = np.asarray(given)
     if gradient.dtype.kind not in "buif":
-        raise ValueError(f"gradients must be real numbers, got {given!r}")
+        raise ValueError(f"gradients must be real numbers, got {shown(given)}")
     if gradient.shape != (size,) and not (size == 1 and gradient.shape == ()):
         raise ValueError(f"gradients must have the shape of x, ({size},), got {gradient.shape}")
     # A copy: functions may fill one array again and again.

@@ -15,7 +15,7 @@ from fastgd.minimization._function import DIFFERENCES, Array, Function
 from fastgd.minimization._result import best_of, result_of
 from fastgd.minimization._run import CALLBACK, Orders, descend
 from fastgd.optimizers import BY_NAME, SAGA, NormalEquations, Optimizer, OptimizerName, SketchedNewton
-from fastgd.parameters import is_number
+from fastgd.parameters import is_number, shown
 from fastgd.suggestions import unknown_optimizer
 
 _MAX_ITER = 1000
@@ -184,19 +184,19 @@ def minimize(  # noqa: PLR0913
 def _point(x0: ArrayLike) -> Array:
     x = np.atleast_1d(np.asarray(x0))
     if x.dtype.kind not in "uif" or x.ndim != 1 or x.size == 0:
-        raise ValueError(f"x0 must be a vector of real numbers, got {x0!r}")
+        raise ValueError(f"x0 must be a vector of real numbers, got {shown(x0)}")
     if not np.all(np.isfinite(x)):
-        raise ValueError(f"x0 must be finite, got {x0!r}")
+        raise ValueError(f"x0 must be finite, got {shown(x0)}")
     return x.astype(np.float64)
 
 
 def _check_callables(fun: Any, jac: Any) -> None:
     if not callable(fun):
-        raise TypeError(f"fun must be callable, got {fun!r}")
+        raise TypeError(f"fun must be callable, got {shown(fun)}")
     named = isinstance(jac, str) and jac in DIFFERENCES
     if not (jac is None or isinstance(jac, bool) or named or callable(jac)):
         names = ", ".join(repr(name) for name in DIFFERENCES)
-        raise ValueError(f"jac must be callable, True, None or one of {names}, got {jac!r}")
+        raise ValueError(f"jac must be callable, True, None or one of {names}, got {shown(jac)}")
 
 
 def _optimizer(given: Any) -> Optimizer:
@@ -206,7 +206,8 @@ def _optimizer(given: Any) -> Optimizer:
         names = [name for name, kind in BY_NAME.items() if kind not in _NEED_ROWS]
         hint = unknown_optimizer(given, names, "'gd': a function has no rows to draw batches from")
         listed = ", ".join(repr(name) for name in names)
-        raise ValueError(f"optimizer must be one of {listed} or an object of fastgd.optimizers, got {given!r}{hint}")
+        wanted = f"one of {listed} or an object of fastgd.optimizers"
+        raise ValueError(f"optimizer must be {wanted}, got {shown(given)}{hint}")
     given.check()
     why = _NEED_ROWS.get(type(given))
     if why is not None:
@@ -224,13 +225,13 @@ def _iterations(max_iter: int, maxiter: int | None) -> int:
 
 def _tolerance(tol: Any) -> float:
     if not (is_number(tol) and 0.0 <= tol < math.inf):
-        raise ValueError(f"tol must be a number of 0 or more, got {tol!r}")
+        raise ValueError(f"tol must be a number of 0 or more, got {shown(tol)}")
     return float(tol)
 
 
 def _count(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
     return int(value)
 
 
@@ -239,7 +240,7 @@ def _watcher(callback: Any) -> Callable[[OptimizeResult], bool]:
     if callback is None:
         return lambda result: False
     if not callable(callback):
-        raise TypeError(f"callback must be callable, got {callback!r}")
+        raise TypeError(f"callback must be callable, got {shown(callback)}")
     takes_all = set(inspect.signature(callback).parameters) == {"intermediate_result"}
 
     def stops(result: OptimizeResult) -> bool:
@@ -262,7 +263,7 @@ def _starts(x0: Array, count: int, spread: Any, random_state: Any) -> list[Array
         generator = np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"random_state must be an integer of 0 or more, a Generator of NumPy or None, got {random_state!r}"
+            f"random_state must be an integer of 0 or more, a Generator of NumPy or None, got {shown(random_state)}"
         ) from error
     draws = generator.uniform(-1.0, 1.0, (count - 1, x0.size))
     return [x0, *(x0 + sides * draws)]
@@ -277,5 +278,5 @@ def _sides(x0: Array, spread: Any) -> Array:
     except (TypeError, ValueError, OverflowError):
         sides = np.asarray(np.nan)
     if sides.shape not in ((), x0.shape) or not np.all((sides > 0.0) & np.isfinite(sides)):
-        raise ValueError(f"spread must be a positive number, or {x0.size} of them, got {spread!r}")
+        raise ValueError(f"spread must be a positive number, or {x0.size} of them, got {shown(spread)}")
     return sides

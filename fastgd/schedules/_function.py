@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgd.parameters import POSITIVE, Parameters, is_number
+from fastgd.parameters import POSITIVE, Parameters, is_number, shown
 from fastgd.schedules._base import Rates, Schedule, State, is_auto
 from fastgd.schedules._decays import Constant
 
@@ -116,5 +116,5 @@ def as_schedule(learning_rate: Any, name: str = "learning_rate") -> Schedule:
         return FromFunction(learning_rate)
     raise ValueError(
         f"{name} must be 'auto', a positive number, an object of fastgd.schedules "
-        f"or a callable (step, epoch, metric) -> rate, got {learning_rate!r}"
+        f"or a callable (step, epoch, metric) -> rate, got {shown(learning_rate)}"
     )
