@@ -157,21 +157,42 @@ def encode_objects(blocks: Iterable[Any], n: int, name: str) -> Encoded:
     codes, start = np.empty(n, np.uint32), 0
     missing: list[int] = []
     for block in blocks:
-        # pandas numbers text and categories without making Python objects of all rows.
-        add = _add_column if hasattr(block, "factorize") else _add_objects
-        codes[start : start + len(block)], absent = add(block, numbers)
+        factorized = _factorized(block)
+        added = _add_objects(block, numbers) if factorized is None else _add_column(*factorized, numbers)
+        codes[start : start + len(block)], absent = added
         missing += (start + absent).tolist()
         start += len(block)
     refuse_missing(missing, name)
     return ranked(codes, _of_one_type(list(numbers), codes, name))
 
 
-def _add_column(block: Any, numbers: dict[Any, int]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Number the labels of a column of pandas, continuing `numbers`, and find the rows without one."""
-    index, values = block.factorize()
+#: Beginnings of the names of types of text, of Arrow and of polars.
+_TEXT = ("string", "large_string", "dictionary", "String", "Categorical", "Enum")
+
+
+def _factorized(block: Any) -> tuple[NDArray[Any], list[Any]] | None:
+    """Indices (n,) into distinct values, -1 of rows without one; None where the library makes Python objects of all."""
+    if hasattr(block, "factorize"):  # pandas
+        index, values = block.factorize()
+        return index, list(values)
+    if not str(getattr(block, "type", getattr(block, "dtype", ""))).startswith(_TEXT):
+        return None
+    if hasattr(block, "dictionary_encode"):  # Arrow
+        encoded = (block.combine_chunks() if hasattr(block, "combine_chunks") else block).dictionary_encode()
+        values = encoded.dictionary.to_pylist()
+        return (encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), values) if None not in values else None
+    if hasattr(block, "replace_strict"):  # polars
+        values = block.drop_nulls().unique().to_list()
+        return block.replace_strict(values, list(range(len(values))), default=-1).to_numpy(), values
+    return None
+
+
+def _add_column(
+    index: NDArray[Any], values: list[Any], numbers: dict[Any, int]
+) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Number the labels of a factorized column, continuing `numbers`, and find the rows without one."""
     for value in values:
         numbers.setdefault(value, len(numbers))
-    # Rows without a label have index -1.
     return np.array([*(numbers[value] for value in values), 0], np.uint32)[index], np.flatnonzero(index < 0)
 
 

@@ -115,6 +115,8 @@ RIGHT = {
     ),
     "pandas after dropna": (pd.Series([True, None, False] * 10).dropna(), [False, True], bool),
     "polars text": (pl.Series(["b", "a"] * 10), ["a", "b"], object),
+    "polars categories": (pl.Series(["b", "a"] * 10, dtype=pl.Categorical), ["a", "b"], object),
+    "polars enumeration": (pl.Series(["b", "a"] * 10, dtype=pl.Enum(["b", "a"])), ["a", "b"], object),
     "polars booleans": (pl.Series([True, False] * 10), [False, True], bool),
     "dates": (np.array(["2021-01-01", "2020-01-01"] * 10, "M8[D]"), None, np.dtype("M8[D]")),
 }
@@ -141,10 +143,14 @@ def test_arrow_columns():
             labels = check_labels(y, values)
             assert labels.classes.tolist() == sorted(set(values))
             assert labels.classes[labels.codes].tolist() == values
+    y = pa.array(["b", "a"] * 10).dictionary_encode()
+    assert check_labels(y, y).classes.tolist() == ["a", "b"]
     y = pd.Series(["b", "a"] * 10, dtype="string[pyarrow]")
     assert check_labels(y, y).classes.tolist() == ["a", "b"]
-    with pytest.raises(ValueError, match=r"y has missing values, 1 of them, first in row 2"):
-        check_labels(pa.array(["a", "b", None]), range(3))
+    with_null = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), pa.array(["a", "b", None]))
+    for y in (pa.array(["a", "b", None]), pa.array(["a", "b", None]).dictionary_encode(), with_null):
+        with pytest.raises(ValueError, match=r"y has missing values, 1 of them, first in row 2"):
+            check_labels(y, range(3))
 
 
 REFUSED = {
@@ -161,6 +167,7 @@ REFUSED = {
     "NA": (pd.Series([True, None, False], dtype="boolean"), r"y has missing values, 1 of them, first in row 1"),
     "missing category": (pd.Series(["a", None, "b"], dtype="category"), r"y has missing values, .* first in row 1"),
     "zoned dates": (pd.Series(pd.date_range("2020", periods=9, tz="UTC")), r"y holds Timestamp\(.* in row 0, a date"),
+    "polars null": (pl.Series(["a", "b", None]), r"y has missing values, 1 of them, first in row 2"),
     "lists": (pl.Series([[1], [2]]), r"y holds .* in row 0, of type"),
     "bytes": (np.array([b"a", b"b"]), r"y has dtype \|S1: labels must be"),
     "None": (None, "requires y to be passed, but the target y is None"),
