@@ -288,15 +288,15 @@ class Objective(Bounded):
         """
         problem = self.problem
         bounded = problem.l2.all() or (problem.l1.all() and not problem.l2.any())
-        if problem.positive or not bounded:
+        if not bounded:
             return None
         coef, g = self._for_raw_columns(evaluation)
         # A constant column has neither coefficient nor, beside an intercept, a say.
         g *= self.standard.inv_scale > 0.0
         if not problem.l2.any():
-            dual = self._dual(evaluation, feasible_share(g, problem.l1))
+            dual = self._dual(evaluation, feasible_share(g, problem.l1, problem.positive))
             return max(0.0, self.value(evaluation) - self.in_target_units(dual))
-        return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2))
+        return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2, problem.positive))
 
     def _dual(self, at: Evaluation, share: float) -> Array:
         """The dual of F (K,) without L2 at a share of the loss derivatives. One pass."""

@@ -8,6 +8,7 @@ from sklearn import linear_model
 import fastgd
 from fastgd import LinearRegression
 from fastgd.exceptions import RankWarning
+from fastgd.gap import duality_gaps
 
 
 def data(n=150, outputs=2):
@@ -54,6 +55,32 @@ def test_scikit_learns_models(intercept, dtype):
         np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=loose, atol=loose)
         np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=loose, atol=loose)
         assert np.all(ours.coef_ >= 0.0)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 1.0])
+def test_duality_gap_vanishes_at_the_constrained_optimum(l1_ratio):
+    X, Y, s = data()
+    report = LinearRegression(alpha=0.1, l1_ratio=l1_ratio, positive=True).fit(X, Y, s).fit_report_
+    assert 0.0 <= report["duality_gap"] <= 1e-12 * report["objective"]
+
+
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.2), (0.3, 0.2)])
+def test_duality_gap_bounds_the_distance_to_the_constrained_optimum(l1, l2):
+    X, Y, _ = data(outputs=1)
+    y = Y[:, 0]
+
+    def objective(w):
+        return 0.5 * np.mean((X @ w - y) ** 2) + l1 * w.sum() + 0.5 * l2 * w @ w
+
+    def gradient(w):
+        return X.T @ (X @ w - y) / len(y)
+
+    best = optimize.minimize(
+        objective, np.ones(6), jac=lambda w: gradient(w) + l1 + l2 * w, bounds=[(0.0, None)] * 6, method="L-BFGS-B"
+    )
+    for w in np.random.default_rng(1).exponential(size=(20, 6)):
+        gap = duality_gaps(w[None], gradient(w)[None], np.array([l1]), np.array([l2]), positive=True)[0]
+        assert gap >= objective(w) - best.fun
 
 
 def test_each_target_has_its_alpha():
