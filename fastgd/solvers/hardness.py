@@ -1,6 +1,7 @@
 """How many passes a problem asks of solvers without a metric, at a glance: correlations of its columns, and L2."""
 
 import math
+import sys
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def hardness(objective: Objective) -> float:
     if not (math.isfinite(trace) and trace > 0.0 and pairs > 0.0):
         return 1.0
     spread = live * (float(np.sum(products**2)) - float(np.sum(lengths**2))) / (pairs * trace**2)
-    ridge = (
-        float(problem.l2.min()) * float(np.median(standard.inv_scale**2)) / float(np.mean(problem.constant.curvatures))
-    )
+    # Weights that leave one class have no curvature at the constant model.
+    curvature = max(float(np.mean(problem.constant.curvatures)), sys.float_info.min)
+    ridge = float(problem.l2.min()) * float(np.median(standard.inv_scale**2)) / curvature
     return 1.0 / (1.0 / (max(spread, 1.0) + live / data.n) + _RIDGE * math.sqrt(ridge))

@@ -1,12 +1,17 @@
 """Hardness: what correlations, L2 and few rows make of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bench.primitives import objective_of
 from bench.problems import Problem
 from bench.shapes import Task
+from fastgd import LogisticRegression
 from fastgd.solvers.hardness import hardness
+from tests.estimators.fits import problem_for
+from tests.objective_of import objective_of as objective_of_reference
 
 
 def of(problem: Problem, **penalty: float) -> float:
@@ -31,3 +36,22 @@ def test_few_rows_make_it_harder_and_a_penalty_easier() -> None:
 
 def test_classes_have_less_curvature_for_the_penalty_to_beat() -> None:
     assert of(Problem("logistic", 5_000, 30, "f8"), alpha=0.05) < of(Problem("linear", 5_000, 30, "f8"), alpha=0.05)
+
+
+def test_weights_that_leave_one_class_have_no_curvature() -> None:
+    """Any penalty beats a curvature of 0; without a penalty only the columns count."""
+    made = {}
+    for alpha in (0.0, 0.1):
+        problem = problem_for("logistic", alpha=alpha)
+        one_class = replace(problem, weight=(problem.y[:, 0] > 0.0).astype(np.float64))
+        made[alpha] = hardness(objective_of_reference(one_class))
+    assert made[0.1] == pytest.approx(0.0, abs=1e-100)
+    assert made[0.0] >= 0.5
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the optimum is at infinity
+@pytest.mark.parametrize("optimizer", ["gd", "nesterov"])
+def test_fits_whose_weights_leave_one_class_predict_it(optimizer: str) -> None:
+    X, y = np.random.default_rng(0).uniform(size=(10, 3)), np.arange(10) % 2
+    model = LogisticRegression(optimizer=optimizer, max_iter=5, random_state=0).fit(X, y, y)
+    assert np.all(model.predict(X) == 1)
