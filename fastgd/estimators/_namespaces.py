@@ -111,8 +111,8 @@ def as_numpy(name: str, value: Any) -> Any:
     return _convert_to_numpy(value, get_namespace(value)[0])
 
 
-def fitted_array(value: Any) -> Any:
-    """Return a fitted attribute as a NumPy array, whatever namespace it is in, sparse or not."""
+def fitted_array(value: Any, name: str = "a fitted attribute") -> Any:
+    """Return an attribute of an estimator as a NumPy array, whatever namespace it is in, sparse or not."""
     if issparse(value):
         return value.toarray()
     if _is_numpy(value):
@@ -120,9 +120,9 @@ def fitted_array(value: Any) -> Any:
     there = gpu_array(value)
     if there is not None:
         return there.to_host()
-    # Only a fit with dispatch on makes such an attribute; methods run with dispatch off.
+    # Methods run with dispatch off.
     with config_context(array_api_dispatch=True):
-        return as_numpy("a fitted attribute", value)
+        return as_numpy(name, value)
 
 
 def coefficients(estimator: Any) -> tuple[Array, Array]:

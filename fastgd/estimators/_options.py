@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fastgd.backends.devices import DEVICES
+from fastgd.estimators._namespaces import fitted_array
 from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
 from fastgd.parameters import is_number, shown
 from fastgd.scaling import Array
@@ -142,7 +143,7 @@ def _check_positive(estimator: Any, options: Options) -> None:
 
 def _alpha(estimator: Any) -> float | Array:
     """A number, or for a linear regression an array of one for each target."""
-    given = np.asarray(estimator.alpha, dtype=object)
+    given = np.asarray(fitted_array(estimator.alpha, "alpha"), dtype=object)
     if given.ndim == 0 or not hasattr(estimator, "loss"):
         return _number(estimator, "alpha", 0.0)
     are_numbers = given.ndim == 1 and given.size and all(map(is_number, given))

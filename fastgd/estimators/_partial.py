@@ -12,7 +12,7 @@ from fastgd.estimators._columns import largest_values
 from fastgd.estimators._device import Site
 from fastgd.estimators._fit import Clock, Result, seconds, what_was_read
 from fastgd.estimators._input import check_finite, float_array
-from fastgd.estimators._namespaces import coefficients
+from fastgd.estimators._namespaces import coefficients, fitted_array
 from fastgd.estimators._options import Options, drawn_seed
 from fastgd.estimators._report import FitReport
 from fastgd.estimators._training import Training, settings_of
@@ -106,7 +106,8 @@ def _given_frame(estimator: Any, columns: int, means: ArrayLike | None, scales: 
         raise ValueError("means have no effect with fit_intercept=False, which does not centre: leave them at None")
     scaling = Scaling(center, 1.0 / scale)
     if given:
-        scaling = scaling.no_finer_than(math.sqrt(np.max(estimator.alpha) * (1.0 - estimator.l1_ratio)))
+        largest = float(np.max(fitted_array(estimator.alpha, "alpha")))
+        scaling = scaling.no_finer_than(math.sqrt(largest * (1.0 - estimator.l1_ratio)))
     # By the stricter limit of the two dtypes: what rows will come is not known.
     shift = load_shift(Moments(1.0, center, scale), "f4") if given else np.zeros(columns)
     return Frame(scaling, shift)

@@ -74,6 +74,21 @@ def test_a_model_of_another_namespace_can_be_saved_refitted_and_continued(tmp_pa
     np.testing.assert_array_equal(load(tmp_path / "model").predict(X), own.predict(X))
 
 
+@pytest.mark.parametrize("dispatch", [True, False])
+def test_alphas_of_targets_on_another_device(tmp_path, dispatch):
+    targets, alphas = np.c_[TARGETS["linear"], X[:, 1]], np.array([0.1, 2.0])
+    own = LinearRegression(alpha=alphas).fit(X, targets)
+    with config_context(array_api_dispatch=dispatch):
+        model = LinearRegression(alpha=xp.asarray(alphas, device=xp.Device("device1"))).fit(X, targets)
+        model.save(tmp_path / "model")
+        given = {"means": np.zeros(3), "scales": np.full(3, 0.1)}
+        stream = LinearRegression(alpha=model.alpha, random_state=0).partial_fit(X, targets, **given)
+    np.testing.assert_array_equal(model.coef_, own.coef_)
+    np.testing.assert_array_equal(load(tmp_path / "model").alpha, alphas)
+    expected = LinearRegression(alpha=alphas, random_state=0).partial_fit(X, targets, **given)
+    np.testing.assert_array_equal(stream.coef_, expected.coef_)
+
+
 def test_streams_of_numpy_arrays_need_no_dispatch(monkeypatch):
     monkeypatch.undo()
     y = TARGETS["logistic"]
