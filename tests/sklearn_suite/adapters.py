@@ -105,8 +105,8 @@ class Ridge(Linear, linear_model.Ridge):
         return super().fit(X, y, sample_weight)
 
     def _translated(self, X, sample_weight):
-        alpha = np.asarray(self.alpha) / _total_weight(X, sample_weight)
-        return self._shared(X, self.tol) | {"alpha": float(alpha) if alpha.ndim == 0 else alpha}
+        alpha = self.alpha if hasattr(self.alpha, "dtype") else np.asarray(self.alpha)
+        return self._shared(X, self.tol) | {"alpha": alpha / _total_weight(X, sample_weight)}
 
 
 class ElasticNet(Linear, linear_model.ElasticNet):
@@ -201,7 +201,11 @@ class LogisticRegression(Adapter, linear_model.LogisticRegression):
         return float(sum(w * self.class_weight.get(label, 1.0) for w, label in zip(weights, labels, strict=True)))
 
     def _predicting(self):
-        return getattr(self, "_ours", None) or fastgd.LogisticRegression()
+        if not hasattr(self, "_ours"):
+            return fastgd.LogisticRegression()
+        # Tests assign coefficients to a fitted model.
+        self._ours.coef_, self._ours.intercept_ = self.coef_, self.intercept_
+        return self._ours
 
     def predict_proba(self, X):
         return self._predicting().predict_proba(dense(X))
@@ -227,8 +231,7 @@ class StochasticGradient(Adapter):
         return self
 
     def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None):
-        if not self.warm_start:
-            self.t_ = 1.0
+        self.t_ = 1.0
         return self._fit_ours(
             self._translated(), dense(X), y, sample_weight, coef_init=coef_init, intercept_init=intercept_init
         )
