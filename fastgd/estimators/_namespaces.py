@@ -71,7 +71,8 @@ def in_namespace_of_X(method: Method) -> Method:
             return namespace.convert(result)
         for name in _FITTED:
             if hasattr(self, name):
-                setattr(self, name, namespace.convert(getattr(self, name)))
+                # The intercept of one target is a float.
+                setattr(self, name, namespace.convert(np.asarray(getattr(self, name))))
         return self
 
     return call  # type: ignore[return-value]

@@ -43,7 +43,7 @@ def test_dispatch_answers_in_the_namespace_and_on_the_device_of_X(kind, device):
     there = [xp.asarray(array, device=place) for array in (X, y, WEIGHTS)]
     with config_context(array_api_dispatch=True):
         model = model_of(kind).fit(there[0], there[1], sample_weight=there[2])
-        for name in ("coef_", "classes_") if hasattr(own, "classes_") else ("coef_",):
+        for name in [name for name in ("coef_", "intercept_", "classes_") if hasattr(own, name)]:
             assert getattr(model, name).__array_namespace__() is xp
         for method in methods_of(own):
             found = getattr(model, method)(there[0])
