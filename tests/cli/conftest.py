@@ -1,6 +1,8 @@
 """The command: in a process of its own (`run`), or called in this one (`call`), which takes a hundredth of the time."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +46,43 @@ def run(command, environment, tmp_path):
         )
 
     return run
+
+
+#: Calls of the command in one process; a line ends what each prints to either stream.
+CALLS = """
+import json, sys
+from fastgd import cli
+for words in json.loads(sys.argv[1]):
+    code = cli.main(words)
+    for stream in (sys.stdout, sys.stderr):
+        print(f"{code} is the exit code", file=stream, flush=True)
+"""
+
+
+@pytest.fixture
+def run_each(environment, tmp_path):
+    """Return a function that runs commands in one process and gives what each would leave in its own."""
+
+    def run_each(*commands, **variables):
+        words = json.dumps([[str(word) for word in command] for command in commands])
+        done = subprocess.run(
+            [sys.executable, "-c", CALLS, words],
+            cwd=tmp_path,
+            env={**environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        parts = [re.split(r"(\d+) is the exit code\n", text) for text in (done.stdout, done.stderr)]
+        return [
+            subprocess.CompletedProcess(command, int(code), out, err)
+            for command, out, code, err in zip(commands, parts[0][:-1:2], parts[0][1::2], parts[1][:-1:2], strict=True)
+        ]
+
+    return run_each
 
 
 @pytest.fixture

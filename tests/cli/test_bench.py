@@ -39,12 +39,15 @@ def line_of(facts, job, who="fastgd"):
 
 
 def test_what_it_measures_and_writes(run, tmp_path):
-    done = run("bench", *SMALL, "--device", "cpu", "--rivals", "--out", "here/it")
+    done = run("bench", *SMALL, "--rivals", "--out", "here/it", NUMBA_ENABLE_CUDASIM="0", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr
     assert "logistic, 2,000 x 5 float32" in done.stdout
     assert "GB/s of X" in done.stdout
     facts = told(tmp_path / "here/it")
     assert list(facts["devices"]) == ["cpu"]
+    (said,) = [line for line in done.stdout.splitlines() if line.startswith("cuda was not measured: ")]
+    assert "the GPU cannot be used: " in said
+    assert facts["missing"]["cuda"] == said.partition(": ")[2]
     for job in (READ, FULL_PASS, EPOCH, FIT):
         line = line_of(facts, job)
         assert line["median"] == pytest.approx(np.median(line["seconds"]))
@@ -102,14 +105,6 @@ def test_a_gpu_that_is_not_there_is_told_in_the_librarys_words(options, monkeypa
     monkeypatch.setattr(devices, "why_unusable", lambda: None)
     assert bench.usable_devices(options(device="auto")) == (["cpu", "cuda"], {})
     assert bench.usable_devices(options(device="cuda,cpu,cuda")) == (["cuda", "cpu"], {})
-
-
-def test_a_gpu_that_was_not_measured_is_told(run, tmp_path):
-    done = run("bench", *SMALL, NUMBA_ENABLE_CUDASIM="0", CUDA_VISIBLE_DEVICES="")
-    assert done.returncode == 0, done.stderr
-    (said,) = [line for line in done.stdout.splitlines() if line.startswith("cuda was not measured: ")]
-    assert "the GPU cannot be used: " in said
-    assert told(tmp_path / "fastgd-bench")["missing"] == {"cuda": said.partition(": ")[2]}
 
 
 @pytest.fixture

@@ -1,41 +1,31 @@
 """``--device``, and what ``fastgd info`` says of the GPU."""
 
 import json
-import subprocess
 
-import pytest
-
-
-@pytest.fixture
-def without_gpu(command, environment, tmp_path):
-    """Return a function that runs the command where no GPU is to be seen."""
-    hidden = {**environment, "NUMBA_ENABLE_CUDASIM": "0", "CUDA_VISIBLE_DEVICES": ""}
-
-    def run(*words):
-        words = [*command, *map(str, words)]
-        return subprocess.run(words, cwd=tmp_path, env=hidden, capture_output=True, text=True, timeout=120, check=False)
-
-    return run
+HIDDEN = {"NUMBA_ENABLE_CUDASIM": "0", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def test_a_gpu_that_is_not_there(without_gpu, line_csv):
-    done = without_gpu("fit", line_csv, "--target", "y", "--device", "cuda", "--save", "saved.model")
-    assert done.returncode == 2
-    assert "the GPU cannot be used: " in done.stderr
-    assert "use --device cpu" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_where_no_gpu_is_to_be_seen(run_each, line_csv):
+    fit = ("fit", line_csv, "--target", "y", "--device")
+    refused, fitted, told = run_each(
+        (*fit, "cuda", "--save", "saved.model"), (*fit, "auto", "--json"), ("info", "--json"), **HIDDEN
+    )
+    assert refused.returncode == 2
+    assert "the GPU cannot be used: " in refused.stderr
+    assert "use --device cpu" in refused.stderr
+    assert "Traceback" not in refused.stderr
     assert not (line_csv.parent / "saved.model").exists()
+    _check_device(fitted, "auto")
+    facts = json.loads(told.stdout)
+    assert "NVIDIA driver" in facts["gpu"]
+    assert "numba-cuda" in facts
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_the_device_is_told(without_gpu, line_csv, device):
-    done = without_gpu("fit", line_csv, "--target", "y", "--device", device, "--json")
+def test_the_device_is_told(call, line_csv):
+    _check_device(call("fit", line_csv, "--target", "y", "--device", "cpu", "--json"), "cpu")
+
+
+def _check_device(done, device):
     report = json.loads(done.stdout)["fit"]
     assert report["device"] == "cpu"
     assert f"device='{device}'" in report["device_reason"]
-
-
-def test_info_says_what_is_missing(without_gpu):
-    facts = json.loads(without_gpu("info", "--json").stdout)
-    assert "NVIDIA driver" in facts["gpu"]
-    assert "numba-cuda" in facts

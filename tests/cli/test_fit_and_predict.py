@@ -14,8 +14,8 @@ def facts(process):
     return json.loads(lines[0])
 
 
-def test_without_a_source_it_fits_real_data_and_says_so(run):
-    done = run("fit")
+def test_without_a_source_it_fits_real_data_and_says_so(call):
+    done = call("fit")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # no progress either: it is no terminal
     assert "breast cancer data that scikit-learn ships" in done.stdout

@@ -16,6 +16,7 @@ from fastgd.cli import errors, output, stops
 from fastgd.cli.output import printable, printable_json, whole_file
 from fastgd.cli.progress import progress
 
+CLOSED = "fastgd: error: the result cannot be printed: standard output is closed; {}\n"
 HOSTILE = "a\x1b[31m\x9b2J\u202eb\rc\nd\x7f"
 
 
@@ -107,7 +108,14 @@ def test_a_signal_that_a_library_reports_as_its_own_error(monkeypatch, capsys, n
     assert capsys.readouterr().err == "fastgd: stopped: nothing was written\n"
 
 
-@pytest.mark.parametrize(("closed", "code"), [((1,), 1), ((0, 2), 0)])
+def test_a_closed_output_is_told(environment):
+    code = "import os, sys\nos.close(1)\nos.execv(sys.executable, [sys.executable, '-m', 'fastgd', 'info'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == CLOSED.format("nothing was written")
+
+
+@pytest.mark.parametrize(("closed", "code"), [pytest.param((1,), 1, marks=pytest.mark.slow), ((0, 2), 0)])
 def test_closed_streams(command, environment, tmp_path, closed, code):
     """The model is saved, and no file is opened in place of a stream."""
     code_of_child = f"import os, sys\nfor n in {closed}: os.close(n)\nos.execv(sys.argv[1], sys.argv[1:])"
@@ -123,8 +131,7 @@ def test_closed_streams(command, environment, tmp_path, closed, code):
     )
     assert done.returncode == code
     assert (tmp_path / "saved.model").stat().st_size > 1000
-    told = "fastgd: error: the result cannot be printed: standard output is closed; written: saved.model\n"
-    assert done.stderr == (told if closed == (1,) else "")
+    assert done.stderr == (CLOSED.format("written: saved.model") if closed == (1,) else "")
     assert done.stdout.startswith("source") == (1 not in closed)
 
 
@@ -141,9 +148,12 @@ def test_full_streams(command, environment, stream, code):
         assert "standard output: No space left on device; nothing was written" in done.stderr
 
 
-def test_an_ascii_terminal_gets_ascii(run, tmp_path):
+def test_an_ascii_terminal_gets_ascii(call, tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text("größe,b,y\n" + "".join(f"{i % 7},{i % 5},{i}.5\n" for i in range(60)))
-    facts = json.loads(run("fit", "t.csv", "--target", "y", "--json", PYTHONIOENCODING="ascii").stdout)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert call("fit", "t.csv", "--target", "y", "--json").returncode == 0
+    facts = json.loads(stream.buffer.getvalue())
     assert {entry["name"] for entry in facts["coefficients"]} == {"größe", "b"}
 
 

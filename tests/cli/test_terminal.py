@@ -69,7 +69,7 @@ def start(command, environment, tmp_path):
 @pytest.fixture
 def big_npz(tmp_path):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(20_000, 20)).astype(np.float32)
+    X = rng.normal(size=(20_000, 20))
     np.savez(tmp_path / "big.npz", X=X, y=X.sum(axis=1))
     return tmp_path / "big.npz"
 
@@ -86,7 +86,9 @@ def test_progress_shows_the_epochs_and_leaves_the_page_alone(start, line_csv):
     assert re.search(r"loss \d\S*  validation loss \d\S*  certificate \d", terminal.text)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_a_fit_and_leaves_nothing(start, big_npz, tmp_path, number, code):
     process, terminal = start("fit", big_npz, *ENDLESS, "--save", "saved.model")
     terminal.read_until(r"epoch \d")
@@ -149,24 +151,19 @@ def test_help_and_version_import_nothing_heavy(environment):
     assert set(fastgd.schedules.BY_NAME) <= set(re.findall(r"\w+", schedules))
 
 
-def test_info(run):
+def test_info(run, call):
     done = run("info", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["fastgd"] == fastgd.__version__
     assert facts["numpy"] == np.__version__
     assert facts["threads"] >= 1
-    assert "cache" in run("info").stdout
+    assert "cache" in call("info").stdout
 
 
-def test_a_reader_that_leaves_early_is_no_error(command, environment, line_csv):
-    fit = subprocess.Popen(
-        [*command, "fit", str(line_csv), "--target", "y"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    fit.stdout.close()
-    with fit.stderr:
-        assert b"Traceback" not in fit.stderr.read()
-    assert fit.wait(10) == 141
+def test_a_reader_that_leaves_early_is_no_error(command, environment):
+    info = subprocess.Popen([*command, "info"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    info.stdout.close()
+    with info.stderr:
+        assert b"Traceback" not in info.stderr.read()
+    assert info.wait(10) == 141
