@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import filelock
@@ -34,6 +35,7 @@ for loss in sys.argv[1:]:
 assert _jit.compile_seconds() > 0  # of loading, too
 print(json.dumps([losses, len(compiled.buffer), str(_cache.FOLDER)]))
 """
+FEW = ["squared", "logistic"]
 Z = np.array([0.75, 1.25])
 #: The same losses by hand: margins 0.75 and 1.25 (softmax: against -1 and -3 for the other class), targets 1.
 EXPECTED = {
@@ -57,14 +59,21 @@ def finish(process: subprocess.Popen) -> tuple[dict[str, float], int, str]:
     return tuple(json.loads(out))
 
 
+def together(losses: Iterable[str], root: Path, folder: Path, compiled: bool) -> None:
+    """Kernels of one factory; once they shared a cache entry by their name, and one loss was computed for another."""
+    processes = [start(loss, root=root, NUMBA_CACHE_DIR=str(folder)) for loss in losses]
+    for loss, process in zip(losses, processes, strict=True):
+        found, compilations, where = finish(process)
+        assert found[loss] == pytest.approx(EXPECTED[loss], rel=1e-14)
+        assert (compilations > 0) == compiled, loss
+        assert Path(where).parent == folder
+
+
 @pytest.fixture(scope="module")
 def cache(root, tmp_path_factory):
-    """A cache folder in which the kernel of the squared loss lies."""
+    """A cache folder in which the kernels of two losses lie, by two processes at once."""
     folder = tmp_path_factory.mktemp("cache")
-    losses, compilations, where = finish(start("squared", root=root, NUMBA_CACHE_DIR=str(folder)))
-    assert losses["squared"] == pytest.approx(EXPECTED["squared"], rel=1e-14)
-    assert compilations > 0
-    assert Path(where).parent == folder
+    together(FEW, root, folder, compiled=True)
     return folder
 
 
@@ -72,13 +81,17 @@ def contents(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*.entry")}
 
 
-def test_a_second_process_compiles_and_writes_nothing(root, cache):
+def test_other_processes_compile_and_write_nothing(root, cache):
     before = contents(cache)
     assert before
-    losses, compilations, _ = finish(start("squared", root=root, NUMBA_CACHE_DIR=str(cache)))
-    assert losses["squared"] == pytest.approx(EXPECTED["squared"], rel=1e-14)
-    assert compilations == 0
+    together(FEW, root, cache, compiled=False)
     assert contents(cache) == before
+
+
+@pytest.mark.slow
+def test_processes_together_on_an_empty_cache(root, tmp_path):
+    for compiled in (True, False):
+        together(EXPECTED, root, tmp_path, compiled)
 
 
 @pytest.mark.slow
@@ -105,31 +118,26 @@ def test_an_edit_in_another_file_of_the_kernels_is_seen(root, cache, tmp_path):
     assert compilations > 0
 
 
-@pytest.mark.parametrize("losses", [["squared", "logistic"], pytest.param(list(EXPECTED), marks=pytest.mark.slow)])
-def test_processes_together_on_an_empty_cache(root, tmp_path, losses):
-    """Kernels of one factory; once they shared a cache entry by their name, and one loss was computed for another."""
-    for compiled in (True, False):
-        processes = [start(loss, root=root, NUMBA_CACHE_DIR=str(tmp_path)) for loss in losses]
-        for loss, process in zip(losses, processes, strict=True):
-            found, compilations, _ = finish(process)
-            assert found[loss] == pytest.approx(EXPECTED[loss], rel=1e-14)
-            assert (compilations > 0) == compiled, loss
-
-
 NOWHERE = """
 import tempfile
 def fail():
     raise FileNotFoundError("no usable temporary directory")
 tempfile._get_default_tempdir = fail
+
+from fastgd.kernels import _cache, _jit
+
+@_jit.cpu_kernel("test_add_two")
+def add_two(x):
+    return x + 2
+
+print(add_two(40), _jit.compiled_kernels(), _cache.FOLDER)
 """
 
 
 def test_without_any_writable_folder_kernels_still_run(root):
     nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "TMPDIR"), "/dev/null/none")
-    losses, compilations, folder = finish(start("squared", root=root, code=NOWHERE + FIT, **nowhere))
-    assert losses["squared"] == pytest.approx(EXPECTED["squared"], rel=1e-14)
-    assert compilations > 0
-    assert folder == "None"
+    out, err = start(root=root, code=NOWHERE, **nowhere).communicate(timeout=200)
+    assert out == "42 ['test_add_two'] None\n", err
 
 
 # The rest in this process, with a kernel that compiles at once.
