@@ -41,8 +41,10 @@ ALL = [
     for dtype in DTYPES
     for order in ORDERS
 ]
+#: Half of them, in which any three of loss, dtype, order and shift still meet.
+HALF = [case for number, case in enumerate(ALL) if number.bit_count() % 2 == 0]
 #: Every loss, dtype and order once with a shift.
-SHIFTED = {("squared", "f8", "F"), ("huber", "f4", "F"), ("logistic", "f4", "C"), ("softmax", "f8", "C")}
+SHIFTED = {("squared", "f8", "C"), ("huber", "f4", "F"), ("logistic", "f4", "C"), ("softmax", "f8", "C")}
 #: The full pass is fast to compile: every unshifted kernel.
 FULL_PASS = [case for case in ALL if not case.shift or case[:3] in SHIFTED]
 #: Epoch kernels: every loss in the simplest layout, every other layout once, and a shift in both orders.
@@ -51,7 +53,7 @@ EPOCH = [
     Case("logistic", "f4", "C"),
     Case("softmax", "f8", "F"),
     Case("squared", "f4", "F"),
-    Case("huber", "f8", "C", True),
+    Case("squared", "f8", "C", True),
     Case("logistic", "f4", "F", True),
 ]
 

@@ -134,7 +134,7 @@ print(len(kernels))
 """
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("order", ["C", pytest.param("F", marks=pytest.mark.slow)])
 def test_all_rules_together_compile_no_more_than_eight_kernels(order):
     """One loss, one dtype, one order, whatever is done with them; coordinate descent has one more for all of them."""
     run = subprocess.run([sys.executable, "-c", USE_EVERYTHING, order], capture_output=True, text=True, check=True)

@@ -35,8 +35,12 @@ def bits(case, data, setup, count=1, cuts=()):
     return path.thetas.tobytes(), path.losses.tobytes(), path.slots.tobytes()
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+#: Every size with the first layout, both kinds of part with each other one.
+SIZED = [(case, size) for case in CASES for size in SIZES if case is CASES[0] or size in (2048, 5000)]
+REST = [pytest.param(*pair, marks=pytest.mark.slow) for pair in itertools.product(CASES, SIZES) if pair not in SIZED]
+
+
+@pytest.mark.parametrize(("case", "size"), [*SIZED, *REST], ids=lambda its: getattr(its, "name", its))
 def test_any_number_of_threads_gives_the_same_bits(case, size):
     data = sample(case, N, D, weighted=True)
     for rule in ("gd", "saga", "adam"):
@@ -57,12 +61,20 @@ def test_parts_are_those_of_the_batch_and_each_has_a_thread(size, parts):
         assert teams(both) == {min(count, parts)}
 
 
-@pytest.mark.parametrize("rule", ["gd", "lookahead", "adam", "saga"])
-@pytest.mark.parametrize("size", [5000, 10_000])
+@pytest.mark.parametrize(
+    ("rule", "size"),
+    [
+        *(("gd", 5000), ("lookahead", 10_000), ("adam", 5000), ("saga", 10_000)),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (("gd", 10_000), ("lookahead", 5000), ("adam", 10_000), ("saga", 5000))
+        ),
+    ],
+)
 def test_against_the_reference(rule, size):
     case = CASES[0]
     setup = Setup(rule, size, weighted=True, penalty="elastic net", scaled=True, n_threads=3)
-    minibatch.check(case, sample(case, N, D, weighted=True), setup, count=1)
+    minibatch.check(case, sample(case, 12_000, D, weighted=True), setup, count=1)
 
 
 @pytest.fixture
@@ -73,14 +85,22 @@ def small(monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("case", [*CASES[:2], Case("huber", "f8", "C", True)], ids=lambda case: case.name)
-def test_every_rule_on_parts_of_a_block(case):
-    """Batches of three and of twelve parts, short last ones; against the reference and, to the bit, one thread."""
+@pytest.mark.parametrize(
+    ("case", "turn"),
+    [(CASES[0], 0), (CASES[1], 1), (Case("squared", "f8", "C", True), 0)],
+    ids=lambda its: getattr(its, "name", its),
+)
+def test_every_rule_on_parts_of_a_block(case, turn):
+    """Batches of three and of twelve parts in turn, short last ones; against the reference and, to the bit, a thread.
+
+    Rules that one case has with batches of three parts another has with those of twelve.
+    """
     n, d = 3000, 5
-    for (rule, size), penalty in zip(
-        itertools.product(reference.RULES, [700, 5000]), itertools.cycle(["elastic net", "none", "l1"]), strict=False
+    data = sample(case, n, d, weighted=True)
+    for i, (rule, penalty) in enumerate(
+        zip(reference.RULES, itertools.cycle(["elastic net", "none", "l1"]), strict=False)
     ):
-        data = sample(case, n, d, weighted=True)
+        size = (700, 5000)[(i + turn) % 2]
         setup = Setup(rule, size, weighted=True, penalty=penalty, n_threads=3)
         minibatch.check(case, data, setup, count=1)
         alone = Setup(rule, size, weighted=True, penalty=penalty, n_threads=1)

@@ -76,10 +76,12 @@ def test_logistic_fits(way, classes):
     assert_alike(*both(LogisticRegression, X, margins[:, :classes].argmax(axis=1), **LOGISTIC[way]))
 
 
-@pytest.mark.parametrize(("dtype", "order"), [("f4", "C"), ("f4", "F"), ("f8", "F")])
-def test_dtypes_and_orders(dtype, order):
+#: Each with a loss whose epoch kernel other tests compile, too.
+@pytest.mark.parametrize(("dtype", "order", "classes"), [("f4", "C", 2), ("f4", "F", 0), ("f8", "F", 3)])
+def test_dtypes_and_orders(dtype, order, classes):
     X, y = data(dtype=dtype, order=order)
-    models = both(LinearRegression, X, y[:, 0], optimizer="gd", batch_size=8, max_iter=2, random_state=0)
+    kind, y = (LogisticRegression, y[:, :classes].argmax(axis=1)) if classes else (LinearRegression, y[:, 0])
+    models = both(kind, X, y, optimizer="gd", batch_size=8, max_iter=2, random_state=0)
     assert_alike(*models, digits=1e-5 if dtype == "f4" else 1e-10)
     assert models[1].fit_report_["order"] == order
 
