@@ -10,8 +10,9 @@ from fastgd.kernels.cuda._target import SIMULATED
 from fastgd.kernels.shuffle import row_at
 from tests.kernels import minibatch
 from tests.kernels.cuda.launch import Epochs, Shape, epochs
+from tests.kernels.lines import lines
 from tests.kernels.minibatch import PENALTIES, Setup
-from tests.kernels.table import ALL, Case, sample
+from tests.kernels.table import ALL, HALF, Case, sample
 
 N = 29
 FIRST = Case("logistic", "f8", "C")
@@ -34,7 +35,7 @@ def test_rules(rule):
     check(Case("squared", "f8", "F"), plain, Shape(2, 8, alone=number % 2 == 1))
 
 
-@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", lines(HALF))
 def test_losses(case):
     number = ALL.index(case)
     shapes = Shape(1, 8, alone=True), Shape(3, 16), Shape(33, 8, spilled=True, alone=True), Shape(8, 16)

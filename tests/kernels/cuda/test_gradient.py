@@ -13,7 +13,8 @@ from tests.kernels import full_pass
 from tests.kernels.cuda import launch
 from tests.kernels.cuda.launch import Shape, rows_of
 from tests.kernels.cuda.launch import full_pass as on_device
-from tests.kernels.table import ALL, Case, sample
+from tests.kernels.lines import lines
+from tests.kernels.table import ALL, HALF, Case, sample
 
 #: By columns: groups of 8, 16, 32 and 64 threads, several groups, several pieces, and sums outside shared memory.
 SHAPES = [
@@ -43,7 +44,7 @@ def test_the_shapes_are_what_they_should_be():
 
 
 @pytest.mark.parametrize("turn", [0, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", lines(HALF))
 def test_against_the_reference(case, turn):
     number = (ALL.index(case) + turn) % 2
     shape, weighted = shapes_of(case)[number], number == 1
