@@ -1,11 +1,14 @@
 """Groups of eight rows in vectors: compiled against their stand-ins in plain Python."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from fastgd.kernels._jit import cpu_kernel
 from fastgd.kernels.cpu.groups import ADD, DOTS, GROUP
 from fastgd.kernels.records import Point
+from tests.covering import pairwise
 
 
 def compiled(which, outputs, shifted):
@@ -28,10 +31,10 @@ def rows_by(kind):
     return 3 if kind == "consecutive" else np.random.default_rng(1).permutation(40)[: 2 * GROUP].astype(np.uint64)
 
 
-@pytest.mark.parametrize("shifted", [False, True])
-@pytest.mark.parametrize("outputs", [pytest.param(1, marks=pytest.mark.slow), 2])
-@pytest.mark.parametrize("kind", ["consecutive", "named"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("dtype", "kind", "outputs", "shifted"),
+    pairwise(itertools.product([np.float32, np.float64], ["consecutive", "named"], [2, 1], [False, True])),
+)
 def test_vectors_do_what_plain_python_does_whatever_the_columns(dtype, kind, outputs, shifted):
     rng, rows, eps = np.random.default_rng(0), rows_by(kind), float(np.finfo(dtype).eps)
     dots, add = compiled(DOTS, outputs, shifted), compiled(ADD, outputs, shifted)
