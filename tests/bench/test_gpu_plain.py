@@ -47,6 +47,22 @@ for package in (bench.gpu, fastgd.backends, fastgd.estimators, fastgd.solvers):
         importlib.import_module(found.name)
 print("all imported")
 """
+#: Checks of each kind; that they find something is seen elsewhere.
+CHECKS = """
+from bench.gpu import checks, checks_arrays, checks_kernels
+from bench.gpu.clock import Budget
+from tests.kernels.table import ALL
+
+some = [checks_kernels.pass_check(ALL[4], (23, 3), 1), checks_arrays.array_checks(1)[0]]
+found = checks.run(some, Budget(300.0), 300.0)
+print(found.ran, found.failed)
+"""
+HELP = """
+import runpy, sys
+
+sys.argv[1:] = ["--help"]
+runpy.run_module("bench.gpu", run_name="__main__")
+"""
 
 
 @pytest.fixture
@@ -68,15 +84,11 @@ def test_what_is_missing_is_missing(run):
     assert "No module named 'pytest' here" in done.stderr
 
 
-def test_it_says_how_it_is_used(run):
-    done = run("-m", "bench.gpu", "--help")
+def test_all_that_it_needs_is_imported_checks_run_and_it_says_how_it_is_used(run):
+    done = run("-c", IMPORTS + CHECKS + HELP)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("all imported\n2 []\n"), done.stderr
     assert "--only" in done.stdout
-
-
-def test_all_that_it_needs_is_imported(run):
-    done = run("-c", IMPORTS)
-    assert done.stdout == "all imported\n", done.stderr
 
 
 @pytest.mark.slow
@@ -88,16 +100,3 @@ def test_sections_run(run, tmp_path):
     assert len(content["findings"]) == 9
     assert content["missing"]["CuPy, pass"] == "ours was not measured (pass)"
     assert content["quick"]
-
-
-def test_checks_run(run):
-    """Those of each kind; that they find something is seen elsewhere."""
-    code = (
-        "from bench.gpu import checks, checks_arrays, checks_kernels as kernels; from bench.gpu.clock import Budget;"
-        "from tests.kernels.table import ALL; case = ALL[4];"
-        "some = [kernels.pass_check(case, (23, 3), 1),"
-        " *checks_arrays.array_checks(1)[:1]];"
-        "found = checks.run(some, Budget(300.0), 300.0); print(found.ran, found.failed)"
-    )
-    done = run("-c", code)
-    assert done.stdout == "2 []\n", done.stderr
