@@ -8,6 +8,7 @@ from sklearn import linear_model
 
 from fastgd import LinearRegression
 from fastgd.reference import duality_gap, fit_scaling, make_problem, objective, working_problem, working_theta
+from tests.covering import pairwise
 from tests.estimators.fits import (
     certificate_of,
     features,
@@ -207,10 +208,16 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("alpha", [0.0, 1e-6, 1e-2])
-@pytest.mark.parametrize(("loss", "outputs"), [*KINDS, ("softmax", 10)])
-@pytest.mark.parametrize("hard", HARD)
+@pytest.mark.parametrize(
+    ("hard", "loss", "outputs", "alpha", "dtype"),
+    pairwise(
+        (hard, *kind, alpha, dtype)
+        for hard in HARD
+        for kind in [*KINDS, ("softmax", 10)]
+        for alpha in (0.0, 1e-6, 1e-2)
+        for dtype in ("f4", "f8")
+    ),
+)
 def test_hard_columns_take_no_more_of_the_user(hard, loss, outputs, alpha, dtype):
     """With defaults: a millionth of the optimum by scipy, whatever the condition and the units of columns.
 

@@ -8,6 +8,7 @@ import pytest
 
 from fastgd import LogisticRegression, reference
 from fastgd.estimators import _guide
+from tests.covering import pairwise
 from tests.estimators.fits import features, fit, problem_for, targets, theta_of
 from tests.estimators.holding_out import SEED, WAYS, held, model_of, only, stopping, without
 from tests.estimators.watch import Recorder
@@ -28,9 +29,9 @@ def test_the_fit_is_that_with_weight_0_on_the_rows_held_out(loss, outputs, way):
     assert model.fit_report_["random_state"] == SEED
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+@pytest.mark.parametrize(
+    ("loss", "outputs", "way", "threads"), pairwise((*kind, way, n) for kind in KINDS for way in WAYS for n in (1, 3))
+)
 def test_the_validation_loss_is_the_mean_loss_of_the_rows_held_out(loss, outputs, way, threads):
     """By the reference, weighted, without penalty, at the coefficients that a callback sees; always the same rows."""
     problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=0.0 if way in ("exact", "lbfgs") else 0.4)

@@ -11,6 +11,7 @@ from fastgd import DivergenceError, LinearRegression, LogisticRegression, refere
 from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay
 from fastgd.solvers import classic, rates
 from fastgd.solvers.pace import Pace
+from tests.covering import pairwise
 from tests.estimators.fits import fit, problem_for, theta_of, value_of
 from tests.objective_of import objective_of, working
 from tests.solvers.steps import NOISY, RULES
@@ -27,9 +28,10 @@ def scaled(problem):
 RUNS = [(rule, size) for rule in RULES for size in (1, 32, "full") if size != "full" or rule not in NOISY]
 
 
-@pytest.mark.parametrize("columns", ["raw", "scaled"])
-@pytest.mark.parametrize(("rule", "batch_size"), RUNS)
-@pytest.mark.parametrize(("loss", "outputs"), KINDS)
+@pytest.mark.parametrize(
+    ("loss", "outputs", "rule", "batch_size", "columns"),
+    pairwise((*kind, *run, columns) for kind in KINDS for run in RUNS for columns in ("raw", "scaled")),
+)
 def test_automatic_rates_lower_the_objective(loss, outputs, rule, batch_size, columns):
     problem = problem_for(loss, outputs, n=300, d=5)
     if columns == "scaled":
@@ -184,7 +186,7 @@ def test_a_rate_just_above_the_bound_diverges_and_one_below_does_not():
     """2 / L is sharp for gradient descent on the squared loss, 2 (1 + mu) / L for momentum; Nesterov's is smaller."""
     problem = problem_for("squared", d=3)
     exact = reference.largest_curvature(working(problem)[0])
-    options = {"batch_size": "full", "max_iter": 3000, "tol": 0.0}
+    options = {"batch_size": "full", "max_iter": 1000, "tol": 0.0}
     for rule, mu in (("gd", 0.0), ("momentum", 0.9), ("nesterov", 0.9), ("lookahead", 0.9)):
         bound = reference.safe_rate(exact, mu, nesterov=rule in ("nesterov", "lookahead"))
         fit(problem, optimizer=RULES[rule](learning_rate=0.99 * bound), **options)
