@@ -28,12 +28,12 @@ from tests.minimization.functions import ROSENBROCK_START, counted, logcosh
 THROUGH_THE_VALLEY = [
     Accelerated(),
     LBFGS(),
-    GradientDescent(line_search="backtracking"),
+    pytest.param(GradientDescent(line_search="backtracking"), marks=pytest.mark.slow),
     Momentum(),
     Momentum(CosineDecay(1e-3, restart_every=500), 0.95),
     Nesterov(),
     Nesterov(1e-3, 0.95, form="lookahead"),
-    RMSProp(WarmUp(100, then=CosineDecay(0.01))),
+    pytest.param(RMSProp(WarmUp(100, then=CosineDecay(0.01))), marks=pytest.mark.slow),
     Adam(0.05),
     AMSGrad(0.1),
 ]

@@ -11,7 +11,8 @@ FAR = np.array([3.2, -2.7])
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["accelerated", "lbfgs", Momentum(), pytest.param(Adam(0.05), marks=pytest.mark.slow)]
+    "optimizer",
+    ["accelerated", "lbfgs", *(pytest.param(rule, marks=pytest.mark.slow) for rule in (Momentum(), Adam(0.05)))],
 )
 def test_starts_lead_out_of_a_local_minimum(optimizer):
     """Rastrigin's function has a hundred minima around here; one run takes the nearest or one on its way."""

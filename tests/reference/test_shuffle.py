@@ -111,7 +111,7 @@ def test_seed_and_epoch_change_the_order():
     assert len(set(orders)) == 9
 
 
-@pytest.mark.parametrize("n", [10, 64])
+@pytest.mark.parametrize("n", [10, pytest.param(64, marks=pytest.mark.slow)])
 def test_rows_fall_evenly(n):
     """Chi-square of where each row stands over many epochs: (n - 1)^2 degrees of freedom."""
     epochs = 1500
