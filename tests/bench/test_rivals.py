@@ -23,6 +23,12 @@ CASES = [
 PATIENT = {1e-2: 20.0}
 
 
+@pytest.fixture(autouse=True)
+def nothing_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before every run that is timed garbage is collected, which takes a second beside all of the tests."""
+    monkeypatch.setattr("bench.sweep.gc.collect", lambda: 0)
+
+
 @pytest.mark.filterwarnings("ignore")  # what is stopped at a target has not converged
 @pytest.mark.parametrize(("task", "alpha", "l1_ratio"), CASES)
 @pytest.mark.parametrize("library", rivals.SOLVERS)

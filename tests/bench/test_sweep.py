@@ -26,6 +26,12 @@ from bench.sweep import Arrival, Course, Swept, hopeless, lowered, run_to, sweep
 TARGETS = (1e-2, 1e-4)
 
 
+@pytest.fixture(autouse=True)
+def nothing_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before every run that is timed garbage is collected, which takes a second beside all of the tests."""
+    monkeypatch.setattr("bench.sweep.gc.collect", lambda: 0)
+
+
 @pytest.fixture(scope="module")
 def course() -> Course:
     objective = Objective(Problem("logistic", 2000, 4, "f8").make(), 0.01)
