@@ -155,7 +155,7 @@ def test_accelerated_follows_the_recurrence_of_fista():
 
 
 def test_accelerated_needs_the_root_of_the_iterations_of_gradient_descent():
-    function = quadratic(np.logspace(0, 3, 10))
+    function = quadratic(np.logspace(0, 2.5, 10))
     slow = minimize(function, np.ones(10), optimizer="gd", max_iter=20_000)
     fast = minimize(function, np.ones(10))
     assert slow.success

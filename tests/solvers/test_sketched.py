@@ -185,21 +185,21 @@ DISTANCES = {
 }
 
 
-@pytest.mark.parametrize("tol", [1e-2, 1e-4])
 @pytest.mark.parametrize("case", DISTANCES)
-def test_the_distance_told_is_about_the_distance_left(case, tol):
+def test_the_distance_told_is_about_the_distance_left(case):
     """Within a factor of four, of random labels too; nothing is told by rough metrics, of fewer rows than columns."""
     options, outputs = DISTANCES[case]
     problem = problem_for("softmax" if outputs > 1 else "logistic", outputs, sample_weight=None, alpha=1e-4, **options)
     y = np.random.default_rng(1).integers(0, max(outputs, 2), problem.y.shape).astype(float)
     problem = replace(problem, y=y if outputs > 1 else 2.0 * y - 1.0)
-    ways = [{"optimizer": "sketched_newton", "tol": t, "max_iter": 3000} for t in (tol, 1e-9)]
-    report, exact = (fit(problem, **way).fit_report_ for way in ways)
-    left = report["objective"] - exact["objective"]
-    if case.startswith("wide"):
-        assert report["suboptimality"] is None
-    else:
-        assert left / 4.0 <= report["suboptimality"] <= 4.0 * left
+    ways = [{"optimizer": "sketched_newton", "tol": tol, "max_iter": 3000} for tol in (1e-2, 1e-4, 1e-9)]
+    *reports, exact = (fit(problem, **way).fit_report_ for way in ways)
+    for report in reports:
+        left = report["objective"] - exact["objective"]
+        if case.startswith("wide"):
+            assert report["suboptimality"] is None
+        else:
+            assert left / 4.0 <= report["suboptimality"] <= 4.0 * left
 
 
 def plain_classes(outputs, **options):
