@@ -6,6 +6,7 @@ a launch, NVIDIA's linker optimises the whole and assembles it, which needs no d
 compiler left it, and registers are not known.
 """
 
+import functools
 import json
 import re
 import sys
@@ -191,6 +192,7 @@ class Linker:
         self._code, most = bytes(found), kernel.targetoptions.get("max_registers")
         self._limits = [f"-maxrregcount={most}"] if most else []
 
+    @functools.cached_property
     def ptx(self) -> str:
         """What is assembled."""
         handle = self._link(["-ptx"])
@@ -217,7 +219,7 @@ class Linker:
         options = [self._target, "-lto", *self._limits, *options]
         handle, kind = self._linker.create(len(options), options), self._linker.InputType
         self._linker.add_data(handle, kind.LTOIR, self._code, len(self._code), "kernel")
-        if "-ptx" not in options and "cudaCGSynchronize" in self.ptx():
+        if "-ptx" not in options and "cudaCGSynchronize" in self.ptx:
             # What kernels that wait for their whole grid call.
             self._linker.add_file(handle, kind.LIBRARY, get_cudalib("cudadevrt", static=True))
         self._linker.complete(handle)
@@ -234,7 +236,7 @@ def main() -> None:
         kernel, signature = MAKERS[what](Size(*map(int, of_size.split("x"))) if of_size else Size(), *rest)
         try:
             linker = Linker(kernel, signature, capability)
-            ptx, its = linker.ptx(), linker.resources()
+            ptx, its = linker.ptx, linker.resources()
         except ImportError:
             (ptx, _), its = cuda.compile_ptx(kernel.py_func, signature, cc=capability), None
         found = opcodes(ptx)
