@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -136,11 +137,9 @@ def test_fits_on_many_rows_take_their_curvatures_from_the_gpu(monkeypatch):
     assert usual == objective._KEPT_NUMBERS
 
 
-def test_whole_checks_have_fits_on_rows_that_no_host_keeps(root):
-    words = [sys.executable, "-c", "from bench.gpu.checks_fits import SHAPES; print(*SHAPES['many rows'])"]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
-    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=True)
-    n, d = map(int, done.stdout.split())
+def test_whole_checks_have_fits_on_rows_that_no_host_keeps(monkeypatch):
+    monkeypatch.setattr("fastgd.kernels.cuda._target.SIMULATED", False)
+    n, d = runpy.run_path(checks_fits.__file__)["SHAPES"]["many rows"]
     assert n * (d + 1) > objective._KEPT_NUMBERS
     names = [name for name, _ in checks.all_of(1, 0, 16) if name.endswith("many rows")]
     assert len(names) == 2
