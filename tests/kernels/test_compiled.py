@@ -93,9 +93,10 @@ def test_kinds_of_memory_compile_nothing_new(tmp_path):
 
 
 def test_no_kernel_has_two_signatures():
-    """Everything that this process has run so far, whatever ran it."""
+    """Everything that this process has run so far, whatever ran it; tests have kernels of their own."""
     fit()
-    assert [name for name, count in Counter(compiled_kernels()).items() if count > 1] == []
+    counts = Counter(name for name in compiled_kernels() if not name.startswith("test"))
+    assert [name for name, count in counts.items() if count > 1] == []
 
 
 USE_EVERYTHING = """

@@ -87,7 +87,13 @@ def small(monkeypatch):
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("case", "turn"),
-    [(CASES[0], 0), (CASES[1], 1), (Case("squared", "f8", "C", True), 0)],
+    [
+        *((CASES[0], 0), (CASES[1], 1), (Case("squared", "f8", "C", True), 0)),
+        *(
+            pytest.param(case, turn, marks=pytest.mark.slow)
+            for case, turn in ((CASES[0], 1), (CASES[1], 0), (Case("huber", "f8", "C", True), 0))
+        ),
+    ],
     ids=lambda its: getattr(its, "name", its),
 )
 def test_every_rule_on_parts_of_a_block(case, turn):
