@@ -1,6 +1,7 @@
 """Write files whole or not at all, and into devices and pipes as they are."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -91,7 +92,7 @@ def _ending(path: str | Path) -> str:
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     if target.is_dir():
-        raise IsADirectoryError(21, os.strerror(21), str(target))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     temporary, handle = _create_beside(target)
     unfinished.add(str(temporary))
     try:
@@ -100,7 +101,9 @@ def _beside(target: Path) -> Iterator[Path]:
         _copy_permissions(target, temporary)
         os.replace(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        # Once replaced, its name is free, and may be that of another writer's file by now.
+        if _is_at(handle, temporary):
+            temporary.unlink()
         unfinished.discard(str(temporary))
         os.close(handle)
 
@@ -120,27 +123,41 @@ def _create_beside(target: Path) -> tuple[Path, int]:
 
 
 def _create(path: Path) -> int:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    return _locked(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), path)
+
+
+def _locked(handle: int, path: Path) -> int:
+    """Lock the open file at `path` until it is closed; whoever renames or removes a temporary file holds its lock.
+
+    Raises
+    ------
+    BlockingIOError
+        If another writer has locked it, or renamed or removed it before it was locked here; it is closed then.
+    """
     try:
-        _lock(handle)
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_at(handle, path):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
     except BaseException:
         os.close(handle)
         raise
     return handle
 
 
-def _lock(handle: int) -> None:
-    """Mark a file as being written, until it is closed; raise BlockingIOError if another process has."""
-    if fcntl is not None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether `path` is still the name of an open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _remove_abandoned(path: Path) -> None:
     """Remove a temporary file that no process is writing any longer."""
     with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_WRONLY)
+        handle = _locked(os.open(path, os.O_WRONLY), path)
         try:
-            _lock(handle)
             path.unlink()
         finally:
             os.close(handle)

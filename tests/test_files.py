@@ -171,3 +171,87 @@ def test_two_threads_may_write_the_same_file(tmp_path):
         thread.join(10)
     assert path.read_bytes() in (b"1", b"2")
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_many_writers_of_one_file_leave_it_whole(tmp_path, monkeypatch):
+    """Each write succeeds, and every reader sees one writer's content."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    path, wrong, done = tmp_path / "model", [], threading.Event()
+    write(path, b"0" * 5000)
+
+    def save(digit):
+        try:
+            for _ in range(60):
+                write(path, digit * 5000)
+        except OSError as error:
+            wrong.append(error)
+
+    def read():
+        while not done.is_set():
+            content = path.read_bytes()
+            if content != content[:1] * 5000:
+                wrong.append(len(content))
+
+    reader = threading.Thread(target=read)
+    writers = [threading.Thread(target=save, args=(digit,)) for digit in (b"1", b"2", b"3", b"4")]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join(30)
+    done.set()
+    reader.join(10)
+    assert not wrong
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@posix
+def test_a_temporary_file_removed_before_it_is_locked_is_not_written(tmp_path, monkeypatch):
+    """Between creation and lock, one writer takes the file for abandoned, and another uses its name."""
+    flock, created = files.fcntl.flock, []
+
+    def after_others(handle, operation):
+        if not created:
+            (first,) = tmp_path.iterdir()
+            first.unlink()
+            first.write_bytes(b"another's")
+            created.append(first)
+        flock(handle, operation)
+
+    monkeypatch.setattr(files.fcntl, "flock", after_others)
+    with whole_file(tmp_path / "model") as temporary:
+        assert temporary != created[0]
+        temporary.write_bytes(b"new")
+    assert (tmp_path / "model").read_bytes() == b"new"
+    assert created[0].read_bytes() == b"another's"
+
+
+@posix
+@pytest.mark.parametrize("kind", ["finished", "abandoned"])
+def test_the_temporary_file_of_another_writer_stays(tmp_path, monkeypatch, kind):
+    """After a writer has finished, or while it looks for abandoned files, another one uses the name."""
+    path, taken = tmp_path / "model", []
+    if kind == "abandoned":
+        with whole_file(path) as name:
+            pass
+        name.write_bytes(b"abandoned")
+    opened, replace = os.open, os.replace
+
+    def open_before_others(name, *arguments):
+        handle = opened(name, *arguments)
+        if kind == "abandoned" and not taken:
+            name.rename(path)
+            name.write_bytes(b"another's")
+            taken.append(name)
+        return handle
+
+    def replace_before_others(source, target):
+        replace(source, target)
+        if kind == "finished":
+            source.write_bytes(b"another's")
+            taken.append(source)
+
+    monkeypatch.setattr(os, "open", open_before_others)
+    monkeypatch.setattr(os, "replace", replace_before_others)
+    write(path)
+    assert path.read_bytes() == b"new"
+    assert taken[0].read_bytes() == b"another's"
