@@ -87,7 +87,7 @@ def scored_rows(table: Table, problem: Problem, model: Any, options: FitOptions)
     if not kept.all():
         out = plural(int((~kept).sum()), "row")
         notes.append(f"{out} of {options.test} left out of the score: missing values or weight 0")
-    y = _labels(take_labels(target, np.flatnonzero(kept)), problem.y, where, problem.target)
+    y = _labels(take_labels(target, np.flatnonzero(kept)), problem, where)
     return ScoredRows(X[kept[usable]], Labelled(y, None if weights is None else weights[kept]), notes)
 
 
@@ -114,13 +114,16 @@ def _spelt_classes(fitted: NDArray[Any]) -> dict[str, Any]:
     return {spell(value): value for value in np.unique(fitted).tolist()}
 
 
-def _labels(values: Labels, fitted: NDArray[Any], where: str, target: str) -> NDArray[Any]:
+def _labels(values: Labels, problem: Problem, where: str) -> NDArray[Any]:
     """Return targets in the dtype of those that were fitted; labels have to be among the fitted classes."""
-    if fitted.dtype.kind == "f":
-        numbers = values.numbers() if isinstance(values, TextColumn) else values
+    fitted = problem.y
+    if fitted.dtype.kind == "f" and isinstance(values, TextColumn):
+        numbers = values.numbers()
         if numbers is None:
-            raise InputError(f"{where}: the target {target!r} holds text, but the fit was of numbers")
-        return numbers.astype(np.float64)
+            raise InputError(f"{where}: the target {problem.target!r} holds text, but the fit was of numbers")
+        values = numbers
+    if problem.task == "linear":
+        return np.asarray(values, dtype=np.float64)
     if isinstance(values, TextColumn):
         classes = _spelt_classes(fitted)
         known = np.array([value in classes for value in values.values], dtype=bool)[values.codes]

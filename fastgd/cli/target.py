@@ -25,7 +25,7 @@ class Target(NamedTuple):
     """The values to be predicted and what is made of them."""
 
     y: NDArray[Any]
-    """Shape (n,): float64 for a linear fit; integers or strings for a logistic one."""
+    """Shape (n,): float64 for a linear fit; booleans, strings or numbers, int64 if it holds all, for a logistic one."""
     task: Literal["linear", "logistic"]
     reason: str
 
@@ -140,8 +140,9 @@ def _numeric_target(values: NDArray[Any], name: str, task: str) -> Target:
             " use --task linear"
         )
     reason = "asked for" if task == "logistic" else f"{name!r} holds {seen}"
-    keeps = values.dtype.kind == "u" and int(distinct.max()) > np.iinfo(np.int64).max
-    return Target(values if keeps else values.astype(np.int64), "logistic", reason)
+    limits = np.iinfo(np.int64)
+    fits = limits.min <= int(distinct.min()) and int(distinct.max()) <= limits.max
+    return Target(values.astype(np.int64) if fits else values, "logistic", reason)
 
 
 def _boolean_target(values: NDArray[np.bool_], name: str, task: str) -> Target:

@@ -124,3 +124,21 @@ def test_gaps_are_filled_with_the_means_of_the_fitted_rows(call, tmp_path, line_
     assert done.returncode == 0, done.stderr
     expected = y[0] + 2.0 * (X[:, 0].mean() - X[0, 0])
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), [expected], rtol=1e-5)
+
+
+@pytest.mark.parametrize("test", ["new.npz", "new.csv"])
+def test_classes_of_floats_beyond_64_bits(call, tmp_path, test):
+    k = np.arange(90) % 3
+    X, y = np.eye(3)[k] + 0.1 * np.random.default_rng(0).normal(size=(90, 3)), np.array([5.0, 1e19, 1e300])[k]
+    np.savez(tmp_path / "big.npz", X=X, y=y)
+    np.savez(tmp_path / "new.npz", X=X[:12], y=y[:12])
+    pl.DataFrame({f"column_{j + 1}": X[:12, j] for j in range(3)} | {"y": y[:12]}).write_csv(tmp_path / "new.csv")
+    told = facts(call("fit", "big.npz", "--json", "--save", "big.model", "--test", test))
+    assert told["classes"] == [5.0, 1e19, 1e300]
+    assert told["score"]["accuracy"] == 1.0
+    np.save(tmp_path / "X.npy", X)
+    assert call("predict", "big.model", "X.npy", "-o", "out.npy").returncode == 0
+    assert np.load(tmp_path / "out.npy").tolist() == y.tolist()
+    np.savez(tmp_path / "other.npz", X=X[:12], y=np.full(12, 2e19))
+    refused = call("fit", "big.npz", "--test", "other.npz")
+    assert "12 rows of a class that no fitted row has, such as '2e+19'" in refused.stderr

@@ -61,6 +61,14 @@ def test_classes_are_spelt_as_in_the_source(spelt, expected, kind):
     assert found.y.dtype.kind == kind
 
 
+@pytest.mark.parametrize("distinct", [[5.0, 1e19, 1e300], [1e19, 1e300], [-(2.0**64), 0.0], [0.0, 2.0**63]])
+@pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
+def test_floats_beyond_64_bits_stay_distinct_classes(distinct, dtype):
+    found = read_target(np.array(distinct * 9, dtype), "y", "auto")
+    assert found.task == "logistic"
+    assert found.y.tolist() == distinct * 9
+
+
 def test_labels_that_a_reader_may_mistake_are_noted():
     (note,) = describe_labels(encode(["007", "7", "8"] * 9, 27), "y")
     assert "'007' and '7' are different values of 'y'" in note
