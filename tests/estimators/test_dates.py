@@ -29,6 +29,7 @@ FRAMES = {
     "objects": pd.DataFrame({"x": NUMBERS, "t": [datetime.date(2020, 1, 1)] * N}),
     "polars dates": pl.DataFrame({"x": NUMBERS, "t": [datetime.date(2020, 1, 1)] * N}),
     "polars times": pl.DataFrame({"x": NUMBERS, "t": [datetime.datetime(2020, 1, 1)] * N}),
+    "polars arrays": pl.DataFrame({"x": NUMBERS, "t": [[datetime.date(2020, 1, 1)]] * N}),
     "polars durations": pl.DataFrame({"x": NUMBERS, "t": [datetime.timedelta(1)] * N}),
 }
 ARRAYS = {
@@ -90,3 +91,79 @@ def test_missing_values_among_objects(missing):
     X = pd.DataFrame({"x": NUMBERS, "t": pd.Series([1.0, missing, *NUMBERS[2:]], dtype=object)})
     with pytest.raises(ValueError, match=r"column 't' of X has missing values in 1 of 6 rows, first in row 1: leave"):
         LinearRegression().fit(X, NUMBERS)
+
+
+def test_missing_dates_of_numpy_among_objects():
+    """NumPy counts them as -2^63."""
+    for nat in (np.datetime64("NaT"), np.timedelta64("NaT")):
+        column = np.array([*NUMBERS[:-1], nat], object)
+        rows = np.column_stack([NUMBERS.astype(object), column])
+        model = LinearRegression(alpha=0.1).fit(np.c_[NUMBERS, LABELS], NUMBERS)
+        for X in (rows, rows.tolist(), pd.DataFrame(rows)):
+            for call in (lambda X: LinearRegression().fit(X, NUMBERS), model.predict):
+                with pytest.raises(ValueError, match=r"^column '?1'? of X has missing values in 1 of 6 rows, .* row 5"):
+                    call(X)
+        X, message = np.c_[NUMBERS, LABELS], r"^{} has missing values in {} rows, first in row {}: leave out"
+        for y in (column, column.tolist(), pd.Series(column)):
+            for call in (model.score, LinearRegression(alpha=0.1).fit, LinearRegression(optimizer="gd").partial_fit):
+                with pytest.raises(ValueError, match=message.format("y", "1 of 6", 5)):
+                    call(X, y)
+            with pytest.raises(ValueError, match=message.format("y_val", "1 of 6", 5)):
+                LinearRegression().fit(X, NUMBERS, X_val=X, y_val=y)
+        with pytest.raises(ValueError, match=message.format("y", "6 of 6", 0)):
+            model.fit(X, [nat] * N)
+        with pytest.raises(ValueError, match=message.format("means", "1 of 2", 1)):
+            LinearRegression(optimizer="gd").partial_fit(X, NUMBERS, means=[0.0, nat])
+
+
+DAY_OBJECTS = [datetime.date(2020, 1, 1 + k) for k in range(N)]
+WRAPPED = {
+    "categories": pd.Series(pd.Categorical(DAYS)),
+    "categories of objects": pd.Series(pd.Categorical(DAY_OBJECTS)),
+    "categories of periods": pd.Series(pd.Categorical(DAYS.to_period("D"))),
+    "sparse": pd.Series(pd.arrays.SparseArray(DAYS.to_numpy())),
+    "periods as objects": pd.Series(list(DAYS.to_period("D")), dtype=object),
+    "polars objects": pl.Series(DAY_OBJECTS, dtype=pl.Object),
+}
+
+
+def check_wrapped(y):
+    X = np.c_[NUMBERS, LABELS]
+    frame = pl.DataFrame({"t": y}) if isinstance(y, pl.Series) else pd.DataFrame({"t": y})
+    with pytest.raises(ValueError, match=MESSAGE.format("'t'", "X")):
+        LinearRegression().fit(frame, NUMBERS)
+    for values in (y, getattr(y, "array", y)):
+        with pytest.raises(ValueError, match=r"^y holds dates or durations \("):
+            LinearRegression().fit(X, values)
+        with pytest.raises(ValueError, match=r"^sample_weight holds dates or durations \("):
+            LinearRegression().fit(X, NUMBERS, sample_weight=values)
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_dates_inside_other_dtypes(name):
+    check_wrapped(WRAPPED[name])
+
+
+def test_encoded_dates_of_arrow():
+    pa = pytest.importorskip("pyarrow")
+    encoded = pa.array(DAYS.to_numpy()).dictionary_encode()
+    check_wrapped(pd.Series(encoded, dtype=pd.ArrowDtype(encoded.type)))
+    with pytest.raises(ValueError, match=MESSAGE.format("'t'", "X")):
+        LinearRegression().fit(pa.table({"t": encoded}), NUMBERS)
+    for y in (encoded, pa.chunked_array([encoded])):
+        with pytest.raises(ValueError, match=r"^y holds dates or durations \("):
+            LinearRegression().fit(np.c_[NUMBERS, LABELS], y)
+
+
+def test_names_of_categories_are_no_dates():
+    frame = pl.DataFrame({"t": pl.Series(["date", "time"] * 3, dtype=pl.Enum(["date", "time"]))})
+    with pytest.raises(ValueError, match="column 't' of X holds text, such as 'date'"):
+        LinearRegression().fit(frame, NUMBERS)
+    found = LinearRegression(alpha=0.1).fit(pd.DataFrame({"x": pd.Categorical(LABELS)}), NUMBERS)
+    assert np.array_equal(found.coef_, LinearRegression(alpha=0.1).fit(LABELS[:, None].astype(float), NUMBERS).coef_)
+
+
+def test_scalars_that_are_dates():
+    for value in (np.datetime64("2020"), np.timedelta64(1, "s")):
+        with pytest.raises(ValueError, match=r"^intercept_init holds dates or durations \("):
+            LinearRegression(alpha=0.1).fit(np.c_[NUMBERS, LABELS], NUMBERS, intercept_init=value)
