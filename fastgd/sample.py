@@ -56,13 +56,13 @@ def most_rows(n: int, share: int = _MOST) -> int:
     return (n - 1) // share if n >= _LEAST_ROWS else 0
 
 
-def sample_of(data: "Data", size: int) -> "Rows":
+def sample_of(data: "Data", size: int, share: int = _MOST) -> "Rows":
     """A sample of about `size` rows in place.
 
     The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
     do.
     """
-    runs = _representative(data, size, _MOST)
+    runs = _representative(data, size, share)
     return data if runs is None else data.sample(runs)
 
 
@@ -83,13 +83,13 @@ def sample_moments(data: "Data") -> Moments:
     return moments if np.all(share < _LARGEST_SHARE * moments.sd**2) else data.moments()
 
 
-def sample_data(data: "Data", share: int = _MOST) -> "Data":
+def sample_data(data: "Data") -> "Data":
     """A copy of some rows: 4 MiB of them or 10 d, whichever is more.
 
     The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
     do.
     """
-    picked = _representative(data, max(_BYTES // (data.nbytes // data.n), _ROWS_A_COLUMN * data.d), share)
+    picked = _representative(data, max(_BYTES // (data.nbytes // data.n), _ROWS_A_COLUMN * data.d), _MOST)
     if picked is None:
         return data
     return data.part(picked.rows, None if data.weights is None else data.weights[picked.rows])

@@ -14,7 +14,6 @@ from fastgd.exceptions import RankWarning
 from fastgd.objective import Evaluation, Objective
 from fastgd.optimizers import FullBatch, Optimizer
 from fastgd.scaling import Array
-from fastgd.solvers import rank
 from fastgd.solvers.descent import ROUNDING
 from fastgd.solvers.rank import Collinearity, find_collinear
 from fastgd.solvers.separation import find_recession
@@ -80,19 +79,19 @@ def is_free_to_move(optimizer: Optimizer, solution: Solution, early_stopping: bo
 
 def settle_collinear(
     objective: Objective, solution: Solution, final: Evaluation, free: bool, names: Sequence[Any], messages: list[str]
-) -> tuple[list[int], Evaluation]:
+) -> tuple[list[int] | None, Evaluation]:
     """Warn of dependent columns, and move a solution that is free to the optimum of least norm.
 
     Returns
     -------
-    collinear : list of int
-        Columns without which the others span the same space.
+    collinear : list of int or None
+        Columns without which the others span the same space; None where only constant ones were looked for.
     final : Evaluation
         At the solution.
     """
     found = find_collinear(objective)
     if not (found.columns or found.wide):
-        return [], final
+        return [] if found.complete else None, final
     free = free and not objective.problem.positive
     least = _of_least_norm(objective, found, final) if free else None
     if least is not None:
@@ -104,15 +103,14 @@ def settle_collinear(
         f"{cause}; of all optima {which} is found. Drop columns or set alpha > 0 for coefficients that mean something",
         RankWarning,
     )
-    return list(found.columns), final if least is None else least
+    return list(found.columns) if found.complete else None, final if least is None else least
 
 
 def _of_least_norm(objective: Objective, found: Collinearity, at: Evaluation) -> Evaluation | None:
     """The evaluation where raw coefficients have the least norm with the same margins; None if F would be larger."""
     if found.least_norm is None:
         # Constant columns have coefficient 0; of too many columns nothing is known.
-        known = not found.wide and objective.data.d <= rank.MOST_COLUMNS
-        return at if known else None
+        return at if found.complete and not found.wide else None
     moved = objective.evaluate(_with_coefficients(objective, found.least_norm, at.theta))
     rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
     size = max(abs(at.total), float(objective.problem.constant.losses.sum()))

@@ -105,7 +105,7 @@ def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Resul
         if watch is not None and monitor.error is None:
             settle_separation(watch, solution, names, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
-        collinear: list[int] = []
+        collinear: list[int] | None = []
         if not solution.independent and options.is_unpenalized and solution.reason != "diverged":
             free = is_free_to_move(optimizer, solution, estimator.early_stopping)
             collinear, final = settle_collinear(objective, solution, final, free, names, messages)

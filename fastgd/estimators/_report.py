@@ -87,8 +87,9 @@ class FitReport(DataReport, TimeReport):
         Rate of the first update in working coordinates; 1 of solvers whose steps are in a metric of their own.
     random_state : int or None
         The seed of the batches; None where none were drawn.
-    collinear : list of int
-        Columns found to be combinations of others (looked for at ``alpha=0``).
+    collinear : list of int or None
+        Columns found to be combinations of others (looked for at ``alpha=0``). None where the search would take longer
+        than the fit: above 2000 columns, unless the solver itself has seen that all are independent.
     warnings : list of str
         Every warning of the fit.
     """
@@ -105,5 +106,5 @@ class FitReport(DataReport, TimeReport):
     suboptimality: float | None
     learning_rate: float
     random_state: int | None
-    collinear: list[int]
+    collinear: list[int] | None
     warnings: list[str]

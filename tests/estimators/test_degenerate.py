@@ -258,3 +258,40 @@ def test_classes_by_nearly_equal_columns_end_where_rounding_does(seed, monkeypat
     with pytest.warns(RankWarning):
         apart = LogisticRegression(alpha=0.0, optimizer="accelerated").fit(X, y)
     assert model.fit_report_["objective"] <= apart.fit_report_["objective"]
+
+
+def test_dependent_columns_above_a_thousand():
+    """Orthogonal columns and a multiple of the first, which share a coefficient by their scales, as by lstsq."""
+    n = 2048
+    independent = np.cos(np.outer(np.arange(n) + 0.5, np.arange(1, 1050)) * np.pi / n)
+    X = np.column_stack([independent, 2.0 * independent[:, 0]])
+    y = independent[:, 0] + np.random.default_rng(0).standard_normal(n)
+    with pytest.warns(RankWarning, match="the one of least norm"):
+        model = LinearRegression(optimizer="lbfgs", tol=1e-8).fit(X, y)
+    exact = 2.0 / n * (y @ independent)
+    np.testing.assert_allclose(model.coef_[[0, -1]], exact[0] * np.array([0.2, 0.4]), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(model.coef_[1:-1], exact[1:], rtol=0, atol=1e-6)
+    assert len(model.fit_report_["collinear"]) == 1
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_span_of_many_rows_by_their_gram_matrix(monkeypatch, intercept):
+    """Rows that repeat and rows of zeros among them."""
+    monkeypatch.setattr(rank, "_SPAN_PRODUCTS", 0.0)
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((30, 50)) * 10.0 ** rng.uniform(-1, 1, 50)
+    X[3], X[4] = X[5], 0.0
+    y = rng.standard_normal(30)
+    y[3] = y[5]
+    with pytest.warns(RankWarning, match="the one of least norm"):
+        model = LinearRegression(fit_intercept=intercept, optimizer="lbfgs", tol=1e-11).fit(X, y)
+    exact = minimum_norm(X, y) if intercept else np.linalg.lstsq(X, y, rcond=1e-10)[0]
+    np.testing.assert_allclose(model.coef_, exact, rtol=0, atol=1e-7 * np.abs(exact).max())
+
+
+def test_the_report_says_where_dependent_columns_were_not_looked_for(monkeypatch):
+    monkeypatch.setattr(rank, "MOST_COLUMNS", 3)
+    frame, y = collinear_frame()
+    with pytest.warns(RankWarning, match="fixed \\(constant\\); of all optima one is found"):
+        model = LinearRegression(optimizer="lbfgs", tol=1e-6).fit(frame, y)
+    assert model.fit_report_["collinear"] is None
