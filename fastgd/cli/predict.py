@@ -253,14 +253,21 @@ def _write(columns: dict[str, NDArray[Any]], path: Path, suffix: str) -> None:
 
 
 def _save_array(columns: dict[str, NDArray[Any]], path: Path) -> None:
-    """Write one array, shape (n,) or (n, n_columns); classes between which predictions lack become text or floats."""
-    values = [column if column.dtype != object else _plain(column) for column in columns.values()]
+    """Write one array, shape (n,) or (n, n_columns).
+
+    Classes beside probabilities, or with gaps, become floats with NaN; those that float64 cannot hold exactly, text.
+    """
+    values = list(columns.values())
+    if len(values) > 1 or values[0].dtype == object:
+        values = [_as_floats_or_text(column) for column in values]
     np.save(path, values[0] if len(values) == 1 else np.column_stack(values), allow_pickle=False)
 
 
-def _plain(column: NDArray[Any]) -> NDArray[Any]:
-    """Return values of dtype object as numbers with NaN, or as text with "", where they are None."""
+def _as_floats_or_text(column: NDArray[Any]) -> NDArray[Any]:
+    """Return values as float64 with NaN, or as text with "", where they are None."""
+    if column.dtype.kind == "f":
+        return column
     values = column.tolist()
-    if any(isinstance(value, str) for value in values):
-        return np.array(["" if value is None else value for value in values])
-    return np.array([np.nan if value is None else value for value in values])
+    if all(value is None or (not isinstance(value, str) and float(value) == value) for value in set(values)):
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array(["" if value is None else str(value) for value in values])

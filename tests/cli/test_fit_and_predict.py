@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fastgd import LogisticRegression
+
 
 def facts(process):
     assert process.returncode == 0, process.stderr
@@ -142,3 +144,23 @@ def test_classes_of_floats_beyond_64_bits(call, tmp_path, test):
     np.savez(tmp_path / "other.npz", X=X[:12], y=np.full(12, 2e19))
     refused = call("fit", "big.npz", "--test", "other.npz")
     assert "12 rows of a class that no fitted row has, such as '2e+19'" in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("--missing", "empty"), ("--probabilities",)])
+@pytest.mark.parametrize("classes", [[2**60 + 1, 2**60 + 2], [3, 2**64 - 1], [3, 2**52]])
+def test_large_integer_classes_in_an_array(tmp_path, call, classes, words):
+    """Text where float64 cannot hold them, beside gaps or probabilities."""
+    model = LogisticRegression().fit([[0.0], [1.0], [2.0], [3.0]], np.array(classes, np.uint64)[[0, 0, 1, 1]])
+    model.save(tmp_path / "m.model")
+    np.save(tmp_path / "X.npy", [[-9.0], [np.nan], [9.0]] if "empty" in words else [[-9.0], [9.0]])
+    assert call("predict", "m.model", "X.npy", "-o", "out.npy", *words).returncode == 0
+    found = np.load(tmp_path / "out.npy")
+    labels = [classes[0], *([""] if "empty" in words else []), classes[1]]
+    if classes[1] == 2**52:
+        assert found.dtype == np.float64
+        labels = [np.nan if label == "" else label for label in labels]
+    else:
+        labels = list(map(str, labels))
+    np.testing.assert_array_equal(found if found.ndim == 1 else found[:, 0], labels)
+    if found.ndim == 2:
+        np.testing.assert_array_equal(found[:, 1:].astype(float), model.predict_proba([[-9.0], [9.0]]))
