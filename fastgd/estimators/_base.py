@@ -23,6 +23,7 @@ from fastgd.interrupts import restores_process
 from fastgd.optimizers import BY_NAME, SAGA, FullBatch, Optimizer, OptimizerName
 from fastgd.parameters import is_one_of, replacements
 from fastgd.scaling import Array
+from fastgd.schedules import as_schedule
 from fastgd.suggestions import ESTIMATORS, Checked
 from fastgd.threads import get_num_threads
 
@@ -48,6 +49,10 @@ def can_stream(estimator: Any) -> bool:
         "early_stopping=True: a stream ends when you do": _is_true(estimator.early_stopping),
         "drop_last=True, which would lose rows of every call": _is_true(estimator.drop_last),
         f"max_seconds={estimator.max_seconds!r}: a call is one pass": estimator.max_seconds is not None,
+        "positive=True, which needs all rows": _is_true(getattr(estimator, "positive", False)),
+        f"optimizer={given!r}, whose learning-rate schedule takes its length from the fit: give epochs": _needs_length(
+            given
+        ),
         "class_weight='balanced', which needs all rows": is_one_of(
             getattr(estimator, "class_weight", None), ("balanced",)
         ),
@@ -56,6 +61,14 @@ def can_stream(estimator: Any) -> bool:
         if holds:
             raise AttributeError(f"{type(estimator).__name__} has no partial_fit with {reason}; use fit")
     return True
+
+
+def _needs_length(optimizer: Any) -> bool:
+    """Whether the schedule of a valid optimizer leaves its length to the fit."""
+    try:
+        return as_schedule(optimizer.get_params(deep=False)["learning_rate"]).needs_length
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _is_true(value: Any) -> bool:

@@ -164,8 +164,9 @@ again, which ``fit_report_["reason"]`` reports, any other raises. An L1 term lea
 stream, since no pass over all rows can decide which: `fit` does. `max_iter`, `tol`, `n_iter_no_change` and `warm_start`
 belong to `fit`. `history_` holds the last 10,000 epochs; `n_iter_` counts all.
 
-`saga`, line searches, solvers of the full batch, `early_stopping`, `drop_last`, `max_seconds` and
-``class_weight="balanced"`` need more than one chunk: with them an estimator has no `partial_fit`.
+`saga`, line searches, solvers of the full batch, schedules that take their length from the fit, `early_stopping`,
+`drop_last`, `max_seconds`, ``positive=True`` and ``class_weight="balanced"`` need more than one chunk: with them an
+estimator has no `partial_fit`.
 """
 
 _PARTIAL = """

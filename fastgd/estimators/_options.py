@@ -90,8 +90,8 @@ def resolve(estimator: Any) -> Options:
 
 def resolve_partial(estimator: Any) -> Options:
     """Check an estimator's parameters for `partial_fit`, whose automatic rule is AdaGrad."""
-    if getattr(estimator, "positive", False):
-        raise ValueError("positive=True needs all rows at once: leave it at False, or use fit")
+    if hasattr(estimator, "positive"):
+        _flag(estimator, "positive")
     given = _optimizer(estimator.optimizer)
     return _resolve(estimator, AdaGrad() if given is None else given)
 

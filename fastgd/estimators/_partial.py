@@ -32,6 +32,8 @@ from fastgd.stopping import diverged
 
 #: Updates that a stream may have, and how many nobody knows.
 _ENDLESS = 1 << 30
+#: Epochs to bind a schedule for, so that it cannot end within them.
+_SHORTEST = 1e-9
 #: The largest values of two columns that no rate suits both of differ by more than this, where so many rows tell them.
 _UNEQUAL, _ROWS_THAT_TELL = 100.0, 10
 #: How often an automatic rate is halved in a call.
@@ -289,14 +291,8 @@ def _schedule(plan: Plan) -> Schedule:
 
 def _pace(plan: Plan, data: Data, training: Training) -> Pace:
     """The schedule, a call being an epoch."""
-    schedule = _schedule(plan)
-    bound, other = (
-        schedule.bind(None if math.isnan(training.rate) else training.rate, length) for length in (1e-9, 2e-9)
-    )
-    if bound != other:
-        raise ValueError(
-            f"learning_rate={schedule!r} takes its length from the fit, and a stream has none: give epochs"
-        )
+    # Schedules that take their length from a fit have no `partial_fit`: any length will do.
+    bound = _schedule(plan).bind(None if math.isnan(training.rate) else training.rate, _SHORTEST)
     return Pace(bound, plan.batches(data.n), training.schedule_state, plan.optimizer.check_rates)
 
 

@@ -38,6 +38,11 @@ class Schedule(Parameters):
         """Whether the rate from which the others follow is left to the fit."""
         return is_auto(getattr(self, self.first))
 
+    @property
+    def needs_length(self) -> bool:
+        """Whether the schedule's length is left to the fit."""
+        return bool(self._lengths(1.0))
+
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""
         rate = getattr(self, self.first)

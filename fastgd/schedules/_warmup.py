@@ -66,6 +66,11 @@ class WarmUp(Schedule):
         """Whether the rate of what follows is left to the fit."""
         return self._next().automatic
 
+    @property
+    def needs_length(self) -> bool:
+        """Whether the length of what follows is left to the fit."""
+        return self._next().needs_length
+
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""
         self._check_depth()

@@ -34,8 +34,6 @@ def error_cases():
             lambda: linear().partial_fit(X, y).partial_fit(X, X),
             "X has 2 columns and y 2 outputs, what was fitted before had 2 and 1",
         ),
-        "no end": (lambda: linear(optimizer=Adam(schedules.CosineDecay(0.1))).partial_fit(X, y), "a stream has none"),
-        "no length": (lambda: linear(optimizer=Adam(schedules.OneCycle(0.1))).partial_fit(X, y), "a stream has none"),
         "class weight": (lambda: logistic(class_weight="even").partial_fit(X, y, [0, 1]), "class_weight must be"),
         "negative": (lambda: logistic(class_weight={0: -1.0}).partial_fit(X, y, [0, 1]), "class_weight must be"),
         "weights": (lambda: linear().partial_fit(X, y, sample_weight=np.zeros(10)), "[Ss]ample.weight"),
@@ -61,6 +59,16 @@ WITHOUT_STREAM = {
     "max_seconds": (LinearRegression(max_seconds=1.0), r"max_seconds=1\.0"),
     "drop_last": (LinearRegression(optimizer="gd", drop_last=True), "drop_last=True"),
     "balanced": (LogisticRegression(class_weight="balanced"), "class_weight='balanced'"),
+    "positive": (LinearRegression(positive=True), "positive=True"),
+    **{
+        repr(schedule): (LinearRegression(optimizer=Adam(schedule)), "schedule takes its length from the fit")
+        for schedule in (
+            schedules.CosineDecay(0.1),
+            schedules.PolynomialDecay(),
+            schedules.OneCycle(0.1),
+            schedules.WarmUp(2, then=schedules.WarmUp(1, then=schedules.OneCycle())),
+        )
+    },
 }
 
 
@@ -76,12 +84,26 @@ def test_estimators_have_no_partial_fit_where_it_cannot_work(name):
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["auto", "adam", "gd", Momentum(form="torch"), np.array(["adam", "gd"]), "sgd", 3]
+    "optimizer",
+    [
+        "auto",
+        "adam",
+        "gd",
+        Momentum(form="torch"),
+        np.array(["adam", "gd"]),
+        "sgd",
+        3,
+        Adam(schedules.CosineDecay(restart_every=2)),
+        Adam(schedules.WarmUp(2)),
+        Adam(schedules.OneCycle(epochs=-1)),
+        Adam("fast"),
+    ],
 )
 def test_other_estimators_have_it_and_check_parameters_in_the_call(optimizer):
     model = LinearRegression(optimizer=optimizer, early_stopping=np.array([1, 2]))
     assert hasattr(model, "partial_fit")
-    with pytest.raises(ValueError, match=r"optimizer must be|early_stopping must be"):
+    refused = r"optimizer must be|early_stopping must be|epochs of OneCycle|learning_rate must"
+    with pytest.raises(ValueError, match=refused):
         model.partial_fit(np.ones((3, 1)), np.arange(3.0))
 
 
