@@ -27,7 +27,7 @@ def linear_problem(
     """Data with working targets, and the linear problem; y is (n, K)."""
     loss, intercept = estimator.loss, estimator.fit_intercept
     moments = target_moments(y, s, options.n_threads)
-    refuse_extreme_targets(y, moments.sd if intercept else np.hypot(moments.mean, moments.sd))
+    refuse_extreme_targets(y, moments.sd if intercept else np.hypot(moments.mean, moments.sd), y[0])
     standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
     targets = standard if estimator.standardize else TargetScaling.raw(moments, intercept, site.X.dtype.str[1:])
     units = standard.scale / targets.scale

@@ -38,23 +38,24 @@ def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> tuple[NDArr
     return targets, False
 
 
-def refuse_extreme_targets(y: NDArray[Any], scale: Array) -> None:
-    """Raise a ValueError if squares of targets y (n, K) overflow or underflow float64, as their scales (K,) show."""
-    if np.all((scale > 0.0) & np.isfinite(scale * scale)):
-        return
-    k = int(np.argmin((scale > 0.0) & np.isfinite(scale * scale)))
-    column, where = y[:, k], "y" if y.shape[1] == 1 else f"column {k} of y"
-    row = int(np.argmax(np.abs(column)))
-    if scale[k] > 0.0 or np.isnan(scale[k]):
-        raise ValueError(
-            f"{where} has values so large that their squares overflow float64, {column[row]:.3g} in row {row}: "
-            "scale y down"
-        )
-    if np.any(column != column[0]) and abs(column[row]) < _SMALL:
-        raise ValueError(
-            f"{where} varies by so little that squares underflow float64, {column[row]:.3g} is its largest value: "
-            "scale y up"
-        )
+def refuse_extreme_targets(y: NDArray[Any], scale: Array, constant: NDArray[Any]) -> None:
+    """Raise a ValueError if squares of targets y (n, K) overflow or underflow float64, as their scales (K,) show.
+
+    constant: what each target equals if it does not vary, shape (K,).
+    """
+    for k in np.flatnonzero(~((scale > 0.0) & np.isfinite(scale * scale))):
+        column, where = y[:, k], "y" if y.shape[1] == 1 else f"column {k} of y"
+        row = int(np.argmax(np.abs(column)))
+        if scale[k] > 0.0 or np.isnan(scale[k]):
+            raise ValueError(
+                f"{where} has values so large that their squares overflow float64, {column[row]:.3g} in row {row}: "
+                "scale y down"
+            )
+        if np.any(column != constant[k]) and abs(column[row]) < _SMALL:
+            raise ValueError(
+                f"{where} varies by so little that squares underflow float64, {column[row]:.3g} is its largest value: "
+                "scale y up"
+            )
 
 
 def r2(y: NDArray[Any], predicted: Array, sample_weight: NDArray[Any] | None) -> float:

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastgd.estimators._targets import refuse_extreme_targets
 from fastgd.exceptions import ModelFileError
 from fastgd.objective import Frame, RuleState
 from fastgd.optimizers import Recipe
@@ -61,13 +63,21 @@ class Training:
         lower.rule.memory.slots[...] *= rate / self.rate
         return lower
 
-    def after_targets(self, more: Moments) -> "Training":
-        """The training for a chunk whose targets have these moments, which the targets' scale follows."""
-        before = self.target_moments
+    def after_targets(self, y: NDArray[Any], more: Moments) -> "Training":
+        """The training for a chunk of targets y (n, K) with these moments, which the targets' scale follows.
+
+        Raises a ValueError if their squares overflow or underflow float64.
+        """
+        before, size = self.target_moments, np.hypot(more.mean, more.sd)
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(size * size)
         if before is None:
+            refuse_extreme_targets(y, np.where(finite, 1.0, np.inf), more.mean)
             return self
         intercept, shared = bool(self.settings["fit_intercept"]), self.settings["loss"] == "huber"
         after = before.and_of(more)
+        scale = after.moments.sd if intercept else np.hypot(after.mean, after.moments.sd)
+        refuse_extreme_targets(y, np.where(finite, scale, np.inf), after.mean)
         found = TargetScaling.standard(after.moments, intercept, shared)
         # Of the first rows mean and scale are taken as they are: no update has been made in other units.
         targets = self.targets.followed(found.scale) if before.weight > 0.0 else found

@@ -233,7 +233,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         targets, single = check_targets(y, site.X)
         training = _partial.resume(self, site.X.shape[1], targets.shape[1], means, scales)
         weights = check_weights(sample_weight, site.X, scale=False)
-        training = training.after_targets(target_moments(targets, weights, options.n_threads))
+        training = training.after_targets(targets, target_moments(targets, weights, options.n_threads))
         working = working_targets(targets, training.targets, site.X.dtype, options.n_threads)
         problem = partial_linear_problem(self, options, training.targets, delta, working)
         data = site.place(working, weights)

@@ -148,3 +148,37 @@ def test_the_history_of_a_stream_is_bounded(monkeypatch, tmp_path):
     back = fastgd.load(tmp_path / "model").partial_fit(X[:20], F[:20] > 0.0)
     assert back.n_iter_ == 13
     np.testing.assert_array_equal(back.history_["loss"][:4], model.history_["loss"][1:])
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+@pytest.mark.parametrize("rows", [1, 50])
+@pytest.mark.parametrize("options", [{}, {"standardize": False}, {"optimizer": GradientDescent(1e-3)}], ids=str)
+def test_targets_whose_squares_leave_float64_are_named(loss, rows, options):
+    """Before, 1e-200 gave coefficients 2.7e9 times too large, and 1e155 an error that blamed the learning rate."""
+    parts = [np.arange(k, k + rows) for k in range(0, 5 * rows, rows)]
+    for large, first in ((1e160, 0), (1e160, 1), (1e300, 1), (6e307, 1)):
+        y = large * (F + 1.5)
+        y[: rows * first] = 1.0
+        with pytest.raises(ValueError, match=r"y has values so large that their squares overflow float64, .*e\+"):
+            streamed(LinearRegression(loss, **options), y, parts)
+    with pytest.raises(ValueError, match=r"y varies by so little that squares underflow float64"):
+        streamed(LinearRegression(loss, optimizer="adam"), 1e-200 * (F + 3.0), parts)
+    for near in (1e-140, 1e140):
+        model = streamed(LinearRegression(delta=None, random_state=0), near * F)
+        assert model.score(X, near * F) > 0.7
+
+
+def test_tiny_targets_among_others_are_no_error():
+    """Constant ones, and chunks that hold only tiny ones after others have set the scale; two targets, one extreme."""
+    y = F.copy()
+    y[100:200] *= 1e-200
+    assert streamed(LinearRegression(), y).score(X[200:], y[200:]) > 0.7
+    assert streamed(LinearRegression(), np.full(1000, 1e-200)).score(X, np.full(1000, 1e-200)) == 1.0
+    model = LinearRegression().fit(X, F)
+    before = model.coef_.copy()
+    for rows in (X[:30], X[:1]):
+        with pytest.raises(ValueError, match="column 1 of y has values so large"):
+            LinearRegression().partial_fit(rows, np.c_[F, 1e160 * F][: len(rows)])
+        with pytest.raises(ValueError, match="y has values so large"):
+            model.partial_fit(rows, 1e160 * F[: len(rows)])
+    np.testing.assert_array_equal(model.coef_, before)
