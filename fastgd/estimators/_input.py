@@ -21,7 +21,7 @@ from fastgd.estimators._columns import (
 from fastgd.estimators._gpu_input import check_gpu_array, check_same_place
 from fastgd.estimators._missing import check_not_masked
 from fastgd.estimators._values import refuse_dates, refuse_values
-from fastgd.scaling import Moments
+from fastgd.scaling import Array, Moments
 from fastgd.threads import by_blocks
 
 logger = logging.getLogger("fastgd")
@@ -228,9 +228,20 @@ def check_weights(
         refuse_values(sample_weight, name)
         # Errors of scikit-learn name sample_weight, or nothing.
         raise ValueError(f"{name} cannot be used: {error}") from error
-    largest = float(weights.max())
-    if largest == 0.0:
+    if not weights.any():
         raise ValueError(f"{name} is zero for every row: at least one row needs a positive weight")
+    return in_range(weights, name, scale=scale)
+
+
+def in_range(weights: Array, name: str, *, scale: bool) -> Array:
+    """Return weights of which one is above 0; with `scale` extreme ones are multiplied by a power of two.
+
+    Raises
+    ------
+    ValueError
+        Without `scale`, if the largest is so large or small.
+    """
+    largest = float(weights.max())
     if _LEAST_WEIGHT <= largest <= _LARGEST_WEIGHT:
         return weights
     if not scale:

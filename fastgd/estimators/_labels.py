@@ -14,12 +14,15 @@ from sklearn.utils.validation import check_consistent_length
 
 from fastgd import threads
 from fastgd.estimators import _label_codes
+from fastgd.estimators._input import in_range
 from fastgd.estimators._label_codes import Encoded, encode, encode_objects
 from fastgd.estimators._missing import check_none_missing, check_not_masked
 from fastgd.parameters import is_number, shown
 
 #: Rows in which scikit-learn looks for labels that seem to be targets of a regression.
 _FEW = 1 << 12
+#: Shares of the total weight below which balanced weights are of other units.
+_TINY = 2.0**-1000
 #: Libraries whose columns are converted a block at a time: all at once, text would become Python objects.
 _TABLES = ("pandas", "polars", "pyarrow")
 
@@ -48,8 +51,10 @@ class Labels:
         """Rows of coefficients: one for two classes, else one per class."""
         return 1 if self.classes.size == 2 else int(self.classes.size)
 
-    def weighted(self, each: NDArray[Any] | None, sample_weight: NDArray[Any] | None) -> NDArray[Any] | None:
-        """Sample weights times the weight of each class (C,), or None if all rows weigh the same."""
+    def weighted(
+        self, each: NDArray[Any] | None, sample_weight: NDArray[Any] | None, *, scale: bool = True
+    ) -> NDArray[Any] | None:
+        """Weights of samples times those of classes (C,), None if all are alike; scaled as by `check_weights`."""
         if each is None:
             return sample_weight
         weights = np.empty(self.codes.size)
@@ -60,7 +65,11 @@ class Labels:
                 weights[rows] *= sample_weight[rows]
 
         self._by_blocks(work)
-        return weights
+        if not weights.any():
+            raise ValueError(
+                "class_weight times sample_weight is zero for every row: at least one row needs a positive weight"
+            )
+        return in_range(weights, "class_weight times sample_weight", scale=scale)
 
     def weights(self, sample_weight: NDArray[Any] | None) -> NDArray[np.float64]:
         """Total weight of each class, (C,)."""
@@ -192,9 +201,13 @@ def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[
 
 
 def weight_of_each(
-    class_weight: Mapping[Any, float] | str | None, labels: Labels, sample_weight: NDArray[Any] | None
+    class_weight: Mapping[Any, float] | str | None,
+    labels: Labels,
+    sample_weight: NDArray[Any] | None,
+    *,
+    scale: bool = True,
 ) -> NDArray[np.float64] | None:
-    """Weights (C,) of the classes; None if they weigh the same.
+    """Weights (C,) of the classes; None if they weigh the same. With `scale` extreme ones are scaled as sample weights.
 
     "balanced": the total weight of all rows, over the number of classes that have weight times that of the class.
     """
@@ -202,8 +215,11 @@ def weight_of_each(
         return None
     if isinstance(class_weight, str) and class_weight == "balanced":
         totals = labels.weights(sample_weight)
-        with_weight = totals > 0.0
-        share = np.divide(totals, totals.sum(), out=np.ones_like(totals), where=with_weight)
+        total, with_weight = totals.sum(), totals > 0.0
+        if totals[with_weight].min() < _TINY * total:
+            # Inverses of such shares overflow, and only ratios count.
+            totals = np.ldexp(totals, 200)
+        share = np.divide(totals, total, out=np.ones_like(totals), where=with_weight)
         return np.where(with_weight, 1.0 / (np.count_nonzero(with_weight) * share), 0.0)
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {shown(class_weight)}")
@@ -221,4 +237,4 @@ def weight_of_each(
     each = np.array([class_weight.get(label, 1.0) for label in classes], dtype=np.float64)
     if not each.any():
         raise ValueError(f"class_weight is 0 for every class of y: {class_weight!r}")
-    return each
+    return in_range(each, "class_weight", scale=scale)

@@ -161,3 +161,31 @@ def test_weights_of_any_size(dtype, weight):
         np.testing.assert_allclose(found, plain, rtol=1e-4 if dtype == "f4" else 1e-6)
     with pytest.raises(ValueError, match=r"^sample_weight is up to .* give weights of about 1"):
         LinearRegression(optimizer="gd").partial_fit(X, Y, np.full(50, weight))
+
+
+@pytest.mark.parametrize("weight", [5e-324, 1e-320, 1e-200, 1e200, 1e308])
+def test_class_weights_of_any_size(weight):
+    """All alike they change nothing, whatever the sample weights."""
+    model = LogisticRegression(alpha=0.1, tol=1e-8)
+    plain = model.fit(X, LABELS, np.ones(50)).coef_
+    model.set_params(class_weight={False: weight, True: weight})
+    for s in (None, np.full(50, 5e-324), np.full(50, 1e20), np.full(50, 1e308)):
+        np.testing.assert_allclose(model.fit(X, LABELS, s).coef_, plain, rtol=1e-6)
+    model.set_params(optimizer="gd")
+    with pytest.raises(ValueError, match=r"^class_weight is up to .* give weights of about 1"):
+        model.partial_fit(X, LABELS, classes=[False, True])
+
+
+def test_class_weights_times_sample_weights():
+    """The largest of both may be of different rows."""
+    s = np.where(LABELS, 5e-324, 1.0)
+    model = LogisticRegression(alpha=0.1, class_weight={False: 0.0, True: 1.0}).fit(X, LABELS, s)
+    assert model.predict(X).all()
+    message = "^class_weight times sample_weight is zero for every row: at least one row needs a positive weight$"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, LABELS, 1.0 - LABELS)
+    balanced = LogisticRegression(alpha=0.1, class_weight="balanced", tol=1e-8)
+    np.testing.assert_allclose(balanced.fit(X, LABELS, s).coef_, balanced.fit(X, LABELS).coef_, rtol=1e-6)
+    stream = LogisticRegression(alpha=0.1, class_weight={False: 0.0, True: 1.0}, optimizer="gd")
+    with pytest.raises(ValueError, match=message):
+        stream.partial_fit(X, LABELS, [False, True], 1.0 - LABELS)
