@@ -6,7 +6,7 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.optimizers import BY_NAME, SAGA, FullBatch
+from fastgd.optimizers import BY_NAME, SAGA, FullBatch, NormalEquations
 
 WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
 
@@ -23,17 +23,19 @@ CASES = [
     for name in ("auto", *BY_NAME)
     for size in batch_sizes(name)
     for early in (False, True)
+    if kind is LinearRegression or name != NormalEquations.rule
 ]
 
 
 def expected_to_fail(name, size, early):
-    """Reasons by check; scikit-learn lists the first two for its own SGDRegressor and SGDClassifier as well."""
+    """Return reasons by check; scikit-learn lists this check for its own SGDRegressor and SGDClassifier as well."""
     if early:
         return {WEIGHTS: "repeated rows are other rows to hold out"}
     if size != "full" and name != "auto" and not issubclass(BY_NAME[name], FullBatch):
         return {WEIGHTS: "repeated rows fall into other batches"}
     if size == "full" and BY_NAME[name] not in (BY_NAME["gd"], BY_NAME["momentum"], BY_NAME["nesterov"]):
-        return {WEIGHTS: "adaptive rules end on their schedule, at 1e-4 of the optimum, where the check asks for 1e-7"}
+        # The gradient of an intercept that starts at the mean is 0 but for rounding, and rules divide it by its size.
+        return {WEIGHTS: "adaptive rules turn rounding of the intercept's gradient into steps"}
     return {}
 
 
