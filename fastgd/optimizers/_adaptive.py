@@ -82,7 +82,7 @@ class AdaDelta(WithRate):
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
         eta > 0, or how it goes in time (`fastgd.schedules`); the paper has none, which is 1. "auto": 20 in the
-        coordinates of the fit, with the factors and the decay of `Adam`.
+        coordinates of the fit, with the factors and the decay of `Adam`, the factor of short fits at most 2.
     decay : float, default=0.9
         gamma in [0, 1).
     eps : float, default=1e-6

@@ -25,6 +25,8 @@ ADAPTIVE = {
 _USUAL_BATCH = 256
 #: Fits of fewer updates than this take longer steps: all of them together must lead from 0 to the optimum.
 _USUAL_UPDATES = 500
+#: How much longer at most; ADADELTA's steps grow by themselves, and overshoot if they are more than twice as long.
+_LONGEST, _LONGEST_ADADELTA = 10.0, 2.0
 #: Shares of its curvature below which a Huber loss counts as linear: gradients get no smaller near the optimum.
 _LINEAR = 0.3
 
@@ -68,7 +70,8 @@ def _length(plan: Plan, n: int) -> float:
     """How much longer than usual the steps of an adaptive rule are."""
     noise = math.sqrt(min(plan.batch_size or n, _USUAL_BATCH) / _USUAL_BATCH)
     updates = plan.max_iter * plan.batches(n)
-    return max(noise if plan.batch_size else 1.0, min(_USUAL_UPDATES / updates, 10.0))
+    longest = _LONGEST_ADADELTA if plan.optimizer.rule == "adadelta" else _LONGEST
+    return max(noise if plan.batch_size else 1.0, min(_USUAL_UPDATES / updates, longest))
 
 
 def falls_to_zero(objective: Objective, plan: Plan) -> bool:

@@ -211,3 +211,12 @@ def test_restarts_end(monkeypatch):
     monkeypatch.setattr(rates, "automatic_rate", lambda *_: 1e300)
     with pytest.raises(DivergenceError, match="every rate"):
         fit(problem_for("squared"), optimizer="gd", batch_size="full")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_early_stopping_of_short_adadelta_fits_is_not_misled_by_overshooting(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((200, 10))
+    y = X @ rng.uniform(0.1, 0.5, 10) + 0.5 * rng.standard_normal(200)
+    model = LinearRegression(optimizer="adadelta", early_stopping=True, random_state=seed).fit(X, y)
+    assert model.score(X, y) > 0.8 * LinearRegression().fit(X, y).score(X, y)
