@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastgd.cli.bench_options import BenchOptions
 from fastgd.cli.errors import InputError
 from fastgd.cli.prepare import check_columns, counted
-from fastgd.cli.target import choose_target, read_target
+from fastgd.cli.target import choose_target, number_classes, read_target
 from fastgd.data.files import read_table
 from fastgd.data.table import take_labels
 
@@ -113,5 +113,5 @@ def _read(options: BenchOptions) -> BenchData:
     X = table.take(names, [np.flatnonzero(rows)], dtype)[0]
     left_out = f", {int((~rows).sum()):,} rows with missing values left out" if not rows.all() else ""
     if task != "linear":
-        y = np.unique(y, return_inverse=True)[1]
+        y = number_classes(y)[1]
     return BenchData(np.ascontiguousarray(X), y, task, f"{options.source}{left_out}")

@@ -155,7 +155,11 @@ def model_columns(model: Any, table: Table) -> list[str]:
 def _load(path: Path) -> Any:
     from fastgd import load
 
-    return load(path)
+    model = load(path)
+    if hasattr(model, "classes_") and model.classes_.dtype.kind == "U":
+        # Predictions of fixed width would take the memory of the longest label for each row.
+        model.classes_ = model.classes_.astype(object)
+    return model
 
 
 def _means(model: Any) -> list[float]:
@@ -216,11 +220,11 @@ def _predictions(
 
 def _escaped(values: NDArray[Any]) -> NDArray[Any]:
     """Return labels with an apostrophe before those that a spreadsheet would take for a formula."""
-    if values.dtype.kind not in "OU":
+    if values.dtype != object:
         return values
     return np.array(
         [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in values.tolist()],
-        dtype=values.dtype if values.dtype == object else None,
+        dtype=object,
     )
 
 

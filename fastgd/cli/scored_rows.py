@@ -14,7 +14,7 @@ from fastgd.cli.output import plural
 from fastgd.cli.predict import matrix_of
 from fastgd.cli.prepare import Problem
 from fastgd.cli.score import Labelled
-from fastgd.cli.target import find_column
+from fastgd.cli.target import find_column, number_classes
 from fastgd.cli.weights import read_weights
 from fastgd.data.files import read_table
 from fastgd.data.table import Labels, Table, missing_labels, take_labels
@@ -103,7 +103,7 @@ def _weights(table: Table, problem: Problem) -> tuple[NDArray[np.float64] | None
 def _target(table: Table, name: str, fitted: NDArray[Any]) -> Labels:
     """Return the target as the fit had it: as text where the labels of the fit are."""
     labels = table.labels(name)
-    if fitted.dtype.kind == "U" or (isinstance(labels, TextColumn) and fitted.dtype.kind != "f"):
+    if fitted.dtype == object or (isinstance(labels, TextColumn) and fitted.dtype.kind != "f"):
         return table.text(name, list(_spelt_classes(fitted)))
     return labels
 
@@ -111,7 +111,7 @@ def _target(table: Table, name: str, fitted: NDArray[Any]) -> Labels:
 def _spelt_classes(fitted: NDArray[Any]) -> dict[str, Any]:
     """Return the classes of the fit by their spelling in a file."""
     spell = (lambda value: str(value).lower()) if fitted.dtype.kind == "b" else str
-    return {spell(value): value for value in np.unique(fitted).tolist()}
+    return {spell(value): value for value in number_classes(fitted)[0].tolist()}
 
 
 def _labels(values: Labels, problem: Problem, where: str) -> NDArray[Any]:
@@ -128,7 +128,7 @@ def _labels(values: Labels, problem: Problem, where: str) -> NDArray[Any]:
         classes = _spelt_classes(fitted)
         known = np.array([value in classes for value in values.values], dtype=bool)[values.codes]
         spelt = values.texts()
-        found = np.array([classes.get(value) for value in spelt.tolist()])
+        found = np.array([classes.get(value) for value in spelt.tolist()], dtype=object)
     else:
         spelt = found = values
         known = np.isin(values, np.unique(fitted))

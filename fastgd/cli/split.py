@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
+from fastgd.cli.target import number_classes
 from fastgd.data.table import Rows
 from fastgd.holdout import held_out_rows
 
@@ -50,7 +51,7 @@ def split_rows(y: NDArray[Any], task: str, share: float, seed: int) -> Split:
         return Split(slice(0, 0), slice(None), [])
     if n - max(1, round(n * share)) < 2:
         raise InputError(f"{n} usable rows are too few to hold out a share of {share:g}: use --holdout 0")
-    classes, codes = np.unique(y, return_inverse=True) if task == "logistic" else (y[:0], None)
+    classes, codes = number_classes(y) if task == "logistic" else (y[:0], None)
     held = held_out_rows(n, share, seed, classes=codes)
     if held.size == 0:
         raise InputError("each class has one row alone, so that none can be held out: use --holdout 0")

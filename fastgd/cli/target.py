@@ -25,7 +25,8 @@ class Target(NamedTuple):
     """The values to be predicted and what is made of them."""
 
     y: NDArray[Any]
-    """Shape (n,): float64 for a linear fit; booleans, strings or numbers, int64 if it holds all, for a logistic one."""
+    """Shape (n,): float64 for a linear fit; for a logistic one booleans, numbers (int64 if it holds all) or objects,
+    which are strings."""
     task: Literal["linear", "logistic"]
     reason: str
 
@@ -173,7 +174,18 @@ def _example_of_text(values: TextColumn) -> str:
 
 
 def _strings(values: TextColumn) -> NDArray[Any]:
-    return np.array(values.values)[values.codes]
+    """Return a string per row; an array of fixed width would take the memory of the longest for each."""
+    return np.array(values.values, dtype=object)[values.codes]
+
+
+def number_classes(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the sorted classes of a target, shape (C,), and the number of each row's class, shape (n,)."""
+    if y.dtype != object:
+        return np.unique(y, return_inverse=True)
+    labels = y.tolist()
+    classes = sorted(set(labels))
+    numbers = {label: number for number, label in enumerate(classes)}
+    return np.array(classes, dtype=object), np.fromiter(map(numbers.__getitem__, labels), np.intp, len(labels))
 
 
 def describe_labels(values: Labels, name: str) -> list[str]:

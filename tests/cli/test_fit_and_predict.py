@@ -1,12 +1,13 @@
 """The main job through the real command: fit, save, predict."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import polars as pl
 import pytest
 
-from fastgd import LogisticRegression
+from fastgd import LogisticRegression, load
 
 
 def facts(process):
@@ -126,6 +127,26 @@ def test_gaps_are_filled_with_the_means_of_the_fitted_rows(call, tmp_path, line_
     assert done.returncode == 0, done.stderr
     expected = y[0] + 2.0 * (X[:, 0].mean() - X[0, 0])
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), [expected], rtol=1e-5)
+
+
+def test_memory_of_long_labels(call, tmp_path):
+    """A label of 100,000 characters does not take their memory in every row: that would be 800 MB."""
+    rng = np.random.default_rng(0)
+    lines = [f"{x:.6f},{'n' if x < 0 else 'y'}" for x in rng.normal(size=2000)]
+    lines[:2] = [f"9,{'y' * 100_000}", f"8,{'y' * 100_000}"]
+    (tmp_path / "t.csv").write_text("\n".join(["x,kind", *lines, ""]))
+    model = LogisticRegression().fit([[0.0], [1.0]], ["n", "y" * 100_000])
+    model.save(tmp_path / "wide.model")
+    (tmp_path / "new.csv").write_text("x\n" + "-1\n" * 2000)
+    words = ("fit", "t.csv", "--target", "kind", "--test", "t.csv", "--save", "m.model", "--json")
+    assert facts(call(*words))["rows_scored"] == 2000
+    assert load(tmp_path / "m.model").classes_.dtype == object
+    tracemalloc.start()
+    for name in ("m.model", "wide.model"):
+        assert call("predict", name, "new.csv").stdout == "prediction\n" + "n\n" * 2000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
 
 
 @pytest.mark.parametrize("test", ["new.npz", "new.csv"])

@@ -11,7 +11,7 @@ from fastgd.cli.errors import InputError, describe
 from fastgd.cli.options import in_options
 from fastgd.cli.prepare import fill_means
 from fastgd.cli.report import _finite
-from fastgd.cli.target import describe_labels, find_column, read_target
+from fastgd.cli.target import describe_labels, find_column, number_classes, read_target
 from fastgd.data.table import ArrayTable, generated_names
 from fastgd.data.text_column import encode
 from fastgd.exceptions import DeviceError
@@ -45,13 +45,13 @@ def test_the_target_decides_the_task(values, task):
     ("spelt", "expected", "kind"),
     [
         (["7", "8"], [7, 8], "i"),
-        (["007", "7"], ["007", "7"], "U"),
-        (["1e5", "100000"], ["1e5", "100000"], "U"),
-        (["0.0", "1.0"], ["0.0", "1.0"], "U"),
+        (["007", "7"], ["007", "7"], "O"),
+        (["1e5", "100000"], ["1e5", "100000"], "O"),
+        (["0.0", "1.0"], ["0.0", "1.0"], "O"),
         (["9223372036854775807", "-1"], [2**63 - 1, -1], "i"),
-        (["9223372036854775808", "-1"], ["9223372036854775808", "-1"], "U"),
-        (["true", "false"], ["true", "false"], "U"),
-        ([" yes", "NA"], [" yes", "NA"], "U"),
+        (["9223372036854775808", "-1"], ["9223372036854775808", "-1"], "O"),
+        (["true", "false"], ["true", "false"], "O"),
+        ([" yes", "NA"], [" yes", "NA"], "O"),
     ],
 )
 def test_classes_are_spelt_as_in_the_source(spelt, expected, kind):
@@ -67,6 +67,14 @@ def test_floats_beyond_64_bits_stay_distinct_classes(distinct, dtype):
     found = read_target(np.array(distinct * 9, dtype), "y", "auto")
     assert found.task == "logistic"
     assert found.y.tolist() == distinct * 9
+
+
+def test_long_labels_take_their_memory_once():
+    found = read_target(encode(["a", "b" * 100_000, "b", "a"] * 500, 2000), "y", "auto").y
+    assert found.nbytes == 2000 * np.dtype(object).itemsize
+    classes, codes = number_classes(found)
+    assert classes.tolist() == ["a", "b", "b" * 100_000]
+    assert codes[:4].tolist() == [0, 2, 1, 0]
 
 
 def test_labels_that_a_reader_may_mistake_are_noted():
