@@ -20,7 +20,7 @@ from fastgd.objective import Objective
 from fastgd.sample import sample_of
 from fastgd.scaling import Array
 
-#: Parameters at most, beyond which columns are looked at one by one.
+#: Parameters at most, beyond which columns and blocks of categories are looked at one by one.
 _MOST_PARAMETERS = 500
 #: Rows that are looked at first, at least and for each parameter.
 _ROWS, _ROWS_A_PARAMETER = 2048, 10
@@ -40,6 +40,8 @@ _RANK, _NULL = 1e-12, 1e-10
 _ROUNDING, _NEARLY, _CLEAR = 1e-10, 1e-8, 1e-6
 #: Halvings of a Newton step.
 _HALVINGS = 30
+#: Indicators at least that make a block.
+_LEAST_BLOCK = 2
 #: Times that rows are added, and how many at a time.
 _ROUNDS, _ADDED = 20, 64
 
@@ -48,8 +50,8 @@ def find_recession(objective: Objective, theta: Array) -> Array | None:
     """A direction (K, d + 1), of at least two classes, along which a loss without penalty falls for ever, or None.
 
     In standardised columns, the intercept last. theta: where a fit has come to; near an optimum that is proved at once.
-    None also where rounding hides the answer, and with more than 500 parameters where neither a single column nor theta
-    itself separates the classes.
+    None also where rounding hides the answer, and with more than 500 parameters where neither a single column, nor the
+    category that a block of indicators leaves out, nor theta itself separates the classes.
     """
     data = _AllRows(objective)
     if data.parameters == 0:
@@ -287,13 +289,44 @@ class _AllRows:
         known = np.isfinite(ends)
         return Rows(held[known], labels[known].astype(np.intp))
 
-    def ranges(self) -> tuple[Array, Array]:
-        """The least and the largest value of each column in each class, (K, D); inf and -inf without rows."""
-        low, high = np.full((self.classes, self.columns), np.inf), np.full((self.classes, self.columns), -np.inf)
+    def ranges(self, sums: Array | None = None) -> tuple[Array, Array]:
+        """The least and the largest value of each column in each class, (K, D); inf and -inf without rows.
+
+        sums (D, q): those of whole numbers x @ sums plus a constant, (K, q).
+        """
+        columns = self.columns if sums is None else sums.shape[1]
+        low, high = np.full((self.classes, columns), np.inf), np.full((self.classes, columns), -np.inf)
         for block in self.blocks():
+            if sums is not None:
+                block = Rows(block.x @ sums, block.labels)
             for k, part in _parts(block, self.classes):
                 low[k], high[k] = np.minimum(low[k], part.min(axis=0)), np.maximum(high[k], part.max(axis=0))
         return low, high
+
+    def exclusive(self, low: Array, high: Array) -> Array:
+        """Sums (D, q) of blocks of indicators of which a row has one at most, such as the categories of a variable.
+
+        low, high (D,): the range of each column. The columns of a block follow each other; a sum changes by 1 where a
+        row is in none of its categories.
+        """
+        possible, before = high > low, np.full(self.columns, -1)
+        for block in self.blocks():
+            columns = np.flatnonzero(possible)
+            x = block.x[:, columns]
+            top = x == high[columns]
+            binary = (top | (x == low[columns])).all(axis=0)
+            possible[columns[~binary]] = False
+            columns, top = columns[binary], top[:, binary]
+            if columns.size < _LEAST_BLOCK:
+                return np.zeros((self.columns, 0))
+            last = np.maximum.accumulate(np.where(top, columns, -1), axis=1)
+            earlier = np.where(top[:, 1:], last[:, :-1], -1).max(axis=0)
+            before[columns[1:]] = np.maximum(before[columns[1:]], earlier)
+        sums = []
+        for members in _blocks_of(np.flatnonzero(possible), before):
+            sums.append(np.zeros(self.columns))
+            sums[-1][members] = 1.0 / (high - low)[members]
+        return np.array(sums).reshape(-1, self.columns).T
 
     @property
     def has_intercept(self) -> bool:
@@ -353,9 +386,43 @@ def _apart(block: Rows, direction: Array) -> tuple[Array, Array]:
     return relative.min(axis=1), largest
 
 
+def _blocks_of(columns: NDArray[np.intp], before: NDArray[np.intp]) -> list[list[int]]:
+    """Runs of columns none of which meets another in a row; before: the last earlier column that each one meets."""
+    blocks: list[list[int]] = []
+    for j in columns:
+        if not blocks or before[j] >= blocks[-1][0]:
+            blocks.append([])
+        blocks[-1].append(int(j))
+    return [block for block in blocks if len(block) >= _LEAST_BLOCK]
+
+
 def _by_single_columns(data: _AllRows) -> Array | None:
-    """The sum of the directions (K, D) in which a single column separates a class from the others; None for none."""
+    """The sum of the directions (K, D) in which a single column separates a class from the others; None for none.
+
+    Of many parameters also the categories that blocks of indicators leave out.
+    """
     low, high = data.ranges()
+    direction = _separating(data, low, high)
+    if direction.any():
+        return direction
+    if data.parameters <= _MOST_PARAMETERS or not data.has_intercept:
+        return None
+    sums = data.exclusive(low.min(axis=0), high.max(axis=0))
+    if not sums.size:
+        return None
+    # Sums of indicators differ by whole numbers: rounding must not tell them apart.
+    low, high = data.ranges(sums)
+    base = low.min(axis=0)
+    found = _separating(data, *(np.hstack([np.rint(v - base) + base, np.ones((data.classes, 1))]) for v in (low, high)))
+    if not found.any():
+        return None
+    direction = found[:, :-1] @ sums.T
+    direction[:, -1] = found[:, -1]
+    return direction
+
+
+def _separating(data: _AllRows, low: Array, high: Array) -> Array:
+    """The sum of the directions (K, D) in which a column of these ranges (K, D) separates a class from the others."""
     direction, count = np.zeros(low.shape), low.shape[1] - int(data.has_intercept)
     for k in range(data.classes):
         its, others = (low[k], high[k]), (np.delete(low, k, axis=0).min(axis=0), np.delete(high, k, axis=0).max(axis=0))
@@ -368,4 +435,4 @@ def _by_single_columns(data: _AllRows) -> Array | None:
             direction[k, columns] += sign
             if data.has_intercept:
                 direction[k, -1] -= sign * threshold[columns].sum()
-    return direction if direction.any() else None
+    return direction

@@ -176,6 +176,20 @@ def test_more_parameters_than_are_looked_at_jointly(monkeypatch):
     assert has_no_optimum(X, X @ [1.0, 1.0, 1.0] > 0.0, tol=1e-6)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_category_that_many_indicators_leave_out(monkeypatch, classes):
+    """Two variables coded against a reference, of which no single column shows it."""
+    monkeypatch.setattr(separation, "_MOST_PARAMETERS", 20)
+    rng = np.random.default_rng(3)
+    first, second = rng.integers(0, 20, 2000), rng.integers(0, 15, 2000)
+    y = rng.integers(0, classes, 2000)
+    X = np.column_stack([first[:, None] == np.arange(1, 20), second[:, None] == np.arange(1, 15), rng.random(2000)])
+    y[second == 0] %= classes - 1
+    assert has_no_optimum(X, y, tol=1e-2)
+    y[np.flatnonzero(second == 0)[0]] = classes - 1
+    assert not has_no_optimum(X, y, tol=1e-2)
+
+
 @pytest.mark.filterwarnings("ignore::fastgd.exceptions.RankWarning")
 def test_columns_without_a_say():
     assert not has_no_optimum(np.zeros((10, 2)), np.arange(10) % 2, fit_intercept=False)
