@@ -195,9 +195,15 @@ class TargetScaling:
             scale = np.full_like(scale, np.sqrt(np.mean(scale**2)))
         return cls(center, np.where(scale > 0.0, scale, 1.0))
 
-    def followed(self, scale: Array) -> "TargetScaling":
-        """Scales multiplied by powers of two, which round nothing, where they are off by more than a factor of two."""
+    def followed(self, found: "TargetScaling") -> "TargetScaling":
+        """The scaling nearer to one found since, or itself where that is near.
+
+        Scales off by more than a factor of two are multiplied by powers of two, which round nothing; centers off by
+        more than such a scale are replaced.
+        """
         with np.errstate(over="ignore", under="ignore", divide="ignore"):
-            power = np.rint(np.log2(scale / self.scale))
+            power = np.rint(np.log2(found.scale / self.scale))
         power = np.where(np.isfinite(power) & (np.abs(power) > 1.0), power, 0.0)
-        return self if not power.any() else TargetScaling(self.center, np.ldexp(self.scale, power.astype(int)))
+        scale = np.ldexp(self.scale, power.astype(int))
+        far = np.abs(found.center - self.center) > scale
+        return TargetScaling(np.where(far, found.center, self.center), scale) if far.any() or power.any() else self

@@ -88,6 +88,12 @@ class RuleState:
         for slot, degree in zip(self.memory.slots, _DEGREES.get(self.recipe.rule, ()), strict=True):
             slot *= factors[:, None] ** degree
 
+    def move_intercepts(self, by: Array) -> None:
+        """Add by (K,) to the intercepts, also to those of parameters in the memory."""
+        self.theta[:, -1] += by
+        if self.reported is not self.theta:
+            self.reported[:, -1] += by
+
     def record(self, rates: Array) -> records.Rule:
         """The rule as kernels take it, with one rate an update."""
         return self._record._replace(rates=read_only(rates))

@@ -154,8 +154,12 @@ The rule's memory and its count of updates stay from call to call, also through 
 of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
 schedule, after those of an earlier `fit`. Columns are scaled as in that fit, else by `means` and `scales`, else not at
 all. With `standardize` targets of a linear model are centred and scaled as in that fit, else by mean and standard
-deviation of the first chunk; where the deviation of all targets so far differs from the scale by more than a factor of
-two, the scale follows, memory included, by a power of two, which rounds nothing.
+deviation of the first chunk.
+Where the deviation of all targets so far differs from the scale by more than a factor of two, the scale follows, memory
+included, by a power of two, which rounds nothing; where their mean differs from the center by more than the scale, the
+center follows. Where both the mean target of a chunk of n rows and its mean residual are 1 + 3 / sqrt(n) deviations or
+more from the targets before, the intercept moves by that residual times the chunk's share of all rows, before the pass:
+a small first chunk does not decide where a stream begins.
 
 With ``optimizer="auto"`` the rule is AdaGrad. Automatic rates of adaptive rules are a thirtieth after a fit by another
 solver; those of others are 1 / L of the first rows that are not 0, and fall where later rows are larger. A call in

@@ -1,11 +1,13 @@
 """What a model keeps of its training, so that `partial_fit` goes on where it stopped, also after save and load."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.backends.verbs import Data
 from fastgd.estimators._targets import refuse_extreme_targets
 from fastgd.exceptions import ModelFileError
 from fastgd.objective import Frame, RuleState
@@ -80,19 +82,46 @@ class Training:
         refuse_extreme_targets(y, np.where(finite, scale, np.inf), after.mean)
         found = TargetScaling.standard(after.moments, intercept, shared)
         # Of the first rows mean and scale are taken as they are: no update has been made in other units.
-        targets = self.targets.followed(found.scale) if before.weight > 0.0 else found
+        targets = self.targets.followed(found) if before.weight > 0.0 else found
         draft = replace(self, target_moments=after)
         return draft if targets is self.targets else draft._in_units(targets)
 
     def _in_units(self, targets: TargetScaling) -> "Training":
         """The same model with other working targets; at the beginning that of 0 in them, their mean."""
         draft, factors = self.draft(), self.targets.scale / targets.scale
+        draft.targets = targets
         if draft.rule is not None:
             draft.rule.change_unit(factors)
-        elif np.any(draft.theta):
+        else:
             draft.theta *= factors[:, None]
-            draft.theta[:, -1] += (self.targets.center - targets.center) / targets.scale
-        draft.targets = targets
+        if draft.rule is not None or np.any(draft.theta):
+            draft._move_intercepts((self.targets.center - targets.center) / targets.scale)
+        return draft
+
+    def _move_intercepts(self, by: Array) -> None:
+        if self.rule is not None:
+            self.rule.move_intercepts(by)
+        else:
+            self.theta[:, -1] += by
+
+    def after_jump(self, before: TargetMoments | None, more: Moments, data: Data) -> "Training":
+        """The training with intercepts nearer to a chunk's targets, if these lie far from all `before`.
+
+        A stream begins at the mean of its first targets, which later ones may show to be of no use; steps take long
+        from there. Where the mean residual of a chunk of n rows exceeds the targets' deviation by three standard
+        errors, 1 + 3 / sqrt(n) deviations, the intercept moves by the chunk's share of all weight times it, as the
+        mean of targets does.
+        """
+        if before is None or before.weight == 0.0 or not self.settings["fit_intercept"]:
+            return self
+        limit = (1.0 + 3.0 / math.sqrt(data.n)) * self.targets.scale
+        if not np.any(np.abs(more.mean - before.mean) > limit):
+            return self
+        coef, intercept = self.frame.scaling.to_raw(self.theta)
+        fitted = (coef @ data.moments().mean + intercept) * self.targets.scale + self.targets.center
+        residual = more.mean - fitted
+        draft, share = self.draft(), more.weight / (before.weight + more.weight)
+        draft._move_intercepts(np.where(np.abs(residual) > limit, share * residual / self.targets.scale, 0.0))
         return draft
 
     def arrays(self) -> dict[str, Array]:

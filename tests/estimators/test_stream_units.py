@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import SGDRegressor
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
@@ -10,6 +11,7 @@ from fastgd.estimators import _partial
 from fastgd.exceptions import DivergenceError
 from fastgd.kernels.rules import RULES
 from fastgd.optimizers import Adam, GradientDescent, Momentum
+from fastgd.scaling import TargetScaling
 from tests.kernels.recipes import recipe
 
 RNG = np.random.default_rng(12)
@@ -74,11 +76,77 @@ def test_a_change_of_unit_changes_nothing_but_the_unit(rule):
     np.testing.assert_array_equal(second.memory.slots, first.memory.slots)
 
 
-def test_units_survive_a_file(tmp_path):
+@pytest.mark.parametrize("standardize", [True])
+@pytest.mark.parametrize("first", [1, 5, 50])
+def test_first_targets_far_from_the_others_do_not_spoil_a_stream(first, standardize):
+    """As scikit-learn's SGDRegressor; before, R2 was -25, -5 and 0.7, with other rules down to -74."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(first + 2000, 2))
+    y = np.where(np.arange(first + 2000) < first, 0.0, 1e5 + 1e4 * rows[:, 0])
+    parts = [np.arange(first), *np.array_split(np.arange(first, first + 2000), 40)]
+    options = {"random_state": 0, "standardize": standardize}
+
+    def score(model):
+        return streamed(model, y, parts, rows).score(rows[-50:], y[-50:])
+
+    theirs = score(SGDRegressor(random_state=0))
+    assert score(LinearRegression(**options)) > max(0.99, theirs)
+    assert score(LinearRegression("huber", delta=1e4, **options)) > max(0.99, theirs)
+    assert score(LinearRegression(optimizer="gd", **options)) > theirs - 0.12
+    if first <= 5:
+        assert score(LinearRegression(optimizer="adam", **options)) > theirs - 0.02
+
+
+def test_a_jump_of_targets_that_columns_explain_moves_no_intercept():
+    """Rows come from elsewhere, on the same line: a fitted slope follows them alone."""
+    rows, y = np.r_[X[:500] * 0.1, X[500:] + 30.0][:, :1], np.zeros(1000)
+    y[:] = 5.0 * rows[:, 0] + 1.0
+    model = LinearRegression(optimizer=GradientDescent(0.5))
+    for _ in range(30):
+        model.partial_fit(rows[:10], y[:10], **({} if hasattr(model, "coef_") else {"scales": [0.1]}))
+    np.testing.assert_allclose([model.coef_[0], model.intercept_], [5.0, 1.0], rtol=1e-5)
+    model.set_params(optimizer=GradientDescent(1e-12)).partial_fit(rows[500:], y[500:])
+    np.testing.assert_allclose([model.coef_[0], model.intercept_], [5.0, 1.0], rtol=1e-5)
+    assert model._training.targets.center[0] > 50.0
+
+
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"saga"}))
+def test_an_intercept_moves_with_the_parameters_in_the_memory(rule):
+    """Of a loss of theta - c, with c moved as well: the same updates but for rounding."""
+    states = [RuleState(recipe(rule), np.ones((2, 3))) for _ in range(2)]
+    rng, by, l1 = np.random.default_rng(0), np.array([0.5, -2.0]), np.zeros((2, 3))
+    offset = np.array([0.0, 0.0, 1.0]) * by[:, None]
+    for step in range(6):
+        if step == 3:
+            states[1].move_intercepts(by)
+        noise, moved = rng.standard_normal((2, 3)), offset * (step >= 3)
+        for state, shift in zip(states, (0.0, moved), strict=True):
+            state.update(state.point - shift + noise, 0.05, l1)
+    np.testing.assert_allclose(states[1].theta - offset, states[0].theta, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(states[1].reported - offset, states[0].reported, rtol=1e-9, atol=1e-12)
+
+
+def test_a_moved_center_leaves_the_model():
+    for optimizer in ("auto", GradientDescent(average=True), "momentum"):
+        y = np.c_[1e3 + F, 5.0 * F]
+        model = streamed(LinearRegression(optimizer=optimizer, batch_size=20), y, PARTS[:3])
+        before = model._training
+        after = before._in_units(TargetScaling(np.array([-4e3, 2.0]), np.array([7.0, 0.5])))
+        for training in (before, after):
+            coef, intercept = training.frame.scaling.to_raw(training.rule.reported)
+            found = coef * training.targets.scale[:, None], intercept * training.targets.scale + training.targets.center
+            np.testing.assert_allclose(found[0], model.coef_, rtol=1e-12)
+            np.testing.assert_allclose(found[1], model.intercept_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("jump", [1e4, -3e6])
+@pytest.mark.parametrize("optimizer", ["auto", GradientDescent(average=True), "momentum"], ids=str)
+def test_units_survive_a_file(tmp_path, optimizer, jump):
     y = 1e4 + 300.0 * F
-    y[300:] *= 40.0
-    alone = streamed(LinearRegression(random_state=0), y)
-    model = streamed(LinearRegression(random_state=0), y, PARTS[:2])
+    y[300:] = 40.0 * y[300:] + jump
+    options = {"optimizer": optimizer, "random_state": 0}
+    alone = streamed(LinearRegression(n_threads=2, **options), y)
+    model = streamed(LinearRegression(n_threads=1, **options), y, PARTS[:2])
     for part in PARTS[2:]:
         model.save(tmp_path / "model")
         model = fastgd.load(tmp_path / "model").partial_fit(X[part], y[part])
