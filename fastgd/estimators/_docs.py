@@ -153,8 +153,8 @@ _STREAM = """
 The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
 of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
 schedule, after those of an earlier `fit`. Columns are scaled as in that fit, else by `means` and `scales`, else not at
-all. With `standardize` targets of a linear model are centred and scaled as in that fit, else by mean and standard
-deviation of the first chunk.
+all. Targets of a linear model are centred and scaled as in that fit, else by mean and standard deviation of the first
+chunk (without `standardize` only where its learning rate is automatic, since given rates are meant for raw targets).
 Where the deviation of all targets so far differs from the scale by more than a factor of two, the scale follows, memory
 included, by a power of two, which rounds nothing; where their mean differs from the center by more than the scale, the
 center follows. Where both the mean target of a chunk of n rows and its mean residual are 1 + 3 / sqrt(n) deviations or

@@ -20,6 +20,7 @@ from fastgd.estimators._unfinished import warn
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History, logger
 from fastgd.objective import Frame, Objective, Problem, RuleState
+from fastgd.optimizers import Optimizer
 from fastgd.persistence import StoredTraining
 from fastgd.scaling import Array, Moments, Scaling, TargetMoments, TargetScaling, inverse, load_shift
 from fastgd.schedules import Constant, InverseTimeDecay, Schedule, as_schedule, is_auto
@@ -58,13 +59,19 @@ class Chunk:
     problem: Problem
 
 
-def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, scales: ArrayLike | None) -> Training:
-    """What an earlier fit or call left, or a beginning with the given means and scales, or with raw columns."""
+def resume(
+    estimator: Any, options: Options, shape: tuple[int, int], means: ArrayLike | None, scales: ArrayLike | None
+) -> Training:
+    """What an earlier fit or call left, or a beginning with the given means and scales, or with raw columns.
+
+    shape: that of coefficients, (K, d).
+    """
+    outputs, columns = shape
     training: Training | StoredTraining | None = getattr(estimator, "_training", None)
     if isinstance(training, StoredTraining):
         training = Training.of(training.arrays(), training.facts())
     if training is None:
-        training = _beginning(estimator, columns, outputs, _given_frame(estimator, columns, means, scales))
+        training = _beginning(estimator, options, shape, _given_frame(estimator, columns, means, scales))
         training.unscaled = means is None and scales is None and bool(estimator.standardize)
     elif means is not None or scales is not None:
         raise ValueError("means and scales are set by the fit or first call of partial_fit: leave them at None")
@@ -84,15 +91,18 @@ def resume(estimator: Any, columns: int, outputs: int, means: ArrayLike | None, 
     return training
 
 
-def _beginning(estimator: Any, columns: int, outputs: int, frame: Frame) -> Training:
+def _beginning(estimator: Any, options: Options, shape: tuple[int, int], frame: Frame) -> Training:
     """At 0; of a model that was saved before training was, at its coefficients."""
     seed = drawn_seed(estimator.random_state)
-    theta = np.zeros((outputs, columns + 1))
+    theta = np.zeros((shape[0], shape[1] + 1))
     if hasattr(estimator, "coef_"):
         theta = frame.scaling.from_raw(*coefficients(estimator))
-    training = Training(frame, TargetScaling.identity(theta.shape[0]), theta, seed, settings=settings_of(estimator))
-    if estimator.standardize and training.settings["loss"] is not None:
-        training.target_moments = TargetMoments.none(theta.shape[0])
+    training = Training(frame, TargetScaling.identity(shape[0]), theta, seed, settings=settings_of(estimator))
+    assert options.optimizer is not None
+    # Given rates on raw columns are meant for raw targets, as in a fit; automatic ones suit scaled targets alone.
+    scaled = estimator.standardize or _schedule(options.optimizer).automatic
+    if scaled and training.settings["loss"] is not None:
+        training.target_moments = TargetMoments.none(shape[0])
     return training
 
 
@@ -254,7 +264,7 @@ def _with_rate(objective: Objective, plan: Plan, training: Training) -> Training
     1 / L of the first call diverges where later rows are larger. L is taken again where the mean square of rows exceeds
     all before. Adaptive rules, whose steps do not depend on the size of rows, keep their constant.
     """
-    if not _schedule(plan).automatic:
+    if not _schedule(plan.optimizer).automatic:
         return training
     adaptive = plan.optimizer.rule in ADAPTIVE
     if math.isnan(training.rate) and adaptive:
@@ -282,17 +292,17 @@ def _mean_square(objective: Objective) -> float:
     return float(np.sum((moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2))
 
 
-def _schedule(plan: Plan) -> Schedule:
-    given = plan.optimizer.get_params(deep=False)["learning_rate"]
+def _schedule(optimizer: Optimizer) -> Schedule:
+    given = optimizer.get_params(deep=False)["learning_rate"]
     if is_auto(given):
-        return Constant() if plan.optimizer.rule in ADAPTIVE else InverseTimeDecay()
+        return Constant() if optimizer.rule in ADAPTIVE else InverseTimeDecay()
     return as_schedule(given)
 
 
 def _pace(plan: Plan, data: Data, training: Training) -> Pace:
     """The schedule, a call being an epoch."""
     # Schedules that take their length from a fit have no `partial_fit`: any length will do.
-    bound = _schedule(plan).bind(None if math.isnan(training.rate) else training.rate, _SHORTEST)
+    bound = _schedule(plan.optimizer).bind(None if math.isnan(training.rate) else training.rate, _SHORTEST)
     return Pace(bound, plan.batches(data.n), training.schedule_state, plan.optimizer.check_rates)
 
 

@@ -231,7 +231,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         site = _device.site_of(options, matrix, passes=1)
         y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
         targets, single = check_targets(y, site.X)
-        before = _partial.resume(self, site.X.shape[1], targets.shape[1], means, scales)
+        before = _partial.resume(self, options, (targets.shape[1], site.X.shape[1]), means, scales)
         weights = check_weights(sample_weight, site.X, scale=False)
         moments = target_moments(targets, weights, options.n_threads)
         training = before.after_targets(targets, moments)

@@ -227,7 +227,7 @@ class LogisticRegression(LinearClassifier):
         sample_weight = check_weights(sample_weight, site.X, scale=False)
         each = weight_of_each(self.class_weight, labels, sample_weight, scale=False)
         weights = labels.weighted(each, sample_weight, scale=False)
-        training = _partial.resume(self, site.X.shape[1], labels.outputs, means, scales)
+        training = _partial.resume(self, options, (labels.outputs, site.X.shape[1]), means, scales)
         problem = partial_logistic_problem(self, options, labels.outputs)
         data = site.place(labels.encoded(site.X.dtype), weights)
         with printed(bool(self.verbose)):

@@ -76,7 +76,26 @@ def test_a_change_of_unit_changes_nothing_but_the_unit(rule):
     np.testing.assert_array_equal(second.memory.slots, first.memory.slots)
 
 
-@pytest.mark.parametrize("standardize", [True])
+@pytest.mark.parametrize("optimizer", ["auto", "adam", "gd", "momentum", GradientDescent(average=True)], ids=str)
+@pytest.mark.parametrize(("loss", "delta"), [("squared", None), ("huber", 50.0)])
+def test_automatic_rates_suit_targets_of_any_unit_without_standardize(loss, delta, optimizer):
+    """Before, R2 was -320 for 1000 + 50 f(x). Columns are of unit scale: both ways to stream are the same."""
+    y = 1000.0 + 50.0 * F
+    options = {"delta": delta, "optimizer": optimizer, "random_state": 0}
+    raw = streamed(LinearRegression(loss, standardize=False, **options), y)
+    scaled = streamed(LinearRegression(loss, **options), y)
+    assert raw.score(X, y) == pytest.approx(scaled.score(X, y), abs=1e-12)
+    assert raw.score(X, y) > (0.3 if optimizer == "adam" else 0.6)
+
+
+def test_given_rates_without_standardize_are_for_raw_targets():
+    """One step of Adam is as long as its rate, in the units of y."""
+    y = 1000.0 + 50.0 * F
+    model = LinearRegression(optimizer=Adam(0.5), standardize=False, batch_size="full").partial_fit(X, y)
+    np.testing.assert_allclose(np.abs([*model.coef_, model.intercept_]), 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("first", [1, 5, 50])
 def test_first_targets_far_from_the_others_do_not_spoil_a_stream(first, standardize):
     """As scikit-learn's SGDRegressor; before, R2 was -25, -5 and 0.7, with other rules down to -74."""
