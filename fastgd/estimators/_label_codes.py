@@ -1,14 +1,15 @@
 """Class numbers of labels, found a block of rows at a time, on threads for many rows."""
 
 from collections.abc import Callable, Iterable
-from datetime import date
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import assert_all_finite
 
 from fastgd.estimators._missing import is_missing, refuse_missing
+from fastgd.estimators._values import holds_dates, is_date
 from fastgd.parameters import shown
 from fastgd.threads import by_blocks
 
@@ -24,7 +25,7 @@ Encoded = tuple[NDArray[np.unsignedinteger[Any]], NDArray[Any]]
 
 
 def encode(y: NDArray[Any], n_threads: int) -> Encoded:
-    """Number the classes of labels (n,) that are numbers, booleans, dates or text of fixed width."""
+    """Number the classes of labels (n,) that are numbers, booleans or text of fixed width."""
     classes = _integer_classes(y, n_threads)
     if classes is None:
         if y.dtype.kind == "U":
@@ -216,6 +217,9 @@ def _kind(value: Any) -> str | None:
         return "text"
     if isinstance(value, bool | np.bool_):
         return "booleans"
+    if isinstance(value, np.timedelta64):
+        # Which is an Integral.
+        return None
     if isinstance(value, Integral):
         return "integers"
     return "numbers" if isinstance(value, Real) else None
@@ -226,9 +230,12 @@ def _of_one_type(values: list[Any], codes: NDArray[np.uint32], name: str) -> NDA
     kinds = [_kind(value) for value in values]
     if None in kinds:
         first = kinds.index(None)
-        kind = "a date" if isinstance(values[first], date) else f"of type {type(values[first]).__name__}"
+        value = values[first]
+        kind = (value if isinstance(value, type) else type(value)).__name__
+        if is_date(value):
+            raise holds_dates(name, kind)
         raise ValueError(
-            f"{name} holds {shown(values[first])} in row {np.argmax(codes == first)}, {kind}: labels must be text, "
+            f"{name} holds {shown(value)} in row {np.argmax(codes == first)}, of type {kind}: labels must be text, "
             "booleans or numbers: convert them, for example with str"
         )
     found = set(kinds)
@@ -248,6 +255,7 @@ def _of_one_type(values: list[Any], codes: NDArray[np.uint32], name: str) -> NDA
         except (OverflowError, ValueError):
             continue
         if array.tolist() == values:
+            assert_all_finite(array, input_name=name)
             return array
     large = max(values, key=abs)
     raise ValueError(f"{name} holds {shown(large)}, which 64 bits cannot hold exactly: give such labels as text")

@@ -16,7 +16,8 @@ from fastgd import threads
 from fastgd.estimators import _label_codes
 from fastgd.estimators._input import in_range
 from fastgd.estimators._label_codes import Encoded, encode, encode_objects
-from fastgd.estimators._missing import check_none_missing, check_not_masked
+from fastgd.estimators._missing import check_not_masked
+from fastgd.estimators._values import holds_dates
 from fastgd.parameters import is_number, shown
 
 #: Rows in which scikit-learn looks for labels that seem to be targets of a regression.
@@ -129,9 +130,6 @@ def _encoded(y: ArrayLike | None, X: Sized, name: str, n_threads: int) -> Encode
         codes, classes = encode(column, n_threads)
     else:
         codes, classes = encode_objects(_blocks(getattr(column, "iloc", column), len(X)), len(X), name)
-        if isinstance(y, list | tuple) and classes.dtype == object:
-            # NumPy makes an array of text of such a list.
-            classes = classes.astype(str)
     if classes.dtype.kind == "f" and not np.array_equal(classes, np.rint(classes)):
         # The error is scikit-learn's.
         check_classification_targets(classes)
@@ -151,12 +149,9 @@ def _is_column_of_objects(y: Any) -> bool:
 
 
 def label_array(y: ArrayLike, name: str) -> NDArray[Any]:
-    """Labels (n,) as an array of numbers, dates, text or objects, of which no number is missing."""
+    """Labels (n,) as an array of numbers, text or objects, of which no number is missing."""
     check_not_masked(y, name)
-    array = np.asarray(y)
-    if isinstance(y, list | tuple) and array.dtype.kind in "US":
-        # NumPy makes text of whatever stands beside text.
-        array = np.asarray(y, object)
+    array = np.asarray(y, object if _is_list_of_text(y) else None)
     if array.ndim == 2 and array.shape[1] == 1:
         warnings.warn(
             f"A column-vector {name} was passed when a 1d array was expected: use {name}.ravel()",
@@ -170,12 +165,22 @@ def label_array(y: ArrayLike, name: str) -> NDArray[Any]:
     if kind in "cVS":
         raise ValueError(f"{name} has dtype {array.dtype}: labels must be text, booleans or numbers")
     if kind in "mM":
-        check_none_missing(array, name)
+        raise holds_dates(name, str(array.dtype))
     if kind == "f":
         assert_all_finite(array, input_name=name)
         if array.dtype.itemsize > 8:
             array = _as_float64(array, name)
     return array
+
+
+def _is_list_of_text(y: Any) -> bool:
+    """Whether NumPy would make text as wide as the longest of a list, also of numbers beside text."""
+    if not isinstance(y, list | tuple):
+        return False
+    types = set(map(type, y))
+    if types <= {list, tuple}:
+        types = {type(value) for row in y for value in row}
+    return any(issubclass(each, str | bytes) for each in types)
 
 
 def _as_float64(array: NDArray[Any], name: str) -> NDArray[np.float64]:

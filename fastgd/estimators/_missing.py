@@ -23,15 +23,10 @@ def refuse_missing(rows: Sequence[int] | NDArray[np.intp], name: str) -> None:
 
 
 def check_none_missing(y: NDArray[Any], name: str) -> None:
-    """Raise a ValueError if targets, as objects or dates, have missing values."""
-    if y.size == 0 or y.ndim == 0:
+    """Raise a ValueError if targets, as objects, have missing values."""
+    if y.size == 0 or y.ndim == 0 or y.dtype != object:
         return
-    if y.dtype.kind in "mM":
-        missing = np.flatnonzero(np.isnat(y))
-    elif y.dtype == object:
-        missing = np.array([i for i, value in enumerate(y.ravel()) if is_missing(value)], np.intp)
-    else:
-        return
+    missing = np.array([i for i, value in enumerate(y.ravel()) if is_missing(value)], np.intp)
     refuse_missing(missing // (y.size // len(y)), name)
 
 

@@ -108,7 +108,8 @@ def holds_dates(where: str, kind: str) -> ValueError:
     """Return the error about dates or durations, whose type has the name `kind`."""
     return ValueError(
         f"{where} holds dates or durations ({kind}), which are not numbers without a unit: convert them, for example "
-        "to days with (column - start) / numpy.timedelta64(1, 'D'), and leave out or fill in missing ones"
+        "to days with (column - start) / numpy.timedelta64(1, 'D'), or labels to text, and leave out or fill in "
+        "missing ones"
     )
 
 

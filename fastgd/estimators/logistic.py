@@ -73,7 +73,7 @@ class LogisticRegression(LinearClassifier):
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
     >>> model = LogisticRegression(alpha=0.1).fit(X, ["no", "no", "yes", "yes"])
     >>> model.predict([[0.5], [2.5]])
-    array(['no', 'yes'], dtype='<U3')
+    array(['no', 'yes'], dtype=object)
     """
 
     def __init__(  # noqa: PLR0913

@@ -167,3 +167,34 @@ def test_scalars_that_are_dates():
     for value in (np.datetime64("2020"), np.timedelta64(1, "s")):
         with pytest.raises(ValueError, match=r"^intercept_init holds dates or durations \("):
             LinearRegression(alpha=0.1).fit(np.c_[NUMBERS, LABELS], NUMBERS, intercept_init=value)
+
+
+TIMES = [datetime.time(k % 3) for k in range(N)]
+DATED_LABELS = {
+    **{name: frame["t"] for name, frame in FRAMES.items() if name != "missing dates" and "arrays" not in name},
+    **WRAPPED,
+    "array": DAYS.to_numpy(),
+    "other unit": DAYS.to_numpy().astype("M8[D]"),
+    "duration array": (DAYS - DAYS[0]).to_numpy(),
+    "NaT": np.array(["2020", "2021", "2020", "2021", "2020", "NaT"], "M8[Y]"),
+    "list": list(DAYS.to_numpy()),
+    "list of days": DAY_OBJECTS,
+    "list of durations": [np.timedelta64(k % 2, "s") for k in range(N)],
+    "objects": np.array(TIMES, object),
+    "durations as objects": np.array([np.timedelta64(k % 2, "s") for k in range(N)], object),
+    "column": pd.DataFrame({"t": DAYS}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector")
+@pytest.mark.parametrize("name", DATED_LABELS)
+def test_dates_are_no_labels(name):
+    y, X = DATED_LABELS[name], np.c_[NUMBERS, LABELS]
+    model = LogisticRegression(alpha=0.1).fit(X, LABELS)
+    for call in (LogisticRegression().fit, model.score, model.partial_fit):
+        with pytest.raises(ValueError, match=r"^y holds dates or durations \(.* or labels to text"):
+            call(X, y)
+    with pytest.raises(ValueError, match=r"^y_val holds dates or durations \("):
+        LogisticRegression().fit(X, LABELS, X_val=X, y_val=y)
+    with pytest.raises(ValueError, match=r"^classes holds dates or durations \("):
+        LogisticRegression(optimizer="gd").partial_fit(X, LABELS, classes=y)
