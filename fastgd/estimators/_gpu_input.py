@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_feature_names, _check_n_features
 
 from fastgd.backends.gpu_arrays import GpuArray
+from fastgd.estimators._shapes import MATRIX, refuse_shape
 
 
 def check_gpu_array(estimator: Any, X: GpuArray, *, reset: bool, name: str = "X") -> GpuArray:
     """Check what kernels ask of X on the GPU: nothing there is converted silently."""
-    if X.ndim != 2:
-        raise ValueError(f"Expected 2D array for {name}, got {X.ndim}D array instead: reshape it to (rows, columns)")
+    refuse_shape(X, name, MATRIX)
     if 0 in X.shape:
         raise ValueError(f"{name} has shape {X.shape}: at least one row and one column are needed")
     if X.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):

@@ -20,7 +20,9 @@ from fastgd.estimators._columns import (
 )
 from fastgd.estimators._gpu_input import check_gpu_array, check_same_place
 from fastgd.estimators._missing import check_not_masked
-from fastgd.estimators._values import refuse_dates, refuse_values
+from fastgd.estimators._shapes import MATRIX, WEIGHTS, refuse_shape
+from fastgd.estimators._values import holds_complex, refuse_dates, refuse_values
+from fastgd.parameters import shown
 from fastgd.scaling import Array, Moments
 from fastgd.threads import by_blocks
 
@@ -84,6 +86,7 @@ def validated(
             estimator, X, reset=reset, dtype=dtype, order=None, ensure_all_finite=False, ensure_min_samples=1
         )
     except (TypeError, ValueError, OverflowError):
+        refuse_shape(X, input_name, MATRIX)
         refuse_values(X, input_name)
         raise
     with np.errstate(over="ignore", invalid="ignore"):
@@ -97,6 +100,8 @@ def float_array(given: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return a float64 copy; a ValueError names the argument if it holds anything but numbers."""
     check_not_masked(given, name)
     refuse_dates(given, name)
+    if np.iscomplexobj(given):
+        raise holds_complex(f"{name} is {shown(given)}")
     try:
         return np.array(given, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -225,6 +230,7 @@ def check_weights(
     try:
         weights: NDArray[Any] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     except (TypeError, ValueError, OverflowError) as error:
+        refuse_shape(sample_weight, name, WEIGHTS)
         refuse_values(sample_weight, name)
         # Errors of scikit-learn name sample_weight, or nothing.
         raise ValueError(f"{name} cannot be used: {error}") from error

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length
 
 from fastgd import threads
 from fastgd.estimators import _label_codes
 from fastgd.estimators._input import in_range
 from fastgd.estimators._label_codes import Encoded, encode, encode_objects
 from fastgd.estimators._missing import check_not_masked
+from fastgd.estimators._shapes import COLUMN, check_rows, refuse_shape
 from fastgd.estimators._values import holds_dates
 from fastgd.parameters import is_number, shown
 
@@ -124,8 +125,8 @@ def _encoded(y: ArrayLike | None, X: Sized, name: str, n_threads: int) -> Encode
     """Number the classes of labels of any kind, one per row of X."""
     if y is None:
         raise ValueError(f"{name} is missing: this classifier requires y to be passed, but the target y is None")
-    column = y if _is_column_of_objects(y) else label_array(y, name)
-    check_consistent_length(X, column)
+    column: Any = y if _is_column_of_objects(y) else label_array(y, name)
+    check_rows(column, X, name)
     if isinstance(column, np.ndarray) and column.dtype.kind not in "OT":
         codes, classes = encode(column, n_threads)
     else:
@@ -151,7 +152,13 @@ def _is_column_of_objects(y: Any) -> bool:
 def label_array(y: ArrayLike, name: str) -> NDArray[Any]:
     """Labels (n,) as an array of numbers, text or objects, of which no number is missing."""
     check_not_masked(y, name)
-    array = np.asarray(y, object if _is_list_of_text(y) else None)
+    if issparse(y):
+        raise TypeError(f"{name} is sparse, but dense data is required: use {name}.toarray().ravel()")
+    try:
+        array = np.asarray(y, object if _is_list_of_text(y) else None)
+    except ValueError:
+        refuse_shape(y, name, COLUMN)
+        raise
     if array.ndim == 2 and array.shape[1] == 1:
         warnings.warn(
             f"A column-vector {name} was passed when a 1d array was expected: use {name}.ravel()",
@@ -159,8 +166,7 @@ def label_array(y: ArrayLike, name: str) -> NDArray[Any]:
             stacklevel=2,
         )
         array = array[:, 0]
-    if array.ndim != 1:
-        raise ValueError(f"{name} should be a 1d array, got an array of shape {array.shape} instead.")
+    refuse_shape(array if array.ndim else y, name, COLUMN)
     kind = array.dtype.kind
     if kind in "cVS":
         raise ValueError(f"{name} has dtype {array.dtype}: labels must be text, booleans or numbers")

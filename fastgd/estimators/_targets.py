@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_array, check_consistent_length
+from sklearn.utils.validation import check_array
 
 from fastgd.estimators._input import is_ready
 from fastgd.estimators._missing import check_none_missing, check_not_masked
+from fastgd.estimators._shapes import TARGETS, check_rows, refuse_shape
 from fastgd.estimators._values import refuse_dates, refuse_values
 from fastgd.scaling import Array
 
@@ -29,10 +30,11 @@ def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> tuple[NDArr
     try:
         targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name=name)
     except (TypeError, ValueError, OverflowError):
+        refuse_shape(y, name, TARGETS)
         check_none_missing(np.asarray(y), name)
         refuse_values(y, name)
         raise
-    check_consistent_length(X, targets)
+    check_rows(targets, X, name)
     if targets.ndim == 1:
         return targets[:, None], True
     return targets, False

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from datetime import date, time, timedelta
+from numbers import Complex, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.estimators._missing import is_missing
+from fastgd.parameters import shown
 
 #: Beginnings of the names of types of dates and durations: of NumPy, pandas, polars and Arrow.
 _DATES = re.compile(r"date|time|period|interval|duration|month", re.IGNORECASE)
@@ -40,7 +42,7 @@ def _columns(given: Any, name: str) -> Iterator[_Column]:
         yield _Column(name, given.dtype if hasattr(given, "dtype") else given.type, given)
     else:
         array = given if isinstance(given, np.ndarray) else np.asarray(given, object)
-        if array.dtype.kind not in "OmMUT" or array.ndim not in (1, 2):
+        if array.dtype.kind not in "OmMUTc" or array.ndim not in (1, 2):
             return
         for j in range(array.shape[1] if array.ndim == 2 else 1):
             column = array[:, j] if array.ndim == 2 else array
@@ -113,6 +115,11 @@ def holds_dates(where: str, kind: str) -> ValueError:
     )
 
 
+def holds_complex(what: str) -> ValueError:
+    """Return the error about complex numbers, in words that scikit-learn's checks require."""
+    return ValueError(f"Complex data not supported: {what}: give real numbers, for example its .real")
+
+
 def refuse_values(given: Any, name: str) -> None:
     """Raise an error that names the first value that could not be converted to a number, if it is found.
 
@@ -142,6 +149,8 @@ def _refuse_column(where: str, values: NDArray[Any]) -> None:
     for row, value in enumerate(values):
         if is_missing(value):
             _refuse_missing(where, values)
+        if isinstance(value, Complex) and not isinstance(value, Real):
+            raise holds_complex(f"{where} holds {shown(value)} in row {row}")
         try:
             float(value)
         except OverflowError:

@@ -1,6 +1,7 @@
 """Everything that a fit cannot use raises at once, by name, and says what to do."""
 
 import re
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -212,6 +213,76 @@ SHAPES = [
 def test_shapes(estimator, data, targets, message):
     with pytest.raises(ValueError, match=message):
         estimator().fit(data, targets)
+
+
+MATRIX, TARGETS = r"must be a 2D array of shape \(rows, columns\)", r"must be an array of shape \(rows,\) or "
+COLUMN, WEIGHTS = r"must be a 1d array of shape \(rows,\)", r"must be 1D, of shape \(rows,\)"
+NO_ARRAYS = {"dict": ({"a": 1}, r"\{'a': 1\}"), "text": ("abc", "'abc'"), "iterator": (iter("a"), "<str_ascii_iter")}
+
+
+@pytest.mark.parametrize("kind", NO_ARRAYS)
+def test_arguments_that_are_no_arrays(kind):
+    wrong, shown = NO_ARRAYS[kind]
+    linear, logistic = LinearRegression(alpha=0.1).fit(X, Y), LogisticRegression(alpha=0.1).fit(X, LABELS)
+    for model, y, form in ((linear, Y, TARGETS), (logistic, LABELS, COLUMN)):
+        for call in (model.fit, model.score, model.partial_fit):
+            with pytest.raises(ValueError, match=rf"^X {MATRIX}, got {shown}"):
+                call(wrong, y)
+            with pytest.raises(ValueError, match=rf"^y {form}.*, got {shown}"):
+                call(X, wrong)
+            with pytest.raises(ValueError, match=rf"^sample_weight {WEIGHTS}, got {shown}"):
+                call(X, y, sample_weight=wrong)
+        for value in (wrong, None):
+            with pytest.raises(ValueError, match=rf"^X {MATRIX}, got {shown if value else None}"):
+                model.predict(value)
+        with pytest.raises(ValueError, match=rf"^y_val {form}.*, got {shown}"):
+            model.fit(X, y, X_val=X, y_val=wrong)
+
+
+def test_shapes_are_named():
+    linear, logistic = LinearRegression(alpha=0.1).fit(X, Y), LogisticRegression(alpha=0.1).fit(X, LABELS)
+    with pytest.raises(ValueError, match=rf"^X {MATRIX}, got 1 dimension, shape \(2,\)\. Reshape your data: X\."):
+        linear.predict(X[0])
+    for model, y, form in ((linear, Y, TARGETS), (logistic, LABELS, COLUMN)):
+        with pytest.raises(ValueError, match=rf"^y {form}.*, got 3 dimensions, shape \(10, 1, 1\)$"):
+            model.fit(X, y[:, None, None])
+        for call in (model.fit, model.score, model.partial_fit):
+            with pytest.raises(ValueError, match=r"^y has 5 rows and X 10, .*: give one value for each row of X$"):
+                call(X, y[:5])
+            with pytest.raises(ValueError, match=rf"^y has rows of unequal lengths: it {form}"):
+                call(X, [[1.0], [1.0, 2.0]] * 5)
+        with pytest.raises(ValueError, match=r"^y_val has 5 rows and X_val 10, .* for each row of X_val$"):
+            model.fit(X, y, X_val=X, y_val=y[:5])
+        with pytest.raises(TypeError, match=r"y.* dense data is required.*toarray\(\)"):
+            model.fit(X, sparse.csr_matrix(y[:, None]))
+
+
+@pytest.mark.parametrize("convert", [np.asarray, np.ndarray.tolist, pd.DataFrame], ids=["array", "list", "frame"])
+def test_complex_numbers_are_named(convert):
+    model = LinearRegression(alpha=0.1).fit(X, Y)
+    message = r"^Complex data not supported: {} holds \S+j\)? in row 0: give real numbers".format
+    rows, one = convert(X + 1j), convert((Y + 1j)[:, None])
+    for call in (lambda: model.fit(rows, Y), lambda: model.predict(rows), lambda: model.score(rows, Y)):
+        with pytest.raises(ValueError, match=message("column '?0'? of X")):
+            call()
+    for call in (lambda: model.fit(X, one), lambda: model.score(X, one), lambda: model.partial_fit(X, one)):
+        with pytest.raises(ValueError, match=message("(column '?0'? of )?y")):
+            call()
+    with pytest.raises(ValueError, match=message("column '?0'? of X_val")):
+        model.fit(X, Y, X_val=rows, y_val=Y)
+    with pytest.raises(ValueError, match=message("sample_weight")):
+        model.fit(X, Y, Y + 1j)
+    with pytest.raises(ValueError, match=r"^Complex data not supported: coef_init is array\(\[1\.\+1\.j"):
+        model.fit(X, Y, coef_init=np.array([1.0 + 1.0j, 0.0]))
+
+
+def test_missing_values_beside_decimals():
+    """Decimals are numbers; the missing value is what cannot be used."""
+    y = [Decimal(k) for k in range(9)]
+    with pytest.raises(ValueError, match=r"^sample_weight has missing values in 1 of 10 rows, first in row 9: leave"):
+        LinearRegression().fit(X, Y, [*y, None])
+    found = LinearRegression(alpha=0.1).fit(X[:9], y).coef_
+    assert np.array_equal(found, LinearRegression(alpha=0.1).fit(X[:9], np.arange(9.0)).coef_)
 
 
 def test_labels_that_are_no_labels():

@@ -99,7 +99,7 @@ def test_one_place_for_all(there):
         (lambda X: X.astype(np.float16), "X on the GPU has dtype float16: convert it to float32 or float64"),
         (lambda X: X.astype(np.int64), "X on the GPU has dtype int64"),
         (lambda X: X[::2, ::2], "X on the GPU has gaps between its numbers"),
-        (lambda X: X[:, 0].copy(), "Expected 2D array for X, got 1D array"),
+        (lambda X: X[:, 0].copy(), r"X must be a 2D array of shape \(rows, columns\), got 1 dimension"),
         (lambda X: X[:0], "at least one row"),
     ],
 )
