@@ -42,6 +42,7 @@ _DTYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
+_LARGEST = float(np.finfo(np.float64).max)
 _NONE = type(None)
 #: Types of the metadata's entries; bool is no int here.
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -316,15 +317,47 @@ def _check_training(facts: dict[str, Any], layout: dict[str, Tensor], outputs: i
     if not all(_is_count(facts.get(name)) and facts[name] < 1 << 32 for name in ("seed", "epochs")):
         raise _damaged("seed or epochs of the training")
     settings = facts.get("settings")
-    named = isinstance(settings, dict) and settings.keys() == {"loss", "delta", "fit_intercept", "standardize"}
-    if not named or type(facts.get("rate")) not in (float, int, _NONE):
-        raise _damaged("rate or settings of the training")
+    if not isinstance(settings, dict) or settings.keys() != {"loss", "delta", "fit_intercept", "standardize"}:
+        raise _damaged("settings of the training")
+    if not all(type(value) in (str, bool, int, float, _NONE) for value in settings.values()):
+        raise _damaged("settings of the training")
+    rate, size = facts.get("rate"), facts.get("size")
+    if rate is not None and not (_is_at_least(rate, 0.0) and rate > 0.0):
+        raise _damaged(f"learning rate {_shown(rate)} of the training")
+    if size is not None and not _is_at_least(size, 0.0):
+        raise _damaged(f"size of the training is {_shown(size)}")
+    _check_schedule_state(facts.get("schedule_state"))
+    if "training.target_moments" in layout:
+        _expect(layout, "training.target_moments", (3, outputs))
+
+
+def _check_schedule_state(state: Any) -> None:
+    """Check what schedules remember: losses ("best", "metric"), and non-negative counts, shares and rates."""
+    if state is None:
+        return
+    if not isinstance(state, dict):
+        raise _damaged(f"schedule_state of the training is {_shown(state)}")
+    for name, value in state.items():
+        is_loss = name.rpartition(".")[2] in ("best", "metric")
+        if not (type(value) is float if is_loss else _is_at_least(value, 0.0)):
+            raise _damaged(f"{_shown(name)} of the schedule is {_shown(value)}")
+
+
+def _is_at_least(value: Any, least: float) -> bool:
+    """Whether a value is a number that float64 can hold, from `least` on; bool is none."""
+    return type(value) in (int, float) and least <= value <= _LARGEST
 
 
 def _check_values(tensors: dict[str, NDArray[Any]]) -> None:
     for name, tensor in tensors.items():
         if tensor.dtype.kind == "f" and not name.startswith("history.") and not np.all(np.isfinite(tensor)):
             raise _damaged(f"tensor {_shown(name)} is not finite")
+    scale = tensors.get("training.target_scale")
+    if scale is not None and not np.all(scale > 0.0):
+        raise _damaged("a scale of the targets is not positive")
+    for name, part in (("training.inv_scale", slice(None)), ("training.target_moments", [0, 2])):
+        if name in tensors and np.any(tensors[name][part] < 0.0):
+            raise _damaged(f"tensor {name!r} has a negative number")
     classes = tensors.get("classes")
     if classes is not None and np.unique(classes).size < classes.size:
         raise _damaged("a label occurs twice")

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 import fastgd
-from fastgd import LinearRegression, model_file, optimizers
+from fastgd import LinearRegression, ModelFileError, model_file, optimizers
 from fastgd.optimizers import BY_NAME, Adam, FullBatch, GradientDescent, Momentum
 from fastgd.schedules import (
     Constant,
@@ -182,3 +182,83 @@ def test_a_stream_goes_on_from_coefficients_without_training(tmp_path):
     assert back.intercept_ == pytest.approx(model.intercept_ - 1e-3 * residual.mean(), rel=1e-12)
     with pytest.raises(ValueError, match="y 3 outputs, what was fitted before had 4 and 1"):
         fastgd.load(tmp_path / "model").partial_fit(X, X[:, :3])
+
+
+def altered(path, change):
+    """Change the facts and tensors of the training in a file, which gets a checksum that fits."""
+    blob = path.read_bytes()
+    (length,) = struct.unpack("<Q", blob[:8])
+    metadata = json.loads(json.loads(blob[8 : 8 + length])["__metadata__"]["fastgd"])
+    tensors = {name: tensor.copy() for name, tensor in safetensors.numpy.load(blob).items()}
+    change(metadata["training"], tensors)
+    text = json.dumps(metadata, sort_keys=True)
+    path.write_bytes(safetensors.numpy.save(tensors, {"fastgd": text, "sha256": model_file.checksum(text, tensors)}))
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory):
+    """A file of a stream whose schedule has a memory."""
+    path = tmp_path_factory.mktemp("models") / "stream"
+    problem = problem_for("squared", n=64)
+    schedule = WarmUp(1, then=ReduceOnPlateau(0.01, patience=0, threshold=0.9))
+    model = LinearRegression(optimizer=Adam(schedule), batch_size=8, random_state=0)
+    model.partial_fit(problem.x, targets(problem)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("schedule_state", value) for value in (5, "x", [1.0], {"then.share": "x"}, {"then.share": -1.0})),
+        *(("schedule_state", {"then.best": value}) for value in (None, 10**400, [])),
+        *(("schedule_state", {"epochs": value}) for value in (True, float("nan"), float("inf"), 10**400)),
+        *(("size", value) for value in ("x", {}, -1.0, float("inf"), True)),
+        *(("rate", value) for value in (-1, 0.0, float("inf"), 10**400, "x")),
+        *(("settings", {"loss": [], "delta": 1.0, "fit_intercept": True, "standardize": True}), ("settings", 5)),
+    ],
+)
+def test_a_training_that_cannot_go_on_is_refused(tmp_path, stream, name, value):
+    path = tmp_path / "altered"
+    path.write_bytes(stream.read_bytes())
+    altered(path, lambda facts, tensors: facts.update({name: value}))
+    with pytest.raises(ModelFileError, match=r"altered is damaged or was altered \(.*save the model again"):
+        fastgd.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("target_scale", 0, 0.0),
+        ("target_scale", 0, -1.0),
+        ("inv_scale", 1, -1.0),
+        ("target_moments", 0, -1.0),
+        ("target_moments", -1, -1.0),
+        ("slots", -1, -1e-3),
+        ("step", 0, -1.0),
+        ("step", 0, 0.5),
+        ("step", 0, 1e300),
+        ("product", 0, 2.0),
+        ("target_moments", None, np.ones((2, 1))),
+        ("step", None, np.ones(1, np.int8)),
+    ],
+)
+def test_arrays_of_a_training_that_cannot_go_on_are_refused(tmp_path, stream, name, place, value):
+    path = tmp_path / "altered"
+    path.write_bytes(stream.read_bytes())
+
+    def change(facts, tensors):
+        tensor = tensors[f"training.{name}"]
+        if place is None:
+            tensors[f"training.{name}"] = value
+        else:
+            tensor.flat[place] = value
+
+    altered(path, change)
+    problem = problem_for("squared", n=64)
+    with pytest.raises(ModelFileError):
+        fastgd.load(path).partial_fit(problem.x, targets(problem))
+
+
+def test_the_file_that_is_altered_goes_on(tmp_path, stream):
+    problem = problem_for("squared", n=64)
+    assert np.isfinite(fastgd.load(stream).partial_fit(problem.x, targets(problem)).coef_).all()

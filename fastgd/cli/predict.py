@@ -30,6 +30,7 @@ from fastgd.data.categories import expanded, numbered, unknown
 from fastgd.data.files import read_table
 from fastgd.data.read_options import ReadOptions
 from fastgd.data.table import Table
+from fastgd.exceptions import ModelFileError
 
 #: Beginnings of a formula; spreadsheets skip the tab and the carriage return.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -156,10 +157,50 @@ def _load(path: Path) -> Any:
     from fastgd import load
 
     model = load(path)
+    try:
+        _check_report(model)
+    except (InputError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path} is damaged or was altered ({error}): save the model again") from error
     if hasattr(model, "classes_") and model.classes_.dtype.kind == "U":
         # Predictions of fixed width would take the memory of the longest label for each row.
         model.classes_ = model.classes_.astype(object)
     return model
+
+
+def _check_report(model: Any) -> None:
+    """Check what the fit noted for predictions; an error for what no fit notes."""
+    report = model.fit_report_
+    reading = ReadOptions(**report.get(READING_KEY, {}))
+    if not _is_texts([reading.decimal or "", reading.thousands, *reading.null]):
+        raise TypeError(f"{READING_KEY} is not of texts")
+    check_marks(reading)
+    categories, made = report.get(ONE_HOT_KEY, {}), report.get(INDICATORS_KEY) or {}
+    for name, texts in ((ONE_HOT_KEY, categories), (INDICATORS_KEY, made)):
+        if not isinstance(texts, dict) or not all(map(_is_texts, texts.values())):
+            raise TypeError(f"{name} is not lists of texts")
+    if categories and not hasattr(model, "feature_names_in_"):
+        raise ValueError(f"{ONE_HOT_KEY} without names of columns")
+    if not all(categories.values()):
+        raise ValueError(f"{ONE_HOT_KEY} has a column without categories")
+    if made and {name: len(of) - 1 for name, of in categories.items()} != {name: len(of) for name, of in made.items()}:
+        raise ValueError(f"{INDICATORS_KEY} does not agree with {ONE_HOT_KEY}")
+    means = report.get(MEANS_KEY)
+    if means is not None and not _is_means(means, int(model.n_features_in_)):
+        raise ValueError(f"{MEANS_KEY} is not a list of {model.n_features_in_} finite numbers")
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _is_means(value: Any, count: int) -> bool:
+    """Whether a value is a list of finite numbers, one per column."""
+    largest = float(np.finfo(np.float64).max)
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(type(number) in (int, float) and abs(number) <= largest for number in value)
+    )
 
 
 def _means(model: Any) -> list[float]:

@@ -16,6 +16,18 @@ from fastgd.scaling import Array, Moments, Scaling, TargetMoments, TargetScaling
 
 #: Rules whose velocity contains the learning rate.
 _WITH_RATE = ("momentum", "lookahead", "nesterov")
+#: Slots of adaptive rules that hold means or sums of squares.
+_SQUARES: dict[str, tuple[int, ...]] = {
+    "adagrad": (0,),
+    "rmsprop": (0,),
+    "adam": (1,),
+    "amsgrad": (1, 2),
+    "nadam": (1,),
+    "adadelta": (0, 1),
+    "adamw": (1,),
+}
+#: Up to here float64 holds every integer.
+_MOST_STEPS = 1 << 53
 
 
 def settings_of(estimator: Any) -> dict[str, Any]:
@@ -172,14 +184,7 @@ class Training:
         if facts["recipe"] is not None:
             name, numbers = facts["recipe"]
             rule = RuleState(Recipe(name, tuple(numbers)), arrays["theta"].copy())
-            for name, array in (
-                ("slots", rule.memory.slots),
-                ("step", rule.memory.step),
-                ("product", rule.memory.product),
-            ):
-                if arrays[name].shape != array.shape:
-                    raise ValueError(f"{name} of shape {arrays[name].shape}")
-                array[...] = arrays[name]
+            _restore_memory(rule, arrays)
         rate = float("nan") if facts["rate"] is None else facts["rate"]
         theta = arrays["theta"] if rule is None else rule.theta
         seen, size = arrays.get("target_moments"), facts.get("size")
@@ -196,3 +201,19 @@ class Training:
             target_moments=None if seen is None else TargetMoments(float(seen[0, 0]), seen[1], seen[2]),
             size=float("nan") if size is None else size,
         )
+
+
+def _restore_memory(rule: RuleState, arrays: dict[str, Array]) -> None:
+    """Fill the memory of a rule from a file; a ValueError for numbers that no rule leaves."""
+    memory = rule.memory
+    for name, array in (("slots", memory.slots), ("step", memory.step), ("product", memory.product)):
+        found = arrays[name]
+        if found.shape != array.shape or found.dtype != np.float64:
+            raise ValueError(f"{name} of dtype {found.dtype} and shape {found.shape}")
+        if name == "step" and not (0 <= found[0] <= _MOST_STEPS and found[0] == np.floor(found[0])):
+            raise ValueError(f"{found[0]:g} steps")
+        array[...] = found
+    if not 0.0 <= memory.product[0] <= 1.0:
+        raise ValueError(f"product {memory.product[0]:g}")
+    if any(np.any(memory.slots[slot] < 0.0) for slot in _SQUARES.get(rule.recipe.rule, ())):
+        raise ValueError("a negative mean of squares")

@@ -1,7 +1,10 @@
 """Wrong input ends in exit code 2 and one line that says what to do, with no traceback and nothing written."""
 
 import numpy as np
+import polars as pl
 import pytest
+
+from fastgd import LinearRegression
 
 GOOD = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{i % 7 + 0.5 * (i % 3)}\n" for i in range(60))
 FIT = ("fit", "t.csv", "--target", "y", "--save", "saved.model")
@@ -135,3 +138,48 @@ def test_altered_model_and_missing_columns(call, tmp_path):
         check_refusal(call("predict", model, source, "-o", "out.csv"), message, tmp_path, before)
     refused = call("predict", "saved.model", "t.csv", "-o", "out.csv", "--probabilities")
     check_refusal(refused, "linear regression", tmp_path, before)
+
+
+REPORT = {
+    "reading": {"header": None, "decimal": ".", "thousands": "", "null": ["-"]},
+    "one_hot": {"kind": ["a", "b", "c"]},
+    "one_hot_indicators": {"kind": ["kind=b", "kind=c"]},
+    "column_means": [0.0, 0.5, 0.25],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("reading", value) for value in (5, {"null": 5}, {"null": [1]}, {"decimal": 7}, {"decimal": []}, {"new": 1})),
+        *(("reading", value) for value in ({"thousands": 5}, {"thousands": "ab"}, {"thousands": []})),
+        *(("one_hot", value) for value in (5, None, {"kind": 5}, {"kind": []}, {"kind": ["a", 1, 2]}, {"kind": ["a"]})),
+        *(
+            ("one_hot_indicators", value)
+            for value in (5, {"kind": ["kind=b"]}, {"other": ["b", "c"]}, {"kind": [1, 2]})
+        ),
+        *(("column_means", value) for value in (5, ["x", "y", "z"], [1.0], [0.0, 1.0, float("nan")], [10**400, 0, 0])),
+    ],
+)
+def test_altered_notes_of_a_fit_are_refused(call, tmp_path, key, value):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model = LinearRegression().fit(pl.DataFrame(X, schema=["x", "kind=b", "kind=c"]), X[:, 0])
+    model.fit_report_ |= REPORT
+    model.save(tmp_path / "good.model")
+    model.fit_report_ |= {key: value}
+    model.save(tmp_path / "altered.model")
+    (tmp_path / "new.csv").write_text("x,kind\n1.5,b\n-,a\n")
+    words = ("new.csv", "--missing", "mean")
+    assert call("predict", "good.model", *words).stdout.count("\n") == 3
+    done = call("predict", "altered.model", *words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "altered.model is damaged or was altered (" in done.stderr
+    assert key in done.stderr or key == "reading"
+
+
+def test_categories_of_a_model_without_names_are_refused(call, tmp_path):
+    model = LinearRegression(alpha=1.0).fit(np.eye(3), [1.0, 2.0, 3.0])
+    model.fit_report_ |= REPORT
+    model.save(tmp_path / "altered.model")
+    (tmp_path / "new.csv").write_text("x,kind\n1.5,b\n")
+    assert "one_hot without names of columns" in call("predict", "altered.model", "new.csv").stderr
