@@ -37,8 +37,17 @@ def models():
     warm = optimizers.Adam(schedules.WarmUp(1, then=schedules.ReduceOnPlateau(0.01, patience=0)))
     rules = {"max_iter": 3, "tol": 0.0, "random_state": 0, "batch_size": 8}
     kinds = np.where(y > 1, "high", np.where(y < -1, "low", "middle"))
+    noted = LinearRegression(alpha=0.1).fit(names, y)
+    noted.fit_report_ |= {
+        "reading": {"header": None, "decimal": None, "thousands": "", "null": ["-"]},
+        "one_hot": {"kind": ["x", "y", "z"]},
+        "one_hot_indicators": {"kind": ["c", "d"]},
+        "column_means": [0.0, 0.5, 0.25, 1.0],
+    }
+    streamed = LinearRegression(optimizer=warm, batch_size=8, random_state=0).partial_fit(X, y)
     return [
-        LinearRegression(alpha=0.1).fit(names, y),
+        noted,
+        streamed,
         LinearRegression("huber", alpha=0.1, optimizer=warm, **rules).fit(X, np.c_[y, -y]),
         LogisticRegression(class_weight={"high": 2.0}).fit(X, kinds),
         LogisticRegression(optimizer="momentum", **rules).fit(X, y > 0),
@@ -68,7 +77,12 @@ def places(value, path=()):
 
 
 def alter_metadata(rng, metadata):
-    path = places(metadata)[int(rng.integers(len(places(metadata))))]
+    """Alter one place; every other time one of what `partial_fit` goes on with, or of what the command notes."""
+    found = places(metadata)
+    if rng.integers(2):
+        noted = ("reading", "one_hot", "one_hot_indicators", "column_means")
+        found = [way for way in found if way[0] == "training" or (way[1:2] and way[1] in noted)] or found
+    path = found[int(rng.integers(len(found)))]
     *way, last = path
     holder = metadata
     for key in way:
@@ -100,7 +114,7 @@ def alter_tensors(rng, tensors):
     elif kind == 4:
         tensors[name] = array.astype([np.float32, np.int8, np.uint64, np.bool_][int(rng.integers(4))])
     elif kind == 5 and array.dtype.kind == "f" and array.size:
-        array.flat[int(rng.integers(array.size))] = [np.nan, np.inf, 1e308, -1.0][int(rng.integers(4))]
+        array.flat[int(rng.integers(array.size))] = [np.nan, np.inf, 1e308, -1.0, 0.0][int(rng.integers(5))]
     else:
         tensors["training.slots" if rng.integers(2) else "new"] = array
 

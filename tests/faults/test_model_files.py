@@ -11,6 +11,10 @@ import pytest
 
 import fastgd
 from fastgd import ModelFileError
+from fastgd.cli import predict
+from fastgd.cli.errors import InputError
+from fastgd.data.read_options import ReadOptions
+from fastgd.data.table import ColumnTable
 from tests.faults.altered_models import altered, models
 
 SEED = 20261129
@@ -46,8 +50,18 @@ def use(model, path, trains):
     except TypeError as error:
         assert "cannot be saved" in str(error)  # noqa: PT017
     if trains and hasattr(model, "partial_fit"):  # some settings hide it
-        with contextlib.suppress(ValueError, TypeError, fastgd.DivergenceError):
+        with contextlib.suppress(ValueError, fastgd.DivergenceError):
             model.partial_fit(X, y)
+
+
+def use_in_the_command(path):
+    """Read and fill a table as ``fastgd predict`` does."""
+    columns = {name: np.array([1.0, 0.5]) for name in "abcd"} | {"kind": np.array(["x", "z"])}
+    with contextlib.suppress(ModelFileError, InputError):
+        model = predict._load(path)
+        predict._reading(model, ReadOptions())
+        X, _ = predict.matrix_of(ColumnTable(columns, 2, named=True), model, "mean")
+        assert len(model.predict(X)) == 2
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore::UserWarning")
@@ -71,6 +85,7 @@ def test_altered_files_are_refused_or_work(blobs, tmp_path, count, trains):
             raise AssertionError(f"file {number} of seed {SEED}") from error
         try:
             use(model, tmp_path / "again", trains)
+            use_in_the_command(path)
         except BaseException as error:
             raise AssertionError(f"file {number} of seed {SEED}") from error
     assert 0.2 * count < refused < 0.95 * count
