@@ -165,7 +165,7 @@ class Solution:
     theta: Array
     converged: bool
     #: Why it ended: "certificate", "flat loss", "early stopping", "callback", "no step", "max_iter", "max_seconds",
-    #: "interrupted" or "no optimum".
+    #: "interrupted", "no optimum" or "optimum in doubt".
     reason: str
     #: The learning rate of the first update.
     rate: float

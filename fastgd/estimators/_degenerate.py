@@ -15,6 +15,7 @@ from fastgd.objective import Evaluation, Objective
 from fastgd.optimizers import FullBatch, Optimizer
 from fastgd.scaling import Array
 from fastgd.solvers.descent import ROUNDING
+from fastgd.solvers.optimum import may_lack_optimum
 from fastgd.solvers.rank import Collinearity, find_collinear
 from fastgd.solvers.separation import find_recession
 from fastgd.stopping import Solution
@@ -60,6 +61,19 @@ class Separation:
 def settle_separation(watch: Separation, solution: Solution, names: Sequence[Any], messages: list[str]) -> None:
     """Warn where there is no optimum, and say so in the solution."""
     if not watch.found_from(solution.theta):
+        if (
+            solution.converged
+            and solution.reason != "early stopping"
+            and may_lack_optimum(watch.objective, solution.theta)
+        ):
+            solution.converged, solution.reason, solution.gain = False, "optimum in doubt", None
+            warn(
+                messages,
+                "alpha=0 and it could not be shown that there is an optimum: probabilities of some rows approach 0 or "
+                "1, and of so many parameters not all directions are searched. Coefficients may grow for ever as tol "
+                "falls; set alpha > 0",
+                ConvergenceWarning,
+            )
         return
     solution.converged, solution.reason, solution.gain = False, "no optimum", None
     columns = watch.columns(names)

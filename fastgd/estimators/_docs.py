@@ -134,6 +134,8 @@ ConvergenceWarning
     automatic rate of a rule on mini-batches ran its course to 0 and the loss was flat at the end), or there is no
     optimum: of a classifier at ``alpha=0`` where a direction separates some rows of a class from the others and no row
     contradicts, such as a category whose rows all have one class. The message names its columns; the fit ends early.
+    With more than 500 parameters not all directions are searched: a fit that then finds no proof of an optimum is not
+    converged and says so.
 RankWarning
     If ``alpha=0`` and columns are combinations of others. Solvers of the full batch then return the optimum whose
     coefficients have the least norm, as `numpy.linalg.lstsq` does on centred columns (without an intercept on columns

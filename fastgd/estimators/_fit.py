@@ -164,8 +164,8 @@ def _check_memory(task: Task, messages: list[str]) -> None:
 
 
 def _has_converged(solution: Solution, certificate: float, tol: float) -> bool:
-    """Whether the certificate is met, or the loss is flat at no great distance; never where there is no optimum."""
-    if solution.reason == "no optimum":
+    """Whether the certificate is met, or the loss is flat at no great distance; never without an optimum."""
+    if solution.reason in ("no optimum", "optimum in doubt"):
         return False
     return bool(certificate <= tol) or (solution.converged and not is_far(solution, certificate))
 

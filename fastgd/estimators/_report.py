@@ -63,8 +63,9 @@ class FitReport(DataReport, TimeReport):
         `tol` is a share of the constant model's loss.
     stopped_by : str
         "certificate", "flat loss", "early stopping", "callback", "callback error", "no step" (of any solver of the
-        full batch: rounding hides what is left to gain), "max_iter", "max_seconds", "interrupted", "no optimum" or
-        "diverged" (of a first fit, which raises DivergenceError).
+        full batch: rounding hides what is left to gain), "max_iter", "max_seconds", "interrupted", "no optimum",
+        "optimum in doubt" (of a classifier at ``alpha=0`` with more than 500 parameters, where neither a direction
+        without an optimum nor a proof of one was found) or "diverged" (of a first fit, which raises DivergenceError).
     objective : float
         F at the end, in the units of y.
     duality_gap : float or None

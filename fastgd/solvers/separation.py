@@ -21,7 +21,7 @@ from fastgd.sample import sample_of
 from fastgd.scaling import Array
 
 #: Parameters at most, beyond which columns and blocks of categories are looked at one by one.
-_MOST_PARAMETERS = 500
+MOST_PARAMETERS = 500
 #: Rows that are looked at first, at least and for each parameter.
 _ROWS, _ROWS_A_PARAMETER = 2048, 10
 #: Numbers of rows that are read at a time.
@@ -30,7 +30,7 @@ _BLOCK_NUMBERS = 1 << 19
 _FROM_END, _FROM_ZEROS, _LOOKS = 3, 30, 4
 #: Change of margins for which a step proves an optimum, and those at which, look by look, a row counts as growing apart
 #: from a class: the rest settles as Newton's method converges, and what grows may grow slowly for long.
-_SMALL, _GROWING = 0.5, (0.5, 0.1, 0.01, 1e-3)
+SMALL, _GROWING = 0.5, (0.5, 0.1, 0.01, 1e-3)
 #: Curvature of whitened rows below which a step is rounding.
 _FLAT = 1e-10
 #: Singular values, relative to the largest, that are rounding.
@@ -53,11 +53,11 @@ def find_recession(objective: Objective, theta: Array) -> Array | None:
     None also where rounding hides the answer, and with more than 500 parameters where neither a single column, nor the
     category that a block of indicators leaves out, nor theta itself separates the classes.
     """
-    data = _AllRows(objective)
+    data = AllRows(objective)
     if data.parameters == 0:
         return None
     start = data.start(theta)
-    if data.parameters > _MOST_PARAMETERS:
+    if data.parameters > MOST_PARAMETERS:
         return _simplest(data, start)
     rows, whole = data.first()
     for number in range(_ROUNDS):
@@ -117,7 +117,7 @@ class _Subset:
             if step is None:
                 break
             change = self._margins(step)
-            if (change - (p * change).sum(axis=1, keepdims=True)).min() > -_SMALL:
+            if (change - (p * change).sum(axis=1, keepdims=True)).min() > -SMALL:
                 return True, None
             direction = self._agreed(at)
             if direction is None and k % _LOOKS == _LOOKS - 1:
@@ -199,7 +199,7 @@ class _Subset:
         return (null.T @ (null @ step.ravel())).reshape(step.shape)
 
 
-class _AllRows:
+class AllRows:
     """The rows of a data set that have a positive weight, block by block."""
 
     def __init__(self, objective: Objective) -> None:
@@ -352,7 +352,7 @@ class _AllRows:
         return found
 
 
-def _simplest(data: _AllRows, direction: Array) -> Array | None:
+def _simplest(data: AllRows, direction: Array) -> Array | None:
     """The direction of single columns that separate by themselves, if there are any, else this one; None if none does.
 
     Of dependent columns there are many directions with the same margins.
@@ -396,7 +396,7 @@ def _blocks_of(columns: NDArray[np.intp], before: NDArray[np.intp]) -> list[list
     return [block for block in blocks if len(block) >= _LEAST_BLOCK]
 
 
-def _by_single_columns(data: _AllRows) -> Array | None:
+def _by_single_columns(data: AllRows) -> Array | None:
     """The sum of the directions (K, D) in which a single column separates a class from the others; None for none.
 
     Of many parameters also the categories that blocks of indicators leave out.
@@ -405,7 +405,7 @@ def _by_single_columns(data: _AllRows) -> Array | None:
     direction = _separating(data, low, high)
     if direction.any():
         return direction
-    if data.parameters <= _MOST_PARAMETERS or not data.has_intercept:
+    if data.parameters <= MOST_PARAMETERS or not data.has_intercept:
         return None
     sums = data.exclusive(low.min(axis=0), high.max(axis=0))
     if not sums.size:
@@ -421,7 +421,7 @@ def _by_single_columns(data: _AllRows) -> Array | None:
     return direction
 
 
-def _separating(data: _AllRows, low: Array, high: Array) -> Array:
+def _separating(data: AllRows, low: Array, high: Array) -> Array:
     """The sum of the directions (K, D) in which a column of these ranges (K, D) separates a class from the others."""
     direction, count = np.zeros(low.shape), low.shape[1] - int(data.has_intercept)
     for k in range(data.classes):

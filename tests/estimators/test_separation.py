@@ -166,7 +166,7 @@ def test_many_rows_are_looked_at_where_they_matter(monkeypatch, classes):
 
 def test_more_parameters_than_are_looked_at_jointly(monkeypatch):
     """Single columns are, and the fit's own direction."""
-    monkeypatch.setattr(separation, "_MOST_PARAMETERS", 2)
+    monkeypatch.setattr(separation, "MOST_PARAMETERS", 2)
     X, y = one_category()
     assert has_no_optimum(X, y)
     y[np.flatnonzero(X[:, 0])[0]] = 0
@@ -179,7 +179,7 @@ def test_more_parameters_than_are_looked_at_jointly(monkeypatch):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_category_that_many_indicators_leave_out(monkeypatch, classes):
     """Two variables coded against a reference, of which no single column shows it."""
-    monkeypatch.setattr(separation, "_MOST_PARAMETERS", 20)
+    monkeypatch.setattr(separation, "MOST_PARAMETERS", 20)
     rng = np.random.default_rng(3)
     first, second = rng.integers(0, 20, 2000), rng.integers(0, 15, 2000)
     y = rng.integers(0, classes, 2000)
@@ -188,6 +188,38 @@ def test_the_category_that_many_indicators_leave_out(monkeypatch, classes):
     assert has_no_optimum(X, y, tol=1e-2)
     y[np.flatnonzero(second == 0)[0]] = classes - 1
     assert not has_no_optimum(X, y, tol=1e-2)
+
+
+def test_an_optimum_that_cannot_be_shown_is_not_converged(monkeypatch):
+    """Three columns jointly separate some rows: more parameters than are searched hide the direction, not the doubt."""
+    monkeypatch.setattr(separation, "MOST_PARAMETERS", 3)
+    rng = np.random.default_rng(0)
+    X = rng.integers(-3, 4, (800, 6)).astype(float)
+    y = rng.integers(0, 2, 800)
+    total = X[:, :3].sum(axis=1)
+    X[total < 4, 2] += (4 - total)[total < 4]
+    total = X[:, :3].sum(axis=1)
+    y[total > 4] = 1
+    assert is_separable(X, y, True)
+    for optimizer in ("auto", "lbfgs"):
+        with pytest.warns(ConvergenceWarning, match="could not be shown that there is an optimum"):
+            report = LogisticRegression(alpha=0.0, optimizer=optimizer).fit(X, y).fit_report_
+        assert (report["converged"], report["stopped_by"]) == (False, "optimum in doubt")
+    y[np.argmax(total)] = 0
+    assert not is_separable(X, y, True)
+    assert LogisticRegression(alpha=0.0).fit(X, y).fit_report_["converged"]
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-6])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_hard_data_with_many_parameters_are_not_in_doubt(monkeypatch, tol, classes):
+    """Strong signals, heavy tails, columns that nearly depend on each other."""
+    monkeypatch.setattr(separation, "MOST_PARAMETERS", 3)
+    rng = np.random.default_rng(1)
+    X = rng.standard_t(3, size=(2000, 6))
+    X[:, 5] = X[:, 0] + 1e-3 * X[:, 5]
+    y = np.argmax(3.0 * X[:, :5] @ rng.standard_normal((5, classes)) + rng.gumbel(size=(2000, classes)), axis=1)
+    assert LogisticRegression(alpha=0.0, tol=tol).fit(X, y).fit_report_["converged"]
 
 
 @pytest.mark.filterwarnings("ignore::fastgd.exceptions.RankWarning")
