@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, SupportsInt, TypeGuard
+
+import numpy as np
 
 from fastgd.suggestions import RULES, Checked, unknown_parameter
 
@@ -19,6 +21,7 @@ __all__ = [
     "POSITIVE",
     "Parameters",
     "Range",
+    "is_integer",
     "is_number",
     "is_one_of",
     "replacements",
@@ -42,18 +45,23 @@ NOT_NEGATIVE = Range("a number of 0 or more", lambda value: 0 <= value < math.in
 FRACTION = Range("a number in [0, 1)", lambda value: 0 <= value < 1)
 FACTOR = Range("a number in (0, 1]", lambda value: 0 < value <= 1)
 INSIDE = Range("a number in (0, 1)", lambda value: 0 < value < 1)
-COUNT = Range("an integer of 0 or more", lambda value: isinstance(value, Integral) and int(value) >= 0)
+COUNT = Range("an integer of 0 or more", lambda value: is_integer(value) and int(value) >= 0)
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number within the range of float64; True and False are none."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    """Whether a value is a real number within the range of float64; True, False and durations are none."""
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, Real):
         return False
     try:
         float(value)
     except OverflowError:
         return False
     return True
+
+
+def is_integer(value: object) -> TypeGuard[SupportsInt]:
+    """Whether a value is an integer of any size; True, False and durations, Integrals of Python and NumPy, are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool | np.timedelta64)
 
 
 def is_one_of(value: object, names: Collection[str]) -> bool:

@@ -6,14 +6,13 @@ import threading
 from _thread import start_new_thread
 from collections.abc import Callable
 from functools import cache
-from numbers import Integral
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Never
 
 import numpy as np
 
-from fastgd.parameters import shown
+from fastgd.parameters import is_integer, shown
 
 #: More than any machine has processors for; each takes memory of its own.
 _MOST_THREADS = 1024
@@ -81,7 +80,7 @@ def get_num_threads() -> int:
 
 def check_threads(n: object, name: str) -> int:
     """Return n as a thread count or raise a ValueError that names the argument."""
-    if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= int(n) <= _MOST_THREADS:
+    if not is_integer(n) or not 1 <= int(n) <= _MOST_THREADS:
         raise ValueError(f"{name} must be an integer from 1 to {_MOST_THREADS} or None, got {shown(n)}")
     return int(n)
 

@@ -1,7 +1,7 @@
 """Class numbers of labels, found a block of rows at a time, on threads for many rows."""
 
 from collections.abc import Callable, Iterable
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from sklearn.utils import assert_all_finite
 
 from fastgd.estimators._missing import is_missing, refuse_missing
 from fastgd.estimators._values import holds_dates, is_date
-from fastgd.parameters import shown
+from fastgd.parameters import is_integer, shown
 from fastgd.threads import by_blocks
 
 #: Rows of a block.
@@ -217,12 +217,9 @@ def _kind(value: Any) -> str | None:
         return "text"
     if isinstance(value, bool | np.bool_):
         return "booleans"
-    if isinstance(value, np.timedelta64):
-        # Which is an Integral.
-        return None
-    if isinstance(value, Integral):
+    if is_integer(value):
         return "integers"
-    return "numbers" if isinstance(value, Real) else None
+    return "numbers" if isinstance(value, Real) and not is_date(value) else None
 
 
 def _of_one_type(values: list[Any], codes: NDArray[np.uint32], name: str) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.utils import check_random_state
 from fastgd.backends.devices import DEVICES
 from fastgd.estimators._namespaces import fitted_array
 from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
-from fastgd.parameters import is_number, shown
+from fastgd.parameters import is_integer, is_number, shown
 from fastgd.scaling import Array
 from fastgd.suggestions import unknown_optimizer
 from fastgd.threads import check_threads, get_num_threads
@@ -262,21 +261,21 @@ def _positive(estimator: Any, name: str) -> float:
 
 
 def _count(value: Any, name: str, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= _MOST:
+    if not is_integer(value) or not least <= int(value) <= _MOST:
         wanted = "a positive integer" if least else "an integer of 0 or more"
-        below = ", below 2^62" if isinstance(value, Integral) and int(value) > _MOST else ""
+        below = ", below 2^62" if is_integer(value) and int(value) > _MOST else ""
         raise ValueError(f"{name} must be {wanted}{below} or left at its default, got {shown(value)}")
     return int(value)
 
 
 def _check_verbose(value: Any) -> None:
-    if not isinstance(value, bool | np.bool_) and not (isinstance(value, Integral) and int(value) >= 0):
+    if not isinstance(value, bool | np.bool_) and not (is_integer(value) and int(value) >= 0):
         raise ValueError(f"verbose must be True, False or an integer of 0 or more, got {shown(value)}")
 
 
 def _check_random_state(value: Any) -> None:
     """Also where a fit needs no seed."""
-    if isinstance(value, Integral):
+    if isinstance(value, bool) or is_integer(value):
         valid = 0 <= int(value) < 1 << 32
     else:
         valid = value is None or value is np.random or isinstance(value, np.random.RandomState)

@@ -3,7 +3,6 @@
 import inspect
 import math
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from fastgd.minimization._function import DIFFERENCES, Array, Function
 from fastgd.minimization._result import best_of, result_of
 from fastgd.minimization._run import CALLBACK, Orders, descend
 from fastgd.optimizers import BY_NAME, SAGA, NormalEquations, Optimizer, OptimizerName, SketchedNewton
-from fastgd.parameters import is_number, shown
+from fastgd.parameters import is_integer, is_number, shown
 from fastgd.suggestions import unknown_optimizer
 
 _MAX_ITER = 1000
@@ -230,7 +229,7 @@ def _tolerance(tol: Any) -> float:
 
 
 def _count(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+    if not is_integer(value) or int(value) < 1:
         raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
     return int(value)
 

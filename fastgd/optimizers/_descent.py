@@ -3,13 +3,12 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from fastgd.optimizers._base import Recipe, WithRate, recipe_of
-from fastgd.parameters import FRACTION, Range, is_number, is_one_of
+from fastgd.parameters import FRACTION, Range, is_integer, is_number, is_one_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class GradientDescent(WithRate):
 
 
 def _is_count(value: Any) -> bool:
-    return is_number(value) and isinstance(value, Integral) and int(value) >= 1
+    return is_integer(value) and is_number(value) and int(value) >= 1
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from typing import ClassVar
 
 from fastgd.optimizers._base import Optimizer, Recipe
-from fastgd.parameters import COUNT, Range, is_number
+from fastgd.parameters import COUNT, Range, is_integer, is_number
 
 _AT_LEAST_ONE = Range("an integer of 1 or more", lambda value: _is_positive(value))
 
@@ -149,4 +148,4 @@ class LBFGS(FullBatch):
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, Integral) and is_number(value) and int(value) >= 1
+    return is_integer(value) and is_number(value) and int(value) >= 1

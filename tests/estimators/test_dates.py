@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from fastgd import LinearRegression, LogisticRegression
+from fastgd import LinearRegression, LogisticRegression, minimize, optimizers, set_num_threads
 
 N = 6
 DAYS = pd.date_range("2020", periods=N)
@@ -198,3 +198,36 @@ def test_dates_are_no_labels(name):
         LogisticRegression().fit(X, LABELS, X_val=X, y_val=y)
     with pytest.raises(ValueError, match=r"^classes holds dates or durations \("):
         LogisticRegression(optimizer="gd").partial_fit(X, LABELS, classes=y)
+
+
+PARAMETERS = {
+    **{name: {} for name in ("alpha", "l1_ratio", "tol", "max_iter", "max_seconds", "n_threads", "verbose")},
+    "batch_size": {"optimizer": "gd"},
+    "random_state": {"optimizer": "gd"},
+    "n_iter_no_change": {"early_stopping": True},
+    "validation_fraction": {"early_stopping": True},
+    "delta": {"loss": "huber"},
+}
+
+
+@pytest.mark.parametrize("unit", ["s", "ns"])
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_durations_are_no_parameters(name, unit):
+    """NumPy registers them as integers."""
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        LinearRegression(**PARAMETERS[name], **{name: np.timedelta64(1, unit)}).fit(NUMBERS[:, None], NUMBERS)
+
+
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_durations_are_no_numbers_elsewhere(unit):
+    duration, X = np.timedelta64(1, unit), NUMBERS[:, None]
+    calls = {
+        "class_weight must be": lambda: LogisticRegression(class_weight={0: duration, 1: 1}).fit(X, LABELS),
+        "learning_rate must be": lambda: LinearRegression(optimizer=optimizers.Adam(duration)).fit(X, NUMBERS),
+        "memory of LBFGS must be": lambda: LinearRegression(optimizer=optimizers.LBFGS(duration)).fit(X, NUMBERS),
+        "n must be": lambda: set_num_threads(duration),
+        "max_iter must be": lambda: minimize(np.sum, [1.0], optimizer="lbfgs", max_iter=duration),
+    }
+    for message, call in calls.items():
+        with pytest.raises(ValueError, match=message):
+            call()
