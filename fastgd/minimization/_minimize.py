@@ -49,7 +49,8 @@ def minimize(  # noqa: PLR0913
     .. math:: \max_j |\partial_j f(x)| \le \mathrm{tol}
 
     if curvatures there show a minimum, of a function that is not convex maybe a local one; `n_starts` is for those.
-    Where a curvature is negative (a saddle point, a maximum), or all are so small that the gradient changes by less
+    Where a curvature is negative (a saddle point, a maximum), values near x fall by more than slope and curvature there
+    explain (an inflection), or all curvatures are so small that the gradient changes by less
     than tol within a step as long as x (a plateau), it ends there without success, and the message says which.
     Without success it ends also after `max_iter` iterations, when the callback says so, when no step lowers the
     function (line searches, "accelerated" and "lbfgs", which need a smooth one), or when the value or the gradient
@@ -98,7 +99,7 @@ def minimize(  # noqa: PLR0913
 
         - x, fun, jac: the last iterate, float64, shape (d,), its value and its gradient;
         - success, message, and status: 0 tolerance met at a minimum, 1 `max_iter` done, 2 no step lowers the function,
-          3 diverged, 4 tolerance met at a saddle point or maximum, 5 on a plateau, 99 stopped by the callback;
+          3 diverged, 4 tolerance met at a saddle point, maximum or inflection, 5 on a plateau, 99 stopped by callback;
         - nit: its iterations; nfev, njev: calls of `fun`, those of differences included, and gradients, of all runs;
         - path, shape (nit + 1, d), and path_fun, shape (nit + 1,): all iterates from the start on, and their values;
         - learning_rates, shape (nit,): rate, or length over \|gradient\|, of each step;
@@ -125,7 +126,8 @@ def minimize(  # noqa: PLR0913
     run begins again, where values stop being finite, and 1 / L also where a curvature above L is met on the way.
 
     Curvatures at the end come from at most 20 differences of gradients, by the method of Lanczos, which find any
-    negative one in up to 20 dimensions and, in more, those that are not hidden among many.
+    negative one in up to 20 dimensions and, in more, those that are not hidden among many. Up to 13 further calls look
+    for lower values along the lowest curvature and the gradient.
 
     References
     ----------

@@ -39,8 +39,8 @@ def best_of(results: list[OptimizeResult]) -> OptimizeResult:
 
 
 _NO_MINIMUM = {
-    SADDLE: "the curvature is negative in some direction: a saddle point or a maximum, no minimum; start elsewhere "
-    "(n_starts tries several points)",
+    SADDLE: "the function falls on in some direction: a saddle point or a maximum, or an inflection, no minimum; start "
+    "elsewhere (n_starts tries several points)",
     FLAT: "the function is flat here, a plateau: the gradient changes by less than tol within a step as long as x; "
     "start elsewhere, lower tol, or scale the function up",
 }

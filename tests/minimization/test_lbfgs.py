@@ -21,8 +21,8 @@ def test_its_iterates_are_scipys(memory):
     ours = minimize(function, x0, optimizer=LBFGS(memory), tol=1e-7)
     assert ours.success
     np.testing.assert_array_equal(ours.path, path)
-    # One more call for each of the 12 dimensions finds the curvatures at the end.
-    assert (ours.nit, ours.nfev) == (theirs.nit, theirs.nfev + 12)
+    # One more call for each of the 12 dimensions finds the curvatures at the end; seven find no lower value beside it.
+    assert (ours.nit, ours.nfev) == (theirs.nit, theirs.nfev + 12 + 7)
     moves = np.linalg.norm(np.diff(ours.path, axis=0), axis=1)
     steepness = [np.linalg.norm(function(x)[1]) for x in ours.path[:-1]]
     np.testing.assert_allclose(ours.learning_rates, moves / steepness, rtol=1e-12)

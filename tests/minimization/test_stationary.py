@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import optimize
 
 from fastgd import minimize
 
@@ -14,6 +15,21 @@ POINTS = {
     "valley": (lambda x: (x[0] ** 2, np.array([2 * x[0], 0.0])), [1.0, 1.0], 0),
     "quartic": (lambda x: (np.sum(x**4), 4 * x**3), [1.0, -1.0], 0),
     "far from 0": (lambda x: (np.sum((x - 1e6) ** 2), 2 * (x - 1e6)), [0.0, 5.0], 0),
+    "cubic": (lambda x: (x[0] ** 3, 3 * x**2), [0.0], 4),
+    "cubic, by differences, above 5": (lambda x: 5.0 + x[0] ** 3, [0.0], 4),
+    "cubic, far from 0": (lambda x: ((x[0] - 7) ** 3, 3 * (x - 7) ** 2), [7.0], 4),
+    "cubic and square": (lambda x: (x[0] ** 3 + 9 * x[1] ** 2, np.array([3 * x[0] ** 2, 18 * x[1]])), [0.0, 1.0], 4),
+    "hills far away": (lambda x: (np.sin(x[0]), np.cos(x)), [-np.pi / 2 - 2000 * np.pi + 0.1], 0),
+    "monkey saddle": (
+        lambda x: (x[0] ** 3 - 3 * x[0] * x[1] ** 2, np.array([3 * (x[0] ** 2 - x[1] ** 2), -6 * x[0] * x[1]])),
+        [0.0, 0.0],
+        4,
+    ),
+    "asymmetric minimum": (lambda x: np.exp(9 * x[0]) - 9 * x[0], [0.3], 0),
+    "sixth power": (lambda x: (np.sum(x**6), 6 * x**5), [1.0, -1.0], 0),
+    "scaled quartic": (lambda x: (1e4 * np.sum((x - 3) ** 4), 4e4 * (x - 3) ** 3), [1.0, 4.0], 0),
+    "unequal sides": (lambda x: (np.sum(x**2 * (1 + 9 * (x < 0))), 2 * x * (1 + 9 * (x < 0))), [1.0], 0),
+    "unequal curvatures": (lambda x: (0.1 * x[0] ** 2 + 40 * x[1] ** 2, np.array([0.2 * x[0], 80 * x[1]])), [1, 1], 0),
     "50 dimensions": (lambda x: (np.sum(np.cosh(x)), np.sinh(x)), np.linspace(-1.0, 1.0, 50), 0),
 }
 
@@ -45,3 +61,32 @@ def test_no_scale_of_x_or_of_the_function_is_an_accident(optimizer, scale):
             result = minimize(function, x0, optimizer=optimizer, n_starts=3, max_iter=1, tol=0.0, random_state=0)
             assert np.isfinite(result.fun)
             assert minimize(function, x0, optimizer=optimizer, max_iter=30).status in (0, 1, 2, 3, 5)
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "lbfgs", "accelerated", "adam"])
+def test_an_inflection_that_a_run_comes_near_is_no_minimum(optimizer):
+    """It ends to one side, where the curvature is positive; x^3 falls without bound to the other."""
+    result = minimize(lambda x: (x[0] ** 3, 3 * x**2), [0.3], optimizer=optimizer)
+    assert not result.success
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_minima_stay_minima(seed):
+    rng = np.random.default_rng(seed)
+    for dimensions in (1, 2, 5):
+        root = rng.normal(size=(dimensions, dimensions)) * 10 ** rng.uniform(-2, 2)
+        center, level = rng.normal(size=dimensions) * 10 ** rng.uniform(-2, 3), rng.normal() * 100
+        H = root @ root.T + 1e-3 * np.trace(root @ root.T) * np.eye(dimensions)
+        for power in (1, 2):
+
+            def function(x):
+                z = x - center  # noqa: B023
+                q = z @ H @ z  # noqa: B023
+                return level + q**power, 2 * power * q ** (power - 1) * (H @ z)  # noqa: B023
+
+            result = minimize(function, center + rng.normal(size=dimensions), optimizer="lbfgs")
+            assert result.status in (0, 2, 5), (result.message, result.x - center)
+    for x0 in rng.uniform(-2, 2, size=(3, 2)):
+        assert minimize(optimize.rosen, x0, jac=optimize.rosen_der, optimizer="lbfgs").status in (0, 2)
+        rastrigin = minimize(lambda x: np.sum(x**2 - 10 * np.cos(2 * np.pi * x)), 2 * x0, optimizer="accelerated")
+        assert rastrigin.success, rastrigin.message
