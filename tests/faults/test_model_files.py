@@ -35,7 +35,7 @@ def use(model, path, trains):
     """Everything that a loaded model is for; bad parameters raise a ValueError when a fit begins."""
     X = np.random.default_rng(1).standard_normal((6, model.n_features_in_))
     if hasattr(model, "feature_names_in_"):
-        X = pd.DataFrame(X, columns=model.feature_names_in_)
+        X = pd.DataFrame(X, columns=pd.Index(model.feature_names_in_, dtype=object))
     predicted = model.predict(X)
     assert len(predicted) == 6
     if hasattr(model, "predict_proba"):
