@@ -130,8 +130,10 @@ def _labels(values: Labels, problem: Problem, where: str) -> NDArray[Any]:
         spelt = values.texts()
         found = np.array([classes.get(value) for value in spelt.tolist()], dtype=object)
     else:
-        spelt = found = values
-        known = np.isin(values, np.unique(fitted))
+        spelt = values
+        with np.errstate(invalid="ignore"):  # labels out of range become others, which differ from the values
+            found = np.asarray(values).astype(fitted.dtype)
+        known = np.isin(found, np.unique(fitted)) & (found == values)
     if not known.all():
         raise InputError(
             f"{where}: {plural(int((~known).sum()), 'row')} of a class that no fitted row has, such as"

@@ -167,6 +167,20 @@ def test_classes_of_floats_beyond_64_bits(call, tmp_path, test):
     assert "12 rows of a class that no fitted row has, such as '2e+19'" in refused.stderr
 
 
+@pytest.mark.parametrize("other", [np.full(12, 2.0**60), np.full(12, 1e300), np.full(12, 0.5)])
+def test_labels_of_a_test_file_are_compared_exactly(call, tmp_path, other):
+    """As a float, 2^60 + 1 is 2^60."""
+    X, y = np.arange(40.0)[:, None], 2**60 + 1 + np.arange(40) // 20
+    np.savez(tmp_path / "fitted.npz", X=X, y=y)
+    np.savez(tmp_path / "same.npz", X=X, y=y.astype(np.uint64))
+    np.savez(tmp_path / "other.npz", X=X[:12], y=other)
+    done = call("fit", "fitted.npz", "--test", "same.npz", "--json")
+    assert facts(done)["rows_scored"] == 40
+    refused = call("fit", "fitted.npz", "--test", "other.npz")
+    assert "12 rows of a class that no fitted row has" in refused.stderr
+    assert "invalid value" not in refused.stderr
+
+
 @pytest.mark.parametrize("words", [("--missing", "empty"), ("--probabilities",)])
 @pytest.mark.parametrize("classes", [[2**60 + 1, 2**60 + 2], [3, 2**64 - 1], [3, 2**52]])
 def test_large_integer_classes_in_an_array(tmp_path, call, classes, words):
