@@ -95,6 +95,7 @@ def test_a_second_signal_does_not_interrupt_the_clean_up(monkeypatch):
 def test_a_signal_that_a_library_reports_as_its_own_error(monkeypatch, capsys, number, code):
     """DuckDB raises RuntimeError("Query interrupted") in place of what the handler raised."""
     monkeypatch.setattr(stops, "_received", [])
+    monkeypatch.setattr(output, "written", [])
     # Whose watch would end the process of the tests at its next signal.
     monkeypatch.setattr(stops, "install", lambda: None)
 
