@@ -75,6 +75,9 @@ def resume(
         training.unscaled = means is None and scales is None and bool(estimator.standardize)
     elif means is not None or scales is not None:
         raise ValueError("means and scales are set by the fit or first call of partial_fit: leave them at None")
+    elif training.rule is None and not estimator.standardize:
+        # No update has been made in the units of the fit, whose targets are raw.
+        training = replace(training, target_moments=_no_targets(estimator, options, outputs))
     had = training.theta.shape[0], training.theta.shape[1] - 1
     if had != (outputs, columns):
         raise ValueError(
@@ -98,12 +101,18 @@ def _beginning(estimator: Any, options: Options, shape: tuple[int, int], frame: 
     if hasattr(estimator, "coef_"):
         theta = frame.scaling.from_raw(*coefficients(estimator))
     training = Training(frame, TargetScaling.identity(shape[0]), theta, seed, settings=settings_of(estimator))
-    assert options.optimizer is not None
-    # Given rates on raw columns are meant for raw targets, as in a fit; automatic ones suit scaled targets alone.
-    scaled = estimator.standardize or _schedule(options.optimizer).automatic
-    if scaled and training.settings["loss"] is not None:
-        training.target_moments = TargetMoments.none(shape[0])
+    training.target_moments = _no_targets(estimator, options, shape[0])
     return training
+
+
+def _no_targets(estimator: Any, options: Options, outputs: int) -> TargetMoments | None:
+    """Moments for the targets' scale to follow; None if targets stay as they come, as labels do.
+
+    Given rates on raw columns are meant for raw targets, as in a fit; automatic ones suit scaled targets alone.
+    """
+    assert options.optimizer is not None
+    scaled = estimator.standardize or _schedule(options.optimizer).automatic
+    return TargetMoments.none(outputs) if scaled and settings_of(estimator)["loss"] is not None else None
 
 
 def _given_frame(estimator: Any, columns: int, means: ArrayLike | None, scales: ArrayLike | None) -> Frame:

@@ -88,6 +88,18 @@ def test_automatic_rates_suit_targets_of_any_unit_without_standardize(loss, delt
     assert raw.score(X, y) > (0.3 if optimizer == "adam" else 0.6)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_a_stream_after_a_fit_of_raw_columns_keeps_its_quality(scale, tmp_path):
+    """Before, steps of Adam were as long for targets of 1e-3: R2 fell from 0.89 to -1.4 in five calls."""
+    y = scale * (20.0 + F)
+    model = LinearRegression(standardize=False, random_state=0).fit(X, y)
+    fitted = model.score(X, y)
+    model.set_params(optimizer="adam").save(tmp_path / "model")
+    assert streamed(model, y).score(X, y) > fitted - 0.01
+    back = streamed(fastgd.load(tmp_path / "model"), y)
+    np.testing.assert_array_equal(back.coef_, model.coef_)
+
+
 def test_given_rates_without_standardize_are_for_raw_targets():
     """One step of Adam is as long as its rate, in the units of y."""
     y = 1000.0 + 50.0 * F
