@@ -16,9 +16,11 @@ from fastgd.scaling import Array
 from fastgd.solvers import separation
 from fastgd.solvers.separation import SMALL, AllRows, Rows
 
-#: Newton steps, conjugate gradient iterations for each, and their relative residual: far below that of the fit, since
-#: what separates a few rows shows late.
-_STEPS, _ITERATIONS, _RESIDUAL = 8, 60, 1e-5
+#: Newton steps from the fit's end, and from zeros where those fail as probabilities at the end are extreme.
+_FROM_END, _FROM_ZEROS = 8, 16
+#: Conjugate gradient iterations of a step, and their relative residual: far below that of the fit, as the direction
+#: that separates a few rows shows late.
+_ITERATIONS, _RESIDUAL = 60, 1e-5
 #: Halvings of a Newton step, and curvature relative to the largest below which a coordinate is not scaled.
 _HALVINGS, _FLAT = 20, 1e-12
 #: Multiplications at most (rows classes columns^2) for a curvature: about a second.
@@ -79,10 +81,15 @@ class _Passes:
             yield block, p / p.sum(axis=1, keepdims=True)
 
 
-def _has_optimum(passes: _Passes, at: Array, rows: int) -> bool:
-    """Whether Newton steps from parameters (K, D) arrive where one changes no margin by much."""
+def _has_optimum(passes: _Passes, start: Array, rows: int) -> bool:
+    """Whether Newton steps from parameters (K, D), or from zeros, arrive where one changes no margin by much."""
+    zeros = np.zeros_like(start)
+    return _arrives(passes, start, rows, _FROM_END) or _arrives(passes, zeros, rows, _FROM_ZEROS)
+
+
+def _arrives(passes: _Passes, at: Array, rows: int, steps: int) -> bool:
     value = passes.value(at)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         passes.move(at)
         step, solved = _newton_step(passes, rows * passes.classes * at.shape[1] ** 2 <= _MOST_PRODUCTS)
         if not (solved and np.isfinite(step).all()):
