@@ -261,7 +261,7 @@ def _predictions(
 
 def _escaped(values: NDArray[Any]) -> NDArray[Any]:
     """Return labels with an apostrophe before those that a spreadsheet would take for a formula."""
-    if values.dtype != object:
+    if values.dtype.kind not in "OU":
         return values
     return np.array(
         [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in values.tolist()],
