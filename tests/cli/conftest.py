@@ -29,21 +29,26 @@ def environment(root):
     return {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "COLUMNS": "200"}
 
 
+def _finished(words, folder, environment):
+    """Run a process to its end, without standard input."""
+    return subprocess.run(
+        words,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @pytest.fixture
 def run(command, environment, tmp_path):
     """Return a function that runs the command in `tmp_path` and gives the finished process."""
 
     def run(*words, **variables):
-        return subprocess.run(
-            [*command, *map(str, words)],
-            cwd=tmp_path,
-            env={**environment, **variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return _finished([*command, *map(str, words)], tmp_path, {**environment, **variables})
 
     return run
 
@@ -65,16 +70,7 @@ def run_each(environment, tmp_path):
 
     def run_each(*commands, **variables):
         words = json.dumps([[str(word) for word in command] for command in commands])
-        done = subprocess.run(
-            [sys.executable, "-c", CALLS, words],
-            cwd=tmp_path,
-            env={**environment, **variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = _finished([sys.executable, "-c", CALLS, words], tmp_path, {**environment, **variables})
         assert done.returncode == 0, done.stderr
         parts = [re.split(r"(\d+) is the exit code\n", text) for text in (done.stdout, done.stderr)]
         return [
