@@ -7,7 +7,7 @@ import pytest
 
 
 def every_pair(rows: Iterable[tuple]) -> list[tuple]:
-    """Choose rows, the most telling first, until any two values that meet in one of all rows meet in a chosen one."""
+    """Choose rows with most new pairs first, until any two values that meet in a row meet in a chosen one."""
     pairs = {row: set(itertools.combinations(enumerate(row), 2)) for row in rows}
     left, chosen = set().union(*pairs.values()), []
     while left:

@@ -410,7 +410,7 @@ def _by_single_columns(data: AllRows) -> Array | None:
     sums = data.exclusive(low.min(axis=0), high.max(axis=0))
     if not sums.size:
         return None
-    # Sums of indicators differ by whole numbers: rounding must not tell them apart.
+    # Sums of indicators differ by whole numbers: rounding must not separate equal ones.
     low, high = data.ranges(sums)
     base = low.min(axis=0)
     found = _separating(data, *(np.hstack([np.rint(v - base) + base, np.ones((data.classes, 1))]) for v in (low, high)))

@@ -29,7 +29,7 @@ def options(tmp_path):
     return make
 
 
-def told(folder):
+def reported(folder):
     return json.loads((folder / "bench.json").read_text())
 
 
@@ -43,7 +43,7 @@ def test_what_it_measures_and_writes(run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "logistic, 2,000 x 5 float32" in done.stdout
     assert "GB/s of X" in done.stdout
-    facts = told(tmp_path / "here/it")
+    facts = reported(tmp_path / "here/it")
     assert list(facts["devices"]) == ["cpu"]
     (said,) = [line for line in done.stdout.splitlines() if line.startswith("cuda was not measured: ")]
     assert "the GPU cannot be used: " in said
@@ -69,7 +69,7 @@ def test_a_file_of_classes(call, tmp_path):
     np.savez(tmp_path / "three.npz", X=rng.normal(size=(600, 4)), y=np.array(["a", "b", "c"])[rng.integers(0, 3, 600)])
     done = call("bench", "three.npz", "--device", "cpu")
     assert done.returncode == 0, done.stderr
-    facts = told(tmp_path / "fastgd-bench")
+    facts = reported(tmp_path / "fastgd-bench")
     assert "softmax, 3 classes, 600 x 4" in facts["data"]
     assert line_of(facts, FIT)["facts"]["converged"]
 
@@ -91,7 +91,7 @@ def test_what_it_refuses(call, words, said):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_gpu_that_is_not_there_is_told_in_the_librarys_words(options, monkeypatch):
+def test_a_gpu_that_is_not_there_is_reported_in_the_librarys_words(options, monkeypatch):
     from fastgd.backends import devices
 
     monkeypatch.setattr(devices, "why_unusable", lambda: "the cat sits on it, use device='cpu'")
@@ -222,7 +222,7 @@ def test_both_devices_in_the_simulator(command, environment, tmp_path):
     environment = {**environment, "NUMBA_ENABLE_CUDASIM": "1"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    facts = told(tmp_path / "fastgd-bench")
+    facts = reported(tmp_path / "fastgd-bench")
     assert list(facts["devices"]) == ["cpu", "cuda"]
     fits = [line["facts"]["objective"] for line in facts["lines"] if line["job"].startswith(FIT)]
     assert fits[0] == pytest.approx(fits[1], rel=1e-5)

@@ -28,13 +28,13 @@ def test_an_indicator_a_category_but_the_first(call, tmp_path, trees):
     done = call(*FIT, "--tol", 1e-10, "--save", "trees.model", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert told["one_hot"] == {"kind": ["elm", "fir", "oak"], "grade": ["9", "10"]}
-    assert told["columns_dropped"] == ["note"]
-    values = {entry["name"]: entry["value"] for entry in told["coefficients"]}
+    reported = json.loads(done.stdout)
+    assert reported["one_hot"] == {"kind": ["elm", "fir", "oak"], "grade": ["9", "10"]}
+    assert reported["columns_dropped"] == ["note"]
+    values = {entry["name"]: entry["value"] for entry in reported["coefficients"]}
     expected = {"kind=fir": 2.0, "kind=oak": -3.0, "u": 1.5, "grade=10": 5.0}
     assert values == pytest.approx(expected, abs=1e-6)
-    assert told["intercept"][0] == pytest.approx(7.0, abs=1e-6)
+    assert reported["intercept"][0] == pytest.approx(7.0, abs=1e-6)
 
     # Integers where the fit read text, other columns beside, and in another order.
     shuffled = trees.select("grade", "note", "kind", "u").sample(fraction=1.0, shuffle=True, seed=1)
@@ -67,9 +67,9 @@ def test_rows_that_are_left_out_have_no_category(call, tmp_path, trees):
         {"kind": ["yew"], "u": [None], "grade": [9], "note": ["x"], "height": [1.0]}, schema=trees.schema
     )
     trees.vstack(row).write_csv(tmp_path / "trees.csv")
-    told = json.loads(call(*FIT, "--missing", "drop", "--json").stdout)
-    assert told["one_hot"]["kind"] == ["elm", "fir", "oak"]
-    assert told["rows_dropped"] == 1
+    reported = json.loads(call(*FIT, "--missing", "drop", "--json").stdout)
+    assert reported["one_hot"]["kind"] == ["elm", "fir", "oak"]
+    assert reported["rows_dropped"] == 1
     filled = json.loads(call(*FIT, "--missing", "mean", "--json").stdout)
     assert filled["one_hot"]["kind"] == ["elm", "fir", "oak", "yew"]
 

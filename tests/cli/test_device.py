@@ -7,7 +7,7 @@ HIDDEN = {"NUMBA_ENABLE_CUDASIM": "0", "CUDA_VISIBLE_DEVICES": ""}
 
 def test_where_no_gpu_is_to_be_seen(run_each, line_csv):
     fit = ("fit", line_csv, "--target", "y", "--device")
-    refused, fitted, told = run_each(
+    refused, fitted, reported = run_each(
         (*fit, "cuda", "--save", "saved.model"), (*fit, "auto", "--json"), ("info", "--json"), **HIDDEN
     )
     assert refused.returncode == 2
@@ -16,12 +16,12 @@ def test_where_no_gpu_is_to_be_seen(run_each, line_csv):
     assert "Traceback" not in refused.stderr
     assert not (line_csv.parent / "saved.model").exists()
     _check_device(fitted, "auto")
-    facts = json.loads(told.stdout)
+    facts = json.loads(reported.stdout)
     assert "NVIDIA driver" in facts["gpu"]
     assert "numba-cuda" in facts
 
 
-def test_the_device_is_told(call, line_csv):
+def test_the_device_is_reported(call, line_csv):
     _check_device(call("fit", line_csv, "--target", "y", "--device", "cpu", "--json"), "cpu")
 
 

@@ -33,17 +33,22 @@ def test_without_a_source_it_fits_real_data_and_says_so(call):
 
 def test_linear_fit_and_its_predictions(call, tmp_path, line_csv, line_data):
     X, y = line_data
-    told = facts(call("fit", line_csv, "--target", "y", "--tol", 1e-9, "--save", "line.model", "--json"))
-    assert told["task"] == "linear"
-    assert (told["rows"], told["columns"], told["rows_fitted"], told["rows_scored"]) == (400, 4, 320, 80)
-    assert told["score"]["r2"] == pytest.approx(1, abs=1e-6)
-    assert abs(told["baseline"]["r2"]) < 0.1
-    values = {entry["name"]: entry["value"] for entry in told["coefficients"]}
+    reported = facts(call("fit", line_csv, "--target", "y", "--tol", 1e-9, "--save", "line.model", "--json"))
+    assert reported["task"] == "linear"
+    assert (reported["rows"], reported["columns"], reported["rows_fitted"], reported["rows_scored"]) == (
+        400,
+        4,
+        320,
+        80,
+    )
+    assert reported["score"]["r2"] == pytest.approx(1, abs=1e-6)
+    assert abs(reported["baseline"]["r2"]) < 0.1
+    values = {entry["name"]: entry["value"] for entry in reported["coefficients"]}
     assert values["a"] == pytest.approx(2, rel=1e-5)
     assert values["b"] == pytest.approx(-3e4, rel=1e-5)
-    assert told["coefficients"][0]["name"] == "b"  # by effect: 30 a standard deviation, against 2 and 0
-    assert told["intercept"][0] == pytest.approx(5, rel=1e-5)
-    assert told["fit"]["converged"] is True
+    assert reported["coefficients"][0]["name"] == "b"  # by effect: 30 a standard deviation, against 2 and 0
+    assert reported["intercept"][0] == pytest.approx(5, rel=1e-5)
+    assert reported["fit"]["converged"] is True
 
     # Other columns, in another order: they are found by name.
     frame = pl.DataFrame({"c": X[:, 2], "id": np.arange(400), "b": X[:, 1], "a": X[:, 0]})
@@ -74,14 +79,14 @@ def test_text_classes_with_gaps(call, tmp_path):
     frame = frame.with_columns(pl.when(pl.int_range(600) % 50 == 0).then(None).otherwise(pl.col("v")).alias("v"))
     frame.write_csv(tmp_path / "trees.tsv", separator="\t", null_value="NA")
     words = ("fit", "trees.tsv", "--target", "kind", "--drop", "note", "--missing", "drop", "--holdout", 0)
-    told = facts(call(*words, "--save", "trees.model", "--json"))
-    assert told["task"] == "logistic"
-    assert told["classes"] == ["elm", "fir", "oak"]
-    assert told["rows_dropped"] == 12
-    assert told["rows_fitted"] == told["rows_scored"] == 588
-    assert told["score"]["accuracy"] > 0.95 > told["baseline"]["accuracy"]
-    assert {(entry["name"], entry["class"]) for entry in told["coefficients"]} == {
-        (name, label) for name in ("[u]", "v") for label in told["classes"]
+    reported = facts(call(*words, "--save", "trees.model", "--json"))
+    assert reported["task"] == "logistic"
+    assert reported["classes"] == ["elm", "fir", "oak"]
+    assert reported["rows_dropped"] == 12
+    assert reported["rows_fitted"] == reported["rows_scored"] == 588
+    assert reported["score"]["accuracy"] > 0.95 > reported["baseline"]["accuracy"]
+    assert {(entry["name"], entry["class"]) for entry in reported["coefficients"]} == {
+        (name, label) for name in ("[u]", "v") for label in reported["classes"]
     }
 
     refused = call("predict", "trees.model", "trees.tsv", "-o", "out.csv")
@@ -103,19 +108,19 @@ def test_images_as_npz(call, tmp_path):
 
     digits = load_digits()
     np.savez(tmp_path / "digits.npz", X=digits.images.astype(np.uint8), y=digits.target)
-    told = facts(call("fit", "digits.npz", "--json"))
-    assert told["task"] == "logistic"
-    assert told["columns"] == 65
-    assert told["fit"]["dtype"] == "float32"
-    assert "uint8 converted to float32" in told["notes"][0]
-    assert told["score"]["accuracy"] > 0.9
+    reported = facts(call("fit", "digits.npz", "--json"))
+    assert reported["task"] == "logistic"
+    assert reported["columns"] == 65
+    assert reported["fit"]["dtype"] == "float32"
+    assert "uint8 converted to float32" in reported["notes"][0]
+    assert reported["score"]["accuracy"] > 0.9
 
 
 def test_mini_batches_with_a_rate_and_a_penalty(call, line_csv):
     words = ("--optimizer", "adam", "--learning-rate", 0.01, "--batch-size", 64, "--epochs", 3)
-    told = facts(call("fit", line_csv, "--target", "y", *words, "--alpha", 0.1, "--l1-ratio", 0.5, "--json"))
-    assert told["epochs"] == 3
-    assert told["fit"]["learning_rate"] == 0.01
+    reported = facts(call("fit", line_csv, "--target", "y", *words, "--alpha", 0.1, "--l1-ratio", 0.5, "--json"))
+    assert reported["epochs"] == 3
+    assert reported["fit"]["learning_rate"] == 0.01
 
 
 def test_gaps_are_filled_with_the_means_of_the_fitted_rows(call, tmp_path, line_csv, line_data):
@@ -156,9 +161,9 @@ def test_classes_of_floats_beyond_64_bits(call, tmp_path, test):
     np.savez(tmp_path / "big.npz", X=X, y=y)
     np.savez(tmp_path / "new.npz", X=X[:12], y=y[:12])
     pl.DataFrame({f"column_{j + 1}": X[:12, j] for j in range(3)} | {"y": y[:12]}).write_csv(tmp_path / "new.csv")
-    told = facts(call("fit", "big.npz", "--json", "--save", "big.model", "--test", test))
-    assert told["classes"] == [5.0, 1e19, 1e300]
-    assert told["score"]["accuracy"] == 1.0
+    reported = facts(call("fit", "big.npz", "--json", "--save", "big.model", "--test", test))
+    assert reported["classes"] == [5.0, 1e19, 1e300]
+    assert reported["score"]["accuracy"] == 1.0
     np.save(tmp_path / "X.npy", X)
     assert call("predict", "big.model", "X.npy", "-o", "out.npy").returncode == 0
     assert np.load(tmp_path / "out.npy").tolist() == y.tolist()

@@ -14,11 +14,11 @@ def test_hubers_loss_is_that_of_python(call, line_csv, line_data):
     words = ("--loss", "huber", "--delta", 2.5, "--alpha", 0.1, "--optimizer", "lbfgs", "--holdout", 0)
     done = call("fit", line_csv, "--target", "y", *words, "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    reported = json.loads(done.stdout)
     model = LinearRegression("huber", delta=2.5, alpha=0.1, optimizer="lbfgs").fit(X, y)
-    found = {entry["name"]: entry["value"] for entry in told["coefficients"]}
+    found = {entry["name"]: entry["value"] for entry in reported["coefficients"]}
     np.testing.assert_allclose([found[name] for name in "abc"], model.coef_, rtol=1e-12)
-    assert told["notes"][-1] == "Huber's loss: linear in residuals above 2.5 (--delta)"
+    assert reported["notes"][-1] == "Huber's loss: linear in residuals above 2.5 (--delta)"
 
 
 def test_a_quiet_fit_prints_nothing_and_saves_the_model(call, line_csv, tmp_path):

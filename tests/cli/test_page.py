@@ -163,10 +163,10 @@ def test_control_characters_are_escaped():
 
 
 def test_rows_that_no_mean_fills():
-    told = lines_of(result_of(problem=problem_of(n_rows_dropped=3, missing="mean", weight="w")))["left out"]
-    assert told == "3 rows with missing values in 'y' or 'w', which no mean fills"
-    told = lines_of(result_of(problem=problem_of(n_rows_dropped=1, missing="drop")))["left out"]
-    assert told == "1 row with missing values"
+    reported = lines_of(result_of(problem=problem_of(n_rows_dropped=3, missing="mean", weight="w")))["left out"]
+    assert reported == "3 rows with missing values in 'y' or 'w', which no mean fills"
+    reported = lines_of(result_of(problem=problem_of(n_rows_dropped=1, missing="drop")))["left out"]
+    assert reported == "1 row with missing values"
 
 
 def test_columns_that_a_note_explains_are_listed_once():

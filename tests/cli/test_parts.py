@@ -148,7 +148,7 @@ def test_json_holds_no_numbers_that_json_does_not_know():
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         (
             DeviceError("the GPU stopped working: fit with device='cpu'"),
@@ -162,9 +162,9 @@ def test_json_holds_no_numbers_that_json_does_not_know():
         ),
     ],
 )
-def test_errors_of_gpus_are_told_in_a_line(error, told):
+def test_errors_of_gpus_are_reported_in_a_line(error, reported):
     line = describe(error)
-    assert line.endswith(told)
+    assert line.endswith(reported)
     assert "\n" not in line
 
 

@@ -52,27 +52,27 @@ def fitted(X, y, **parameters):
         return LinearRegression(random_state=0, **parameters).fit(X, y)
 
 
-def coefficients(told):
-    found = {entry["name"]: entry["value"] for entry in told["coefficients"]}
+def coefficients(reported):
+    found = {entry["name"]: entry["value"] for entry in reported["coefficients"]}
     return [found[name] for name in sorted(found, key=lambda name: int(name.rpartition("_")[2]))]
 
 
 @pytest.mark.parametrize("words", FITS)
 def test_the_command_fits_what_python_fits(call, noisy, words):
-    told = facts(call("fit", "noisy.npz", "--holdout", 0, "--epochs", 5, "--json", "--optimizer", *words.split()))
+    reported = facts(call("fit", "noisy.npz", "--holdout", 0, "--epochs", 5, "--json", "--optimizer", *words.split()))
     model = fitted(*noisy, optimizer=FITS[words], max_iter=5)
-    assert coefficients(told) == model.coef_.tolist()
+    assert coefficients(reported) == model.coef_.tolist()
     rates = model.history_["learning_rate"]
-    assert told["learning_rate"] == {"first": rates[0], "last": rates[-1]}
+    assert reported["learning_rate"] == {"first": rates[0], "last": rates[-1]}
     asked = words.split()
-    assert told["schedule"] == (asked[asked.index("--schedule") + 1] if "--schedule" in asked else None)
-    assert told["early_stopping"] is None
+    assert reported["schedule"] == (asked[asked.index("--schedule") + 1] if "--schedule" in asked else None)
+    assert reported["early_stopping"] is None
 
 
 def test_early_stopping_and_its_page(call, tmp_path, noisy):
     words = ("--optimizer", "momentum", "--schedule", "inverse:decay=0.1", "--batch-size", 16)
     words += ("--early-stopping", "--validation-fraction", 0.3, "--patience", 2, "--holdout", 0)
-    told = facts(call("fit", "noisy.npz", *words, "--save", "n.model", "--plot", "n.png", "--json"))
+    reported = facts(call("fit", "noisy.npz", *words, "--save", "n.model", "--plot", "n.png", "--json"))
     model = fitted(
         *noisy,
         optimizer=o.Momentum(s.InverseTimeDecay(decay=0.1)),
@@ -82,18 +82,18 @@ def test_early_stopping_and_its_page(call, tmp_path, noisy):
         n_iter_no_change=2,
     )
     losses = model.history_["validation_loss"].tolist()
-    assert told["fit"]["stopped_by"] == "early stopping"
-    assert told["epochs"] == len(losses) < 50
+    assert reported["fit"]["stopped_by"] == "early stopping"
+    assert reported["epochs"] == len(losses) < 50
     best = losses.index(min(losses))
-    assert told["early_stopping"] == {
+    assert reported["early_stopping"] == {
         "stopped": True,
         "best_epoch": best + 1,
         "best_loss": losses[best],
         "last_loss": losses[-1],
     }
     assert losses[best] < losses[-1]
-    assert coefficients(told) == model.coef_.tolist()
-    assert (told["saved"], told["plotted"]) == ("n.model", "n.png")
+    assert coefficients(reported) == model.coef_.tolist()
+    assert (reported["saved"], reported["plotted"]) == ("n.model", "n.png")
     assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["n.model", "n.png", "noisy.npz"]
 
@@ -116,9 +116,9 @@ def test_early_stopping_and_its_page(call, tmp_path, noisy):
 
 
 def test_a_fit_that_early_stopping_does_not_end(call, noisy):
-    told = facts(call("fit", "noisy.npz", "--early-stopping", "--optimizer", "gd", "--epochs", 2, "--json"))
-    assert told["epochs"] == 2
-    assert told["early_stopping"]["stopped"] is False
+    reported = facts(call("fit", "noisy.npz", "--early-stopping", "--optimizer", "gd", "--epochs", 2, "--json"))
+    assert reported["epochs"] == 2
+    assert reported["early_stopping"]["stopped"] is False
     page = call("fit", "noisy.npz", "--early-stopping", "--optimizer", "gd", "--epochs", 2)
     assert "no early stopping, the model is that of epoch" in " ".join(page.stdout.split())
     assert "--tol 0.0001): allow more --epochs" in " ".join(page.stdout.split())
@@ -127,8 +127,8 @@ def test_a_fit_that_early_stopping_does_not_end(call, noisy):
 
 def test_a_fit_whose_time_is_up(call, noisy):
     words = ("fit", "noisy.npz", "--optimizer", "gd", "--max-seconds", 1e-9)
-    told = facts(call(*words, "--json"))
-    assert (told["fit"]["stopped_by"], told["epochs"]) == ("max_seconds", 1)
+    reported = facts(call(*words, "--json"))
+    assert (reported["fit"]["stopped_by"], reported["epochs"]) == ("max_seconds", 1)
     page = call(*words)
     assert "--tol 0.0001): allow more --max-seconds" in " ".join(page.stdout.split())
     assert "--max-seconds reached after 1 epoch at" in page.stderr

@@ -109,7 +109,7 @@ def test_a_signal_that_a_library_reports_as_its_own_error(monkeypatch, capsys, n
     assert capsys.readouterr().err == "fastgd: stopped: nothing was written\n"
 
 
-def test_a_closed_output_is_told(environment):
+def test_a_closed_output_is_reported(environment):
     code = "import os, sys\nos.close(1)\nos.execv(sys.executable, [sys.executable, '-m', 'fastgd', 'info'])"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1

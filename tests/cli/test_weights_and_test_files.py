@@ -37,8 +37,8 @@ def facts(done):
     return json.loads(done.stdout)
 
 
-def coefficients(told, key="value"):
-    return {entry["name"]: entry[key] for entry in told["coefficients"]}
+def coefficients(reported, key="value"):
+    return {entry["name"]: entry[key] for entry in reported["coefficients"]}
 
 
 @pytest.mark.parametrize("kind", ["linear", "logistic"])
@@ -104,12 +104,12 @@ def test_scores_on_a_test_file(call, tables, rows):
     refused = call(*words)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "--test test.csv: missing values in 'b' (1 row" in refused.stderr
-    told = facts(call(*words, "--missing", "drop", "--json"))
-    assert (told["rows_fitted"], told["scored_on"], told["rows_scored"]) == (60, "test rows", 30)
-    assert told["notes"][-1] == "2 rows of test.csv left out of the score: missing values or weight 0"
+    reported = facts(call(*words, "--missing", "drop", "--json"))
+    assert (reported["rows_fitted"], reported["scored_on"], reported["rows_scored"]) == (60, "test rows", 30)
+    assert reported["notes"][-1] == "2 rows of test.csv left out of the score: missing values or weight 0"
     predicted = call("predict", "m.model", "test.csv", "--missing", "empty").stdout.split()[1:31]
     truth = [row[3] for row in rows[60:]]
-    assert told["score"]["r2"] == pytest.approx(r2_score(truth, np.array(predicted, dtype=float)), rel=1e-9)
+    assert reported["score"]["r2"] == pytest.approx(r2_score(truth, np.array(predicted, dtype=float)), rel=1e-9)
 
 
 def test_classes_and_weights_of_a_test_file(call, tables, rows):
@@ -117,13 +117,13 @@ def test_classes_and_weights_of_a_test_file(call, tables, rows):
     tables("train.csv", labelled[:60])
     tables("test.csv", labelled[60:])
     words = ("fit", "train.csv", "--target", "y", "--weight", "w", "--save", "m.model", "--json")
-    told = facts(call(*words, "--test", "test.csv"))
+    reported = facts(call(*words, "--test", "test.csv"))
     lines = call("predict", "m.model", "test.csv", "--probabilities").stdout.splitlines()
     shares = np.array([line.split(",")[1:] for line in lines[1:]], dtype=float)
     y, w = [row[3] for row in labelled[60:]], [row[2] for row in labelled[60:]]
     assert lines[0] == "prediction,probability_no,probability_yes"
-    assert told["score"]["log_loss"] == pytest.approx(log_loss(y, shares, sample_weight=w), rel=1e-9)
-    assert told["rows_scored"] == np.count_nonzero(w)
+    assert reported["score"]["log_loss"] == pytest.approx(log_loss(y, shares, sample_weight=w), rel=1e-9)
+    assert reported["rows_scored"] == np.count_nonzero(w)
     tables("bare.csv", [(a, b, y) for a, b, _, y in labelled[60:]], "a,b,y")
     bare = facts(call(*words, "--test", "bare.csv"))
     assert bare["notes"][-1] == "the test file has no column 'w': its rows weigh alike"

@@ -60,8 +60,8 @@ def main() -> None:
             "code": hashlib.sha256(found.library.get_cubin().code).hexdigest(),
         }
     kept = _cache.entries()
-    told = {how: len(names) for how, names in compiled_kernels().items()}
-    print(json.dumps({"kernels": out, "told": told, "folder": kept and str(kept.folder)}))  # noqa: T201
+    reported = {how: len(names) for how, names in compiled_kernels().items()}
+    print(json.dumps({"kernels": out, "reported": reported, "folder": kept and str(kept.folder)}))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The GPU's compiled kernels on disk: entries, what tells kernels apart, and processes that find what others left."""
+"""The GPU's compiled kernels on disk: entries, what separates kernels, and processes that find what others left."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_entry_is_told(tmp_path, damage):
+def test_a_damaged_entry_is_reported(tmp_path, damage):
     entries = Entries(tmp_path)
     entries.save(NAME, KEY, DATA)
     damage(entries.path(NAME, KEY))
@@ -242,8 +242,8 @@ def real(root, tmp_path_factory):
 
 def test_a_second_process_loads_the_same_machine_code(real):
     first, second = real("2,still", "3,still", "3,wait")[0], real("2,still", "3,still", "3,wait")[0]
-    assert first["told"] == {"compiled": 3, "loaded": 0}
-    assert second["told"] == {"compiled": 0, "loaded": 3}
+    assert first["reported"] == {"compiled": 3, "loaded": 0}
+    assert second["reported"] == {"compiled": 0, "loaded": 3}
     assert Path(first["folder"]).name == f"fastgd-{_cache.STAMP}"
     codes = [its["code"] for its in first["kernels"].values()]
     assert len(set(codes)) == 3
@@ -254,23 +254,23 @@ def test_a_second_process_loads_the_same_machine_code(real):
 
 
 def test_what_differs_is_compiled(real, root, tmp_path):
-    assert real("4,still", "4,tight", "5,still")[0]["told"] == {"compiled": 3, "loaded": 0}
-    assert real("4,still", capability="8.0")[0]["told"] == {"compiled": 1, "loaded": 0}
+    assert real("4,still", "4,tight", "5,still")[0]["reported"] == {"compiled": 3, "loaded": 0}
+    assert real("4,still", capability="8.0")[0]["reported"] == {"compiled": 1, "loaded": 0}
     if not (root / "fastgd" / "kernels").is_symlink():
         pytest.skip("this checkout has no symlinks")
     for name in ("fastgd", "kernels", "tests"):
         shutil.copytree(root / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    assert real("4,still", sources=tmp_path)[0]["told"] == {"compiled": 0, "loaded": 1}
+    assert real("4,still", sources=tmp_path)[0]["reported"] == {"compiled": 0, "loaded": 1}
     path = tmp_path / "kernels" / "cuda" / "loads.py"
     path.write_text(path.read_text() + "\n")
-    assert real("4,still", sources=tmp_path)[0]["told"] == {"compiled": 1, "loaded": 0}
+    assert real("4,still", sources=tmp_path)[0]["reported"] == {"compiled": 1, "loaded": 0}
 
 
 def test_a_damaged_file_is_compiled_anew(real):
     folder = Path(real("7,still")[0]["folder"])
     for path in folder.glob("*.entry"):
         flipped(path)
-    found, told = real("7,still")
-    assert found["told"] == {"compiled": 1, "loaded": 0}
-    assert "ignored an unreadable cached kernel" in told
-    assert real("7,still")[0]["told"] == {"compiled": 0, "loaded": 1}
+    found, reported = real("7,still")
+    assert found["reported"] == {"compiled": 1, "loaded": 0}
+    assert "ignored an unreadable cached kernel" in reported
+    assert real("7,still")[0]["reported"] == {"compiled": 0, "loaded": 1}
