@@ -28,6 +28,7 @@ __all__ = ["threads_take_turns"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # the simulator runs its threads one after another: more than 5 minutes
 def test_all_kinds_of_checks_pass_in_the_simulator(root, tmp_path):
     words = [sys.executable, "-m", "bench.gpu", "--simulated", "--seed", "1", "--out", str(tmp_path)]
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
