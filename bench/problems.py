@@ -137,7 +137,6 @@ PROBLEMS = {
     "epoch": Problem("logistic", 1_000_000, 100),
     "race": Problem("logistic", 1_000_000, 100),
     "memory": Problem("logistic", 2_000_000, 100),
-    "start": Problem("logistic", 1_000, 20, "f8"),
     "micro-linear": Problem("linear", 500_000, 100),
     "micro-logistic": Problem("logistic", 500_000, 100),
     "micro-softmax": Problem("softmax", 500_000, 100, classes=5),

@@ -8,7 +8,7 @@ from bench.result import Result
 #: In the order in which they run and are shown.
 CASES = [
     *("full_pass", "full_pass_rivals", "epoch", "rules", "threads", "sgd"),
-    *("race", "auto_rates", "choice", "memory", "start", "imports"),
+    *("race", "auto_rates", "choice", "memory"),
 ]
 
 

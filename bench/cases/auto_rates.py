@@ -40,11 +40,25 @@ def run(quick: bool) -> Result:
         if not quick or dataset.name in _QUICK:
             for columns in COLUMNS:
                 result.raw.append(_table(dataset, columns))
-    cells = [cell for entry in result.raw for row in entry["cells"].values() for cell in row.values()]
-    lost = sum(not np.isfinite(float(cell.split()[0])) for cell in cells)
-    what = "Fits with automatic rates that diverged"
-    result.findings.append(Finding(what, lost, f"of {len(cells)}", at_most=0.0, in_readme=False))
+    result.findings = list(_findings(result.raw))
     return result
+
+
+def _findings(entries: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Summarise all data sets: fits that diverged; median and largest distance per rule, batch size and scale."""
+    distances: dict[tuple[str, str, str], list[float]] = {}
+    for entry in entries:
+        for rule, row in entry["cells"].items():
+            for size, cell in row.items():
+                distances.setdefault((rule, size, entry["scale"]), []).append(float(cell.split()[0]))
+    every = [distance for found in distances.values() for distance in found]
+    diverged = sum(not np.isfinite(distance) for distance in every)
+    what = "Fits with automatic rates that diverged"
+    yield Finding(what, diverged, f"of {len(every)}", at_most=0.0, in_readme=False)
+    for (rule, size, scale), found in distances.items():
+        worst = f"largest {max(found):.2g} of {len(found)} data sets"
+        what = f"{rule}, batches of {size}, {scale} columns: median relative suboptimality"
+        yield Finding(what, float(np.median(found)), "", worst, in_readme=False)
 
 
 def scaled(dataset: Dataset) -> Dataset:
