@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fastgd.cli import stops
+from fastgd.cli import signals
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,10 +22,13 @@ def main(argv: list[str] | None = None) -> int:
         SIGINT and SIGTERM; 141 where the reader of standard output has left.
     """
     try:
-        stops.install()
+        signals.install()
         return _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
-        return _stopped()
+        from fastgd.cli import errors, output
+
+        errors.say("stopped", output.written_files())
+        return signals.exit_code()
 
 
 def _run(argv: list[str]) -> int:
@@ -34,39 +37,32 @@ def _run(argv: list[str]) -> int:
     try:
         output.prepare_streams()
         job = _parse(argv)
-        stops.check()
+        signals.check()
         if callable(job):
             job()
         if sys.stdout is not None:
             sys.stdout.flush()
-        stops.check()
+        signals.check()
     except BrokenPipeError:
         output.abandon(sys.stdout)
         return 141
     except output.OutputError as error:
-        errors.say("error", f"the result cannot be printed: {error}; {output.inventory()}")
+        errors.say("error", f"the result cannot be printed: {error}; {output.written_files()}")
         output.abandon(sys.stdout)
         return 1
     except Exception as error:
-        stops.check()  # a library may report the signal as an error of its own
+        signals.check()  # a library may report the signal as an error of its own
         line = errors.describe(error, argv)
         if line is None:
             raise
         errors.say("error", line)
-        errors.hush_lost_gpu(error)
+        errors.silence_gpu_teardown(error)
         return 2
     return 0
 
 
-def _stopped() -> int:
-    from fastgd.cli import errors, output
-
-    errors.say("stopped", output.inventory())
-    return stops.exit_code()
-
-
 def _parse(argv: list[str]) -> object:
-    """Return the job that the arguments ask for; help and version are printed and leave none."""
+    """Return the job that the arguments ask for; None once help or the version has been printed."""
     try:
         from fastgd.cli.app import app
     except ModuleNotFoundError as error:

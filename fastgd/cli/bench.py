@@ -13,7 +13,7 @@ from fastgd.cli import errors
 from fastgd.cli.bench_data import BenchData, bench_data
 from fastgd.cli.bench_jobs import COPY, FIT, Line, Site
 from fastgd.cli.bench_options import DEVICES, BenchOptions
-from fastgd.cli.options import in_options
+from fastgd.cli.errors import in_options
 from fastgd.cli.output import print_text, whole_file
 from fastgd.cli.progress import progress
 

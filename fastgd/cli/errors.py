@@ -1,4 +1,4 @@
-"""What the command says when it cannot go on: one line on stderr that says what to do, and no traceback."""
+"""Messages of the command about what went wrong: one line on stderr, in the terms of its options, no traceback."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ from itertools import pairwise
 from fastgd.cli.output import abandon, printable
 from fastgd.exceptions import DeviceError, DivergenceError, ModelFileError, TableError
 
-#: What CUDA's drivers call their errors, of which Python's have many classes.
-_CUDA_ERROR = re.compile(r"\bCUDA_ERROR_[A-Z_]+")
-
-
-_REFUSED = re.compile(r"Invalid value for '(.+?)'(?: / '.*?')*: (.*)")
-#: Characters of a message; what a user has given may be of any length.
+#: Longest message; the user's own text in it may be of any length.
 _LONGEST = 3000
+#: How CUDA's driver names its errors, for which Python's wrappers have many classes.
+_CUDA_ERROR = re.compile(r"\bCUDA_ERROR_[A-Z_]+")
+_PARSER_ERROR = re.compile(r"Invalid value for '(.+?)'(?: / '.*?')*: (.*)")
+
+#: Parameters of the estimators and the options that set them, as messages name them: ``max_iter`` or ``tol=0.1``.
+_OPTIONS = {"max_iter": "--epochs", "n_iter_no_change": "--patience"} | {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        *("alpha", "batch_size", "delta", "device", "early_stopping", "l1_ratio", "learning_rate", "max_seconds"),
+        *("optimizer", "tol", "validation_fraction"),
+    )
+}
+_PARAMETER = re.compile(rf"\b({'|'.join(_OPTIONS)})\b(?:=(['\"]?)([-+.\w]*\w)\2)?")
 
 
 class InputError(Exception):
-    """The user's input cannot be used; the message says why and what to do."""
+    """The user's input cannot be used; the message says why and gives the remedy."""
 
 
 def say(kind: str, message: str) -> None:
-    """Print one line on stderr, whatever line breaks and control characters the message has."""
+    """Print a message as one line on stderr, whatever line breaks and control characters it has."""
     line = " ".join(part.strip() for part in message.splitlines() if part.strip())
     if len(line) > _LONGEST:
         line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 3 :]}"
@@ -34,34 +42,40 @@ def say(kind: str, message: str) -> None:
         abandon(sys.stderr)
 
 
+def in_options(message: str) -> str:
+    """Return a message of the estimators with the command's options in place of their parameters."""
+
+    def option(found: re.Match[str]) -> str:
+        is_flag = found[3] in (None, "True")
+        return _OPTIONS[found[1]] if is_flag else f"{_OPTIONS[found[1]]} {found[3]}"
+
+    return _PARAMETER.sub(option, message)
+
+
 def describe(error: BaseException, argv: Sequence[str] = ()) -> str | None:
-    """Return the line that tells a user of an error; None for one that is a fault of the program.
+    """Return the message for an error that the user can fix; None for a fault of the program.
 
     Parameters
     ----------
     error : BaseException
-        What was raised.
     argv : sequence of str, default=()
-        The arguments of the command, which hold the values that its parser does not name.
+        The arguments of the command, for values that its parser does not name.
 
     Returns
     -------
     str or None
-        The line, to be followed by exit code 2.
     """
     if isinstance(error, InputError | TableError | ModelFileError | DivergenceError):
         return str(error)
     if isinstance(error, DeviceError):
-        from fastgd.cli.options import in_options  # which imports this module
-
         return in_options(str(error))
-    if hasattr(error, "format_message"):  # what typer raises for options that it refuses
-        context = getattr(error, "ctx", None)  # of the command that was asked for
+    if hasattr(error, "format_message"):  # typer's errors
+        context = getattr(error, "ctx", None)
         message = _with_value(error.format_message().rstrip("."), argv)
         return f"{message}; see '{context.command_path if context else 'fastgd'} --help'"
     if isinstance(error, MemoryError):
-        elsewhere = ", or --device cpu" if "GPU" in str(error) else ""
-        return f"not enough memory: {error}; try --dtype float32, or fewer rows or columns{elsewhere}"
+        remedy = ", or --device cpu" if "GPU" in str(error) else ""
+        return f"not enough memory: {error}; try --dtype float32, or fewer rows or columns{remedy}"
     if isinstance(error, FileNotFoundError):
         return f"{error.filename} does not exist: check the path"
     if isinstance(error, IsADirectoryError):
@@ -69,13 +83,13 @@ def describe(error: BaseException, argv: Sequence[str] = ()) -> str | None:
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         return f"{error.filename or 'input or output'}: {error.strerror or error}"
     if found := _CUDA_ERROR.search(str(error)):
-        return f"the GPU's driver reports {found[0]}: see whether nvidia-smi works, or use --device cpu"
+        return f"the GPU's driver reports {found[0]}: check that nvidia-smi works, or use --device cpu"
     return None
 
 
 def _with_value(message: str, argv: Sequence[str]) -> str:
-    """Return a message of the parser with the option first, the value that it refused, and plain words."""
-    found = _REFUSED.fullmatch(message)
+    """Return a parser's message with the option first, the value that it refused, and plain words."""
+    found = _PARSER_ERROR.fullmatch(message)
     if found is None:
         return message
     option, reason = found[1], re.sub(r"^(Value error, )?(Input )?|, unable to parse .*", "", found[2])
@@ -86,8 +100,8 @@ def _with_value(message: str, argv: Sequence[str]) -> str:
     return f"{option} {values[-1]}: {reason}"
 
 
-def hush_lost_gpu(error: BaseException) -> None:
-    """After an error of a GPU: what the end of this process cannot free there would fill pages, and helps nobody."""
+def silence_gpu_teardown(error: BaseException) -> None:
+    """After an error of the GPU, suppress the pages of errors from freeing its memory when this process ends."""
     if _CUDA_ERROR.search(str(error)):
         sys.unraisablehook = lambda its: None
         sys.excepthook = lambda *its: None

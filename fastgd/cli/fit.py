@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from fastgd.cli import errors
 from fastgd.cli.course import course_of
-from fastgd.cli.options import INDICATORS_KEY, MEANS_KEY, ONE_HOT_KEY, READING_KEY, FitOptions, in_options
+from fastgd.cli.errors import in_options
+from fastgd.cli.options import FitOptions
 from fastgd.cli.output import print_text, whole_file, written
 from fastgd.cli.page import page
-from fastgd.cli.predict import columns_in_order
+from fastgd.cli.predict import INDICATORS_KEY, MEANS_KEY, ONE_HOT_KEY, READING_KEY, columns_in_order
 from fastgd.cli.prepare import Problem, prepare
 from fastgd.cli.progress import progress
 from fastgd.cli.report import Coefficient, Result, to_json

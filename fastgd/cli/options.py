@@ -1,108 +1,244 @@
-"""What the user asked of ``fastgd fit``, checked before anything is read."""
+"""The options of ``fastgd fit``, ``predict`` and ``warmup``: as typer reads them, and how they go together.
 
-from __future__ import annotations
+Imported for the command's help, so it imports no NumPy.
+"""
 
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Option
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.rules import read_optimizer, read_schedule
-from fastgd.data.read_options import ReadOptions
+from fastgd.data import ReadOptions
 from fastgd.files import is_stream
 
 if TYPE_CHECKING:
     from fastgd.optimizers import Optimizer
 
-Task = Literal["auto", "linear", "logistic"]
 Missing = Literal["error", "drop", "mean"]
 PredictMissing = Literal["error", "empty", "mean"]
-Loss = Literal["squared", "huber"]
-Dtype = Literal["auto", "float32", "float64"]
-Device = Literal["auto", "cpu", "cuda"]
-WarmupDevice = Literal["cpu", "cuda"]
 
-# Where a saved model's ``fit_report_`` keeps the means of its columns, for `fastgd predict --missing mean`.
-MEANS_KEY = "column_means"
-# And where the categories of the columns that were taken for such, the one without an indicator first.
-ONE_HOT_KEY = "one_hot"
-# Column -> the names of its indicators.
-INDICATORS_KEY = "one_hot_indicators"
-# How the source was read where it does not say so itself, for a source of predictions.
-READING_KEY = "reading"
-
-#: Rows of a batch at most: more than any table has.
-_MOST_ROWS = 2**31 - 1
-#: Bytes of a file's name at most, on all usual file systems.
-_LONGEST_NAME = 255
+#: Endings of the names of pictures and of predictions.
 PICTURES = (".png", ".svg", ".pdf")
+PREDICTIONS = (".csv", ".tsv", ".parquet", ".npy")
+#: Values of the options of ``fastgd warmup``, which may be repeated: typer checks no choices then.
+LOSSES = ("squared", "huber", "logistic", "softmax")
+DTYPES = ("float64", "float32")
+ORDERS = ("C", "F")
+STEPS = ("auto", "batches", "full")
+#: Largest count that an option takes; it is more rows than any table has.
+_LARGEST_COUNT = 2**31 - 1
+#: Longest name of a file in bytes, on all usual file systems.
+_LONGEST_NAME = 255
 
-# The options that parameters of the estimators stand for, as their messages name them: ``max_iter`` or ``tol=0.1``.
-_OPTIONS = {
-    "alpha": "--alpha",
-    "batch_size": "--batch-size",
-    "delta": "--delta",
-    "device": "--device",
-    "early_stopping": "--early-stopping",
-    "l1_ratio": "--l1-ratio",
-    "learning_rate": "--learning-rate",
-    "max_iter": "--epochs",
-    "max_seconds": "--max-seconds",
-    "n_iter_no_change": "--patience",
-    "optimizer": "--optimizer",
-    "tol": "--tol",
-    "validation_fraction": "--validation-fraction",
-}
-_PARAMETER = re.compile(rf"\b({'|'.join(_OPTIONS)})\b(?:=(['\"]?)([-+.\w]*\w)\2)?")
+Header = Annotated[
+    bool | None,
+    Option(
+        "--header/--no-header",
+        help="Whether the first line of a text file names the columns.",
+        show_default="detected",
+    ),
+]
+Decimal = Annotated[
+    str | None, Option(metavar="MARK", help="Decimal mark of a text file: . or ,", show_default="detected")
+]
+Thousands = Annotated[
+    str, Option(metavar="MARK", help="Mark between groups of three digits in a text file.", show_default="none")
+]
+Null = Annotated[
+    list[str] | None,
+    Option(
+        metavar="VALUE",
+        help="A value that means missing, in columns of text too; may be repeated.",
+        show_default="among numbers NA, NaN, NULL, None, ?; empty fields everywhere",
+    ),
+]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print warnings and errors only.")]
+
+
+class _Reading:
+    """Options for reading tables."""
+
+    header: bool | None
+    decimal: str | None
+    thousands: str
+    null: list[str] | None
+
+    @property
+    def reading(self) -> ReadOptions:
+        """These options, as tables take them."""
+        return ReadOptions(self.header, self.decimal, self.thousands, tuple(self.null or ()))
 
 
 @dataclass(frozen=True)
-class FitOptions:
-    """The options of ``fastgd fit``; None leaves a choice to the estimator."""
+class FitOptions(_Reading):
+    """Fit a regression to a file and report how good it is.
 
-    source: tuple[str, ...]
-    """Files that are read as one table; none is a data set of scikit-learn's."""
-    target: str | None
-    task: Task
-    drop: tuple[str, ...]
-    drop_text: bool
-    one_hot: tuple[str, ...]
-    missing: Missing
-    max_categories: int
-    reading: ReadOptions
-    dtype: Dtype
-    holdout: float | None
-    test: Path | None
-    weight: str | None
-    seed: int
-    optimizer: str
-    learning_rate: str
-    schedule: str | None
-    batch_size: str
-    epochs: int | None
-    max_seconds: float | None
-    early_stopping: bool
-    validation_fraction: float | None
-    patience: int | None
-    alpha: float | None
-    l1_ratio: float | None
-    loss: Loss
-    delta: float | None
-    tol: float | None
-    device: Device
-    save: Path | None
-    plot: Path | None
-    json: bool
-    quiet: bool
+    Example: fastgd fit flights.csv.gz --target arr_delay --missing drop --drop-text --save delay.model
+    """
+
+    source: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="SOURCE...",
+            help="CSV, TSV, Parquet, JSON, libsvm, .npy or .npz; compressed or not; - is standard input. Several files,"
+            " patterns and folders are read as one table. Without it, a data set that scikit-learn ships.",
+            show_default=False,
+        ),
+    ] = None
+    target: Annotated[
+        str | None,
+        Option(
+            metavar="COL", help="The column to predict; in a file without names its position, from 1, or -1 for last."
+        ),
+    ] = None
+    task: Annotated[
+        Literal["auto", "linear", "logistic"], Option(help="Kind of regression; auto looks at the target.")
+    ] = "auto"
+    drop: Annotated[list[str] | None, Option(metavar="COL", help="Leave out a column; may be repeated.")] = None
+    drop_text: Annotated[
+        bool, Option("--drop-text", help="Leave out all columns of text or dates that --one-hot does not name.")
+    ] = False
+    one_hot: Annotated[
+        list[str] | None,
+        Option(
+            metavar="COL",
+            help="A column of categories: one coefficient per category, against the first; may be repeated.",
+        ),
+    ] = None
+    max_categories: Annotated[
+        int, Option(metavar="N", min=1, help="Most different values of a column that --one-hot names.")
+    ] = 1000
+    missing: Annotated[
+        Missing,
+        Option(help="Missing values: stop, drop their rows, or fill in column means and drop rows without a target."),
+    ] = "error"
+    header: Header = None
+    decimal: Decimal = None
+    thousands: Thousands = ""
+    null: Null = None
+    dtype: Annotated[
+        Literal["auto", "float32", "float64"],
+        Option(help="Precision; auto takes float32 where it holds the values exactly."),
+    ] = "auto"
+    holdout: Annotated[
+        float | None,
+        Option(
+            metavar="SHARE",
+            help="Share of the rows to score on instead of fitting, the same of each class.",
+            show_default="0.2; 0 with --test",
+        ),
+    ] = None
+    test: Annotated[
+        Path | None, Option(metavar="FILE", help="Score on the rows of another file, and hold out none.")
+    ] = None
+    weight: Annotated[
+        str | None,
+        Option(metavar="COL", help="Column of sample weights, for the fit and the scores; it is no predictor."),
+    ] = None
+    seed: Annotated[
+        int, Option(metavar="N", min=0, max=_LARGEST_COUNT, help="Seed of the rows held out and of the mini-batches.")
+    ] = 0
+    # The names stand here, not where they are defined, because help imports no NumPy.
+    optimizer: Annotated[
+        str,
+        Option(
+            metavar="RULE",
+            help="auto needs no tuning and ends at a certified optimum. Or a rule: gd, momentum, nesterov, adagrad,"
+            " rmsprop, adam, amsgrad, nadam, adadelta, adamw, saga; or a full-batch solver: accelerated,"
+            " sketched_newton, normal_equations, lbfgs; with hyper-parameters: nesterov:momentum=0.95,form=lookahead",
+        ),
+    ] = "auto"
+    learning_rate: Annotated[
+        str, Option(metavar="R|auto", help="Learning rate of the rule; a schedule starts from it.")
+    ] = "auto"
+    schedule: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Learning-rate schedule: constant, step, exponential, inverse, polynomial, cosine, onecycle, warmup,"
+            " plateau; with hyper-parameters: step:every=10, warmup:epochs=2,then=cosine",
+            show_default="constant, or the rule's own",
+        ),
+    ] = None
+    batch_size: Annotated[
+        str, Option(metavar="N|full|auto", help="Rows per step: full is batch gradient descent, 1 is SGD.")
+    ] = "auto"
+    epochs: Annotated[
+        int | None,
+        Option(
+            metavar="N", min=1, max=_LARGEST_COUNT, help="Most passes over the rows.", show_default="the estimator's"
+        ),
+    ] = None
+    max_seconds: Annotated[
+        float | None, Option(metavar="S", help="Most seconds that the fit may take.", show_default="no limit")
+    ] = None
+    early_stopping: Annotated[
+        bool,
+        Option(
+            "--early-stopping",
+            help="Hold out rows for validation; stop when their loss falls no more; keep the best epoch.",
+        ),
+    ] = False
+    validation_fraction: Annotated[
+        float | None, Option(metavar="SHARE", help="Share of the rows for --early-stopping.", show_default="0.1")
+    ] = None
+    patience: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            min=1,
+            max=_LARGEST_COUNT,
+            help="Epochs without a lower loss before a fit stops.",
+            show_default="5",
+        ),
+    ] = None
+    alpha: Annotated[
+        float | None,
+        Option(metavar="A", min=0, help="Strength of the penalty.", show_default="0 linear, 1e-4 logistic"),
+    ] = None
+    l1_ratio: Annotated[
+        float | None, Option(metavar="R", min=0, max=1, help="Share of L1 in the penalty.", show_default="0: ridge")
+    ] = None
+    loss: Annotated[
+        Literal["squared", "huber"],
+        Option(help="Loss of a linear regression; huber is robust against outliers in the target."),
+    ] = "squared"
+    delta: Annotated[
+        float | None,
+        Option(
+            metavar="D", help="Residual beyond which Huber's loss is linear, in units of the target.", show_default="1"
+        ),
+    ] = None
+    tol: Annotated[
+        float | None,
+        Option(
+            metavar="C",
+            min=0,
+            help="Stop when the largest gradient is at most this share of its bound at the constant model.",
+            show_default="1e-4",
+        ),
+    ] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        Option(help="Where to fit; cuda is an NVIDIA GPU, and auto takes it where it is faster."),
+    ] = "auto"
+    save: Annotated[Path | None, Option(metavar="MODEL", help="Save the model, for 'fastgd predict'.")] = None
+    plot: Annotated[
+        Path | None, Option(metavar="FILE", help="Draw loss and learning rate by epoch: .png, .svg or .pdf.")
+    ] = None
+    json: Annotated[bool, Option("--json", help="Print the result as one JSON object.")] = False
+    quiet: Quiet = False
 
     def check(self) -> None:
         """Raise `InputError` for a value that cannot be used."""
         self._check_rule()
         self.batch()
-        self._check_scored()
+        self._check_score()
         self._check_validation()
         self._check_loss()
         self._check_quiet()
@@ -114,11 +250,11 @@ class FitOptions:
         if self.save is not None:
             check_output(self.save, "--save")
         if self.plot is not None:
-            check_plot(self.plot)
+            _check_plot(self.plot)
 
     @property
-    def share_held_out(self) -> float:
-        """The share of the rows that the score is taken on; none where there is a test file."""
+    def holdout_share(self) -> float:
+        """The share of the rows that the score is computed on; 0 with a test file."""
         if self.holdout is None:
             return 0.2 if self.test is None else 0.0
         return self.holdout
@@ -132,22 +268,20 @@ class FitOptions:
             raise InputError(f"--learning-rate {self.learning_rate} is neither a positive number nor 'auto'")
         return rate
 
-    def rule(self) -> Optimizer | None:
+    def rule(self) -> "Optimizer | None":
         """Return the optimizer with its learning rate; None for auto."""
         rate = self.rate()
         return read_optimizer(self.optimizer, rate if self.schedule is None else read_schedule(self.schedule, rate))
 
-    def batch(self) -> int | Literal["auto", "full"]:
-        """Return the batch size."""
-        if self.batch_size == "auto":
-            return "auto"
-        if self.batch_size == "full":
-            return "full"
+    def batch(self) -> int | str:
+        """Return the batch size: a number, "auto" or "full"."""
+        if self.batch_size in ("auto", "full"):
+            return self.batch_size
         size = _number(self.batch_size)
         if size is None or size < 1 or not size.is_integer():
             raise InputError(f"--batch-size {self.batch_size} is neither a count of rows nor 'full' nor 'auto'")
-        if size > _MOST_ROWS:
-            raise InputError(f"--batch-size {self.batch_size} is more than {_MOST_ROWS:,}: use full for all rows")
+        if size > _LARGEST_COUNT:
+            raise InputError(f"--batch-size {self.batch_size} is more than {_LARGEST_COUNT:,}: use full for all rows")
         return int(size)
 
     def parameters(self) -> dict[str, Any]:
@@ -160,20 +294,18 @@ class FitOptions:
             "tol": self.tol,
             "validation_fraction": self.validation_fraction,
             "n_iter_no_change": self.patience,
-        }
-        parameters: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        return parameters | {
             "optimizer": self.rule() or "auto",
             "batch_size": self.batch(),
             "early_stopping": self.early_stopping,
             "device": self.device,
             "random_state": self.seed,
         }
+        return {name: value for name, value in given.items() if value is not None}
 
-    def _check_scored(self) -> None:
-        if not 0 <= self.share_held_out < 1:
+    def _check_score(self) -> None:
+        if not 0 <= self.holdout_share < 1:
             raise InputError(f"--holdout {self.holdout} is not a share of the rows: give a number from 0 to below 1")
-        if self.test is not None and self.share_held_out > 0:
+        if self.test is not None and self.holdout_share > 0:
             raise InputError("--holdout and --test both name rows to score on: leave out one of them")
 
     def _check_rule(self) -> None:
@@ -206,11 +338,127 @@ class FitOptions:
         if self.early_stopping:
             return
         if share is not None:
-            raise InputError("--validation-fraction needs --early-stopping: nothing else has a use for those rows")
+            raise InputError("--validation-fraction needs --early-stopping, which alone uses those rows")
         rule = self.rule()
         in_batches = hasattr(rule, "learning_rate") and getattr(rule, "line_search", None) is None
         if self.patience is not None and (self.batch() == "full" or not in_batches):
-            raise InputError("--patience needs --early-stopping or mini-batches: full batches end by their certificate")
+            raise InputError(
+                "--patience needs --early-stopping or mini-batches: full batches end when the gradient is at most --tol"
+            )
+
+
+@dataclass(frozen=True)
+class PredictOptions(_Reading):
+    """Predict the rows of a file with a saved model.
+
+    Example: fastgd predict delay.model flights.csv.gz --missing empty -o predictions.csv
+    """
+
+    model: Annotated[Path, Argument(metavar="MODEL", help="A file that 'fastgd fit --save' wrote.")]
+    source: Annotated[list[str], Argument(metavar="SOURCE...", help="The rows to predict, in any form that fit reads.")]
+    output: Annotated[
+        Path | None,
+        Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="Where to write: .csv, .tsv, .parquet or .npy.",
+            show_default="CSV to standard output",
+        ),
+    ] = None
+    header: Header = None
+    decimal: Decimal = None
+    thousands: Thousands = ""
+    null: Null = None
+    missing: Annotated[
+        PredictMissing,
+        Option(help="Missing values: stop, predict nothing for their rows, or fill in the means of the fitted rows."),
+    ] = "error"
+    probabilities: Annotated[bool, Option("--probabilities", help="Write the probability of every class, too.")] = False
+    escape_formulas: Annotated[
+        bool,
+        Option(
+            "--escape-formulas",
+            help="In CSV and TSV put ' before labels that spreadsheets take for formulas: those after =, +, - or @.",
+        ),
+    ] = False
+    quiet: Quiet = False
+
+    def check(self) -> None:
+        """Raise `InputError` for options that cannot be used together."""
+        check_marks(self.reading)
+        suffix = ".csv" if self.output is None else self.output.suffix.lower()
+        if suffix not in PREDICTIONS:
+            raise InputError(f"-o {self.output}: the name must end in one of {', '.join(PREDICTIONS)}")
+        if self.escape_formulas and suffix not in {".csv", ".tsv"}:
+            raise InputError(f"--escape-formulas needs an output of CSV or TSV, not {suffix}")
+        if self.output is not None:
+            check_output(self.output, "-o")
+        elif self.quiet:
+            raise InputError("--quiet leaves no result: add -o OUT")
+
+
+@dataclass(frozen=True)
+class WarmupOptions:
+    """Compile and cache kernels, so that no later fit waits."""
+
+    device: Annotated[
+        Literal["cpu", "cuda"],
+        Option(help="Kernels of which device; those of the GPU are compiled for its compute capability."),
+    ] = "cpu"
+    cols: Annotated[
+        list[int] | None,
+        Option(
+            metavar="D",
+            min=1,
+            max=100_000,
+            help="Columns of the data to come, which kernels of the GPU depend on; may be repeated.",
+            show_default="100",
+        ),
+    ] = None
+    loss: Annotated[
+        list[str] | None,
+        Option(metavar="|".join(LOSSES), help="Loss; may be repeated.", show_default="squared, logistic, softmax"),
+    ] = None
+    dtype: Annotated[
+        list[str] | None,
+        Option(
+            metavar="|".join(DTYPES),
+            help="Precision; tables of small integers are float32.",
+            show_default="float64",
+        ),
+    ] = None
+    order: Annotated[
+        list[str] | None,
+        Option(metavar="|".join(ORDERS), help="Order of X in memory; tables are read in C order.", show_default="C"),
+    ] = None
+    steps: Annotated[
+        list[str] | None,
+        Option(
+            metavar="|".join(STEPS),
+            help="Automatic solver, mini-batch rules, or rules on full batches.",
+            show_default="auto",
+        ),
+    ] = None
+    everything: Annotated[bool, Option("--all", help="Every kernel, which takes many minutes.")] = False
+
+    def check(self) -> None:
+        """Raise `InputError` for options that cannot be used together."""
+        for option, given, known in (
+            ("--loss", self.loss, LOSSES),
+            ("--dtype", self.dtype, DTYPES),
+            ("--order", self.order, ORDERS),
+            ("--steps", self.steps, STEPS),
+        ):
+            for value in given or ():
+                if value not in known:
+                    raise InputError(f"{option} {value} is none of {', '.join(known)}")
+        if self.device == "cpu" and self.cols:
+            raise InputError(
+                "--cols: kernels of the CPU serve any number of columns; leave it out, or add --device cuda"
+            )
+        if self.everything and (self.loss or self.dtype or self.order or self.steps):
+            raise InputError("--all compiles every kernel: leave out --loss, --dtype, --order and --steps")
 
 
 def check_marks(reading: ReadOptions) -> None:
@@ -218,35 +466,13 @@ def check_marks(reading: ReadOptions) -> None:
     if reading.decimal not in {None, ".", ","}:
         raise InputError(f"--decimal {reading.decimal} is neither a point nor a comma")
     if len(reading.thousands) > 1 or reading.thousands.isalnum():
-        raise InputError(f"--thousands {reading.thousands} is no mark such as a comma, a point or a blank")
+        raise InputError(f"--thousands {reading.thousands} is not a mark such as a comma, a point or a space")
     if reading.thousands and reading.thousands == reading.decimal:
         raise InputError(f"--thousands {reading.thousands} is the decimal mark too: give --decimal the other one")
 
 
-def check_plot(path: Path) -> None:
-    """Raise `InputError` if no picture can be drawn or written at `path`."""
-    if path.suffix.lower() not in PICTURES:
-        raise InputError(f"--plot {path}: the name must end in one of {', '.join(PICTURES)}")
-    check_output(path, "--plot")
-    from fastgd.plots import require_matplotlib
-
-    try:
-        require_matplotlib()
-    except ImportError as error:
-        raise InputError(f"--plot: {error}") from error
-
-
-def in_options(message: str) -> str:
-    """Return a message of the estimators with the command's options in place of their parameters."""
-    return _PARAMETER.sub(lambda found: " ".join(filter(None, (_OPTIONS[found[1]], _argument(found[3])))), message)
-
-
-def _argument(value: str | None) -> str | None:
-    return None if value == "True" else value  # flags take none
-
-
 def check_output(path: Path, option: str) -> None:
-    """Raise `InputError` if a file cannot be written at `path`, before the work is done that it is to hold."""
+    """Raise `InputError` if a file cannot be written at `path`, before the work whose result it is to hold."""
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise InputError(f"{option}: a name of {len(path.name):,} characters is too long for a file: shorten it")
     if path.is_dir():
@@ -259,8 +485,20 @@ def check_output(path: Path, option: str) -> None:
         raise InputError(f"{option} {path}: nothing can be written in the folder {path.parent}: choose another")
 
 
+def _check_plot(path: Path) -> None:
+    if path.suffix.lower() not in PICTURES:
+        raise InputError(f"--plot {path}: the name must end in one of {', '.join(PICTURES)}")
+    check_output(path, "--plot")
+    from fastgd.plots import require_matplotlib
+
+    try:
+        require_matplotlib()
+    except ImportError as error:
+        raise InputError(f"--plot: {error}") from error
+
+
 def _number(text: str) -> float | None:
-    if "_" in text or not text.isascii():  # as Python would read them
+    if "_" in text or not text.isascii():  # Python would read these as numbers
         return None
     try:
         number = float(text)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fastgd.cli.course import course_lines
-from fastgd.cli.options import in_options
+from fastgd.cli.errors import in_options
 from fastgd.cli.output import plural, printable
 from fastgd.cli.prepare import Problem
 from fastgd.cli.report import Coefficient, Result

@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,55 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli.errors import InputError
-from fastgd.cli.options import (
-    INDICATORS_KEY,
-    MEANS_KEY,
-    ONE_HOT_KEY,
-    READING_KEY,
-    PredictMissing,
-    check_marks,
-    check_output,
-)
+from fastgd.cli.options import PredictMissing, PredictOptions, check_marks
 from fastgd.cli.output import plural, print_data, print_text, printable, whole_file
 from fastgd.cli.prepare import check_columns, counted
 from fastgd.cli.progress import progress
+from fastgd.data import ReadOptions
 from fastgd.data.categories import expanded, numbered, unknown
 from fastgd.data.files import read_table
-from fastgd.data.read_options import ReadOptions
 from fastgd.data.table import Table
 from fastgd.exceptions import ModelFileError
 
 #: Beginnings of a formula; spreadsheets skip the tab and the carriage return.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-SUFFIXES = (".csv", ".tsv", ".parquet", ".npy")
 
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """The options of ``fastgd predict``."""
-
-    model: Path
-    source: tuple[str, ...]
-    output: Path | None
-    """None is CSV on standard output."""
-    reading: ReadOptions
-    missing: PredictMissing
-    probabilities: bool
-    escape_formulas: bool
-    quiet: bool
-
-    def check(self) -> None:
-        """Raise `InputError` for options that cannot be used together."""
-        check_marks(self.reading)
-        suffix = ".csv" if self.output is None else self.output.suffix.lower()
-        if suffix not in SUFFIXES:
-            raise InputError(f"-o {self.output}: the name must end in one of {', '.join(SUFFIXES)}")
-        if self.escape_formulas and suffix not in {".csv", ".tsv"}:
-            raise InputError(f"--escape-formulas needs an output of CSV or TSV, not {suffix}")
-        if self.output is not None:
-            check_output(self.output, "-o")
-        elif self.quiet:
-            raise InputError("--quiet leaves no result: add -o OUT")
+#: Where a saved model's ``fit_report_`` keeps the means of its columns, for ``--missing mean``.
+MEANS_KEY = "column_means"
+#: Where it keeps the categories of the columns that hold some, the one without an indicator first.
+ONE_HOT_KEY = "one_hot"
+#: Column of categories -> the names of its indicators.
+INDICATORS_KEY = "one_hot_indicators"
+#: How the source was read where it does not say so itself.
+READING_KEY = "reading"
 
 
 def predict(options: PredictOptions) -> None:

@@ -25,9 +25,9 @@ from fastgd.cli.target import (
     read_target,
 )
 from fastgd.cli.weights import read_weights
+from fastgd.data import ReadOptions
 from fastgd.data.categories import categories_of, expanded, indicator_names, met, numbered
 from fastgd.data.files import read_table
-from fastgd.data.read_options import ReadOptions
 from fastgd.data.table import ArrayTable, Rows, Table, missing_labels, take_labels
 
 #: Columns that a message lists.
@@ -162,9 +162,9 @@ class _Chosen:
 
 
 def _choose(table: Table, options: FitOptions) -> _Chosen:
-    dropped = columns_to_drop(table, options.drop)
+    dropped = columns_to_drop(table, options.drop or ())
     target = choose_target(table, options.target, dropped)
-    one_hot = [find_column(table, name, "--one-hot") for name in options.one_hot]
+    one_hot = [find_column(table, name, "--one-hot") for name in options.one_hot or ()]
     if target in one_hot:
         raise InputError(f"--one-hot {target}: that is the target, which may hold classes as it is")
     if target in dropped:
@@ -256,7 +256,7 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         names = [part for name in names for part in made.get(name, [name])]
     chosen_labels = take_labels(labels, rows)
     y, task, reason = read_target(chosen_labels, target, options.task)
-    held, kept, notes = split_rows(y, task, options.share_held_out, options.seed)
+    held, kept, notes = split_rows(y, task, options.holdout_share, options.seed)
     dtype = table.dtype(names) if options.dtype == "auto" else np.dtype(options.dtype)
     X, X_held = table.take(names, [part if isinstance(rows, slice) else rows[part] for part in (kept, held)], dtype)
     if filled:

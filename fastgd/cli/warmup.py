@@ -8,14 +8,12 @@ import sys
 import time
 import warnings
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.cli.errors import InputError
-from fastgd.cli.options import WarmupDevice
+from fastgd.cli.options import DTYPES, LOSSES, ORDERS, STEPS, WarmupOptions
 from fastgd.cli.output import plural, print_text
 from fastgd.cli.progress import progress
 
@@ -25,42 +23,7 @@ _NUMBERS = 4_000_000  # of wide data, which then have fewer rows
 #: A mean in standard deviations from which kernels subtract it as they read.
 _FAR = 100.0
 
-#: What the options take.
-LOSSES = ("squared", "huber", "logistic", "softmax")
-DTYPES = ("float64", "float32")
-ORDERS = ("C", "F")
-STEPS = {"auto": "", "batches": "mini-batches", "full": "a rule on full batches"}
-
-
-@dataclass(frozen=True)
-class WarmupOptions:
-    """The options of ``fastgd warmup``; what is empty takes the usual few."""
-
-    device: WarmupDevice
-    columns: tuple[int, ...]
-    losses: tuple[str, ...]
-    dtypes: tuple[str, ...]
-    orders: tuple[str, ...]
-    steps: tuple[str, ...]
-    everything: bool
-
-    def check(self) -> None:
-        """Raise `InputError` for options that cannot be used together."""
-        for option, given, known in (
-            ("--loss", self.losses, LOSSES),
-            ("--dtype", self.dtypes, DTYPES),
-            ("--order", self.orders, ORDERS),
-            ("--steps", self.steps, STEPS),
-        ):
-            for value in given:
-                if value not in known:
-                    raise InputError(f"{option} {value} is none of {', '.join(known)}")
-        if self.device == "cpu" and self.columns:
-            raise InputError(
-                "--cols: kernels of the CPU serve any number of columns; leave it out, or add --device cuda"
-            )
-        if self.everything and (self.losses or self.dtypes or self.orders or self.steps):
-            raise InputError("--all compiles every kernel: leave out --loss, --dtype, --order and --steps")
+_STEPS = {"auto": "", "batches": "mini-batches", "full": "a rule on full batches"}
 
 
 class Kind(NamedTuple):
@@ -77,7 +40,7 @@ class Kind(NamedTuple):
     @property
     def label(self) -> str:
         """The kind in words."""
-        parts = [self.loss, self.dtype, f"{self.order} order", STEPS[self.steps]]
+        parts = [self.loss, self.dtype, f"{self.order} order", _STEPS[self.steps]]
         parts += ["columns far from zero" if self.far else "", "elastic net" if self.l1 else ""]
         return ", ".join(filter(None, parts))
 
@@ -97,7 +60,7 @@ def warmup(options: WarmupOptions) -> None:
     """
     options.check()
     started = time.perf_counter()
-    columns = options.columns or (_COLUMNS[options.device],)
+    columns = options.cols or (_COLUMNS[options.device],)
     work = [(d, kind) for d in columns for kind in kinds(options)]
     with progress() as show:
         for number, (d, kind) in enumerate(work, 1):
@@ -125,9 +88,9 @@ def kinds(options: WarmupOptions) -> list[Kind]:
     """
     every = options.everything
     chosen = itertools.product(
-        options.losses or (LOSSES if every else ("squared", "logistic", "softmax")),
-        options.dtypes or (DTYPES if every else ("float64",)),
-        options.orders or (ORDERS if every else ("C",)),
+        options.loss or (LOSSES if every else ("squared", "logistic", "softmax")),
+        options.dtype or (DTYPES if every else ("float64",)),
+        options.order or (ORDERS if every else ("C",)),
         options.steps or (STEPS if every else ("auto",)),
     )
     found = []

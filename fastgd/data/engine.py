@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastgd.data import ReadOptions
 from fastgd.data.dialect import (
     Dialect,
     Record,
@@ -27,7 +28,6 @@ from fastgd.data.dialect import (
     sample_rows,
     uses_decimal_comma,
 )
-from fastgd.data.read_options import ReadOptions
 from fastgd.data.source import Source, Workspace, drop_blank_lines, is_utf8, recode, tabulate_blanks, unify_line_ends
 from fastgd.data.table import ColumnTable, Example, Gaps, Labels, Rows, Strays, generated_names, unique_names
 from fastgd.data.text_column import MISSING, TextColumn, encode, parse_number, resolve_missing

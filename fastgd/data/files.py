@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.data import ReadOptions
 from fastgd.data.engine import DelimitedTable, TypedTable
-from fastgd.data.read_options import ReadOptions
 from fastgd.data.source import Workspace, find_files, one_format, open_source
 from fastgd.data.table import ArrayTable, ColumnTable, Table, generated_names
 from fastgd.exceptions import TableError

@@ -85,7 +85,7 @@ def run_each(environment, tmp_path):
 def call(monkeypatch, tmp_path, capfd):
     """Return a function that calls the command in `tmp_path` and gives its exit code and what it printed."""
     # Whose watch would end the process of the tests at its next signal.
-    monkeypatch.setattr(cli.stops, "install", lambda: None)
+    monkeypatch.setattr(cli.signals, "install", lambda: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 

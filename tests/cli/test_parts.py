@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from fastgd import cli
-from fastgd.cli.errors import InputError, describe
-from fastgd.cli.options import in_options
+from fastgd.cli.errors import InputError, describe, in_options
 from fastgd.cli.prepare import fill_means
 from fastgd.cli.report import _finite
 from fastgd.cli.target import describe_labels, find_column, number_classes, read_target
@@ -158,7 +157,7 @@ def test_json_holds_no_numbers_that_json_does_not_know():
         (MemoryError("Unable to allocate 8 GiB"), "fewer rows or columns"),
         (
             ArithmeticError("[719] Call to cuCtxSynchronize results in CUDA_ERROR_LAUNCH_FAILED\nmore"),
-            "reports CUDA_ERROR_LAUNCH_FAILED: see whether nvidia-smi works, or use --device cpu",
+            "reports CUDA_ERROR_LAUNCH_FAILED: check that nvidia-smi works, or use --device cpu",
         ),
     ],
 )
@@ -179,7 +178,7 @@ def test_after_an_error_of_a_gpu_its_clean_up_is_silent(monkeypatch, capsys, cau
 
     monkeypatch.setattr(cli, "_parse", fail)
     # Whose watch would end the process of the tests at its next signal.
-    monkeypatch.setattr(cli.stops, "install", lambda: None)
+    monkeypatch.setattr(cli.signals, "install", lambda: None)
     hooks = "unraisablehook", "excepthook"
     for name in hooks:
         monkeypatch.setattr(sys, name, lambda *_: sys.stderr.write("pages\n"))

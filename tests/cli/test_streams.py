@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from fastgd import cli
-from fastgd.cli import errors, output, stops
+from fastgd.cli import errors, output, signals
 from fastgd.cli.output import printable, printable_json, whole_file
 from fastgd.cli.progress import progress
 
@@ -74,7 +74,7 @@ def test_handlers_come_before_all_other_imports(environment):
 import sys
 before = set(sys.modules)
 from fastgd import cli
-names = set(sys.modules) - before - {"fastgd", "fastgd.cli", "fastgd.cli.stops", "signal", "importlib", "__future__"}
+names = set(sys.modules) - before - {"fastgd", "fastgd.cli", "fastgd.cli.signals", "signal", "importlib", "__future__"}
 sys.exit(f"{names}" if any(name in names for name in ("typing", "socket", "threading", "tempfile", "typer")) else 0)
 """
     done = subprocess.run(
@@ -84,24 +84,24 @@ sys.exit(f"{names}" if any(name in names for name in ("typing", "socket", "threa
 
 
 def test_a_second_signal_does_not_interrupt_the_clean_up(monkeypatch):
-    monkeypatch.setattr(stops, "_received", [])
+    monkeypatch.setattr(signals, "_received", [])
     with pytest.raises(KeyboardInterrupt):
-        stops._raise(signal.SIGTERM, None)
-    stops._raise(signal.SIGINT, None)
-    assert stops.exit_code() == 143
+        signals._raise(signal.SIGTERM, None)
+    signals._raise(signal.SIGINT, None)
+    assert signals.exit_code() == 143
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_that_a_library_reports_as_its_own_error(monkeypatch, capsys, number, code):
     """DuckDB raises RuntimeError("Query interrupted") in place of what the handler raised."""
-    monkeypatch.setattr(stops, "_received", [])
+    monkeypatch.setattr(signals, "_received", [])
     monkeypatch.setattr(output, "written", [])
     # Whose watch would end the process of the tests at its next signal.
-    monkeypatch.setattr(stops, "install", lambda: None)
+    monkeypatch.setattr(signals, "install", lambda: None)
 
     def read(_):
         with contextlib.suppress(KeyboardInterrupt):
-            stops._raise(number, None)
+            signals._raise(number, None)
         raise RuntimeError("Query interrupted")
 
     monkeypatch.setattr(cli, "_parse", read)
@@ -206,7 +206,7 @@ def test_a_whole_file_keeps_modes_and_links(tmp_path, monkeypatch):
     assert link.is_symlink()
     assert old.read_text() == "after"
     assert stat.S_IMODE(old.stat().st_mode) == 0o640
-    assert output.inventory() == f"written: {link}"
+    assert output.written_files() == f"written: {link}"
     with pytest.raises(NotADirectoryError), whole_file(old) as temporary:
         (temporary / "no folder").write_text("never")
     assert old.read_text() == "after"

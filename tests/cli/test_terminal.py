@@ -113,8 +113,8 @@ def test_a_signal_ends_the_wait_for_a_source(start, tmp_path):
 def test_a_signal_ends_work_that_python_cannot_interrupt(environment, tmp_path):
     work = (
         "import hashlib, pathlib\n"
-        "from fastgd.cli import output, stops\n"
-        "stops.install()\n"
+        "from fastgd.cli import output, signals\n"
+        "signals.install()\n"
         "with output.whole_file(pathlib.Path('out.csv')) as path:\n"
         "    path.write_text('half')\n"
         "    while True:\n"

@@ -9,7 +9,8 @@ import pytest
 from fastgd.backends import devices
 from fastgd.cli import warmup
 from fastgd.cli.errors import InputError
-from fastgd.cli.warmup import Kind, WarmupOptions, kinds
+from fastgd.cli.options import WarmupOptions
+from fastgd.cli.warmup import Kind, kinds
 
 FITS = (
     "",
@@ -54,40 +55,31 @@ def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path, word
     assert compiled() == before
 
 
-def options_of(**given):
-    base = {
-        "device": "cpu",
-        "everything": False,
-        **dict.fromkeys(("columns", "losses", "dtypes", "orders", "steps"), ()),
-    }
-    return WarmupOptions(**{**base, **given})
-
-
 def test_the_usual_few():
     usual = [Kind(loss, "float64", "C", "auto") for loss in ("squared", "logistic", "softmax")]
-    assert kinds(options_of()) == [*usual, Kind("logistic", "float64", "C", "auto", l1=True)]
+    assert kinds(WarmupOptions()) == [*usual, Kind("logistic", "float64", "C", "auto", l1=True)]
 
 
 def test_only_what_is_asked_for():
-    asked = options_of(losses=("huber",), dtypes=("float32", "float64"), steps=("batches",))
+    asked = WarmupOptions(loss=("huber",), dtype=("float32", "float64"), steps=("batches",))
     assert kinds(asked) == [Kind("huber", dtype, "C", "batches") for dtype in ("float32", "float64")]
-    assert len(kinds(options_of(everything=True))) == 4 * 3 * 2 * 3 + 1
+    assert len(kinds(WarmupOptions(everything=True))) == 4 * 3 * 2 * 3 + 1
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"columns": (7,)}, "--cols: kernels of the CPU"),
-        ({"losses": ("hinge",)}, "--loss hinge is none of squared, huber, logistic, softmax"),
-        ({"dtypes": ("float16",)}, "--dtype float16 is none of float64, float32"),
-        ({"orders": ("c",)}, "--order c is none of C, F"),
+        ({"cols": (7,)}, "--cols: kernels of the CPU"),
+        ({"loss": ("hinge",)}, "--loss hinge is none of squared, huber, logistic, softmax"),
+        ({"dtype": ("float16",)}, "--dtype float16 is none of float64, float32"),
+        ({"order": ("c",)}, "--order c is none of C, F"),
         ({"steps": ("sgd",)}, "--steps sgd is none of auto, batches, full"),
-        ({"everything": True, "orders": ("F",)}, "--all compiles every kernel"),
+        ({"everything": True, "order": ("F",)}, "--all compiles every kernel"),
     ],
 )
 def test_refusals(given, message):
     with pytest.raises(InputError, match=message):
-        options_of(**given).check()
+        WarmupOptions(**given).check()
 
 
 def test_problems_need_the_kernels_of_their_kind():
@@ -119,9 +111,9 @@ def test_kernels_of_the_gpu_are_named(monkeypatch, capsys):
 
     monkeypatch.setattr(warmup, "_problem", lambda kind, d: (Model(), d, None))
     monkeypatch.setattr(devices, "gpu_kernels", lambda: {"compiled": ["gradient", "fold", "gradient"], "loaded": []})
-    warmup.warmup(options_of(device="cuda", losses=("squared",)))
-    warmup.warmup(options_of(device="cuda", losses=("squared",), columns=(7, 9)))
-    warmup.warmup(options_of(losses=("squared",)))
+    warmup.warmup(WarmupOptions(device="cuda", loss=("squared",)))
+    warmup.warmup(WarmupOptions(device="cuda", loss=("squared",), cols=(7, 9)))
+    warmup.warmup(WarmupOptions(loss=("squared",)))
     out, err = capsys.readouterr()
     assert asked == [("cuda", 100), ("cuda", 7), ("cuda", 9), ("cpu", 4)]
     assert [line for line in out.splitlines() if "ready in" not in line] == ["compiled: fold, gradient x 2"] * 2

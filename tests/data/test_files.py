@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fastgd.data import ReadOptions
 from fastgd.data.files import read_table
-from fastgd.data.read_options import ReadOptions
 from fastgd.exceptions import TableError
 
 ALL = slice(None)

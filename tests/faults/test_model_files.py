@@ -13,7 +13,7 @@ import fastgd
 from fastgd import ModelFileError
 from fastgd.cli import predict
 from fastgd.cli.errors import InputError
-from fastgd.data.read_options import ReadOptions
+from fastgd.data import ReadOptions
 from fastgd.data.table import ColumnTable
 from tests.faults.altered_models import altered, models
 

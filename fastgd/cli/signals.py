@@ -1,13 +1,14 @@
 """Ctrl-C and SIGTERM: the command ends within a second, with exit code 130 or 143 and nothing half-written.
 
-The handlers are installed before anything else is imported, so only modules that Python has loaded at its start, and
-small ones, are imported at the top of this one.
+The handlers are installed before anything else is imported, so this module imports at its top only small modules that
+Python itself has loaded.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 
 TYPE_CHECKING = False  # as type checkers know it, without the import of `typing`
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 0.7
 
-#: Temporary files, which a process that is stopped removes.
-unfinished: set[str] = set()
 _received: list[int] = []
 
 
@@ -26,7 +25,7 @@ class Stopped(KeyboardInterrupt):
     """A signal has come.
 
     Where code that Python runs from C lets a KeyboardInterrupt itself pass, even to a handler, Python ends the process
-    by SIGINT instead of returning its exit code; of a subclass it takes no note.
+    by SIGINT instead of returning its exit code; it does not for a subclass.
     """
 
 
@@ -34,7 +33,7 @@ def install() -> None:
     """Raise `Stopped` in the main thread on SIGINT and SIGTERM; end the process if it cannot be in time.
 
     Python runs a signal's handler between two of its own instructions, and so not while the main thread compiles or
-    reads inside another library; the interpreter's wake-up socket tells a second thread at once.
+    reads inside another library; the interpreter's wake-up socket informs a second thread at once.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise)
@@ -44,8 +43,8 @@ def install() -> None:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reader, writer), daemon=True, name="fastgd-stops").start()
-    check()  # imports drop what is raised in their call-backs, and nobody has watched before
+    threading.Thread(target=_watch, args=(reader, writer), daemon=True, name="fastgd-signals").start()
+    check()  # imports drop exceptions from their call-backs, and no thread has watched before
 
 
 def check() -> None:
@@ -55,7 +54,7 @@ def check() -> None:
 
 
 def exit_code() -> int:
-    """Return the exit code that tells of the signal that came: 130 for SIGINT, 143 for SIGTERM."""
+    """Return the exit code for the signal that came: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + (_received[0] if _received else signal.SIGINT)
 
 
@@ -74,7 +73,8 @@ def _watch(reader: socket.socket, writer: socket.socket) -> NoReturn:
         if number in (signal.SIGINT, signal.SIGTERM):
             break
     time.sleep(GRACE_SECONDS)
-    for path in tuple(unfinished):
+    files = sys.modules.get("fastgd.files")
+    for path in tuple(files.unfinished) if files else ():
         try:
             if os.path.isdir(path):
                 shutil.rmtree(path, ignore_errors=True)
