@@ -16,6 +16,7 @@ from fastgd import optimizers, reference
 from fastgd.kernels.rules import RULES
 from fastgd.optimizers import (
     BY_NAME,
+    KERNEL_RULES,
     LBFGS,
     SAGA,
     Accelerated,
@@ -57,15 +58,20 @@ def test_every_optimizer_is_listed_by_its_name():
 
 
 def test_recipes_reach_every_rule_of_the_reference_and_of_the_kernels():
-    reached = {optimizer.recipe(8).rule for optimizer in FORMS}
-    assert reached == reference.RULES.keys() == RULES.keys()
+    reached = {optimizer.recipe(8).rule.name for optimizer in FORMS}
+    assert reached == KERNEL_RULES.keys() == reference.RULES.keys() == RULES.keys()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_memory_slot_has_a_unit(name):
+    assert len(KERNEL_RULES[name].slot_degrees) == RULES[name][1] == len(reference.RULES[name].state)
 
 
 @pytest.mark.parametrize("optimizer", FORMS, ids=repr)
 def test_defaults_are_the_references(optimizer):
     """The reference lists its hyper-parameters in the order of the kernels."""
     rule, numbers = optimizer.recipe(8)
-    defaults = tuple(reference.RULES[rule].defaults.values())
+    defaults = tuple(reference.RULES[rule.name].defaults.values())
     assert numbers == (*defaults, *[0.0] * (4 - len(defaults)))
     assert optimizer.learning_rate == "auto"
     optimizer.check()
@@ -95,7 +101,7 @@ def test_defaults_are_the_references(optimizer):
 def test_recipes(optimizer, recipe):
     rule, numbers = recipe
     found = optimizer.recipe(32)
-    assert found == Recipe(rule, (*numbers, *[0.0] * (4 - len(numbers))))
+    assert found == Recipe(KERNEL_RULES[rule], (*numbers, *[0.0] * (4 - len(numbers))))
     assert [type(number) for number in found.numbers] == [float] * 4
 
 
@@ -104,7 +110,9 @@ def test_recipes(optimizer, recipe):
     [(True, 1, 1), (True, 64, 1), (1, 64, 1), (64, 64, 1), (65, 64, 2), (1000, 1, 1000), (1000, 300, 4)],
 )
 def test_averaging_begins_with_the_update_that_has_seen_the_samples(average, batch_size, start):
-    assert GradientDescent(average=average).recipe(batch_size) == Recipe("averaged", (start, 0.0, 0.0, 0.0))
+    assert GradientDescent(average=average).recipe(batch_size) == Recipe(
+        KERNEL_RULES["averaged"], (start, 0.0, 0.0, 0.0)
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from fastgd.backends.verbs import EpochProblem, Piece, Transferred
 from fastgd.kernels import records
 from fastgd.kernels._jit import compile_seconds as compile_seconds
 from fastgd.kernels.cpu.norms import make_largest_norm
-from fastgd.optimizers import Recipe
+from fastgd.optimizers import KernelRule, Recipe
 from fastgd.sample import Runs
 from fastgd.scaling import Array, Scaling
 
@@ -165,7 +165,7 @@ class CpuData(CpuRows):
         """A mini-batch loop over this data set."""
         return CpuEpochs(self, loss, problem)
 
-    def check_rule(self, rule: str) -> None:
+    def check_rule(self, rule: KernelRule) -> None:
         """All rules run."""
 
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:

@@ -20,7 +20,7 @@ from fastgd.backends.rule_state import RuleState
 from fastgd.backends.verbs import EpochProblem, Epochs, Piece
 from fastgd.kernels import records
 from fastgd.kernels.cuda.gather import make_gather
-from fastgd.optimizers import Recipe
+from fastgd.optimizers import KernelRule, Recipe
 from fastgd.sample import Runs
 from fastgd.scaling import Array
 
@@ -68,7 +68,7 @@ class CudaSet(CudaRows):
         self.count(self.n)
         return self._with_columns(found)
 
-    def check_rule(self, rule: str) -> None:
+    def check_rule(self, rule: KernelRule) -> None:
         """All rules run."""
 
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:

@@ -249,7 +249,7 @@ class CudaEpochs:
 
     def _table(self, rule: RuleState) -> Any:
         """Of SAGA the derivative of each row's loss when it was last seen, (K, n)."""
-        if rule.recipe.rule != "saga":
+        if not rule.recipe.rule.keeps_rows:
             return None
         tables = self._data.tables
         if rule not in tables:

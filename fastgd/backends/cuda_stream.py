@@ -20,6 +20,7 @@ from fastgd.backends.verbs import BatchSums, EpochProblem, Piece
 from fastgd.kernels import records
 from fastgd.kernels.cpu.order import make_order
 from fastgd.kernels.shuffle import RUN, WINDOW
+from fastgd.optimizers import KernelRule
 from fastgd.scaling import Array
 
 #: Bytes of a buffer, and its share of the memory that is free where that is less.
@@ -210,9 +211,9 @@ class CudaStream(CudaSet):
         rows = np.take(self.data.X, numbers, axis=0 if self.order == "C" else 1)
         return Held(to_device(rows, self.stream, self.n_threads), self.order)
 
-    def check_rule(self, rule: str) -> None:
+    def check_rule(self, rule: KernelRule) -> None:
         """Raise a ValueError for SAGA, which keeps a number for every row."""
-        if rule == "saga":
+        if rule.keeps_rows:
             raise ValueError(
                 f"optimizer='saga' needs all rows on the GPU, and {self.nbytes:,} bytes have no room there: "
                 "choose another optimizer, or device='cpu'"

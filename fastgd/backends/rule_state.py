@@ -11,23 +11,6 @@ from fastgd.kernels.rules import RULES
 from fastgd.optimizers import Recipe
 from fastgd.scaling import Array
 
-#: Slots of each rule, by the power of the unit of theta that they are measured in, of a loss that is a square of it.
-_DEGREES: dict[str, tuple[int, ...]] = {
-    "averaged": (1,),
-    "momentum": (1,),
-    "lookahead": (1,),
-    "nesterov": (1,),
-    "momentum_torch": (1,),
-    "nesterov_torch": (1,),
-    "adagrad": (2,),
-    "rmsprop": (2,),
-    "adam": (1, 2),
-    "amsgrad": (1, 2, 2),
-    "nadam": (1, 2),
-    "adadelta": (2, 2),
-    "adamw": (1, 2),
-}
-
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """A read-only view: read-only and writable arrays are different Numba signatures, so kernels see one kind."""
@@ -43,16 +26,17 @@ class RuleState:
     """
 
     def __init__(self, recipe: Recipe, theta: Array, rows: int = 1, dtype: Any = np.float64) -> None:
-        if recipe.rule not in RULES:
-            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {recipe.rule!r}")
-        code, slots = RULES[recipe.rule]
+        rule = recipe.rule
+        if rule.name not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule.name!r}")
+        code, slots = RULES[rule.name]
         self.recipe = recipe
         # An integer among them would be another signature, and compile again.
         numbers = [float(number) for number in recipe.numbers]
-        self.ahead = numbers[0] if recipe.rule == "lookahead" else 0.0
+        self.ahead = numbers[0] if rule.looks_ahead else 0.0
         self._record = records.Rule(code, read_only(np.zeros(0)), self.ahead, *numbers)
         self.theta = theta
-        table = np.zeros((theta.shape[0], rows) if recipe.rule == "saga" else (1, 1), dtype)
+        table = np.zeros((theta.shape[0], rows) if rule.keeps_rows else (1, 1), dtype)
         self.memory = records.Memory(theta, np.zeros((slots, *theta.shape)), np.zeros(1, np.int64), np.ones(1))
         self.state = records.State(self.memory, table)
 
@@ -64,7 +48,7 @@ class RuleState:
     @property
     def reported(self) -> Array:
         """The parameters that the rule reports: theta, or the mean of the iterates where it averages."""
-        if self.recipe.rule == "averaged" and self.memory.step[0] > 0:
+        if self.recipe.rule.averages and self.memory.step[0] > 0:
             mean: Array = self.memory.slots[0]
             return mean
         return self.theta
@@ -85,7 +69,7 @@ class RuleState:
     def change_unit(self, factors: Array) -> None:
         """Multiply theta by factors (K,), one for each output, and the memory by what follows for it."""
         self.theta *= factors[:, None]
-        for slot, degree in zip(self.memory.slots, _DEGREES.get(self.recipe.rule, ()), strict=True):
+        for slot, degree in zip(self.memory.slots, self.recipe.rule.slot_degrees, strict=True):
             slot *= factors[:, None] ** degree
 
     def move_intercepts(self, by: Array) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from fastgd.optimizers import Recipe
+from fastgd.optimizers import KernelRule, Recipe
 from fastgd.sample import Runs
 from fastgd.scaling import Array, Moments, Scaling
 
@@ -189,7 +189,7 @@ class Data(Rows, Protocol):
     def epochs(self, loss: str, problem: EpochProblem) -> Epochs:
         """A mini-batch loop over this data set."""
 
-    def check_rule(self, rule: str) -> None:
+    def check_rule(self, rule: KernelRule) -> None:
         """Raise a ValueError for a rule that cannot run on rows which are where these are."""
 
     def rule_state(self, recipe: Recipe, theta: Array) -> "RuleState":

@@ -24,7 +24,7 @@ from fastgd.gap import telling
 from fastgd.history import History
 from fastgd.memory import available_bytes
 from fastgd.objective import Frame, Objective, Problem
-from fastgd.optimizers import FullBatch, NormalEquations, Optimizer
+from fastgd.optimizers import FullBatch, NormalEquations, Optimizer, WithRate
 from fastgd.sample import sample_moments
 from fastgd.scaling import Array, TargetMoments
 from fastgd.solvers import Plan, choose, solve, solve_rule
@@ -217,7 +217,7 @@ def _training(objective: Objective, guide: Guide, solution: Solution, epochs: in
         training.target_moments = TargetMoments(
             float(objective.data.n), objective.problem.targets.center, objective.problem.targets.scale**2
         )
-    if solution.rule is not None and not early_stopping and solution.rule.recipe.rule != "saga":
+    if solution.rule is not None and not early_stopping and not solution.rule.recipe.rule.keeps_rows:
         training.rule, training.theta = solution.rule, solution.rule.theta
         training.rate, training.schedule_state = solution.automatic, solution.schedule_state
         training.epochs = epochs
@@ -255,9 +255,9 @@ def seconds(clock: Clock, site: Site) -> TimeReport:
 
 def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:
     """How to run a rule; None for solvers that find their own steps. What cannot run is told before any pass."""
-    if options.optimizer is None or isinstance(options.optimizer, FullBatch):
+    if not isinstance(options.optimizer, WithRate):
         return None
-    task.data.check_rule(options.optimizer.rule)
+    task.data.check_rule(options.optimizer.recipe(options.batch_size or task.data.n).rule)
     shuffle, drop_last = estimator.shuffle, estimator.drop_last
     plan = Plan(
         options.optimizer, options.batch_size, options.max_iter, options.tol, shuffle, drop_last, task.guide.seed or 0

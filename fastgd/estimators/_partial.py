@@ -20,15 +20,15 @@ from fastgd.estimators._unfinished import warn
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History, logger
 from fastgd.objective import Frame, Objective, Problem, RuleState
-from fastgd.optimizers import Optimizer
+from fastgd.optimizers import WithRate
 from fastgd.persistence import StoredTraining
 from fastgd.scaling import Array, Moments, Scaling, TargetMoments, TargetScaling, inverse, load_shift
-from fastgd.schedules import Constant, InverseTimeDecay, Schedule, as_schedule, is_auto
+from fastgd.schedules import Constant, InverseTimeDecay, Schedule, is_auto
 from fastgd.solvers import Plan
 from fastgd.solvers.classic import Slices, run_epoch
 from fastgd.solvers.divergence import Diverged
 from fastgd.solvers.pace import Pace
-from fastgd.solvers.rates import ADAPTIVE, automatic_rate
+from fastgd.solvers.rates import automatic_rate
 from fastgd.stopping import diverged
 
 #: Updates that a stream may have, and how many nobody knows.
@@ -110,7 +110,7 @@ def _no_targets(estimator: Any, options: Options, outputs: int) -> TargetMoments
 
     Given rates on raw columns are meant for raw targets, as in a fit; automatic ones suit scaled targets alone.
     """
-    assert options.optimizer is not None
+    assert isinstance(options.optimizer, WithRate)
     scaled = estimator.standardize or _schedule(options.optimizer).automatic
     return TargetMoments.none(outputs) if scaled and settings_of(estimator)["loss"] is not None else None
 
@@ -173,7 +173,7 @@ def run_partial(estimator: Any, options: Options, chunk: Chunk, training: Traini
     scaling = training.frame.scaling
     moments = Moments(1.0, scaling.center, inverse(scaling.inv_scale))
     objective = Objective(data, chunk.problem, moments, training.frame)
-    assert options.optimizer is not None
+    assert isinstance(options.optimizer, WithRate)
     plan = Plan(options.optimizer, options.batch_size or data.n, _ENDLESS, 0.0, estimator.shuffle, False, training.seed)
     rated = _with_rate(objective, plan, training)
     losses = getattr(estimator, "history_", {}).get("loss", np.zeros(0))
@@ -260,9 +260,9 @@ def _rule(plan: Plan, data: Data, training: Training) -> RuleState:
     before = training.rule.recipe
     if before != recipe:
         raise ValueError(
-            f"optimizer (and batch_size, where it averages) was {before.rule} with {before.numbers} before and now is "
-            f"{recipe.rule} with {recipe.numbers}, which has no use for its memory: keep the optimizer, or fit "
-            "with warm_start=True"
+            f"optimizer (and batch_size, where it averages) was {before.rule.name} with {before.numbers} before "
+            f"and now is {recipe.rule.name} with {recipe.numbers}, which has no use for its memory: "
+            "keep the optimizer, or fit with warm_start=True"
         )
     return training.rule.on(np.dtype(data.dtype))
 
@@ -275,7 +275,7 @@ def _with_rate(objective: Objective, plan: Plan, training: Training) -> Training
     """
     if not _schedule(plan.optimizer).automatic:
         return training
-    adaptive = plan.optimizer.rule in ADAPTIVE
+    adaptive = plan.optimizer.adaptive is not None
     if math.isnan(training.rate) and adaptive:
         # Where a fit has been the way is short, and the first steps of these rules are as long as their rate.
         found = bool(np.any(training.theta))
@@ -301,11 +301,10 @@ def _mean_square(objective: Objective) -> float:
     return float(np.sum((moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2))
 
 
-def _schedule(optimizer: Optimizer) -> Schedule:
-    given = optimizer.get_params(deep=False)["learning_rate"]
-    if is_auto(given):
-        return Constant() if optimizer.rule in ADAPTIVE else InverseTimeDecay()
-    return as_schedule(given)
+def _schedule(optimizer: WithRate) -> Schedule:
+    if is_auto(optimizer.learning_rate):
+        return Constant() if optimizer.adaptive else InverseTimeDecay()
+    return optimizer.schedule
 
 
 def _pace(plan: Plan, data: Data, training: Training) -> Pace:

@@ -11,21 +11,9 @@ from fastgd.backends.verbs import Data
 from fastgd.estimators._targets import refuse_extreme_targets
 from fastgd.exceptions import ModelFileError
 from fastgd.objective import Frame, RuleState
-from fastgd.optimizers import Recipe
+from fastgd.optimizers import KERNEL_RULES, Recipe
 from fastgd.scaling import Array, Moments, Scaling, TargetMoments, TargetScaling
 
-#: Rules whose velocity contains the learning rate.
-_WITH_RATE = ("momentum", "lookahead", "nesterov")
-#: Slots of adaptive rules that hold means or sums of squares.
-_SQUARES: dict[str, tuple[int, ...]] = {
-    "adagrad": (0,),
-    "rmsprop": (0,),
-    "adam": (1,),
-    "amsgrad": (1, 2),
-    "nadam": (1,),
-    "adadelta": (0, 1),
-    "adamw": (1,),
-}
 #: Up to here float64 holds every integer.
 _MOST_STEPS = 1 << 53
 
@@ -70,7 +58,7 @@ class Training:
     def with_lower_rate(self, rate: float) -> "Training":
         """The training with another automatic rate, and with velocities that contain it."""
         lower = replace(self, rate=rate)
-        if self.rule is None or self.rule.recipe.rule not in _WITH_RATE:
+        if self.rule is None or not self.rule.recipe.rule.velocity_has_rate:
             return lower
         lower = lower.draft()
         assert lower.rule is not None
@@ -157,7 +145,7 @@ class Training:
 
     def facts(self) -> dict[str, Any]:
         """Everything else, as JSON."""
-        recipe = None if self.rule is None else [self.rule.recipe.rule, list(self.rule.recipe.numbers)]
+        recipe = None if self.rule is None else [self.rule.recipe.rule.name, list(self.rule.recipe.numbers)]
         return {
             "recipe": recipe,
             "seed": self.seed,
@@ -183,7 +171,7 @@ class Training:
         rule = None
         if facts["recipe"] is not None:
             name, numbers = facts["recipe"]
-            rule = RuleState(Recipe(name, tuple(numbers)), arrays["theta"].copy())
+            rule = RuleState(Recipe(KERNEL_RULES[name], tuple(numbers)), arrays["theta"].copy())
             _restore_memory(rule, arrays)
         rate = float("nan") if facts["rate"] is None else facts["rate"]
         theta = arrays["theta"] if rule is None else rule.theta
@@ -215,5 +203,6 @@ def _restore_memory(rule: RuleState, arrays: dict[str, Array]) -> None:
         array[...] = found
     if not 0.0 <= memory.product[0] <= 1.0:
         raise ValueError(f"product {memory.product[0]:g}")
-    if any(np.any(memory.slots[slot] < 0.0) for slot in _SQUARES.get(rule.recipe.rule, ())):
+    squares = [degree == 2 for degree in rule.recipe.rule.slot_degrees]
+    if np.any(memory.slots[squares] < 0.0):
         raise ValueError("a negative mean of squares")

@@ -5,9 +5,7 @@ import math
 import numpy as np
 
 from fastgd.minimization._function import Array, Evaluation, Function
-from fastgd.optimizers import AdaDelta, Optimizer
-from fastgd.schedules import Schedule, as_schedule, is_auto
-from fastgd.solvers.rates import ADAPTIVE
+from fastgd.optimizers import WithRate
 
 #: Relative length of the differences of gradients: long enough for gradients that are differences themselves.
 HESSIAN_STEP = math.cbrt(float(np.finfo(np.float64).eps))
@@ -18,34 +16,16 @@ _MARGIN = 1.1
 _SMALLEST = 1e-300
 
 
-def is_automatic(optimizer: Optimizer) -> bool:
-    """Whether the first rate is left to us."""
-    return as_schedule(optimizer.get_params(deep=False)["learning_rate"]).automatic
-
-
-def is_followed(optimizer: Optimizer) -> bool:
-    """Whether the rates of all steps are left to us, of a rule whose steps do not depend on the size of gradients."""
-    return optimizer.rule in ADAPTIVE and is_auto(optimizer.get_params(deep=False)["learning_rate"])
-
-
-def automatic_rate(optimizer: Optimizer, function: Function, at: Evaluation) -> float:
+def automatic_rate(optimizer: WithRate, function: Function, at: Evaluation) -> float:
     """The first rate: 1 / L, L the largest curvature found at the start; adaptive rules make a step of its length.
 
     That is the step to the minimum along the gradient, at most as long as x, and 1 more, shared among coordinates.
     """
-    if optimizer.rule not in ADAPTIVE:
+    if optimizer.adaptive is None:
         return _positive(1.0 / largest_curvature(function, at))
     norm = float(np.linalg.norm(at.gradient))
     length = min(norm / curvature_downhill(function, at), 1.0 + float(np.linalg.norm(at.x))) / math.sqrt(at.x.size)
-    if isinstance(optimizer, AdaDelta):
-        # Its first step is sqrt(eps / (1 - decay)) times its rate.
-        length *= math.sqrt((1.0 - optimizer.decay) / optimizer.eps)
-    return _positive(length)
-
-
-def bound_schedule(optimizer: Optimizer, rate: float | None, max_iter: int) -> Schedule:
-    """The schedule of a run, an iteration being an epoch."""
-    return as_schedule(optimizer.get_params(deep=False)["learning_rate"]).bind(rate, max_iter)
+    return _positive(optimizer.rate_of_first_step(length))
 
 
 def largest_curvature(function: Function, at: Evaluation) -> float:

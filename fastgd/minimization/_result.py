@@ -6,9 +6,9 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from fastgd.minimization._function import Function
-from fastgd.minimization._rates import is_automatic
 from fastgd.minimization._run import CALLBACK, CONVERGED, MAX_ITER, NO_STEP, Orders, Run, Trace, searches
 from fastgd.minimization._stationary import FLAT, SADDLE
+from fastgd.optimizers import WithRate
 
 
 def result_of(function: Function, run: Run, orders: Orders) -> OptimizeResult:
@@ -70,6 +70,6 @@ def _why_diverged(trace: Trace, orders: Orders) -> str:
     what, remedy = "value or gradient is not finite", "lower it, or use learning_rate='auto'"
     if searches(orders.optimizer):
         remedy = "the function may have no minimum"
-    elif is_automatic(orders.optimizer):
+    elif isinstance(orders.optimizer, WithRate) and orders.optimizer.schedule.automatic:
         what, remedy = f"{what}, or the curvature above 1 / rate", "no automatic rate is small enough: give one"
     return f"diverged in iteration {len(trace.rates)} with learning_rate={rate:.6g}: {what}; {remedy}"

@@ -24,8 +24,8 @@ from fastgd.minimization._methods import (
     Step,
 )
 from fastgd.minimization._stationary import kind_of
-from fastgd.optimizers import LBFGS, Accelerated, AdamW, GradientDescent, Optimizer
-from fastgd.solvers.rates import ADAPTIVE
+from fastgd.optimizers import LBFGS, Accelerated, GradientDescent, Optimizer, WithRate
+from fastgd.schedules import is_auto
 
 #: Numbers by which results say why they ended; the first four are those of scipy's BFGS.
 CONVERGED, MAX_ITER, NO_STEP, DIVERGED, CALLBACK = 0, 1, 2, 3, 99
@@ -121,9 +121,10 @@ def _searching(function: Function, start: Evaluation, optimizer: Optimizer) -> M
 def _by_rule(function: Function, start: Evaluation, orders: Orders) -> Run:
     """Run an update rule; an automatic rate that proves too large is halved, and begins again at the start."""
     optimizer = orders.optimizer
-    rate = rates.automatic_rate(optimizer, function, start) if rates.is_automatic(optimizer) else None
+    assert isinstance(optimizer, WithRate)
+    rate = rates.automatic_rate(optimizer, function, start) if optimizer.schedule.automatic else None
     # Steps of adaptive rules hardly depend on the size of gradients; a user's rate is the user's.
-    takes_any = rate is None or optimizer.rule in ADAPTIVE
+    takes_any = rate is None or optimizer.adaptive is not None
     for _ in range(_RESTARTS):
         most = math.inf if takes_any or rate is None else _EXCESS / rate
         method = RuleSteps(function, optimizer, _rates(optimizer, rate, orders.max_iter), start.x, most)
@@ -135,12 +136,10 @@ def _by_rule(function: Function, start: Evaluation, orders: Orders) -> Run:
     return Run(run.trace, DIVERGED) if run.status == NO_STEP else run
 
 
-def _rates(optimizer: Optimizer, rate: float | None, max_iter: int) -> Rates:
-    if rate is not None and rates.is_followed(optimizer):
-        decay = optimizer.weight_decay if isinstance(optimizer, AdamW) else 0.0
-        # Its decay would turn the signs of x at larger rates.
-        return FollowedRates(rate, 1.0 / decay if decay > 0.0 else math.inf)
-    return ScheduledRates(optimizer, rates.bound_schedule(optimizer, rate, max_iter))
+def _rates(optimizer: WithRate, rate: float | None, max_iter: int) -> Rates:
+    if rate is not None and optimizer.adaptive and is_auto(optimizer.learning_rate):
+        return FollowedRates(rate, optimizer.largest_rate)
+    return ScheduledRates(optimizer, optimizer.schedule.bind(rate, max_iter))
 
 
 def _follow(start: Evaluation, method: Method, orders: Orders) -> Run:

@@ -10,8 +10,10 @@ identity.
 from typing import Literal
 
 from fastgd.optimizers._adaptive import AdaDelta, AdaGrad, Adam, AdamW, AMSGrad, Nadam, RMSProp
+from fastgd.optimizers._base import KernelRule as KernelRule
 from fastgd.optimizers._base import Optimizer
 from fastgd.optimizers._base import Recipe as Recipe
+from fastgd.optimizers._base import WithRate as WithRate
 from fastgd.optimizers._descent import SAGA, GradientDescent, Momentum, Nesterov
 from fastgd.optimizers._whole import LBFGS, Accelerated, NormalEquations, SketchedNewton
 from fastgd.optimizers._whole import FullBatch as FullBatch
@@ -74,3 +76,6 @@ OptimizerName = Literal[
 
 #: Optimizers by the names that estimators accept.
 BY_NAME = {kind.rule: kind for kind in _KINDS}
+
+#: Kernel rules by name.
+KERNEL_RULES = {rule.name: rule for kind in _KINDS for rule in kind.kernel_rules}

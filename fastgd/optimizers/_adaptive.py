@@ -1,5 +1,6 @@
 """Rules that give each coordinate a step of its own, from the gradients that it has seen."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,10 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgd.optimizers._base import WithRate
+from fastgd.optimizers._base import AdaptiveRate, KernelRule, WithRate
 from fastgd.parameters import FRACTION, NOT_NEGATIVE, POSITIVE, Range
 
 _MOMENTS = {"beta1": FRACTION, "beta2": FRACTION, "eps": POSITIVE}
+#: In working coordinates a step of Adam moves a coefficient by about its rate.
+_RATE = AdaptiveRate(0.02)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class AdaGrad(WithRate):
 
     eps: float = 1e-10
     rule: ClassVar[str] = "adagrad"
+    kernel_rules = (KernelRule("adagrad", (2,)),)
+    adaptive = AdaptiveRate(0.3, None)
     ranges: ClassVar[Mapping[str, Range]] = {"eps": POSITIVE}
 
 
@@ -66,6 +71,8 @@ class RMSProp(WithRate):
     decay: float = 0.9
     eps: float = 1e-8
     rule: ClassVar[str] = "rmsprop"
+    kernel_rules = (KernelRule("rmsprop", (2,)),)
+    adaptive = _RATE
     ranges: ClassVar[Mapping[str, Range]] = {"decay": FRACTION, "eps": POSITIVE}
 
 
@@ -96,7 +103,14 @@ class AdaDelta(WithRate):
     decay: float = 0.9
     eps: float = 1e-6
     rule: ClassVar[str] = "adadelta"
+    kernel_rules = (KernelRule("adadelta", (2, 2)),)
+    #: Its steps grow by themselves, and overshoot if they are more than twice as long.
+    adaptive = AdaptiveRate(20.0, 2.0)
     ranges: ClassVar[Mapping[str, Range]] = {"decay": FRACTION, "eps": POSITIVE}
+
+    def rate_of_first_step(self, length: float) -> float:
+        """Return the learning rate for a first step of this length, which is sqrt(eps / (1 - decay)) times the rate."""
+        return length * math.sqrt((1.0 - self.decay) / self.eps)
 
 
 @dataclass(frozen=True)
@@ -130,6 +144,8 @@ class Adam(WithRate):
     beta2: float = 0.999
     eps: float = 1e-8
     rule: ClassVar[str] = "adam"
+    kernel_rules = (KernelRule("adam", (1, 2)),)
+    adaptive = _RATE
     ranges: ClassVar[Mapping[str, Range]] = _MOMENTS
 
 
@@ -164,6 +180,8 @@ class AMSGrad(WithRate):
     beta2: float = 0.999
     eps: float = 1e-8
     rule: ClassVar[str] = "amsgrad"
+    kernel_rules = (KernelRule("amsgrad", (1, 2, 2)),)
+    adaptive = _RATE
     ranges: ClassVar[Mapping[str, Range]] = _MOMENTS
 
 
@@ -200,6 +218,8 @@ class Nadam(WithRate):
     eps: float = 1e-8
     momentum_decay: float = 4e-3
     rule: ClassVar[str] = "nadam"
+    kernel_rules = (KernelRule("nadam", (1, 2)),)
+    adaptive = _RATE
     ranges: ClassVar[Mapping[str, Range]] = {**_MOMENTS, "momentum_decay": NOT_NEGATIVE}
 
 
@@ -242,7 +262,14 @@ class AdamW(WithRate):
     eps: float = 1e-8
     weight_decay: float = 0.01
     rule: ClassVar[str] = "adamw"
+    kernel_rules = (KernelRule("adamw", (1, 2)),)
+    adaptive = _RATE
     ranges: ClassVar[Mapping[str, Range]] = {**_MOMENTS, "weight_decay": NOT_NEGATIVE}
+
+    @property
+    def largest_rate(self) -> float:
+        """The largest learning rate whose decay does not turn the signs of weights."""
+        return 1.0 / self.weight_decay if self.weight_decay > 0.0 else math.inf
 
     def check_rates(self, rates: ArrayLike) -> None:
         """Raise a ValueError for a learning rate whose decay would turn the signs of weights.
@@ -255,5 +282,5 @@ class AdamW(WithRate):
         if largest * self.weight_decay > 1.0:
             raise ValueError(
                 f"learning_rate={largest:g} of AdamW turns the signs of weights, which shrink by that times "
-                f"weight_decay={self.weight_decay:g}: use rates of at most {1.0 / self.weight_decay:g}, or less decay"
+                f"weight_decay={self.weight_decay:g}: use rates of at most {self.largest_rate:g}, or less decay"
             )

@@ -1,6 +1,7 @@
 """What all update rules have in common."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -8,31 +9,76 @@ from typing import Any, ClassVar, NamedTuple
 from numpy.typing import ArrayLike
 
 from fastgd.parameters import Parameters, is_number
-from fastgd.schedules import LearningRate, as_schedule
+from fastgd.schedules import LearningRate, Schedule, as_schedule
+
+
+class KernelRule(NamedTuple):
+    """An update rule of the kernels, with the properties of its memory that fits depend on.
+
+    Attributes
+    ----------
+    name : str
+        Its name in `fastgd.kernels.rules`.
+    slot_degrees : tuple of int, default=()
+        For each memory slot, the power of theta's unit in which it is measured if the loss is a square of that unit.
+        Slots of degree 2 hold sums or means of squares.
+    velocity_has_rate : bool, default=False
+        Whether its memory is a velocity that contains earlier learning rates.
+    looks_ahead : bool, default=False
+        Whether its gradient is taken at theta + its first number times its first slot.
+    averages : bool, default=False
+        Whether it reports its first slot, the mean of iterates, in place of theta.
+    keeps_rows : bool, default=False
+        Whether it keeps the loss derivatives of all rows, which reduces the variance of its gradient to 0.
+    """
+
+    name: str
+    slot_degrees: tuple[int, ...] = ()
+    velocity_has_rate: bool = False
+    looks_ahead: bool = False
+    averages: bool = False
+    keeps_rows: bool = False
 
 
 class Recipe(NamedTuple):
-    """A rule as kernels know it: its name in `fastgd.kernels.rules`, and its numbers in their order, padded with 0."""
+    """A kernel rule and its numbers, in the order of the kernel, padded with 0."""
 
-    rule: str
+    rule: KernelRule
     numbers: tuple[float, float, float, float]
 
 
-def recipe_of(rule: str, *numbers: float) -> Recipe:
-    """The recipe of a rule that takes these numbers."""
+class AdaptiveRate(NamedTuple):
+    """The automatic learning rate of a rule whose steps hardly depend on the size of gradients.
+
+    Attributes
+    ----------
+    rate : float
+        In working coordinates, for batches of 256 rows or more and 500 updates or more.
+    longest : float or None, default=10.0
+        How many times as large it is at most in fits of fewer updates; None: the same in all fits.
+    """
+
+    rate: float
+    longest: float | None = 10.0
+
+
+def recipe_of(rule: KernelRule, *numbers: float) -> Recipe:
+    """Return the recipe of a rule with these numbers."""
     first, second, third, fourth = (*(float(number) for number in numbers), *[0.0] * (4 - len(numbers)))
     return Recipe(rule, (first, second, third, fourth))
 
 
 @dataclass(frozen=True)
 class Optimizer(Parameters):
-    """An update rule: its hyper-parameters, and how kernels run it; also a method of `scipy.optimize.minimize`."""
+    """An update rule or solver with its hyper-parameters; also a method of `scipy.optimize.minimize`."""
 
     #: The name that estimators accept.
     rule: ClassVar[str] = ""
+    #: The kernel rules that `recipe` chooses from; the first one by default.
+    kernel_rules: ClassVar[tuple[KernelRule, ...]] = ()
 
     def recipe(self, batch_size: int) -> Recipe:
-        """The rule as kernels know it.
+        """Return the kernel rule and its numbers.
 
         Parameters
         ----------
@@ -44,7 +90,7 @@ class Optimizer(Parameters):
         Recipe
         """
         names = [field.name for field in dataclasses.fields(self) if field.name != "learning_rate"]
-        return recipe_of(self.rule, *(getattr(self, name) for name in names))
+        return recipe_of(self.kernel_rules[0], *(getattr(self, name) for name in names))
 
     def check_rates(self, rates: ArrayLike) -> None:
         """Raise a ValueError for learning rates that the rule cannot run at; most run at any, or are seen to diverge.
@@ -104,6 +150,68 @@ class WithRate(Optimizer):
     """An update rule with a learning rate, its first field."""
 
     learning_rate: LearningRate = "auto"
+    #: The automatic rate of an adaptive rule, else None: then `automatic_rate` derives it from the curvature.
+    adaptive: ClassVar[AdaptiveRate | None] = None
+    #: Whether an automatic rate stays constant on mini-batches too.
+    constant_rate: ClassVar[bool] = False
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate as a schedule."""
+        return as_schedule(self.learning_rate)
+
+    def automatic_rate(self, unit: float, full_batch: bool, bounded_gradients: bool) -> float:
+        """Return the automatic learning rate of a rule that is not adaptive.
+
+        Parameters
+        ----------
+        unit : float
+            1 / L, L the largest curvature of a batch.
+        full_batch : bool
+            Whether every batch is all rows.
+        bounded_gradients : bool
+            Whether gradients do not grow with the distance to the optimum, as for the Huber loss.
+
+        Returns
+        -------
+        float
+        """
+        return unit
+
+    def safe_rate(self, unit: float, full_batch: bool) -> float | None:
+        """Return a learning rate below which the rule converges, half of it on mini-batches, whose noise adds up.
+
+        Parameters
+        ----------
+        unit : float
+            1 / L, L the largest curvature of a batch.
+        full_batch : bool
+            Whether every batch is all rows.
+
+        Returns
+        -------
+        float or None
+            None for rules without such a bound.
+        """
+        return None if self.adaptive else unit * (2.0 if full_batch else 1.0)
+
+    def rate_of_first_step(self, length: float) -> float:
+        """Return the learning rate at which the first step of an adaptive rule moves each coordinate by a length.
+
+        Parameters
+        ----------
+        length : float
+
+        Returns
+        -------
+        float
+        """
+        return length
+
+    @property
+    def largest_rate(self) -> float:
+        """The largest learning rate that `check_rates` accepts."""
+        return math.inf
 
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""

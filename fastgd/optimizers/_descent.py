@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastgd.optimizers._base import Recipe, WithRate, recipe_of
+from fastgd.optimizers._base import KernelRule, Recipe, WithRate, recipe_of
 from fastgd.parameters import FRACTION, Range, is_integer, is_number, is_one_of
 
 
@@ -50,6 +50,7 @@ class GradientDescent(WithRate):
     line_search: Literal["backtracking", "exact"] | None = None
     average: bool | int = False
     rule: ClassVar[str] = "gd"
+    kernel_rules = (KernelRule("gd"), KernelRule("averaged", (1,), averages=True))
 
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""
@@ -66,20 +67,11 @@ class GradientDescent(WithRate):
             raise self._wrong("learning_rate", f"'auto' or a number with line_search={self.line_search!r}")
 
     def recipe(self, batch_size: int) -> Recipe:
-        """The rule as kernels know it: "gd", or "averaged" with the update from which averaging begins.
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows a batch; all rows for the full batch.
-
-        Returns
-        -------
-        Recipe
-        """
+        """Return the kernel rule, which with `average` takes the update from which averaging begins."""
+        plain, averaged = self.kernel_rules
         if not self.average:
-            return recipe_of("gd")
-        return recipe_of("averaged", max(1, math.ceil(self.average / batch_size)))
+            return recipe_of(plain)
+        return recipe_of(averaged, max(1, math.ceil(self.average / batch_size)))
 
 
 def _is_count(value: Any) -> bool:
@@ -127,8 +119,12 @@ class Momentum(WithRate):
     form: Literal["polyak", "torch"] = "polyak"
     rule: ClassVar[str] = "momentum"
     ranges: ClassVar[Mapping[str, Range]] = {"momentum": FRACTION}
-    #: Forms, with their rules in kernels.
-    forms: ClassVar[Mapping[str, str]] = {"polyak": "momentum", "torch": "momentum_torch"}
+    kernel_rules: ClassVar[tuple[KernelRule, ...]] = (
+        KernelRule("momentum", (1,), velocity_has_rate=True),
+        KernelRule("momentum_torch", (1,)),
+    )
+    #: Values of `form`, in the order of `kernel_rules`.
+    forms: ClassVar[tuple[str, ...]] = ("polyak", "torch")
 
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""
@@ -137,18 +133,19 @@ class Momentum(WithRate):
             raise self._wrong("form", _either(self.forms))
 
     def recipe(self, batch_size: int) -> Recipe:
-        """The rule as kernels know it, by its form.
+        """Return the kernel rule of the form."""
+        return recipe_of(self.kernel_rules[self.forms.index(self.form)], self.momentum)
 
-        Parameters
-        ----------
-        batch_size : int
-            Rows a batch; all rows for the full batch.
+    def automatic_rate(self, unit: float, full_batch: bool, bounded_gradients: bool) -> float:
+        """Return 1 / L, times 1 - momentum on batches and for bounded gradients, where the heavy ball overshoots."""
+        return unit if full_batch and not bounded_gradients else unit * (1.0 - float(self.momentum))
 
-        Returns
-        -------
-        Recipe
-        """
-        return recipe_of(self.forms[self.form], self.momentum)
+    def safe_rate(self, unit: float, full_batch: bool) -> float:
+        """Return 2 (1 + mu) / L; times (1 - mu)^2 / 2 on batches, whose noise adds up."""
+        return self._with_noise(unit * (2.0 * (1.0 + float(self.momentum))), full_batch)
+
+    def _with_noise(self, rate: float, full_batch: bool) -> float:
+        return rate * (1.0 if full_batch else 0.5 * (1.0 - float(self.momentum)) ** 2)
 
 
 def _either(names: Collection[str]) -> str:
@@ -203,7 +200,21 @@ class Nesterov(Momentum):
 
     form: Literal["bengio", "lookahead", "torch"] = "bengio"  # type: ignore[assignment]
     rule: ClassVar[str] = "nesterov"
-    forms: ClassVar[Mapping[str, str]] = {"bengio": "nesterov", "lookahead": "lookahead", "torch": "nesterov_torch"}
+    kernel_rules = (
+        KernelRule("nesterov", (1,), velocity_has_rate=True),
+        KernelRule("lookahead", (1,), velocity_has_rate=True, looks_ahead=True),
+        KernelRule("nesterov_torch", (1,)),
+    )
+    forms: ClassVar[tuple[str, ...]] = ("bengio", "lookahead", "torch")
+
+    def automatic_rate(self, unit: float, full_batch: bool, bounded_gradients: bool) -> float:
+        """Return 1 / L, times 1 - momentum on batches."""
+        return super().automatic_rate(unit, full_batch, False)
+
+    def safe_rate(self, unit: float, full_batch: bool) -> float:
+        """Return (2 + 2 mu) / ((1 + 2 mu) L); times (1 - mu)^2 / 2 on batches, whose noise adds up."""
+        mu = float(self.momentum)
+        return self._with_noise(unit * (2.0 * (1.0 + mu) / (1.0 + 2.0 * mu)), full_batch)
 
 
 @dataclass(frozen=True)
@@ -237,3 +248,13 @@ class SAGA(WithRate):
     """
 
     rule: ClassVar[str] = "saga"
+    kernel_rules = (KernelRule("saga", (1,), keeps_rows=True),)
+    constant_rate = True
+
+    def automatic_rate(self, unit: float, full_batch: bool, bounded_gradients: bool) -> float:
+        """Return 1 / (3 L), the rate of the proof."""
+        return unit / 3.0
+
+    def safe_rate(self, unit: float, full_batch: bool) -> float:
+        """Return 1 / (3 L), the rate of the proof."""
+        return unit / 3.0

@@ -115,7 +115,7 @@ def _run_batches(objective: Objective, theta: Array, plan: Plan, pace: Pace, mon
     epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
     batches = plan.batches(n)
     slices = Slices(objective.data.nbytes / n * plan.batch_size)
-    saga = rule.recipe.rule == "saga"
+    saga = rule.recipe.rule.keeps_rows
     for epoch in range(plan.max_iter):
         pace.begin(epoch * batches, epoch)
         done = run_epoch(epochs, epoch, batches, pace, rule, slices, monitor.deadline)

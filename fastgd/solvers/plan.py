@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from fastgd.optimizers import Optimizer
+from fastgd.optimizers import WithRate
 
 
 @dataclass(frozen=True)
 class Plan:
     """A rule, its batches and its limits. batch_size is None for the full batch."""
 
-    optimizer: Optimizer
+    optimizer: WithRate
     batch_size: int | None
     max_iter: int
     tol: float

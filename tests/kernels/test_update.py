@@ -8,7 +8,7 @@ import pytest
 from fastgd import reference
 from fastgd.backends.rule_state import RuleState
 from fastgd.kernels.rules import RULES
-from fastgd.optimizers import Recipe
+from fastgd.optimizers import KernelRule, Recipe
 from tests.kernels.recipes import recipe
 
 #: Other numbers than the defaults, at the edges of their ranges where those are harmless.
@@ -81,7 +81,7 @@ def test_gradients_that_are_not_finite_are_not_hidden(name, bad):
 
 def test_unknown_rules_are_refused_and_unknown_codes_leave_nan():
     with pytest.raises(ValueError, match=r"rule must be one of gd, .*, got 'adamm'"):
-        RuleState(Recipe("adamm", (0.0, 0.0, 0.0, 0.0)), np.ones((1, 3)))
+        RuleState(Recipe(KernelRule("adamm"), (0.0, 0.0, 0.0, 0.0)), np.ones((1, 3)))
     rule = RuleState(recipe("adam"), np.ones((1, 3)))
     rule._record = rule._record._replace(code=max(code for code, _ in RULES.values()) + 1)
     rule.update(np.ones((1, 3)), 0.1, np.zeros((1, 3)))
