@@ -11,7 +11,8 @@ from fastgd.backends.rule_state import RuleState
 from fastgd.minimization._function import Array, Evaluation, Function
 from fastgd.optimizers import Optimizer
 from fastgd.schedules import Schedule
-from fastgd.solvers.line_search import ARMIJO, HALVINGS, root_of_slope
+from fastgd.solvers.accelerated import Momentum
+from fastgd.solvers.line_search import HALVINGS, Trial, backtrack, root_of_slope
 from fastgd.solvers.pace import Pace
 
 #: Rounding of values, relative to the first one: later ones may be small differences of large terms.
@@ -141,19 +142,14 @@ class CurvatureSeen:
 Search = Callable[[Function, Evaluation, float], float | None]
 
 
-def backtrack(function: Function, at: Evaluation, length: float) -> float | None:
-    """The first of length, length / 2, ... that lowers the function by ARMIJO length |g|^2 or more."""
+def halved(function: Function, at: Evaluation, length: float) -> float | None:
+    """The first of length, length / 2, ... that lowers the function by a share of what its gradient promises."""
     squared = float(at.gradient @ at.gradient)
-    for _ in range(HALVINGS):
-        enough = ARMIJO * length * squared
-        if enough > 0.0 and function.value(along(at, length)) <= at.value - enough:
-            return length
-        length *= 0.5
-    return None
+    return backtrack(lambda t: Trial(t * t * squared, function.value(along(at, t))), at.value, length)
 
 
 def exact(function: Function, at: Evaluation, length: float) -> float | None:
-    """To a place where the slope is 0; where a hill lies before that, as `backtrack` goes from half way."""
+    """To a place where the slope is 0; where a hill lies before that, as `halved` goes from half way."""
 
     def slope(length: float) -> float:
         here = function.evaluate(along(at, length)) if length > 0.0 else at
@@ -164,7 +160,7 @@ def exact(function: Function, at: Evaluation, length: float) -> float | None:
     found = root_of_slope(slope, length)
     if found is None or function.value(along(at, found)) < at.value:
         return found
-    return backtrack(function, at, 0.5 * found)
+    return halved(function, at, 0.5 * found)
 
 
 def along(at: Evaluation, length: float) -> Array:
@@ -172,7 +168,7 @@ def along(at: Evaluation, length: float) -> Array:
     return at.x - length * at.gradient
 
 
-SEARCHES: dict[str, Search] = {"backtracking": backtrack, "exact": exact}
+SEARCHES: dict[str, Search] = {"backtracking": halved, "exact": exact}
 
 
 class LineSearch:
@@ -207,8 +203,7 @@ class AcceleratedSteps:
         self._function = function
         self._curvature = curvature
         self._rounding = _ROUNDING * abs(start.value)
-        # Momentum's count, and the point that it leads to.
-        self._inertia = 1.0
+        self._momentum = Momentum()
         self._ahead: Array | None = None
 
     def step(self, at: Evaluation) -> Step | None:
@@ -227,13 +222,11 @@ class AcceleratedSteps:
         if float(origin.gradient @ move) > 0.0:
             self._restart()
         else:
-            following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * self._inertia**2))
-            self._ahead = step.end.x + (self._inertia - 1.0) / following * move
-            self._inertia = following
+            self._ahead = self._momentum.extrapolate(step.end.x, at.x)
         return step
 
     def _restart(self) -> None:
-        self._inertia = 1.0
+        self._momentum.restart()
         self._ahead = None
 
     def _descend(self, origin: Evaluation) -> Step | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize
 from scipy.optimize import OptimizeResult
 
 from fastgd.history import logger
@@ -26,6 +25,7 @@ from fastgd.minimization._methods import (
 from fastgd.minimization._stationary import kind_of
 from fastgd.optimizers import LBFGS, Accelerated, GradientDescent, Optimizer, WithRate
 from fastgd.schedules import is_auto
+from fastgd.solvers.lbfgs import run_lbfgs
 
 #: Numbers by which results say why they ended; the first four are those of scipy's BFGS.
 CONVERGED, MAX_ITER, NO_STEP, DIVERGED, CALLBACK = 0, 1, 2, 3, 99
@@ -166,17 +166,10 @@ def _taken(trace: Trace, step: Step, orders: Orders) -> int | None:
     return CONVERGED if _flat(trace.at, orders.tol) else None
 
 
-class _Ended(Exception):
-    """Raised out of scipy's loop; carries the status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
 def _by_scipy(function: Function, start: Evaluation, orders: Orders, memory: int) -> Run:
     """Follow scipy's L-BFGS-B, whose own reasons to stop are off but for a line search that finds no step."""
     trace = Trace(start)
+    status: int | None = None
 
     def value_and_gradient(x: Array) -> tuple[float, Array]:
         at = function.evaluate(x)
@@ -186,6 +179,7 @@ def _by_scipy(function: Function, start: Evaluation, orders: Orders, memory: int
         return trace.at.value + abs(float(trace.at.gradient @ (x - trace.at.x))), np.zeros_like(x)
 
     def follow(intermediate_result: OptimizeResult) -> None:
+        nonlocal status
         at, before = function.evaluate(intermediate_result.x.copy()), trace.at
         steepness = float(np.linalg.norm(before.gradient))
         rate = float(np.linalg.norm(at.x - before.x)) / steepness if steepness > 0.0 else 0.0
@@ -193,15 +187,10 @@ def _by_scipy(function: Function, start: Evaluation, orders: Orders, memory: int
         if status is None and len(trace.rates) == orders.max_iter:
             status = MAX_ITER
         if status is not None:
-            raise _Ended(status)
+            raise StopIteration
 
-    most = np.iinfo(np.int32).max
-    options = {"maxcor": memory, "ftol": 0.0, "gtol": 0.0, "maxiter": most, "maxfun": most}
-    try:
-        optimize.minimize(value_and_gradient, start.x, jac=True, method="L-BFGS-B", callback=follow, options=options)
-    except _Ended as ended:
-        return Run(trace, ended.status)
-    return Run(trace, NO_STEP)
+    run_lbfgs(value_and_gradient, start.x, memory, follow)
+    return Run(trace, NO_STEP if status is None else status)
 
 
 def _flat(at: Evaluation, tol: float) -> bool:

@@ -28,6 +28,24 @@ _STUCK = 100
 _HOPE = 0.05
 
 
+class Momentum:
+    """FISTA's extrapolation, whose weight (t - 1) / t' grows with the count t of steps since the last restart."""
+
+    def __init__(self) -> None:
+        self._count = 1.0
+
+    def restart(self) -> None:
+        """Begin again without momentum."""
+        self._count = 1.0
+
+    def extrapolate(self, after: Array, before: Array) -> Array:
+        """Return the point ahead of the last two iterates."""
+        following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * self._count * self._count))
+        weight, self._count = (self._count - 1.0) / following, following
+        ahead: Array = after + weight * (after - before)
+        return ahead
+
+
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
     return accelerate(objective, theta, tol, Course(objective, tol, monitor))
@@ -42,7 +60,7 @@ def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -
     noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * rms * math.sqrt(curvature)
     exact_zeros = bool(np.any(objective.l1 > 0.0))
     y, x = theta, theta
-    inertia, hope = 1.0, _HOPE
+    momentum, hope = Momentum(), _HOPE
     seen: Evaluation | None = None
     settle = tol
     course.end_after(_STUCK)
@@ -54,20 +72,22 @@ def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -
         steeper = _curvature_seen(seen, evaluation, noise)
         if steeper > _EXCESS * curvature:
             logger.debug("curvature raised from %.6g to %.6g", curvature, 1.1 * steeper)
-            curvature, inertia, hope = 1.1 * steeper, 1.0, 0.5 * hope
+            momentum.restart()
+            curvature, hope = 1.1 * steeper, 0.5 * hope
         elif steeper > 0.0:
             curvature = max((1.0 - hope) * curvature, steeper)
         seen = evaluation
         step = elastic_net_prox(y - evaluation.gradient / curvature, 1.0 / curvature, objective.l1, objective.l2)
         move = y - step
         if np.vdot(move, step - x) > 0.0:
-            inertia, hope = 1.0, _HOPE
+            momentum.restart()
+            hope = _HOPE
         if exact_zeros and curvature * float(np.max(np.abs(move))) <= settle * rms:
             # Only the prox has exact zeros: look there next, and not again before the map is half as large.
-            y, x, inertia, settle = step, step, 1.0, 0.5 * settle
+            momentum.restart()
+            y, x, settle = step, step, 0.5 * settle
             continue
-        following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia))
-        y, x, inertia = step + (inertia - 1.0) / following * (step - x), step, following
+        y, x = momentum.extrapolate(step, x), step
 
 
 def _curvature_seen(before: Evaluation | None, now: Evaluation, noise: float) -> float:

@@ -7,6 +7,7 @@ columns of different scales feasible at all.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize
@@ -99,10 +100,30 @@ class _Differences(_Passes):
 
 
 def _run(passes: _Passes, start: Array, memory: int) -> None:
-    """Until scipy's line search finds no lower value; its own limits are off, as the course knows when to stop."""
+    run_lbfgs(passes, (start / passes.units).ravel(), memory)
+
+
+def run_lbfgs(
+    function: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    memory: int,
+    callback: Callable[[optimize.OptimizeResult], None] | None = None,
+) -> None:
+    """Run scipy's L-BFGS-B until its line search finds no lower value; its own tolerances and limits are off.
+
+    Parameters
+    ----------
+    function : callable
+        Value and gradient at a point (n,); an exception ends the run.
+    start : ndarray of float64, shape (n,)
+    memory : int
+        Pairs of steps and gradient changes.
+    callback : callable, default=None
+        Called with ``intermediate_result`` after each iteration; a StopIteration ends the run.
+    """
     most = np.iinfo(np.int32).max
     options = {"maxcor": memory, "ftol": 0.0, "gtol": 0.0, "maxiter": most, "maxfun": most}
-    optimize.minimize(passes, (start / passes.units).ravel(), jac=True, method="L-BFGS-B", options=options)
+    optimize.minimize(function, start, jac=True, method="L-BFGS-B", callback=callback, options=options)
 
 
 def _curvatures(objective: Objective) -> Array:

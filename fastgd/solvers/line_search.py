@@ -15,7 +15,7 @@ from fastgd.solvers.prox import soft_threshold
 from fastgd.stopping import Deadline, Monitor, Solution
 
 #: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
-ARMIJO = 1e-4
+_ARMIJO = 1e-4
 HALVINGS = 50
 #: An exact search ends where the slope along the line is this share of the first one.
 _FLAT = 1e-6
@@ -60,21 +60,59 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
     return Solution(found, reason in ("certificate", "early stopping"), reason, first)
 
 
-def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float, deadline: Deadline) -> Step | None:
-    """The first of length, length / 2, ... whose prox step lowers F by ARMIJO |move|^2 / length or more.
+class Trial(NamedTuple):
+    """A step that is tried: its squared length, and the value at its end."""
 
-    Without L1 term that is Armijo's ARMIJO length |g|^2. None where no step lowers the loss before the deadline.
+    squared_move: float
+    value: float
+
+
+def backtrack(
+    attempt: Callable[[float], Trial], value: float, length: float, gives_up: Callable[[], bool] = lambda: False
+) -> float | None:
+    """Return the first of length, length / 2, ... that lowers a value by `_ARMIJO` |move|^2 / length or more.
+
+    Without a prox that is Armijo's `_ARMIJO` length |gradient|^2.
+
+    Parameters
+    ----------
+    attempt : callable
+        Tries a step of a length.
+    value : float
+        At the start of the step.
+    length : float
+        The first one to try.
+    gives_up : callable, optional
+        Whether to stop after a step that was too long.
+
+    Returns
+    -------
+    float or None
+        None where no step lowers the value.
     """
     for _ in range(HALVINGS):
-        moved = soft_threshold(at.theta - length * g, length * objective.l1)
-        trial = objective.evaluate(moved)
-        enough = ARMIJO / length * float(np.sum((moved - at.theta) ** 2))
-        if enough > 0.0 and trial.total <= at.total - enough:
-            return Step(length, trial)
-        if deadline.passed:
+        trial = attempt(length)
+        enough = _ARMIJO / length * trial.squared_move
+        if enough > 0.0 and trial.value <= value - enough:
+            return length
+        if gives_up():
             return None
         length *= 0.5
     return None
+
+
+def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float, deadline: Deadline) -> Step | None:
+    """Return a prox step that lowers F enough, or None where there is none before the deadline."""
+    found = at
+
+    def attempt(length: float) -> Trial:
+        nonlocal found
+        moved = soft_threshold(at.theta - length * g, length * objective.l1)
+        found = objective.evaluate(moved)
+        return Trial(float(np.sum((moved - at.theta) ** 2)), found.total)
+
+    taken = backtrack(attempt, at.total, length, lambda: deadline.passed)
+    return None if taken is None else Step(taken, found)
 
 
 def _exact(objective: Objective, at: Evaluation, g: Array, length: float, deadline: Deadline) -> Step | None:
