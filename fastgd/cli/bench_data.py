@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli.bench_options import BenchOptions
+from fastgd.cli.columns import check_columns, choose_target, counted
 from fastgd.cli.errors import InputError
-from fastgd.cli.prepare import check_columns, counted
-from fastgd.cli.target import choose_target, number_classes, read_target
+from fastgd.cli.target import number_classes, read_target
 from fastgd.data.files import read_table
 from fastgd.data.table import take_labels
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -38,6 +38,13 @@ def plural(count: float, noun: str) -> str:
     """Return a count with its noun: ``1 row``, ``2,000 rows``, ``2.5 passes``."""
     ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
     return f"{count:,.4g} {noun}{ending}" if count % 1 else f"{int(count):,} {noun}{ending}"
+
+
+def listed(parts: Sequence[str], most: int = 8, noun: str = "") -> str:
+    """Return the first of some parts of a message, and how many more there are: ``a, b and 3 more columns``."""
+    rest = len(parts) - most
+    more = f" and {plural(rest, f'more {noun}') if noun else f'{rest:,} more'}" if rest > 0 else ""
+    return ", ".join(parts[:most]) + more
 
 
 def prepare_streams() -> None:

@@ -1,4 +1,4 @@
-"""The page that ``fastgd fit`` prints: lines of at most `WIDTH` characters, each with its label."""
+"""Format the page that ``fastgd fit`` prints: lines of at most `WIDTH` characters, each with its label."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fastgd.cli.course import course_lines
 from fastgd.cli.errors import in_options
 from fastgd.cli.output import plural, printable
-from fastgd.cli.prepare import Problem
-from fastgd.cli.report import Coefficient, Result
+from fastgd.cli.prepare import PreparedData
+from fastgd.cli.report import Coefficient, FitResult, HistorySummary
 
 WIDTH = 100
 _INDENT = 13
@@ -36,9 +35,9 @@ class _Line(NamedTuple):
     text: str
 
 
-def page(result: Result) -> str:
+def page(result: FitResult) -> str:
     """Return the page."""
-    lines = [*_data_lines(result.problem), *_score_lines(result), *_fit_lines(result)]
+    lines = [*_data_lines(result.data), *_score_lines(result), *_fit_lines(result)]
     parts = [part for line in lines for part in _wrapped(line)]
     return "\n".join([*parts, "", *_coefficient_lines(result)])
 
@@ -50,39 +49,39 @@ def _wrapped(line: _Line) -> Iterator[str]:
         yield f"{label:<{_INDENT}}{part}".rstrip()
 
 
-def _data_lines(problem: Problem) -> Iterator[_Line]:
-    yield _Line("source", problem.source)
-    columns = plural(problem.n_columns_read - 1, "column")
-    yield _Line("data", f"{plural(problem.n_rows_read, 'row')} x {columns} and the target")
-    yield _Line("task", f"{problem.task} regression for {problem.target!r}: {problem.reason}")
-    # The notes explain why columns are left out that nobody named.
-    named = [name for name in problem.dropped if not any(repr(name) in note for note in problem.notes)]
+def _data_lines(data: PreparedData) -> Iterator[_Line]:
+    yield _Line("source", data.source)
+    columns = plural(data.n_columns_read - 1, "column")
+    yield _Line("data", f"{plural(data.n_rows_read, 'row')} x {columns} and the target")
+    yield _Line("task", f"{data.task} regression for {data.target!r}: {data.reason}")
+    # Columns that the user did not name are explained by notes.
+    named = [name for name in data.dropped if not any(repr(name) in note for note in data.notes)]
     if named:
         yield _Line("left out", f"{'columns' if len(named) > 1 else 'column'} {', '.join(named)}")
-    if problem.one_hot:
-        compared = (f"{name} ({len(of):,}, against {of[0]})" for name, of in problem.one_hot.items())
+    if data.one_hot:
+        compared = (f"{name} ({len(of):,}, against {of[0]})" for name, of in data.one_hot.items())
         yield _Line("categories", ", ".join(compared))
-    if problem.weight is not None:
-        yield _Line("weights", f"of the rows: column {problem.weight!r}")
-    if problem.n_rows_weightless:
-        yield _Line("left out", f"{plural(problem.n_rows_weightless, 'row')} of weight 0")
-    if problem.n_rows_dropped:
-        yield _Line("left out", f"{plural(problem.n_rows_dropped, 'row')} with missing values{_unfilled(problem)}")
-    if problem.filled:
-        filled = ", ".join(f"{name} ({plural(count, 'row')})" for name, count in problem.filled.items())
+    if data.weight is not None:
+        yield _Line("weights", f"of the rows: column {data.weight!r}")
+    if data.n_rows_weightless:
+        yield _Line("left out", f"{plural(data.n_rows_weightless, 'row')} of weight 0")
+    if data.n_rows_dropped:
+        yield _Line("left out", f"{plural(data.n_rows_dropped, 'row')} with missing values{_unfilled(data)}")
+    if data.filled:
+        filled = ", ".join(f"{name} ({plural(count, 'row')})" for name, count in data.filled.items())
         yield _Line("filled in", f"the mean of the fitted rows in place of missing values: {filled}")
-    for note in problem.notes:
+    for note in data.notes:
         yield _Line("note", note)
 
 
-def _unfilled(problem: Problem) -> str:
+def _unfilled(data: PreparedData) -> str:
     """Return why rows are left out although means fill gaps."""
-    if problem.missing != "mean":
+    if data.missing != "mean":
         return ""
-    return f" in {problem.target!r}" + (f" or {problem.weight!r}" if problem.weight else "") + ", which no mean fills"
+    return f" in {data.target!r}" + (f" or {data.weight!r}" if data.weight else "") + ", which no mean fills"
 
 
-def _score_lines(result: Result) -> Iterator[_Line]:
+def _score_lines(result: FitResult) -> Iterator[_Line]:
     width = max(len(name) for name in _SCORES.values())
     yield _Line("score", f"{f'on {result.n_scored:,} {result.scored_on}':<{width}}  {'model':>10}  {'baseline':>10}")
     for key, name in _SCORES.items():
@@ -93,25 +92,24 @@ def _score_lines(result: Result) -> Iterator[_Line]:
     yield _Line("", f"baseline: {_baseline(result)}")
 
 
-def _baseline(result: Result) -> str:
-    if result.problem.task == "linear":
+def _baseline(result: FitResult) -> str:
+    if result.data.task == "linear":
         return f"always the mean of the fitted rows, {_quantity(float(result.constant))}"
     label = _shortened(str(result.constant), _LABEL)
     return f"always the largest class, {label}; as probabilities the shares of the classes"
 
 
-def _fit_lines(result: Result) -> Iterator[_Line]:
-    report, epochs = result.report, result.course.epochs
+def _fit_lines(result: FitResult) -> Iterator[_Line]:
+    report, epochs = result.report, result.history.epochs
     device = "the CPU" if report["device"] == "cpu" else "the GPU"
     yield _Line("solver", f"{report['solver']} on {device}, {plural(report['threads'], 'thread')}")
     yield _Line("", in_options(report["reason"]) + _expected(report))
     yield _Line("converged", _verdict(result))
     yield _Line("objective", _objective(report))
-    for label, text in course_lines(result.course):
-        yield _Line(label, text)
+    yield from _history_lines(result.history)
     yield _Line(
         "seconds",
-        f"reading {result.problem.seconds_reading:.2f}, compiling and loading kernels {report['seconds_compile']:.2f},"
+        f"reading {result.data.seconds_reading:.2f}, compiling and loading kernels {report['seconds_compile']:.2f},"
         f" fitting {report['seconds_compute']:.3g}",
     )
     passes = f"{plural(report['passes'], 'pass')} over the rows in {plural(epochs, 'epoch')}"
@@ -121,6 +119,17 @@ def _fit_lines(result: Result) -> Iterator[_Line]:
             yield _Line(label, path)
 
 
+def _history_lines(history: HistorySummary) -> Iterator[_Line]:
+    if history.schedule is not None:
+        rates = f"learning rate {history.first_rate:.3g} in the first epoch, {history.last_rate:.3g} in the last"
+        yield _Line("schedule", f"{history.schedule}: {rates}")
+    stop = history.early_stop
+    if stop is not None:
+        outcome = f"early stopping after epoch {history.epochs:,}" if stop.stopped else "no early stopping"
+        losses = f"loss {stop.best_loss:.5g} there, {stop.last_loss:.5g} in the last epoch"
+        yield _Line("validation", f"{outcome}, the model is that of epoch {stop.best_epoch:,}: {losses}")
+
+
 def _expected(report: dict[str, Any]) -> str:
     """Return the seconds that the automatic choice expected, where they were about right."""
     expected, taken = next(iter(report["expected_seconds"].values()), 0.0), report["seconds_compute"]
@@ -128,7 +137,7 @@ def _expected(report: dict[str, Any]) -> str:
     return f"; expected to take {expected:.2g} s" if close else ""
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: FitResult) -> str:
     report = result.report
     gradient = f"largest gradient {report['certificate']:.2g} of its bound at the constant model"
     reached = report["certificate"] <= report["tol"]
@@ -150,7 +159,7 @@ def _objective(report: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _coefficient_lines(result: Result) -> list[str]:
+def _coefficient_lines(result: FitResult) -> list[str]:
     shown = [_shown(coefficient) for coefficient in result.coefficients[:_SHOWN]]
     one_output = len(result.intercept) == 1
     width = max(len(row.name) for row in [*shown, Coefficient("(intercept)" if one_output else "column", None, 0, 0)])
@@ -172,9 +181,9 @@ def _shown(coefficient: Coefficient) -> Coefficient:
     return coefficient._replace(name=_shortened(coefficient.name, _NAME), label=label)
 
 
-def _subject(result: Result) -> str:
-    target = _shortened(result.problem.target, _NAME)
-    if result.problem.task == "linear":
+def _subject(result: FitResult) -> str:
+    target = _shortened(result.data.target, _NAME)
+    if result.data.task == "linear":
         return repr(target)
     if len(result.classes) > 2:
         return "a class's log-odds"

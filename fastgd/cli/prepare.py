@@ -1,43 +1,31 @@
-"""From a source to the matrices of a fit: columns chosen, gaps treated, rows held out."""
+"""From a source to the matrices of a fit: rows chosen, missing values treated, rows held out."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.cli.advice import advise
+from fastgd.cli.columns import ChosenColumns, choose_columns, counted
 from fastgd.cli.errors import InputError
-from fastgd.cli.options import FitOptions
-from fastgd.cli.output import plural
-from fastgd.cli.split import split_rows
-from fastgd.cli.target import (
-    choose_target,
-    columns_to_drop,
-    describe_labels,
-    drop_words,
-    find_column,
-    read_target,
-)
-from fastgd.cli.weights import read_weights
+from fastgd.cli.options import FitOptions, Missing
+from fastgd.cli.output import listed, plural
+from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data import ReadOptions
-from fastgd.data.categories import categories_of, expanded, indicator_names, met, numbered
+from fastgd.data.categories import categories_of, expanded, indicator_names, numbered, present_categories
 from fastgd.data.files import read_table
 from fastgd.data.table import ArrayTable, Rows, Table, missing_labels, take_labels
+from fastgd.holdout import held_out_rows
 
-#: Columns that a message lists.
-_SHOWN = 8
-_INDEX_NAME = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+Weights = NDArray[np.float64]
 
 
 @dataclass
-class Problem:
-    """What is fitted, and how it came about."""
+class PreparedData:
+    """The data of a fit, and how they were made from the source."""
 
     source: str
     n_rows_read: int
@@ -52,22 +40,20 @@ class Problem:
     y: NDArray[Any]
     """Shape (n,)."""
     X_held: NDArray[Any]
-    """Shape (n_held, d); no row where nothing is held out."""
+    """Rows held out, shape (n_held, d)."""
     y_held: NDArray[Any]
     weight: str | None = None
     """The column of weights."""
-    weights: NDArray[np.float64] | None = None
+    weights: Weights | None = None
     """Shape (n,), positive; None weighs all rows alike."""
-    weights_held: NDArray[np.float64] | None = None
-    """Shape (n_held,)."""
+    weights_held: Weights | None = None
     n_rows_weightless: int = 0
     """Rows of weight 0, which are left out."""
     n_rows_dropped: int = 0
     """Rows with missing values, which are left out."""
-    missing: str = "error"
-    """What ``--missing`` does."""
+    missing: Missing = "error"
     filled: dict[str, int] = field(default_factory=dict)
-    """Column -> count of missing values that its mean has taken the place of."""
+    """Column -> count of missing values that were replaced by its mean."""
     dropped: list[str] = field(default_factory=list)
     one_hot: dict[str, list[str]] = field(default_factory=dict)
     """Column -> its categories; all but the first have an indicator among `names`."""
@@ -79,190 +65,61 @@ class Problem:
     seconds_reading: float = 0.0
 
 
-def prepare(options: FitOptions) -> Problem:
-    """Read the source and make the problem that ``fastgd fit`` fits.
-
-    Parameters
-    ----------
-    options : FitOptions
-        What the user asked for.
-
-    Returns
-    -------
-    Problem
-        Matrices, names and counts.
-
-    Raises
-    ------
-    InputError, TableError, OSError
-        The source cannot be used as it was asked.
-    """
+def prepare(options: FitOptions) -> PreparedData:
+    """Read the source and make the data that ``fastgd fit`` fits."""
     if not options.source:
-        import sklearn.datasets  # noqa: F401 - so that its time is not taken for reading
+        import sklearn.datasets  # noqa: F401 - its import is no part of reading
     started = time.perf_counter()
     if options.source:
         table, source = read_table(options.source, options.reading, target=options.target), ", ".join(options.source)
     else:
         table, source = example_table(), "the breast cancer data that scikit-learn ships (no SOURCE was given)"
-    problem = _problem(table, source, options)
-    problem.seconds_reading = time.perf_counter() - started
-    return problem
+    data = _prepare(table, source, options)
+    data.seconds_reading = time.perf_counter() - started
+    return data
 
 
 def example_table() -> Table:
-    """Return real data that comes with scikit-learn: 569 tumours, 30 measurements, malignant or benign."""
+    """Return real data that scikit-learn ships: 569 tumours, 30 measurements, malignant or benign."""
     from sklearn.datasets import load_breast_cancer
 
     data = load_breast_cancer()
     return ArrayTable(data.data, data.feature_names.tolist(), {"diagnosis": data.target_names[data.target]})
 
 
-def check_columns(table: Table, names: Sequence[str], remedy: str) -> None:
-    """Raise `InputError` naming the columns that are no numbers, with a value of theirs and its line."""
-    unusable = table.unusable(names)
-    if not unusable:
-        return
-    shown = list(unusable)[:_SHOWN]
-    described = ", ".join(_described(table, name, unusable[name]) for name in shown)
-    if len(unusable) > len(shown):
-        described += f" and {len(unusable) - len(shown):,} more"
-    advice = next(filter(None, (advise(table.strays(name)) for name in shown)), None)
-    raise InputError(f"columns that are no numbers: {described}; {advice or remedy.format(_drop_all(list(unusable)))}")
-
-
-def _described(table: Table, name: str, kind: str) -> str:
-    example = next(iter(table.strays(name).examples), None)
-    if example is None:
-        return f"{name!r} ({kind})"
-    where = f" in line {example.line:,}" if example.line else ""
-    return f"{name!r} ({kind}: {example.value[:40]!r}{where})"
-
-
-def _drop_all(names: Sequence[str]) -> str:
-    return " ".join(drop_words(names[:_SHOWN])) + (" ..." if len(names) > _SHOWN else "")
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """What the columns of a table are for."""
-
-    target: str
-    names: list[str]
-    one_hot: list[str]
-    """Those of `names` that hold categories."""
-    dropped: list[str]
-    weight: str | None
-    notes: list[str]
-    warnings: list[str]
-
-    @property
-    def numbers(self) -> list[str]:
-        """The others of `names`."""
-        return [name for name in self.names if name not in self.one_hot]
-
-
-def _choose(table: Table, options: FitOptions) -> _Chosen:
-    dropped = columns_to_drop(table, options.drop or ())
-    target = choose_target(table, options.target, dropped)
-    one_hot = [find_column(table, name, "--one-hot") for name in options.one_hot or ()]
-    if target in one_hot:
-        raise InputError(f"--one-hot {target}: that is the target, which may hold classes as it is")
-    if target in dropped:
-        raise InputError(f"--drop {target}: that is the target")
-    weight = _weight(table, options, {"the target": [target], "in --drop": dropped, "in --one-hot": one_hot})
-    index = [name for name in _index_columns(table) if name not in {target, weight, *one_hot, *dropped}]
-    dropped += index
-    notes = [*table.notes, *_notes_on_names(table, index)]
-    names = [name for name in table.names if name not in {target, weight, *dropped}]
-    numbers = [name for name in names if name not in one_hot]
-    table.load([*numbers, *([] if weight is None else [weight])], [target, *one_hot])
-    warnings: list[str] = []
-    if options.drop_text:
-        text = table.unusable(numbers)
-        on_text, warnings = _notes_on_text(table, text)
-        notes += on_text
-        dropped += text
-        names = [name for name in names if name not in text]
-        numbers = [name for name in numbers if name not in text]
-    if not names:
-        left_out = f" (left out as text: {', '.join(map(repr, text))})" if options.drop_text and text else ""
-        raise InputError(f"no column is left to predict {target!r} from: drop fewer{left_out}")
-    remedy = "leave them out: {}, or --drop-text for all; --one-hot takes a column of few different values"
-    check_columns(table, numbers, remedy)
-    return _Chosen(target, names, [name for name in names if name in one_hot], dropped, weight, notes, warnings)
-
-
-def _weight(table: Table, options: FitOptions, others: dict[str, list[str]]) -> str | None:
-    """Return the column of weights, which has no other role."""
-    if options.weight is None:
-        return None
-    weight = find_column(table, options.weight, "--weight")
-    for role, names in others.items():
-        if weight in names:
-            raise InputError(f"--weight {options.weight}: that column is {role} as well: give it one role")
-    return weight
-
-
-def _index_columns(table: Table) -> list[str]:
-    """Return the columns that number the rows, by the names that pandas and R give them."""
-    return [name for name in table.names if name in table.nameless or _INDEX_NAME.fullmatch(name)]
-
-
-def _notes_on_names(table: Table, index: Sequence[str]) -> list[str]:
-    notes = [
-        f"{len(made)} columns are called {name!r}; they are named {', '.join(made)}"
-        for name, made in table.repeated.items()
-    ]
-    for name in index:
-        why = "has no name" if name in table.nameless else "is named like an index of pandas"
-        notes.append(f"column {name!r} is left out: it {why}; give it another name to use it")
-    return notes
-
-
-def _notes_on_text(table: Table, text: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return why columns are left out as text, and warnings about those of numbers that are spelt otherwise."""
-    if not text:
-        return [], []
-    listed = ", ".join(_described(table, name, kind) for name, kind in text.items())
-    warnings = []
-    for name in text:
-        advice = advise(table.strays(name))
-        if advice is not None:
-            warnings.append(f"column {name!r} is left out as text, but {advice}")
-    return [f"--drop-text leaves out {listed}"], warnings
-
-
-def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
-    chosen = _choose(source_table, options)
+def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedData:
+    chosen = choose_columns(source_table, options)
     target, names, table = chosen.target, chosen.names, source_table
-    coded = {name: categories_of(table, name, options.max_categories) for name in chosen.one_hot}
-    if coded:
-        table = numbered(table, coded, names)
+    categories = {name: categories_of(table, name, options.max_categories) for name in chosen.one_hot}
+    if categories:
+        table = numbered(table, categories, names)
     weights = None if chosen.weight is None else read_weights(source_table, chosen.weight)
     labels = source_table.labels(target)
-    further = {target: missing_labels(labels)}
-    if chosen.weight is not None and weights is not None:
-        further[chosen.weight] = np.isnan(weights)
-    rows, filled = _usable_rows(table, names, further, options.missing)
+    rows, filled = _usable_rows(table, chosen, missing_labels(labels), weights, options.missing)
     n_usable = table.n_rows if isinstance(rows, slice) else len(rows)
     if weights is not None:
         rows = np.flatnonzero(weights > 0) if isinstance(rows, slice) else rows[weights[rows] > 0]
         weights = weights[rows]
-    one_hot = met(table, coded, rows)
-    made = indicator_names(one_hot, chosen.numbers)
-    if coded:
-        table = expanded(table, coded, one_hot, made)
-        filled = {part: count for name, count in filled.items() for part in made.get(name, [name])}
-        names = [part for name in names for part in made.get(name, [name])]
-    chosen_labels = take_labels(labels, rows)
-    y, task, reason = read_target(chosen_labels, target, options.task)
+    one_hot = present_categories(table, categories, rows)
+    indicators = indicator_names(one_hot, chosen.numbers)
+    if categories:
+        table = expanded(table, categories, one_hot, indicators)
+        filled = {part: count for name, count in filled.items() for part in indicators.get(name, [name])}
+        names = [part for name in names for part in indicators.get(name, [name])]
+    usable_labels = take_labels(labels, rows)
+    y, task, reason = read_target(usable_labels, target, options.task)
     held, kept, notes = split_rows(y, task, options.holdout_share, options.seed)
     dtype = table.dtype(names) if options.dtype == "auto" else np.dtype(options.dtype)
     X, X_held = table.take(names, [part if isinstance(rows, slice) else rows[part] for part in (kept, held)], dtype)
+    kept_weights, held_weights = (None, None) if weights is None else (weights[kept], weights[held])
     if filled:
         X = X if X.flags.writeable else X.copy()
-        fill_means(X, X_held, names, filled, None if weights is None else weights[kept])
-    return Problem(
+        fill_means(X, X_held, names, filled, kept_weights)
+    others = sorted(map(str, source_table.source_dtypes(chosen.numbers) - {dtype}))
+    if others:
+        megabytes = (X.nbytes + X_held.nbytes) / 1e6
+        notes = [*notes, f"{', '.join(others)} converted to {dtype}, once ({megabytes:.3g} MB)"]
+    return PreparedData(
         source=source,
         n_rows_read=table.n_rows,
         n_columns_read=len(source_table.names),
@@ -275,62 +132,69 @@ def _problem(source_table: Table, source: str, options: FitOptions) -> Problem:
         X_held=X_held,
         y_held=y[held],
         weight=chosen.weight,
-        weights=None if weights is None else weights[kept],
-        weights_held=None if weights is None else weights[held],
+        weights=kept_weights,
+        weights_held=held_weights,
         n_rows_weightless=n_usable - len(y),
         n_rows_dropped=table.n_rows - n_usable,
         missing=options.missing,
         filled=filled,
         dropped=chosen.dropped,
         one_hot=one_hot,
-        indicators=made,
+        indicators=indicators,
         reading=options.reading,
         warnings=chosen.warnings,
-        notes=[
-            *chosen.notes,
-            *describe_labels(chosen_labels, target),
-            *notes,
-            *_conversions(source_table, chosen.numbers, dtype, X.nbytes + X_held.nbytes),
-        ],
+        notes=[*chosen.notes, *describe_labels(usable_labels, target), *notes],
     )
 
 
-def _conversions(table: Table, names: list[str], dtype: np.dtype[Any], size: int) -> list[str]:
-    others = sorted(map(str, table.source_dtypes(names) - {dtype}))
-    return [f"{', '.join(others)} converted to {dtype}, once ({size / 1e6:.3g} MB)"] if others else []
+def read_weights(table: Table, name: str) -> Weights:
+    """Return a column of weights, NaN where missing; raise `InputError` for other values and for no positive one."""
+    column = table.column(name)
+    if column.dtype.kind not in "fiub":
+        raise InputError(f"--weight {name}: the column holds {table.unusable([name])[name]}: name a column of numbers")
+    weights = np.asarray(column, dtype=np.float64)
+    unusable = np.flatnonzero((weights < 0) | np.isinf(weights))
+    if unusable.size:
+        row = int(unusable[0])
+        found = f"{weights[row]:g} in row {row + 1:,} of data"
+        raise InputError(f"--weight {name}: {found}, but weights are finite and at least 0: correct or drop the row")
+    if not np.nansum(weights) > 0:
+        raise InputError(f"--weight {name}: no row has a positive weight")
+    return weights
+
+
+class _UsableRows(NamedTuple):
+    rows: Rows
+    filled: dict[str, int]
+    """Column -> count of missing values that means are to replace."""
 
 
 def _usable_rows(
-    table: Table, names: list[str], further: dict[str, NDArray[np.bool_]], missing: str
-) -> tuple[Rows, dict[str, int]]:
-    """Return the rows to use, and the counts of missing values that are left in them by column.
-
-    `further` holds the masks of missing values in columns that no mean fills, such as the target.
-    """
-    gaps = table.gaps(names)
+    table: Table, chosen: ChosenColumns, unlabelled: NDArray[np.bool_], weights: Weights | None, missing: Missing
+) -> _UsableRows:
+    """Choose the rows without missing values, or without those that no mean replaces."""
+    gaps = table.gaps(chosen.names)
     if gaps.infinite:
         raise InputError(f"infinite values in {counted(gaps.infinite)}: remove those rows, or --drop the columns")
-    holes = dict(gaps.missing) | {name: int(mask.sum()) for name, mask in further.items() if mask.any()}
-    without = np.logical_or.reduce(list(further.values()))
-    if holes and missing == "error":
+    without = {chosen.target: unlabelled}
+    if chosen.weight is not None and weights is not None:
+        without[chosen.weight] = np.isnan(weights)
+    counts = gaps.missing | {name: int(mask.sum()) for name, mask in without.items() if mask.any()}
+    if counts and missing == "error":
         raise InputError(
-            f"missing values in {counted(holes)}: use --missing drop to leave those rows out, or --missing mean"
+            f"missing values in {counted(counts)}: use --missing drop to leave those rows out, or --missing mean"
         )
-    unusable = without if missing == "mean" else without | gaps.rows
+    unusable = np.logical_or.reduce([*without.values(), *([] if missing == "mean" else [gaps.rows])])
     if unusable.all():
         raise InputError("every row has a missing value: --drop the columns that lack the most, or use --missing mean")
     rows = np.flatnonzero(~unusable) if unusable.any() else slice(None)
-    return rows, (gaps.missing if missing == "mean" else {})
+    return _UsableRows(rows, gaps.missing if missing == "mean" else {})
 
 
 def fill_means(
-    X: NDArray[Any],
-    X_held: NDArray[Any],
-    names: list[str],
-    filled: dict[str, int],
-    weights: NDArray[np.float64] | None = None,
+    X: NDArray[Any], X_held: NDArray[Any], names: list[str], filled: dict[str, int], weights: Weights | None = None
 ) -> None:
-    """Put the weighted means of the columns of `X` in place of their missing values, in both matrices."""
+    """Replace missing values in both matrices by the weighted means of the columns of `X`."""
     for name in filled:
         column = X[:, names.index(name)]
         missing = np.isnan(column)
@@ -343,7 +207,37 @@ def fill_means(
         held[np.isnan(held)] = mean
 
 
-def counted(counts: dict[str, int]) -> str:
-    """Return columns and their counts of rows, the first few of them, for a message."""
-    shown = ", ".join(f"{name!r} ({plural(count, 'row')})" for name, count in list(counts.items())[:8])
-    return f"{shown} and {plural(len(counts) - 8, 'more column')}" if len(counts) > 8 else shown
+class Split(NamedTuple):
+    """Rows held out and rows kept, both in order."""
+
+    held: Rows
+    kept: Rows
+    notes: list[str]
+    """Which classes have no row among those held out."""
+
+
+def split_rows(y: NDArray[Any], task: str, share: float, seed: int) -> Split:
+    """Choose the rows to hold out: of a logistic task the share of each class, and never its last row."""
+    n = len(y)
+    if share == 0:
+        return Split(slice(0, 0), slice(None), [])
+    if n - max(1, round(n * share)) < 2:
+        raise InputError(f"{n} usable rows are too few to hold out a share of {share:g}: use --holdout 0")
+    classes, codes = number_classes(y) if task == "logistic" else (y[:0], None)
+    held = held_out_rows(n, share, seed, classes=codes)
+    if held.size == 0:
+        raise InputError("each class has one row alone, so that none can be held out: use --holdout 0")
+    kept = np.ones(n, dtype=bool)
+    kept[held] = False
+    return Split(held, np.flatnonzero(kept), [] if codes is None else _note_unscored(classes, codes, held))
+
+
+def _note_unscored(classes: NDArray[Any], codes: NDArray[np.intp], held: NDArray[np.int64]) -> list[str]:
+    """Return a note on the classes of which no row is held out."""
+    absent = np.flatnonzero(np.bincount(codes[held], minlength=classes.size) == 0)
+    if absent.size == 0:
+        return []
+    counts = np.bincount(codes, minlength=classes.size).tolist()
+    named = listed([f"{classes[c]} ({plural(counts[c], 'row')})" for c in absent.tolist()], most=5)
+    subject = "class" if absent.size == 1 else "classes"
+    return [f"no row held out of {subject} {named}: too rare, all rows are in the training part"]

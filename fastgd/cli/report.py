@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 import fastgd
-from fastgd.cli.course import Course, course_facts
+from fastgd.cli.options import FitOptions
 from fastgd.cli.output import printable_json, takes_unicode
-from fastgd.cli.prepare import Problem
+from fastgd.cli.prepare import PreparedData
 
 
 class Coefficient(NamedTuple):
@@ -18,68 +22,99 @@ class Coefficient(NamedTuple):
 
     name: str
     label: Any
-    """The class that it speaks for, with three classes or more; else None."""
+    """Its class, with three classes or more; else None."""
     value: float
     """Per unit of the column."""
     per_sd: float
     """Per standard deviation of the column."""
 
 
-@dataclass
-class Result:
-    """What a fit reports."""
+class EarlyStop(NamedTuple):
+    """The outcome of early stopping."""
 
-    problem: Problem
+    stopped: bool
+    """Whether it ended the fit."""
+    best_epoch: int
+    """Counted from 1; the model is that of this epoch."""
+    best_loss: float
+    last_loss: float
+
+
+class HistorySummary(NamedTuple):
+    """The history of a fit in a few numbers."""
+
+    epochs: int
+    schedule: str | None
+    """As the user asked for it."""
+    first_rate: float
+    last_rate: float
+    early_stop: EarlyStop | None
+
+
+def summarize_history(history: Mapping[str, NDArray[Any]], stopped_by: str, options: FitOptions) -> HistorySummary:
+    """Summarize an estimator's `history_`; `stopped_by` is from its report."""
+    rates = history["learning_rate"]
+    early_stop = None
+    if options.early_stopping:
+        losses = history["validation_loss"]
+        best = int(np.nanargmin(losses))
+        early_stop = EarlyStop(stopped_by == "early stopping", best + 1, float(losses[best]), float(losses[-1]))
+    return HistorySummary(len(rates), options.schedule, float(rates[0]), float(rates[-1]), early_stop)
+
+
+@dataclass
+class FitResult:
+    """What ``fastgd fit`` reports."""
+
+    data: PreparedData
     report: dict[str, Any]
     """The estimator's ``fit_report_``."""
     scores: dict[str, float]
-    """As `fastgd.cli.score` computes them."""
     baseline: dict[str, float]
-    """The same of the best constant prediction, `constant`."""
+    """Scores of the best constant prediction, `constant`."""
     constant: float | str
-    """The mean of the fitted rows, or their largest class."""
     scored_on: str
     n_scored: int
     coefficients: list[Coefficient]
     """Largest ``per_sd`` first."""
     intercept: list[float]
     classes: list[Any]
-    course: Course
+    history: HistorySummary
     saved: str | None = None
     plotted: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
     def rows_per_second(self) -> float:
-        """Rows seen a second while computing: rows of X times passes over it."""
+        """Rows of X times passes over it, per second of computing."""
         return _ratio(self.report["n_rows"] * self.report["passes"], self.report["seconds_compute"])
 
     @property
     def gigabytes_per_second(self) -> float:
-        """Bytes of X read a second while computing, in 10^9."""
+        """Bytes of X read per second of computing, in 10^9."""
         return _ratio(self.report["bytes_read"] / 1e9, self.report["seconds_compute"])
 
 
-def to_json(result: Result) -> str:
+def to_json(result: FitResult) -> str:
     """Return the facts of the page as one line of JSON; numbers that are not finite become null."""
-    problem, report = result.problem, result.report
+    data, report, history = result.data, result.report, result.history
     facts = {
         "fastgd": fastgd.__version__,
-        "source": problem.source,
-        "rows": problem.n_rows_read,
-        "columns": problem.n_columns_read,
-        "rows_dropped": problem.n_rows_dropped,
-        "columns_dropped": problem.dropped,
-        "one_hot": problem.one_hot,
-        "filled_with_mean": problem.filled,
-        "weight": problem.weight,
-        "rows_of_weight_0": problem.n_rows_weightless,
-        "notes": problem.notes,
-        "target": problem.target,
-        "task": problem.task,
-        "task_reason": problem.reason,
+        "source": data.source,
+        "rows": data.n_rows_read,
+        "columns": data.n_columns_read,
+        "rows_dropped": data.n_rows_dropped,
+        "columns_dropped": data.dropped,
+        "one_hot": data.one_hot,
+        "filled_with_mean": data.filled,
+        "weight": data.weight,
+        "rows_of_weight_0": data.n_rows_weightless,
+        "notes": data.notes,
+        "target": data.target,
+        "task": data.task,
+        "task_reason": data.reason,
         "classes": result.classes,
-        "rows_fitted": len(problem.y),
+        "rows_fitted": len(data.y),
         "scored_on": result.scored_on,
         "rows_scored": result.n_scored,
         "score": result.scores,
@@ -87,8 +122,11 @@ def to_json(result: Result) -> str:
         "baseline_prediction": result.constant,
         "intercept": result.intercept,
         "coefficients": [_coefficient_facts(coefficient) for coefficient in result.coefficients],
-        **course_facts(result.course),
-        "seconds_reading": problem.seconds_reading,
+        "epochs": history.epochs,
+        "schedule": history.schedule,
+        "learning_rate": {"first": history.first_rate, "last": history.last_rate},
+        "early_stopping": None if history.early_stop is None else history.early_stop._asdict(),
+        "seconds_reading": data.seconds_reading,
         "seconds_compiling": report["seconds_compile"],
         "seconds_fitting": report["seconds_compute"],
         "rows_per_second": result.rows_per_second,
@@ -98,7 +136,7 @@ def to_json(result: Result) -> str:
         "plotted": result.plotted,
         "warnings": result.warnings,
     }
-    return printable_json(json.dumps(_finite(facts), ensure_ascii=not takes_unicode(), allow_nan=False))
+    return printable_json(json.dumps(_plain(facts), ensure_ascii=not takes_unicode(), allow_nan=False))
 
 
 def _coefficient_facts(coefficient: Coefficient) -> dict[str, Any]:
@@ -107,15 +145,15 @@ def _coefficient_facts(coefficient: Coefficient) -> dict[str, Any]:
 
 
 def _ratio(amount: float, seconds: float) -> float:
-    return amount / seconds if seconds > 0 else float("nan")
+    return amount / seconds if seconds > 0 else math.nan
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Return plain JSON values: NumPy's scalars and arrays unpacked, numbers that are not finite as None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,16 +1,34 @@
-"""How good a fit is, beside the trivial prediction that uses no column at all."""
+"""Score a fit: on which rows, and how good it is beside a prediction that uses no column at all."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.cli.columns import find_column
+from fastgd.cli.errors import InputError
+from fastgd.cli.model_columns import ModelColumns
+from fastgd.cli.options import FitOptions, PredictMissing
+from fastgd.cli.output import plural
+from fastgd.cli.prepare import PreparedData, read_weights
+from fastgd.cli.target import number_classes
+from fastgd.data.files import read_table
+from fastgd.data.table import Labels, Table, missing_labels, take_labels
+from fastgd.data.text_column import TextColumn
+from fastgd.exceptions import TableError
+
+if TYPE_CHECKING:
+    from fastgd import LinearRegression, LogisticRegression
+
 Vector = NDArray[np.float64]
 
 _BLOCK = 1 << 14
+#: What ``fastgd predict`` calls the values of ``fastgd fit --missing``.
+_MISSING: dict[str, PredictMissing] = {"error": "error", "drop": "empty", "mean": "mean"}
 
 
 class Labelled(NamedTuple):
@@ -22,21 +40,42 @@ class Labelled(NamedTuple):
     """Shape (n,); None weighs all rows alike."""
 
 
+class Scores(NamedTuple):
+    """Scores of a fit and of the best constant prediction."""
+
+    scores: dict[str, float]
+    baseline: dict[str, float]
+    constant: float | str
+    """The mean of the fitted rows, or their largest class."""
+
+
+class ScoredRows(NamedTuple):
+    """Rows to score on."""
+
+    X: NDArray[Any]
+    """Shape (n, d), with the columns of the fit."""
+    labelled: Labelled
+    notes: list[str]
+    """Which rows were left out."""
+
+
+def score_model(model: LinearRegression | LogisticRegression, data: PreparedData, rows: ScoredRows) -> Scores:
+    """Score a fitted model on some rows."""
+    fitted = Labelled(data.y, data.weights)
+    if data.task == "linear":
+        constant = float(np.average(fitted.y, weights=fitted.weights))
+        scores = regression_scores(rows.labelled, model.predict(rows.X))
+        return Scores(scores, regression_baseline(rows.labelled, fitted), constant)
+    classes = model.classes_
+    scores = classification_scores(rows.labelled, classes, model.predict_log_proba(rows.X))
+    largest = classes.tolist()[int(class_shares(fitted, classes).argmax())]
+    return Scores(scores, classification_baseline(rows.labelled, fitted, classes), largest)
+
+
 def regression_scores(rows: Labelled, predicted: NDArray[Any]) -> dict[str, float]:
-    """Score predicted numbers.
+    """Score predictions p of numbers y by "r2", "rmse" and "mae", all weighted.
 
-    Parameters
-    ----------
-    rows : Labelled
-        The true values y and weights s.
-    predicted : ndarray of shape (n,)
-        The predictions p.
-
-    Returns
-    -------
-    dict of str to float
-        "r2", 1 - sum s (y - p)^2 / sum s (y - mean)^2 with the weighted mean of y, NaN where y is constant; "rmse", the
-        root of the weighted mean of (y - p)^2; "mae", the weighted mean of abs(y - p).
+    R2 is 1 - sum s (y - p)^2 / sum s (y - mean)^2 with the weighted mean of y, NaN where y is constant.
     """
     y, weights = rows
     error = np.asarray(y - predicted, dtype=np.float64)
@@ -54,31 +93,18 @@ def regression_baseline(rows: Labelled, fitted: Labelled) -> dict[str, float]:
     return regression_scores(rows, np.full(len(rows.y), _mean(fitted.y, fitted.weights)))
 
 
-def classification_scores(rows: Labelled, classes: NDArray[Any], log_shares: NDArray[Any]) -> dict[str, float]:
-    """Score predicted probabilities.
+def classification_scores(rows: Labelled, classes: NDArray[Any], log_probabilities: NDArray[Any]) -> dict[str, float]:
+    """Score logarithms of probabilities, shape (n, C), by "accuracy", "log_loss" and "auc", all weighted.
 
-    Parameters
-    ----------
-    rows : Labelled
-        The true labels, all among `classes`, and weights.
-    classes : ndarray of shape (C,), sorted
-        The labels.
-    log_shares : ndarray of shape (n, C)
-        Natural logarithms of the predicted probabilities.
-
-    Returns
-    -------
-    dict of str to float
-        "accuracy" of the most probable class; "log_loss", the mean of -log of the true class's probability; "auc", the
-        area under the ROC curve, with three classes or more the mean of one class against the rest over the classes
-        that some rows have and others have not, NaN where there is none. All are weighted.
+    AUC is the area under the ROC curve; with three classes or more its mean of one class against the rest, over the
+    classes that some rows have and others have not, NaN where there is none. `classes` is sorted.
     """
     y, weights = rows
     codes = np.searchsorted(classes, y)
-    right = log_shares.argmax(axis=1) == codes
-    own = log_shares[np.arange(len(codes)), codes]
-    # Of two classes the logarithms of both tell apart what rounds to a probability of 1.
-    scores = [log_shares[:, 1] - log_shares[:, 0]] if len(classes) == 2 else list(log_shares.T)
+    right = log_probabilities.argmax(axis=1) == codes
+    own = log_probabilities[np.arange(len(codes)), codes]
+    # The difference of two logarithms ranks rows whose probability rounds to 1.
+    scores = [log_probabilities[:, 1] - log_probabilities[:, 0]] if len(classes) == 2 else list(log_probabilities.T)
     numbers = [1] if len(classes) == 2 else range(len(classes))
     areas = [_area(score, codes == c, weights) for c, score in zip(numbers, scores, strict=True)]
     defined = [area for area in areas if not math.isnan(area)]
@@ -129,3 +155,87 @@ def _area(scores: NDArray[Any], positive: NDArray[np.bool_], weights: Vector | N
 
 def _mean(values: NDArray[Any], weights: Vector | None) -> float:
     return float(np.average(values, weights=weights))
+
+
+def read_test(path: Path, options: FitOptions) -> Table:
+    """Read the file that ``--test`` names."""
+    try:
+        return read_table(path, options.reading, target=options.target)
+    except TableError as error:
+        raise InputError(f"--test: {error}") from error
+
+
+def match_test_rows(table: Table, data: PreparedData, columns: ModelColumns, options: FitOptions) -> ScoredRows:
+    """Bring the rows of the test file into the form of the fit.
+
+    Raises
+    ------
+    InputError
+        A column or a value cannot be used, or a label is of no class of the fit.
+    """
+    where = f"--test {options.test}"
+    find_column(table, data.target, where)
+    try:
+        X, usable = columns.take(table, _MISSING[options.missing])
+    except InputError as error:
+        raise InputError(f"{where}: {str(error).replace('--missing empty', '--missing drop')}") from error
+    notes = []
+    weights = None
+    if data.weight in table.names:
+        weights = read_weights(table, data.weight)
+    elif data.weight is not None:
+        notes.append(f"the test file has no column {data.weight!r}: its rows weigh alike")
+    target = _target(table, data.target, data.y)
+    missing = missing_labels(target) | (np.isnan(weights) if weights is not None else False)
+    if missing.any() and options.missing == "error":
+        raise InputError(f"{where}: {plural(int(missing.sum()), 'row')} without a target or weight: use --missing drop")
+    kept = usable & ~missing & ((weights > 0) if weights is not None else True)
+    if not kept.any():
+        raise InputError(f"{where}: no row has values in all columns and a positive weight")
+    if not kept.all():
+        out = plural(int((~kept).sum()), "row")
+        notes.append(f"{out} of {options.test} left out of the score: missing values or weight 0")
+    y = _labels(take_labels(target, np.flatnonzero(kept)), data, where)
+    return ScoredRows(X[kept[usable]], Labelled(y, None if weights is None else weights[kept]), notes)
+
+
+def _target(table: Table, name: str, fitted: NDArray[Any]) -> Labels:
+    """Return the target as the fit had it: as text where the labels of the fit are."""
+    labels = table.labels(name)
+    if fitted.dtype == object or (isinstance(labels, TextColumn) and fitted.dtype.kind != "f"):
+        return table.text(name, list(_spelt_classes(fitted)))
+    return labels
+
+
+def _spelt_classes(fitted: NDArray[Any]) -> dict[str, Any]:
+    """Return the classes of the fit by their spelling in a file."""
+    spell = (lambda value: str(value).lower()) if fitted.dtype.kind == "b" else str
+    return {spell(value): value for value in number_classes(fitted)[0].tolist()}
+
+
+def _labels(values: Labels, data: PreparedData, where: str) -> NDArray[Any]:
+    """Return targets in the dtype of those that were fitted; labels have to be among the fitted classes."""
+    fitted = data.y
+    if fitted.dtype.kind == "f" and isinstance(values, TextColumn):
+        numbers = values.numbers()
+        if numbers is None:
+            raise InputError(f"{where}: the target {data.target!r} holds text, but the fit was of numbers")
+        values = numbers
+    if data.task == "linear":
+        return np.asarray(values, dtype=np.float64)
+    if isinstance(values, TextColumn):
+        classes = _spelt_classes(fitted)
+        known = np.array([value in classes for value in values.values], dtype=bool)[values.codes]
+        spelt = values.texts()
+        found = np.array([classes.get(value) for value in spelt.tolist()], dtype=object)
+    else:
+        spelt = values
+        with np.errstate(invalid="ignore"):  # labels out of range become others, which differ from the values
+            found = np.asarray(values).astype(fitted.dtype)
+        known = np.isin(found, np.unique(fitted)) & (found == values)
+    if not known.all():
+        raise InputError(
+            f"{where}: {plural(int((~known).sum()), 'row')} of a class that no fitted row has, such as"
+            f" {str(spelt[~known][0])!r}: leave them out, or add rows of it to the source"
+        )
+    return found.astype(fitted.dtype)

@@ -60,7 +60,7 @@ def unknown(table: Table, name: str, of: Sequence[str]) -> str | None:
     return next((value for value in table.text(name, of).values if value not in known), None)
 
 
-def met(table: Table, categories: Categories, rows: Rows) -> dict[str, list[str]]:
+def present_categories(table: Table, categories: Categories, rows: Rows) -> dict[str, list[str]]:
     """Return the categories that some rows of a `numbered` table hold, in the same order."""
     found: dict[str, list[str]] = {}
     for name, of in categories.items():

@@ -29,7 +29,7 @@ from fastgd.data.dialect import (
     uses_decimal_comma,
 )
 from fastgd.data.source import Source, Workspace, drop_blank_lines, is_utf8, recode, tabulate_blanks, unify_line_ends
-from fastgd.data.table import ColumnTable, Example, Gaps, Labels, Rows, Strays, generated_names, unique_names
+from fastgd.data.table import ColumnTable, Example, Gaps, Labels, NonNumeric, Rows, generated_names, unique_names
 from fastgd.data.text_column import MISSING, TextColumn, encode, parse_number, resolve_missing
 from fastgd.exceptions import TableError
 
@@ -182,15 +182,15 @@ class DelimitedTable(EngineTable):
             self._set_rows(0)
         self._positions = {name: f"c{j}" for j, name in enumerate(self.names)}
         self._sample = {name: [row[j] for row in rows] for j, name in enumerate(self.names)}
-        self._strays: dict[str, Strays] = {}
+        self._non_numeric: dict[str, NonNumeric] = {}
         for name, fields in self._sample.items():
             self._kinds[name] = self._kind_of(name, fields)
 
-    def strays(self, name: str) -> Strays:
+    def non_numeric(self, name: str) -> NonNumeric:
         """See `Table.strays`."""
-        if name not in self._strays:
-            self._strays[name] = self._strays_of_sample(name)
-        return self._strays[name]
+        if name not in self._non_numeric:
+            self._non_numeric[name] = self._non_numeric_of_sample(name)
+        return self._non_numeric[name]
 
     def labels(self, name: str) -> Labels:
         """See `Table.labels`."""
@@ -326,14 +326,14 @@ class DelimitedTable(EngineTable):
         source = self._source_of(message)
         at = line_of_count(source.path, self._known_dialect, int(line[1]), lambda row: value[1] in row)
         self._kinds[name] = "text"
-        self._strays[name] = Strays([Example(value[1], at, source.name)], _MANY)
+        self._non_numeric[name] = NonNumeric([Example(value[1], at)], _MANY)
 
-    def _strays_of_sample(self, name: str) -> Strays:
+    def _non_numeric_of_sample(self, name: str) -> NonNumeric:
         present = [(row, field) for row, field in enumerate(self._sample[name]) if not self._is_missing(field)]
         odd = [(row, field) for row, field in present if not self._is_number(field or "")]
         source, dialect = self._sources[0], self._known_dialect
         line = line_of_record(source.path, dialect, odd[0][0] + self.named) if odd else 0
-        return Strays([Example(field or "", line, source.name) for _, field in odd], len(present))
+        return NonNumeric([Example(field or "", line) for _, field in odd], len(present))
 
     def _repeatedly(self, read: Callable[..., Any], *arguments: Any) -> Any:
         """Call `read`; if its error has a known cure, apply that and call it again."""

@@ -40,10 +40,9 @@ class Example(NamedTuple):
     value: str
     line: int
     """Counted from 1; 0 if it is not known."""
-    file: str
 
 
-class Strays(NamedTuple):
+class NonNumeric(NamedTuple):
     """Values of a column that are no numbers."""
 
     examples: list[Example]
@@ -127,9 +126,9 @@ class Table(ABC):
         kinds = {name: _kind(self.column(name)) for name in names}
         return {name: kind for name, kind in kinds.items() if kind != "numbers"}
 
-    def strays(self, name: str) -> Strays:
+    def non_numeric(self, name: str) -> NonNumeric:
         """Return values of a column that are no numbers, if the source has lines."""
-        return Strays([], 0)
+        return NonNumeric([], 0)
 
     def missing(self, name: str) -> NDArray[np.bool_]:
         """Return the mask of missing values of one column, shape (n_rows,)."""

@@ -6,11 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from fastgd.cli.course import Course, EarlyStop
 from fastgd.cli.output import plural
 from fastgd.cli.page import WIDTH, page
-from fastgd.cli.prepare import Problem
-from fastgd.cli.report import Coefficient, Result
+from fastgd.cli.prepare import PreparedData
+from fastgd.cli.report import Coefficient, EarlyStop, FitResult, HistorySummary
 
 REPORT = {
     "solver": "SketchedNewton",
@@ -33,7 +32,7 @@ REPORT = {
 }
 
 
-def problem_of(**changes):
+def data_of(**changes):
     base = {
         "source": "t.csv",
         "n_rows_read": 1250,
@@ -47,12 +46,12 @@ def problem_of(**changes):
         "X_held": np.zeros((250, 2)),
         "y_held": np.zeros(250),
     }
-    return Problem(**{**base, **changes})
+    return PreparedData(**{**base, **changes})
 
 
 def result_of(report=(), **changes):
     base = {
-        "problem": problem_of(),
+        "data": data_of(),
         "report": {**REPORT, **dict(report)},
         "scores": {"accuracy": 0.95, "log_loss": 0.125, "auc": math.nan},
         "baseline": {"accuracy": 0.6, "log_loss": 0.673, "auc": 0.5},
@@ -62,9 +61,9 @@ def result_of(report=(), **changes):
         "coefficients": [Coefficient("a", None, 0.5, 1.5), Coefficient("b", None, -0.25, -0.5)],
         "intercept": [-3.0],
         "classes": ["no", "yes"],
-        "course": Course(1, None, 1.0, 1.0, None),
+        "history": HistorySummary(1, None, 1.0, 1.0, None),
     }
-    return Result(**{**base, **changes})
+    return FitResult(**{**base, **changes})
 
 
 def lines_of(result):
@@ -87,8 +86,8 @@ def test_scores_stand_beside_the_baseline():
 
 def test_scores_of_numbers():
     scores = {"r2": -0.00001, "rmse": 67_890.4, "mae": 0.012345}
-    linear = problem_of(task="linear")
-    text = page(result_of(problem=linear, scores=scores, baseline=scores, constant=2.5, classes=[]))
+    linear = data_of(task="linear")
+    text = page(result_of(data=linear, scores=scores, baseline=scores, constant=2.5, classes=[]))
     rows = [line.split() for line in text.splitlines()]
     assert ["score", "on", "250", "held-out", "rows", "model", "baseline"] in rows
     assert ["R2", "0.0000", "0.0000"] in rows
@@ -128,7 +127,7 @@ def test_expected_seconds_are_shown_where_they_were_about_right(taken, shown):
 
 def test_no_line_is_longer_than_the_page():
     long, label = "a long name of a column, " * 12, "a label of many words " * 9
-    hostile = problem_of(
+    hostile = data_of(
         source="/folder" * 40,
         target=long,
         dropped=[long, "b"],
@@ -137,12 +136,12 @@ def test_no_line_is_longer_than_the_page():
         notes=[long * 3, "x" * 400],
         n_rows_dropped=1,
     )
-    course = Course(1200, f"step:{long}", 1.0, 0.5, EarlyStop(True, 1100, 0.5, 0.6))
+    history = HistorySummary(1200, f"step:{long}", 1.0, 0.5, EarlyStop(True, 1100, 0.5, 0.6))
     coefficients = [Coefficient(long, label, -1.23456e-300, -1.23456e-300)] * 12
     for classes, intercept in ((["no", label], [1.0]), ([label, "b", "c"], [1.0, 2.0, 3.0])):
         result = result_of(
-            problem=hostile,
-            course=course,
+            data=hostile,
+            history=history,
             coefficients=coefficients,
             classes=classes,
             intercept=intercept,
@@ -156,29 +155,29 @@ def test_no_line_is_longer_than_the_page():
 
 def test_control_characters_are_escaped():
     hostile = "a\x1b[31m\rb\nc"
-    text = page(result_of(problem=problem_of(target=hostile), coefficients=[Coefficient(hostile, None, 1.0, 1.0)]))
+    text = page(result_of(data=data_of(target=hostile), coefficients=[Coefficient(hostile, None, 1.0, 1.0)]))
     assert "\x1b" not in text
     assert "\r" not in text
     assert text.count(r"a\x1b[31m\rb\nc") == 2 + 1  # beside the task, in the title of the table, and in it
 
 
 def test_rows_that_no_mean_fills():
-    reported = lines_of(result_of(problem=problem_of(n_rows_dropped=3, missing="mean", weight="w")))["left out"]
+    reported = lines_of(result_of(data=data_of(n_rows_dropped=3, missing="mean", weight="w")))["left out"]
     assert reported == "3 rows with missing values in 'y' or 'w', which no mean fills"
-    reported = lines_of(result_of(problem=problem_of(n_rows_dropped=1, missing="drop")))["left out"]
+    reported = lines_of(result_of(data=data_of(n_rows_dropped=1, missing="drop")))["left out"]
     assert reported == "1 row with missing values"
 
 
 def test_columns_that_a_note_explains_are_listed_once():
-    problem = problem_of(dropped=["c", "d"], notes=["--drop-text leaves out 'd' (text: 'u' in line 2)"])
-    assert lines_of(result_of(problem=problem))["left out"] == "column c"
-    assert "left out" not in lines_of(result_of(problem=dataclasses.replace(problem, dropped=["d"])))
+    data = data_of(dropped=["c", "d"], notes=["--drop-text leaves out 'd' (text: 'u' in line 2)"])
+    assert lines_of(result_of(data=data))["left out"] == "column c"
+    assert "left out" not in lines_of(result_of(data=dataclasses.replace(data, dropped=["d"])))
 
 
 def test_plurals():
     assert [plural(n, "row") for n in (0, 1, 2, 1000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
     assert [plural(n, "pass") for n in (1.0, 2.5)] == ["1 pass", "2.5 passes"]
-    one = problem_of(n_rows_read=1, n_columns_read=2, n_rows_dropped=1, filled={"a": 1}, dropped=["c"])
-    text = page(dataclasses.replace(result_of({"threads": 1, "passes": 1.0}), problem=one))
+    one = data_of(n_rows_read=1, n_columns_read=2, n_rows_dropped=1, filled={"a": 1}, dropped=["c"])
+    text = page(dataclasses.replace(result_of({"threads": 1, "passes": 1.0}), data=one))
     for part in ("1 row x 1 column and", "1 row with missing", "a (1 row)", "column c", "1 thread", "1 pass over"):
         assert part in text

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from fastgd import cli
+from fastgd.cli.columns import find_column
 from fastgd.cli.errors import InputError, describe, in_options
 from fastgd.cli.prepare import fill_means
-from fastgd.cli.report import _finite
-from fastgd.cli.target import describe_labels, find_column, number_classes, read_target
+from fastgd.cli.report import _plain
+from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data.table import ArrayTable, generated_names
 from fastgd.data.text_column import encode
 from fastgd.exceptions import DeviceError
@@ -80,7 +81,7 @@ def test_labels_that_a_reader_may_mistake_are_noted():
     (note,) = describe_labels(encode(["007", "7", "8"] * 9, 27), "y")
     assert "'007' and '7' are different values of 'y'" in note
     notes = describe_labels(encode([" yes", "no", "NA"] * 9, 27), "y")
-    assert [text in note for text, note in zip(("keep their blanks: ' yes'", "--null NA"), notes, strict=True)] == [
+    assert [text in note for text, note in zip(("keep their spaces: ' yes'", "--null NA"), notes, strict=True)] == [
         True
     ] * 2
     assert describe_labels(encode(["u", "v"], 2), "y") == []
@@ -91,9 +92,9 @@ def test_labels_that_a_reader_may_mistake_are_noted():
 def test_the_user_decides_the_task():
     found = read_target(INTEGERS % 2, "y", "linear")
     assert (found.task, found.reason, found.y.dtype) == ("linear", "asked for", np.float64)
-    with pytest.raises(InputError, match="no classes"):
+    with pytest.raises(InputError, match="not classes"):
         read_target(INTEGERS, "y", "logistic")
-    with pytest.raises(InputError, match="no classes"):
+    with pytest.raises(InputError, match="not classes"):
         read_target(encode([f"name {i}" for i in range(50)], 50), "y", "auto")
 
 
@@ -138,7 +139,7 @@ def test_messages_of_estimators_name_options(message, expected):
 
 def test_json_holds_no_numbers_that_json_does_not_know():
     facts = {"a": np.float32(1.5), "b": [np.nan, np.int64(2)], "c": (np.inf, "x"), 1: np.array([1.0, np.nan])}
-    assert json.loads(json.dumps(_finite(facts), allow_nan=False)) == {
+    assert json.loads(json.dumps(_plain(facts), allow_nan=False)) == {
         "a": 1.5,
         "b": [None, 2],
         "c": [None, "x"],

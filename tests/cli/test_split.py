@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastgd.cli.errors import InputError
-from fastgd.cli.split import split_rows
+from fastgd.cli.prepare import split_rows
 
 
 def test_rows_are_held_out_once_each():

@@ -371,8 +371,8 @@ def test_strays_have_their_lines(tmp_path):
     lines[2500] = '"x\ny",1,12%'
     table = read_table(write(tmp_path / "t.csv", "t,a,b\n" + "\n".join(lines) + "\n"))
     assert table.unusable(["a", "b"]) == {"a": "text", "b": "text"}
-    assert table.strays("a").examples[0][:2] == ("-", 6)
-    assert table.strays("b").examples[0][:2] == ("12%", 5002)  # where the row begins
+    assert table.non_numeric("a").examples[0][:2] == ("-", 6)
+    assert table.non_numeric("b").examples[0][:2] == ("12%", 5002)  # where the row begins
 
 
 def test_names_of_columns_are_made_distinct(tmp_path):

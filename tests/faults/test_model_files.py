@@ -58,9 +58,10 @@ def use_in_the_command(path):
     """Read and fill a table as ``fastgd predict`` does."""
     columns = {name: np.array([1.0, 0.5]) for name in "abcd"} | {"kind": np.array(["x", "z"])}
     with contextlib.suppress(ModelFileError, InputError):
-        model = predict._load(path)
-        predict._reading(model, ReadOptions())
-        X, _ = predict.matrix_of(ColumnTable(columns, 2, named=True), model, "mean")
+        model = predict.load_model(path)
+        found = predict.model_columns(model, path)
+        found.reading_for(ReadOptions())
+        X, _ = found.take(ColumnTable(columns, 2, named=True), "mean")
         assert len(model.predict(X)) == 2
 
 

@@ -1,0 +1,231 @@
+"""Choose the columns of a fit, and explain those that cannot be used."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fastgd.cli.errors import InputError
+from fastgd.cli.options import FitOptions
+from fastgd.cli.output import listed, plural
+from fastgd.data.dialect import is_number
+from fastgd.data.table import NonNumeric, Table
+
+#: Names that pandas and R give to columns that number the rows.
+_INDEX_NAME = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+#: Most columns that a message describes.
+_MOST_DESCRIBED = 8
+_SIGNED = re.compile(r"^[-+]?\s*(?P<before>[$€£¥])?\s*[-+]?[\d.,' ]*\d\s*(?P<after>[$€£¥%])?$")
+#: How numbers may be spelt (decimal mark, mark of thousands), and the options that read them.
+_SPELLINGS = (
+    (",", "", "--decimal ,"),
+    (".", ",", "--thousands ,"),
+    (",", ".", "--decimal , --thousands ."),
+    (".", "'", '--thousands "\'"'),
+    (".", " ", '--thousands " "'),
+    (",", " ", '--decimal , --thousands " "'),
+)
+
+
+@dataclass
+class ChosenColumns:
+    """The columns of a table by their use in a fit."""
+
+    target: str
+    weight: str | None
+    numbers: list[str]
+    one_hot: list[str]
+    """Columns of categories."""
+    names: list[str]
+    """`numbers` and `one_hot` in the order of the table."""
+    dropped: list[str]
+    notes: list[str]
+    warnings: list[str] = field(default_factory=list)
+
+
+def choose_columns(table: Table, options: FitOptions) -> ChosenColumns:
+    """Return the columns that the options choose; read the predictors and check that they are numbers."""
+    dropped = _columns_to_drop(table, options.drop or ())
+    target = choose_target(table, options.target, dropped)
+    one_hot = [find_column(table, name, "--one-hot") for name in options.one_hot or ()]
+    if target in one_hot:
+        raise InputError(f"--one-hot {target}: that is the target, which may hold classes as it is")
+    if target in dropped:
+        raise InputError(f"--drop {target}: that is the target")
+    weight = _choose_weight(table, options, {"the target": [target], "in --drop": dropped, "in --one-hot": one_hot})
+    used = {target, weight, *one_hot, *dropped}
+    index = [name for name in table.names if name in table.nameless or _INDEX_NAME.fullmatch(name)]
+    index = [name for name in index if name not in used]
+    dropped += index
+    names = [name for name in table.names if name not in {target, weight, *dropped}]
+    chosen = ChosenColumns(
+        target,
+        weight,
+        numbers=[name for name in names if name not in one_hot],
+        one_hot=[name for name in names if name in one_hot],
+        names=names,
+        dropped=dropped,
+        notes=[*table.notes, *_notes_on_names(table, index)],
+    )
+    table.load([*chosen.numbers, *([] if weight is None else [weight])], [target, *one_hot])
+    text = table.unusable(chosen.numbers) if options.drop_text else {}
+    if text:
+        _drop_text(table, chosen, text)
+    if not chosen.names:
+        left_out = f" (left out as text: {', '.join(map(repr, text))})" if text else ""
+        raise InputError(f"no column is left to predict {target!r} from: drop fewer{left_out}")
+    remedy = "leave them out: {}, or --drop-text for all; --one-hot takes a column of few different values"
+    check_columns(table, chosen.numbers, remedy)
+    return chosen
+
+
+def find_column(table: Table, name: str, option: str) -> str:
+    """Return the column that `name` stands for: its name or, in a file without names, its position from 1 or -1."""
+    if name in table.repeated:
+        alike = table.repeated[name]
+        raise InputError(
+            f"{option}: {len(alike)} columns are called {name!r}, here {' and '.join(alike)}: leave out all but one"
+            f" with {drop_options(alike[1:])}, or rename them in the file"
+        )
+    if name in table.names:
+        return name
+    if not table.named and name.lstrip("-").isdigit() and 1 <= abs(int(name)) <= len(table.names):
+        position = int(name)
+        return table.names[position - 1 if position > 0 else position]
+    raise InputError(f"{option}: there is no column {name!r}; {_hint(table, name, option)}")
+
+
+def choose_target(table: Table, name: str | None, dropped: Sequence[str] = ()) -> str:
+    """Return the target column: the one asked for, else the one that the source marks."""
+    if name is None:
+        if table.default_target is None:
+            raise InputError(f"--target is missing: name the column to predict; {_list_columns(table)}")
+        return table.default_target
+    left = [column for column in table.repeated.get(name, ()) if column not in dropped]
+    return left[0] if len(left) == 1 else find_column(table, name, "--target")
+
+
+def drop_options(names: Sequence[str]) -> str:
+    """Return the options that leave out some columns, as a shell takes them."""
+    return " ".join(f"--drop {shlex.quote(name)}" for name in names)
+
+
+def check_columns(table: Table, names: Sequence[str], remedy: str) -> None:
+    """Raise `InputError` naming the columns that are not numbers, with a value of theirs and its line."""
+    unusable = table.unusable(names)
+    if not unusable:
+        return
+    shown = list(unusable)[:_MOST_DESCRIBED]
+    described = listed([_describe(table, name, kind) for name, kind in unusable.items()], _MOST_DESCRIBED)
+    advice = next(filter(None, (advise(table.non_numeric(name)) for name in shown)), None)
+    drop = drop_options(shown) + (" ..." if len(unusable) > len(shown) else "")
+    raise InputError(f"columns that are not numbers: {described}; {advice or remedy.format(drop)}")
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return columns with their counts of rows for a message."""
+    return listed([f"{name!r} ({plural(count, 'row')})" for name, count in counts.items()], noun="column")
+
+
+def advise(found: NonNumeric) -> str | None:
+    """Return how to read a column of numbers in another spelling, or of a few odd values among numbers; None for text.
+
+    An option is named only if it reads all the values as the numbers they spell.
+    """
+    values = [example.value.strip() for example in found.examples]
+    if not values:
+        return None
+    fitting = [
+        option
+        for decimal, thousands, option in _SPELLINGS
+        if all(is_number(value, decimal, thousands) for value in values)
+    ]
+    # A group of thousands never begins with 0, so that a comma after one is a decimal mark.
+    is_decimal = any(value.lstrip("+-").startswith("0") for value in values)
+    if fitting[:2] == ["--decimal ,", "--thousands ,"] and not is_decimal:
+        return (
+            "its values are numbers: if the commas group thousands, use --thousands ,; if they are decimal marks,"
+            " use --decimal ,"
+        )
+    if fitting:
+        return f"its values are numbers: use {fitting[0]}"
+    signed = [_SIGNED.match(value) for value in values]
+    signs = {match["before"] or match["after"] for match in signed if match}
+    if all(signed) and any(signs):
+        return f"its values are numbers with a sign: remove {' and '.join(sorted(filter(None, signs)))} in the file"
+    if len(values) >= found.n_values / 2:
+        return None
+    distinct = {example.value for example in found.examples}
+    if len(distinct) == 1:
+        return f"most of its values are numbers: correct it, or read it as missing: --null {shlex.quote(*distinct)}"
+    return f"most of its values are numbers: correct the others, from line {found.examples[0].line:,} on"
+
+
+def _columns_to_drop(table: Table, names: Sequence[str]) -> list[str]:
+    """Return the columns that ``--drop`` leaves out; a name that several columns have stands for all of them."""
+    found = [table.repeated.get(name) or (find_column(table, name, "--drop"),) for name in names]
+    return list(dict.fromkeys(column for columns in found for column in columns))
+
+
+def _choose_weight(table: Table, options: FitOptions, others: dict[str, list[str]]) -> str | None:
+    """Return the column of weights, which has no other role."""
+    if options.weight is None:
+        return None
+    weight = find_column(table, options.weight, "--weight")
+    for role, names in others.items():
+        if weight in names:
+            raise InputError(f"--weight {options.weight}: that column is {role} as well: give it one role")
+    return weight
+
+
+def _notes_on_names(table: Table, index: Sequence[str]) -> list[str]:
+    notes = [
+        f"{len(made)} columns are called {name!r}; they are named {', '.join(made)}"
+        for name, made in table.repeated.items()
+    ]
+    for name in index:
+        why = "has no name" if name in table.nameless else "is named like an index of pandas"
+        notes.append(f"column {name!r} is left out: it {why}; give it another name to use it")
+    return notes
+
+
+def _drop_text(table: Table, chosen: ChosenColumns, text: Mapping[str, str]) -> None:
+    """Leave out columns of text, noting them and warning of those that hold numbers in another spelling."""
+    described = ", ".join(_describe(table, name, kind) for name, kind in text.items())
+    chosen.notes.append(f"--drop-text leaves out {described}")
+    for name in text:
+        advice = advise(table.non_numeric(name))
+        if advice is not None:
+            chosen.warnings.append(f"column {name!r} is left out as text, but {advice}")
+    chosen.dropped += text
+    chosen.names = [name for name in chosen.names if name not in text]
+    chosen.numbers = [name for name in chosen.numbers if name not in text]
+
+
+def _describe(table: Table, name: str, kind: str) -> str:
+    example = next(iter(table.non_numeric(name).examples), None)
+    if example is None:
+        return f"{name!r} ({kind})"
+    where = f" in line {example.line:,}" if example.line else ""
+    return f"{name!r} ({kind}: {example.value[:40]!r}{where})"
+
+
+def _hint(table: Table, name: str, option: str) -> str:
+    parts = name.split(",")
+    if len(parts) > 1 and option != "--target" and all(part in table.names for part in parts):
+        return "give the option once per column: " + " ".join(f"{option} {shlex.quote(part)}" for part in parts)
+    close = difflib.get_close_matches(name, table.names, n=3)
+    close = close or [other for other in table.names if other.lower() == name.lower()]
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else _list_columns(table)
+
+
+def _list_columns(table: Table) -> str:
+    if table.named:
+        return f"the columns are {listed(table.names)}"
+    return (
+        f"the file has no names: give a position from 1 to {len(table.names)}, or -1 for the last column;"
+        " if its first line names the columns, use --header"
+    )

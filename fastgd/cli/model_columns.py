@@ -1,0 +1,166 @@
+"""The columns of a saved model: recorded by ``fastgd fit``, and found in a table to predict or to score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.cli.columns import check_columns, counted
+from fastgd.cli.errors import InputError
+from fastgd.cli.options import PredictMissing, check_marks
+from fastgd.cli.output import listed
+from fastgd.data import ReadOptions
+from fastgd.data.categories import expanded, numbered, unknown
+from fastgd.data.table import Table
+
+if TYPE_CHECKING:
+    from fastgd import LinearRegression, LogisticRegression
+
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+class UsableRows(NamedTuple):
+    """The rows of a table that can be predicted."""
+
+    X: NDArray[Any]
+    """Shape (n_usable, d), with the columns of the model."""
+    mask: NDArray[np.bool_]
+    """Shape (n_rows,): which rows of the table these are."""
+
+
+@dataclass(frozen=True)
+class ModelColumns:
+    """What a model and the report of its fit say of its columns."""
+
+    count: int
+    names: list[str] | None
+    means: list[float] | None = None
+    """Of the fitted rows, for ``--missing mean``."""
+    one_hot: dict[str, list[str]] = field(default_factory=dict)
+    """Column of categories -> these, the one without an indicator first."""
+    indicators: dict[str, list[str]] = field(default_factory=dict)
+    """Column of categories -> the names of its indicators."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """How the source of the fit was read."""
+
+    def record(self, model: LinearRegression | LogisticRegression) -> None:
+        """Write the columns into a fitted model, for `of`."""
+        model.feature_names_in_ = np.array(self.names, dtype=object)
+        cast("dict[str, Any]", model.fit_report_).update(
+            column_means=self.means,
+            one_hot=self.one_hot,
+            one_hot_indicators=self.indicators,
+            reading=self.reading._asdict(),
+        )
+
+    @classmethod
+    def of(cls, model: LinearRegression | LogisticRegression) -> ModelColumns:
+        """Read the columns from a model; raise an error for a report that no fit writes."""
+        names = [str(name) for name in model.feature_names_in_] if hasattr(model, "feature_names_in_") else None
+        report = cast("dict[str, Any]", model.fit_report_)
+        reading = ReadOptions(**report.get("reading", {}))
+        if not _are_texts([reading.decimal or "", reading.thousands, *reading.null]):
+            raise TypeError("reading does not consist of texts")
+        check_marks(reading)
+        one_hot, indicators = report.get("one_hot", {}), report.get("one_hot_indicators") or {}
+        for key, texts in (("one_hot", one_hot), ("one_hot_indicators", indicators)):
+            if not isinstance(texts, dict) or not all(map(_are_texts, texts.values())):
+                raise TypeError(f"{key} does not consist of lists of texts")
+        if one_hot and names is None:
+            raise ValueError("one_hot without names of columns")
+        if not all(one_hot.values()):
+            raise ValueError("one_hot has a column without categories")
+        indicators = indicators or {name: [f"{name}={label}" for label in of[1:]] for name, of in one_hot.items()}
+        if {name: len(of) - 1 for name, of in one_hot.items()} != {name: len(of) for name, of in indicators.items()}:
+            raise ValueError("one_hot_indicators does not agree with one_hot")
+        means = report.get("column_means")
+        if means is not None and not _are_means(means, int(model.n_features_in_)):
+            raise ValueError(f"column_means is not a list of {model.n_features_in_} finite numbers")
+        return cls(int(model.n_features_in_), names, means, one_hot, indicators, reading)
+
+    def reading_for(self, asked: ReadOptions) -> ReadOptions:
+        """Return how to read a source: as asked, otherwise as the source of the fit was read."""
+        return asked._replace(
+            decimal=asked.decimal or self.reading.decimal,
+            thousands=asked.thousands or self.reading.thousands,
+            null=asked.null or tuple(self.reading.null),
+        )
+
+    def take(self, table: Table, missing: PredictMissing) -> UsableRows:
+        """Return the rows of a table that can be predicted, with the columns of the model."""
+        table = self._with_indicators(table, missing)
+        names = self._find(table)
+        check_columns(table, names, "the model needs numbers there")
+        gaps = table.gaps(names)
+        if gaps.infinite:
+            raise InputError(f"infinite values in {counted(gaps.infinite)}: correct them")
+        if missing == "error":
+            _refuse_missing(gaps.missing)
+        usable = np.ones(table.n_rows, dtype=bool) if missing == "mean" else ~gaps.rows
+        rows = slice(None) if usable.all() else np.flatnonzero(usable)
+        X = table.take(names, [rows], table.dtype(names))[0]
+        if missing == "mean" and gaps.missing:
+            if self.means is None:
+                raise InputError("--missing mean: this model holds no means; one that 'fastgd fit --save' wrote does")
+            X = np.where(np.isnan(X), np.array(self.means, dtype=X.dtype), X)
+        return UsableRows(X, usable)
+
+    def _with_indicators(self, table: Table, missing: PredictMissing) -> Table:
+        """Return the table with indicators in place of the columns of categories."""
+        if not self.one_hot:
+            return table
+        absent = [name for name in self.one_hot if name not in table.names]
+        if absent:
+            raise InputError(f"the source lacks columns of categories that the model takes: {', '.join(absent)}")
+        for name, of in self.one_hot.items():
+            other = None if missing != "error" else unknown(table, name, of)
+            if other is not None:
+                raise InputError(
+                    f"column {name!r} holds {other!r}, which no fitted row does: use --missing mean or --missing"
+                    " empty, which take it for a missing value"
+                )
+        taken = set(self.names or ()) - {part for parts in self.indicators.values() for part in parts}
+        coded = numbered(table, self.one_hot, [name for name in table.names if name in taken or name in self.one_hot])
+        if missing == "error":
+            _refuse_missing(coded.gaps(list(self.one_hot)).missing)
+        return expanded(coded, self.one_hot, self.one_hot, self.indicators)
+
+    def _find(self, table: Table) -> list[str]:
+        """Return the columns of `table` that the model takes, in its order.
+
+        They are found by name; by position where the model or the table has no names and the numbers of columns agree.
+        """
+        if self.names is not None and set(self.names) <= set(table.names):
+            return self.names
+        if (self.names is None or not table.named) and len(table.names) == self.count:
+            return list(table.names)
+        if self.names is None:
+            raise InputError(
+                f"the model takes {self.count} columns without names, but the source has {len(table.names)}"
+            )
+        absent = [repr(name) for name in self.names if name not in table.names]
+        raise InputError(f"the source lacks {len(absent)} of the model's {self.count} columns: {listed(absent)}")
+
+
+def _refuse_missing(counts: dict[str, int]) -> None:
+    if counts:
+        raise InputError(
+            f"missing values in {counted(counts)}: use --missing mean (fill in the means of the fitted rows)"
+            " or --missing empty (predict nothing there)"
+        )
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _are_means(value: object, count: int) -> bool:
+    """Return whether a value is a list of finite numbers, one per column."""
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(type(number) in (int, float) and abs(number) <= _LARGEST for number in value)
+    )
