@@ -1,4 +1,4 @@
-"""The rules and schedules of the fits on any function that the user brings."""
+"""Minimisation of a user's function by the rules and schedules of the fits."""
 
 from fastgd.minimization._minimize import minimize
 

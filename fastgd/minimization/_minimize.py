@@ -1,4 +1,4 @@
-"""The public function: checks, and runs from one start or several."""
+"""`fastgd.minimize`: minimise a user's function by the rules and schedules of the fits."""
 
 import inspect
 import math
@@ -10,15 +10,14 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
 from fastgd.interrupts import restores_process
+from fastgd.minimization._descent import Path, Run, RunOptions, Status, descend, searches_steps
 from fastgd.minimization._function import DIFFERENCES, Array, Function
-from fastgd.minimization._result import best_of, result_of
-from fastgd.minimization._run import CALLBACK, Orders, descend
-from fastgd.optimizers import BY_NAME, SAGA, NormalEquations, Optimizer, OptimizerName, SketchedNewton
+from fastgd.optimizers import BY_NAME, SAGA, NormalEquations, Optimizer, OptimizerName, SketchedNewton, WithRate
 from fastgd.parameters import is_integer, is_number, shown
 from fastgd.suggestions import unknown_optimizer
 
 _MAX_ITER = 1000
-#: Optimizers for which a function will not do, and why.
+#: Optimizers that need rows of data, and why.
 _NEED_ROWS = {
     SAGA: "keeps a gradient for each row of data",
     SketchedNewton: "samples rows of data",
@@ -168,7 +167,8 @@ def minimize(  # noqa: PLR0913
     start = _point(x0)
     args = args if isinstance(args, tuple) else (args,)
     _check_callables(fun, jac)
-    orders = Orders(_optimizer(optimizer), _iterations(max_iter, maxiter), _tolerance(tol), _watcher(callback))
+    limit = _iterations(max_iter, maxiter)
+    options = RunOptions(_optimizer(optimizer), limit, _tolerance(tol), _end_condition(callback))
     starts = _starts(start, _count(n_starts, "n_starts"), spread, random_state)
     results: list[OptimizeResult] = []
     for x in starts:
@@ -176,10 +176,10 @@ def minimize(  # noqa: PLR0913
         at = function.evaluate(x)
         if not results and not at.finite:
             raise ValueError(f"value or gradient of fun is not finite at x0: value {at.value}, gradient {at.gradient}")
-        results.append(result_of(function, descend(function, at, orders), orders))
-        if results[-1].status == CALLBACK:
+        results.append(_result_of(function, descend(function, at, options), options))
+        if results[-1].status == Status.CALLBACK:
             break
-    return results[0] if len(starts) == 1 else best_of(results)
+    return results[0] if len(starts) == 1 else _best_of(results)
 
 
 def _point(x0: ArrayLike) -> Array:
@@ -236,8 +236,8 @@ def _count(value: Any, name: str) -> int:
     return int(value)
 
 
-def _watcher(callback: Any) -> Callable[[OptimizeResult], bool]:
-    """A callback as scipy understands it, as a function that says whether to stop."""
+def _end_condition(callback: Any) -> Callable[[OptimizeResult], bool]:
+    """Return a function that calls a callback as scipy does and says whether to stop."""
     if callback is None:
         return lambda result: False
     if not callable(callback):
@@ -254,7 +254,7 @@ def _watcher(callback: Any) -> Callable[[OptimizeResult], bool]:
 
 
 def _starts(x0: Array, count: int, spread: Any, random_state: Any) -> list[Array]:
-    """x0 and points in the box around it."""
+    """Return x0 and points in the box around it."""
     if spread is not None and count == 1:
         raise ValueError("spread has no effect with n_starts=1: leave it at None, or give n_starts")
     if random_state is not None and count == 1:
@@ -271,7 +271,7 @@ def _starts(x0: Array, count: int, spread: Any, random_state: Any) -> list[Array
 
 
 def _sides(x0: Array, spread: Any) -> Array:
-    """Half the sides of the box that starts are drawn from."""
+    """Return half the sides of the box that starts are drawn from."""
     if spread is None:
         return np.maximum(1.0, np.abs(x0))
     try:
@@ -281,3 +281,62 @@ def _sides(x0: Array, spread: Any) -> Array:
     if sides.shape not in ((), x0.shape) or not np.all((sides > 0.0) & np.isfinite(sides)):
         raise ValueError(f"spread must be a positive number, or {x0.size} of them, got {shown(spread)}")
     return sides
+
+
+def _result_of(function: Function, run: Run, options: RunOptions) -> OptimizeResult:
+    """Return the result of one run."""
+    path, status = run
+    return OptimizeResult(
+        x=path.at.x.copy(),
+        fun=path.at.value,
+        jac=path.at.gradient.copy(),
+        nit=len(path.rates),
+        nfev=function.nfev,
+        njev=function.njev,
+        success=status == Status.CONVERGED,
+        status=int(status),
+        message=_message(path, status, options),
+        path=np.array(path.points),
+        path_fun=np.array(path.values),
+        learning_rates=np.array(path.rates, dtype=np.float64),
+    )
+
+
+def _best_of(results: list[OptimizeResult]) -> OptimizeResult:
+    """Return the result with the lowest end, the first of equal ones, with the calls of all runs and all results."""
+    # A start where the function is not finite is no end, even at minus infinity.
+    best = min(results, key=lambda result: result.fun if math.isfinite(result.fun) else math.inf)
+    calls = {name: sum(result[name] for result in results) for name in ("nfev", "njev")}
+    return OptimizeResult({**best, **calls, "starts": results})
+
+
+def _message(path: Path, status: Status, options: RunOptions) -> str:
+    """Return one sentence on why a run ended."""
+    steep, tol = f"max |gradient| = {path.at.steepness:.3g}", options.tol
+    done = f"max_iter = {options.max_iter} iterations are done"
+    if status == Status.DIVERGED:
+        return _why_diverged(path, options.optimizer)
+    if status == Status.MAX_ITER and tol == 0.0:
+        return f"{done}, {steep}"
+    return {
+        Status.CONVERGED: f"{steep} is at most tol = {tol:g}",
+        Status.NO_MINIMUM: f"{steep} is at most tol = {tol:g}, but the function falls on in some direction: a saddle "
+        "point or a maximum, or an inflection, no minimum; start elsewhere (n_starts tries several points)",
+        Status.PLATEAU: f"{steep} is at most tol = {tol:g}, but the function is flat here, a plateau: the gradient "
+        "changes by less than tol within a step as long as x; start elsewhere, lower tol, or scale the function up",
+        Status.MAX_ITER: f"{done}, and {steep} is above tol = {tol:g}: raise max_iter",
+        Status.NO_STEP: f"no step lowers the function, and {steep} is above tol = {tol:g}",
+        Status.CALLBACK: f"the callback stopped the run, where {steep}",
+    }[status]
+
+
+def _why_diverged(path: Path, optimizer: Optimizer) -> str:
+    if not path.rates and math.isnan(path.failed_rate):
+        return "value or gradient is not finite at the start"
+    rate = path.rates[-1] if math.isnan(path.failed_rate) else path.failed_rate
+    what, remedy = "value or gradient is not finite", "lower it, or use learning_rate='auto'"
+    if searches_steps(optimizer):
+        remedy = "the function may have no minimum"
+    elif isinstance(optimizer, WithRate) and optimizer.schedule.automatic:
+        what, remedy = f"{what}, or the curvature above 1 / rate", "no automatic rate is small enough: give one"
+    return f"diverged in iteration {len(path.rates)} with learning_rate={rate:.6g}: {what}; {remedy}"
