@@ -55,7 +55,7 @@ GROUPS = {
         _COMPILED_ONLY,
     ),
     "reference": Group(
-        tuple(f"fastgd/reference/{name}.py" for name in ("rules", "formulas", "losses", "penalties")),
+        tuple(f"fastgd/reference/{name}.py" for name in ("rules", "losses", "objective")),
         tuple(
             f"tests/reference/test_{name}.py"
             for name in ("rules", "losses", "conjugates", "penalties", "saga", "objective")

@@ -1,16 +1,16 @@
-"""The whole mathematics of fastgd in plain NumPy, float64, slow and obvious: the specification, and the test oracle.
+"""The mathematics of fastgd in plain NumPy and float64: the specification, and the oracle of the tests.
 
-Nothing here is fast and nothing here is used by a fit. The kernels, solvers and estimators are tested against it; it is
-itself tested against scikit-learn, scipy, PyTorch, finite differences and hand values.
+It is written to be read, not to be fast, and no fit uses it. Kernels, solvers and estimators are tested against it; it
+is itself tested against scikit-learn, scipy, PyTorch, finite differences and values worked out by hand.
 """
 
 from fastgd.reference.certificate import Gap, certificate, duality_gap, relative_suboptimality
-from fastgd.reference.formulas import Step
 from fastgd.reference.intercept import best_constant, constant_gradient_rms, solve_intercept
 from fastgd.reference.loop import Plan, Run, batches, run, saga_direction
 from fastgd.reference.losses import LOSSES, Loss
 from fastgd.reference.objective import (
     Problem,
+    elastic_net,
     hessian,
     l1_thresholds,
     make_problem,
@@ -18,11 +18,12 @@ from fastgd.reference.objective import (
     mean_loss,
     mean_loss_gradient,
     objective,
+    prox,
     smooth_gradient,
+    subgradient_distance,
 )
-from fastgd.reference.penalties import elastic_net, prox, subgradient_distance
 from fastgd.reference.rates import batch_curvature, largest_curvature, largest_row_curvature, safe_rate
-from fastgd.reference.rules import RULES, Rule, init, point, reported, update
+from fastgd.reference.rules import RULES, Rule, Step, init, point, reported, update
 from fastgd.reference.scaling import (
     Scaling,
     column_moments,

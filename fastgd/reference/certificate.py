@@ -1,4 +1,4 @@
-"""How far a point is from the optimum: the certificate that stops fits, bounds from duality, the measure of races."""
+"""The distance of a point from the optimum: the certificate that stops fits, and bounds from duality."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastgd.reference.intercept import constant_gradient_rms, solve_intercept
-from fastgd.reference.losses import LOSSES
-from fastgd.reference.objective import Problem, l1_thresholds, margins, mean_loss, mean_loss_gradient, smooth_gradient
-from fastgd.reference.penalties import subgradient_distance
+from fastgd.reference.objective import (
+    Problem,
+    l1_thresholds,
+    margins,
+    mean_loss,
+    mean_loss_gradient,
+    smooth_gradient,
+    subgradient_distance,
+)
 
 if TYPE_CHECKING:
-    from fastgd.reference._arrays import Floats
+    from fastgd.reference.losses import Floats
 
 
 class Gap(NamedTuple):
-    """A bound on F(theta) - F*, and the theta that it holds for, whose intercept has been solved for."""
+    """A bound on F(theta) - F*, and its theta, whose intercept has been solved for."""
 
     bound: float
     theta: Floats
@@ -45,7 +51,7 @@ def certificate(problem: Problem, theta: Floats) -> float:
 
 
 def duality_gap(problem: Problem, theta: Floats) -> Gap:
-    """An upper bound on F(theta) - F*, after solving for the intercept of theta.
+    """Return an upper bound on F(theta) - F*, after solving for the intercept of theta.
 
     With g the gradient of the mean loss and l2 > 0 it is
 
@@ -58,7 +64,7 @@ def duality_gap(problem: Problem, theta: Floats) -> Gap:
     Raises
     ------
     ValueError
-        Where a coefficient has no penalty: then there is no bound.
+        If a coefficient has no penalty: then there is no bound.
     """
     at = solve_intercept(problem, theta)
     if np.all(problem.l2 > 0):
@@ -77,7 +83,7 @@ def _gap_with_l2(problem: Problem, theta: Floats) -> float:
 
 def _gap_of_lasso(problem: Problem, theta: Floats) -> float:
     """F minus -(1 / S) sum_i s_i loss*(r_i), the dual at r = kappa loss'(z)."""
-    loss, z = LOSSES[problem.loss], margins(problem.x, theta)
+    loss, z = problem.loss_functions, margins(problem.x, theta)
     g = mean_loss_gradient(problem, theta)[:, :-1]
     kappa = 1.0 / max(1.0, float((np.abs(g) / problem.l1).max(initial=0.0)))
     r = kappa * loss.gradient(z, problem.y, problem.delta)

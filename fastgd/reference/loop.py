@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from fastgd.reference.losses import LOSSES
 from fastgd.reference.objective import Problem, l1_thresholds, margins, objective, smooth_gradient
-from fastgd.reference.rules import init, point, reported, update
+from fastgd.reference.rules import RULES, init, point, reported, update
 from fastgd.reference.shuffle import epoch_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fastgd.reference._arrays import Floats, Ints
-    from fastgd.reference.formulas import State
+    from fastgd.reference.losses import Floats, Ints
+    from fastgd.reference.rules import State
 
 
 class Plan(NamedTuple):
-    """How to run: rule, rate and batches.
+    """Rule, rate and batches of a run.
 
     Attributes
     ----------
@@ -51,21 +50,21 @@ class Plan(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a run did.
+    """The result of a run.
 
     Attributes
     ----------
     theta : ndarray of float64, shape (K, d + 1)
-        The last iterate: where the next update starts.
+        The last iterate, from which the next update starts.
     losses : ndarray of float64, shape (epochs,)
         Mean over an epoch's batches, weighted by their rows, of the batch's loss before its update, penalty included,
-        where the rule takes its gradient.
+        at the point of the gradient.
     state : dict of ndarray
         The rule's state after the last update.
     steps : ndarray of float64, shape (updates, K, d + 1), or None
-        theta after every update, where asked for.
+        theta after every update, with ``trace=True``.
     reported : ndarray of float64, shape (K, d + 1)
-        What a fit returns: the mean of the iterates for "averaged", theta for all others.
+        The parameters that a fit returns.
     """
 
     theta: Floats
@@ -76,12 +75,12 @@ class Run(NamedTuple):
 
 
 def batches(n: int, plan: Plan, epoch: int) -> list[Ints]:
-    """The row numbers of each batch of one epoch, in order.
+    """Return the row numbers of each batch of one epoch, in order.
 
     Raises
     ------
     ValueError
-        Where batch_size is below 1, or drop_last leaves no batch.
+        If batch_size is below 1, or drop_last leaves no batch.
     """
     if plan.batch_size == "full":
         return [np.arange(n)]
@@ -93,10 +92,16 @@ def batches(n: int, plan: Plan, epoch: int) -> list[Ints]:
     return [order[start : start + size] for start in range(0, stop, size)]
 
 
-def saga_direction(
-    problem: Problem, theta: Floats, rows: Ints, table: Floats, mean: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Where SAGA goes from a batch B, and its memory after that (Defazio et al. 2014); nothing is changed in place.
+class SagaStep(NamedTuple):
+    """The direction (K, d + 1), in which the L2 penalty is, and the new table and mean, in which it is not."""
+
+    direction: Floats
+    table: Floats
+    mean: Floats
+
+
+def saga_direction(problem: Problem, theta: Floats, rows: Ints, table: Floats, mean: Floats) -> SagaStep:
+    """Return SAGA's direction for a batch B, and its memory (Defazio et al. 2014); nothing is changed in place.
 
     With r_i the loss's derivatives in the margins of row i, times s_i, and x_i ending in 1 for the intercept:
 
@@ -116,17 +121,16 @@ def saga_direction(
 
     Returns
     -------
-    tuple of ndarray
-        Direction (K, d + 1), in which the L2 penalty is, and the new table and mean, in which it is not.
+    SagaStep
     """
     x = np.column_stack([problem.x[rows], np.full(len(rows), float(problem.fit_intercept))])
-    r = LOSSES[problem.loss].gradient(margins(problem.x[rows], theta), problem.y[rows], problem.delta)
+    r = problem.loss_functions.gradient(margins(problem.x[rows], theta), problem.y[rows], problem.delta)
     r = problem.weight[rows][:, None] * r
     change = (r - table[rows]).T @ x / (len(rows) * problem.weight.mean())
     ridge = np.column_stack([problem.l2 * theta[:, :-1], np.zeros(len(theta))])
     filled = table.copy()
     filled[rows] = r
-    return change + mean + ridge, filled, mean + len(rows) / problem.n_rows * change
+    return SagaStep(change + mean + ridge, filled, mean + len(rows) / problem.n_rows * change)
 
 
 def run(
@@ -137,19 +141,19 @@ def run(
     trace: bool = False,
     batch_loss: Callable[[Floats, Ints], float] | None = None,
 ) -> Run:
-    """Minimise a problem, from theta.
+    """Minimise a problem from a start.
 
     Parameters
     ----------
     problem : Problem
-        In the coordinates in which the rule is to work: see `scaling.working_problem`.
+        In the coordinates of the rule, see `scaling.working_problem`.
     theta : ndarray of float64, shape (K, d + 1)
-        Where to start; it is not changed.
+        The start; it is not changed.
     plan : Plan
     trace : bool, default=False
         Whether to return theta after every update.
     batch_loss : callable, default=None
-        What to record for (theta, rows) before each update; None for the objective of `problem` on these rows.
+        The loss to record, of (theta, rows), before each update; None for the objective of `problem` on these rows.
 
     Returns
     -------
@@ -159,7 +163,7 @@ def run(
         raise ValueError(f"theta must have shape (K, d + 1) = {problem.shape}, got {theta.shape}")
     record = batch_loss or (lambda at, rows: objective(problem, at, rows))
     thresholds, state = l1_thresholds(problem), init(plan.rule, theta.shape)
-    table = np.zeros((problem.n_rows, len(theta)))  # of "saga", the one rule that remembers rows
+    table = np.zeros((problem.n_rows, len(theta)))  # for rules that keep rows
     losses, steps, t = [], [], 0
     for epoch in range(plan.epochs):
         total, seen = 0.0, 0
@@ -168,7 +172,7 @@ def run(
             at = point(plan.rule, theta, state, plan.hyper)
             total += len(rows) * record(at, rows)
             seen += len(rows)
-            if plan.rule == "saga":
+            if RULES[plan.rule].keeps_rows:
                 g, table, mean = saga_direction(problem, at, rows, table, state["mean"])
                 state = {"mean": mean}
             else:

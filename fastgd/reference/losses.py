@@ -1,37 +1,55 @@
 """The losses as functions of the margins, one row per sample.
 
-Shapes, with n rows and K outputs: margins ``z`` (n, K) float64; targets ``y`` (n, K) float64 for the elementwise losses
-(squared, Huber: any numbers; logistic: -1 or +1) and (n,) int64 class numbers 0..K-1 for softmax; ``delta`` float, read
-by Huber only. ``value`` is (n,), the sum over outputs; ``gradient`` is (n, K); ``curvature`` is (n, K, K), each row's
-Hessian in its margins, diagonal for the elementwise losses, except that Huber's beyond delta is that of a model (see
-`huber_curvature`); ``conjugate`` of r (n, K) is (n,),
-sup_z sum_k r_k z_k - loss(z, y), infinite outside its domain.
+Shapes, with n rows and K outputs: margins ``z`` (n, K) float64; targets ``y`` (n, K) float64, or class numbers (n,)
+int64; ``delta`` float, read by Huber only.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from fastgd.reference._arrays import Floats, Ints
+#: The reference computes in float64; labels and row numbers are int64.
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class Loss(NamedTuple):
-    """One loss: its functions of (z, y, delta), and the largest eigenvalue its curvature can have."""
+    """A loss: its functions of (z, y, delta) and its traits.
+
+    Attributes
+    ----------
+    value : callable
+        (n,), the sum over outputs.
+    gradient : callable
+        (n, K).
+    curvature : callable
+        (n, K, K), the Hessian of each row in its margins, or the curvature of a model of the loss where that would be
+        singular (see `huber_curvature`).
+    conjugate : callable
+        (n,), of r (n, K): sup_z sum_k r_k z_k - loss(z, y), infinite outside its domain.
+    largest_curvature : float
+        The largest eigenvalue of `curvature`, over all margins and targets.
+    targets : {"numbers", "signs", "classes"}, default="numbers"
+        Any numbers; -1 or +1; or class numbers 0..K-1, whose outputs are coupled.
+    target_scale : {"own", "common", "none"}, default="none"
+        Whether targets have units: a scale of their own each, one common scale, which is that of delta, or none.
+    """
 
     value: Callable[..., Floats]
     gradient: Callable[..., Floats]
     curvature: Callable[..., Floats]
     conjugate: Callable[..., Floats]
     largest_curvature: float
+    targets: Literal["numbers", "signs", "classes"] = "numbers"
+    target_scale: Literal["own", "common", "none"] = "none"
 
 
 def _diagonal(entries: Floats) -> Floats:
-    """Stack of diagonal matrices (n, K, K) with the given diagonals (n, K)."""
+    """Return diagonal matrices (n, K, K) with these diagonals (n, K)."""
     return entries[:, :, None] * np.eye(entries.shape[1])
 
 
@@ -164,8 +182,15 @@ def softmax_conjugate(r: Floats, y: Ints, delta: float) -> Floats:
 
 #: The losses by name.
 LOSSES = {
-    "squared": Loss(squared_value, squared_gradient, squared_curvature, squared_conjugate, 1.0),
-    "huber": Loss(huber_value, huber_gradient, huber_curvature, huber_conjugate, 1.0),
-    "logistic": Loss(logistic_value, logistic_gradient, logistic_curvature, logistic_conjugate, 0.25),
-    "softmax": Loss(softmax_value, softmax_gradient, softmax_curvature, softmax_conjugate, 0.5),
+    "squared": Loss(squared_value, squared_gradient, squared_curvature, squared_conjugate, 1.0, target_scale="own"),
+    "huber": Loss(huber_value, huber_gradient, huber_curvature, huber_conjugate, 1.0, target_scale="common"),
+    "logistic": Loss(logistic_value, logistic_gradient, logistic_curvature, logistic_conjugate, 0.25, "signs"),
+    "softmax": Loss(softmax_value, softmax_gradient, softmax_curvature, softmax_conjugate, 0.5, "classes"),
 }
+
+
+def loss_named(name: str) -> Loss:
+    """Return a loss by its name; a ValueError for an unknown one."""
+    if name not in LOSSES:
+        raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {name!r}")
+    return LOSSES[name]

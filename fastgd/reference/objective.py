@@ -4,32 +4,33 @@
 
 with S = sum_i s_i; the intercept b is not penalised; several outputs are summed. Parameters are one array ``theta``
 (K, d + 1), a row per output, the intercept last; without intercept that column is 0 and so is its gradient.
+
+The penalty is the elastic net of Zou and Hastie (2005) with weights for each coordinate: l1 |w| + l2 w^2 / 2.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastgd.reference.losses import LOSSES
-from fastgd.reference.penalties import elastic_net
+from fastgd.reference.losses import Loss, loss_named
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from fastgd.reference._arrays import Floats, Ints
+    from fastgd.reference.losses import Floats, Ints
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Data, loss and penalty; `make_problem` checks and builds one.
+    """Data, loss and penalty, built and checked by `make_problem`.
 
     Attributes
     ----------
     x : ndarray of float64, shape (n, d)
-    y : ndarray, shape (n, K) float64, or (n,) int64 for softmax
+    y : ndarray, shape (n, K) float64, or (n,) int64 for classes
     weight : ndarray of float64, shape (n,)
         The sample weights s.
     loss : str
@@ -49,6 +50,11 @@ class Problem:
     l1: Floats
     l2: Floats
     fit_intercept: bool
+
+    @property
+    def loss_functions(self) -> Loss:
+        """The functions and traits of the loss."""
+        return loss_named(self.loss)
 
     @property
     def n_rows(self) -> int:
@@ -73,14 +79,15 @@ def make_problem(
     fit_intercept: bool = True,
     sample_weight: ArrayLike | None = None,
 ) -> Problem:
-    """Check the input and state the problem on raw features.
+    """Return the checked problem on raw features.
 
     Parameters
     ----------
     x : array-like, shape (n, d)
     y : array-like, shape (n,) or (n, K)
-        Numbers for squared and huber; -1 or +1 for logistic; class numbers 0..K-1, shape (n,), for softmax.
-    loss : {"squared", "huber", "logistic", "softmax"}, default="squared"
+        Numbers, -1 or +1, or class numbers 0..K-1 of shape (n,), as `Loss.targets` says.
+    loss : str, default="squared"
+        A name in `LOSSES`.
     alpha : float, default=0.0
     l1_ratio : float, default=0.0
     delta : float, default=1.0
@@ -95,10 +102,9 @@ def make_problem(
     Raises
     ------
     ValueError
-        Where an argument is outside what is said above, or not finite.
+        If an argument is out of range, of the wrong shape or not finite.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {loss!r}")
+    kind = loss_named(loss).targets
     if not (0 <= alpha < np.inf and 0 <= l1_ratio <= 1 and 0 < delta < np.inf):
         raise ValueError(
             f"alpha >= 0, 0 <= l1_ratio <= 1 and delta > 0 are needed, got alpha={alpha}, {l1_ratio=}, {delta=}"
@@ -106,7 +112,7 @@ def make_problem(
     rows = np.array(x, dtype=np.float64)
     if rows.ndim != 2 or len(rows) == 0 or not np.isfinite(rows).all():
         raise ValueError(f"x must be a finite (n, d) array with n > 0, got shape {rows.shape}; fill bad values")
-    target, outputs = _targets(y, loss, len(rows))
+    target, outputs = _targets(y, loss, kind, len(rows))
     weight = np.ones(len(rows)) if sample_weight is None else np.array(sample_weight, dtype=np.float64)
     if weight.shape != (len(rows),) or not np.isfinite(weight).all() or weight.min() < 0 or weight.sum() == 0:
         raise ValueError("sample_weight must hold one finite number >= 0 for each row, not all of them 0")
@@ -115,20 +121,59 @@ def make_problem(
     return Problem(rows, target, weight, loss, float(delta), l1, l2, fit_intercept)
 
 
-def _targets(y: ArrayLike, loss: str, n: int) -> tuple[Floats | Ints, int]:
-    """The targets in the shape that the loss reads, and the number of outputs."""
+class _Targets(NamedTuple):
+    """Targets in the shape that a loss reads, and the number of outputs."""
+
+    y: Floats | Ints
+    outputs: int
+
+
+def _targets(y: ArrayLike, loss: str, kind: str, n: int) -> _Targets:
     values = np.array(y, dtype=np.float64)
     if values.shape[:1] != (n,) or values.ndim > 2 or not np.isfinite(values).all():
         raise ValueError(f"y must hold one finite row for each of the {n} rows of x, got shape {values.shape}")
-    if loss == "softmax":
+    if kind == "classes":
         labels = values.astype(np.int64)
         if values.ndim != 1 or np.any(labels != values) or labels.min() < 0:
-            raise ValueError("y must hold class numbers 0..K-1 in one dimension for softmax; encode the labels first")
-        return labels, int(labels.max()) + 1
+            raise ValueError(f"y must hold class numbers 0..K-1 in one dimension for {loss}; encode the labels first")
+        return _Targets(labels, int(labels.max()) + 1)
     columns = values.reshape(n, -1)
-    if loss == "logistic" and (columns.shape[1] != 1 or np.any(np.abs(columns) != 1)):
-        raise ValueError("y must hold -1 or +1 in one column for logistic; encode the labels first")
-    return columns, columns.shape[1]
+    if kind == "signs" and (columns.shape[1] != 1 or np.any(np.abs(columns) != 1)):
+        raise ValueError(f"y must hold -1 or +1 in one column for {loss}; encode the labels first")
+    return _Targets(columns, columns.shape[1])
+
+
+def elastic_net(w: Floats, l1: Floats | float, l2: Floats | float) -> float:
+    """sum_j l1_j |w_j| + l2_j w_j^2 / 2."""
+    return float(np.sum(l1 * np.abs(w) + l2 * w**2 / 2))
+
+
+def prox(v: Floats, step: Floats | float, l1: Floats | float) -> Floats:
+    """argmin_x (x - v)^2 / 2 + step l1 |x|, coordinate by coordinate: the soft threshold (Parikh and Boyd 2014).
+
+    Parameters
+    ----------
+    v : ndarray of float64
+        The point to map.
+    step : ndarray or float
+        The step of each coordinate, at least 0.
+    l1 : ndarray or float
+        The L1 weight of each coordinate, at least 0; 0 for an intercept.
+
+    Returns
+    -------
+    ndarray of float64
+        sign(v) max(|v| - step l1, 0).
+    """
+    return np.sign(v) * np.maximum(np.abs(v) - step * l1, 0.0)
+
+
+def subgradient_distance(w: Floats, g: Floats, l1: Floats | float) -> Floats:
+    """Return the distance of 0 from g_j + l1_j d|w_j| for each coordinate; g is the gradient of everything but L1.
+
+    |g_j + l1_j sign(w_j)| where w_j is not 0, else max(|g_j| - l1_j, 0).
+    """
+    return np.where(w != 0, np.abs(g + l1 * np.sign(w)), np.maximum(np.abs(g) - l1, 0.0))
 
 
 def margins(x: Floats, theta: Floats) -> Floats:
@@ -144,7 +189,7 @@ def mean_loss(problem: Problem, theta: Floats, rows: Ints | None = None) -> floa
     """(1 / (|B| s_mean)) sum over i in B of s_i loss(z_i, y_i), s_mean over all rows; B is `rows`, None for all."""
     batch = _rows(problem, rows)
     z = margins(problem.x[batch], theta)
-    values = LOSSES[problem.loss].value(z, problem.y[batch], problem.delta)
+    values = problem.loss_functions.value(z, problem.y[batch], problem.delta)
     return float(problem.weight[batch] @ values / (len(batch) * problem.weight.mean()))
 
 
@@ -152,7 +197,7 @@ def mean_loss_gradient(problem: Problem, theta: Floats, rows: Ints | None = None
     """Gradient (K, d + 1) of `mean_loss` in theta."""
     batch = _rows(problem, rows)
     z = margins(problem.x[batch], theta)
-    r = LOSSES[problem.loss].gradient(z, problem.y[batch], problem.delta)
+    r = problem.loss_functions.gradient(z, problem.y[batch], problem.delta)
     r = problem.weight[batch][:, None] * r / (len(batch) * problem.weight.mean())
     g = np.zeros(problem.shape)
     g[:, :-1] = r.T @ problem.x[batch]
@@ -181,10 +226,10 @@ def l1_thresholds(problem: Problem) -> Floats:
 def hessian(problem: Problem, theta: Floats) -> Floats:
     """Second derivative of `mean_loss` plus the L2 penalty in theta.ravel(), shape (K (d + 1), K (d + 1)).
 
-    Of the Huber loss it is the matrix of Newton's model, which is larger where residuals are beyond delta: see
+    For the Huber loss it is the matrix of Newton's model, which is larger where residuals are beyond delta: see
     `fastgd.reference.losses.huber_curvature`.
     """
-    c = LOSSES[problem.loss].curvature(margins(problem.x, theta), problem.y, problem.delta)
+    c = problem.loss_functions.curvature(margins(problem.x, theta), problem.y, problem.delta)
     last = np.full((problem.n_rows, 1), float(problem.fit_intercept))
     rows = np.hstack([problem.x, last])
     share = problem.weight / problem.weight.sum()

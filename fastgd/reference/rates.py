@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastgd.reference.losses import LOSSES
 from fastgd.reference.objective import Problem
 
 if TYPE_CHECKING:
-    from fastgd.reference._arrays import Floats
+    from fastgd.reference.losses import Floats
 
 
 def _extended(problem: Problem) -> Floats:
-    """x with a last column of ones for the intercept, where there is one."""
+    """Return x with a last column of ones for the intercept, if there is one."""
     return np.column_stack([problem.x, np.ones(problem.n_rows)]) if problem.fit_intercept else problem.x
 
 
 def largest_curvature(problem: Problem, penalty: bool = True) -> float:
     """L: the largest eigenvalue of beta (1 / S) sum_i s_i x_i x_i' + diag(l2), largest over outputs.
 
-    beta is the loss's largest curvature: 1 for squared and Huber, 1/4 for logistic, 1/2 for softmax (Böhning 1992); x_i
-    ends in 1 for the intercept.
+    beta is the loss's largest curvature; x_i ends in 1 for the intercept.
 
     Parameters
     ----------
@@ -39,7 +37,7 @@ def largest_curvature(problem: Problem, penalty: bool = True) -> float:
     float
     """
     x = _extended(problem)
-    gram = LOSSES[problem.loss].largest_curvature * (x.T * (problem.weight / problem.weight.sum())) @ x
+    gram = problem.loss_functions.largest_curvature * (x.T * (problem.weight / problem.weight.sum())) @ x
     ridge = np.zeros((len(problem.l2), x.shape[1]))
     if penalty:
         ridge[:, : problem.x.shape[1]] = problem.l2
@@ -49,7 +47,7 @@ def largest_curvature(problem: Problem, penalty: bool = True) -> float:
 def largest_row_curvature(problem: Problem, penalty: bool = True) -> float:
     """max_i L_i: beta max_i (s_i / s_mean) |x_i|^2, plus the largest l2; x_i ends in 1 for the intercept."""
     size = (_extended(problem) ** 2).sum(axis=1)
-    top = LOSSES[problem.loss].largest_curvature * float((problem.weight / problem.weight.mean() * size).max())
+    top = problem.loss_functions.largest_curvature * float((problem.weight / problem.weight.mean() * size).max())
     return top + (float(problem.l2.max(initial=0.0)) if penalty else 0.0)
 
 
@@ -70,7 +68,7 @@ def batch_curvature(problem: Problem, batch_size: int, penalty: bool = True) -> 
 
 
 def safe_rate(curvature: float, momentum: float = 0.0, nesterov: bool = False) -> float:
-    """The rate below which full-batch gradient descent converges on every quadratic of largest curvature L.
+    """Return the rate below which full-batch gradient descent converges on every quadratic of largest curvature L.
 
     2 (1 + mu) / L with the heavy ball's momentum mu (Polyak 1964), so 2 / L without momentum. With either form of
     Nesterov's less than that: (2 + 2 mu) / ((1 + 2 mu) L), where along the steepest direction a root of

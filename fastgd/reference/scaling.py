@@ -4,7 +4,7 @@
     w_kj = y_scale_k u_kj / scale_j,    b_k = y_center_k + y_scale_k b0_k - sum_j w_kj center_j
 
 Dividing F by y_scale^2 makes the penalty weights l1 / (y_scale_k scale_j) and l2 / scale_j^2, and Huber's delta
-delta / y_scale. With several scaled targets of the squared loss, each target's share of F has its own divisor.
+delta / y_scale. With several scaled targets, each target's share of F has its own divisor.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from fastgd.reference._arrays import Floats
+    from fastgd.reference.losses import Floats
     from fastgd.reference.objective import Problem
 
 
@@ -81,15 +81,15 @@ def standard_scaling(problem: Problem) -> Scaling:
     Returns
     -------
     Scaling
-        Columns: weighted mean and standard deviation; without intercept 0 and root mean square. Targets of the squared
-        loss: the same, each by itself; of Huber: the same centers and one common scale, the root mean square of the
-        targets' scales, since delta is common; of the other losses: 0 and 1.
+        Columns: weighted mean and standard deviation; without intercept 0 and root mean square. Targets with scales of
+        their own: the same; with a common scale: the same centers and the root mean square of the targets' scales;
+        with none: 0 and 1.
     """
     center, scale = center_and_scale(problem.x, problem.weight, problem.fit_intercept)
-    if problem.loss not in ("squared", "huber"):
+    if problem.loss_functions.target_scale == "none":
         return identity_scaling(problem)._replace(center=center, scale=scale)
     y_center, y_scale = center_and_scale(np.asarray(problem.y, dtype=np.float64), problem.weight, problem.fit_intercept)
-    if problem.loss == "huber":
+    if problem.loss_functions.target_scale == "common":
         spread = ((problem.y - y_center) ** 2).sum(axis=1)
         common = np.sqrt(problem.weight @ spread / (problem.weight.sum() * len(y_scale)))
         y_scale = np.full(len(y_scale), common if common > 0 else 1.0)
@@ -104,18 +104,21 @@ def working_problem(problem: Problem, scaling: Scaling) -> Problem:
     Raises
     ------
     ValueError
-        Where the targets of a loss other than squared have several scales, or those of logistic and softmax any.
+        If targets with a common scale have several, or those without units have any.
     """
     moved = np.any(scaling.y_center != 0) or np.any(scaling.y_scale != 1)
-    if problem.loss in ("logistic", "softmax") and moved:
-        raise ValueError(f"y_center and y_scale must be 0 and 1 for the {problem.loss} loss: classes have no scale")
-    if problem.loss == "huber" and np.any(scaling.y_scale != scaling.y_scale[0]):
-        raise ValueError("y_scale must be one number for all targets of the huber loss: delta is common to them")
+    units = problem.loss_functions.target_scale
+    if units == "none" and moved:
+        raise ValueError(f"y_center and y_scale must be 0 and 1 for the {problem.loss} loss: its targets have no scale")
+    if units == "common" and np.any(scaling.y_scale != scaling.y_scale[0]):
+        raise ValueError(
+            f"y_scale must be one number for all targets of the {problem.loss} loss: delta is common to them"
+        )
     return replace(
         problem,
         x=(problem.x - scaling.center) / scaling.scale,
         y=(problem.y - scaling.y_center) / scaling.y_scale if moved else problem.y,
-        delta=problem.delta / float(scaling.y_scale[0]) if problem.loss == "huber" else problem.delta,
+        delta=problem.delta / float(scaling.y_scale[0]) if units == "common" else problem.delta,
         l1=problem.l1 / (scaling.y_scale[:, None] * scaling.scale),
         l2=problem.l2 / scaling.scale**2,
     )

@@ -1,4 +1,4 @@
-"""Which row stands at which position of a shuffled epoch: a keyed bijection of (seed, epoch, position) alone.
+"""The order of rows in a shuffled epoch: a keyed bijection of (seed, epoch, position) alone.
 
 Rows move in runs of 16, so that reading them is not all cache misses; the runs are shuffled over the whole data, and
 then the rows over each window of 8192 positions (512 runs). The bijections of any length are six-round Feistel networks
@@ -23,7 +23,7 @@ def mix(x: int) -> int:
 
 
 def key(seed: int, epoch: int, level: int) -> int:
-    """The key of one bijection: mix(mix(mix(seed) ^ epoch) ^ level)."""
+    """Return the key of a bijection: mix(mix(mix(seed) ^ epoch) ^ level)."""
     return mix(mix(mix(seed) ^ epoch) ^ level)
 
 
@@ -52,7 +52,7 @@ def permute(i: int, m: int, k: int) -> int:
 
 
 def row_at(position: int, n: int, seed: int, epoch: int) -> int:
-    """The row at a position of a shuffled epoch.
+    """Return the row at a position of a shuffled epoch.
 
     Parameters
     ----------
@@ -83,5 +83,5 @@ def row_at(position: int, n: int, seed: int, epoch: int) -> int:
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """The rows (n,) int64 of one shuffled epoch in their order."""
+    """Return the rows (n,) int64 of a shuffled epoch in order."""
     return np.array([row_at(t, n, seed, epoch) for t in range(n)], dtype=np.int64)

@@ -137,7 +137,7 @@ def test_standardize_false_changes_nothing():
 
 def test_scales_that_a_loss_cannot_have_are_refused():
     logistic = random_problem("logistic")
-    with pytest.raises(ValueError, match="classes have no scale"):
+    with pytest.raises(ValueError, match="targets have no scale"):
         working_problem(logistic, standard_scaling(logistic)._replace(y_scale=np.array([2.0])))
     huber = random_problem("huber", 2)
     with pytest.raises(ValueError, match="delta is common"):
