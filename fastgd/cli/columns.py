@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions
 from fastgd.cli.output import listed, plural
-from fastgd.data.dialect import is_number
 from fastgd.data.table import NonNumeric, Table
+from fastgd.data.text_column import is_number
 
 #: Names that pandas and R give to columns that number the rows.
 _INDEX_NAME = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")

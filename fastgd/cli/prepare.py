@@ -17,7 +17,7 @@ from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data import ReadOptions
 from fastgd.data.categories import categories_of, expanded, indicator_names, numbered, present_categories
 from fastgd.data.files import read_table
-from fastgd.data.table import ArrayTable, Rows, Table, missing_labels, take_labels
+from fastgd.data.table import Rows, Table, array_table, missing_labels, take_labels
 from fastgd.holdout import held_out_rows
 
 Weights = NDArray[np.float64]
@@ -84,7 +84,7 @@ def example_table() -> Table:
     from sklearn.datasets import load_breast_cancer
 
     data = load_breast_cancer()
-    return ArrayTable(data.data, data.feature_names.tolist(), {"diagnosis": data.target_names[data.target]})
+    return array_table(data.data, data.feature_names.tolist(), {"diagnosis": data.target_names[data.target]})
 
 
 def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedData:

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from fastgd.cli.columns import advise
 from fastgd.cli.errors import InputError
-from fastgd.data.dialect import is_number
 from fastgd.data.table import Example, Labels, NonNumeric
-from fastgd.data.text_column import MISSING, TextColumn
+from fastgd.data.text_column import MISSING, TextColumn, is_number
 
 #: Whole numbers are classes by default if there are at most so many distinct ones, each on at least so many rows.
 MOST_CLASSES = 20

@@ -1,4 +1,4 @@
-"""Columns of categories as numbers: an indicator per category, 1 in the rows that have it, but for the first category.
+"""Columns of categories as indicators: one per category but the first, 1 in the rows that have it.
 
 The first needs none: with an intercept it is the reference that the others are compared with.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.data.table import ColumnTable, Rows, Table
+from fastgd.data.table import Rows, Table
 from fastgd.data.text_column import TextColumn
 from fastgd.exceptions import TableError
 
@@ -22,12 +22,9 @@ Categories = Mapping[str, Sequence[str]]
 
 
 def categories_of(table: Table, name: str, most: int) -> list[str]:
-    """Return the categories of a column as the source spells them, in order: numbers by size, text by the alphabet.
+    """Return the categories of a column as the source spells them, numbers by size, text alphabetically.
 
-    Raises
-    ------
-    TableError
-        There are more than `most`, or none at all.
+    Raise `TableError` if there are more than `most`, or none at all.
     """
     found = table.text(name).values
     if not found:
@@ -40,18 +37,15 @@ def categories_of(table: Table, name: str, most: int) -> list[str]:
     return sorted(found, key=_order)
 
 
-def numbered(table: Table, categories: Categories, names: Sequence[str]) -> ColumnTable:
-    """Return a table of the columns `names`, with numbers of categories in place of these.
-
-    Missing values, and those that are none of the categories, are NaN.
-    """
+def numbered(table: Table, categories: Categories, names: Sequence[str]) -> Table:
+    """Return a table of the columns `names`, with the numbers of categories in place of these, NaN for others."""
     columns = {
         name: _numbers(table.text(name, categories[name]), categories[name])
         if name in categories
         else table.column(name)
         for name in names
     }
-    return ColumnTable(columns, table.n_rows, table.named)
+    return Table(columns, table.n_rows, table.named)
 
 
 def unknown(table: Table, name: str, of: Sequence[str]) -> str | None:
@@ -71,19 +65,9 @@ def present_categories(table: Table, categories: Categories, rows: Rows) -> dict
 
 
 def indicator_names(used: Categories, others: Iterable[str]) -> dict[str, list[str]]:
-    """Name the indicators of categorical columns.
+    """Return column -> the names of its indicators, such as ``origin=JFK``.
 
-    Parameters
-    ----------
-    used : Categories
-    others : iterable of str
-        The names of the columns beside the indicators.
-
-    Returns
-    -------
-    dict of str to list of str
-        Column -> the names of its indicators, such as ``origin=JFK``; one that is already the name of a column gets
-        as many further equality signs as it needs (``origin==JFK``).
+    A name that one of the columns `others` or another indicator has gets further equality signs (``origin==JFK``).
     """
     taken = set(others)
     names: dict[str, list[str]] = {}
@@ -96,7 +80,7 @@ def indicator_names(used: Categories, others: Iterable[str]) -> dict[str, list[s
     return names
 
 
-def expanded(table: Table, categories: Categories, used: Categories, names: Mapping[str, Sequence[str]]) -> ColumnTable:
+def expanded(table: Table, categories: Categories, used: Categories, names: Mapping[str, Sequence[str]]) -> Table:
     """Return a `numbered` table with indicators of the categories `used`, called `names`, in place of the numbers."""
     columns: dict[str, Any] = {}
     for name in table.names:
@@ -106,7 +90,7 @@ def expanded(table: Table, categories: Categories, used: Categories, names: Mapp
         numbers, position = table.column(name), {label: k for k, label in enumerate(categories[name])}
         for indicator, label in zip(names[name], used[name][1:], strict=True):
             columns[indicator] = _indicator(numbers, position[label])
-    return ColumnTable(columns, table.n_rows, table.named)
+    return Table(columns, table.n_rows, table.named)
 
 
 def _indicator(numbers: NDArray[Any], number: int) -> NDArray[Any]:

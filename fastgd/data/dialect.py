@@ -1,7 +1,8 @@
-"""How a delimited text file is laid out: found by DuckDB's sniffer, and corrected where its answer loses data."""
+"""Detect the layout of delimited text: by DuckDB's sniffer, corrected where its answer loses data."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastgd.data.source import read_lines
-from fastgd.data.text_column import MISSING, parse_number
+from fastgd.data.text_column import is_missing, is_number
 from fastgd.exceptions import TableError
 
 _MARKS = ",;\t|"
+_MARK_NAMES = {"\t": "tab", " ": "space"}
 _LINES = 50
-_MOST_FIELD = 1 << 30
+_MOST_FIELD_BYTES = 1 << 30
 _MOST_CELLS = 200_000
 _SAMPLE_ROWS = (20, 2000)
 
@@ -42,7 +44,7 @@ class Dialect(NamedTuple):
 
 
 class Detection(NamedTuple):
-    """The dialect of a file and remarks on it."""
+    """The dialect of a file and notes on it."""
 
     dialect: Dialect
     notes: list[str]
@@ -56,27 +58,21 @@ def quoted(text: str) -> str:
 
 
 def detect_dialect(path: Path, name: str, sniff: Callable[[str], dict[str, Any]], line_bytes: int) -> Detection:
-    """Find the dialect of a delimited text file.
+    """Detect the dialect of a file in UTF-8, whose first line may not name fewer columns than the next ones hold.
 
     Parameters
     ----------
     path : Path
-        A file in UTF-8.
     name : str
         The user's name of the file, for messages.
     sniff : callable
-        Runs DuckDB's ``sniff_csv`` on the file with further arguments, and returns its row.
+        Run DuckDB's ``sniff_csv`` on the file with further arguments, and return its row.
     line_bytes : int
         How much of the file to look at; at least its longest line.
 
     Returns
     -------
     Detection
-
-    Raises
-    ------
-    TableError
-        The first line names fewer columns than the next ones hold.
     """
     lines = list(read_lines(path, line_bytes))
     content = [line for line in lines if line.strip()][:_LINES]
@@ -84,19 +80,19 @@ def detect_dialect(path: Path, name: str, sniff: Callable[[str], dict[str, Any]]
     forced = "\t" if suffixes & {".tsv", ".tab"} else None
     found = sniff("" if forced is None else f", delim={quoted(forced)}")
     dialect = _from_sniffer(found)
+    mark = None
     if dialect.delimiter == "," and _splits_evenly(content, ";"):
-        dialect = dialect._replace(delimiter=";", skip=0)
-        dialect = dialect._replace(width=_width(content, dialect))
+        mark = ";"
     elif dialect.width == 1:
-        mark = _mark_of(content)
-        if mark is not None:
-            dialect = dialect._replace(delimiter=mark, skip=0)
-            dialect = dialect._replace(width=_width(content, dialect))
-        elif _has_columns_of_blanks(content):
+        mark = _most_frequent_mark(content)
+        if mark is None and _has_columns_of_blanks(content):
             blanks = not any('"' in line for line in content)
             dialect = dialect._replace(delimiter="\t" if blanks else " ", skip=0)
             width = len(content[0].split()) if blanks else _width(content, dialect)
             return Detection(dialect._replace(width=width), [], blanks)
+    if mark is not None:
+        dialect = dialect._replace(delimiter=mark, skip=0)
+        dialect = dialect._replace(width=_width(content, dialect))
     return Detection(dialect, _skipped(name, lines, dialect))
 
 
@@ -104,7 +100,7 @@ def _from_sniffer(found: dict[str, Any]) -> Dialect:
     def mark(key: str) -> str:
         return "" if found[key] == "(empty)" else str(found[key])
 
-    # A file without quotes in the sniffed sample may have some later.
+    # A file without quotes in the sample of the sniffer may have some later.
     quote = mark("Quote") or '"'
     return Dialect(
         found["Delimiter"], quote, mark("Escape") or quote, mark("Comment"), found["SkipRows"], len(found["Columns"])
@@ -112,24 +108,21 @@ def _from_sniffer(found: dict[str, Any]) -> Dialect:
 
 
 def _skipped(name: str, lines: list[str], dialect: Dialect) -> list[str]:
-    """Return remarks on the lines that are no rows; raise if one of them names the columns."""
+    """Return notes on the lines that are not rows; raise if one of them names the columns."""
     notes = [f"lines that begin with {dialect.comment} are comments"] if dialect.comment else []
     if not dialect.skip:
         return notes
     skipped = lines[: dialect.skip]
     last = skipped[-1]  # a blank line follows a title, but no header
     if not last.startswith("#") and _width([last], dialect) == max(dialect.width - 1, 1) and last.strip():
+        mark = _MARK_NAMES.get(dialect.delimiter, dialect.delimiter)
         raise TableError(
             f"{name}: line {dialect.skip} has {dialect.width - 1} of the {dialect.width} columns that the next lines"
-            f" have: give each column a name, or quote values that hold the delimiter ({_spoken(dialect.delimiter)})"
+            f" have: give each column a name, or quote values that hold the delimiter ({mark})"
         )
     count = "line is" if dialect.skip == 1 else f"{dialect.skip} lines are"
     title = next((line.strip() for line in skipped if line.strip()), "")
     return [*notes, f"the first {count} left out: {title[:60]!r}"]
-
-
-def _spoken(mark: str) -> str:
-    return {"\t": "tab", " ": "blank"}.get(mark, mark)
 
 
 def _splits_evenly(lines: list[str], mark: str) -> bool:
@@ -138,10 +131,8 @@ def _splits_evenly(lines: list[str], mark: str) -> bool:
     return len(widths) == 1 and widths.pop() > 1
 
 
-def _mark_of(lines: list[str]) -> str | None:
+def _most_frequent_mark(lines: list[str]) -> str | None:
     """Return the mark that the first line and most others hold most often."""
-    if not lines:
-        return None
     often = [mark for mark in _MARKS if sum(mark in line for line in lines) > len(lines) / 2 and mark in lines[0]]
     return max(often, key=lines[0].count, default=None)
 
@@ -161,9 +152,15 @@ def _width(lines: Sequence[str], dialect: Dialect) -> int:
 
 
 def _parse(lines: Sequence[str], mark: str, quote: str) -> list[list[str]]:
-    limit = csv.field_size_limit(_MOST_FIELD)
-    try:
+    with _long_fields():
         return list(csv.reader(lines, delimiter=mark, quotechar=quote))
+
+
+@contextlib.contextmanager
+def _long_fields() -> Iterator[None]:
+    limit = csv.field_size_limit(_MOST_FIELD_BYTES)
+    try:
+        yield
     finally:
         csv.field_size_limit(limit)
 
@@ -174,36 +171,11 @@ def sample_rows(width: int) -> int:
     return min(most, max(fewest, _MOST_CELLS // max(width, 1)))
 
 
-def is_number(field: str, decimal: str = ".", thousands: str = "") -> bool:
-    """Return whether a field spells a number; those that stand for a missing value do not."""
-    try:
-        parse_number(field, decimal, thousands)
-    except ValueError:
-        return False
-    return field.strip() not in MISSING
-
-
-def is_missing(field: str | None) -> bool:
-    """Return whether a field stands for a missing value, among numbers."""
-    return field is None or not field.strip() or field.strip() in MISSING
-
-
 def uses_decimal_comma(rows: Sequence[Record], delimiter: str) -> bool:
-    """Return whether the numbers of a file have decimal commas.
+    """Return whether the numbers of a file, judged by its first rows, have decimal commas.
 
     They do if some fields are numbers with a comma only, none is one with a point, and not all of these commas could
     group thousands.
-
-    Parameters
-    ----------
-    rows : sequence of tuple of str or None
-        The first rows.
-    delimiter : str
-        The delimiter of the file.
-
-    Returns
-    -------
-    bool
     """
     if delimiter == ",":
         return False
@@ -219,17 +191,6 @@ def has_header(rows: Sequence[Record], decimal: str) -> bool:
 
     It does if none of its fields is a number, or if one is text over a column of numbers. Fields that stand for a
     missing value do not count. A file of text alone is taken to have a header.
-
-    Parameters
-    ----------
-    rows : sequence of tuple of str or None
-        The first rows of the file.
-    decimal : str
-        The decimal mark.
-
-    Returns
-    -------
-    bool
     """
     first, rest = rows[0], rows[1:]
     if not any(field and is_number(field, decimal) for field in first):
@@ -244,19 +205,9 @@ def has_header(rows: Sequence[Record], decimal: str) -> bool:
 
 
 def line_of_record(path: Path, dialect: Dialect, index: int) -> int:
-    """Return the line, from 1, on which a record begins; 0 if that cannot be found.
+    """Return the line, from 1, on which the record after `index` others begins; 0 if that cannot be found.
 
-    Parameters
-    ----------
-    path : Path
-        A file in UTF-8.
-    dialect : Dialect
-    index : int
-        Number of records before it, the header included; blank lines and comments are no records.
-
-    Returns
-    -------
-    int
+    The header is a record; blank lines and comments are not.
     """
     for line, row in _rows_with_lines(path, dialect):
         if row and not (dialect.comment and row[0].startswith(dialect.comment)):
@@ -267,44 +218,32 @@ def line_of_record(path: Path, dialect: Dialect, index: int) -> int:
 
 
 def line_of_count(path: Path, dialect: Dialect, count: int, belongs: Callable[[list[str]], bool]) -> int:
-    """Return the line of a row by DuckDB's count, which takes a row with line breaks in quotes for one line.
+    """Return the line of a row by DuckDB's `count`, in which a row with line breaks in quotes is one line.
 
-    Parameters
-    ----------
-    path : Path
-        A file in UTF-8.
-    dialect : Dialect
-    count : int
-        DuckDB's number of the line.
-    belongs : callable
-        Whether the fields of a row can be the ones that DuckDB reports.
-
-    Returns
-    -------
-    int
-        `count` itself if another row is found there.
+    If the row found there is not one that `belongs` to DuckDB's report, return `count` itself.
     """
     rows = itertools.islice(_rows_with_lines(path, dialect), max(count - 1 - dialect.skip, 0), None)
-    line, row = next(rows, (count, []))
+    line, row = next(rows, _Row(count, []))
     return line if belongs(row) else count
 
 
-def _rows_with_lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines on which rows begin and the rows, until one cannot be read; blank lines are empty rows."""
-    limit = csv.field_size_limit(_MOST_FIELD)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(
-                itertools.islice(file, dialect.skip, None),
-                delimiter=dialect.delimiter,
-                quotechar=dialect.quote,
-                escapechar=None if dialect.escape == dialect.quote else dialect.escape or None,
-            )
-            start = dialect.skip + 1
-            for row in rows:
-                yield start, row
-                start = dialect.skip + rows.line_num + 1
-    except (csv.Error, UnicodeDecodeError):
-        return
-    finally:
-        csv.field_size_limit(limit)
+class _Row(NamedTuple):
+    line: int
+    """Where it begins, from 1."""
+    fields: list[str]
+
+
+def _rows_with_lines(path: Path, dialect: Dialect) -> Iterator[_Row]:
+    """Yield rows until one cannot be read; blank lines are empty rows."""
+    readable = contextlib.suppress(csv.Error, UnicodeDecodeError)
+    with readable, _long_fields(), path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(
+            itertools.islice(file, dialect.skip, None),
+            delimiter=dialect.delimiter,
+            quotechar=dialect.quote,
+            escapechar=None if dialect.escape == dialect.quote else dialect.escape or None,
+        )
+        start = dialect.skip + 1
+        for row in rows:
+            yield _Row(start, row)
+            start = dialect.skip + rows.line_num + 1

@@ -6,13 +6,13 @@ DuckDB is installed by the extra ``fastgd[cli]`` and imported when the first tab
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from fastgd.data import ReadOptions
 from fastgd.data.dialect import (
@@ -20,8 +20,6 @@ from fastgd.data.dialect import (
     Record,
     detect_dialect,
     has_header,
-    is_missing,
-    is_number,
     line_of_count,
     line_of_record,
     quoted,
@@ -29,8 +27,8 @@ from fastgd.data.dialect import (
     uses_decimal_comma,
 )
 from fastgd.data.source import Source, Workspace, drop_blank_lines, is_utf8, recode, tabulate_blanks, unify_line_ends
-from fastgd.data.table import ColumnTable, Example, Gaps, Labels, NonNumeric, Rows, generated_names, unique_names
-from fastgd.data.text_column import MISSING, TextColumn, encode, parse_number, resolve_missing
+from fastgd.data.table import Example, Labels, NonNumeric, Table, unique_names
+from fastgd.data.text_column import MISSING, TextColumn, encode, is_missing, is_number, parse_number, resolve_missing
 from fastgd.exceptions import TableError
 
 #: Lines of this many bytes are read without being asked for; a longer one makes the buffers grow.
@@ -46,17 +44,8 @@ _FAULT_WIDTH = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 
 
-class EngineTable(ColumnTable):
-    """Columns that DuckDB reads when they are first asked for.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-        Files of one format, read one after the other.
-    options : ReadOptions
-    workspace : Workspace
-        Where copies of the files are written.
-    """
+class EngineTable(Table, ABC):
+    """Columns of files of one format, read one after the other, by DuckDB when they are first asked for."""
 
     def __init__(self, sources: Sequence[Source], options: ReadOptions, workspace: Workspace) -> None:
         super().__init__({}, -1)
@@ -125,21 +114,6 @@ class EngineTable(ColumnTable):
         self.load(names)
         return {name: self._kinds[name] for name in names if self._kinds[name] != "numbers"}
 
-    def gaps(self, names: Sequence[str]) -> Gaps:
-        """See `Table.gaps`."""
-        self.load(names)
-        return super().gaps(names)
-
-    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
-        """See `Table.source_dtypes`."""
-        self.load(names)
-        return super().source_dtypes(names)
-
-    def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
-        """See `Table.take`."""
-        self.load(names)
-        return super().take(names, parts, dtype)
-
     def _parse(self, text: str) -> float:
         return parse_number(text, self._options.decimal or ".", self._options.thousands)
 
@@ -155,14 +129,15 @@ class EngineTable(ColumnTable):
 class DelimitedTable(EngineTable):
     """Columns of CSV, TSV and the like; see `EngineTable`."""
 
+    _dialect: Dialect
+
     def _describe(self) -> None:
         self._line_bytes = _LINE_BYTES
-        self._dialect: Dialect | None = None
         # Columns whose numbers are spelt true and false.
         self._booleans: set[str] = set()
         rows = self._repeatedly(self._first_rows)
         self._drop_blank_lines()
-        dialect = self._known_dialect
+        dialect = self._dialect
         if self._options.decimal is None:
             thousands = self._options.thousands
             found = thousands not in {".", ","} and uses_decimal_comma(rows, dialect.delimiter)
@@ -174,7 +149,7 @@ class DelimitedTable(EngineTable):
         if self.named:
             self._name_columns(rows.pop(0))
         else:
-            self.names = tuple(generated_names(dialect.width))
+            self.names = unique_names([""] * dialect.width).names
         if not self.named and header is None:
             shown = ", ".join(field or "" for field in rows[0][:4]) + (", ..." if len(rows[0]) > 4 else "")
             self.notes.append(f"the first line ({shown}) is read as data; if it names the columns, use --header")
@@ -224,11 +199,6 @@ class DelimitedTable(EngineTable):
     def _is_number(self, field: str) -> bool:
         return is_number(field, self._options.decimal or ".", self._options.thousands)
 
-    @property
-    def _known_dialect(self) -> Dialect:
-        assert self._dialect is not None
-        return self._dialect
-
     def _first_rows(self) -> list[Record]:
         """Find the dialect, and return the first rows, with the header if there is one."""
         source = self._sources[0]
@@ -249,14 +219,14 @@ class DelimitedTable(EngineTable):
         return dict(zip(names, found.fetchone() or (), strict=True))
 
     def _rows_of(self, source: Source, count: int) -> list[Record]:
-        columns = dict.fromkeys((f"c{j}" for j in range(self._known_dialect.width)), "VARCHAR")
+        columns = dict.fromkeys((f"c{j}" for j in range(self._dialect.width)), "VARCHAR")
         relation = self._relation([source], columns, "header=false")
         return self._connection.execute(f"SELECT * FROM {relation} LIMIT {count}").fetchall()
 
     def _relation(self, sources: Sequence[Source], columns: dict[str, str], arguments: str) -> str:
         typed = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
         return (
-            f"read_csv({self._files(sources)}, {self._known_dialect.options()}, max_line_size={self._line_bytes},"
+            f"read_csv({self._files(sources)}, {self._dialect.options()}, max_line_size={self._line_bytes},"
             f" compression='none', columns={{{typed}}}, {arguments})"
         )
 
@@ -324,32 +294,32 @@ class DelimitedTable(EngineTable):
         if name is None or value is None or line is None:
             raise TableError(self._fault(message))
         source = self._source_of(message)
-        at = line_of_count(source.path, self._known_dialect, int(line[1]), lambda row: value[1] in row)
+        at = line_of_count(source.path, self._dialect, int(line[1]), lambda row: value[1] in row)
         self._kinds[name] = "text"
         self._non_numeric[name] = NonNumeric([Example(value[1], at)], _MANY)
 
     def _non_numeric_of_sample(self, name: str) -> NonNumeric:
         present = [(row, field) for row, field in enumerate(self._sample[name]) if not self._is_missing(field)]
         odd = [(row, field) for row, field in present if not self._is_number(field or "")]
-        source, dialect = self._sources[0], self._known_dialect
+        source, dialect = self._sources[0], self._dialect
         line = line_of_record(source.path, dialect, odd[0][0] + self.named) if odd else 0
         return NonNumeric([Example(field or "", line) for _, field in odd], len(present))
 
     def _repeatedly(self, read: Callable[..., Any], *arguments: Any) -> Any:
-        """Call `read`; if its error has a known cure, apply that and call it again."""
+        """Call `read`; repeat the call after a repair if its error has one."""
         duckdb = _duckdb()
-        cures = [self._recode, self._grow_lines, self._unify_line_ends]
+        repairs = [self._recode, self._grow_lines, self._unify_line_ends]
         while True:
             try:
                 return read(*arguments)
             except duckdb.ConversionException:
                 raise
             except duckdb.Error as error:
-                cure = next((cure for cure in cures if cure(str(error))), None)
-                if cure is None:
+                repair = next((repair for repair in repairs if repair(str(error))), None)
+                if repair is None:
                     raise TableError(self._fault(str(error))) from error
-                if cure != self._grow_lines:
-                    cures.remove(cure)
+                if repair != self._grow_lines:
+                    repairs.remove(repair)
 
     def _recode(self, message: str) -> bool:
         if "utf-8" not in message and "unicode" not in message:
@@ -375,7 +345,7 @@ class DelimitedTable(EngineTable):
 
     def _drop_blank_lines(self) -> None:
         """Drop blank lines where DuckDB would take them for rows: in a file of one column."""
-        if self._known_dialect.width == 1:
+        if self._dialect.width == 1:
             self._copy_sources(drop_blank_lines)
 
     def _copy_sources(self, copy: Callable[[Path, Path], Path]) -> None:
@@ -398,7 +368,7 @@ class DelimitedTable(EngineTable):
             return f"{name} cannot be read as a table: {first}"
         if widths is not None:
             found = int(widths[2])
-            at = line_of_count(source.path, self._known_dialect, int(line[1]), lambda row: len(row) == found)
+            at = line_of_count(source.path, self._dialect, int(line[1]), lambda row: len(row) == found)
             return (
                 f"{name} cannot be read as a table: line {at} has {widths[2]} values, but the file has {widths[1]}"
                 " columns; correct the line, and quote values that hold the delimiter"
@@ -414,13 +384,7 @@ class DelimitedTable(EngineTable):
 
 
 class TypedTable(EngineTable):
-    """Columns of Parquet and JSON, which have types; see `EngineTable`.
-
-    Parameters
-    ----------
-    sources, options, workspace
-        See `EngineTable`.
-    """
+    """Columns of Parquet and JSON, which have types; see `EngineTable`."""
 
     _types: dict[str, str]
 
@@ -487,14 +451,7 @@ class TypedTable(EngineTable):
 
 
 def write_columns(columns: Mapping[str, NDArray[Any]], path: Path, format: str) -> None:
-    """Write columns of one length into a file; NaN and None become empty fields.
-
-    Parameters
-    ----------
-    columns : mapping of str to ndarray of shape (n,)
-    path : Path
-    format : {"csv", "tsv", "parquet"}
-    """
+    """Write columns of one length into a file of format csv, tsv or parquet; NaN and None become empty fields."""
     connection = _connect()
     connection.register("columns", {f"c{j}": column for j, column in enumerate(columns.values())})
     values = [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastgd.data import ReadOptions
 from fastgd.data.engine import DelimitedTable, TypedTable
 from fastgd.data.source import Workspace, find_files, one_format, open_source
-from fastgd.data.table import ArrayTable, ColumnTable, Table, generated_names
+from fastgd.data.table import Table, array_table
 from fastgd.exceptions import TableError
 
 _MATRIX_KEYS = ("X", "x", "data", "x_train", "X_train")
@@ -25,7 +25,7 @@ _MOST_DENSE_BYTES = 4 << 30
 def read_table(
     source: str | Path | Iterable[str | Path], options: ReadOptions | None = None, *, target: str | None = None
 ) -> Table:
-    """Read a table from files, whose first bytes tell their format.
+    """Read a table from files, whose formats show in their first bytes.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def read_table(
 
         Files may be compressed by gzip, xz or bzip2, or be the only table in a tar or zip archive.
     options : ReadOptions or None, default=None
-        How delimited text is to be read; None finds out.
+        How to read delimited text; None detects it.
     target : str or None, default=None
         For ``.npz``: the array to take as the target, instead of ``y``.
 
@@ -62,10 +62,9 @@ def read_table(
     workspace = Workspace()
     sources = [open_source(name, workspace.path) for name in names]
     format = one_format(sources)
-    if format == "delimited":
-        return DelimitedTable(sources, options or ReadOptions(), workspace)
-    if format in {"json", "parquet"}:
-        return TypedTable(sources, options or ReadOptions(), workspace)
+    if format in {"delimited", "json", "parquet"}:
+        kind = DelimitedTable if format == "delimited" else TypedTable
+        return kind(sources, options or ReadOptions(), workspace)
     if len(sources) > 1:
         raise TableError(f"{sources[0].name} and {sources[1].name}: files of this format are read one at a time")
     path, name = sources[0].path, sources[0].name
@@ -87,7 +86,7 @@ def _read_libsvm(path: Path, name: str) -> Table:
             f"{name} is libsvm of shape {matrix.shape}, {size / 1e9:.3g} GB when made dense: the limit is"
             f" {_MOST_DENSE_BYTES / 1e9:.3g} GB; keep fewer features"
         )
-    return ArrayTable(matrix.toarray(), generated_names(matrix.shape[1]), {"label": labels}, named=False)
+    return array_table(matrix.toarray(), None, {"label": labels})
 
 
 def _read_npy(path: Path, name: str) -> Table:
@@ -95,8 +94,7 @@ def _read_npy(path: Path, name: str) -> Table:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OverflowError, TypeError) as error:
         raise TableError(f"{name} cannot be read as .npy: {_first_line(error)}") from error
-    array = _as_matrix(name, array, "its array")
-    return ArrayTable(array, generated_names(array.shape[1]), {}, named=False)
+    return array_table(_as_matrix(name, array, "its array"), None)
 
 
 def _read_npz(path: Path, name: str, target: str | None) -> Table:
@@ -110,11 +108,10 @@ def _read_npz(path: Path, name: str, target: str | None) -> Table:
         return _columns_of(name, arrays)
     array = _as_matrix(name, arrays.pop(key), f"array {key!r}")
     given = arrays.pop("feature_names", None)
-    named = given is not None and given.shape == (array.shape[1],)
-    names = [str(name) for name in given] if given is not None and named else generated_names(array.shape[1])
-    # Where a column of X is the target, the label beside X is none of its columns.
-    beside = {} if target in names else _target_of(name, arrays, len(array), target)
-    return ArrayTable(array, names, beside, named=named)
+    names = None if given is None or given.shape != (array.shape[1],) else [str(name) for name in given]
+    table = array_table(array, names)
+    # Where a column of X is the target, the label beside X is not a predictor.
+    return table if target in table.names else array_table(array, names, _labels_of(name, arrays, len(array), target))
 
 
 def _matrix_key(name: str, arrays: dict[str, NDArray[Any]]) -> str | None:
@@ -133,10 +130,10 @@ def _columns_of(name: str, arrays: dict[str, NDArray[Any]]) -> Table:
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1 or 0 in lengths:
         raise TableError(f"{name} holds neither a matrix X nor columns of one length: save X (n, d) and y (n,) in it")
-    return ColumnTable(columns, lengths.pop())
+    return Table(columns, lengths.pop())
 
 
-def _target_of(name: str, arrays: dict[str, NDArray[Any]], n_rows: int, target: str | None) -> dict[str, NDArray[Any]]:
+def _labels_of(name: str, arrays: dict[str, NDArray[Any]], n_rows: int, target: str | None) -> dict[str, NDArray[Any]]:
     """Pick the target among the arrays beside X: the one asked for, else one by its usual name."""
     key = next((key for key in ((target,) if target in arrays else _TARGET_KEYS) if key in arrays), None)
     if key is None:

@@ -16,7 +16,6 @@ import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, cast
 
@@ -28,7 +27,6 @@ Format = Literal["delimited", "json", "libsvm", "npy", "npz", "parquet"]
 HEAD_BYTES = 1 << 18
 _CHUNK_BYTES = 1 << 20
 _MOST_LAYERS = 4
-_MOST_LISTED = 5
 
 #: Suffixes of the files that a folder is searched for.
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".npy", ".npz")
@@ -40,6 +38,14 @@ _OPENERS: tuple[tuple[bytes, Callable[..., IO[bytes]]], ...] = (
 )
 _FORMATS: tuple[tuple[bytes, Format], ...] = ((b"\x93NUMPY", "npy"), (b"PAR1", "parquet"))
 _SUFFIX_FORMATS: dict[str, Format] = {".npy": "npy", ".npz": "npz", ".parquet": "parquet", ".pq": "parquet"}
+_TITLES: dict[Format, str] = {
+    "delimited": "delimited text",
+    "json": "JSON",
+    "libsvm": "libsvm",
+    "npy": ".npy",
+    "npz": ".npz",
+    "parquet": "Parquet",
+}
 _FOREIGN = (
     (b"ARROW1", "an Arrow or Feather file", "save it as Parquet"),
     (b"FEA1", "a Feather file", "save it as Parquet"),
@@ -50,10 +56,7 @@ _FOREIGN = (
     (b"Rar!", "a RAR archive", "unpack it first"),
     (b"%PDF", "a PDF document", "export the table as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Office document", "save the sheet as CSV"),
-    (b"\x80\x02", "a Python pickle", "save the table as Parquet"),
-    (b"\x80\x03", "a Python pickle", "save the table as Parquet"),
-    (b"\x80\x04", "a Python pickle", "save the table as Parquet"),
-    (b"\x80\x05", "a Python pickle", "save the table as Parquet"),
+    *((b"\x80" + bytes([version]), "a Python pickle", "save the table as Parquet") for version in (2, 3, 4, 5)),
 )
 _SPREADSHEET = "a spreadsheet or an Office document"
 _DECODING = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile)
@@ -78,12 +81,7 @@ class Source(NamedTuple):
 
 
 class Workspace:
-    """A folder for unpacked and recoded copies, removed when this object is.
-
-    Attributes
-    ----------
-    path : Path
-    """
+    """A folder at `path` for unpacked and recoded copies, removed when this object is."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="fastgd-"))
@@ -97,22 +95,7 @@ def _remove(folder: Path) -> None:
 
 
 def find_files(names: str | Path | Iterable[str | Path]) -> list[str]:
-    """Return the files that some names stand for: patterns and folders are expanded, ``-`` is standard input.
-
-    Parameters
-    ----------
-    names : str, Path, or iterable of them
-
-    Returns
-    -------
-    list of str
-        Paths, in the order of `names`; those of a pattern or a folder in alphabetical order.
-
-    Raises
-    ------
-    TableError
-        A pattern or a folder holds no file of a table.
-    """
+    """Return the files that names stand for: patterns and folders expanded alphabetically, ``-`` as it is."""
     given = [names] if isinstance(names, str | Path) else list(names)
     return [file for name in given for file in _expand(str(name))]
 
@@ -140,26 +123,7 @@ def _is_table(path: Path) -> bool:
 
 
 def open_source(name: str, folder: Path) -> Source:
-    """Make a file ready to be read.
-
-    Parameters
-    ----------
-    name : str
-        A path, or ``-`` for standard input.
-    folder : Path
-        Where unpacked and recoded copies are written.
-
-    Returns
-    -------
-    Source
-
-    Raises
-    ------
-    TableError
-        The file is empty, damaged, or of a format that is not read.
-    OSError
-        The file is missing, or may not be read.
-    """
+    """Make a file, or ``-`` for standard input, ready to be read; `folder` takes unpacked and recoded copies."""
     path = Path(name)
     if name == "-":
         path = _copy(name, sys.stdin.buffer, folder)
@@ -180,12 +144,12 @@ def open_source(name: str, folder: Path) -> Source:
         format = _text_format(name, head)
     expected = _SUFFIX_FORMATS.get(Path(name).suffix.lower())
     if expected is not None and format != expected:
-        raise TableError(f"{name} cannot be read as {_title(expected)}: its content is {_title(format)}")
+        raise TableError(f"{name} cannot be read as {_TITLES[expected]}: its content is {_TITLES[format]}")
     return Source(_shown(name), path, format, notes)
 
 
 def recode(path: Path, encoding: str, folder: Path) -> Path:
-    """Copy a text file as UTF-8; bytes that stand for no character in `encoding` become U+FFFD."""
+    """Copy a text file as UTF-8; bytes that are not a character in `encoding` become U+FFFD."""
     target = _fresh(folder)
     with path.open("r", encoding=encoding, errors="replace", newline="") as old, target.open("wb") as new:
         while text := old.read(_CHUNK_BYTES):
@@ -207,18 +171,18 @@ def unify_line_ends(path: Path, folder: Path) -> Path:
 
 def tabulate_blanks(path: Path, folder: Path) -> Path:
     """Copy a text file with a tab in place of every run of blanks, and no blanks at the ends of lines."""
-    target = _fresh(folder)
-    with path.open("rb") as old, target.open("wb") as new:
-        for line in old:
-            new.write(b"\t".join(line.split()) + b"\n")
-    return target
+    return _copy_lines(path, folder, lambda line: b"\t".join(line.split()) + b"\n")
 
 
 def drop_blank_lines(path: Path, folder: Path) -> Path:
     """Copy a text file without its blank lines."""
+    return _copy_lines(path, folder, lambda line: line if line.strip() else b"")
+
+
+def _copy_lines(path: Path, folder: Path, change: Callable[[bytes], bytes]) -> Path:
     target = _fresh(folder)
     with path.open("rb") as old, target.open("wb") as new:
-        new.writelines(line for line in old if line.strip())
+        new.writelines(map(change, old))
     return target
 
 
@@ -243,11 +207,8 @@ def _unpack(name: str, path: Path, folder: Path) -> tuple[Path, list[str]]:
             if opener is not None:
                 with opener(path, "rb") as stream:
                     path = _copy(name, stream, folder)
-            elif head[257:262] == b"ustar":
-                path, member = _from_tar(name, path, folder)
-                notes.append(f"read {member} in {name}")
-            elif head.startswith(b"PK\3\4") and not _is_npz(path):
-                path, member = _from_zip(name, path, folder)
+            elif head[257:262] == b"ustar" or (head.startswith(b"PK\3\4") and not _is_npz(path)):
+                path, member = (_from_zip if head.startswith(b"PK") else _from_tar)(name, path, folder)
                 notes.append(f"read {member} in {name}")
             else:
                 return path, notes
@@ -256,16 +217,20 @@ def _unpack(name: str, path: Path, folder: Path) -> tuple[Path, list[str]]:
     raise TableError(f"{name} is packed more than {_MOST_LAYERS} times: unpack it first")
 
 
-def _from_tar(name: str, path: Path, folder: Path) -> tuple[Path, str]:
+class _Unpacked(NamedTuple):
+    path: Path
+    member: str
+    """Its name in the archive."""
+
+
+def _from_tar(name: str, path: Path, folder: Path) -> _Unpacked:
     with tarfile.open(path) as archive:
         members = {member.name: member for member in archive if member.isfile()}
         member = _only_member(name, list(members))
-        stream = archive.extractfile(members[member])
-        assert stream is not None
-        return _copy(name, stream, folder), member
+        return _Unpacked(_copy(name, cast("IO[bytes]", archive.extractfile(members[member])), folder), member)
 
 
-def _from_zip(name: str, path: Path, folder: Path) -> tuple[Path, str]:
+def _from_zip(name: str, path: Path, folder: Path) -> _Unpacked:
     with zipfile.ZipFile(path) as archive:
         files = [info.filename for info in archive.infolist() if not info.is_dir()]
         if "[Content_Types].xml" in files or "content.xml" in files:
@@ -273,7 +238,7 @@ def _from_zip(name: str, path: Path, folder: Path) -> tuple[Path, str]:
         member = _only_member(name, files)
         try:
             with archive.open(member) as stream:
-                return _copy(name, stream, folder), member
+                return _Unpacked(_copy(name, stream, folder), member)
         except (RuntimeError, NotImplementedError) as error:  # a password, or a rare compression
             raise TableError(f"{name} cannot be unpacked ({error}): unpack it first") from error
 
@@ -285,11 +250,11 @@ def _is_npz(path: Path) -> bool:
 
 
 def _only_member(name: str, members: list[str]) -> str:
-    """Return the one file of a table in an archive, hidden files and notes of the operating system left aside."""
+    """Return the one table in an archive, apart from hidden files and those of the operating system."""
     visible = [member for member in members if not Path(member).name.startswith((".", "__MACOSX"))]
     tables = [member for member in visible if _is_table(Path(member))] or visible
     if len(tables) != 1:
-        listed = ", ".join(tables[:_MOST_LISTED]) + (", ..." if len(tables) > _MOST_LISTED else "")
+        listed = ", ".join(tables[:5]) + (", ..." if len(tables) > 5 else "")
         raise TableError(f"{name} is an archive of {len(tables)} files ({listed}): unpack it and name one of them")
     return tables[0]
 
@@ -301,8 +266,8 @@ def _copy(name: str, stream: IO[bytes], folder: Path) -> Path:
         first = stream.read(HEAD_BYTES)
         _refuse_foreign(name, first)
         try:
-            for chunk in chain([first], iter(lambda: stream.read(_CHUNK_BYTES), b"")):
-                file.write(chunk)
+            file.write(first)
+            shutil.copyfileobj(stream, file, _CHUNK_BYTES)
         except OSError as error:
             if isinstance(error, gzip.BadGzipFile) or error.errno is None:
                 raise
@@ -323,7 +288,7 @@ def _read_head(path: Path) -> bytes:
 
 
 def _binary_format(name: str, path: Path, head: bytes) -> Format | None:
-    """Return the format of a file that is no text; None for text."""
+    """Return the format of a binary file; None for text."""
     _refuse_foreign(name, head)
     if head.startswith(b"PK\3\4"):
         return "npz"
@@ -372,30 +337,18 @@ def _text_format(name: str, head: bytes) -> Format:
     return "delimited"
 
 
-def _title(format: Format) -> str:
-    return {"delimited": "delimited text", "json": "JSON", "parquet": "Parquet", "npy": ".npy", "npz": ".npz"}.get(
-        format, format
-    )
-
-
 def _shown(name: str) -> str:
     return "standard input" if name == "-" else name
 
 
 def one_format(sources: Sequence[Source]) -> Format:
-    """Return the format that all sources share.
-
-    Raises
-    ------
-    TableError
-        They differ.
-    """
+    """Return the format that all sources share; raise `TableError` if they differ."""
     first = sources[0]
     for other in sources[1:]:
         if other.format != first.format:
             raise TableError(
-                f"{other.name} is {_title(other.format)}, but {first.name} is {_title(first.format)}: files that are"
-                " read as one table must have one format"
+                f"{other.name} is {_TITLES[other.format]}, but {first.name} is {_TITLES[first.format]}: files that"
+                " are read as one table must have one format"
             )
     return first.format
 

@@ -1,9 +1,8 @@
-"""A table read from a file: columns by name, turned into matrices for a fit with at most one copy."""
+"""Tables: columns by name, which become the matrices of a fit with at most one copy."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,9 +17,11 @@ Labels = NDArray[Any] | TextColumn
 
 Rows = slice | NDArray[np.intp]
 
-ROW_BLOCK = 4096
-COLUMN_GROUP = 16
+#: Columns are read and copied in blocks of rows and groups of columns, which stay in the caches until they are full.
+_BLOCK_ROWS = 4096
+_GROUP_COLUMNS = 16
 _FLOAT32_KINDS = {"f2", "f4", "i1", "u1", "i2", "u2", "b1"}
+_KINDS = {"f": "numbers", "i": "numbers", "u": "numbers", "b": "numbers", "U": "text", "O": "text", "M": "dates"}
 
 
 class Gaps(NamedTuple):
@@ -35,7 +36,7 @@ class Gaps(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A value of a file that is no number."""
+    """A value of a file that is not a number."""
 
     value: str
     line: int
@@ -43,7 +44,7 @@ class Example(NamedTuple):
 
 
 class NonNumeric(NamedTuple):
-    """Values of a column that are no numbers."""
+    """Values of a column that are not numbers."""
 
     examples: list[Example]
     """The first ones."""
@@ -51,17 +52,23 @@ class NonNumeric(NamedTuple):
     """How many values were looked at."""
 
 
-class Table(ABC):
-    """Named columns of one length; subclasses differ in how the numbers lie in memory.
+class Table:
+    """Named columns of one length, in memory; subclasses read them from files when they are first asked for.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray of shape (n_rows,)
+        Missing values are NaN among numbers, and None among text.
+    n_rows : int
+    named : bool, default=True
+        False if the source has no column names and these were made up (``column_1``, ``column_2``, ...).
+    whole : ndarray of shape (n_rows, n_columns) or None, default=None
+        The array, such as a memory map, whose columns are the first ones of the table.
 
     Attributes
     ----------
     names : tuple of str
         The columns, in the order of the file.
-    n_rows : int
-        Number of rows.
-    named : bool
-        False if the source has no column names and `names` were made up (``column_1``, ``column_2``, ...).
     default_target : str or None
         The column that the source itself marks as the target.
     notes : list of str
@@ -72,42 +79,29 @@ class Table(ABC):
         Name that several columns of the source have -> the names that these columns have here.
     """
 
-    names: tuple[str, ...]
-    n_rows: int
-    named: bool = True
     default_target: str | None = None
-    notes: list[str]
     nameless: tuple[str, ...] = ()
     repeated: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
-    @abstractmethod
+    def __init__(
+        self, columns: dict[str, NDArray[Any]], n_rows: int, named: bool = True, whole: NDArray[Any] | None = None
+    ) -> None:
+        self._columns = columns
+        self._whole = whole
+        self.notes: list[str] = []
+        self.names = tuple(columns)
+        self.n_rows = n_rows
+        self.named = named
+
+    def load(self, numbers: Sequence[str], texts: Sequence[str] = ()) -> None:
+        """Read columns of numbers, and of text, in one pass; otherwise each is read when it is first asked for."""
+
     def column(self, name: str) -> NDArray[Any]:
         """Return one column, shape (n_rows,): in its own numeric dtype, or text with None where it is missing."""
-
-    def load(self, numbers: Sequence[str], texts: Sequence[str] = ()) -> None:  # noqa: B027 - most have nothing to do
-        """Read columns in one pass over the source; without this call each is read when it is first asked for.
-
-        Parameters
-        ----------
-        numbers : sequence of str
-            Columns to be taken as numbers; those that hold text are left.
-        texts : sequence of str, default=()
-            Columns for `text` and `labels`.
-        """
+        return self._columns[name]
 
     def text(self, name: str, known: Sequence[str] = ()) -> TextColumn:
-        """Return one column as text, as the source spells it.
-
-        Parameters
-        ----------
-        name : str
-        known : sequence of str, default=()
-            Values that are never taken as missing.
-
-        Returns
-        -------
-        TextColumn
-        """
+        """Return one column as text, as the source spells it; the values `known` are never missing."""
         return _spelt(self.column(name))
 
     def labels(self, name: str) -> Labels:
@@ -127,183 +121,85 @@ class Table(ABC):
         return {name: kind for name, kind in kinds.items() if kind != "numbers"}
 
     def non_numeric(self, name: str) -> NonNumeric:
-        """Return values of a column that are no numbers, if the source has lines."""
+        """Return values of a column that are not numbers, if the source has lines."""
         return NonNumeric([], 0)
 
     def missing(self, name: str) -> NDArray[np.bool_]:
         """Return the mask of missing values of one column, shape (n_rows,)."""
         return missing_labels(self.labels(name))
 
-    @abstractmethod
     def gaps(self, names: Sequence[str]) -> Gaps:
         """Count missing and infinite values in the numeric columns `names`."""
+        self.load(names)
+        missing, infinite = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        rows = np.zeros(self.n_rows, dtype=bool)
+        floats = {name: self._columns[name] for name in names if self._columns[name].dtype.kind == "f"}
+        for block in _blocks(slice(None), self.n_rows) if floats else ():
+            for name, column in floats.items():
+                values = column[block.source]
+                if not np.isfinite(values).all():
+                    holes = np.isnan(values)
+                    rows[block.result] |= holes
+                    missing[name] += int(holes.sum())
+                    infinite[name] += int(np.isinf(values).sum())
+        return Gaps(*({name: count for name, count in part.items() if count} for part in (missing, infinite)), rows)
 
-    @abstractmethod
     def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
         """Return the types in which the source holds the numbers of `names`."""
+        self.load(names)
+        return {self._columns[name].dtype for name in names}
 
     def dtype(self, names: Sequence[str]) -> np.dtype[Any]:
         """Return the smaller of float32 and float64 that holds the numbers of `names` as exactly as the source."""
         exact = all(f"{dtype.kind}{dtype.itemsize}" in _FLOAT32_KINDS for dtype in self.source_dtypes(names))
         return np.dtype(np.float32 if exact else np.float64)
 
-    @abstractmethod
     def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
         """Return for each of `parts` (row indices, or a slice) a C-ordered matrix of shape (rows, len(names)).
 
-        An array is handed out as it is where the part is all rows, no column is left out and `dtype` is its own.
+        An array is returned as it is where the part is a slice, no column is left out and `dtype` is its own.
         """
+        self.load(names)
+        whole = self._whole
+        as_it_is = whole is not None and whole.dtype == dtype and tuple(names) == self.names[: whole.shape[1]]
+        return [
+            whole[rows]
+            if whole is not None and as_it_is and isinstance(rows, slice)
+            else self._copy(names, rows, dtype)
+            for rows in parts
+        ]
+
+    def _copy(self, names: Sequence[str], rows: Rows, dtype: DTypeLike) -> NDArray[Any]:
+        matrix = np.empty((_length(rows, self.n_rows), len(names)), dtype=dtype)
+        for start in range(0, len(names), _GROUP_COLUMNS):
+            group = [self._columns[name] for name in names[start : start + _GROUP_COLUMNS]]
+            for block in _blocks(rows, self.n_rows):
+                for position, column in enumerate(group, start):
+                    matrix[block.result, position] = column[block.source]
+        return matrix
 
 
-class ColumnTable(Table):
-    """Columns that lie apart in memory, as CSV and Parquet readers give them.
-
-    Parameters
-    ----------
-    columns : dict of str to ndarray of shape (n_rows,)
-        Missing values are NaN in numeric columns, and None in columns of text.
-    n_rows : int
-        Number of rows.
-    named : bool, default=True
-        See `Table`.
-    """
-
-    def __init__(self, columns: dict[str, NDArray[Any]], n_rows: int, named: bool = True) -> None:
-        self._columns = columns
-        self.notes = []
-        self.names = tuple(columns)
-        self.n_rows = n_rows
-        self.named = named
-
-    def column(self, name: str) -> NDArray[Any]:
-        """See `Table.column`."""
-        return self._columns[name]
-
-    def gaps(self, names: Sequence[str]) -> Gaps:
-        """See `Table.gaps`."""
-        missing: dict[str, int] = {}
-        infinite: dict[str, int] = {}
-        rows = np.zeros(self.n_rows, dtype=bool)
-        for name in names:
-            column = self._columns[name]
-            if column.dtype.kind != "f" or np.isfinite(column).all():
-                continue
-            mask = np.isnan(column)
-            rows |= mask
-            _count(name, int(mask.sum()), int(np.isinf(column).sum()), missing, infinite)
-        return Gaps(missing, infinite, rows)
-
-    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
-        """See `Table.source_dtypes`."""
-        return {self._columns[name].dtype for name in names}
-
-    def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
-        """See `Table.take`."""
-        shapes = [(_length(rows, self.n_rows), len(names)) for rows in parts]
-        matrices = [np.empty(shape, dtype=dtype) for shape in shapes]
-        # A few columns at a time: their cache lines of the matrix stay near until they are full.
-        for start in range(0, len(names), COLUMN_GROUP):
-            group = [self._columns[name] for name in names[start : start + COLUMN_GROUP]]
-            for rows, matrix in zip(parts, matrices, strict=True):
-                for block, chosen in _blocks(rows, self.n_rows):
-                    for offset, column in enumerate(group):
-                        matrix[block, start + offset] = column[chosen]
-        return matrices
+def array_table(
+    array: NDArray[Any], names: Sequence[str] | None, beside: Mapping[str, NDArray[Any]] = MappingProxyType({})
+) -> Table:
+    """Return the columns of an array of numbers; the first column `beside` it, such as labels, is the target."""
+    made = [f"column_{j + 1}" for j in range(array.shape[1])] if names is None else names
+    columns = {name: array[:, j] for j, name in enumerate(made)}
+    table = Table({**columns, **beside}, len(array), names is not None, array)
+    table.default_target = next(iter(beside), None)
+    return table
 
 
-class ArrayTable(Table):
-    """Columns that lie together in one array, with further columns beside it (the target of an ``.npz``).
+class UniqueNames(NamedTuple):
+    """Distinct names of columns."""
 
-    Parameters
-    ----------
-    array : ndarray of shape (n_rows, n_columns)
-        Numbers; may be a read-only memory map.
-    names : sequence of str
-        The columns of `array`.
-    beside : dict of str to ndarray of shape (n_rows,)
-        Further columns.
-    named : bool, default=True
-        See `Table`.
-    """
-
-    def __init__(
-        self, array: NDArray[Any], names: Sequence[str], beside: dict[str, NDArray[Any]], named: bool = True
-    ) -> None:
-        self._array = array
-        self.notes = []
-        self._beside = beside
-        self._index = {name: j for j, name in enumerate(names)}
-        self.names = (*names, *beside)
-        self.n_rows = len(array)
-        self.named = named
-        self.default_target = next(iter(beside), None)
-
-    def column(self, name: str) -> NDArray[Any]:
-        """See `Table.column`."""
-        return self._beside[name] if name in self._beside else self._array[:, self._index[name]]
-
-    def gaps(self, names: Sequence[str]) -> Gaps:
-        """See `Table.gaps`."""
-        missing: dict[str, int] = {}
-        infinite: dict[str, int] = {}
-        rows = np.zeros(self.n_rows, dtype=bool)
-        columns = self._positions(names)
-        if self._array.dtype.kind != "f":
-            return Gaps(missing, infinite, rows)
-        counts = np.zeros((2, len(names)), dtype=np.int64)
-        for block, chosen in _blocks(slice(None), self.n_rows):
-            values = self._array[chosen][:, columns]
-            if not np.isfinite(values).all():
-                mask = np.isnan(values)
-                rows[block] = mask.any(axis=1)
-                counts += [mask.sum(axis=0), np.isinf(values).sum(axis=0)]
-        for name, n_missing, n_infinite in zip(names, *counts.tolist(), strict=True):
-            _count(name, n_missing, n_infinite, missing, infinite)
-        return Gaps(missing, infinite, rows)
-
-    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
-        """See `Table.source_dtypes`."""
-        return {self._array.dtype}
-
-    def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
-        """See `Table.take`."""
-        columns = self._positions(names)
-        matrices = []
-        for rows in parts:
-            if isinstance(rows, slice) and isinstance(columns, slice) and self._array.dtype == dtype:
-                matrices.append(self._array[rows])
-                continue
-            matrix = np.empty((_length(rows, self.n_rows), len(names)), dtype=dtype)
-            for block, chosen in _blocks(rows, self.n_rows):
-                matrix[block] = self._array[chosen][:, columns]
-            matrices.append(matrix)
-        return matrices
-
-    def _positions(self, names: Sequence[str]) -> slice | list[int]:
-        positions = [self._index[name] for name in names]
-        return slice(None) if positions == list(range(self._array.shape[1])) else positions
+    names: tuple[str, ...]
+    repeated: dict[str, tuple[str, ...]]
+    """Name that several columns of the source have -> their names in `names`."""
 
 
-def generated_names(count: int) -> list[str]:
-    """Return the names that columns without names go by: ``column_1``, ``column_2``, ..."""
-    return [f"column_{j + 1}" for j in range(count)]
-
-
-def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Make the names of columns distinct.
-
-    Parameters
-    ----------
-    names : sequence of str
-        As the source has them; empty ones become ``column_1``, ``column_2``, ... by position.
-
-    Returns
-    -------
-    unique : tuple of str
-        The second column called ``a`` is ``a_2`` (or the next name that is free).
-    repeated : dict of str to tuple of str
-        Name that occurs more than once -> the names of these columns in `unique`.
-    """
+def unique_names(names: Sequence[str]) -> UniqueNames:
+    """Make names distinct: ``a`` again is ``a_2`` (or the next one that is free), an empty third one ``column_3``."""
     made: dict[str, None] = {}
     given = set(names)
     groups: dict[str, list[str]] = {}
@@ -314,7 +210,8 @@ def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, tuple
             unique, number = f"{base}_{number}", number + 1
         made[unique] = None
         groups.setdefault(name, []).append(unique)
-    return tuple(made), {name: tuple(group) for name, group in groups.items() if name and len(group) > 1}
+    repeated = {name: tuple(group) for name, group in groups.items() if name and len(group) > 1}
+    return UniqueNames(tuple(made), repeated)
 
 
 def missing_labels(labels: Labels) -> NDArray[np.bool_]:
@@ -338,31 +235,28 @@ def _spelt(column: NDArray[Any]) -> TextColumn:
     if column.dtype.kind == "O":
         return encode(column.tolist(), len(column))
     distinct, codes = np.unique(column, return_inverse=True)
-    values = [
-        str(value).removesuffix(".0") if distinct.dtype.kind == "f" else str(value) for value in distinct.tolist()
-    ]
+    values = [str(value) for value in distinct.tolist()]
+    if distinct.dtype.kind == "f":
+        values = [value.removesuffix(".0") for value in values]
     return encode((values[code] if values[code] != "nan" else None for code in codes.tolist()), len(column))
 
 
 def _kind(column: NDArray[Any]) -> str:
     """Return the kind of a column: "numbers", "text", "dates" or the name of another type."""
-    kinds = {"f": "numbers", "i": "numbers", "u": "numbers", "b": "numbers", "U": "text", "O": "text", "M": "dates"}
-    return kinds.get(column.dtype.kind, str(column.dtype))
-
-
-def _count(name: str, n_missing: int, n_infinite: int, missing: dict[str, int], infinite: dict[str, int]) -> None:
-    if n_missing:
-        missing[name] = n_missing
-    if n_infinite:
-        infinite[name] = n_infinite
+    return _KINDS.get(column.dtype.kind, str(column.dtype))
 
 
 def _length(rows: Rows, n_rows: int) -> int:
     return len(range(*rows.indices(n_rows))) if isinstance(rows, slice) else len(rows)
 
 
-def _blocks(rows: Rows, n_rows: int) -> Any:
-    """Yield (slice of the result, rows of the source) a block of rows at a time."""
-    for start in range(0, _length(rows, n_rows), ROW_BLOCK):
-        block = slice(start, start + ROW_BLOCK)
-        yield block, (block if isinstance(rows, slice) else rows[block])
+class _Block(NamedTuple):
+    result: slice
+    source: Rows
+
+
+def _blocks(rows: Rows, n_rows: int) -> Iterator[_Block]:
+    """Yield blocks of rows: where they go in the result, and which rows of the source they are."""
+    for start in range(0, _length(rows, n_rows), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        yield _Block(block, block if isinstance(rows, slice) else rows[block])

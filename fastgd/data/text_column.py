@@ -1,4 +1,4 @@
-"""Columns of text: each distinct value once, and per row its number."""
+"""Columns of text, each distinct value stored once, and what their fields spell."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TextColumn:
         return np.array([*self.values, None], dtype=object)[self.codes]
 
     def without(self, tokens: Iterable[str]) -> TextColumn:
-        """Return the column with the values `tokens` (blanks around them do not count) taken as missing."""
+        """Return the column with the values `tokens`, with spaces around them or not, as missing."""
         given = set(tokens)
         kept = [value for value in self.values if value.strip() not in given]
         if len(kept) == len(self.values):
@@ -81,20 +81,9 @@ def encode(values: Iterable[str | None], count: int, parse: Callable[[str], floa
 
 
 def resolve_missing(column: TextColumn, null: Sequence[str], known: Sequence[str] = ()) -> TextColumn:
-    """Return the column with the fields that mean "missing" taken as such.
+    """Return the column without the values that mean "missing": `null`, and `MISSING` where all others are numbers.
 
-    Parameters
-    ----------
-    column : TextColumn
-    null : sequence of str
-        Values that the user declared missing.
-    known : sequence of str, default=()
-        Values that are never missing: the categories of a fitted model.
-
-    Returns
-    -------
-    TextColumn
-        Without the values `null`, and without `MISSING` where all others are numbers.
+    The values `known`, such as categories of a fitted model, are never missing.
     """
     column = column.without(set(null) - set(known))
     among_numbers = column.without(set(MISSING) - set(known))
@@ -102,34 +91,32 @@ def resolve_missing(column: TextColumn, null: Sequence[str], known: Sequence[str
 
 
 def parse_number(text: str, decimal: str = ".", thousands: str = "") -> float:
-    """Return the number that a field spells.
+    """Return the number that a field spells, with spaces around it or not; raise ValueError for anything else.
 
-    Parameters
-    ----------
-    text : str
-        Blanks around the number are allowed.
-    decimal : str, default="."
-        The decimal mark.
-    thousands : str, default=""
-        The mark between groups of three digits; "" allows none.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        The field is no number, its groups have other than three digits, or it has another decimal mark.
+    Groups between marks of `thousands` have three digits; "" allows none.
     """
     number = text.strip()
     if thousands and thousands in number:
         head, *groups = number.partition(decimal)[0].split(thousands)
         if thousands in number.partition(decimal)[2] or not head or any(len(group) != 3 for group in groups):
-            raise ValueError(f"{text!r} is no number in groups of three digits")
+            raise ValueError(f"{text!r} is not a number in groups of three digits")
         number = number.replace(thousands, "")
     if decimal != ".":
         if "." in number:
             raise ValueError(f"{text!r} has a point, but the decimal mark is {decimal!r}")
         number = number.replace(decimal, ".")
     return float(number)
+
+
+def is_number(field: str, decimal: str = ".", thousands: str = "") -> bool:
+    """Return whether a field spells a number, and not a missing value."""
+    try:
+        parse_number(field, decimal, thousands)
+    except ValueError:
+        return False
+    return field.strip() not in MISSING
+
+
+def is_missing(field: str | None) -> bool:
+    """Return whether a field stands for a missing value, among numbers."""
+    return field is None or not field.strip() or field.strip() in MISSING

@@ -12,7 +12,7 @@ from fastgd.cli.errors import InputError, describe, in_options
 from fastgd.cli.prepare import fill_means
 from fastgd.cli.report import _plain
 from fastgd.cli.target import describe_labels, number_classes, read_target
-from fastgd.data.table import ArrayTable, generated_names
+from fastgd.data.table import array_table
 from fastgd.data.text_column import encode
 from fastgd.exceptions import DeviceError
 
@@ -100,12 +100,12 @@ def test_the_user_decides_the_task():
 
 def test_columns_by_position_where_there_are_no_names():
     array = np.zeros((2, 3))
-    unnamed = ArrayTable(array, generated_names(3), {}, named=False)
+    unnamed = array_table(array, None)
     assert find_column(unnamed, "1", "--target") == "column_1"
     assert find_column(unnamed, "-1", "--target") == "column_3"
     with pytest.raises(InputError, match="from 1 to 3"):
         find_column(unnamed, "4", "--target")
-    named = ArrayTable(array, ["2", "x", "y"], {})
+    named = array_table(array, ["2", "x", "y"])
     assert find_column(named, "2", "--target") == "2"
     with pytest.raises(InputError, match="no column '1'"):
         find_column(named, "1", "--target")

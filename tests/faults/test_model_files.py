@@ -14,7 +14,7 @@ from fastgd import ModelFileError
 from fastgd.cli import predict
 from fastgd.cli.errors import InputError
 from fastgd.data import ReadOptions
-from fastgd.data.table import ColumnTable
+from fastgd.data.table import Table
 from tests.faults.altered_models import altered, models
 
 SEED = 20261129
@@ -61,7 +61,7 @@ def use_in_the_command(path):
         model = predict.load_model(path)
         found = predict.model_columns(model, path)
         found.reading_for(ReadOptions())
-        X, _ = found.take(ColumnTable(columns, 2, named=True), "mean")
+        X, _ = found.take(Table(columns, 2), "mean")
         assert len(model.predict(X)) == 2
 
 
