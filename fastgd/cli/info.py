@@ -1,7 +1,8 @@
-"""``fastgd info``: versions, threads, the GPU and folders, as a report of a fault needs them."""
+"""``fastgd info``: versions, threads, the GPU and folders, for reports of faults."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -12,35 +13,20 @@ import fastgd
 from fastgd.cli.output import print_text
 
 _PACKAGES = (
-    "numpy",
-    "scipy",
-    "numba",
-    "llvmlite",
-    "numba-cuda",
-    "cuda-bindings",
-    "scikit-learn",
-    "safetensors",
-    "duckdb",
-    "typer",
-    "rich",
-    "matplotlib",
+    *("numpy", "scipy", "numba", "llvmlite", "numba-cuda", "cuda-bindings", "scikit-learn", "safetensors"),
+    *("duckdb", "typer", "rich", "matplotlib"),
 )
 
 
 def info(as_json: bool) -> None:
-    """Print the facts about this installation.
-
-    Parameters
-    ----------
-    as_json : bool
-        As one JSON object on one line.
-    """
+    """Print the facts about this installation, as lines or as one JSON object."""
     facts = collect()
     print_text(json.dumps(facts) if as_json else "\n".join(f"{name:<14}{value}" for name, value in facts.items()))
 
 
 def collect() -> dict[str, Any]:
     """Return the facts: versions by package, the machine, threads, the GPU, and the folder of the compiled kernels."""
+    from fastgd.backends.devices import gpu_name, why_unusable
     from fastgd.kernels._cache import cache_folder
 
     folder = cache_folder()
@@ -52,16 +38,9 @@ def collect() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cpus": os.cpu_count(),
         "threads": fastgd.get_num_threads(),
-        "gpu": _gpu(),
+        "gpu": why_unusable() or gpu_name(),
         "cache": "none: kernels are compiled anew in every process" if folder is None else str(folder),
     }
-
-
-def _gpu() -> str:
-    from fastgd.backends.devices import gpu_name, why_unusable
-
-    missing = why_unusable()
-    return gpu_name() if missing is None else missing
 
 
 def _version(package: str) -> str:
@@ -72,12 +51,9 @@ def _version(package: str) -> str:
 
 
 def cpu_name() -> str:
-    """Return what the processor calls itself."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    """Return the name of the processor."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
+from typer.models import OptionInfo
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.rules import read_optimizer, read_schedule
@@ -35,29 +36,37 @@ _LARGEST_COUNT = 2**31 - 1
 #: Longest name of a file in bytes, on all usual file systems.
 _LONGEST_NAME = 255
 
+
+def _option(
+    help: str,
+    metavar: str | None = None,
+    *names: str,
+    default: bool | str = True,
+    min: int | None = None,
+    max: int | None = None,
+) -> OptionInfo:
+    """Return an option with its help; `default` in words, where the field's own is None."""
+    option: OptionInfo = Option(*names, metavar=metavar, help=help, show_default=default, min=min, max=max)
+    return option
+
+
 Header = Annotated[
     bool | None,
-    Option(
-        "--header/--no-header",
-        help="Whether the first line of a text file names the columns.",
-        show_default="detected",
+    _option(
+        "Whether the first line of a text file names the columns.", None, "--header/--no-header", default="detected"
     ),
 ]
-Decimal = Annotated[
-    str | None, Option(metavar="MARK", help="Decimal mark of a text file: . or ,", show_default="detected")
-]
-Thousands = Annotated[
-    str, Option(metavar="MARK", help="Mark between groups of three digits in a text file.", show_default="none")
-]
+Decimal = Annotated[str | None, _option("Decimal mark of a text file: . or ,", "MARK", default="detected")]
+Thousands = Annotated[str, _option("Mark between groups of three digits in a text file.", "MARK", default="none")]
 Null = Annotated[
     list[str] | None,
-    Option(
-        metavar="VALUE",
-        help="A value that means missing, in columns of text too; may be repeated.",
-        show_default="among numbers NA, NaN, NULL, None, ?; empty fields everywhere",
+    _option(
+        "A value that means missing, in columns of text too; may be repeated.",
+        "VALUE",
+        default="among numbers NA, NaN, NULL, None, ?; empty fields everywhere",
     ),
 ]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Print warnings and errors only.")]
+Quiet = Annotated[bool, _option("Print warnings and errors only.", None, "--quiet", "-q")]
 
 
 class _Reading:
@@ -92,30 +101,25 @@ class FitOptions(_Reading):
     ] = None
     target: Annotated[
         str | None,
-        Option(
-            metavar="COL", help="The column to predict; in a file without names its position, from 1, or -1 for last."
-        ),
+        _option("The column to predict; in a file without names its number from 1, or -1 for last.", "COL"),
     ] = None
-    task: Annotated[
-        Literal["auto", "linear", "logistic"], Option(help="Kind of regression; auto looks at the target.")
-    ] = "auto"
-    drop: Annotated[list[str] | None, Option(metavar="COL", help="Leave out a column; may be repeated.")] = None
+    task: Annotated[Literal["auto", "linear", "logistic"], _option("Kind of regression; auto looks at the target.")] = (
+        "auto"
+    )
+    drop: Annotated[list[str] | None, _option("Leave out a column; may be repeated.", "COL")] = None
     drop_text: Annotated[
-        bool, Option("--drop-text", help="Leave out all columns of text or dates that --one-hot does not name.")
+        bool, _option("Leave out all columns of text or dates that --one-hot does not name.", None, "--drop-text")
     ] = False
     one_hot: Annotated[
         list[str] | None,
-        Option(
-            metavar="COL",
-            help="A column of categories: one coefficient per category, against the first; may be repeated.",
-        ),
+        _option("A column of categories: a coefficient for each but the first; may be repeated.", "COL"),
     ] = None
-    max_categories: Annotated[
-        int, Option(metavar="N", min=1, help="Most different values of a column that --one-hot names.")
-    ] = 1000
+    max_categories: Annotated[int, _option("Most different values of a column that --one-hot names.", "N", min=1)] = (
+        1000
+    )
     missing: Annotated[
         Missing,
-        Option(help="Missing values: stop, drop their rows, or fill in column means and drop rows without a target."),
+        _option("Missing values: stop, drop their rows, or fill in column means and drop rows without a target."),
     ] = "error"
     header: Header = None
     decimal: Decimal = None
@@ -123,115 +127,92 @@ class FitOptions(_Reading):
     null: Null = None
     dtype: Annotated[
         Literal["auto", "float32", "float64"],
-        Option(help="Precision; auto takes float32 where it holds the values exactly."),
+        _option("Precision; auto takes float32 where it holds the values exactly."),
     ] = "auto"
     holdout: Annotated[
         float | None,
-        Option(
-            metavar="SHARE",
-            help="Share of the rows to score on instead of fitting, the same of each class.",
-            show_default="0.2; 0 with --test",
-        ),
+        _option("Share of the rows to score on, not to fit, per class.", "SHARE", default="0.2; 0 with --test"),
     ] = None
-    test: Annotated[
-        Path | None, Option(metavar="FILE", help="Score on the rows of another file, and hold out none.")
-    ] = None
+    test: Annotated[Path | None, _option("Score on the rows of another file, and hold out none.", "FILE")] = None
     weight: Annotated[
-        str | None,
-        Option(metavar="COL", help="Column of sample weights, for the fit and the scores; it is no predictor."),
+        str | None, _option("Column of sample weights, for the fit and the scores; it is no predictor.", "COL")
     ] = None
     seed: Annotated[
-        int, Option(metavar="N", min=0, max=_LARGEST_COUNT, help="Seed of the rows held out and of the mini-batches.")
+        int, _option("Seed of the rows held out and of the mini-batches.", "N", min=0, max=_LARGEST_COUNT)
     ] = 0
     # The names stand here, not where they are defined, because help imports no NumPy.
     optimizer: Annotated[
         str,
-        Option(
-            metavar="RULE",
-            help="auto needs no tuning and ends at a certified optimum. Or a rule: gd, momentum, nesterov, adagrad,"
-            " rmsprop, adam, amsgrad, nadam, adadelta, adamw, saga; or a full-batch solver: accelerated,"
-            " sketched_newton, normal_equations, lbfgs; with hyper-parameters: nesterov:momentum=0.95,form=lookahead",
+        _option(
+            "auto needs no tuning and ends at a certified optimum. Or a rule: gd, momentum, nesterov, adagrad, rmsprop,"
+            " adam, amsgrad, nadam, adadelta, adamw, saga; or a full-batch solver: accelerated, sketched_newton,"
+            " normal_equations, lbfgs; with hyper-parameters: nesterov:momentum=0.95,form=lookahead",
+            "RULE",
         ),
     ] = "auto"
-    learning_rate: Annotated[
-        str, Option(metavar="R|auto", help="Learning rate of the rule; a schedule starts from it.")
-    ] = "auto"
+    learning_rate: Annotated[str, _option("Learning rate of the rule; a schedule starts from it.", "R|auto")] = "auto"
     schedule: Annotated[
         str | None,
-        Option(
-            metavar="NAME",
-            help="Learning-rate schedule: constant, step, exponential, inverse, polynomial, cosine, onecycle, warmup,"
+        _option(
+            "Learning-rate schedule: constant, step, exponential, inverse, polynomial, cosine, onecycle, warmup,"
             " plateau; with hyper-parameters: step:every=10, warmup:epochs=2,then=cosine",
-            show_default="constant, or the rule's own",
+            "NAME",
+            default="constant, or the rule's own",
         ),
     ] = None
-    batch_size: Annotated[
-        str, Option(metavar="N|full|auto", help="Rows per step: full is batch gradient descent, 1 is SGD.")
-    ] = "auto"
+    batch_size: Annotated[str, _option("Rows per step: full is batch gradient descent, 1 is SGD.", "N|full|auto")] = (
+        "auto"
+    )
     epochs: Annotated[
         int | None,
-        Option(
-            metavar="N", min=1, max=_LARGEST_COUNT, help="Most passes over the rows.", show_default="the estimator's"
-        ),
+        _option("Most passes over the rows.", "N", default="the estimator's", min=1, max=_LARGEST_COUNT),
     ] = None
-    max_seconds: Annotated[
-        float | None, Option(metavar="S", help="Most seconds that the fit may take.", show_default="no limit")
-    ] = None
+    max_seconds: Annotated[float | None, _option("Most seconds that the fit may take.", "S", default="no limit")] = None
     early_stopping: Annotated[
         bool,
-        Option(
+        _option(
+            "Validate on rows held out, stop when their loss falls no more, and keep the best epoch.",
+            None,
             "--early-stopping",
-            help="Hold out rows for validation; stop when their loss falls no more; keep the best epoch.",
         ),
     ] = False
     validation_fraction: Annotated[
-        float | None, Option(metavar="SHARE", help="Share of the rows for --early-stopping.", show_default="0.1")
+        float | None, _option("Share of the rows for --early-stopping.", "SHARE", default="0.1")
     ] = None
     patience: Annotated[
         int | None,
-        Option(
-            metavar="N",
-            min=1,
-            max=_LARGEST_COUNT,
-            help="Epochs without a lower loss before a fit stops.",
-            show_default="5",
-        ),
+        _option("Epochs without a lower loss before a fit stops.", "N", default="5", min=1, max=_LARGEST_COUNT),
     ] = None
     alpha: Annotated[
-        float | None,
-        Option(metavar="A", min=0, help="Strength of the penalty.", show_default="0 linear, 1e-4 logistic"),
+        float | None, _option("Strength of the penalty.", "A", default="0 linear, 1e-4 logistic", min=0)
     ] = None
-    l1_ratio: Annotated[
-        float | None, Option(metavar="R", min=0, max=1, help="Share of L1 in the penalty.", show_default="0: ridge")
-    ] = None
+    l1_ratio: Annotated[float | None, _option("Share of L1 in the penalty.", "R", default="0: ridge", min=0, max=1)] = (
+        None
+    )
     loss: Annotated[
         Literal["squared", "huber"],
-        Option(help="Loss of a linear regression; huber is robust against outliers in the target."),
+        _option("Loss of a linear regression; huber is robust against outliers in the target."),
     ] = "squared"
     delta: Annotated[
         float | None,
-        Option(
-            metavar="D", help="Residual beyond which Huber's loss is linear, in units of the target.", show_default="1"
-        ),
+        _option("Residual beyond which Huber's loss is linear, in units of the target.", "D", default="1"),
     ] = None
     tol: Annotated[
         float | None,
-        Option(
-            metavar="C",
+        _option(
+            "Stop when the largest gradient is at most this share of its bound at the constant model.",
+            "C",
+            default="1e-4",
             min=0,
-            help="Stop when the largest gradient is at most this share of its bound at the constant model.",
-            show_default="1e-4",
         ),
     ] = None
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        Option(help="Where to fit; cuda is an NVIDIA GPU, and auto takes it where it is faster."),
+        _option("Where to fit; cuda is an NVIDIA GPU, and auto takes it where it is faster."),
     ] = "auto"
-    save: Annotated[Path | None, Option(metavar="MODEL", help="Save the model, for 'fastgd predict'.")] = None
-    plot: Annotated[
-        Path | None, Option(metavar="FILE", help="Draw loss and learning rate by epoch: .png, .svg or .pdf.")
-    ] = None
-    json: Annotated[bool, Option("--json", help="Print the result as one JSON object.")] = False
+    save: Annotated[Path | None, _option("Save the model, for 'fastgd predict'.", "MODEL")] = None
+    plot: Annotated[Path | None, _option("Draw loss and learning rate by epoch: .png, .svg or .pdf.", "FILE")] = None
+    json: Annotated[bool, _option("Print the result as one JSON object.", None, "--json")] = False
     quiet: Quiet = False
 
     def check(self) -> None:
@@ -358,12 +339,8 @@ class PredictOptions(_Reading):
     source: Annotated[list[str], Argument(metavar="SOURCE...", help="The rows to predict, in any form that fit reads.")]
     output: Annotated[
         Path | None,
-        Option(
-            "-o",
-            "--output",
-            metavar="OUT",
-            help="Where to write: .csv, .tsv, .parquet or .npy.",
-            show_default="CSV to standard output",
+        _option(
+            "Where to write: .csv, .tsv, .parquet or .npy.", "OUT", "-o", "--output", default="CSV to standard output"
         ),
     ] = None
     header: Header = None
@@ -372,14 +349,17 @@ class PredictOptions(_Reading):
     null: Null = None
     missing: Annotated[
         PredictMissing,
-        Option(help="Missing values: stop, predict nothing for their rows, or fill in the means of the fitted rows."),
+        _option("Missing values: stop, predict nothing for their rows, or fill in the means of the fitted rows."),
     ] = "error"
-    probabilities: Annotated[bool, Option("--probabilities", help="Write the probability of every class, too.")] = False
+    probabilities: Annotated[bool, _option("Write the probability of every class, too.", None, "--probabilities")] = (
+        False
+    )
     escape_formulas: Annotated[
         bool,
-        Option(
+        _option(
+            "In CSV and TSV put ' before labels that spreadsheets take for formulas: those after =, +, - or @.",
+            None,
             "--escape-formulas",
-            help="In CSV and TSV put ' before labels that spreadsheets take for formulas: those after =, +, - or @.",
         ),
     ] = False
     quiet: Quiet = False
@@ -404,43 +384,35 @@ class WarmupOptions:
 
     device: Annotated[
         Literal["cpu", "cuda"],
-        Option(help="Kernels of which device; those of the GPU are compiled for its compute capability."),
+        _option("Kernels of which device; those of the GPU are compiled for its compute capability."),
     ] = "cpu"
     cols: Annotated[
         list[int] | None,
-        Option(
-            metavar="D",
+        _option(
+            "Columns of the data to come, which kernels of the GPU depend on; may be repeated.",
+            "D",
+            default="100",
             min=1,
             max=100_000,
-            help="Columns of the data to come, which kernels of the GPU depend on; may be repeated.",
-            show_default="100",
         ),
     ] = None
     loss: Annotated[
         list[str] | None,
-        Option(metavar="|".join(LOSSES), help="Loss; may be repeated.", show_default="squared, logistic, softmax"),
+        _option("Loss; may be repeated.", "|".join(LOSSES), default="squared, logistic, softmax"),
     ] = None
     dtype: Annotated[
         list[str] | None,
-        Option(
-            metavar="|".join(DTYPES),
-            help="Precision; tables of small integers are float32.",
-            show_default="float64",
-        ),
+        _option("Precision; tables of small integers are float32.", "|".join(DTYPES), default="float64"),
     ] = None
     order: Annotated[
         list[str] | None,
-        Option(metavar="|".join(ORDERS), help="Order of X in memory; tables are read in C order.", show_default="C"),
+        _option("Order of X in memory; tables are read in C order.", "|".join(ORDERS), default="C"),
     ] = None
     steps: Annotated[
         list[str] | None,
-        Option(
-            metavar="|".join(STEPS),
-            help="Automatic solver, mini-batch rules, or rules on full batches.",
-            show_default="auto",
-        ),
+        _option("Automatic solver, mini-batch rules, or rules on full batches.", "|".join(STEPS), default="auto"),
     ] = None
-    everything: Annotated[bool, Option("--all", help="Every kernel, which takes many minutes.")] = False
+    everything: Annotated[bool, _option("Every kernel, which takes many minutes.", None, "--all")] = False
 
     def check(self) -> None:
         """Raise `InputError` for options that cannot be used together."""

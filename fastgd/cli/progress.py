@@ -1,4 +1,4 @@
-"""Progress on stderr where that is a terminal: what goes on, and for a fit the epoch, loss and certificate."""
+"""Show progress on stderr, if that is a terminal: the stage, and for a fit the epoch, loss and certificate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOGGER = logging.getLogger("fastgd")
 
 
 class Show(Protocol):
-    """Tells the user which stage the command has reached."""
+    """A function that shows which stage the command has reached."""
 
     def __call__(self, stage: str) -> None:
         """Show `stage` from now on."""
@@ -50,7 +50,7 @@ def progress(quiet: bool = False) -> Iterator[Show]:
 
 
 class _EpochHandler(logging.Handler):
-    """Turns the record of an epoch, as the estimators log it, into the state of the display."""
+    """Display the epochs that the estimators log."""
 
     def __init__(self, display: Progress, task: TaskID) -> None:
         super().__init__(logging.DEBUG)

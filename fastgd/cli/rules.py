@@ -1,7 +1,7 @@
-"""Optimizers and schedules as users spell them: ``NAME``, or ``NAME:key=value,key=value``.
+"""Read optimizers and schedules from text: ``NAME``, or ``NAME:key=value,key=value``.
 
-Keys are the fields of the objects in `fastgd.optimizers` and `fastgd.schedules`, but for the learning rate, which is an
-option of its own. The key of a schedule may be a schedule again, to which then belongs all that follows:
+Keys are the fields of the objects in `fastgd.optimizers` and `fastgd.schedules`, except the learning rate, which is an
+option of its own. A value may be a schedule again, to which all that follows belongs:
 ``warmup:epochs=2,then=step:every=5,factor=0.1``.
 """
 
@@ -30,36 +30,18 @@ _DEEPEST = 10
 
 
 class Spelling(NamedTuple):
-    """What a user wrote, taken apart."""
+    """The parts of what a user wrote."""
 
     name: str
     values: dict[str, str]
 
 
 def read_optimizer(text: str, learning_rate: LearningRate) -> Optimizer | None:
-    """Return the optimizer that a user asks for with ``--optimizer``.
-
-    Parameters
-    ----------
-    text : str
-        A name of `fastgd.optimizers.BY_NAME` with values for its fields, or "auto".
-    learning_rate : float, "auto" or Schedule
-        Its learning rate, where it has one.
-
-    Returns
-    -------
-    Optimizer or None
-        None for "auto".
-
-    Raises
-    ------
-    InputError
-        If there is no such name or key, or a value cannot be used.
-    """
+    """Return the optimizer that ``--optimizer`` names, with a learning rate if it has one; None for "auto"."""
     from fastgd.optimizers import BY_NAME
 
     where = "--optimizer"
-    spelling = take_apart(text, where)
+    spelling = split_spelling(text, where)
     if spelling.name == "auto":
         _check_keys(spelling, (), where)
         return None
@@ -68,33 +50,13 @@ def read_optimizer(text: str, learning_rate: LearningRate) -> Optimizer | None:
 
 
 def read_schedule(text: str, learning_rate: float | str, where: str = "--schedule") -> Schedule:
-    """Return the schedule that a user asks for with ``--schedule``.
-
-    Parameters
-    ----------
-    text : str
-        A name of `fastgd.schedules.BY_NAME` with values for its fields.
-    learning_rate : float or "auto"
-        The rate from which all others follow.
-    where : str, default="--schedule"
-        The place of the text, for messages.
-
-    Returns
-    -------
-    Schedule
-        With that rate.
-
-    Raises
-    ------
-    InputError
-        If there is no such name or key, or a value cannot be used.
-    """
+    """Return the schedule that ``--schedule`` names, from a learning rate; `where` names the text in messages."""
     from fastgd.schedules import BY_NAME, WarmUp
 
     depth = text.count("then=")
     if depth > _DEEPEST:
         raise InputError(f"{where}: schedules are nested {depth:,} deep; at most {_DEEPEST} are read")
-    spelling = take_apart(text, where)
+    spelling = split_spelling(text, where)
     kind = _find(BY_NAME, spelling.name, where, BY_NAME)
     rate: LearningRate = learning_rate
     if kind is WarmUp and "then" in spelling.values:
@@ -102,32 +64,15 @@ def read_schedule(text: str, learning_rate: float | str, where: str = "--schedul
     return _make(kind, spelling, kind.first, rate, where)
 
 
-def take_apart(text: str, where: str) -> Spelling:
-    """Return the name and the values by key, still as text.
-
-    Parameters
-    ----------
-    text : str
-        ``NAME`` or ``NAME:key=value,...``. A value with a colon takes all that follows.
-    where : str
-        The option, for messages.
-
-    Returns
-    -------
-    Spelling
-
-    Raises
-    ------
-    InputError
-        If a part is no ``key=value``, or a key is given twice.
-    """
+def split_spelling(text: str, where: str) -> Spelling:
+    """Return the name and the values by key, still as text; a value with a colon includes all that follows."""
     name, colon, rest = text.partition(":")
     values: dict[str, str] = {}
     while colon:
         part, colon, others = rest.partition(",")
         key, equals, value = (word.strip() for word in part.partition("="))
         if not (key and equals and value):
-            raise InputError(f"{where} {text}: {part!r} is no key=value, as in {name.strip()}:key=value,key=value")
+            raise InputError(f"{where} {text}: {part!r} is not key=value, as in {name.strip()}:key=value,key=value")
         if key in values:
             raise InputError(f"{where} {text}: {key} is given twice")
         if ":" in value:
@@ -136,7 +81,7 @@ def take_apart(text: str, where: str) -> Spelling:
     return Spelling(name.strip(), values)
 
 
-def read_value(text: str) -> Any:
+def read_value(text: str) -> bool | int | float | str | None:
     """Return True, False, None, an integer, a number or, for anything else, the text itself."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
@@ -157,10 +102,10 @@ def _find(kinds: Mapping[str, type[Kind]], name: str, where: str, names: Collect
 
 
 def _make(kind: type[Kind], spelling: Spelling, first: str, rate: LearningRate, where: str) -> Kind:
-    """Return the object, with the rate where it has one; what it says of its values is the user's to mend."""
+    """Return the object, with the rate where it has one, once its values are checked."""
     fields = [field.name for field in dataclasses.fields(kind)]
     _check_keys(spelling, [name for name in fields if name not in RATES], where)
-    values = {key: read_value(value) for key, value in spelling.values.items()}
+    values: dict[str, Any] = {key: read_value(value) for key, value in spelling.values.items()}
     made = kind(**values, **({first: rate} if first in fields else {}))
     try:
         made.check()

@@ -27,14 +27,14 @@ _STEPS = {"auto": "", "batches": "mini-batches", "full": "a rule on full batches
 
 
 class Kind(NamedTuple):
-    """What kernels are compiled for."""
+    """A kind of fit, which has kernels of its own."""
 
     loss: str
     dtype: str
     order: str
     steps: str
     far: bool = False
-    """Whether the columns are far from zero for their spread."""
+    """Whether the columns are far from zero compared with their standard deviation."""
     l1: bool = False
 
     @property
@@ -46,18 +46,7 @@ class Kind(NamedTuple):
 
 
 def warmup(options: WarmupOptions) -> None:
-    """Fit tiny problems, one for each kind of kernel that is asked for, and report the progress.
-
-    Parameters
-    ----------
-    options : WarmupOptions
-        What the user asked for.
-
-    Raises
-    ------
-    InputError
-        Options that cannot be used together.
-    """
+    """Fit a tiny problem per kind of fit that is asked for, and report the progress."""
     options.check()
     started = time.perf_counter()
     columns = options.cols or (_COLUMNS[options.device],)
@@ -80,11 +69,11 @@ def warmup(options: WarmupOptions) -> None:
 
 
 def kinds(options: WarmupOptions) -> list[Kind]:
-    """Return what is to be compiled.
+    """Return the kinds of fit to compile for.
 
-    The usual few are the automatic solvers of the squared, the logistic and the softmax loss for float64 in C order, as
-    tables are read; everything adds Huber's loss, float32, F order, mini-batches, rules on full batches, and float32
-    columns far from zero, of which the mean is subtracted as they are read.
+    By default these are the automatic solvers of the squared, the logistic and the softmax loss for float64 in C order,
+    as tables are read. All kinds add Huber's loss, float32, F order, mini-batches, rules on full batches, and float32
+    columns far from zero, whose mean is subtracted as they are read.
     """
     every = options.everything
     chosen = itertools.product(
@@ -99,13 +88,13 @@ def kinds(options: WarmupOptions) -> list[Kind]:
         if every and dtype == "float32":
             found.append(Kind(loss, dtype, order, steps, far=True))
     if any(kind.loss == "logistic" and kind.steps == "auto" for kind in found):
-        # Whatever the loss and the columns, one kernel finds steps with exact zeros.
+        # One kernel, the same for all losses and columns, finds steps with exact zeros.
         found.append(Kind("logistic", found[0].dtype, found[0].order, "auto", l1=True))
     return found
 
 
 def _print_progress(line: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it
+    with contextlib.suppress(OSError):  # its reader has left
         print(line, file=sys.stderr, flush=True)
 
 

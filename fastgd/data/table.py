@@ -142,7 +142,7 @@ class Table:
                     rows[block.result] |= holes
                     missing[name] += int(holes.sum())
                     infinite[name] += int(np.isinf(values).sum())
-        return Gaps(*({name: count for name, count in part.items() if count} for part in (missing, infinite)), rows)
+        return Gaps(_positive(missing), _positive(infinite), rows)
 
     def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
         """Return the types in which the source holds the numbers of `names`."""
@@ -161,13 +161,9 @@ class Table:
         """
         self.load(names)
         whole = self._whole
-        as_it_is = whole is not None and whole.dtype == dtype and tuple(names) == self.names[: whole.shape[1]]
-        return [
-            whole[rows]
-            if whole is not None and as_it_is and isinstance(rows, slice)
-            else self._copy(names, rows, dtype)
-            for rows in parts
-        ]
+        if whole is None or whole.dtype != dtype or tuple(names) != self.names[: whole.shape[1]]:
+            return [self._copy(names, rows, dtype) for rows in parts]
+        return [whole[rows] if isinstance(rows, slice) else self._copy(names, rows, dtype) for rows in parts]
 
     def _copy(self, names: Sequence[str], rows: Rows, dtype: DTypeLike) -> NDArray[Any]:
         matrix = np.empty((_length(rows, self.n_rows), len(names)), dtype=dtype)
@@ -177,6 +173,10 @@ class Table:
                 for position, column in enumerate(group, start):
                     matrix[block.result, position] = column[block.source]
         return matrix
+
+
+def _positive(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
 
 
 def array_table(

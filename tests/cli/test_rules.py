@@ -5,7 +5,7 @@ import pytest
 from fastgd import optimizers as o
 from fastgd import schedules as s
 from fastgd.cli.errors import InputError
-from fastgd.cli.rules import RATES, read_optimizer, read_schedule, read_value, take_apart
+from fastgd.cli.rules import RATES, read_optimizer, read_schedule, read_value, split_spelling
 
 OPTIMIZERS = {
     "auto": None,
@@ -83,8 +83,8 @@ def test_values():
 
 
 def test_a_value_with_a_colon_takes_the_rest():
-    assert take_apart("a:b=1,c=d:e=2,f=g:h=3", "") == ("a", {"b": "1", "c": "d:e=2,f=g:h=3"})
-    assert take_apart("a", "") == ("a", {})
+    assert split_spelling("a:b=1,c=d:e=2,f=g:h=3", "") == ("a", {"b": "1", "c": "d:e=2,f=g:h=3"})
+    assert split_spelling("a", "") == ("a", {})
 
 
 WRONG_OPTIMIZERS = {
@@ -100,11 +100,11 @@ WRONG_OPTIMIZERS = {
     "lbfgs:memory=0": "memory of LBFGS must be an integer of 1 or more, got 0",
     "sketched_newton:sample_rows=some": "SketchedNewton must be 'auto' or a positive integer, got 'some'",
     "auto:eps=1": "--optimizer auto: there is no key 'eps'; it has none",
-    "adam:beta1": "'beta1' is no key=value, as in adam:key=value,key=value",
-    "adam:": "'' is no key=value",
-    "adam:beta1=0.5,": "'' is no key=value",
-    "adam:beta1=": "'beta1=' is no key=value",
-    "adam:=0.5": "'=0.5' is no key=value",
+    "adam:beta1": "'beta1' is not key=value, as in adam:key=value,key=value",
+    "adam:": "'' is not key=value",
+    "adam:beta1=0.5,": "'' is not key=value",
+    "adam:beta1=": "'beta1=' is not key=value",
+    "adam:=0.5": "'=0.5' is not key=value",
     "adam:eps=1,eps=2": "eps is given twice",
     "adam:beta1=1": r"--optimizer adam: beta1 of Adam must be a number in \[0, 1\), got 1$",
     "adam:beta1=half": "got 'half'",

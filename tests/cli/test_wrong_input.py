@@ -92,7 +92,7 @@ CASES = {
     "long name": ((*FIT, "--save", "m" * 256), None, "--save: a name of 256 characters is too long for a file"),
     "grouped digits": ((*FIT, "--optimizer", "gd", "--learning-rate", "1_0"), None, "--learning-rate 1_0 is neither"),
     "endless penalty": ((*FIT, "--alpha", "inf"), GOOD, "--alpha must be finite, got inf"),
-    "no number in a rule": ((*FIT, "--optimizer", "adam:beta1"), None, "is no key=value"),
+    "no number in a rule": ((*FIT, "--optimizer", "adam:beta1"), None, "is not key=value"),
     "folder as model": (("predict", ".", "t.csv"), GOOD, ". is a folder: give the path of a file"),
     "endless tolerance": (("bench", "--tol", "inf"), None, "--tol inf: give a finite number"),
     "more than memory": (("bench", "--rows", "1" + "0" * 15, "--cols", "100000"), None, "no memory holds so many"),
