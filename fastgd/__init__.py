@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from fastgd._version import __version__
+
 TYPE_CHECKING = False  # as type checkers know it; `typing` takes longer to import than all of this package's __init__
 if TYPE_CHECKING:
     from typing import Any
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from fastgd.minimization import minimize
     from fastgd.persistence import load
     from fastgd.threads import get_num_threads, set_num_threads
-
-__version__ = "0.1.0"
 
 __all__ = [
     "DivergenceError",

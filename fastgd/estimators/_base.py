@@ -201,7 +201,7 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             If the model is not fitted.
         """
-        from fastgd.persistence import save
+        from fastgd.model_file import save
 
         check_is_fitted(self)
         save(with_numpy_attributes(self), path)

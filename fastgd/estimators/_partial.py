@@ -19,9 +19,9 @@ from fastgd.estimators._training import Training, settings_of
 from fastgd.estimators._unfinished import warn
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History, logger
+from fastgd.model_file import StoredTraining
 from fastgd.objective import Frame, Objective, Problem, RuleState
 from fastgd.optimizers import WithRate
-from fastgd.persistence import StoredTraining
 from fastgd.scaling import Array, Moments, Scaling, TargetMoments, TargetScaling, inverse, load_shift
 from fastgd.schedules import Constant, InverseTimeDecay, Schedule, is_auto
 from fastgd.solvers import Plan
