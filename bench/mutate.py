@@ -63,10 +63,7 @@ GROUPS = {
         ("test_converges_linearly",),
     ),
     "schedules": Group(
-        tuple(
-            f"fastgd/schedules/{name}.py"
-            for name in ("_base", "_decays", "_lasting", "_plateau", "_warmup", "_function")
-        ),
+        tuple(f"fastgd/schedules/{name}.py" for name in ("_base", "_formulas", "_learning_rate")),
         ("tests/schedules",),
     ),
 }

@@ -1,19 +1,25 @@
-"""Learning rates as functions of time: small frozen dataclasses that say their formula, their unit and its source.
+"""Learning-rate schedules: frozen dataclasses whose docstrings state formula, unit and source.
 
 Time t is counted in epochs done, with fractions inside an epoch, so that a schedule means the same for every batch
-size. Objects follow scikit-learn's parameter protocol, compose, and are never changed by a fit: what
-`ReduceOnPlateau` has to remember is a state that the fit keeps and that is saved with its model.
+size. Schedules follow scikit-learn's parameter protocol, can be nested, and are never changed by a fit: the memory of
+`ReduceOnPlateau` is a state that the fit keeps and that is saved with its model.
 """
 
 from fastgd.schedules._base import Schedule
 from fastgd.schedules._base import State as State
 from fastgd.schedules._base import is_auto as is_auto
-from fastgd.schedules._decays import Constant, ExponentialDecay, InverseTimeDecay, StepDecay
-from fastgd.schedules._function import FromFunction, as_schedule
-from fastgd.schedules._function import LearningRate as LearningRate
-from fastgd.schedules._lasting import CosineDecay, OneCycle, PolynomialDecay
-from fastgd.schedules._plateau import ReduceOnPlateau
-from fastgd.schedules._warmup import WarmUp
+from fastgd.schedules._formulas import (
+    Constant,
+    CosineDecay,
+    ExponentialDecay,
+    InverseTimeDecay,
+    OneCycle,
+    PolynomialDecay,
+    ReduceOnPlateau,
+    StepDecay,
+)
+from fastgd.schedules._learning_rate import FromFunction, WarmUp, as_schedule
+from fastgd.schedules._learning_rate import LearningRate as LearningRate
 
 __all__ = [
     "Constant",

@@ -1,4 +1,4 @@
-"""What all schedules have in common."""
+"""The base of all schedules."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd.parameters import POSITIVE, Parameters, is_number
 
 Rates = NDArray[np.float64]
-#: What a schedule remembers of a fit: numbers by name, so that they can be saved as JSON.
+#: The state of a schedule in a fit: numbers by name, so that they can be saved as JSON.
 State = dict[str, float]
 
-#: A rate that is positive in mathematics but not in float64 is rounded to this one: it is no reason to end a fit.
+#: Rates that underflow are rounded to this one: they are no reason to end a fit.
 SMALLEST = float(np.finfo(np.float64).tiny)
 #: Relative rounding of a time, and the share of a period within which two times are the same.
 _ROUNDING, _SAME = 4.0 * float(np.finfo(np.float64).eps), 1e-9
@@ -24,18 +24,18 @@ _ROUNDING, _SAME = 4.0 * float(np.finfo(np.float64).eps), 1e-9
 class Schedule(Parameters):
     """A learning rate as a function of time, which is counted in epochs done, with fractions inside an epoch.
 
-    A fit calls `bind` once, `start` once, `begin` before and `observe` after each epoch, and `rates` for the updates
-    of an epoch, as often as it likes. All are pure: what a schedule has to remember is in the state that they hand on.
+    A fit calls `bind` and `start` once, `begin` before and `observe` after each epoch, and `rates` any number of times
+    for the updates of an epoch. All are pure: a schedule's memory is the state that they return.
     """
 
     #: The name on the command line, and in saved models.
     kind: ClassVar[str] = ""
-    #: The field that holds the rate from which the others follow.
+    #: The field that holds the rate that all others are multiples of.
     first: ClassVar[str] = "initial"
 
     @property
     def automatic(self) -> bool:
-        """Whether the rate from which the others follow is left to the fit."""
+        """Whether the first rate is left to the fit."""
         return is_auto(getattr(self, self.first))
 
     @property
@@ -51,14 +51,14 @@ class Schedule(Parameters):
         super().check()
 
     def bind(self, rate: float | None, epochs: float) -> Self:
-        """A schedule for a fit: with a number for "auto", and with the fit's length where none was given.
+        """Return a copy for a fit, with a number for "auto" and the fit's length if the schedule has none.
 
         Parameters
         ----------
         rate : float or None
-            What "auto" stands for; of no use, and may be None, where `automatic` is False.
+            The number for "auto"; may be None if `automatic` is False.
         epochs : float
-            How many epochs the fit lasts at most.
+            Largest number of epochs of the fit.
 
         Returns
         -------
@@ -85,7 +85,7 @@ class Schedule(Parameters):
         return bound
 
     def start(self) -> State:
-        """The state before the first epoch.
+        """Return the state before the first epoch.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class Schedule(Parameters):
         return {}
 
     def begin(self, state: Mapping[str, float], step: int, epoch: int) -> State:
-        """The state for an epoch that begins; only callables have a use for it.
+        """Return the state for an epoch that begins; only functions use it.
 
         Parameters
         ----------
@@ -112,14 +112,14 @@ class Schedule(Parameters):
         return dict(state)
 
     def observe(self, state: Mapping[str, float], metric: float) -> State:
-        """The state after an epoch.
+        """Return the state after an epoch.
 
         Parameters
         ----------
         state : mapping of str to float
             From `begin`, `start` or the `observe` before.
         metric : float
-            Validation loss of the epoch where there is one, else its training loss.
+            Validation loss of the epoch if there is one, else its training loss.
 
         Returns
         -------
@@ -128,14 +128,14 @@ class Schedule(Parameters):
         return dict(state)
 
     def rates(self, steps: ArrayLike, epochs: ArrayLike, state: Mapping[str, float] | None = None) -> Rates:
-        """Learning rates of updates.
+        """Return learning rates of updates.
 
         Parameters
         ----------
         steps : array-like of int, shape (m,)
-            Updates done before each.
+            Updates done before each update.
         epochs : array-like of float, shape (m,)
-            Epochs done before each, with the fraction of the one that runs.
+            Epochs done before each, with the fraction of the current one.
         state : mapping of str to float, default=None
             From `begin` or `observe`; None stands for `start`.
 
@@ -160,16 +160,16 @@ class Schedule(Parameters):
         return positive
 
     def __call__(self, step: int, epoch: float, metric: float | None = None) -> float:
-        """The learning rate of one update, of schedules that do not depend on the losses so far.
+        """Return the learning rate of one update, if it does not depend on the losses so far.
 
         Parameters
         ----------
         step : int
-            Updates done before.
+            Updates done before it.
         epoch : float
-            Epochs done before, with the fraction of the one that runs.
+            Epochs done before it, with the fraction of the current one.
         metric : float, default=None
-            Of no use but to functions.
+            Used by functions only.
 
         Returns
         -------
@@ -183,24 +183,25 @@ class Schedule(Parameters):
         return float(self.rates([step], [epoch])[0])
 
     def _values(self, epochs: Rates, state: Mapping[str, float]) -> Rates:
-        """The formula."""
+        """Return the formula's values at some epochs."""
         raise NotImplementedError
 
     def _lengths(self, epochs: float) -> dict[str, Any]:
-        """Fields that the length of the fit decides."""
+        """Return the fields that the length of the fit decides."""
         return {}
 
     def _zero_at(self) -> float:
-        """The epoch at which the rate is 0."""
+        """Return the epoch at which the rate becomes 0."""
         return float("inf")
 
 
 def is_auto(rate: object) -> bool:
+    """Whether a learning rate is left to the fit."""
     return isinstance(rate, str) and rate == "auto"
 
 
 def periods_done(epochs: Rates, length: float) -> Rates:
-    """Number of whole periods of a length in a time, rounding errors of both aside.
+    """Return the number of whole periods of a length in a time, without rounding errors of either.
 
     An update at k / batches may miss the end of a period of k / batches epochs by a few roundings. No two updates are
     as close to each other as a billionth of a period, so a time that close to the end belongs to the next period.

@@ -1,4 +1,4 @@
-"""Schedules that come to an end: after a number of epochs of their own, or with the fit."""
+"""Schedules with a formula: decays, schedules that end after some epochs, and the one that follows the loss."""
 
 import math
 from collections.abc import Mapping
@@ -7,16 +7,166 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastgd.parameters import FACTOR, INSIDE, NOT_NEGATIVE, POSITIVE, Range, is_number
-from fastgd.schedules._base import Rates, Schedule, periods_done
+from fastgd.parameters import COUNT, FACTOR, FRACTION, INSIDE, NOT_NEGATIVE, POSITIVE, Range, is_number
+from fastgd.schedules._base import SMALLEST, Rates, Schedule, State, periods_done
 
 #: Relative difference of two times that is rounding.
 _SAME_TIME = 1e-12
 _AT_LEAST_ONE = Range("a number of 1 or more", lambda value: 1 <= value < math.inf)
 
 
+@dataclass(frozen=True)
+class _FromInitial(Schedule):
+    """A schedule whose rate at epoch 0 is `initial`, and a multiple of it later."""
+
+    initial: float | str = "auto"
+
+    def _values(self, epochs: Rates, state: Mapping[str, float]) -> Rates:
+        return float(self.initial) * self._shape(epochs)
+
+    def _shape(self, epochs: Rates) -> Rates:
+        """Return the multiples of `initial`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(_FromInitial):
+    r"""One learning rate throughout.
+
+    .. math:: \eta(t) = \eta_0
+
+    Parameters
+    ----------
+    initial : float or "auto", default="auto"
+        The learning rate, > 0; "auto" leaves it to the fit.
+
+    References
+    ----------
+    Bottou, Curtis and Nocedal, "Optimization methods for large-scale machine learning", 2018, theorem 4.6: on batches
+    a constant rate ends in a neighbourhood of the optimum, whose size is proportional to the rate.
+
+    Examples
+    --------
+    >>> Constant(0.1)(step=0, epoch=7)
+    0.1
+    """
+
+    kind: ClassVar[str] = "constant"
+
+    def _shape(self, epochs: Rates) -> Rates:
+        return np.ones_like(epochs)
+
+
+@dataclass(frozen=True)
+class StepDecay(_FromInitial):
+    r"""A rate that is cut every few epochs; by default halved every ten.
+
+    .. math:: \eta(t) = \eta_0 \, \mathrm{factor}^{\lfloor t / \mathrm{every} \rfloor}
+
+    Parameters
+    ----------
+    initial : float or "auto", default="auto"
+        The first learning rate, > 0; "auto" leaves it to the fit.
+    factor : float, default=0.5
+        Multiplies the rate at each cut, in (0, 1].
+    every : float, default=10
+        Epochs between two cuts, > 0. ``every=k / B`` cuts after every k updates of B updates per epoch.
+
+    References
+    ----------
+    Ge, Kakade, Kidambi and Netrapalli, "The step decay schedule: a near optimal, geometrically decaying learning rate
+    procedure for least squares", 2019.
+
+    Examples
+    --------
+    >>> schedule = StepDecay(0.1, every=10)
+    >>> schedule(step=0, epoch=9.5), schedule(step=0, epoch=10)
+    (0.1, 0.05)
+    """
+
+    factor: float = 0.5
+    every: float = 10
+    kind: ClassVar[str] = "step"
+    ranges: ClassVar[Mapping[str, Range]] = {"factor": FACTOR, "every": POSITIVE}
+
+    def _shape(self, epochs: Rates) -> Rates:
+        shape: Rates = self.factor ** periods_done(epochs, self.every)
+        return shape
+
+
+@dataclass(frozen=True)
+class ExponentialDecay(_FromInitial):
+    r"""A rate that loses the same share in each epoch, smoothly inside it.
+
+    .. math:: \eta(t) = \eta_0 \, \mathrm{factor}^t
+
+    Parameters
+    ----------
+    initial : float or "auto", default="auto"
+        The first learning rate, > 0; "auto" leaves it to the fit.
+    factor : float, default=0.95
+        Multiplies the rate in each epoch, in (0, 1].
+
+    References
+    ----------
+    Senior, Heigold, Ranzato and Yang, "An empirical study of learning rates in deep neural networks for speech
+    recognition", 2013, exponential scheduling.
+
+    Examples
+    --------
+    >>> ExponentialDecay(0.1, factor=0.25)(step=0, epoch=0.5)
+    0.05
+    """
+
+    factor: float = 0.95
+    kind: ClassVar[str] = "exponential"
+    ranges: ClassVar[Mapping[str, Range]] = {"factor": FACTOR}
+
+    def _shape(self, epochs: Rates) -> Rates:
+        shape: Rates = self.factor**epochs
+        return shape
+
+
+@dataclass(frozen=True)
+class InverseTimeDecay(_FromInitial):
+    r"""A rate that falls as a power of time, as the theory of stochastic gradients requires.
+
+    .. math:: \eta(t) = \frac{\eta_0}{(1 + \mathrm{decay} \cdot t)^{\mathrm{power}}}
+
+    The sum of the rates diverges and the sum of their squares converges for 1/2 < power <= 1.
+
+    Parameters
+    ----------
+    initial : float or "auto", default="auto"
+        The first learning rate, > 0; "auto" leaves it to the fit.
+    decay : float, default=1.0
+        Speed of the decay per epoch, >= 0: with power 1 the rate is halved after 1 / decay epochs.
+    power : float, default=1.0
+        The exponent, > 0.
+
+    References
+    ----------
+    Robbins and Monro, "A stochastic approximation method", 1951.
+    Bottou, "Stochastic gradient descent tricks", 2012, section 5.2.
+
+    Examples
+    --------
+    >>> InverseTimeDecay(0.1)(step=0, epoch=3)
+    0.025
+    """
+
+    decay: float = 1.0
+    power: float = 1.0
+    kind: ClassVar[str] = "inverse"
+    ranges: ClassVar[Mapping[str, Range]] = {"decay": NOT_NEGATIVE, "power": POSITIVE}
+
+    def _shape(self, epochs: Rates) -> Rates:
+        shape: Rates = (1.0 + self.decay * epochs) ** -self.power
+        return shape
+
+
 class _Lasting(Schedule):
-    """A schedule with a length, in epochs; None stands for the length of the fit."""
+    """A schedule with a length in epochs; None stands for the length of the fit."""
 
     epochs: float | None
 
@@ -34,7 +184,7 @@ class _Lasting(Schedule):
         return {"epochs": epochs} if self.epochs is None else {}
 
     def _done(self, epochs: Rates) -> Rates:
-        """The share of the length that is done."""
+        """Return the share of the length that is done."""
         return np.minimum(epochs / self._length(), 1.0)
 
     def _length(self) -> float:
@@ -59,7 +209,7 @@ class _ToFinal(_Lasting):
         return self._length() if self.final == 0 else math.inf
 
     def _between(self, left: Rates) -> Rates:
-        """`initial` where 1 is left, `final` where 0 is."""
+        """Return `initial` where 1 is left, `final` where 0 is."""
         return self.final + (float(self.initial) - self.final) * left
 
 
@@ -108,7 +258,7 @@ class PolynomialDecay(_ToFinal):
 
 @dataclass(frozen=True)
 class CosineDecay(_ToFinal):
-    r"""Half a cosine from the first rate to the final one, once or again and again.
+    r"""Half a cosine from the first rate to the final one, once or with warm restarts.
 
     .. math::
         \eta(t) = \eta_\mathrm{final} + \frac{\eta_0 - \eta_\mathrm{final}}{2} \left(1 + \cos \pi f\right)
@@ -123,11 +273,11 @@ class CosineDecay(_ToFinal):
     final : float, default=0.0
         The last learning rate, from 0 to `initial`. With 0 and no restarts the fit must end when the schedule does.
     epochs : float or None, default=None
-        T > 0. None: the fit's `max_iter`, or, where `restart_every` is given, without end.
+        T > 0. None: the fit's `max_iter`, or with `restart_every` no end.
     restart_every : float or None, default=None
         Epochs of the first cycle, > 0; None for no restarts.
     growth : float, default=1.0
-        How much longer each cycle is than the one before, >= 1; needs `restart_every`.
+        Length of each cycle relative to the one before, >= 1; needs `restart_every`.
 
     References
     ----------
@@ -169,7 +319,7 @@ class CosineDecay(_ToFinal):
         return self._between(np.sin(0.5 * math.pi * (1.0 - done)) ** 2)
 
     def _done_of_cycle(self, epochs: Rates, length: float) -> Rates:
-        """The share of each epoch's cycle that is done, below 1."""
+        """Return the share of each epoch's cycle that is done, below 1."""
         if self.growth == 1:
             done = epochs / length - periods_done(epochs, length)
         else:
@@ -180,7 +330,7 @@ class CosineDecay(_ToFinal):
         return np.clip(done, 0.0, math.nextafter(1.0, 0.0))
 
     def _starts(self, last: float, length: float) -> Rates:
-        """Epochs at which cycles start, up to one after `last`."""
+        """Return the epochs at which cycles start, up to one after `last`."""
         growth = float(self.growth)
         count = int(math.log1p(last / length * (growth - 1.0)) / math.log(growth)) + 2
         return length * (growth ** np.arange(count + 0.0) - 1.0) / (growth - 1.0)
@@ -247,3 +397,91 @@ class OneCycle(_Lasting):
         left = (1.0 - done) / (1.0 - self.rise)
         down = self.final_factor + (1.0 - self.final_factor) * np.sin(0.5 * math.pi * left) ** 2
         return float(self.peak) * np.where(done < self.rise, up, down)
+
+
+@dataclass(frozen=True)
+class ReduceOnPlateau(Schedule):
+    r"""A rate that is cut if the loss has not fallen for some epochs.
+
+    The loss is the validation loss of a fit that has one, else the training loss. An epoch is better than the best
+    before it if loss < best - threshold |best|. After more than `patience` epochs in a row that are not,
+
+    .. math:: \eta \leftarrow \max(\mathrm{factor} \cdot \eta, \mathrm{minimum})
+
+    and the next `cooldown` epochs do not count.
+
+    Parameters
+    ----------
+    initial : float or "auto", default="auto"
+        The first learning rate, > 0; "auto" leaves it to the fit.
+    factor : float, default=0.5
+        Multiplies the rate at each cut, in (0, 1).
+    patience : int, default=3
+        Epochs without a better loss that are allowed, >= 0.
+    threshold : float, default=1e-4
+        Smallest improvement that counts, relative to the best loss, in [0, 1).
+    cooldown : int, default=0
+        Epochs after a cut that do not count, >= 0.
+    minimum : float, default=0.0
+        Smallest rate, from 0 to `initial`; the rate never becomes 0.
+
+    References
+    ----------
+    Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012,
+    section 5: "divide the learning rate by 10 when the validation error rate stopped improving".
+
+    Examples
+    --------
+    >>> schedule = ReduceOnPlateau(0.1, patience=1)
+    >>> state = schedule.start()
+    >>> for loss in (3.0, 2.0, 2.0, 2.0):
+    ...     state = schedule.observe(state, loss)
+    >>> float(schedule.rates([4], [4], state)[0])
+    0.05
+    """
+
+    initial: float | str = "auto"
+    factor: float = 0.5
+    patience: int = 3
+    threshold: float = 1e-4
+    cooldown: int = 0
+    minimum: float = 0.0
+    kind: ClassVar[str] = "plateau"
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "factor": INSIDE,
+        "patience": COUNT,
+        "threshold": FRACTION,
+        "cooldown": COUNT,
+        "minimum": NOT_NEGATIVE,
+    }
+
+    def check(self) -> None:
+        """Raise a ValueError that names the first hyper-parameter out of range."""
+        super().check()
+        if is_number(self.initial) and self.minimum > float(self.initial):
+            raise self._wrong("minimum", f"at most initial={self.initial!r}")
+
+    def start(self) -> State:
+        """Return the state before the first epoch: the share of the initial rate, and two counts of epochs."""
+        return {"share": 1.0, "bad": 0, "resting": 0}
+
+    def observe(self, state: Mapping[str, float], metric: float) -> State:
+        """Return the state after an epoch with this loss."""
+        new = dict(state)
+        best = new.get("best", math.inf)
+        if best == math.inf or metric < best - self.threshold * abs(best):
+            new |= {"best": float(metric), "bad": 0}
+        else:
+            new["bad"] += 1
+        if new["resting"] > 0:
+            new |= {"resting": new["resting"] - 1, "bad": 0}
+        elif new["bad"] > self.patience:
+            new |= {"share": max(new["share"] * float(self.factor), SMALLEST), "bad": 0, "resting": int(self.cooldown)}
+        return new
+
+    def __call__(self, step: int, epoch: float, metric: float | None = None) -> float:
+        """Raise a TypeError: the rate depends on all losses so far, which `observe` follows."""
+        raise TypeError("ReduceOnPlateau has no rate without the losses so far: use start, observe and rates")
+
+    def _values(self, epochs: Rates, state: Mapping[str, float]) -> Rates:
+        return np.full_like(epochs, max(float(self.initial) * state["share"], self.minimum))
