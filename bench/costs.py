@@ -1,4 +1,4 @@
-"""Measure what `fastgd.solvers.costs` has to know of a machine: python -m bench.costs [--write] [--quick].
+"""Measure what `fastgd.solvers.cost_model` has to know of a machine: python -m bench.costs [--write] [--quick].
 
 Prints how far formulas are from measurements, and the block of constants; --write puts it into
 fastgd/solvers/costs.py. Constants are those of least squares on relative errors, none below 0.
@@ -53,7 +53,7 @@ _STEPS: list[Size] = [("logistic", 200, d, "f8") for d in (3, 30, 300, 1_000, 3_
 
 
 class Formula(NamedTuple):
-    """Constants of `fastgd.solvers.costs` that are fitted together: what of, their name, how and on what measured."""
+    """Constants of `fastgd.solvers.cost_model` that are fitted together: of what, their name, how, and on what data."""
 
     of: str
     name: str

@@ -8,12 +8,12 @@ import numpy as np
 from bench.candidates import Candidate
 from bench.check import Floats, Plan, Point
 from bench.problems import Data
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.verbs import EpochProblem
+from fastgd.backends.cpu.data import CpuData
 from fastgd.kernels.rules import RULES
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.dataset import EpochProblem
 from fastgd.optimizers import BY_NAME, Adam, GradientDescent, Momentum, Nesterov, Optimizer, Recipe
 from fastgd.reference import epoch_order
-from fastgd.scaling import Scaling
 
 NAME = "fastgd"
 #: Rules of the kernels that are settings of an optimizer.

@@ -1,4 +1,4 @@
-"""What solvers spend their time on, on problems of many shapes: terms of `fastgd.solvers.costs` and seconds, counts."""
+"""Measure what solvers spend time on, for many shapes: terms of `fastgd.solvers.cost_model`, seconds, counts."""
 
 import time
 import warnings
@@ -11,19 +11,18 @@ import numpy as np
 from bench.problems import Problem
 from bench.shapes import Task
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.backends.cpu_least_squares import CpuLeastSquares
-from fastgd.backends.cpu_quadratic import minimise_quadratic
-from fastgd.estimators._device import site_of
-from fastgd.estimators._input import Converted
-from fastgd.estimators._labels import check_labels
-from fastgd.estimators._options import resolve
-from fastgd.estimators._problem import linear_problem, logistic_problem
-from fastgd.objective import Frame, Objective
+from fastgd._config import resolve
+from fastgd._data import linear_problem, logistic_problem, site_of
+from fastgd._inputs import Converted
+from fastgd._labels import check_labels
+from fastgd.backends.cpu.quadratic import minimise_quadratic
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Frame
+from fastgd.objective.sampling import sample_moments
 from fastgd.optimizers import FullBatch
-from fastgd.sample import sample_moments
-from fastgd.solvers.costs import Shape
-from fastgd.solvers.hardness import hardness
+from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.metric import make_metric
+from fastgd.solvers.select import hardness
 
 #: Of runs the quickest counts, as whatever else the machine does only adds to it: how many at least and at most, and
 #: the seconds after which there are no more.
@@ -128,7 +127,7 @@ def metrics(sizes: Iterable[Size]) -> Iterator[Measured]:
 def grams(sizes: Iterable[Size]) -> Iterator[Measured]:
     """The Gram matrix of all rows."""
     for name, shape, objective in _objectives(sizes):
-        run = CpuLeastSquares(objective.data, objective.scaling, True).gram
+        run = objective.data.least_squares(objective.scaling, True).gram
         yield Measured(name, shape.gram_terms, least(run))
 
 

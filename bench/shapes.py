@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.problems import Problem
-from fastgd.solvers.costs import Shape
+from fastgd.solvers.cost_model import Shape
 
 #: Kinds of problems: the task, and whether it has an elastic net.
 _KINDS = [("logistic", False), ("linear", False), ("softmax", False), ("logistic", True), ("linear", True)]

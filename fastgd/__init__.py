@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     import fastgd.optimizers as optimizers
     import fastgd.plots as plots
     import fastgd.schedules as schedules
-    from fastgd.estimators import FitReport, LinearRegression, LogisticRegression
+    from fastgd._report import FitReport
     from fastgd.exceptions import DivergenceError, ModelFileError
+    from fastgd.linear import LinearRegression
+    from fastgd.logistic import LogisticRegression
     from fastgd.minimization import minimize
     from fastgd.persistence import load
     from fastgd.threads import get_num_threads, set_num_threads
@@ -42,9 +44,9 @@ __all__ = [
 # Public name -> the module that holds it; a module named after itself is the public name.
 _HOMES = {
     "DivergenceError": "fastgd.exceptions",
-    "FitReport": "fastgd.estimators",
-    "LinearRegression": "fastgd.estimators",
-    "LogisticRegression": "fastgd.estimators",
+    "FitReport": "fastgd._report",
+    "LinearRegression": "fastgd.linear",
+    "LogisticRegression": "fastgd.logistic",
     "ModelFileError": "fastgd.exceptions",
     "get_num_threads": "fastgd.threads",
     "load": "fastgd.persistence",

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from fastgd.arrays import Array
 from fastgd.parameters import shown
-from fastgd.scaling import Array
 
 
 @dataclass(frozen=True)

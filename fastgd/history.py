@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.scaling import Array
+from fastgd.arrays import Array
 
 logger = logging.getLogger("fastgd")
 

@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from fastgd import estimators, model_file, optimizers, schedules
+from fastgd import model_file, optimizers, schedules
 from fastgd.exceptions import ModelFileError
+from fastgd.linear import LinearRegression
+from fastgd.logistic import LogisticRegression
 from fastgd.model_file import ModelParts, StoredTraining, Tensors
 from fastgd.threads import check_threads
 
+#: Estimators by the names that model files have for them.
+_KINDS = {"LinearRegression": LinearRegression, "LogisticRegression": LogisticRegression}
 
-def load(path: str | Path) -> estimators.LinearRegression | estimators.LogisticRegression:
+
+def load(path: str | Path) -> LinearRegression | LogisticRegression:
     """Read a model that its method ``save`` wrote.
 
     Parameters
@@ -42,20 +47,18 @@ def load(path: str | Path) -> estimators.LinearRegression | estimators.LogisticR
         raise ModelFileError(f"{path} {model_file.damaged(str(error))}") from error
 
 
-def _build(parts: ModelParts) -> estimators.LinearRegression | estimators.LogisticRegression:
+def _build(parts: ModelParts) -> LinearRegression | LogisticRegression:
     metadata, tensors = parts
     if metadata["kind"] not in model_file.KINDS:
         raise ModelFileError(f"holds a model of unknown kind {metadata['kind'][:60]!r}: update fastgd")
-    kind = getattr(estimators, metadata["kind"])
-    model: estimators.LinearRegression | estimators.LogisticRegression = kind(
-        **{name: _from_plain(value) for name, value in metadata["params"].items()}
-    )
+    params = {name: _from_plain(value) for name, value in metadata["params"].items()}
+    model: LinearRegression | LogisticRegression = _KINDS[metadata["kind"]](**params)
     if model.n_threads is not None:
         check_threads(model.n_threads, "n_threads")
     single = metadata["single_target"]
     model.coef_ = tensors["coef"][0] if single else tensors["coef"]
     model.intercept_ = float(tensors["intercept"][0]) if single else tensors["intercept"]
-    if isinstance(model, estimators.LogisticRegression):
+    if isinstance(model, LogisticRegression):
         labels = metadata["labels"]
         model.classes_ = (
             tensors["classes"] if labels is None else np.array(labels, dtype=np.dtype(metadata["labels_dtype"]))

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from fastgd.estimators._device import site_of
-from fastgd.estimators._input import Converted
-from fastgd.estimators._labels import check_labels
-from fastgd.estimators._options import resolve
-from fastgd.estimators._problem import linear_problem, logistic_problem
-from fastgd.objective import Frame, Objective
+from fastgd._config import resolve
+from fastgd._data import linear_problem, logistic_problem, site_of
+from fastgd._inputs import Converted
+from fastgd._labels import check_labels
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Frame
 from fastgd.reference import Problem, Scaling, fit_scaling, working_problem
 from tests.estimators.fits import DTYPES, features, model_for, targets
 

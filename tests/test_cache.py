@@ -21,7 +21,7 @@ FIT = """
 import json, sys
 import numpy as np
 from numba.core import event
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu.data import CpuData
 from fastgd.kernels import _cache, _jit
 
 losses, compiled = {}, event.RecordingListener()

@@ -8,7 +8,7 @@ import pytest
 from numpydoc.validate import validate
 
 import fastgd
-from fastgd import estimators, exceptions, optimizers
+from fastgd import LinearRegression, LogisticRegression, exceptions, optimizers
 
 #: numpydoc's checks that are held: docstrings and sections exist, stand in order, and name, type, describe and order
 #: parameters as the signature has them. Left out are matters of layout, of wording (a formula may begin with a
@@ -48,7 +48,7 @@ def test_what_is_public():
     assert "fastgd.optimizers.Adam" in names
 
 
-@pytest.mark.parametrize("kind", [estimators.LinearRegression, estimators.LogisticRegression])
+@pytest.mark.parametrize("kind", [LinearRegression, LogisticRegression])
 def test_examples_run(kind):
     finder = doctest.DocTestFinder(recurse=False)
     (example,) = finder.find(kind, kind.__name__, globs={})
@@ -57,7 +57,7 @@ def test_examples_run(kind):
     assert runner.run(example).failed == 0
 
 
-@pytest.mark.parametrize("kind", [estimators.LinearRegression, estimators.LogisticRegression])
+@pytest.mark.parametrize("kind", [LinearRegression, LogisticRegression])
 @pytest.mark.parametrize("name", ["fit", "partial_fit", "predict"])
 def test_signatures_are_short(kind, name):
     """As `help` shows them: names of types, and not what these stand for."""
@@ -71,7 +71,7 @@ def test_every_key_of_a_report_is_documented():
         assert re.search(rf"^    [\w, ]*\b{key}\b[\w, ]* : ", fastgd.FitReport.__doc__, re.MULTILINE)
 
 
-@pytest.mark.parametrize("kind", [estimators.LinearRegression, estimators.LogisticRegression])
+@pytest.mark.parametrize("kind", [LinearRegression, LogisticRegression])
 def test_shared_parts_are_filled_in(kind):
     for name in ("{shared}", "{fitted}", "{references}"):
         assert name not in kind.__doc__

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastgd import threads
-from fastgd.backends import cpu
+from fastgd.backends.cpu import data as cpu
 from tests.kernels import full_pass
 from tests.kernels.table import Case, sample
 
@@ -231,7 +231,7 @@ import os, sys, threading, warnings
 import numpy as np
 from fastgd import threads
 from fastgd.backends import cpu
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu.data import CpuData
 
 cpu._CHUNK_BYTES = (1, 1 << 29)
 X, y = np.random.default_rng(0).standard_normal((5000, 3)), np.ones((1, 5000))
@@ -269,7 +269,7 @@ def test_a_forked_child_has_threads_of_its_own(root):
 def test_no_thread_is_started_by_an_import_or_a_single_threaded_pass(root):
     code = (
         "import threading, numpy as np\n"
-        "from fastgd.backends.cpu import CpuData\n"
+        "from fastgd.backends.cpu.data import CpuData\n"
         "CpuData(np.ones((9, 2)), np.ones((1, 9)), None, 1).moments()\n"
         "print(threading.active_count())\n"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastgd import threads
-from fastgd.backends import cpu_epochs
+from fastgd.backends.cpu import epochs as cpu_epochs
 from tests.kernels import minibatch
 from tests.kernels.minibatch import Setup
 from tests.kernels.table import Case, sample

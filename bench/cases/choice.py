@@ -12,7 +12,7 @@ from bench.result import Finding, Result
 from bench.shapes import Task, draw
 from bench.timing import alternate, spread
 from fastgd import LinearRegression, LogisticRegression, optimizers
-from fastgd.solvers.choice import expected
+from fastgd.solvers.select import expected
 
 _SHAPES, _SEED, _ROUNDS = 30, 0, 3
 #: How many times as long as the best so far a candidate may take, and what the choice is held to.

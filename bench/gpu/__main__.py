@@ -19,7 +19,7 @@ from bench.gpu.result import FOR_RIVALS, left_out, wrong
 from bench.gpu.worker import Job
 from bench.result import RESULTS, Result, write
 from bench.run import told
-from fastgd.backends.devices import why_unusable
+from fastgd.backends.cuda.driver import why_unusable
 
 #: Sections in the order of their importance, those of a process together, and seconds of each.
 GROUPS: tuple[dict[str, float], ...] = (

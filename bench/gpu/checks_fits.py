@@ -8,8 +8,9 @@ import numpy as np
 from bench.gpu.check import Check, compare
 from bench.gpu.checks_kernels import BATCH
 from bench.ours import OPTIMIZERS
-from fastgd import LinearRegression, LogisticRegression, objective
+from fastgd import LinearRegression, LogisticRegression
 from fastgd.kernels.cuda._target import SIMULATED
+from fastgd.objective import objective
 from tests.kernels.table import ALL, Case, sample
 
 #: Rows and columns of which a solver keeps all rows on the host, and of which it keeps none: its curvatures are the

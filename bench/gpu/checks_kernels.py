@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from bench.gpu.check import Check, compare
-from fastgd.backends.cuda import CudaData
-from fastgd.backends.verbs import Data
+from fastgd.backends.cuda.data import CudaData
 from fastgd.kernels.cuda._target import SIMULATED
-from fastgd.scaling import Scaling
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.dataset import Data
 from tests.kernels import full_pass, minibatch
 from tests.kernels.table import Case, Sample, sample
 

@@ -9,11 +9,12 @@ import numpy as np
 from numba import cuda
 
 from bench.gpu.check import Check, compare
-from fastgd.backends import cuda_stream
-from fastgd.backends.cuda import CudaData, CudaSet, CudaStream
-from fastgd.backends.verbs import Sums
+from fastgd.backends.cuda import stream as cuda_stream
+from fastgd.backends.cuda.data import CudaData, CudaSet
+from fastgd.backends.cuda.stream import CudaStream
 from fastgd.kernels.cuda._target import SIMULATED
-from fastgd.scaling import Scaling
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.dataset import Sums
 from tests.kernels import full_pass, minibatch
 from tests.kernels.table import Case, Sample, sample
 

@@ -14,8 +14,8 @@ from bench.gpu.result import FOR_RIVALS, NO_TIME, WRONG
 from bench.gpu.sizes import Sizes
 from bench.result import Finding, Result
 from bench.yardstick import cores
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.cuda import CudaData
+from fastgd.backends.cpu.data import CpuData
+from fastgd.backends.cuda.data import CudaData
 from fastgd.optimizers import Adam
 
 #: Batch sizes; what is asked of each against PyTorch eager, PyTorch compiled and the CPU.

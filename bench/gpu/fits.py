@@ -14,7 +14,7 @@ from bench.gpu.sizes import Sizes
 from bench.result import Result
 from bench.yardstick import cores
 from fastgd import LogisticRegression
-from fastgd.backends.cuda import CudaData
+from fastgd.backends.cuda.data import CudaData
 
 #: (F - F*) / (F of the best constant model - F*) that a fit must reach, as in the races; tolerances to do it with.
 TARGET = 1e-6

@@ -18,9 +18,9 @@ from bench.timing import once, ratios, spread
 from bench.wording import quantity
 from bench.yardstick import cores
 from fastgd.backends.bandwidth import GpuReader
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.cuda import CudaData
-from fastgd.backends.verbs import Sums
+from fastgd.backends.cpu.data import CpuData
+from fastgd.backends.cuda.data import CudaData
+from fastgd.objective.dataset import Sums
 
 _CLASSES = 10
 #: Relative error of a loss and gradient, in norm, above which a rival's is not timed and ours is wrong.

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from fastgd.backends import cuda_launch
-from fastgd.backends.devices import gpu_kernels
+from fastgd.backends.cuda import launch as cuda_launch
+from fastgd.backends.select import gpu_kernels
 
 
 def taken() -> dict[str, int]:

@@ -13,9 +13,9 @@ from bench.gpu.sizes import Sizes
 from bench.result import Finding, Result
 from bench.timing import ratios
 from bench.yardstick import cores
-from fastgd.backends.cuda import CudaData
-from fastgd.backends.cuda_stream import CudaStream
-from fastgd.backends.cuda_transfer import copy
+from fastgd.backends.cuda.data import CudaData
+from fastgd.backends.cuda.stream import CudaStream
+from fastgd.backends.cuda.transfer import copy
 
 _AT_LEAST = 0.85
 #: Relative error, in norm, from sums that are added in another order: float32 products.

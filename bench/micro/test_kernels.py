@@ -16,9 +16,9 @@ from bench.ours import OPTIMIZERS, raw_problem
 from bench.problems import Data, problem
 from bench.timing import alternate
 from bench.yardstick import cores, reads
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.rule_state import RuleState
-from fastgd.scaling import Scaling
+from fastgd.backends.cpu.data import CpuData
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.rule_state import RuleState
 
 _TASKS = {"squared": "micro-linear", "huber": "micro-linear", "logistic": "micro-logistic", "softmax": "micro-softmax"}
 _LAYOUTS = [("f4", "C"), ("f8", "C"), ("f4", "F")]

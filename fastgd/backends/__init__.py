@@ -1,1 +1,1 @@
-"""Who implements the verbs of `fastgd.objective`: one module a device."""
+"""Who implements the verbs of `fastgd.objective.objective`: one module a device."""

@@ -48,7 +48,7 @@ class GpuReader:
     def __init__(self, X: Any) -> None:
         from numba import cuda
 
-        from fastgd.backends import cuda_device as device
+        from fastgd.backends.cuda import device
         from fastgd.kernels.cuda._target import SIMULATED
         from fastgd.kernels.cuda.reads import make_read
 
@@ -87,7 +87,7 @@ class HostToGpu:
     def __init__(self, nbytes: int) -> None:
         from numba import cuda
 
-        from fastgd.backends import cuda_device as device
+        from fastgd.backends.cuda import device
 
         with device.guarded():
             #: Of a copy.

@@ -77,7 +77,7 @@ def usable_devices(options: BenchOptions) -> tuple[list[str], dict[str, str]]:
     asked = options.devices()
     if asked == ["cpu"]:
         return asked, {}
-    from fastgd.backends.devices import require_cuda
+    from fastgd.backends.select import require_cuda
     from fastgd.exceptions import DeviceError
 
     try:

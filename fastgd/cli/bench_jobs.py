@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import get_num_threads
-from fastgd.backends.devices import gpu_name, place
+from fastgd.backends.select import gpu_name, place
 from fastgd.cli.bench_data import BenchData
 from fastgd.cli.bench_options import BenchOptions
 from fastgd.cli.info import cpu_name
@@ -136,9 +136,9 @@ class Site:
 
     def _epoch(self) -> Job:
         """Adam from zero on shuffled batches of raw columns; what a fit does in an epoch."""
-        from fastgd.backends.verbs import EpochProblem
+        from fastgd.objective.coordinates import Scaling
+        from fastgd.objective.dataset import EpochProblem
         from fastgd.optimizers import Adam
-        from fastgd.scaling import Scaling
 
         data, shape = self._data, (self._made.outputs, self._data.d + 1)
         batch = min(self._options.batch_size, data.n)

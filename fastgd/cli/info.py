@@ -26,7 +26,8 @@ def info(as_json: bool) -> None:
 
 def collect() -> dict[str, Any]:
     """Return the facts: versions by package, the machine, threads, the GPU, and the folder of the compiled kernels."""
-    from fastgd.backends.devices import gpu_name, why_unusable
+    from fastgd.backends.cuda.driver import why_unusable
+    from fastgd.backends.select import gpu_name
     from fastgd.kernels._cache import cache_folder
 
     folder = cache_folder()

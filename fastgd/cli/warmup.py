@@ -100,7 +100,7 @@ def _print_progress(line: str) -> None:
 
 def _report_gpu_kernels() -> None:
     """Print which kernels of the GPU were compiled, and which were on disk already."""
-    from fastgd.backends.devices import gpu_kernels
+    from fastgd.backends.select import gpu_kernels
 
     for how, names in gpu_kernels().items():
         counts = [f"{name} x {count}" if count > 1 else name for name, count in sorted(Counter(names).items())]

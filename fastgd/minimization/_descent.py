@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from fastgd.backends.rule_state import RuleState
 from fastgd.history import logger
 from fastgd.minimization._function import (
     Array,
@@ -24,12 +23,13 @@ from fastgd.minimization._function import (
     is_plateau,
     largest_curvature,
 )
+from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import LBFGS, Accelerated, GradientDescent, Optimizer, WithRate
 from fastgd.schedules import is_auto
 from fastgd.solvers.accelerated import Momentum
 from fastgd.solvers.lbfgs import run_lbfgs
+from fastgd.solvers.learning_rate import Pace
 from fastgd.solvers.line_search import HALVINGS, Trial, backtrack, root_of_slope
-from fastgd.solvers.pace import Pace
 
 #: How often an automatic rate is halved.
 _RESTARTS = 20

@@ -10,13 +10,13 @@ import math
 
 import numpy as np
 
+from fastgd.arrays import Array
 from fastgd.history import logger
-from fastgd.objective import Evaluation, Objective
-from fastgd.scaling import Array
-from fastgd.solvers.course import Course
-from fastgd.solvers.prox import elastic_net_prox
-from fastgd.solvers.rates import share_at_start
-from fastgd.stopping import Monitor, Solution
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Evaluation
+from fastgd.penalties import elastic_net_prox
+from fastgd.solvers.learning_rate import share_at_start
+from fastgd.solvers.progress import Course, Monitor, Solution
 
 #: Relative excess of the curvature seen along a step over L from which L is raised; rounding stays below.
 _EXCESS = 1.02

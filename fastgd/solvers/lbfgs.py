@@ -12,10 +12,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy import optimize
 
-from fastgd.objective import Evaluation, Objective
-from fastgd.scaling import Array
-from fastgd.solvers.course import Course
-from fastgd.stopping import Monitor, Solution
+from fastgd.arrays import Array
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Evaluation
+from fastgd.solvers.progress import Course, Monitor, Solution
 
 #: The least curvature of an output that is believed, as a share of the largest: it may be more away from the start.
 _LEAST = 1e-3

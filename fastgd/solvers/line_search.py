@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
+from fastgd.arrays import Array
 from fastgd.history import Epoch
-from fastgd.objective import Evaluation, Objective
-from fastgd.scaling import Array
-from fastgd.solvers.plan import Plan
-from fastgd.solvers.prox import soft_threshold
-from fastgd.stopping import Deadline, Monitor, Solution
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Evaluation
+from fastgd.penalties import soft_threshold
+from fastgd.solvers.learning_rate import Plan
+from fastgd.solvers.progress import Deadline, Monitor, Solution
 
 #: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
 _ARMIJO = 1e-4

@@ -1,4 +1,4 @@
-"""The metric of a Newton step: a curvature factored once, improved by what full gradients show of the true one."""
+"""The metric of a Newton step: a curvature factored once, improved by changes of full gradients."""
 
 import math
 from collections import deque
@@ -7,10 +7,46 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from scipy import linalg
 
-from fastgd.backends.cpu_quadratic import minimise_quadratic
-from fastgd.objective import Evaluation, Objective
-from fastgd.scaling import Array
-from fastgd.solvers.factorization import require_finite, with_unit_diagonal
+from fastgd.arrays import Array
+from fastgd.backends.cpu.quadratic import minimise_quadratic
+from fastgd.exceptions import DivergenceError
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Evaluation
+
+
+def require_finite(matrix: Array) -> None:
+    """Raise a DivergenceError for a matrix of sums of squares or products that overflow."""
+    if not np.isfinite(matrix).all():
+        raise DivergenceError("sums of squares overflow: scale down columns of extreme values")
+
+
+def with_unit_diagonal(matrix: Array) -> tuple[Array, Array]:
+    """Scale rows and columns of a symmetric matrix to a unit diagonal.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (D, D)
+        Positive semidefinite.
+
+    Returns
+    -------
+    scaled : ndarray of shape (D, D)
+        With the row and the column of a unit vector where the diagonal is 0.
+    inverse_scale : ndarray of shape (D,)
+        What rows and columns were multiplied with; 0 there.
+
+    Raises
+    ------
+    DivergenceError
+        If the matrix is not finite.
+    """
+    require_finite(matrix)
+    diagonal = matrix.diagonal()
+    inverse_scale = np.divide(1.0, np.sqrt(diagonal), out=np.zeros(len(matrix)), where=diagonal > 0.0)
+    scaled = matrix * inverse_scale * inverse_scale[:, None]
+    scaled.flat[:: len(scaled) + 1] = 1.0
+    return scaled, inverse_scale
+
 
 #: Eigenvalues of a curvature with unit diagonal below which directions count as flat, a column.
 _FLAT = 1e-14

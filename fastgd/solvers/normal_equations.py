@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
+from fastgd.arrays import Array
 from fastgd.history import logger
-from fastgd.objective import Evaluation, Objective
-from fastgd.scaling import Array
-from fastgd.solvers.condensed import Condensed, Orthogonal
-from fastgd.solvers.course import Course
-from fastgd.stopping import Monitor, Solution
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Evaluation
+from fastgd.solvers.gram_objective import Condensed, Orthogonal
+from fastgd.solvers.progress import Course, Monitor, Solution
 
 #: The inverse of a condition number below which the Gram matrix gives way to an orthogonal factor.
 _SINGULAR = 1e-8

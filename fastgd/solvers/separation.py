@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from fastgd.objective import Objective
-from fastgd.sample import sample_of
-from fastgd.scaling import Array
+from fastgd.arrays import Array
+from fastgd.objective.objective import Objective
+from fastgd.objective.sampling import sample_of
 
 #: Parameters at most, beyond which columns and blocks of categories are looked at one by one.
 MOST_PARAMETERS = 500

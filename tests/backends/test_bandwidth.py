@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from fastgd.backends import cuda_device
 from fastgd.backends.bandwidth import GpuReader, HostToGpu, reader_on_cpu
+from fastgd.backends.cuda import device as cuda_device
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

@@ -8,8 +8,8 @@ from bench.costs import BEGIN, END, TARGET, fit, mean, numbers, power, replaced
 from bench.primitives import Counted, Measured
 from bench.shapes import Task, draw
 from fastgd.optimizers import LBFGS
-from fastgd.solvers import costs
-from fastgd.solvers.costs import Shape
+from fastgd.solvers import cost_model
+from fastgd.solvers.cost_model import Shape
 
 SIZES = [("logistic", 300, 3, "f8"), ("linear", 200, 40, "f4"), ("softmax 3", 300, 4, "f8")]
 
@@ -52,14 +52,18 @@ def test_only_the_block_is_replaced() -> None:
 def test_primitives_are_measured_by_the_terms_of_their_formula(measure) -> None:
     measured = list(measure(SIZES))
     assert {len(m.terms) for m in measured} == {
-        len({primitives.passes: costs.PASS, primitives.curvatures: costs.CURVATURE}.get(measure, costs.METRIC))
+        len(
+            {primitives.passes: cost_model.PASS, primitives.curvatures: cost_model.CURVATURE}.get(
+                measure, cost_model.METRIC
+            )
+        )
     }
     assert all(m.seconds > 0.0 for m in measured)
 
 
 def test_grams_steps_descents_and_counts() -> None:
-    assert [len(m.terms) for m in primitives.grams(SIZES[1:2])] == [len(costs.GRAM)]
-    assert [len(m.terms) for m in primitives.steps(LBFGS(), SIZES[:1])] == [len(costs.LBFGS_STEP)]
+    assert [len(m.terms) for m in primitives.grams(SIZES[1:2])] == [len(cost_model.GRAM)]
+    assert [len(m.terms) for m in primitives.steps(LBFGS(), SIZES[:1])] == [len(cost_model.LBFGS_STEP)]
     assert all(m.terms == (121,) for m in primitives.descents([10], 1e-3))
     easy, hard = (
         next(primitives.counts(LBFGS(), [Task(primitives.problem_of(("logistic", 2000, 20, "f8"), condition))]))

@@ -15,7 +15,8 @@ from bench.gpu.result import FOR_RIVALS, NO_TIME
 from bench.gpu.sizes import Sizes
 from bench.result import Result
 from fastgd import reference
-from fastgd.backends.cuda import CudaSet, CudaStream
+from fastgd.backends.cuda.data import CudaSet
+from fastgd.backends.cuda.stream import CudaStream
 from fastgd.kernels.cuda._target import SIMULATED
 from tests.simulated import threads_take_turns
 

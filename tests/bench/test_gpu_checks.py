@@ -18,9 +18,10 @@ from bench.gpu.poison import poisoned
 from bench.gpu.result import wrong
 from bench.ours import OPTIMIZERS
 from bench.result import Result
-from fastgd import objective
-from fastgd.backends import cuda_design, cuda_stream
-from fastgd.backends.cuda import CudaStream
+from fastgd.backends.cuda import design as cuda_design
+from fastgd.backends.cuda import stream as cuda_stream
+from fastgd.backends.cuda.stream import CudaStream
+from fastgd.objective import objective
 from tests.kernels.table import Case
 from tests.simulated import threads_take_turns
 

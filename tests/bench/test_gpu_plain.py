@@ -40,9 +40,9 @@ sys.meta_path.insert(0, Missing())
 """
 IMPORTS = """
 import importlib, pkgutil
-import bench.gpu, fastgd.backends, fastgd.estimators, fastgd.solvers
+import bench.gpu, fastgd.backends, fastgd.objective, fastgd.solvers
 
-for package in (bench.gpu, fastgd.backends, fastgd.estimators, fastgd.solvers):
+for package in (bench.gpu, fastgd.backends, fastgd.objective, fastgd.solvers):
     for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)
 print("all imported")

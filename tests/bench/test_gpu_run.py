@@ -13,7 +13,7 @@ from bench.gpu.clock import Budget
 from bench.gpu.result import FOR_RIVALS, NO_TIME
 from bench.gpu.worker import Job
 from bench.result import Finding, Result
-from fastgd.backends import cuda_launch
+from fastgd.backends.cuda import launch as cuda_launch
 
 #: A worker whose sections do what their names say.
 STUB = """

@@ -92,9 +92,9 @@ def test_what_it_refuses(call, words, said):
 
 
 def test_a_gpu_that_is_not_there_is_reported_in_the_librarys_words(options, monkeypatch):
-    from fastgd.backends import devices
+    from fastgd.backends import select
 
-    monkeypatch.setattr(devices, "why_unusable", lambda: "the cat sits on it, use device='cpu'")
+    monkeypatch.setattr(select, "why_unusable", lambda: "the cat sits on it, use device='cpu'")
     for device in ("cuda", "cpu,cuda"):
         with pytest.raises(InputError, match="the GPU cannot be used: the cat sits on it, use --device cpu"):
             bench.usable_devices(options(device=device))
@@ -102,7 +102,7 @@ def test_a_gpu_that_is_not_there_is_reported_in_the_librarys_words(options, monk
         ["cpu"],
         {"cuda": "the GPU cannot be used: the cat sits on it, use --device cpu"},
     )
-    monkeypatch.setattr(devices, "why_unusable", lambda: None)
+    monkeypatch.setattr(select, "why_unusable", lambda: None)
     assert bench.usable_devices(options(device="auto")) == (["cpu", "cuda"], {})
     assert bench.usable_devices(options(device="cuda,cpu,cuda")) == (["cuda", "cpu"], {})
 
@@ -115,15 +115,15 @@ def made(options):
 
 
 def test_a_fit_runs_where_its_line_says(made, monkeypatch):
-    from fastgd.backends import devices
+    from fastgd.backends import select
 
     asked = []
 
     def choose(device, X, work):
         asked.append(device)
-        return devices.Device("cpu", "")
+        return select.Device("cpu", "")
 
-    monkeypatch.setattr(devices, "choose", choose)
+    monkeypatch.setattr(select, "choose", choose)
     bench_jobs.Site("cpu", *made)._fit()
     assert set(asked) == {"cpu"}
     site = bench_jobs.Site("cpu", *made)
@@ -143,7 +143,7 @@ def test_a_fit_finds_the_memory_free(made, monkeypatch, device):
 
 
 def test_streams_are_measured_against_copies(made, monkeypatch):
-    from fastgd.backends import cuda_device
+    from fastgd.backends.cuda import device as cuda_device
 
     assert bench_jobs.Site("cuda", *made)._yardstick().name == READ
     monkeypatch.setattr(cuda_device, "room", lambda: 700)

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from fastgd.backends import devices
+from fastgd.backends import select
 from fastgd.cli import warmup
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import WarmupOptions
@@ -110,7 +110,7 @@ def test_kernels_of_the_gpu_are_named(monkeypatch, capsys):
             asked.append((self.device, X))
 
     monkeypatch.setattr(warmup, "_problem", lambda kind, d: (Model(), d, None))
-    monkeypatch.setattr(devices, "gpu_kernels", lambda: {"compiled": ["gradient", "fold", "gradient"], "loaded": []})
+    monkeypatch.setattr(select, "gpu_kernels", lambda: {"compiled": ["gradient", "fold", "gradient"], "loaded": []})
     warmup.warmup(WarmupOptions(device="cuda", loss=("squared",)))
     warmup.warmup(WarmupOptions(device="cuda", loss=("squared",), cols=(7, 9)))
     warmup.warmup(WarmupOptions(loss=("squared",)))

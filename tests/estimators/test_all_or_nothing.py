@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastgd import DivergenceError, LinearRegression, LogisticRegression
-from fastgd.backends import cpu
+from fastgd.backends.cpu import data as cpu
 from fastgd.optimizers import GradientDescent
 
 RNG = np.random.default_rng(0)

@@ -5,9 +5,9 @@ import pytest
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu.data import CpuData
 from fastgd.optimizers import GradientDescent, Momentum, Nesterov
-from fastgd.solvers import rates
+from fastgd.solvers import learning_rate
 from tests.estimators.fits import certificate_of, model_for, problem_for, targets, theta_of, value_of
 from tests.estimators.watch import Recorder
 
@@ -180,7 +180,7 @@ def test_wrong_objects_are_refused_before_any_work(monkeypatch, estimator, wrong
 
 
 def test_a_fit_that_begins_again_at_half_the_rate_tells_so(monkeypatch):
-    monkeypatch.setattr(rates, "automatic_rate", lambda *_: 8.0)
+    monkeypatch.setattr(learning_rate, "automatic_rate", lambda *_: 8.0)
     recorder = Recorder()
     problem = problem_for("squared")
     model = LinearRegression(optimizer="gd", batch_size="full", max_iter=30, tol=0.0, random_state=0)

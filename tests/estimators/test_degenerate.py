@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import RankWarning
-from fastgd.solvers import costs, rank
+from fastgd.solvers import collinearity, cost_model
 from tests.estimators.fits import problem_for, targets
 
 
@@ -119,7 +119,7 @@ def test_rules_report_what_their_formula_gives():
 @pytest.mark.parametrize("intercept", [True, False])
 def test_more_columns_than_are_looked_at_give_the_minimum_norm(monkeypatch, shape, intercept):
     """Fewer rows, or a direct solution."""
-    monkeypatch.setattr(rank, "MOST_COLUMNS", 30)
+    monkeypatch.setattr(collinearity, "MOST_COLUMNS", 30)
     rng = np.random.default_rng(1)
     n, d = shape
     X = rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-1, 1, d)
@@ -242,7 +242,7 @@ def test_classes_by_nearly_equal_columns_end_where_rounding_does(seed, monkeypat
 
     By a metric that is not of all classes jointly.
     """
-    monkeypatch.setattr(costs, "MOST_JOINT", 0)
+    monkeypatch.setattr(cost_model, "MOST_JOINT", 0)
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((500, 4))
     X[:, 1] = X[:, 0] + 1e-6 * rng.standard_normal(500)
@@ -277,7 +277,7 @@ def test_dependent_columns_above_a_thousand():
 @pytest.mark.parametrize("intercept", [True, False])
 def test_the_span_of_many_rows_by_their_gram_matrix(monkeypatch, intercept):
     """Rows that repeat and rows of zeros among them."""
-    monkeypatch.setattr(rank, "_SPAN_PRODUCTS", 0.0)
+    monkeypatch.setattr(collinearity, "_SPAN_PRODUCTS", 0.0)
     rng = np.random.default_rng(1)
     X = rng.standard_normal((30, 50)) * 10.0 ** rng.uniform(-1, 1, 50)
     X[3], X[4] = X[5], 0.0
@@ -290,7 +290,7 @@ def test_the_span_of_many_rows_by_their_gram_matrix(monkeypatch, intercept):
 
 
 def test_the_report_says_where_dependent_columns_were_not_looked_for(monkeypatch):
-    monkeypatch.setattr(rank, "MOST_COLUMNS", 3)
+    monkeypatch.setattr(collinearity, "MOST_COLUMNS", 3)
     frame, y = collinear_frame()
     with pytest.warns(RankWarning, match="fixed \\(constant\\); of all optima one is found"):
         model = LinearRegression(optimizer="lbfgs", tol=1e-6).fit(frame, y)

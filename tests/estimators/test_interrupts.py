@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.backends import cpu
-from fastgd.backends.cpu_least_squares import CpuLeastSquares
-from fastgd.backends.cpu_sample import CpuSample
-from fastgd.objective import Objective
+from fastgd.backends.cpu import data as cpu
+from fastgd.backends.cpu.data import CpuSample
+from fastgd.backends.cpu.least_squares import CpuLeastSquares
+from fastgd.objective.objective import Objective
 from fastgd.optimizers import SketchedNewton
 from tests.estimators.fits import problem_for, theta_of, value_of
 

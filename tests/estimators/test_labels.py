@@ -8,9 +8,8 @@ import polars as pl
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from fastgd import LogisticRegression, load
-from fastgd.estimators import _label_codes
-from fastgd.estimators._labels import check_labels, labels_among, weight_of_each
+from fastgd import LogisticRegression, _labels, load
+from fastgd._labels import check_labels, labels_among, weight_of_each
 
 ROWS = 100
 BOOLEANS, INTEGERS, FLOATS, WORDS = ["?"], ["i1", "u1", "i4", "u8", "i8"], ["f2", "f4", "f8"], ["U3", "O"]
@@ -33,7 +32,7 @@ CASES = [
 @pytest.fixture(params=[1, 3])
 def n_threads(request, monkeypatch):
     """Return how many threads share blocks of seven rows."""
-    monkeypatch.setattr(_label_codes, "BLOCK", 7)
+    monkeypatch.setattr(_labels, "BLOCK", 7)
     return request.param
 
 
@@ -74,7 +73,7 @@ def test_numbers_are_those_of_sorting(n_threads, kind, classes):
 @pytest.mark.parametrize("kinds", [2, 300, 2000])
 def test_many_texts(monkeypatch, width, kinds):
     """Of thousands of classes, in blocks that meet new ones, and where every hash is the same."""
-    monkeypatch.setattr(_label_codes, "BLOCK", 1000)
+    monkeypatch.setattr(_labels, "BLOCK", 1000)
     index = np.random.default_rng(0).integers(0, kinds, 10_000)
     y = np.array([f"{'x' * width}{i}" for i in range(kinds)])[index]
     expected, index = np.unique(y, return_inverse=True)

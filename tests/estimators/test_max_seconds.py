@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from fastgd import LinearRegression
-from fastgd.backends import cpu
-from fastgd.backends.cpu_sample import CpuSample
-from fastgd.estimators import _fit
-from fastgd.objective import Objective
+from fastgd import LinearRegression, _fit
+from fastgd.backends.cpu import data as cpu
+from fastgd.backends.cpu.data import CpuSample
+from fastgd.objective.objective import Objective
 from fastgd.optimizers import SAGA, Adam, AdamW, GradientDescent, Nesterov, NormalEquations, SketchedNewton
-from fastgd.solvers import classic
-from fastgd.solvers.choice import SOLVERS
-from fastgd.stopping import NEVER, Deadline
+from fastgd.solvers import first_order as classic
+from fastgd.solvers.progress import NEVER, Deadline
+from fastgd.solvers.select import SOLVERS
 from tests.estimators.fits import fit, model_for, problem_for, targets, theta_of
 from tests.estimators.watch import Recorder
 from tests.objective_of import objective_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu.data import CpuData
 
 ROWS, COLUMNS = 100_000, 20
 LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]

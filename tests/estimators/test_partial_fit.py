@@ -7,7 +7,7 @@ import pytest
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference, schedules
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu.data import CpuData
 from fastgd.optimizers import Adam, GradientDescent, Momentum
 from tests.estimators.fits import features, model_for, problem_for, targets, theta_of
 from tests.estimators.streams import BATCH, CHUNKS, STREAMED, N, assert_same_bits, by_pickle, classes_of, rule, stream

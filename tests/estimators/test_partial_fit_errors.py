@@ -7,7 +7,7 @@ import pytest
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, schedules
-from fastgd.backends import cpu_epochs
+from fastgd.backends.cpu import epochs as cpu_epochs
 from fastgd.optimizers import Accelerated, Adam, GradientDescent, Momentum
 from tests.estimators.fits import problem_for, targets, theta_of, value_of
 from tests.estimators.streams import BATCH, N, assert_same_bits, by_pickle, rule, stream

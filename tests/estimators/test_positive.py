@@ -8,7 +8,7 @@ from sklearn import linear_model
 import fastgd
 from fastgd import LinearRegression
 from fastgd.exceptions import RankWarning
-from fastgd.gap import duality_gaps
+from fastgd.objective.duality_gap import duality_gaps
 
 
 def data(n=150, outputs=2):

@@ -9,13 +9,14 @@ import pytest
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
-from fastgd.backends import cpu, cpu_epochs, cpu_rows
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_design import CpuDesign
-from fastgd.backends.cpu_sample import CpuSample
-from fastgd.estimators._report import FitReport
-from fastgd.scaling import Moments
-from fastgd.solvers.choice import SOLVERS
+from fastgd._report import FitReport
+from fastgd.backends.cpu import data as cpu
+from fastgd.backends.cpu import data as cpu_rows
+from fastgd.backends.cpu import epochs as cpu_epochs
+from fastgd.backends.cpu.data import CpuData, CpuSample
+from fastgd.backends.design import HostDesign as CpuDesign
+from fastgd.objective.coordinates import Moments
+from fastgd.solvers.select import SOLVERS
 from tests.estimators.fits import features, fit, problem_for
 
 N, D = 500, 6

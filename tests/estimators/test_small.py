@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression
-from fastgd import objective as objectives
-from fastgd.backends import cpu_design
+from fastgd.backends import design
+from fastgd.objective import objective as objectives
+from fastgd.objective.sampling import most_rows
 from fastgd.optimizers import SketchedNewton
-from fastgd.sample import most_rows
-from fastgd.solvers import costs
-from fastgd.solvers.costs import Shape
+from fastgd.solvers import cost_model
+from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.metric import make_metric
 from tests.estimators.fits import fit, problem_for, theta_of
 from tests.objective_of import objective_of
@@ -102,8 +102,8 @@ def test_kept_rows_end_where_rows_made_anew_do(monkeypatch, loss, outputs, l1_ra
     options = {"optimizer": "sketched_newton", "tol": 1e-9}
     kept = fit(problem, **options)
     monkeypatch.setattr(objectives, "_KEPT_NUMBERS", 0)
-    monkeypatch.setattr(cpu_design, "_BLOCK_NUMBERS", 1)
-    monkeypatch.setattr(cpu_design, "_BLOCK_ROWS", 16)
+    monkeypatch.setattr(design, "_BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(design, "_BLOCK_ROWS", 16)
     made = fit(problem, **options)
     # Coupled outputs take their passes by kernels either way.
     assert loss == "softmax" or kept.fit_report_["passes"] < made.fit_report_["passes"]
@@ -162,7 +162,7 @@ def test_first_small_fits_compile_and_load_no_kernel():
 def test_no_sample_is_missed_where_none_is_looked_for(loss, rows):
     for columns, outputs, rarity in itertools.product((2, 21, 201), (1, 10), (1.0, 7.0)):
         shape = Shape(rows, columns, outputs, 8, loss, False, rarity)
-        ratios = [ratio * shape.parameters * rarity for ratio in costs._ROWS_A_PARAMETER]
+        ratios = [ratio * shape.parameters * rarity for ratio in cost_model._ROWS_A_PARAMETER]
         if most_rows(rows) == 0:
             assert shape.sample_rows == rows
             continue

@@ -5,13 +5,12 @@ import pytest
 from sklearn.linear_model import SGDRegressor
 
 import fastgd
-from fastgd import LinearRegression, LogisticRegression, reference
-from fastgd.backends.rule_state import RuleState
-from fastgd.estimators import _partial
+from fastgd import LinearRegression, LogisticRegression, _streaming, reference
 from fastgd.exceptions import DivergenceError
 from fastgd.kernels.rules import RULES
+from fastgd.objective.coordinates import TargetScaling
+from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import Adam, GradientDescent, Momentum
-from fastgd.scaling import TargetScaling
 from tests.kernels.recipes import recipe
 
 RNG = np.random.default_rng(12)
@@ -237,7 +236,7 @@ def test_other_data_after_a_fit_are_no_divergence():
 
 
 def test_the_history_of_a_stream_is_bounded(monkeypatch, tmp_path):
-    monkeypatch.setattr(_partial, "_HISTORY", 5)
+    monkeypatch.setattr(_streaming, "_HISTORY", 5)
     model = LogisticRegression()
     for call in range(12):
         model.partial_fit(X[:20], F[:20] > 0.0, classes=[False, True])

@@ -13,7 +13,7 @@ from fastgd.optimizers import GradientDescent, Momentum
 from tests.estimators.fits import fit, problem_for, targets, value_of
 from tests.objective_of import objective_of
 from tests.solvers.steps import NOISY, RULES
-from tests.solvers.test_rates import scaled
+from tests.solvers.test_learning_rate import scaled
 
 RUNS = [(rule, size) for rule in RULES for size in ("full", 16) if size != "full" or rule not in NOISY]
 

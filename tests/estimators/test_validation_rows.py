@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fastgd import LogisticRegression, reference
-from fastgd.estimators import _guide
+from fastgd import LogisticRegression, _data, reference
 from tests.covering import pairwise
 from tests.estimators.fits import features, fit, problem_for, targets, theta_of
 from tests.estimators.holding_out import SEED, WAYS, held, model_of, only, stopping, without
@@ -117,6 +116,6 @@ def test_rows_gathered_in_parts_have_the_same_loss(monkeypatch, dtype, order):
     problem = problem_for("squared", 2, dtype=dtype)
     options = {"early_stopping": True, "optimizer": "adam", "tol": 0.0, "max_iter": 3, "random_state": 0}
     whole = fit(problem, dtype=dtype, order=order, **options)
-    monkeypatch.setattr(_guide, "_BLOCK_NUMBERS", 12)
+    monkeypatch.setattr(_data, "_BLOCK_NUMBERS", 12)
     parts = fit(problem, dtype=dtype, order=order, **options)
     np.testing.assert_allclose(parts.history_["validation_loss"], whole.history_["validation_loss"], rtol=1e-6)

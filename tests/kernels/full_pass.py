@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.verbs import Sums
+from fastgd.backends.cpu.data import CpuData
 from fastgd.kernels.records import BLOCK_ROWS, column_block_rows
+from fastgd.objective.dataset import Sums
 from fastgd.reference import LOSSES
 from tests.kernels.table import TOLERANCE, Case, Sample
 

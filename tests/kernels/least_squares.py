@@ -4,10 +4,10 @@ from unittest import mock
 
 import numpy as np
 
-from fastgd.backends import cpu_least_squares
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_least_squares import CpuLeastSquares
-from fastgd.scaling import Scaling
+from fastgd.backends.cpu import least_squares as cpu_least_squares
+from fastgd.backends.cpu.data import CpuData
+from fastgd.backends.cpu.least_squares import CpuLeastSquares
+from fastgd.objective.coordinates import Scaling
 from tests.kernels.table import Case, Sample, sample
 
 
@@ -29,7 +29,7 @@ def setup(case: Case, n: int, d: int, *, weighted: bool = False, outputs: int = 
 
 
 def sums(data: Sample, scaling: Scaling, intercept: bool, n_threads: int = 1) -> CpuLeastSquares:
-    return CpuLeastSquares(CpuData(data.X, data.y, data.s, n_threads), scaling, intercept)
+    return CpuData(data.X, data.y, data.s, n_threads).least_squares(scaling, intercept)
 
 
 def check_gram(case: Case, n: int, d: int, *, weighted: bool = False, intercept: bool = True) -> None:

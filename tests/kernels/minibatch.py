@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd import reference
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.cpu_epochs import CpuEpochs
-from fastgd.backends.verbs import EpochProblem
-from fastgd.scaling import Scaling
+from fastgd.backends.cpu.data import CpuData
+from fastgd.backends.cpu.epochs import CpuEpochs
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.dataset import EpochProblem
 from tests.kernels.recipes import recipe
 from tests.kernels.table import TOLERANCE, Case, Sample
 

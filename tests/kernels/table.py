@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu.data import CpuData
 from fastgd.reference import Problem, make_problem
 
 #: Loss by name and the outputs that it is tested with.

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from fastgd import optimizers, reference
-from fastgd.backends.cpu import CpuData
-from fastgd.backends.rule_state import RuleState
+from fastgd.backends.cpu.data import CpuData
 from fastgd.kernels._jit import STAMP, compiled_kernels, cpu_kernel, jitable
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
@@ -19,6 +18,7 @@ from fastgd.kernels.cpu.norms import make_largest_norm
 from fastgd.kernels.cpu.quadratic import minimise_quadratic
 from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.cpu.update import update
+from fastgd.objective.rule_state import RuleState
 from tests.kernels import full_pass, minibatch
 from tests.kernels.minibatch import Setup
 from tests.kernels.recipes import recipe

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from fastgd.backends import cpu
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu import data as cpu
+from fastgd.backends.cpu.data import CpuData
 from fastgd.kernels import records
 from tests.kernels import full_pass
 from tests.kernels.lines import lines

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fastgd.scaling import Scaling
+from fastgd.objective.coordinates import Scaling
 from tests.kernels.least_squares import check_gram, rows_of, setup, sums
 from tests.kernels.table import Case, sample
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fastgd.backends import cpu
-from fastgd.backends.cpu import CpuData
+from fastgd.backends.cpu import data as cpu
+from fastgd.backends.cpu.data import CpuData
+from fastgd.objective.coordinates import Scaling
 from fastgd.reference import column_moments
-from fastgd.scaling import Scaling
 from tests.kernels.table import DTYPES, ORDERS, Case, sample
 
 LAYOUTS = [(dtype, order) for dtype in DTYPES for order in ORDERS]

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.kernels import _intrinsics, _jit
 from tests.kernels import full_pass, minibatch
 from tests.kernels.least_squares import check_gram

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import linear_model
 
-from fastgd.backends.cpu_quadratic import minimise_quadratic
+from fastgd.backends.cpu.quadratic import minimise_quadratic
 
 
 def model(d, *, rows=200, l1=0.3, seed=0):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fastgd import reference
-from fastgd.backends import cpu_epochs
-from fastgd.backends.cpu_epochs import part_rows
+from fastgd.backends.cpu import epochs as cpu_epochs
+from fastgd.backends.cpu.epochs import part_rows
 from tests.kernels import minibatch
 from tests.kernels.minibatch import Setup
 from tests.kernels.table import Case, sample

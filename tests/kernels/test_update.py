@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fastgd import reference
-from fastgd.backends.rule_state import RuleState
 from fastgd.kernels.rules import RULES
+from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import KernelRule, Recipe
 from tests.kernels.recipes import recipe
 

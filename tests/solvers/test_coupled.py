@@ -5,7 +5,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd.optimizers import SketchedNewton
-from fastgd.solvers import costs
+from fastgd.solvers import cost_model
 from tests.estimators.fits import certificate_of, fit, problem_for, value_of
 from tests.estimators.test_auto import HARD
 
@@ -16,7 +16,7 @@ WAYS = {"all rows": SketchedNewton(), "sample": SketchedNewton(120)}
 @pytest.fixture(autouse=True)
 def _apart(monkeypatch):
     """Few classes of few columns have a metric of all outputs jointly."""
-    monkeypatch.setattr(costs, "MOST_JOINT", 0)
+    monkeypatch.setattr(cost_model, "MOST_JOINT", 0)
 
 
 @pytest.mark.parametrize("l1_ratio", [0.5, 1.0])

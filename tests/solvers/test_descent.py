@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastgd.objective import Evaluation
-from fastgd.solvers.descent import MOST_FAILURES, Descent, promised
+from fastgd.objective.problem import Evaluation
 from fastgd.solvers.metric import SmoothMetric
+from fastgd.solvers.newton import Descent, promised
+from fastgd.solvers.progress import MOST_FAILURES
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of, working
 from tests.reference.problems import random_theta

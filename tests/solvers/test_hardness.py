@@ -9,7 +9,7 @@ from bench.primitives import objective_of
 from bench.problems import Problem
 from bench.shapes import Task
 from fastgd import LogisticRegression
-from fastgd.solvers.hardness import hardness
+from fastgd.solvers.select import hardness
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of as objective_of_reference
 

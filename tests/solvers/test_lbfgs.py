@@ -10,12 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastgd import DivergenceError, LinearRegression, LogisticRegression
-from fastgd.backends import cpu
+from fastgd.backends.cpu import data as cpu
 from fastgd.history import History
 from fastgd.optimizers import LBFGS
 from fastgd.reference import make_problem, objective
 from fastgd.solvers.lbfgs import solve_lbfgs
-from fastgd.stopping import Monitor, Plateau
+from fastgd.solvers.progress import Monitor, Plateau
 from tests.estimators.fits import (
     certificate_of,
     features,

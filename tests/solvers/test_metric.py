@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastgd.exceptions import DivergenceError
-from fastgd.objective import Evaluation
+from fastgd.objective.problem import Evaluation
 from fastgd.reference import hessian
 from fastgd.solvers import metric as metrics
 from fastgd.solvers.metric import Factor, ProxMetric, SmoothMetric, make_metric

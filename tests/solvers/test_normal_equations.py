@@ -185,11 +185,11 @@ def test_a_loss_of_nothing_but_rounding_is_certified_by_more_digits(tol, certifi
 
 def test_matrices_that_do_not_fit_in_memory_are_refused(monkeypatch):
     X, y = np.random.default_rng(0).standard_normal((5, 3)), np.arange(5.0)
-    monkeypatch.setattr("fastgd.estimators._fit.available_bytes", lambda: 100)
+    monkeypatch.setattr("fastgd._fit.available_bytes", lambda: 100)
     with pytest.raises(MemoryError, match=r"matrices of 3 columns, and 1e-07 GB are available: use optimizer='auto'"):
         LinearRegression(**SOLVER).fit(X, y)
-    monkeypatch.setattr("fastgd.estimators._fit._LARGE_BYTES", 100)
-    monkeypatch.setattr("fastgd.estimators._fit.available_bytes", lambda: None)
+    monkeypatch.setattr("fastgd._fit._LARGE_BYTES", 100)
+    monkeypatch.setattr("fastgd._fit.available_bytes", lambda: None)
     with pytest.warns(UserWarning, match="GB for matrices of 3 columns"):
         LinearRegression(**SOLVER).fit(X, y)
 

@@ -8,9 +8,9 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression as Theirs
 
 from fastgd import LinearRegression, LogisticRegression
+from fastgd.objective.sampling import spread_runs
 from fastgd.optimizers import SketchedNewton
 from fastgd.reference import duality_gap, objective, standard_scaling, working_problem, working_theta
-from fastgd.sample import spread_runs
 from tests.estimators.fits import (
     certificate_of,
     fit,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastgd.backends import cuda_device
+from fastgd.backends.cuda import device as cuda_device
 from fastgd.kernels.cuda import gradient
 from fastgd.kernels.cuda._target import SIMULATED
 from tests.simulated import threads_take_turns

@@ -18,7 +18,7 @@ from numba.cuda.cudadrv.devicearray import DeviceNDArray
 from numba.cuda.dispatcher import CUDADispatcher, _Kernel
 from numba.cuda.typing.typeof import Purpose, typeof
 
-from fastgd.backends import cuda_launch
+from fastgd.backends.cuda import launch as cuda_launch
 from tests.kernels.cuda.cached import pretend
 
 Other = namedtuple("Other", "X step")

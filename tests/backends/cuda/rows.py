@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastgd.backends import cuda_stream
-from fastgd.backends.cuda import CudaData, CudaSet, CudaStream
-from fastgd.backends.verbs import Data
+from fastgd.backends.cuda import stream as cuda_stream
+from fastgd.backends.cuda.data import CudaData, CudaSet
+from fastgd.backends.cuda.stream import CudaStream
+from fastgd.objective.dataset import Data
 from tests.kernels.table import Case, Sample
 
 #: Every loss; both dtypes and orders.

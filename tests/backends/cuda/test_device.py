@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from fastgd.backends import cuda_device, cuda_transfer, driver
-from fastgd.backends.cuda import CudaData
-from fastgd.backends.cuda_device import guarded
-from fastgd.backends.cuda_transfer import to_device
+from fastgd.backends.cuda import device as cuda_device
+from fastgd.backends.cuda import driver
+from fastgd.backends.cuda import transfer as cuda_transfer
+from fastgd.backends.cuda.data import CudaData
+from fastgd.backends.cuda.device import guarded
+from fastgd.backends.cuda.transfer import to_device
 from fastgd.exceptions import DeviceError
 from fastgd.kernels.cuda._target import SIMULATED
 from tests.backends.cuda.rows import held

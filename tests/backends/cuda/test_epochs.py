@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fastgd import reference
-from fastgd.backends import cuda_epochs
-from fastgd.backends.cuda_device import launch
-from fastgd.backends.cuda_epochs import part_rows
+from fastgd.backends.cuda import epochs as cuda_epochs
+from fastgd.backends.cuda.device import launch
+from fastgd.backends.cuda.epochs import part_rows
 from fastgd.kernels.cuda.epoch import Work
 from tests.backends.cuda.rows import CASES, held, placed, streamed
 from tests.kernels import minibatch
@@ -72,7 +72,7 @@ def test_the_size_of_a_batch_chooses_who_makes_updates_and_does_not_show(monkeyp
         shapes.extend(its.parts.shape for its in args if isinstance(its, Work))
         launch(kernel, grid, stream, *args)
 
-    monkeypatch.setattr("fastgd.backends.cuda_device.launch", recorded)
+    monkeypatch.setattr("fastgd.backends.cuda.device.launch", recorded)
     found = path(PLAIN, data, setup, held(data))
     monkeypatch.setattr(cuda_epochs, "ALONE_BYTES", 8 * (D + 2) - 1)
     expected = path(PLAIN, data, setup, held(data))
@@ -91,7 +91,7 @@ def test_a_batch_larger_than_a_chunk(monkeypatch):
 def test_a_batch_that_has_no_room(monkeypatch):
     data = sample(PLAIN, N, D)
     rows = streamed(data, monkeypatch)
-    monkeypatch.setattr("fastgd.backends.cuda_device.free_bytes", lambda: 100)
+    monkeypatch.setattr("fastgd.backends.cuda.device.free_bytes", lambda: 100)
     problem = minibatch.twin(PLAIN, data, Setup(batch_size=16)).plan
     with pytest.raises(MemoryError, match=r"no room for twice 16 rows: 1,024 bytes are needed, 100 are free"):
         rows.epochs("logistic", problem)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from fastgd.backends.cuda import CudaData, place
-from fastgd.backends.cuda_stream import _take as take
+from fastgd.backends.cuda.data import CudaData
+from fastgd.backends.cuda.stream import _take as take
+from fastgd.backends.cuda.stream import place
 from fastgd.kernels.cuda._target import SIMULATED
-from fastgd.sample import Runs
-from fastgd.scaling import Scaling
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.dataset import Runs
 from tests.backends.cuda.rows import CASES, both, close, held, placed
 from tests.kernels import full_pass
 from tests.kernels.table import Case, sample
@@ -147,9 +148,9 @@ def test_pinned_rows_travel_from_where_they_lie(order, monkeypatch):
     data = sample(Case("logistic", "f8", order), N, D, weighted=True)
     point = data.coef, data.intercept, data.shift, data.delta
     expected = placed(data, "streamed", monkeypatch).gradient("logistic", *point)
-    monkeypatch.setattr("fastgd.backends.cuda_stream.is_pinned", lambda array: True)
+    monkeypatch.setattr("fastgd.backends.cuda.stream.is_pinned", lambda array: True)
     there, copied = placed(data, "streamed", monkeypatch), []
-    monkeypatch.setattr("fastgd.backends.cuda_stream._take", lambda *args: (copied.append(args[0].shape), take(*args)))
+    monkeypatch.setattr("fastgd.backends.cuda.stream._take", lambda *args: (copied.append(args[0].shape), take(*args)))
     assert full_pass.same_bits(there.gradient("logistic", *point), expected)
     # Beside targets and weights no rows but column-major ones, whose chunks lie with gaps between them.
     assert (there.data.X.shape in copied) == (order == "F")
@@ -179,7 +180,6 @@ def test_gaps_between_numbers_on_the_gpu():
 def test_data_that_have_no_room_are_streamed(monkeypatch):
     data = sample(Case("squared", "f8", "C"), N, D)
     assert place(data.X, data.y, None, 1).chunk_rows == N
-    monkeypatch.setattr("fastgd.backends.cuda_device.room", lambda: 1000)
-    rows = place(data.X, data.y, None, 1)
-    assert rows.chunk_rows == 1000 // 4 // (8 * (D + 2))
-    assert rows.beside(data.X[:4], data.y[:, :4], None).chunk_rows == 4
+    monkeypatch.setattr("fastgd.backends.cuda.device.room", lambda: 1000)
+    assert place(data.X, data.y, None, 1).chunk_rows == 1000 // 4 // (8 * (D + 2))
+    assert place(data.X[:4], data.y[:, :4], None, 1).chunk_rows == 4

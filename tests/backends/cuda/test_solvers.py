@@ -5,7 +5,8 @@ import pytest
 
 from fastgd import schedules
 from fastgd.history import History
-from fastgd.objective import Objective
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Frame
 from fastgd.optimizers import (
     LBFGS,
     SAGA,
@@ -16,9 +17,10 @@ from fastgd.optimizers import (
     NormalEquations,
     SketchedNewton,
 )
-from fastgd.problem import Frame
-from fastgd.solvers import Plan, choose, solve, solve_rule
-from fastgd.stopping import Monitor, Plateau
+from fastgd.solvers.first_order import solve_rule
+from fastgd.solvers.learning_rate import Plan
+from fastgd.solvers.progress import Monitor, Plateau
+from fastgd.solvers.select import choose, solve
 from tests.backends.cuda.rows import close, placed
 from tests.estimators.fits import problem_for
 from tests.kernels.table import Case, Sample
@@ -64,8 +66,8 @@ def test_solvers_find_the_same_optimum(optimizer, loss, outputs, where, monkeypa
 
 
 def test_a_sample_gives_the_metric_and_all_rows_the_gradients(monkeypatch):
-    monkeypatch.setattr("fastgd.sample._LEAST_ROWS", 0)
-    monkeypatch.setattr("fastgd.sample._RUN_ROWS", (4, 4))
+    monkeypatch.setattr("fastgd.objective.sampling._LEAST_ROWS", 0)
+    monkeypatch.setattr("fastgd.objective.sampling._RUN_ROWS", (4, 4))
     here, there = twins("logistic", 1, "held", monkeypatch)
     theta = np.random.default_rng(0).standard_normal(here.start().shape)
     for one in (here, there):

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from fastgd.backends import cuda_stream
-from fastgd.backends.cuda_stream import Buffer, CudaStream
+from fastgd.backends.cuda import stream as cuda_stream
+from fastgd.backends.cuda.stream import Buffer, CudaStream
 from tests.backends.cuda.rows import streamed
 from tests.kernels.table import Case, sample
 

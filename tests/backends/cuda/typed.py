@@ -17,8 +17,8 @@ from numba.cuda.np import numpy_support
 from numba.cuda.simulator.cudadrv import devicearray
 
 from fastgd import optimizers
-from fastgd.sample import Runs
-from fastgd.scaling import Scaling
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.dataset import Runs
 from tests.kernels.table import Case, sample
 
 #: Signatures that have been compiled, by kernel.
@@ -79,7 +79,8 @@ def pretend() -> None:
     cuda.device_array, cuda.to_device = devicearray.device_array, devicearray.to_device
     cuda.pinned_array, cuda.stream, cuda.synchronize = devicearray.pinned_array, Stream, lambda: None
     cuda.event = lambda timing: Event()
-    from fastgd.backends import cuda_device, cuda_transfer
+    from fastgd.backends.cuda import device as cuda_device
+    from fastgd.backends.cuda import transfer as cuda_transfer
 
     cuda_device.launch = lambda kernel, grid, stream, *args: compile_for(kernel, args)
     cuda_device.resident_blocks = resident_blocks
@@ -115,8 +116,9 @@ def use_everything(case: Case, rows: Any, data: Any) -> None:
 
 def main(case: Case) -> None:
     pretend()
-    from fastgd.backends import cuda_stream
-    from fastgd.backends.cuda import CudaData, CudaStream
+    from fastgd.backends.cuda import stream as cuda_stream
+    from fastgd.backends.cuda.data import CudaData
+    from fastgd.backends.cuda.stream import CudaStream
 
     cuda_stream.CHUNK_BYTES = 5000
     for weighted in (True, False):

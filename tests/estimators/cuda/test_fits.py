@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression, load, optimizers, schedules
-from fastgd.backends import cuda_device
-from fastgd.backends.cuda import CudaStream
+from fastgd.backends.cuda import device as cuda_device
+from fastgd.backends.cuda.stream import CudaStream
 
 ROWS, COLUMNS = 40, 3
 

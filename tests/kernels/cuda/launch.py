@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
-from fastgd.backends.cpu_epochs import EpochProblem
-from fastgd.backends.cuda_epochs import numbers_of
-from fastgd.backends.rule_state import RuleState
-from fastgd.backends.verbs import BatchSums, Sums
+from fastgd.backends.cpu.epochs import EpochProblem
+from fastgd.backends.cuda.epochs import numbers_of
 from fastgd.kernels import records
 from fastgd.kernels.cuda._target import SIMULATED, WARP
 from fastgd.kernels.cuda.coordinates import AT_ONCE, SLOTS
@@ -17,6 +15,8 @@ from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.kernels.cuda.slab import Slab, make_slab_gradient, plan_slab
+from fastgd.objective.dataset import BatchSums, Sums
+from fastgd.objective.rule_state import RuleState
 from tests.kernels import minibatch
 from tests.kernels.minibatch import Path, Setup
 from tests.kernels.table import Case, Sample

@@ -1,0 +1,404 @@
+"""Parameters, prediction and saving that both estimators share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, ParamSpec, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.utils.validation import _get_feature_names, check_is_fitted
+
+from fastgd._inputs import check_gpu_array, validated
+from fastgd._namespaces import coefficients, with_numpy_attributes
+from fastgd._report import FitReport
+from fastgd.arrays import Array
+from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.callbacks import EpochState, check_callbacks
+from fastgd.interrupts import restores_process
+from fastgd.optimizers import BY_NAME, SAGA, FullBatch, Optimizer, OptimizerName
+from fastgd.parameters import is_one_of, replacements
+from fastgd.schedules import as_schedule
+from fastgd.suggestions import ESTIMATORS, Checked
+from fastgd.threads import get_num_threads
+
+if TYPE_CHECKING:
+    from fastgd._fit import Result
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9 has none
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """A class without callbacks."""
+
+    def with_callbacks(method: Fit) -> Fit:
+        """Return the method."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "supports_callbacks"]
+
+Fit = TypeVar("Fit", bound=Callable[..., Any])
+
+
+def supports_callbacks(fit: Fit) -> Fit:
+    """Call the hooks that were set by `set_callbacks` during a fit.
+
+    Parameters
+    ----------
+    fit : function
+        A method ``fit(self, X, y, sample_weight=None, *, callbacks=None, ...)``.
+
+    Returns
+    -------
+    function
+        With the same signature.
+    """
+
+    @wraps(fit)
+    def fit_with_hooks(
+        self: Any, X: Any, y: Any, sample_weight: Any = None, *, callbacks: Any = None, **options: Any
+    ) -> Any:
+        if not hasattr(self, "_skl_callbacks"):
+            return fit(self, X, y, sample_weight, callbacks=callbacks, **options)
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        task = {"estimator": self, "X": X, "y": y, "metadata": metadata}
+        return _fit_as_tasks(
+            self,
+            task,
+            check_callbacks(callbacks),
+            lambda all_callbacks: fit(self, X, y, sample_weight, callbacks=all_callbacks, **options),
+        )
+
+    return fit_with_hooks  # type: ignore[return-value]
+
+
+@with_callbacks
+def _fit_as_tasks(self: Any, task: dict[str, Any], callbacks: tuple[Any, ...], fit: Callable[[Any], Any]) -> Any:
+    """Fit, with a task for the whole and a subtask per epoch."""
+    from fastgd._config import resolve
+
+    # As in scikit-learn's own estimators, the subtask that is open when the last epoch ends is closed empty.
+    root = self._init_callback_context(max_subtasks=max(resolve(self).max_iter, 1) + 1)
+    root.call_on_fit_task_begin(**task)
+    epochs = _EpochTasks(root, task)
+    fit([*callbacks, epochs])
+    epochs.close()
+    root.call_on_fit_task_end(**task, reconstruction_attributes={})
+    return self
+
+
+class _EpochTasks:
+    """Epochs as subtasks of a fit; a true value from a hook ends the fit."""
+
+    def __init__(self, root: Any, task: dict[str, Any]) -> None:
+        self._root = root
+        self._task = task
+        self._open: Any = None
+        self._begin()
+
+    def _begin(self, **options: Any) -> None:
+        self._open = self._root.subcontext(task_name="epoch")
+        self._open.call_on_fit_task_begin(**self._task, **options)
+
+    def on_epoch_end(self, state: EpochState) -> bool:
+        """End the epoch's task and begin the next one."""
+        attributes = {"reconstruction_attributes": lambda: _attributes(self._task, state)}
+        stop = self._open.call_on_fit_task_end(**self._task, **attributes)
+        self._begin(**attributes)
+        return bool(stop)
+
+    def close(self) -> None:
+        """End the task that no epoch belongs to."""
+        self._open.call_on_fit_task_end(estimator=self._task["estimator"])
+
+
+def _attributes(task: dict[str, Any], state: EpochState) -> dict[str, Any]:
+    """Return what makes a copy of the estimator predict as if the fit had ended with this epoch."""
+    from fastgd._labels import check_labels
+
+    coef, intercept = state.coef, state.intercept
+    found: dict[str, Any] = {"coef_": coef, "intercept_": intercept, "n_features_in_": coef.shape[1]}
+    names = _get_feature_names(task["X"])
+    if names is not None:
+        found["feature_names_in_"] = names
+    if is_classifier(task["estimator"]):
+        found["classes_"] = check_labels(task["y"], task["X"], 1).classes
+    elif np.ndim(task["y"]) == 1:
+        found |= {"coef_": coef[0], "intercept_": float(intercept[0])}
+    return found
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Model = TypeVar("_Model")
+
+
+def quiet(method: Callable[Concatenate[_Model, _P], _T]) -> Callable[Concatenate[_Model, _P], _T]:
+    """Let a method neither raise nor warn of floating-point errors, whatever `numpy.errstate` it is called in.
+
+    What overflows is found by looking at the results.
+    """
+
+    @wraps(method)
+    def call(self: _Model, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with np.errstate(all="ignore"):
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+def all_or_nothing(method: Callable[Concatenate[_Model, _P], _T]) -> Callable[Concatenate[_Model, _P], _T]:
+    """Let a fit that raises restore the estimator's attributes, unless it has set all of them; `quiet` besides.
+
+    `LinearModel._finish` sets all fitted attributes at once, so that the report shows whether it has.
+    """
+
+    @wraps(method)
+    def call(self: _Model, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        before: dict[str, Any] = dict(vars(self))
+        try:
+            with np.errstate(all="ignore"):
+                return method(self, *args, **kwargs)
+        except BaseException:
+            if vars(self).get("fit_report_") is before.get("fit_report_"):
+                object.__setattr__(self, "__dict__", before)
+            raise
+
+    return call
+
+
+#: Rows are predicted this many numbers at a time, so that no float64 copy of X is held.
+_BLOCK_NUMBERS = 1 << 20
+
+
+def can_stream(estimator: Any) -> bool:
+    """Whether an estimator's parameters leave it `partial_fit`; an AttributeError says which one does not.
+
+    What is no parameter at all is left to the call itself, whose message names it.
+    """
+    given = estimator.optimizer
+    kind = BY_NAME.get(given) if isinstance(given, str) else type(given)
+    search = getattr(given, "line_search", None)
+    reasons = {
+        f"optimizer={given!r}, which keeps a number for each row": kind is SAGA,
+        f"optimizer={given!r}, which needs all rows": isinstance(kind, type) and issubclass(kind, FullBatch),
+        f"line_search={search!r}, which needs all rows": isinstance(search, str),
+        "early_stopping=True: a stream ends when you do": _is_true(estimator.early_stopping),
+        "drop_last=True, which would lose rows of every call": _is_true(estimator.drop_last),
+        f"max_seconds={estimator.max_seconds!r}: a call is one pass": estimator.max_seconds is not None,
+        "positive=True, which needs all rows": _is_true(getattr(estimator, "positive", False)),
+        f"optimizer={given!r}, whose learning-rate schedule takes its length from the fit: give epochs": _needs_length(
+            given
+        ),
+        "class_weight='balanced', which needs all rows": is_one_of(
+            getattr(estimator, "class_weight", None), ("balanced",)
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise AttributeError(f"{type(estimator).__name__} has no partial_fit with {reason}; use fit")
+    return True
+
+
+def _needs_length(optimizer: Any) -> bool:
+    """Whether the schedule of a valid optimizer leaves its length to the fit."""
+    try:
+        return as_schedule(optimizer.get_params(deep=False)["learning_rate"]).needs_length
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _is_true(value: Any) -> bool:
+    """Whether a flag is set; what is no flag is not."""
+    return isinstance(value, bool | np.bool_) and bool(value)
+
+
+class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
+    """Parameters that both estimators take, and margins."""
+
+    _elsewhere: ClassVar[Mapping[str, str]] = ESTIMATORS
+    coef_: Any
+    intercept_: Any
+    n_iter_: int
+    history_: dict[str, Array]
+    fit_report_: FitReport
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        alpha: float | ArrayLike = 0.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        optimizer: Literal["auto"] | OptimizerName | Optimizer = "auto",
+        batch_size: int | Literal["auto", "full"] = "auto",
+        shuffle: bool = True,
+        drop_last: bool = False,
+        max_iter: int | None = None,
+        max_seconds: float | None = None,
+        tol: float = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = 0,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.standardize = standardize
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.max_iter = max_iter
+        self.max_seconds = max_seconds
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
+        self.n_threads = n_threads
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, nested ones as ``optimizer__learning_rate__every``.
+
+        Parameters
+        ----------
+        **params : object
+            Parameters by name. Where a nested one is given, the object inside is replaced by a changed copy.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no parameter of that name.
+        """
+        return super().set_params(**replacements(self, params))
+
+    @restores_process
+    @quiet
+    def _margins(self, X: ArrayLike) -> Array:
+        """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba.
+
+        Of rows on the GPU it is computed there.
+        """
+        check_is_fitted(self)
+        there = gpu_array(X)
+        if there is not None:
+            return self._margins_on_gpu(there)
+        checked = validated(self, X, reset=False)
+        coef, intercept = coefficients(self)
+        coef = coef.T
+        margins = np.empty((checked.shape[0], coef.shape[1]))
+        step = max(1, _BLOCK_NUMBERS // max(1, checked.shape[1]))
+        for start in range(0, checked.shape[0], step):
+            block = checked[start : start + step].astype(np.float64, copy=False)
+            np.matmul(block, coef, out=margins[start : start + step])
+        margins += intercept
+        far = np.flatnonzero(~np.isfinite(margins).all(axis=1))
+        if far.size:
+            margins[far] = _far_margins(checked[far].astype(np.float64), coef, intercept)
+        return margins
+
+    def _margins_on_gpu(self, X: GpuArray) -> Array:
+        from fastgd._data import margins_on_gpu
+
+        n_threads = get_num_threads() if self.n_threads is None else self.n_threads
+        check_gpu_array(self, X, reset=False)
+        coef, intercept = coefficients(self)
+        margins = margins_on_gpu(X, coef, intercept, self.device, n_threads)
+        far = np.flatnonzero(~np.isfinite(margins).all(axis=1))
+        if far.size:
+            margins[far] = _far_margins(X.to_host()[far].astype(np.float64), coef.T, intercept)
+        return margins
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file is replaced whole or not at all and keeps its permissions; a link is followed, a device or pipe is
+            written into. The format is safetensors: tensors and JSON, no code; `fastgd.load` reads it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model is not fitted.
+        """
+        from fastgd.model_file import save
+
+        check_is_fitted(self)
+        save(with_numpy_attributes(self), path)
+
+    def sparsify(self) -> Self:
+        """Store `coef_` as a sparse matrix, which saves memory where most coefficients are 0.
+
+        Returns
+        -------
+        self
+            With `coef_` a `scipy.sparse.csr_matrix` of shape (n_outputs, d). The model predicts and saves as before.
+        """
+        check_is_fitted(self)
+        self.coef_ = csr_matrix(coefficients(self)[0])
+        return self
+
+    def densify(self) -> Self:
+        """Store `coef_` as a dense array again.
+
+        Returns
+        -------
+        self
+        """
+        check_is_fitted(self)
+        self.coef_ = with_numpy_attributes(self).coef_
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "coef_")
+
+    def _finish(self, result: Result, **fitted: Any) -> Self:
+        """Set all fitted attributes at once; then raise what ended the fit from outside."""
+        self.__dict__.update(
+            fitted,
+            history_=result.history,
+            fit_report_=result.report,
+            n_iter_=len(result.history["loss"]) if result.epochs is None else result.epochs,
+            _training=result.training,
+        )
+        if result.error is not None:
+            raise result.error
+        return self
+
+
+def _far_margins(X: Array, coef: Array, intercept: Array) -> Array:
+    """Margins (n, K) of rows whose terms overflow, X (n, d) and coef (d, K): in smaller units.
+
+    Margins that overflow themselves become about the largest number of their sign, in their order.
+    """
+    large = np.frexp(np.abs(X).max(axis=1, keepdims=True))[1]
+    steep = np.frexp(np.abs(coef).max())[1]
+    small = np.ldexp(X, -large) @ np.ldexp(coef, -steep) + np.ldexp(intercept, -(large + steep))
+    margins = np.ldexp(small, large + steep)
+    share = np.abs(small) / np.abs(small).max(axis=1, keepdims=True)
+    # Above all finite ones but a share of 2^-40.
+    clipped = np.copysign(np.finfo(np.float64).max * (1.0 - (1.0 - share) * 2.0**-40), small)
+    return np.where(np.isinf(margins), clipped, margins)

@@ -1,0 +1,377 @@
+"""Check X, targets and sample weights."""
+
+import logging
+import math
+from collections.abc import Sequence, Sized
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_array,
+    validate_data,
+)
+
+from fastgd._values import (
+    MATRIX,
+    TARGETS,
+    WEIGHTS,
+    check_none_missing,
+    check_not_masked,
+    check_rows,
+    column_name,
+    holds_complex,
+    largest_values,
+    pieces,
+    refuse_dates,
+    refuse_not_finite,
+    refuse_overflow,
+    refuse_shape,
+    refuse_values,
+)
+from fastgd.arrays import Array
+from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.objective.coordinates import Moments
+from fastgd.objective.dataset import Data
+from fastgd.parameters import shown
+from fastgd.threads import by_blocks
+
+
+def check_gpu_array(estimator: Any, X: GpuArray, *, reset: bool, name: str = "X") -> GpuArray:
+    """Check what kernels ask of X on the GPU: nothing there is converted silently."""
+    refuse_shape(X, name, MATRIX)
+    if 0 in X.shape:
+        raise ValueError(f"{name} has shape {X.shape}: at least one row and one column are needed")
+    if X.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(
+            f"{name} on the GPU has dtype {X.dtype}: convert it to float32 or float64 (X.astype in CuPy and JAX, "
+            "X.float() in PyTorch)"
+        )
+    if X.order is None:
+        raise ValueError(
+            f"{name} on the GPU has gaps between its numbers (strides {X.strides}): make it contiguous "
+            "(cupy.ascontiguousarray, X.contiguous() in PyTorch)"
+        )
+    _check_feature_names(estimator, X, reset=reset)
+    _check_n_features(estimator, X, reset=reset)
+    return X
+
+
+def check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray) -> None:
+    """Raise where validation rows are not where X is, or on the GPU have another dtype."""
+    if X_val is None:
+        if isinstance(like, GpuArray):
+            raise ValueError("X is on the GPU and X_val is not: bring both to one place")
+        return
+    if not isinstance(like, GpuArray):
+        raise ValueError("X_val is on the GPU and X is not: bring both to one place")
+    if None not in (X_val.gpu, like.gpu) and X_val.gpu != like.gpu:
+        raise ValueError(f"X_val is on GPU {X_val.gpu} and X on GPU {like.gpu}: bring both to one")
+    if X_val.dtype != like.dtype:
+        raise ValueError(f"X_val on the GPU has dtype {X_val.dtype} and X {like.dtype}: convert it")
+
+
+logger = logging.getLogger("fastgd")
+
+_FLOATS = [np.float64, np.float32]
+#: Means of columns above which a difference of two values has a square in float64; numbers looked at at a time.
+_TINY, _BLOCK_NUMBERS = 1e-140, 1 << 18
+#: Standard deviations below which squares lose digits, or their inverses overflow.
+_TINY_SD = 1e-150
+#: Weights that a thread converts at a time.
+_WEIGHTS = 1 << 16
+
+
+class Converted(NamedTuple):
+    """An array ready for kernels, the bytes that making it took (0 where the user's memory is used), and names."""
+
+    array: NDArray[Any] | GpuArray
+    nbytes: int
+    names: tuple[str, ...] = ()
+
+
+def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) -> Converted:
+    """Validate X and bring it into C or F order, float32 or float64.
+
+    Finiteness is checked here only where asked for, and never of arrays on the GPU: the first pass over X sees it.
+    """
+    there = gpu_array(X)
+    if there is not None:
+        check_gpu_array(estimator, there, reset=reset)
+        return Converted(there, 0, tuple(getattr(estimator, "feature_names_in_", ())))
+    if reset and not finite and is_ready(X, 2):
+        _note_columns(estimator, X)
+        return Converted(X, 0)
+    checked = validated(estimator, X, reset=reset, finite=finite)
+    if finite:
+        largest = float(max(checked.max(), -checked.min()))
+        if not math.isfinite(largest * largest * checked.shape[0]):
+            refuse_overflow(checked, getattr(estimator, "feature_names_in_", ()))
+    if not (checked.flags.c_contiguous or checked.flags.f_contiguous) or not checked.flags.aligned:
+        checked = np.ascontiguousarray(checked)
+    return Converted(checked, _new_bytes(checked, X), tuple(getattr(estimator, "feature_names_in_", ())))
+
+
+def validated(
+    estimator: Any,
+    X: ArrayLike | None,
+    *,
+    reset: bool,
+    finite: bool = True,
+    dtype: Any = _FLOATS,
+    input_name: str = "X",
+) -> NDArray[Any]:
+    """What scikit-learn's `validate_data` makes of X, with errors that name the column."""
+    if isinstance(X, list | tuple):
+        X = _array_of(X)
+    check_not_masked(X, input_name)
+    refuse_dates(X, input_name)
+    try:
+        checked: NDArray[Any] = validate_data(
+            estimator, X, reset=reset, dtype=dtype, order=None, ensure_all_finite=False, ensure_min_samples=1
+        )
+    except (TypeError, ValueError, OverflowError):
+        refuse_shape(X, input_name, MATRIX)
+        refuse_values(X, input_name)
+        raise
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum tells faster than a look at each number, and hides none.
+        if finite and not np.isfinite(np.sum(checked)):
+            refuse_not_finite(checked, getattr(estimator, "feature_names_in_", ()), input_name)
+    return checked
+
+
+def float_array(given: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Return a float64 copy; a ValueError names the argument if it holds anything but numbers."""
+    check_not_masked(given, name)
+    refuse_dates(given, name)
+    if np.iscomplexobj(given):
+        raise holds_complex(f"{name} is {shown(given)}")
+    try:
+        return np.array(given, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        refuse_values(given, name)
+        raise ValueError(f"{name} must be numbers: {error}") from None
+
+
+def host_array(given: Any) -> Any:
+    """Return a copy on the host of an array on a GPU; anything else as it is."""
+    there = gpu_array(given)
+    return given if there is None else there.to_host()
+
+
+def _array_of(given: Any) -> Any:
+    """Return the array that NumPy makes of a list; lists of unequal lengths as they are."""
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError):
+        return given
+
+
+def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
+    """Whether an array needs no conversion: scikit-learn's look at anything that could be one costs more than a fit."""
+    if type(given) is not np.ndarray or given.ndim != ndim or given.dtype not in _FLOATS or given.size == 0:
+        return False
+    flags = given.flags
+    return flags.aligned and (flags.c_contiguous or (ndim == 2 and flags.f_contiguous))
+
+
+def _note_columns(estimator: Any, X: NDArray[Any]) -> None:
+    """What `validate_data` notes of an array, whose columns have no names."""
+    estimator.n_features_in_ = X.shape[1]
+    if hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
+
+
+def check_X_val(estimator: Any, X_val: ArrayLike | None, like: NDArray[Any] | GpuArray) -> NDArray[Any] | GpuArray:
+    """Validate the validation rows, in the dtype and order of X, so that they need no kernels of their own.
+
+    On the GPU they are used as they are.
+    """
+    there = gpu_array(X_val)
+    check_same_place(there, like)
+    if there is not None:
+        return check_gpu_array(estimator, there, reset=False, name="X_val")
+    assert not isinstance(like, GpuArray)
+    if isinstance(X_val, list | tuple):
+        X_val = _array_of(X_val)
+    shape: tuple[int, ...] = getattr(X_val, "shape", ())
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != like.shape[1]:
+        raise ValueError(f"X_val must have rows and the {like.shape[1]} columns of X, got shape {shape}")
+    checked = validated(estimator, X_val, reset=False, dtype=like.dtype, input_name="X_val")
+    return np.ascontiguousarray(checked) if like.flags.c_contiguous else np.asfortranarray(checked)
+
+
+def _new_bytes(made: NDArray[Any], given: Any) -> int:
+    """Bytes of `made` unless it is memory of `given`."""
+    if isinstance(given, np.ndarray) and np.may_share_memory(made, given):
+        return 0
+    # A frame of several dtypes has no one block of memory, and making one to compare with would be a copy.
+    if len(set(getattr(given, "dtypes", ()))) == 1 and np.may_share_memory(made, np.asarray(given)):
+        return 0
+    logger.info("X was converted once to %s %s, %d bytes", made.dtype, "x".join(map(str, made.shape)), made.nbytes)
+    return int(made.nbytes)
+
+
+def check_finite(data: Data, names: Sequence[str], finite: bool) -> None:
+    """Raise for NaN, infinity or squares that overflow; `finite` tells what the first pass saw."""
+    if finite:
+        return
+    refuse_not_finite(data, names)
+    refuse_overflow(data, names)
+
+
+def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
+    """Raise a ValueError if squares of a column's deviations underflow float64, so that it seems to be constant."""
+    if data.dtype != "f8":
+        return
+    tiny = np.flatnonzero((moments.sd > 0.0) & (moments.sd < _TINY_SD))
+    if tiny.size:
+        raise _underflows(column_name(names, tiny[0]))
+    # Differences of larger numbers are multiples of their rounding, whose squares are there.
+    suspects = np.flatnonzero(moments.constant & (np.abs(moments.mean) < _TINY))
+    if suspects.size == 0:
+        return
+    weights = data.weights
+    first = 0 if weights is None else int(np.argmax(weights))
+    base, start = data.piece(first, first + 1)[0][:, suspects], 0
+    for piece in pieces(data, _BLOCK_NUMBERS):
+        differs = piece[:, suspects] != base
+        if weights is not None:
+            differs &= weights[start : start + len(piece), None] > 0.0
+        start += len(piece)
+        if differs.any():
+            raise _underflows(column_name(names, suspects[differs.any(axis=0)][0]))
+
+
+def _underflows(where: str) -> ValueError:
+    return ValueError(f"{where} of X varies by so little that squares underflow float64: scale it up")
+
+
+def squares_are_finite(data: Data) -> bool:
+    """Whether the sum of the squares of any column is a number."""
+    largest = float(largest_values(data).max())
+    return math.isfinite(largest * largest * data.n)
+
+
+#: Weights are scaled by a power of two, on which no result depends, unless the largest lies between these.
+_LEAST_WEIGHT, _LARGEST_WEIGHT = 2.0**-100, 2.0**100
+
+
+def check_weights(
+    sample_weight: ArrayLike | None, X: NDArray[Any] | GpuArray, name: str = "sample_weight", *, scale: bool = True
+) -> NDArray[Any] | None:
+    """Return sample weights (n,), float64, or None; with `scale` extreme ones are multiplied by a power of two.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite numbers of at least 0 with one above 0, or without `scale` so large or small.
+    """
+    if sample_weight is None:
+        return None
+    check_not_masked(sample_weight, name)
+    refuse_dates(sample_weight, name)
+    try:
+        weights: NDArray[Any] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        refuse_shape(sample_weight, name, WEIGHTS)
+        refuse_values(sample_weight, name)
+        # Errors of scikit-learn name sample_weight, or nothing.
+        raise ValueError(f"{name} cannot be used: {error}") from error
+    if not weights.any():
+        raise ValueError(f"{name} is zero for every row: at least one row needs a positive weight")
+    return in_range(weights, name, scale=scale)
+
+
+def in_range(weights: Array, name: str, *, scale: bool) -> Array:
+    """Return weights of which one is above 0; with `scale` extreme ones are multiplied by a power of two.
+
+    Raises
+    ------
+    ValueError
+        Without `scale`, if the largest is so large or small.
+    """
+    largest = float(weights.max())
+    if _LEAST_WEIGHT <= largest <= _LARGEST_WEIGHT:
+        return weights
+    if not scale:
+        raise ValueError(
+            f"{name} is up to {largest:.3g}, and weights count as they are in partial_fit: give weights of about 1"
+        )
+    return np.ldexp(weights, -math.frexp(largest)[1])
+
+
+def weights_as(weights: NDArray[Any] | None, dtype: Any, n_threads: int = 1) -> NDArray[Any] | None:
+    """Weights in the dtype of X; relative to their mean, on which no result depends, where float32 cannot hold them."""
+    if weights is None or weights.dtype == dtype:
+        return weights
+    cast, lost, tiny = np.empty(weights.shape, dtype), np.zeros(n_threads, bool), np.finfo(dtype).tiny
+
+    def work(slot: int, rows: slice) -> None:
+        given, block = weights[rows], cast[rows]
+        with np.errstate(over="ignore", under="ignore"):
+            block[:] = given
+        lost[slot] |= not (np.isfinite(block).all() and np.array_equal(block >= tiny, given > 0.0))
+
+    by_blocks(len(weights), _WEIGHTS, n_threads, work)
+    with np.errstate(over="ignore", under="ignore"):
+        return (weights / weights.mean()).astype(dtype) if lost.any() else cast
+
+
+#: Numbers whose squares, and sums of these, float64 holds with all digits.
+_SMALL, _LARGE = 2.0**-400, 2.0**400
+
+
+def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> tuple[NDArray[Any], bool]:
+    """Targets as (n, K), float32 or float64, and whether they came as one vector."""
+    if y is None:
+        raise ValueError(f"{name} is missing: this regressor requires y to be passed, but the target y is None")
+    if is_ready(y, 1) and len(y) == len(X) and np.isfinite(y).all():
+        return y[:, None], True
+    check_not_masked(y, name)
+    refuse_dates(y, name)
+    try:
+        targets = check_array(y, ensure_2d=False, dtype=[np.float64, np.float32], order="C", input_name=name)
+    except (TypeError, ValueError, OverflowError):
+        refuse_shape(y, name, TARGETS)
+        check_none_missing(np.asarray(y), name)
+        refuse_values(y, name)
+        raise
+    check_rows(targets, X, name)
+    if targets.ndim == 1:
+        return targets[:, None], True
+    return targets, False
+
+
+def refuse_extreme_targets(y: NDArray[Any], scale: Array, constant: NDArray[Any]) -> None:
+    """Raise a ValueError if squares of targets y (n, K) overflow or underflow float64, as their scales (K,) show.
+
+    constant: what each target equals if it does not vary, shape (K,).
+    """
+    for k in np.flatnonzero(~((scale > 0.0) & np.isfinite(scale * scale))):
+        column, where = y[:, k], "y" if y.shape[1] == 1 else f"column {k} of y"
+        row = int(np.argmax(np.abs(column)))
+        if scale[k] > 0.0 or np.isnan(scale[k]):
+            raise ValueError(
+                f"{where} has values so large that their squares overflow float64, {column[row]:.3g} in row {row}: "
+                "scale y down"
+            )
+        if np.any(column != constant[k]) and abs(column[row]) < _SMALL:
+            raise ValueError(
+                f"{where} varies by so little that squares underflow float64, {column[row]:.3g} is its largest value: "
+                "scale y up"
+            )
+
+
+def r2(y: NDArray[Any], predicted: Array, sample_weight: NDArray[Any] | None) -> float:
+    """Coefficient of determination of targets and predictions (n, K), in units in which no square overflows."""
+    largest = max(float(np.abs(y).max()), float(np.abs(predicted).max()))
+    if largest > 0.0 and not _SMALL < largest < _LARGE:
+        shift = -math.frexp(largest)[1]
+        y, predicted = np.ldexp(y.astype(np.float64), shift), np.ldexp(predicted, shift)
+    return float(r2_score(y, predicted, sample_weight=sample_weight))

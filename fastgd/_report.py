@@ -1,0 +1,111 @@
+"""The report of a fit: the fitted attribute ``fit_report_``."""
+
+from typing import TypedDict
+
+
+class DataReport(TypedDict):
+    """The part of `FitReport` on what was read, and where."""
+
+    device: str
+    device_reason: str
+    threads: int
+    passes: float
+    bytes_read: int
+    bytes_converted: int
+    bytes_transferred: int
+    n_rows: int
+    n_features: int
+    n_outputs: int
+    dtype: str
+    order: str
+
+
+class TimeReport(TypedDict):
+    """The part of `FitReport` on time."""
+
+    seconds_total: float
+    seconds_compile: float
+    seconds_transfer: float
+    seconds_compute: float
+
+
+class FitReport(DataReport, TimeReport):
+    """The fitted attribute ``fit_report_``.
+
+    Attributes
+    ----------
+    solver, reason : str
+        Which solver ran, why it was chosen, and what it chose itself.
+    expected_seconds : dict of str to float
+        Solver -> seconds by the model of costs that ``optimizer="auto"`` chooses by, the quickest first: rough for fits
+        of a few milliseconds, and for solvers that cannot be the quickest a lower bound. Empty if a solver was given.
+    device, device_reason : str
+        "cpu" or "cuda", and why.
+    threads : int
+        Threads that passes over X could use (small mini-batches run on one).
+    passes : float
+        How often all of X was read, epochs included; a fraction where `drop_last` left rows out. Samples, that means,
+        scales and curvatures are taken from, count in `bytes_read` alone. Small data are read once by a solver that
+        keeps them in working coordinates. The duality gap of a pure L1 penalty takes a pass.
+    bytes_read : int
+        Bytes of X that passes, epochs and samples read.
+    bytes_converted : int
+        Bytes of the converted copy of X; 0 where X was used in place.
+    bytes_transferred : int
+        Bytes of X, targets and weights that were copied to the GPU or from it; 0 on the CPU.
+    seconds_total, seconds_compile, seconds_transfer, seconds_compute : float
+        Of the whole fit; of compiling kernels and loading cached ones in this process meanwhile; of waiting for copies
+        to the GPU and from it; the rest.
+    certificate, tol : float
+        The certificate at the end (see the class) and the tolerance it was asked to reach.
+    converged : bool
+        Whether the certificate is at most `tol`, or a mini-batch fit's loss or the validation loss became flat: there
+        `tol` is a share of the constant model's loss.
+    stopped_by : str
+        "certificate", "flat loss", "early stopping", "callback", "callback error", "no step" (of any solver of the
+        full batch: rounding hides what is left to gain), "max_iter", "max_seconds", "interrupted", "no optimum",
+        "optimum in doubt" (of a classifier at ``alpha=0`` with more than 500 parameters, where neither a direction
+        without an optimum nor a proof of one was found) or "diverged" (of a first fit, which raises DivergenceError).
+    objective : float
+        F at the end, in the units of y.
+    duality_gap : float or None
+        How much `objective` is at most above its minimum, by Fenchel's gap from the last gradient. A bound where the
+        derivative of F by the intercept is 0, as without an intercept; else one up to what is left of that derivative.
+        Of a pure L1 penalty the loss derivatives are scaled until they are a dual point. None without a penalty, where
+        a gradient bounds nothing, after `partial_fit`, and where it is more than a tenth of `objective`: with little
+        L2 it is the squared gradient divided by almost nothing.
+    suboptimality : float or None
+        How much `objective` is expected to lie above its minimum: half the square of the Newton decrement in the last
+        metric, times what the last steps gained beyond its expectations. An estimate, never a bound: of seventy
+        fits of all kinds four in five told a half to one and a half times the truth, all a quarter to three times. None
+        for solvers without a metric, of no more rows than columns, for elastic nets of many classes, whose metric is
+        too rough, and where there is no optimum.
+    n_rows, n_features, n_outputs : int
+        The problem's size.
+    dtype, order : str
+        Of X as kernels read it.
+    learning_rate : float
+        Rate of the first update in working coordinates; 1 of solvers whose steps are in a metric of their own.
+    random_state : int or None
+        The seed of the batches; None where none were drawn.
+    collinear : list of int or None
+        Columns found to be combinations of others (looked for at ``alpha=0``). None where the search would take longer
+        than the fit: above 2000 columns, unless the solver itself has seen that all are independent.
+    warnings : list of str
+        Every warning of the fit.
+    """
+
+    solver: str
+    reason: str
+    expected_seconds: dict[str, float]
+    certificate: float
+    tol: float
+    converged: bool
+    stopped_by: str
+    objective: float
+    duality_gap: float | None
+    suboptimality: float | None
+    learning_rate: float
+    random_state: int | None
+    collinear: list[int] | None
+    warnings: list[str]

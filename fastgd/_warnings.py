@@ -1,0 +1,244 @@
+"""Warn of fits that ended away from an optimum, of problems without one, and of columns that are not independent."""
+
+import math
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fastgd._config import Options
+from fastgd._values import column_name, combinations
+from fastgd.arrays import Array
+from fastgd.exceptions import RankWarning
+from fastgd.history import History
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Evaluation
+from fastgd.optimizers import FullBatch, Optimizer
+from fastgd.solvers.collinearity import Collinearity, find_collinear
+from fastgd.solvers.existence import may_lack_optimum
+from fastgd.solvers.learning_rate import Plan, automatic_rate, falls_to_zero, is_automatic
+from fastgd.solvers.progress import ROUNDING, Solution
+from fastgd.solvers.select import alternative
+from fastgd.solvers.separation import find_recession
+
+#: A user's rate is called too small where it is this share of the automatic one.
+_TOO_SMALL = 0.1
+#: Share of the epochs, at the end, over which the loss is flat where a rate that falls to 0 has fallen slowly enough.
+_LAST = 0.05
+#: Certificates above this are far from any optimum: a tenth of what a column can have at the constant model.
+_FAR = 0.1
+
+
+def warn(messages: list[str], message: str, category: type[Warning]) -> None:
+    messages.append(message)
+    warnings.warn(message, category, stacklevel=_level_of_caller())
+
+
+def _level_of_caller() -> int:
+    """Return the stack level, seen from `warn`, of the code that called the package."""
+    frame, level = sys._getframe(2), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastgd":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def tell_what_is_left(
+    messages: list[str],
+    objective: Objective,
+    plan: Plan | None,
+    options: Options,
+    solution: Solution,
+    certificate: float,
+    history: History,
+) -> None:
+    """Warn of a fit that `max_iter`, time, a loss flat for other reasons or a line search ended before an optimum."""
+    if certificate <= options.tol or options.tol == 0.0:
+        return
+    epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
+    where = f"after {epochs} at certificate {certificate:.3g} > tol={options.tol:g}"
+    far = is_far(solution, certificate)
+    slow = _too_small(objective, plan, history.largest_rate) if far else ""
+    if slow:
+        warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
+    elif far and solution.reason == "flat loss":
+        warn(
+            messages,
+            f"the loss has not fallen for {options.patience} epochs, far from an optimum, {where}: what holds it up is "
+            "noise or a rate too large; use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
+            ConvergenceWarning,
+        )
+    elif solution.reason == "max_iter" and len(history) > 0 and _rate_fell_to_zero(objective, plan):
+        assert plan is not None
+        # Its last epoch is the planned end of such a fit.
+        fallen = history.fall(math.ceil(_LAST * plan.max_iter))
+        if far or fallen > options.tol * objective.constant_value():
+            why = f"the rate fell to 0 {where} before the loss was flat"
+            warn(messages, f"max_iter reached: {why}: increase max_iter, or use optimizer='auto'", ConvergenceWarning)
+    elif solution.reason in ("max_iter", "max_seconds"):
+        limit = solution.reason
+        name = alternative(objective, None if options.optimizer is None else type(options.optimizer))
+        larger = "" if name == "auto" else "alpha, "
+        remedy = f"increase {larger}{limit} or tol, or use optimizer={name!r}"
+        warn(messages, f"{limit} reached {where}: {remedy}", ConvergenceWarning)
+    elif solution.reason == "no step":
+        dtype = np.dtype(objective.data.dtype)
+        more = ", or give X in float64" if dtype == np.float32 else ""
+        remedy = more if plan is None else f"{more}, or use optimizer='auto'"
+        warn(
+            messages,
+            f"no step lowers the loss any more {where}: it is flat to the rounding of {dtype}; increase tol{remedy}",
+            ConvergenceWarning,
+        )
+
+
+def is_far(solution: Solution, certificate: float) -> bool:
+    """Whether a fit that no certificate ended is far from any optimum, however flat its loss."""
+    return certificate > _FAR and solution.reason in ("max_iter", "max_seconds", "flat loss")
+
+
+def _rate_fell_to_zero(objective: Objective, plan: Plan | None) -> bool:
+    return plan is not None and plan.batch_size is not None and falls_to_zero(objective, plan)
+
+
+def _too_small(objective: Objective, plan: Plan | None, rate: float) -> str:
+    """What is wrong with a user's rate far below the automatic one, and the remedy; nothing where all is well."""
+    # Accelerated has no rate of its own; a line search finds its rates.
+    if plan is None or "learning_rate" not in plan.optimizer.get_params(deep=False) or is_automatic(plan):
+        return ""
+    usual = automatic_rate(objective, plan)
+    if not rate < _TOO_SMALL * usual:
+        return ""
+    return (
+        f"learning_rate={rate:.3g} is so small that the fit hardly moves: "
+        f"use learning_rate='auto', which begins at {usual:.3g} here"
+    )
+
+
+#: Ends at a point that was chosen for more than its loss.
+_CHOSEN = ("callback", "callback error", "interrupted", "no optimum")
+#: Columns of a separating direction that are named, and the share of the largest entry from which they belong to it.
+_NAMED, _SHARE = 5, 1e-6
+
+
+@dataclass
+class Separation:
+    """The search for a direction along which the loss of a classifier without penalty falls for ever."""
+
+    objective: Objective
+    direction: Array | None = None
+
+    @classmethod
+    def watched(cls, objective: Objective, options: Options) -> Self | None:
+        """A search where an optimum may not exist, else None."""
+        classifies = objective.problem.loss in ("logistic", "softmax")
+        return cls(objective) if classifies and options.is_unpenalized else None
+
+    def found_from(self, theta: Array) -> bool:
+        """Whether there is such a direction; theta: where the fit has come to."""
+        if self.direction is None:
+            self.direction = find_recession(self.objective, theta)
+        return self.direction is not None
+
+    def columns(self, names: Sequence[Any]) -> str:
+        """The columns of the direction, largest first."""
+        assert self.direction is not None
+        sizes = np.ptp(self.direction[:, :-1], axis=0)
+        order = [int(j) for j in np.argsort(-sizes, kind="stable") if sizes[j] > _SHARE * sizes.max()]
+        if not order:
+            return "the intercept"
+        if len(order) == 1:
+            return column_name(names, order[0])
+        more = f" and {len(order) - _NAMED} more" if len(order) > _NAMED else ""
+        return f"columns {', '.join(column_name(names, j).removeprefix('column ') for j in order[:_NAMED])}{more}"
+
+
+def settle_separation(watch: Separation, solution: Solution, names: Sequence[Any], messages: list[str]) -> None:
+    """Warn where there is no optimum, and say so in the solution."""
+    if not watch.found_from(solution.theta):
+        if (
+            solution.converged
+            and solution.reason != "early stopping"
+            and may_lack_optimum(watch.objective, solution.theta)
+        ):
+            solution.converged, solution.reason, solution.gain = False, "optimum in doubt", None
+            warn(
+                messages,
+                "alpha=0 and it could not be shown that there is an optimum: probabilities of some rows approach 0 or "
+                "1, and of so many parameters not all directions are searched. Coefficients may grow for ever as tol "
+                "falls; set alpha > 0",
+                ConvergenceWarning,
+            )
+        return
+    solution.converged, solution.reason, solution.gain = False, "no optimum", None
+    columns = watch.columns(names)
+    verb = "separate" if columns.startswith("columns") else "separates"
+    warn(
+        messages,
+        f"alpha=0 and {columns} {verb} some rows of a class from the others, which no row contradicts: there is no "
+        "optimum, coefficients grow for ever. This is the last iterate; set alpha > 0 or drop columns",
+        ConvergenceWarning,
+    )
+
+
+def is_free_to_move(optimizer: Optimizer, solution: Solution, early_stopping: bool) -> bool:
+    """Whether any optimum is as good as the solution: it was not chosen for its validation loss or by a callback."""
+    return isinstance(optimizer, FullBatch) and not early_stopping and solution.reason not in _CHOSEN
+
+
+def settle_collinear(
+    objective: Objective, solution: Solution, final: Evaluation, free: bool, names: Sequence[Any], messages: list[str]
+) -> tuple[list[int] | None, Evaluation]:
+    """Warn of dependent columns, and move a solution that is free to the optimum of least norm.
+
+    Returns
+    -------
+    collinear : list of int or None
+        Columns without which the others span the same space; None where only constant ones were looked for.
+    final : Evaluation
+        At the solution.
+    """
+    found = find_collinear(objective)
+    if not (found.columns or found.wide):
+        return [] if found.complete else None, final
+    free = free and not objective.problem.positive
+    least = _of_least_norm(objective, found, final) if free else None
+    if least is not None:
+        solution.theta = least.theta
+    which = "one" if least is None else "the one of least norm"
+    cause = combinations(found.columns, (_rows(objective), objective.data.d), names)
+    warn(
+        messages,
+        f"{cause}; of all optima {which} is found. Drop columns or set alpha > 0 for coefficients that mean something",
+        RankWarning,
+    )
+    return list(found.columns) if found.complete else None, final if least is None else least
+
+
+def _of_least_norm(objective: Objective, found: Collinearity, at: Evaluation) -> Evaluation | None:
+    """The evaluation where raw coefficients have the least norm with the same margins; None if F would be larger."""
+    if found.least_norm is None:
+        # Constant columns have coefficient 0; of too many columns nothing is known.
+        return at if found.complete and not found.wide else None
+    moved = objective.evaluate(_with_coefficients(objective, found.least_norm, at.theta))
+    rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
+    size = max(abs(at.total), float(objective.problem.constant.losses.sum()))
+    return moved if moved.total <= at.total + rounding * size else None
+
+
+def _with_coefficients(objective: Objective, change: Any, theta: Array) -> Array:
+    """theta with changed raw coefficients (K, d) and the same margins at the means of columns."""
+    center = objective.standard.center
+    coef, intercept = objective.scaling.to_raw(theta)
+    changed = change(coef)
+    if objective.problem.fit_intercept:
+        intercept = intercept + (coef - changed) @ center
+    return objective.scaling.from_raw(changed, intercept)
+
+
+def _rows(objective: Objective) -> int:
+    weights = objective.data.weights
+    return objective.data.n if weights is None else int(np.count_nonzero(weights))

@@ -1,0 +1,15 @@
+"""Arrays as the whole package names and passes them: below everything, so that any module may use it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only view: read-only and writable arrays are different Numba signatures, so kernels see one."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

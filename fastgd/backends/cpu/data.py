@@ -1,0 +1,325 @@
+"""Rows on the CPU: all of a data set's, or a sample; sums over them on a thread pool, combined in a fixed tree."""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd import threads
+from fastgd.arrays import Array, read_only
+from fastgd.backends.cpu.epochs import CpuEpochs, coordinates_of
+from fastgd.backends.cpu.least_squares import CpuLeastSquares
+from fastgd.backends.design import HostDesign
+from fastgd.backends.weights import effective, total
+from fastgd.kernels import records
+from fastgd.kernels._jit import compile_seconds as compile_seconds
+from fastgd.kernels.cpu.gradient import make_gradient
+from fastgd.kernels.cpu.moments import fold_moments, make_moments
+from fastgd.kernels.cpu.norms import make_largest_norm
+from fastgd.kernels.cpu.tree import fold
+from fastgd.objective.coordinates import Moments, Scaling
+from fastgd.objective.dataset import EpochProblem, Piece, Runs, Sums, Transferred
+from fastgd.objective.rule_state import RuleState
+from fastgd.optimizers import KernelRule, Recipe
+
+#: Nodes of the tree of sums that are open at a time, at most.
+LEVELS = 48
+
+
+class CpuRows(ABC):
+    """Rows of a data set: all of them or a sample.
+
+    Parameters
+    ----------
+    data : Data
+        The whole data set, as kernels take it.
+    order : {"C", "F"}
+        Of X.
+    n : int
+        How many rows these are.
+    n_threads : int
+    """
+
+    def __init__(self, data: records.Data, order: str, n: int, n_threads: int) -> None:
+        self.data, self.order, self.n, self.n_threads = data, order, n, n_threads
+        self.d = data.X.shape[1 if order == "C" else 0]
+        self.targets = data.y.shape[0]
+        self.dtype = "f4" if data.X.dtype == np.float32 else "f8"
+        self.nbytes = n * self.d * data.X.itemsize
+
+    @property
+    @abstractmethod
+    def weights(self) -> NDArray[Any] | None:
+        """Sample weights (n,) of these rows, or None where all rows weigh the same."""
+
+    @cached_property
+    def weight(self) -> float:
+        """Sum of the sample weights."""
+        return total(self.n, self.weights)
+
+    @cached_property
+    def effective_rows(self) -> float:
+        """Rows of equal weights that would tell as much."""
+        return effective(self.n, self.weights, self.n_threads)
+
+    @abstractmethod
+    def count(self, rows: int) -> None:
+        """Note that so many rows were read."""
+
+    @abstractmethod
+    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+        """Rows [start, stop) of these; `out` is scratch for X, for who needs any."""
+
+    @abstractmethod
+    def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
+        """Run `kernel(first, last, rows, stack, out, slot)` over blocks of rows and combine their nodes."""
+
+    @property
+    def _block_rows(self) -> int:
+        """Rows a block."""
+        return records.BLOCK_ROWS if self.order == "C" else records.column_block_rows(self.d, self.data.X.itemsize)
+
+    def moments(self) -> Moments:
+        """Weighted mean and sd of each column; not finite where the data are not. One pass."""
+        kernel = make_moments(self.dtype, self.order)
+
+        def run(first: int, last: int, rows: int, stack: Array, out: Array, slot: int) -> None:
+            kernel(self.data, first, last, rows, stack, out)
+
+        node = self._reduce(run, fold_moments, 2 * self.d + 1)
+        return Moments(node[0], node[1 : self.d + 1].copy(), np.sqrt(node[self.d + 1 :] / node[0]))
+
+    def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
+        """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
+        outputs = coef.shape[0]
+        kernel = make_gradient(loss, self.dtype, self.order, bool(np.any(shift)))
+        point = self._point(coef, intercept, shift, p)
+        rows = records.tile_rows(self.d * point.w.itemsize) if self.order == "C" else self._block_rows
+        tiles: dict[int, records.Tile] = {}
+
+        def run(first: int, last: int, block_rows: int, stack: Array, out: Array, slot: int) -> None:
+            if slot not in tiles:
+                tiles[slot] = records.new_tile(self.d, outputs, self.data.y.shape[0], point.w.dtype, rows)
+            kernel(self.data, point, first, last, block_rows, tiles[slot], stack, out)
+
+        node = self._reduce(run, fold, outputs * (self.d + 2))
+        cut = outputs * self.d
+        return Sums(node[:cut].reshape(outputs, self.d), node[cut : cut + outputs], node[cut + outputs :])
+
+    def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> HostDesign:
+        """The rows in working coordinates."""
+        return HostDesign(self, scaling, intercept, keep, rough)
+
+    def _point(self, coef: Array, intercept: Array, shift: Array, p: float) -> records.Point:
+        kind = self.data.X.dtype
+        return records.Point(
+            read_only(coef.astype(kind)), read_only(intercept.astype(kind)), read_only(shift.astype(kind)), kind.type(p)
+        )
+
+
+#: Runs that a thread takes at a time.
+_RUNS_A_CHUNK = 8
+
+
+class CpuSample(CpuRows):
+    """Runs of a data set's rows, in place: fresh memory for a copy would cost more than what is done with it.
+
+    Parameters
+    ----------
+    whole : CpuData
+    runs : Runs
+    """
+
+    def __init__(self, whole: "CpuData", runs: Runs) -> None:
+        self._whole, self._runs = whole, runs
+        self._numbers = runs.rows
+        super().__init__(whole.data, whole.order, self._numbers.size, whole.n_threads)
+
+    @cached_property
+    def weights(self) -> NDArray[Any] | None:
+        """Sample weights (n,) of these rows, or None where all rows weigh the same."""
+        return self.data.s[self._numbers] if self.data.weight_step else None
+
+    def count(self, rows: int) -> None:
+        """Note that so many rows were read, in the whole data's books."""
+        self._whole.rows_sampled += rows
+
+    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+        """Rows [start, stop) of the sample, X in `out` where given."""
+        rows = self._numbers[start:stop]
+        held = None if out is None else out[: rows.size]
+        # Of column-major data along their own rows: NumPy would copy the whole otherwise. A mode other than "raise"
+        # writes to `out` itself.
+        by_row = self.order == "C"
+        X = np.take(self.data.X, rows, axis=0, out=held, mode="clip") if by_row else self.data.X[:, rows].T
+        return X, self.data.y[:, rows], None if self.weights is None else self.weights[start:stop]
+
+    def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
+        """Run the kernel over every run and combine the nodes."""
+        length, numbers = self._runs
+        nodes = np.empty((numbers.size, size))
+        stacks: dict[int, Array] = {}
+
+        def work(slot: int, chunk: int) -> None:
+            if slot not in stacks:
+                stacks[slot] = np.empty((1, size))
+            for i in range(chunk * _RUNS_A_CHUNK, min((chunk + 1) * _RUNS_A_CHUNK, numbers.size)):
+                number = int(numbers[i])
+                kernel(number, number + 1, length, stacks[slot], nodes[i], slot)
+
+        threads.run(-(-numbers.size // _RUNS_A_CHUNK), self.n_threads, work)
+        self.count(self.n)
+        out = np.empty(size)
+        combine(nodes, np.empty((LEVELS, size)), out)
+        return out
+
+
+#: A chunk is one call of a kernel: long enough to hide its cost, short enough to answer Ctrl-C (0.1 s at 5 GB/s).
+_CHUNK_BYTES = (1 << 18, 1 << 29)
+#: Chunks a thread, so that threads end together.
+_CHUNKS_PER_THREAD = 16
+#: Numbers of X that are held in float64 at a time for margins.
+_MARGIN_NUMBERS = 1 << 18
+
+
+class CpuData(CpuRows):
+    """A data set on the CPU, and the kernels over it. X is used in place.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), C or F order, float32 or float64
+    y : ndarray of shape (K, n) and the dtype of X
+        Targets; labels in {-1, +1} or class numbers, then K = 1.
+    s : ndarray of shape (n,) and the dtype of X, or None
+        Sample weights.
+    n_threads : int
+    """
+
+    device = "cpu"
+
+    def __init__(self, X: NDArray[Any], y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> None:
+        order = "C" if X.flags.c_contiguous else "F"
+        rows, step = (X if order == "C" else X.T), (0 if s is None else 1)
+        weights = np.ones(1, X.dtype) if s is None else s
+        data = records.Data(read_only(rows), read_only(y), read_only(weights), step)
+        super().__init__(data, order, X.shape[0], n_threads)
+        #: Rows that passes and epochs have read so far, and those that samples have.
+        self.rows_read = self.rows_sampled = 0
+        self.transferred = Transferred()
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """X (n, d), read-only."""
+        X: NDArray[Any] = self.data.X
+        return X if self.order == "C" else X.T
+
+    @property
+    def weights(self) -> NDArray[Any] | None:
+        """Sample weights (n,), read-only, or None where all rows weigh the same."""
+        return self.data.s if self.data.weight_step else None
+
+    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+        """Rows [start, stop), as views."""
+        s = self.weights
+        return self.rows[start:stop], self.data.y[:, start:stop], None if s is None else s[start:stop]
+
+    def count(self, rows: int) -> None:
+        """Note that so many rows were read."""
+        self.rows_read += rows
+
+    def sample(self, runs: Runs) -> CpuSample:
+        """Some of the rows, in place."""
+        return CpuSample(self, runs)
+
+    @cached_property
+    def _blocks(self) -> tuple[int, int, int]:
+        """Rows a block, number of blocks, blocks a chunk (a power of two)."""
+        rows = self._block_rows
+        wanted = self.nbytes / (self.n_threads * _CHUNKS_PER_THREAD)
+        chunk_bytes = min(max(wanted, _CHUNK_BYTES[0]), _CHUNK_BYTES[1])
+        size = 1
+        while 2 * size * rows * self.d * self.data.X.itemsize <= chunk_bytes:
+            size *= 2
+        return rows, -(-self.n // rows), size
+
+    def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
+        """Run `kernel(first, last, rows, stack, out, slot)` over all chunks and combine their nodes."""
+        rows, count, per_chunk = self._blocks
+        chunks = -(-count // per_chunk)
+        nodes = np.empty((chunks, size))
+        stacks: dict[int, Array] = {}
+
+        def work(slot: int, number: int) -> None:
+            if slot not in stacks:
+                stacks[slot] = np.empty((LEVELS, size))
+            first = number * per_chunk
+            kernel(first, min(first + per_chunk, count), rows, stacks[slot], nodes[number], slot)
+
+        threads.run(chunks, self.n_threads, work)
+        self.count(self.n)
+        if chunks == 1:
+            return nodes[0]
+        out = np.empty(size)
+        combine(nodes, np.empty((LEVELS, size)), out)
+        return out
+
+    def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "CpuData":
+        """A copy of the rows of these numbers, with these weights or none; in the order of X, for the same kernels."""
+        laid_out = np.ascontiguousarray if self.order == "C" else np.asfortranarray
+        y = np.ascontiguousarray(self.data.y[:, rows])
+        return CpuData(laid_out(self.rows[rows]), y, weights, self.n_threads)
+
+    def without_targets(self) -> "CpuData":
+        """The same rows and weights, one target of 0."""
+        return CpuData(self.rows, np.zeros((1, self.n), self.data.X.dtype), self.weights, self.n_threads)
+
+    def line(self, coef: Array, intercept: Array, shift: Array) -> "CpuData":
+        """The margins (n, K) in place of the columns, in the order of X, which needs no other kernel. One pass."""
+        margins = self._margins(coef, intercept, shift)
+        columns = margins if self.order == "C" else np.asfortranarray(margins)
+        return CpuData(columns, self.data.y, self.weights, self.n_threads)
+
+    def _margins(self, coef: Array, intercept: Array, shift: Array) -> NDArray[Any]:
+        """Margins (x - shift) . coef + intercept, (n, K) in the dtype of X, by blocks. One pass."""
+        X = self.rows
+        margins = np.empty((self.n, coef.shape[0]), X.dtype)
+        step = max(1, _MARGIN_NUMBERS // self.d)
+        for start in range(0, self.n, step):
+            block = X[start : start + step].astype(np.float64)
+            block -= shift
+            margins[start : start + step] = block @ coef.T + intercept
+        self.count(self.n)
+        return margins
+
+    def largest_norm(self, scaling: Scaling) -> float:
+        """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
+        kernel = make_largest_norm(self.dtype, self.order)
+        coordinates = coordinates_of(scaling, np.zeros((1, 1)), np.zeros((1, 1)))
+        rows, _, per_chunk = self._blocks
+        step = rows * per_chunk
+        chunks = -(-self.n // step)
+        largest = np.zeros(chunks)
+
+        def work(slot: int, number: int) -> None:
+            largest[number] = kernel(self.data, coordinates, number * step, min((number + 1) * step, self.n))
+
+        threads.run(chunks, self.n_threads, work)
+        self.count(self.n)
+        return float(largest.max()) * self.n / self.weight
+
+    def least_squares(self, scaling: Scaling, intercept: bool) -> CpuLeastSquares:
+        """Sums of a squared loss, in working coordinates."""
+        return CpuLeastSquares(self, self.data, scaling, intercept)
+
+    def epochs(self, loss: str, problem: EpochProblem) -> CpuEpochs:
+        """A mini-batch loop over this data set."""
+        return CpuEpochs(self, self.data, loss, problem)
+
+    def check_rule(self, rule: KernelRule) -> None:
+        """All rules run."""
+
+    def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
+        """A rule at the start, at theta (K, d + 1), which it updates in place."""
+        return RuleState(recipe, theta, self.n, self.data.X.dtype)

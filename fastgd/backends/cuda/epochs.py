@@ -1,0 +1,255 @@
+"""The GPU's mini-batch loop: many batches a launch, and no word between host and device within an epoch."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from fastgd.arrays import Array
+from fastgd.backends.cuda import device
+from fastgd.backends.cuda.device import Grid, guarded, new_event, wait
+from fastgd.backends.cuda.gradient import lay_out
+from fastgd.backends.cuda.rows import ChunkedRows
+from fastgd.backends.cuda.transfer import Parcel, sent
+from fastgd.kernels import records, rules, steps
+from fastgd.kernels.cuda.coordinates import AT_ONCE, SLOTS
+from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
+from fastgd.kernels.cuda.layout import Point, plan
+from fastgd.objective.dataset import BatchSums, EpochProblem
+from fastgd.objective.rule_state import RuleState
+
+#: Parts of a batch at most: of small ones, and of any; rows of a part from which more parts are made.
+_PARTS, _PART_ROWS = (128, 512), 256
+#: Bytes of the sums of a batch's parts up to which each block reads them all: at 64 bytes a clock they take as long as
+#: the wait for the grid that this spares.
+ALONE_BYTES = 32 << 10
+#: A launch takes about so long: Ctrl-C waits for two. Seconds of a batch, and bytes of X that are read in a second.
+_LAUNCH_SECONDS, _BATCH_SECONDS, _BYTES_A_SECOND = 0.2, 1e-5, 1e12
+#: Rows of a launch at most, unless a batch has more: 128 MiB of their numbers.
+_LAUNCH_ROWS = 1 << 24
+#: Threads of a block that names rows, and such blocks a multiprocessor.
+_NAMING_THREADS, _NAMING_BLOCKS = 256, 8
+#: Rules that divide by what is missing of the means at their start.
+_ADAMS = rules.ADAM, rules.ADAMW, rules.AMSGRAD, rules.NADAM
+
+
+def part_rows(batch_size: int, d: int) -> int:
+    """Rows of a part of a batch: of the batch and the columns alone, so that results do not depend on the GPU."""
+    tile = plan(d, 1, "F", device.THREADS).rows
+    most = min(max(_PARTS[0], batch_size // _PART_ROWS), _PARTS[1])
+    return -(-batch_size // (most * tile)) * tile
+
+
+def numbers_of(rule: records.Rule, memory: records.Memory, count: int) -> Array:
+    """The numbers of a rule's next updates, so many, as `Work.numbers` has them: (count, 4)."""
+    t, product = memory.step[0] + np.arange(1.0, count + 1.0), np.full(count, memory.product[0])
+    if rule.code == rules.NADAM:
+        momenta = rules.nadam_momentum(t, rule.h1, rule.h4)
+        product = np.cumprod(np.append(memory.product, momenta))[1:]
+    out = np.zeros((count, 4))
+    if rule.code in _ADAMS:
+        *_, out[:, 0], out[:, 1], out[:, 2] = steps.adam_numbers(rule, t, product)
+    out[:, 3] = product
+    return out
+
+
+class Batches(NamedTuple):
+    """Rows on the device, and which of their batches are to be run."""
+
+    data: records.Data
+    rows: int
+    its: records.Batches
+    first: int
+    last: int
+
+
+class BlockMemory(NamedTuple):
+    """What a grid's blocks write to, as `Work` has it: gradients too large for shared memory, points and states."""
+
+    spilled: Any
+    w: Any
+    states: Any
+
+
+class EpochLoop:
+    """The kernel of a mini-batch loop with its memory on the device.
+
+    Parameters
+    ----------
+    rows : ChunkedRows
+        Rows of this kind: not kept, so that their memory goes with them.
+    loss : str
+    problem : EpochProblem
+    """
+
+    def __init__(self, rows: ChunkedRows, loss: str, problem: EpochProblem) -> None:
+        outputs, columns = problem.l1.shape
+        self._stream, self._kind, self._outputs, self._columns = rows.stream, rows.kind, outputs, columns
+        self._block = lay_out(rows, outputs)
+        self._kernel = make_epoch(loss, rows.dtype, rows.order, bool(np.any(problem.shift)), self._block.layout)
+        self._part_rows = part_rows(problem.batch_size, rows.d)
+        self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
+        center, inv_scale = problem.scaling.center, problem.scaling.inv_scale
+        where = sent(rows.stream, np.float64, center=center, inv_scale=inv_scale, l1=problem.l1, l2=problem.l2)
+        offset = np.append(center - problem.shift, 0.0)
+        point = sent(rows.stream, rows.kind, shift=problem.shift, offset=offset)
+        self._coordinates = records.Coordinates(**where.device)
+        self._point = Point(w=None, p=rows.kind.type(problem.p), **point.device)
+        self._kept = where, point
+        size = outputs * (columns + 1)
+        self._alone = self._parts * size * 8 <= ALONE_BYTES
+        room = (2, -(-self._parts // AT_ONCE) * AT_ONCE * size) if self._alone else (1, self._parts * size)
+        self._sums = cuda.device_array(room, stream=rows.stream)
+        self._constants = rows.n / rows.weight, float(problem.fit_intercept), int(np.any(offset))
+        self._order = cuda.device_array(0, np.int64, stream=rows.stream)
+        self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)
+        self._counter = cuda.device_array(1, np.int64, stream=rows.stream)
+        self._parcels: dict[int, Parcel] = {}
+        self._grid: tuple[Grid, BlockMemory] | None = None
+
+    def load(self, rule: RuleState, rates: Array, before: BatchSums | None, table: Any = None) -> None:
+        """Take a rule's state and the rates of the batches that follow to the device."""
+        memory, slots = rule.memory, len(rule.memory.slots)
+        if slots not in self._parcels:
+            self._parcels[slots] = self._new_parcel(slots)
+        parcel = self._parcels[slots]
+        its = parcel.host
+        its["theta"][...], its["slots"][...], its["product"][...] = memory.theta, memory.slots, memory.product
+        its["step"].view(np.int64)[...] = memory.step
+        its["penalties"][...] = 0.0
+        its["seen"][...] = 0.0 if before is None else before.seen
+        its["total"][...] = 0.0 if before is None else before.gradient
+        parcel.send()
+        there = parcel.device
+        step = there["step"].view(np.int64)
+        its_memory = records.Memory(there["theta"], there["slots"], step, there["product"])
+        self._state = records.State(its_memory, self._nothing if table is None else table)
+        self._rule, self._parcel, self._begun = rule.record(rates), parcel, 0
+        self._rates = cuda.to_device(np.ascontiguousarray(rates), stream=self._stream)
+        self._numbers = cuda.to_device(numbers_of(self._rule, memory, len(rates)), stream=self._stream)
+
+    def _new_parcel(self, slots: int) -> Parcel:
+        shape, outputs = (self._outputs, self._columns), (self._outputs,)
+        shapes: dict[str, tuple[int, ...]] = {"theta": shape, "slots": (slots, *shape), "product": (1,), "step": (1,)}
+        return Parcel(self._stream, np.float64, shapes | {"total": shape, "penalties": shape, "seen": outputs})
+
+    def queue(self, batches: Batches) -> None:
+        """Queue batches, whose rates are those that follow the last ones'."""
+        count = batches.last - batches.first
+        turn = slice(self._begun, self._begun + count)
+        self._begun += count
+        rule, numbers, order = self._rule._replace(rates=self._rates[turn]), self._numbers[turn], self._named(batches)
+        span, layout = (batches.first, batches.last), self._block.layout
+
+        def args(memory: BlockMemory) -> tuple[Any, ...]:
+            return (
+                batches.data,
+                batches.its,
+                span,
+                rule,
+                self._state,
+                self._coordinates,
+                self._work(batches.rows, order, numbers, memory),
+            )
+
+        if self._grid is None:
+            its = args(self._memory(1))
+            blocks = min(self._parts, device.resident_blocks(self._kernel, layout.threads, self._block.shared, *its))
+            self._grid = Grid(blocks, layout.threads, self._block.shared), self._memory(blocks)
+        grid, memory = self._grid
+        device.launch(self._kernel, grid, self._stream, *args(memory))
+
+    def _memory(self, blocks: int) -> BlockMemory:
+        shape, copies = (self._outputs, self._columns), blocks if self._alone else 1
+        return BlockMemory(
+            cuda.device_array((blocks, self._block.spilled), self._kind, stream=self._stream),
+            cuda.device_array((copies, *shape), self._kind, stream=self._stream),
+            cuda.device_array((copies, 1 + SLOTS, *shape), stream=self._stream),
+        )
+
+    def _named(self, batches: Batches) -> Any:
+        """Queue the naming of the rows of batches; their numbers are there when the batches are run."""
+        start = batches.first * batches.its.size
+        count = min(batches.last * batches.its.size, batches.rows) - start
+        if self._order.size < count:
+            self._order = cuda.device_array(count, np.int64, stream=self._stream)
+        order, threads = self._order[:count], device.THREADS or _NAMING_THREADS
+        blocks = min(-(-count // threads), _NAMING_BLOCKS * device.multiprocessors())
+        device.launch(make_name_rows(), Grid(blocks, threads), self._stream, batches.rows, start, batches.its, order)
+        return order
+
+    def _work(self, rows: int, order: Any, numbers: Any, memory: BlockMemory) -> Work:
+        its = self._parcel.device
+        return Work(
+            self._point._replace(w=memory.w),
+            order,
+            numbers,
+            rows,
+            self._part_rows,
+            self._sums,
+            memory.spilled,
+            memory.states,
+            self._counter,
+            its["total"],
+            its["penalties"],
+            its["seen"],
+            *self._constants,
+        )
+
+    def unload(self, rule: RuleState) -> BatchSums:
+        """Wait for what was queued, and give the rule its state back."""
+        its, memory = self._parcel.fetch(), rule.memory
+        memory.theta[...], memory.slots[...], memory.product[...] = its["theta"], its["slots"], its["product"]
+        memory.step[...] = its["step"].view(np.int64)
+        return BatchSums(its["seen"] + its["penalties"].sum(axis=1), its["total"].copy())
+
+
+class CudaEpochs:
+    """Runs batches of an epoch over rows that are on the device."""
+
+    whole = True
+
+    def __init__(self, data: ChunkedRows, loss: str, problem: EpochProblem) -> None:
+        self._data, self._problem = data, problem
+        self._loop = EpochLoop(data, loss, problem)
+        row = data.d * data.kind.itemsize
+        seconds = _BATCH_SECONDS + problem.batch_size * row / _BYTES_A_SECOND
+        self._batch_seconds = seconds
+        self._step = max(1, min(int(_LAUNCH_SECONDS / seconds), _LAUNCH_ROWS // problem.batch_size))
+
+    @guarded()
+    def run(
+        self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
+    ) -> BatchSums:
+        """Run batches [first, last) of an epoch; sums go on from those of the batches before.
+
+        An interrupt leaves the rule after some whole batch, no more than two launches later.
+        """
+        problem, data, loop = self._problem, self._data, self._loop
+        its = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
+        loop.load(rule, rates, before, self._table(rule))
+        behind, expected = None, self._batch_seconds * (last - first)
+        try:
+            for start in range(first, last, self._step):
+                loop.queue(Batches(data.data, data.n, its, start, min(start + self._step, last)))
+                event = new_event()
+                event.record(data.stream)
+                if behind is not None:
+                    wait(behind, expected=expected)
+                behind = event
+            if behind is not None:
+                wait(behind, expected=expected)
+        finally:
+            sums = loop.unload(rule)
+        data.count(min(last * problem.batch_size, data.n) - first * problem.batch_size)
+        return sums
+
+    def _table(self, rule: RuleState) -> Any:
+        """Of SAGA the derivative of each row's loss when it was last seen, (K, n)."""
+        if not rule.recipe.rule.keeps_rows:
+            return None
+        tables = self._data.tables
+        if rule not in tables:
+            zeros = np.zeros((len(rule.theta), self._data.n), self._data.kind)
+            tables[rule] = cuda.to_device(zeros, stream=self._data.stream)
+        return tables[rule]

@@ -1,0 +1,134 @@
+"""Rows that are on the GPU a chunk at a time: what passes over them need to know."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numba import cuda
+from numpy.typing import NDArray
+
+from fastgd.arrays import Array
+from fastgd.backends.weights import effective, total
+from fastgd.kernels import records
+from fastgd.objective.coordinates import Moments, Scaling
+from fastgd.objective.dataset import Design, Piece, Sums, Transferred
+from fastgd.objective.rule_state import RuleState
+
+
+class Chunk(NamedTuple):
+    """Rows that are on the device, and the number of the first."""
+
+    first: int
+    data: records.Data
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return int(self.data.y.shape[1])
+
+
+class Targets(NamedTuple):
+    """Targets (K, n) and weights (n,) or None, on the host."""
+
+    y: NDArray[Any]
+    s: NDArray[Any] | None
+
+
+class Held(NamedTuple):
+    """X on the device: (n, d), or (d, n) where its order is "F"."""
+
+    X: Any
+    order: str
+
+
+class ChunkedRows(ABC):
+    """Rows of a data set, or a sample of them, that are on the device a chunk at a time.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        n rows, d columns.
+    kind : dtype
+        Of X.
+    order : {"C", "F"}
+        Of X.
+    targets : Targets
+    n_threads : int
+        For what the host does.
+    """
+
+    device = "cuda"
+    #: All rows, as kernels take them where they lie.
+    data: records.Data
+
+    def __init__(self, shape: tuple[int, int], kind: Any, order: str, targets: Targets, n_threads: int) -> None:
+        self.n, self.d = shape
+        self.kind, self.order, self.n_threads = np.dtype(kind), order, n_threads
+        self.dtype = "f4" if self.kind == np.float32 else "f8"
+        self.nbytes = self.n * self.d * self.kind.itemsize
+        #: On the host: targets (K, n), and weights (n,) or None where all rows weigh the same.
+        self.y, self.weights = targets
+        self.targets = len(self.y)
+        self.stream = cuda.stream()
+        self.transferred = Transferred()
+        #: Rows that passes and epochs have read so far, and those that samples have.
+        self.rows_read = self.rows_sampled = 0
+        #: SAGA's derivatives of each row, by the rule that remembers them.
+        self.tables: WeakKeyDictionary[RuleState, Any] = WeakKeyDictionary()
+
+    @property
+    @abstractmethod
+    def chunk_rows(self) -> int:
+        """Rows of a chunk; the last may have fewer."""
+
+    @property
+    @abstractmethod
+    def specimen(self) -> records.Data:
+        """Some rows on the device, for whose types kernels are compiled."""
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks there are."""
+        return -(-self.n // self.chunk_rows)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of X."""
+        return self.d * self.kind.itemsize
+
+    @abstractmethod
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows, chunk after chunk, each on the device until the next is asked for."""
+
+    @abstractmethod
+    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+        """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
+
+    @abstractmethod
+    def moments(self) -> Moments:
+        """Weighted mean and sd of each column; not finite where the data are not. One pass."""
+
+    @abstractmethod
+    def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
+        """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
+
+    @abstractmethod
+    def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
+        """The rows in working coordinates."""
+
+    @cached_property
+    def weight(self) -> float:
+        """Sum of the sample weights."""
+        return total(self.n, self.weights)
+
+    @cached_property
+    def effective_rows(self) -> float:
+        """Rows of equal weights that would tell as much."""
+        return effective(self.n, self.weights, self.n_threads)
+
+    def count(self, rows: int) -> None:
+        """Note that so many rows were read."""
+        self.rows_read += rows

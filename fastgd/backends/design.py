@@ -1,0 +1,293 @@
+"""Rows in working coordinates, for what needs more than a gradient: curvatures, Gram matrices.
+
+Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their order: results do not depend on threads.
+Both numbers follow from the shape alone.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd import threads
+from fastgd.arrays import Array
+from fastgd.backends.cpu.stages import STAGES, Stage, couplings, joint_curvature, spread
+from fastgd.blas import SingleThreadedBlas
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.dataset import Line, Quadratic, Rows
+
+#: Numbers of a block of rows, and rows at least: a block stays in the second-level cache, unless rows are long.
+_BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
+#: Rows of which a joint curvature is taken at a time.
+_JOINT_ROWS = 1024
+#: Numbers of all lanes' matrices together, and lanes at most.
+_LANE_NUMBERS, _LANES = 1 << 22, 64
+#: Columns from which rows are long, and up to which they are short: a loop along a row costs more than its work.
+LONG, _SHORT = 256, 64
+#: Numbers of rows below which kernels take longer to call than NumPy takes.
+_FEW_NUMBERS = 1 << 16
+#: Margins that are kept while a length is looked for along a step.
+_MARGIN_NUMBERS = 1 << 24
+#: Below so many multiplications threads cost more than they save.
+_SMALL = 1 << 18
+
+
+class HostDesign:
+    """The rows of a data set as (x~, 1), float64: kept, or made block by block.
+
+    Parameters
+    ----------
+    data : Rows
+        Whose pieces are taken, wherever they are.
+    scaling : Scaling
+        The working coordinates.
+    intercept : bool
+        Whether the last column is 1 rather than 0.
+    keep : bool
+        Whether to hold all rows, n (d + 1) numbers, in place of making them anew for every use.
+    rough : bool, default=False
+        Whether rows may be in the dtype of X where they are long, and products of them, which then take half the time.
+    """
+
+    def __init__(self, data: Rows, scaling: Scaling, intercept: bool, keep: bool, rough: bool = False) -> None:
+        self._data, self._scaling, self._intercept = data, scaling, float(intercept)
+        self.columns, self.given = data.d + 1, np.dtype(data.dtype)
+        self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
+        self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
+        self.quick = self.columns < LONG and data.n * self.columns <= _FEW_NUMBERS
+        self._kept = self._block_of(0, data.n, None, self.room(data.n)) if keep else None
+        if keep:
+            data.count(data.n)
+
+    def room(self, rows: int) -> Array:
+        """Memory for rows; by columns where rows are short."""
+        if self.columns > _SHORT:
+            return np.empty((rows, self.columns), self.dtype)
+        # Columns a power of two apart would share a few sets of the cache.
+        return np.empty((self.columns, (rows + 7) // 16 * 16 + 8), self.dtype)[:, :rows].T
+
+    def _make(self, X: Any, out: Array) -> Array:
+        """X (m, d) in working coordinates."""
+        T = out[: len(X)]
+        columns = T[:, :-1]
+        np.subtract(X, self._scaling.center, out=columns)
+        columns *= self._scaling.inv_scale
+        T[:, -1] = self._intercept
+        return T
+
+    def quadratic(self, loss: str, theta: Array, p: float | Array) -> Quadratic:
+        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows.
+
+        The curvature of kept rows is found when it is asked for, which that of the last step of a fit never is.
+        """
+        point, weight = _Point(loss, theta, p), self._data.weight
+        of_values: list[tuple[int, ...]] = [theta.shape[:1], theta.shape]
+        of_curvature: list[tuple[int, ...]] = [(point.matrices, self.columns, self.columns)]
+        held: dict[int, Array | None] = {}
+
+        def values(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            held[block.number] = point.add_values(sums, block)
+
+        def products(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            scratch.add_products(sums[0], block.rows, held[block.number])
+
+        def both(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            scratch.add_products(sums[2], block.rows, point.add_values(sums, block))
+
+        if self._kept is None:
+            losses, gradient, curvature = self._sum(of_values + of_curvature, both)
+            return Quadratic(losses / weight, gradient / weight, lambda: curvature / weight)
+        losses, gradient = self._sum(of_values, values)
+        return Quadratic(losses / weight, gradient / weight, lambda: self._sum(of_curvature, products)[0] / weight)
+
+    def couplings(self, theta: Array) -> Array:
+        """Of softmax the mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
+
+        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            sums[0] += couplings(block.rows @ theta.T, block.weights)
+
+        return self._sum([(len(theta), len(theta))], add)[0] / self._data.weight
+
+    def joint(self, theta: Array) -> Array:
+        """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
+        K, D = theta.shape
+
+        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            for start in range(0, len(block.rows), _JOINT_ROWS):
+                rows = slice(start, start + _JOINT_ROWS)
+                T, s = block.rows[rows], None if block.weights is None else block.weights[rows]
+                sums[0] += joint_curvature(T, T @ theta.T, s)
+
+        return self._sum([(K, D, K, D)], add)[0].reshape(K * D, K * D) / self._data.weight
+
+    def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
+        """Slopes and curvatures in t of the mean losses at theta + t step; None where margins are too many to keep.
+
+        Margins are linear in t: each t costs as much as a loss's values. Where rows are not kept it takes a pass.
+        """
+        if self._data.n * len(theta) > _MARGIN_NUMBERS:
+            return None
+        parts: dict[int, _Margins] = {}
+
+        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+            parts[block.number] = _Margins.of(block, theta, step)
+
+        if self._kept is None:
+            self._sum([(1,)], add)
+        else:
+            add([], self._kept, _Scratch(self, 0))
+        weight = self._data.weight
+
+        def at(t: Array) -> tuple[Array, Array]:
+            slopes, curvatures = zip(*(parts[number].along(loss, t, p) for number in sorted(parts)), strict=True)
+            return sum(slopes) / weight, sum(curvatures) / weight
+
+        return at
+
+    def _sum(
+        self, shapes: list[tuple[int, ...]], add: "Callable[[list[Array], _Block, _Scratch], None]"
+    ) -> list[Array]:
+        """Sums of these shapes over all blocks."""
+        n, D, data = self._data.n, self.columns, self._data
+        blocks = -(-n // self._rows)
+        lanes = [[np.zeros(shape) for shape in shapes] for _ in range(_lanes(blocks, shapes))]
+        scratches: dict[int, _Scratch] = {}
+
+        def work(slot: int, lane: int) -> None:
+            # One a thread: fresh memory costs as much as the work in it.
+            if slot not in scratches:
+                scratches[slot] = _Scratch(self, min(self._rows, n))
+            for number in range(lane, blocks, len(lanes)):
+                add(lanes[lane], self._block(number, scratches[slot]), scratches[slot])
+
+        if n * D * D < _SMALL:
+            for lane in range(len(lanes)):
+                work(0, lane)
+        else:
+            with SingleThreadedBlas():
+                threads.run(len(lanes), data.n_threads, work)
+        if self._kept is None:
+            data.count(n)
+        total = lanes[0]
+        for other in lanes[1:]:
+            for mine, its in zip(total, other, strict=True):
+                mine += its
+        return total
+
+    def _block(self, number: int, scratch: "_Scratch") -> "_Block":
+        start = number * self._rows
+        stop = min(start + self._rows, self._data.n)
+        if self._kept is None:
+            return self._block_of(start, stop, scratch.gathered, scratch.made, number)
+        _, T, y, s = self._kept
+        return _Block(number, T[start:stop], y[:, start:stop], None if s is None else s[start:stop])
+
+    def _block_of(self, start: int, stop: int, gathered: Any, out: Array, number: int = 0) -> "_Block":
+        X, y, s = self._data.piece(start, stop, gathered)
+        return _Block(number, self._make(X, out), y, None if s is None else s.astype(np.float64))
+
+
+def _lanes(blocks: int, shapes: list[tuple[int, ...]]) -> int:
+    numbers = sum(math.prod(shape) for shape in shapes)
+    return max(1, min(blocks, _LANES, _LANE_NUMBERS // numbers))
+
+
+class _Block(NamedTuple):
+    """Rows (m, d + 1) in working coordinates, their targets (K, m) and weights (m,) or None."""
+
+    number: int
+    rows: Array
+    y: NDArray[Any]
+    weights: Array | None
+
+    def stage(self, loss: str, margins: Array, p: float | Array) -> Stage:
+        """The loss at margins (m, K), weighted."""
+        targets: Any = self.y[0].astype(np.intp) if loss == "softmax" else self.y.T
+        stage = STAGES[loss](margins, targets, p)
+        return stage if self.weights is None else Stage(*(self.weights[:, None] * part for part in stage))
+
+
+class _Margins(NamedTuple):
+    """Margins (m, K) of a block's rows, and their change along a step."""
+
+    block: _Block
+    margins: Array
+    change: Array
+
+    @classmethod
+    def of(cls, block: _Block, theta: Array, step: Array) -> "_Margins":
+        """Of the rows, which are not kept: their memory is another block's next."""
+        return cls(block._replace(rows=np.empty((0, 0))), block.rows @ theta.T, block.rows @ step.T)
+
+    def along(self, loss: str, t: Array, p: float) -> tuple[Array, Array]:
+        """Slopes and curvatures in t, summed over the rows: (K,), of softmax's curvature (1,)."""
+        block, change = self.block, self.change
+        z = self.margins + t * change
+        stage = block.stage(loss, z, p)
+        if loss == "softmax":
+            s = 1.0 if block.weights is None else block.weights[:, None]
+            bends = s * spread(z, change)
+        else:
+            bends = stage.curvatures * (change * change)
+        # Of long vectors BLAS would take dot products on threads.
+        return (stage.derivatives * change).sum(axis=0), bends.sum(axis=0)
+
+
+class _Point(NamedTuple):
+    """Where to take a loss."""
+
+    loss: str
+    theta: Array
+    p: float | Array
+
+    @property
+    def matrices(self) -> int:
+        """Curvatures: one where outputs share it."""
+        return 1 if self.loss in ("squared", "softmax") else len(self.theta)
+
+    def add_values(self, sums: list[Array], block: _Block) -> Array | None:
+        """Add losses and gradient of a block to the first sums; its rows' curvatures (m, B), None where all are 1."""
+        stage = block.stage(self.loss, block.rows @ self.theta.T, self.p)
+        sums[0] += stage.losses.sum(axis=0)
+        sums[1] += stage.derivatives.T @ block.rows
+        if self.loss == "squared" and block.weights is None:
+            return None
+        return stage.curvatures if self.matrices == len(self.theta) else stage.curvatures.mean(axis=1, keepdims=True)
+
+
+class _Scratch:
+    """Of a thread: room for blocks of so many rows, made when it is needed."""
+
+    def __init__(self, design: HostDesign, rows: int) -> None:
+        self._design, self._rows = design, rows
+
+    @cached_property
+    def gathered(self) -> NDArray[Any]:
+        """For rows as they are."""
+        return np.empty((self._rows, self._design.columns - 1), self._design.given)
+
+    @cached_property
+    def made(self) -> Array:
+        """For rows in working coordinates."""
+        return self._design.room(self._rows)
+
+    @cached_property
+    def _scaled(self) -> tuple[Array, Array]:
+        """For the same scaled, and their product."""
+        design = self._design
+        return design.room(self._rows), np.empty((design.columns, design.columns), design.dtype)
+
+    def add_products(self, sums: Array, T: Array, curvatures: Array | None) -> None:
+        """Add T' H_k T to each of sums (B, d + 1, d + 1)."""
+        room, product = self._scaled
+        for k, matrix in enumerate(sums):
+            scaled = T
+            if curvatures is not None:
+                h = np.sqrt(curvatures[:, k : k + 1], dtype=T.dtype)
+                scaled = np.multiply(T, h, out=room[: len(T)])
+            # Of a matrix with its own transpose NumPy computes one half; `dot` would copy what is not contiguous.
+            np.matmul(scaled.T, scaled, out=product)
+            matrix += product

@@ -1,0 +1,180 @@
+"""Sums over all rows that a squared loss needs: triangular factor, a gradient with twice the digits.
+
+Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their order: results do not depend on threads.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastgd import threads
+from fastgd.arrays import Array
+from fastgd.blas import SingleThreadedBlas
+from fastgd.objective.coordinates import Scaling
+from fastgd.objective.dataset import Rows
+
+Lane = TypeVar("Lane")
+
+#: Numbers of a block of rows: it stays in the second-level cache. Rows of a block at least, and of a split one at most.
+_BLOCK_NUMBERS, _LEAST_ROWS, _MOST_ROWS = 1 << 17, 256, 1 << 13
+#: Numbers of all lanes' matrices together, and lanes at most.
+LANE_NUMBERS, LANES = 1 << 24, 64
+#: Below so many multiplications threads cost more than they save.
+SMALL = 1 << 18
+#: Bits of the upper part of a split number: products of two such sum up without rounding over `_MOST_ROWS` rows.
+_BITS = 20
+
+
+class HostLeastSquares:
+    """The rows (1, x~, y) of a data set, float64, made block by block; the 1 where there is an intercept.
+
+    Parameters
+    ----------
+    data : Rows
+        K targets; whose pieces are taken, wherever they are.
+    scaling : Scaling
+        The working coordinates.
+    intercept : bool
+    """
+
+    def __init__(self, data: Rows, scaling: Scaling, intercept: bool) -> None:
+        self._data, self._scaling = data, scaling
+        self._first = int(intercept)
+        #: Of a row: the intercept's 1, if any, and columns; with targets.
+        self.columns = data.d + self._first
+        self.width = self.columns + data.targets
+
+    def gram_of_few(self) -> Array:
+        """Return the Gram matrix of `gram` by NumPy, so that nothing is compiled; by columns, which few rows are."""
+        data = self._data
+        A, s = self._block(0, data.n, _empty(data.n, self.width, "F"))
+        if s is not None:
+            A *= np.sqrt(s)[:, None]
+        data.count(data.n)
+        product: Array = np.matmul(A.T, A)
+        product /= data.weight
+        return product
+
+    def triangle(self) -> Array:
+        """Upper triangle R (width, width) of the same rows, R'R their mean product: TSQR. One pass.
+
+        References
+        ----------
+        Demmel et al., "Communication-optimal parallel and sequential QR and LU factorizations", 2012.
+        """
+        size = self.width
+
+        def add(upper: Array, A: Array, s: Array | None) -> Array:
+            if s is not None:
+                A *= np.sqrt(s)[:, None]
+            return _triangle(upper, A)
+
+        upper: Array = self._sum(lambda: np.zeros((0, size)), add, _triangle, 4)
+        whole = np.zeros((size, size))
+        whole[: len(upper)] = upper
+        return whole / np.sqrt(self._data.weight)
+
+    def gradient(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
+        """Losses (K,) and gradient (K, columns) of the mean loss at coef (K, d), intercept (K,). One pass.
+
+        Products are summed up in about 73 bits: with ill-conditioned columns and large residuals it is the rounding
+        of these sums, not of residuals, that coefficients lose digits to.
+        """
+        outputs, first, columns = coef.shape[0], self._first, self.columns
+
+        def add(total: Array, A: Array, s: Array | None) -> Array:
+            T = A[:, :columns]
+            r = A[:, first:columns] @ coef.T + intercept - A[:, columns:]
+            weighted = r if s is None else s[:, None] * r
+            losses = 0.5 * np.sum(weighted * r, axis=0)
+            upper, lower = _products(weighted, T)
+            block = np.concatenate([upper.ravel(), lower.ravel(), losses])
+            return merge(total, block)
+
+        def merge(total: Array, other: Array) -> Array:
+            """Sums of the upper parts by Knuth's TwoSum, what they round off goes to the lower ones."""
+            cut = outputs * columns
+            a, b = total[:cut], other[:cut]
+            total[cut:] += other[cut:]
+            sums = a + b
+            part = sums - a
+            total[cut : 2 * cut] += (a - (sums - part)) + (b - part)
+            total[:cut] = sums
+            return total
+
+        total = self._sum(lambda: np.zeros(outputs * (2 * columns + 1)), add, merge, 1)
+        cut = outputs * columns
+        gradient = (total[:cut] + total[cut : 2 * cut]).reshape(outputs, columns)
+        return total[2 * cut :] / self._data.weight, gradient / self._data.weight
+
+    def _sum(
+        self,
+        new: Callable[[], Lane],
+        add: Callable[[Lane, Array, Array | None], Lane],
+        merge: Callable[[Lane, Lane], Lane],
+        rows_a_column: int,
+    ) -> Lane:
+        """Add every block's rows and weights to its lane, merge the lanes."""
+        n, size = self._data.n, self.width
+        rows = min(max(_BLOCK_NUMBERS // size, _LEAST_ROWS, rows_a_column * size), _MOST_ROWS, n)
+        blocks = -(-n // rows)
+        lanes = [new() for _ in range(max(1, min(blocks, LANES, LANE_NUMBERS // size**2)))]
+        scratch: dict[int, Array] = {}
+
+        def work(slot: int, lane: int) -> None:
+            if slot not in scratch:
+                # One a thread, in the order of X: fresh memory costs as much as the work in it.
+                scratch[slot] = _empty(rows, size, self._data.order)
+            for block in range(lane, blocks, len(lanes)):
+                A, s = self._block(block * rows, min((block + 1) * rows, n), scratch[slot])
+                lanes[lane] = add(lanes[lane], A, s)
+
+        if n * size**2 < SMALL:
+            for lane in range(len(lanes)):
+                work(0, lane)
+        else:
+            with SingleThreadedBlas():
+                threads.run(len(lanes), self._data.n_threads, work)
+        self._data.count(n)
+        total = lanes[0]
+        for other in lanes[1:]:
+            total = merge(total, other)
+        return total
+
+    def _block(self, start: int, stop: int, out: Array) -> tuple[Array, Array | None]:
+        """Rows (1, x~, y) of rows [start, stop), and their weights."""
+        X, y, s = self._data.piece(start, stop)
+        A = out[: stop - start]
+        T = A[:, self._first : self.columns]
+        np.copyto(T, X)
+        T -= self._scaling.center
+        T *= self._scaling.inv_scale
+        A[:, : self._first] = 1.0
+        A[:, self.columns :] = y.T
+        return A, None if s is None else s.astype(np.float64)
+
+
+def _empty(rows: int, columns: int, order: str) -> Array:
+    return np.empty((rows, columns)) if order == "C" else np.empty((columns, rows)).T
+
+
+def _triangle(upper: Array, rows: Array) -> Array:
+    """The triangle of a triangle on top of rows."""
+    found: Any = np.linalg.qr(np.concatenate([upper, rows]), mode="r")
+    return found
+
+
+def _products(r: Array, T: Array) -> tuple[Array, Array]:
+    """r'T (K, columns) of a block as a sum without rounding and a small rest."""
+    r_upper, T_upper = _upper_part(r), _upper_part(T)
+    T_lower = T - T_upper
+    return r_upper.T @ T_upper, (r - r_upper).T @ T + r_upper.T @ T_lower
+
+
+def _upper_part(A: Array) -> Array:
+    """A in steps of 2^-_BITS of each column's power of two at or above its largest number."""
+    largest = np.max(np.abs(A), axis=0, initial=np.finfo(float).tiny)
+    grid = 1.5 * np.exp2(np.ceil(np.log2(largest)) + (52 - _BITS))
+    upper: Array = (A + grid) - grid
+    return upper

@@ -1,0 +1,217 @@
+"""Choose the device of a fit from expected seconds, and put data there."""
+
+import sys
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.arrays import Array
+from fastgd.backends.cpu import data as cpu
+from fastgd.backends.cuda import driver
+from fastgd.backends.cuda.driver import why_unusable
+from fastgd.backends.gpu_arrays import GpuArray
+from fastgd.exceptions import DeviceError
+from fastgd.objective.dataset import Data
+
+#: Bytes a second: from the host's memory to the GPU's; read by the GPU; by a thread of the CPU, and by all at most.
+_TRANSFER, _GPU_READS, _THREAD_READS, _CPU_READS = 1e10, 1e12, 1e10, 1e11
+#: Seconds of a pass beside reading, its launches and the wait for its end; of an update of a mini-batch rule.
+_GPU_PASS, _GPU_UPDATE, _CPU_PASS, _CPU_UPDATE = 2e-4, 1e-5, 5e-5, 2e-6
+#: Seconds to start CUDA and to compile what a fit needs, where this process has not done so yet, 8 to 10 kernels of 1
+#: to 3 s each, whether or not they lie on disk, which is not looked up; else its small copies.
+_GPU_START, _GPU_FIT = 16.0, 0.02
+#: Passes that solvers of the full batch are expected to take, and rules on it at most.
+FEW_PASSES, MANY_PASSES = 8, 100
+#: How many times the GPU must be faster: so wrong may the assumptions be.
+_MARGIN = 2.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a fit on data of the host will do.
+
+    nbytes: of X. passes: over X, as expected. updates: of all mini-batches, 0 for the full batch. n_threads: of the
+    CPU that share a pass, or a mini-batch.
+    """
+
+    nbytes: int
+    passes: float
+    updates: float
+    n_threads: int
+
+    def on_cpu(self) -> float:
+        """Seconds on the CPU."""
+        rate = min(_THREAD_READS * self.n_threads, _CPU_READS)
+        return self.passes * (_CPU_PASS + self.nbytes / rate) + self.updates * _CPU_UPDATE
+
+    def on_gpu(self, started: bool, streamed: bool = False) -> float:
+        """Seconds on the GPU, the way there included: once, or in every pass where X is streamed through it."""
+        start = _GPU_FIT if started else _GPU_START + _GPU_FIT
+        there, read = self.nbytes / _TRANSFER, self.nbytes / _GPU_READS
+        pass_, once = (max(there, read), 0.0) if streamed else (read, there)
+        return start + once + self.passes * (_GPU_PASS + pass_) + self.updates * _GPU_UPDATE
+
+    def pays(self, started: bool, streamed: bool = False) -> bool:
+        """Whether the GPU is expected to be clearly faster."""
+        return _MARGIN * self.on_gpu(started, streamed) < self.on_cpu()
+
+
+#: What the parameter `device` may be.
+DEVICES = ("auto", "cpu", "cuda")
+#: The backend's module that is there once something has asked for the GPU.
+_STARTED = "fastgd.backends.cuda.device"
+
+
+class Device(NamedTuple):
+    """A device, and why it was chosen."""
+
+    name: str
+    reason: str
+
+
+def choose(asked: str, X: NDArray[Any] | GpuArray, work: Work) -> Device:
+    """The device of a fit.
+
+    Parameters
+    ----------
+    asked : {"auto", "cpu", "cuda"}
+    X : ndarray or GpuArray
+    work : Work
+        What the fit is expected to do.
+
+    Raises
+    ------
+    ValueError
+        If X is on the GPU and the CPU is asked for.
+    DeviceError
+        If the GPU is asked for, or X is there, and it cannot be used.
+    """
+    if isinstance(X, GpuArray):
+        if asked == "cpu":
+            raise ValueError(
+                "X is on the GPU and device='cpu': copy it to the host (X.get() in CuPy, X.cpu().numpy() in PyTorch), "
+                "or use device='auto' or 'cuda'"
+            )
+        require_cuda()
+        _check_same_gpu(X)
+        return Device("cuda", f"device={asked!r}" if asked == "cuda" else "device='auto': X is on the GPU")
+    if asked == "cuda":
+        require_cuda()
+    if asked != "auto":
+        return Device(asked, f"device={asked!r}")
+    name, because = _automatic(X, work)
+    return Device(name, f"device='auto': {because}")
+
+
+def _automatic(X: NDArray[Any], work: Work) -> tuple[str, str]:
+    if driver.simulated() or not driver.is_hinted():
+        return "cpu", "no NVIDIA GPU was found"
+    started = _compiled_for_gpu() > 0.0
+    if not work.pays(started):
+        return "cpu", _expected(work, started)
+    missing = why_unusable()
+    if missing is not None:
+        return "cpu", missing
+    try:
+        room = _room_on_gpu()
+    except Exception as error:  # whatever the driver raises where the GPU is full or another's
+        return "cpu", f"the GPU cannot be used: {error}"
+    # Beside X its targets.
+    streamed = X.nbytes + len(X) * X.itemsize > room
+    why = f"; streamed, as X does not fit in the {room:,} bytes free there" if streamed else ""
+    return "cuda" if work.pays(started, streamed) else "cpu", f"{_expected(work, started, streamed)}{why}"
+
+
+def _expected(work: Work, started: bool, streamed: bool = False) -> str:
+    gpu = work.on_gpu(started, streamed)
+    return f"{work.on_cpu():.2g} s expected on the CPU, {gpu:.2g} s on the GPU with the way there"
+
+
+def _room_on_gpu() -> int:
+    """Bytes that data may take on the GPU."""
+    from fastgd.backends.cuda import device as cuda_device
+
+    with cuda_device.guarded():
+        return cuda_device.room()
+
+
+def require_cuda() -> None:
+    """Raise a DeviceError that says what is missing for fits on the GPU."""
+    missing = why_unusable()
+    if missing is not None:
+        raise DeviceError(f"the GPU cannot be used: {missing}")
+
+
+def _check_same_gpu(X: GpuArray) -> None:
+    """Raise where an array is on another GPU than fits use."""
+    if X.gpu is None or driver.simulated():
+        return
+    from numba import cuda
+
+    used = int(cuda.get_current_device().id)
+    if X.gpu != used:
+        raise ValueError(f"X is on GPU {X.gpu}, and fits use GPU {used}: copy it there, or numba.cuda.select_device")
+
+
+def gpu_name() -> str:
+    """The name of the GPU that fits use; only where `why_unusable` is None."""
+    if driver.simulated():
+        return "CUDA's simulator"
+    from numba import cuda
+
+    name = cuda.get_current_device().name
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def place(X: NDArray[Any] | GpuArray, y: NDArray[Any], s: NDArray[Any] | None, device: str, n_threads: int) -> Data:
+    """A data set on a device.
+
+    Parameters
+    ----------
+    X : ndarray or GpuArray of shape (n, d), C or F order, float32 or float64
+        Used in place on the device where it is, and never written to; else copied there.
+    y : ndarray of shape (K, n) and the dtype of X
+    s : ndarray of shape (n,) and the dtype of X, or None
+    device : {"cpu", "cuda"}
+    n_threads : int
+    """
+    if device == "cpu":
+        assert not isinstance(X, GpuArray)
+        return cpu.CpuData(X, y, s, n_threads)
+    from fastgd.backends.cuda import stream as cuda
+
+    placed: Data = cuda.place(X.on_device() if isinstance(X, GpuArray) else X, y, s, n_threads)
+    return placed
+
+
+def margins_on_gpu(X: GpuArray, coef: Array, intercept: Array, n_threads: int) -> Array:
+    """X . coef + intercept (n, K), accumulated in float64 on the GPU and copied to the host; coef (K, d)."""
+    from fastgd.backends.cuda import columns as cuda_columns
+    from fastgd.backends.cuda import device as cuda_device
+    from fastgd.backends.cuda import stream as cuda
+
+    data = cuda.place(X.on_device(), np.zeros((1, len(X)), X.dtype), None, n_threads)
+    with cuda_device.guarded():
+        there = cuda_columns.margins(data, coef, intercept, np.zeros(data.d), np.float64)
+        margins: Array = there.copy_to_host()
+    return margins
+
+
+def compile_seconds() -> float:
+    """Seconds that this process has spent on compiling kernels, of all devices."""
+    return cpu.compile_seconds() + _compiled_for_gpu()
+
+
+def _compiled_for_gpu() -> float:
+    """Seconds that this process has spent on compiling kernels for the GPU."""
+    started = sys.modules.get(_STARTED)
+    return 0.0 if started is None else float(started.compile_seconds())
+
+
+def gpu_kernels() -> dict[str, list[str]]:
+    """Names of the GPU's kernels that this process has "compiled" and "loaded" from disk, one entry a signature."""
+    from fastgd.kernels.cuda._target import compiled_kernels
+
+    return compiled_kernels()

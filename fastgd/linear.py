@@ -1,0 +1,307 @@
+"""Linear regression by the gradient-descent family."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
+
+from fastgd._docs import document
+from fastgd._estimator import LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
+from fastgd._inputs import check_targets, check_weights, check_X, check_X_val, host_array, r2
+from fastgd._namespaces import in_namespace_of_X
+from fastgd.arrays import Array
+from fastgd.history import printed
+from fastgd.interrupts import restores_process
+from fastgd.optimizers import Optimizer, OptimizerName
+from fastgd.parameters import is_number, shown
+from fastgd.suggestions import unknown_loss
+
+if TYPE_CHECKING:
+    from fastgd._data import Given, Site
+    from fastgd.objective.problem import Problem
+
+
+@document
+class LinearRegression(RegressorMixin, LinearModel):
+    r"""Linear regression: squared or Huber loss with an elastic-net penalty, on one or several targets.
+
+    Minimises over w, b (the sum over targets of)
+
+    .. math::
+        F(w, b) = \frac{1}{\sum_i s_i} \sum_i s_i \, \ell(x_i w + b, y_i)
+        + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right)
+
+    with weights s, rho = l1_ratio, and the loss (z - y)^2 / 2, or Huber's: r^2 / 2 where \|r\| <= delta, else
+    delta (\|r\| - delta / 2), r = z - y. The intercept b is never penalised. `sklearn.linear_model.Ridge` with
+    penalty A minimises the same at alpha = A / sum_i s_i.
+
+    Parameters
+    ----------
+    loss : {"squared", "huber"}, default="squared"
+    delta : float or None, default=None
+        Where Huber's loss turns linear, > 0, in the units of y; None is 1.0. Only for ``loss="huber"``.
+    positive : bool, default=False
+        Whether coefficients, not intercepts, must be at least 0; for ``loss="squared"`` with `optimizer` "auto" or
+        "normal_equations", whose active-set method ends at the optimum.
+    alpha : float or array-like of shape (n_targets,), default=0.0
+        Strength of the penalty, at least 0; an array gives each target its own.
+    {shared}
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (d,) or (n_targets, d), float64
+        Coefficients of the raw columns. With an intercept, 0 for constant columns.
+    intercept_ : float or ndarray of shape (n_targets,)
+    {fitted}
+
+    References
+    ----------
+    Huber, "Robust estimation of a location parameter", 1964.
+    {references}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgd import LinearRegression
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> model = LinearRegression(tol=1e-10).fit(X, [1.0, 3.0, 5.0, 7.0])
+    >>> model.coef_.round(6), round(model.intercept_, 6)
+    (array([2.]), 1.0)
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        loss: Literal["squared", "huber"] = "squared",
+        *,
+        delta: float | None = None,
+        positive: bool = False,
+        alpha: float | ArrayLike = 0.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        optimizer: Literal["auto"] | OptimizerName | Optimizer = "auto",
+        batch_size: int | Literal["auto", "full"] = "auto",
+        shuffle: bool = True,
+        drop_last: bool = False,
+        max_iter: int | None = None,
+        max_seconds: float | None = None,
+        tol: float = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = 0,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        super().__init__(
+            alpha=alpha,
+            l1_ratio=l1_ratio,
+            fit_intercept=fit_intercept,
+            standardize=standardize,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            max_iter=max_iter,
+            max_seconds=max_seconds,
+            tol=tol,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            device=device,
+            n_threads=n_threads,
+        )
+        self.loss = loss
+        self.delta = delta
+        self.positive = positive
+
+    @restores_process
+    @in_namespace_of_X
+    @supports_callbacks
+    @all_or_nothing
+    def fit(  # noqa: PLR0913
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        callbacks: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        {X}
+        y : array-like of shape (n,) or (n, n_targets)
+            Finite targets.
+        {weights}
+        coef_init : array-like of shape (d,) or (n_targets, d), default=None
+            Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
+        intercept_init : float or array-like of shape (n_targets,), default=None
+            The same for intercepts.
+        X_val, y_val : array-like of shapes (m, d) and (m,) or (m, n_targets), default=None
+            Rows to validate on after every epoch; with `early_stopping` in place of rows held out. They are brought
+            into the dtype and order of X.
+        sample_weight_val : array-like of shape (m,), default=None
+            Their weights.
+        {callbacks}
+
+        {ends}
+        """
+        from fastgd import _config, _data, _fit
+        from fastgd._data import linear_problem
+
+        clock = _fit.Clock()
+        delta = self._check_loss()
+        options = _config.resolve(self)
+        given = _data.Given(coef_init, intercept_init, callbacks, X_val, y_val, sample_weight_val)
+        own_validation = given.has_validation
+        site = _data.site_of(options, check_X(self, X, reset=True))
+        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
+        targets, single = check_targets(y, site.X)
+        weights = check_weights(sample_weight, site.X)
+        guide = _data.make_guide(self, options, given, (targets.shape[1], site.X.shape[1]))
+        held = _data.rows_to_hold_out(options, given, guide, weights, len(targets))
+        kept = _data.weights_of_others(weights, held, len(targets))
+        data, problem = linear_problem(self, options, site, targets, kept, delta)
+        if guide.start is None and options.runs_rule and not self.standardize and problem.targets.center.any():
+            # A rule on raw columns starts at 0, which is not 0 in centred targets.
+            guide = replace(guide, start=(np.zeros((targets.shape[1], data.d)), np.zeros(targets.shape[1])))
+        if own_validation:
+            guide = replace(guide, blocks=self._validation_rows(given, site, problem))
+        elif held is not None:
+            guide = replace(guide, blocks=_data.gathered(data, weights, held))
+        with printed(bool(self.verbose)):
+            result = _fit.run_fit(self, options, _fit.Task(data, site, problem, guide), clock)
+        coef, intercept = (result.coef[0], float(result.intercept[0])) if single else (result.coef, result.intercept)
+        return self._finish(result, coef_=coef, intercept_=intercept)
+
+    @available_if(can_stream)
+    @restores_process
+    @in_namespace_of_X
+    @all_or_nothing
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        means: ArrayLike | None = None,
+        scales: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with one pass over these rows.
+
+        {stream}
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows of finite numbers.
+        y : array-like of shape (n,) or (n, n_targets)
+            Finite targets.
+        {partial}
+        """
+        from fastgd import _config, _data, _fit, _streaming
+        from fastgd._data import partial_linear_problem, target_moments, working_targets
+
+        clock = _fit.Clock()
+        delta = self._check_loss()
+        options = _config.resolve_partial(self)
+        matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
+        site = _data.site_of(options, matrix, passes=1)
+        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
+        targets, single = check_targets(y, site.X)
+        before = _streaming.resume(self, options, (targets.shape[1], site.X.shape[1]), means, scales)
+        weights = check_weights(sample_weight, site.X, scale=False)
+        moments = target_moments(targets, weights, options.n_threads)
+        training = before.after_targets(targets, moments)
+        working = working_targets(targets, training.targets, site.X.dtype, options.n_threads)
+        problem = partial_linear_problem(self, options, training.targets, delta, working)
+        data = site.place(working, weights)
+        training = training.after_jump(before.target_moments, moments, data)
+        with printed(bool(self.verbose)):
+            result = _streaming.run_partial(self, options, _streaming.Chunk(data, site, problem), training, clock)
+        coef, intercept = (result.coef[0], float(result.intercept[0])) if single else (result.coef, result.intercept)
+        return self._finish(result, coef_=coef, intercept_=intercept)
+
+    def _validation_rows(self, given: Given, site: Site, problem: Problem) -> Any:
+        """The validation rows of the caller's, as the fit needs them."""
+        from fastgd._data import working_targets
+
+        X, outputs = check_X_val(self, given.X_val, site.X), problem.l1.size
+        targets, _ = check_targets(site.on_host("y_val", given.y_val), X, "y_val")
+        if targets.shape[1] != outputs:
+            raise ValueError(f"y_val has {targets.shape[1]} targets, y has {outputs}")
+        weights = check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X, "sample_weight_val")
+        rows = site.place(working_targets(targets, problem.targets, X.dtype, site.n_threads), weights, X)
+        return lambda: [rows]
+
+    def _check_loss(self) -> float:
+        if not isinstance(self.loss, str) or self.loss not in ("squared", "huber"):
+            hint = unknown_loss(self.loss, ("squared", "huber"))
+            raise ValueError(f"loss must be 'squared' or 'huber', got {shown(self.loss)}{hint}")
+        if self.loss == "squared":
+            if self.delta is not None:
+                raise ValueError("delta has no effect with loss='squared': leave it at None or use loss='huber'")
+            return 0.0
+        delta: Any = 1.0 if self.delta is None else self.delta
+        if not is_number(delta) or not 0 < float(delta) < np.inf:
+            raise ValueError(f"delta must be a positive number or None, got {shown(self.delta)}")
+        return float(delta)
+
+    @in_namespace_of_X
+    def predict(self, X: ArrayLike) -> Array:
+        """Predict targets.
+
+        Parameters
+        ----------
+        {new}
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_targets), float64
+            X . coef_ + intercept_.
+        """
+        margins = self._margins(X)
+        return margins[:, 0] if np.ndim(self.intercept_) == 0 else margins
+
+    @in_namespace_of_X
+    @quiet
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination R2 of the predictions, 1 at best.
+
+        Parameters
+        ----------
+        {new}
+        y : array-like of shape (n,) or (n, n_targets)
+            Finite targets.
+        {weights}
+
+        Returns
+        -------
+        float
+            1 - sum_i s_i (y_i - z_i)^2 / sum_i s_i (y_i - mean y)^2; with several targets the mean of theirs.
+        """
+        margins = self._margins(X)
+        targets, _ = check_targets(host_array(y), margins)
+        return r2(targets, margins, check_weights(host_array(sample_weight), margins))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

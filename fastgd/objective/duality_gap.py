@@ -1,0 +1,104 @@
+"""A bound on how far F lies above its minimum, from one gradient: Fenchel's duality gap."""
+
+import numpy as np
+from scipy.special import expit, softmax, xlogy
+
+from fastgd.arrays import Array
+
+#: Gaps of a larger share of F say nothing: losses are at least 0, so that F bounds what it lies above its minimum.
+_TELLING = 0.1
+
+
+def telling(gap: float | None, value: float) -> float | None:
+    """A gap that says something of a value of F, else None."""
+    return None if gap is None or gap > _TELLING * value else gap
+
+
+def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: Array, positive: bool = False) -> Array:
+    r"""Gaps of the outputs, which add up to a bound on F - F*.
+
+    .. math::
+        \sum_j a_1 |w_j| + \tfrac{a_2}{2} w_j^2 + w_j g_j + \frac{\max(|g_j| - a_1, 0)^2}{2 a_2}
+
+    where a_1 and a_2 weigh the L1 norm and half the squared L2 norm. Each term is at least 0, and 0 where w_j is
+    optimal; without L1 the sum is the squared gradient of F over 2 a_2. Where the derivative by the intercept is 0 the
+    dual point is feasible, and the sum a bound. Where coefficients are constrained to w >= 0, -g_j replaces |g_j|.
+
+    Parameters
+    ----------
+    coef, gradient : ndarray of shape (K, d)
+        w, and the gradient g of the mean loss at it.
+    l1 : ndarray of shape (K,)
+        Weights of the L1 norm.
+    l2 : ndarray of shape (K,)
+        Weights of half the squared L2 norm, above 0.
+    positive : bool, default=False
+        Whether coefficients are constrained to be at least 0, as those given are.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+
+    References
+    ----------
+    Rockafellar, "Convex analysis", 1970, section 31.
+    """
+    if not l1.any() and not positive:
+        smooth: Array = ((gradient + l2[:, None] * coef) ** 2).sum(axis=1) / (2.0 * l2)
+        return smooth
+    a1, a2 = l1[:, None], l2[:, None]
+    excess = np.maximum(_slopes(gradient, positive) - a1, 0.0)
+    terms = a1 * np.abs(coef) + 0.5 * a2 * coef**2 + coef * gradient + excess**2 / (2.0 * a2)
+    # What is below 0 is rounding.
+    gaps: Array = np.maximum(terms, 0.0).sum(axis=1)
+    return gaps
+
+
+def feasible_share(gradient: Array, l1: Array, positive: bool = False) -> float:
+    """The largest share, 1 at most, of the loss derivatives that is a dual point of a pure L1 penalty.
+
+    Parameters
+    ----------
+    gradient : ndarray of shape (K, d)
+        Of the mean loss.
+    l1 : ndarray of shape (K,)
+        Weights of the L1 norm, above 0: the box that the gradient of the share must lie in.
+    positive : bool, default=False
+        Whether coefficients are constrained to be at least 0: then the gradient has no upper limit.
+
+    References
+    ----------
+    Kim et al., "An interior-point method for large-scale l1-regularized least squares", 2007.
+    """
+    return 1.0 / max(1.0, float((_slopes(gradient, positive) / l1[:, None]).max(initial=0.0)))
+
+
+def _slopes(gradient: Array, positive: bool) -> Array:
+    """Return how steeply the loss falls by each coefficient, in the directions that the constraint allows from 0."""
+    return -gradient if positive else np.abs(gradient)
+
+
+def conjugates(loss: str, z: Array, y: Array, share: float, delta: float) -> Array:
+    """Fenchel conjugates (m, K) of rows' losses at a share of their derivatives at margins z.
+
+    Parameters
+    ----------
+    loss : {"squared", "huber", "logistic", "softmax"}
+    z : ndarray of shape (m, K)
+    y : ndarray of shape (m, K)
+        Targets; of softmax (m, 1), numbers of classes.
+    share : float
+        Between 0 and 1.
+    delta : float
+        Huber's.
+    """
+    if loss in ("squared", "huber"):
+        r = share * (z - y if loss == "squared" else np.clip(z - y, -delta, delta))
+        found: Array = 0.5 * r * r + r * y
+        return found
+    if loss == "logistic":
+        wrong = share * expit(-y * z)
+        return xlogy(wrong, wrong) + xlogy(1.0 - wrong, 1.0 - wrong)
+    p = share * softmax(z, axis=1)
+    p[np.arange(len(p)), y[:, 0].astype(np.intp)] += 1.0 - share
+    return xlogy(p, p)

@@ -1,0 +1,352 @@
+"""Data x loss x penalty: the verbs that every solver speaks, in working coordinates.
+
+A solver sees an `Objective`, never a layout, a device or a file: it asks for loss and gradient at theta, for a
+certificate, for epochs of a rule, for a curvature bound. Parameters are theta (K, d + 1), float64, intercept last.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastgd.arrays import Array
+from fastgd.objective.coordinates import Moments, Scaling, inverse
+from fastgd.objective.curvature import Bounded
+from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
+from fastgd.objective.duality_gap import conjugates, duality_gaps, feasible_share
+from fastgd.objective.problem import Evaluation, Frame, Problem
+from fastgd.objective.sampling import sample_of
+
+#: Numbers of data whose rows are kept in working coordinates, and of a sample below which its passes are NumPy's.
+_KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
+#: Rows of which couplings of outputs are taken.
+_COUPLING_ROWS = 8192
+#: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
+_LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
+#: Widths within which residuals of a Huber loss are taken for evenly spread, in units of their mean size.
+_WIDTH = 0.5
+
+
+class Objective(Bounded):
+    """The objective of section "The objective" in the README on a data set.
+
+    Parameters
+    ----------
+    data : Data
+    problem : Problem
+    moments : Moments
+        Of the columns of `data`.
+    frame : Frame
+        The working coordinates.
+    """
+
+    def __init__(self, data: Data, problem: Problem, moments: Moments, frame: Frame) -> None:
+        self.data = data
+        self.problem = problem
+        self.moments = moments
+        self.scaling, self.shift = frame
+        self.outputs = problem.l1.size
+        self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
+        #: Whether there is an L1 term.
+        self.has_l1 = bool(problem.l1.any())
+        self._offset = self.scaling.center - self.shift
+        #: Whether this is a sample, of which a curvature of less than double precision will do.
+        self._rough = False
+
+    @property
+    def has_penalties_of_their_own(self) -> bool:
+        """Whether outputs differ in their L2 weights."""
+        return bool((self.problem.l2 != self.problem.l2[0]).any())
+
+    @cached_property
+    def standard(self) -> Scaling:
+        """The coordinates of certificates."""
+        return Scaling.standard(self.moments, self.problem.fit_intercept)
+
+    @cached_property
+    def _scale(self) -> Array:
+        return inverse(self.scaling.inv_scale)
+
+    def start(self) -> Array:
+        """Where fits start: zeros."""
+        return np.zeros((self.outputs, self.data.d + 1))
+
+    def to_user(self, theta: Array) -> tuple[Array, Array]:
+        """Coefficients (K, d) and intercepts (K,) for raw columns and the user's targets."""
+        coef, intercept = self.scaling.to_raw(theta)
+        targets = self.problem.targets
+        return coef * targets.scale[:, None], intercept * targets.scale + targets.center
+
+    def from_user(self, coef: Array, intercept: Array) -> Array:
+        """The inverse of `to_user`; coefficients of constant columns, which say nothing, become 0."""
+        targets = self.problem.targets
+        return self.scaling.from_raw(coef / targets.scale[:, None], (intercept - targets.center) / targets.scale)
+
+    def canonical(self, theta: Array) -> Array:
+        """Of the equally good softmax parameters those with sum_k b_k = 0, without penalty also sum_k w_k = 0."""
+        if self.problem.loss != "softmax":
+            return theta
+        _, intercept = self.scaling.to_raw(theta)
+        if not self.problem.l2.any() and not self.has_l1:
+            theta = theta - theta.mean(axis=0)
+        elif self.problem.fit_intercept:
+            theta = theta.copy()
+            theta[:, -1] -= intercept.mean()
+        return theta
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """Loss and gradient at theta. One pass."""
+        if self._is_small_sample:
+            return self.quadratic(theta)[0]
+        sums = self.sums(self.data, theta)
+        gradient = np.empty_like(theta)
+        centred = sums.products - np.outer(sums.derivatives, self._offset)
+        gradient[:, :-1] = centred * self.scaling.inv_scale / self.data.weight
+        gradient[:, -1] = sums.derivatives / self.data.weight if self.problem.fit_intercept else 0.0
+        return self.evaluation(theta, sums.losses / self.data.weight, gradient)
+
+    def evaluation(self, theta: Array, losses: Array, gradient: Array) -> Evaluation:
+        """What is known at theta, from the losses (K,) there and their gradient (K, d + 1)."""
+        ridge = self.l2 * theta
+        terms = 0.5 * ridge * theta
+        if self.has_l1:
+            terms += self.l1 * np.abs(theta)
+        penalties = terms.sum(axis=1)
+        return Evaluation(theta, losses, penalties, gradient, gradient + ridge, float((losses + penalties).sum()))
+
+    def second_order(self, theta: Array) -> tuple[Evaluation, Array]:
+        """Evaluation at theta and the mean loss's curvature there, (B, d + 1, d + 1), for each output or one for all.
+
+        Of softmax the mean of the outputs' own, whose product with the matrix of their couplings is about the whole
+        (as Martens and Grosse 2015 factor that of networks). In float64, by NumPy, so that nothing is compiled.
+        """
+        at, curvature = self.quadratic(theta)
+        return at, curvature()
+
+    def quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
+        """The same, with what gives the curvature: where rows are kept that costs nothing until it is asked for."""
+        found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
+        return self.evaluation(theta, found.losses, found.gradient), found.curvature
+
+    def smoothed_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
+        """The same with the curvature that all rows have on average near theta, also where few of these show any.
+
+        A Huber loss bends within delta alone. Within a width h of about half the mean |r| a share of the rows lies that
+        is h / delta as large, if the density of residuals is even there: a kernel estimate of it (Parzen 1962).
+        """
+        at, curvature = self.quadratic(theta)
+        if self.problem.loss != "huber":
+            return at, curvature
+        delta = self.problem.delta
+        # Losses are delta (|r| - delta / 2) beyond delta.
+        width = np.maximum(_WIDTH * (at.losses / delta + 0.5 * delta), delta)
+        if not (width > delta).any():
+            return at, curvature
+        found = self._design.quadratic("huber", theta, width)
+        return at, lambda: found.curvature() * (delta / width)[:, None, None]
+
+    def joint_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
+        """As `quadratic`, of softmax with the whole curvature, (1, K (d + 1), K (d + 1))."""
+        at = self.quadratic(theta)[0] if self._keeps_rows else self.evaluate(theta)
+        return at, lambda: self._design.joint(theta)[None]
+
+    def couplings(self, theta: Array) -> Array:
+        """Of softmax the mean curvature by margins (K, K) there: of a sample's rows, or of some thousands of all."""
+        return (self if self._rough else self.sampled(_COUPLING_ROWS))._design.couplings(theta)
+
+    def lengthened(self, at: Evaluation, step: Array) -> Array:
+        """A step along the same line to about its minimum, where that takes no pass and F is smooth.
+
+        A logistic loss is steepest in curvature at 0: the first step of Newton's method is half as long as it could be.
+        """
+        line = None
+        if not self.has_l1 and self.problem.loss != "squared" and self._keeps_rows:
+            line = self.along(at, step)
+        if line is None:
+            return step
+        length = 1.0
+        for _ in range(_LINE_STEPS):
+            slope, curvature = (float(part.sum()) for part in line(np.array([length])))
+            if not curvature > 0.0:
+                break
+            length = min(max(length - slope / curvature, _LENGTHS[0]), _LENGTHS[1])
+        return length * step
+
+    def along(self, at: Evaluation, step: Array) -> Line | None:
+        """Slopes and curvatures of the outputs' F, without L1, at theta + t step; None where each would take a pass."""
+        problem = self.problem
+        line = self._design.along(problem.loss, at.theta, step, problem.delta)
+        if line is None:
+            return None
+        ridge = self.l2 * step
+        bends = (ridge * step).sum(axis=1)
+
+        def total(t: Array) -> tuple[Array, Array]:
+            slopes, curvatures = line(t)
+            point = at.theta + t[:, None] * step
+            return slopes + (ridge * point).sum(axis=1), curvatures + bends
+
+        return total
+
+    @cached_property
+    def _design(self) -> Design:
+        """Rows in working coordinates, kept of samples and small data."""
+        return self.data.design(self.scaling, self.problem.fit_intercept, self._keeps_rows, self._rough)
+
+    @property
+    def _keeps_rows(self) -> bool:
+        return self.data.n * (self.data.d + 1) <= _KEPT_NUMBERS
+
+    @cached_property
+    def _is_small_sample(self) -> bool:
+        """Whether kernels would take longer to call, run by run, than NumPy takes over kept rows."""
+        return self._rough and self._design.quick
+
+    def sampled(self, rows: int) -> "Objective":
+        """The same objective on a sample of rows, in the same coordinates; itself where that is all of them."""
+        sample: Any = sample_of(self.data, rows)  # without verbs of whole data, which nobody asks of a sample
+        if sample is self.data:
+            return self
+        found = Objective(sample, self.problem, self.moments, Frame(self.scaling, self.shift))
+        found._rough = True
+        return found
+
+    def sums(self, data: Rows, theta: Array) -> Sums:
+        """Sums of loss and gradient over the rows of a data set with these columns. One pass over it."""
+        coef = theta[:, :-1] * self.scaling.inv_scale
+        intercept = theta[:, -1] - coef @ self._offset
+        return data.gradient(self.problem.loss, coef, intercept, self.shift, self.problem.delta)
+
+    def slope_along(self, theta: Array, direction: Array) -> Callable[[float], float]:
+        """d/dt F(theta + t direction) in working units, without L1 term, for any t at the price of two columns.
+
+        Margins are linear in t: z + t dz is a model of two columns an output, [z, dz], whose gradient is the slope.
+        """
+        points = np.vstack([theta, direction])
+        coef = points[:, :-1] * self.scaling.inv_scale
+        line = self.data.line(coef, points[:, -1] - coef @ self._offset, self.shift)
+        eye, nothing = np.eye(self.outputs), np.zeros(self.outputs)
+
+        def slope(t: float) -> float:
+            coef = np.hstack([eye, t * eye])
+            sums = line.gradient(self.problem.loss, coef, nothing, np.zeros(line.d), self.problem.delta)
+            data = float(np.trace(sums.products[:, self.outputs :])) / self.data.weight
+            return data + float(np.sum(self.l2 * (theta + t * direction) * direction))
+
+        return slope
+
+    def value(self, evaluation: Evaluation) -> float:
+        """F in the units of the user's targets."""
+        return self.in_target_units(evaluation.losses + evaluation.penalties)
+
+    def in_target_units(self, values: Array) -> float:
+        """The sum over outputs of values (K,) of working targets, in the units of the user's."""
+        scale = self.problem.targets.scale
+        return float((values * scale * scale).sum())
+
+    def certificate(self, evaluation: Evaluation) -> float:
+        """How far theta is from optimal, free of the units of columns, y and weights.
+
+        The largest distance of 0 to a component of the subdifferential of F in standardised coordinates, intercept
+        included, divided by the rms of dloss/dz at the best constant model; each target in its own units.
+        """
+        unscale, recentre, l1, weights = self._standardising
+        g = evaluation.slope * unscale
+        if recentre is not None:
+            g -= evaluation.gradient[:, -1:] * recentre
+        distance = np.abs(g)
+        if self.problem.positive:
+            # Half-lines end at 0, where any derivative above 0 is optimal; the intercept is free.
+            coef, down = evaluation.theta[:, :-1], (g + l1)[:, :-1]
+            distance[:, :-1] = np.where(coef > 0.0, np.abs(down), np.maximum(-down, 0.0))
+        elif self.has_l1:
+            theta = evaluation.theta
+            distance = np.where(theta != 0.0, np.abs(g + l1 * np.sign(theta)), np.maximum(distance - l1, 0.0))
+        return float((distance * weights).max())
+
+    @cached_property
+    def _standardising(self) -> tuple[Array, Array | None, Array, Array]:
+        """For certificates: from working coordinates to raw ones about the means, L1 there, units; intercept last."""
+        problem, standard = self.problem, self.standard
+        unscale, weights, recentre = np.ones((3, self.data.d + 1))
+        unscale[:-1], recentre[:-1] = self._scale, standard.center - self.scaling.center
+        weights[:-1], recentre[-1] = standard.inv_scale, 0.0
+        weights[-1] = problem.fit_intercept
+        l1 = np.zeros(self.l1.shape)
+        l1[:, :-1] = problem.l1[:, None]
+        weights = weights / (problem.units[:, None] * problem.constant.rms)
+        return unscale, recentre if recentre.any() else None, l1, weights
+
+    def duality_gap(self, evaluation: Evaluation) -> float | None:
+        """A bound on what F lies above its minimum, in the units of the user's targets; None without one.
+
+        It is one where the derivatives by the intercepts are 0, else up to what is left of them. Of a pure L1 penalty
+        it takes a pass.
+        """
+        problem = self.problem
+        bounded = problem.l2.all() or (problem.l1.all() and not problem.l2.any())
+        if not bounded:
+            return None
+        coef, g = self._for_raw_columns(evaluation)
+        # A constant column has neither coefficient nor, beside an intercept, a say.
+        g *= self.standard.inv_scale > 0.0
+        if not problem.l2.any():
+            dual = self._dual(evaluation, feasible_share(g, problem.l1, problem.positive))
+            return max(0.0, self.value(evaluation) - self.in_target_units(dual))
+        return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2, problem.positive))
+
+    def _dual(self, at: Evaluation, share: float) -> Array:
+        """The dual of F (K,) without L2 at a share of the loss derivatives. One pass."""
+        data, total = self.data, np.zeros(self.outputs)
+        coef = at.theta[:, :-1] * self.scaling.inv_scale
+        margins = data.line(coef, at.theta[:, -1] - coef @ self._offset, self.shift)
+        rows = max(1, _FEW_NUMBERS // self.outputs)
+        for start in range(0, data.n, rows):
+            z, y, s = margins.piece(start, min(start + rows, data.n))
+            found = conjugates(
+                self.problem.loss, z.astype(np.float64), y.T.astype(np.float64), share, self.problem.delta
+            )
+            total -= found.sum(axis=0) if s is None else s.astype(np.float64) @ found
+        return total / data.weight
+
+    def _for_raw_columns(self, evaluation: Evaluation) -> tuple[Array, Array]:
+        """Coefficients of raw columns and the mean loss's gradient in them (K, d), where means of columns stay put."""
+        scaling, derivative = self.scaling, evaluation.gradient[:, -1:]
+        centred = evaluation.gradient[:, :-1] * self._scale - derivative * (self.standard.center - scaling.center)
+        return evaluation.theta[:, :-1] * scaling.inv_scale, centred
+
+    def constant_value(self) -> float:
+        """F of the best constant model, in the units of the user's targets."""
+        return self.in_target_units(self.problem.constant.losses)
+
+    def start_value(self) -> float:
+        """F at `start`, in the units of the user's targets."""
+        return self.in_target_units(self.problem.constant.start)
+
+    def epochs(self, batch_size: int, seed: int, shuffle: bool) -> Epochs:
+        """A mini-batch loop."""
+        problem = self.problem
+        return self.data.epochs(
+            problem.loss,
+            EpochProblem(
+                self.scaling,
+                self.shift,
+                self.l1,
+                self.l2,
+                problem.delta,
+                problem.fit_intercept,
+                batch_size,
+                seed,
+                shuffle,
+            ),
+        )
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of X that all passes and epochs have read so far, those over samples included."""
+        row = self.data.nbytes // self.data.n
+        sampled = self.data.rows_sampled
+        if "_curvature_sample" in self.__dict__:
+            sampled += self._curvature_sample.rows_read
+        return (self.data.rows_read + sampled) * row

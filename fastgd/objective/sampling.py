@@ -1,0 +1,89 @@
+"""A sample of rows: short runs of consecutive rows spread over the data, their places drawn with a fixed seed."""
+
+import numpy as np
+
+from fastgd.objective.coordinates import Moments
+from fastgd.objective.dataset import Data, Rows, Runs
+
+#: Bytes of a run, about, and its rows: long enough to read at the speed of memory, short enough to be many.
+_RUN_BYTES, _RUN_ROWS = 1 << 15, (32, 256)
+#: Runs at least, where runs are longer than they must be: of sorted rows a few runs would hold one kind only.
+_RUNS = 16
+_BYTES = 1 << 22
+#: Rows a column: the largest curvature of so many is at most 1.7 times that of all (Marchenko and Pastur 1967).
+_ROWS_A_COLUMN = 10
+#: Rows from which means and scales are taken, and a row's share of a column's variance from which they are not: of
+#: a column with rare large values, or with one value in the sample, all rows must be asked.
+_MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
+#: Numbers of data whose means and scales are taken by NumPy, so that nothing is compiled.
+FEW_NUMBERS = 1 << 15
+#: Where a sample would be this share of the rows or more all rows are taken; of fewer rows than these always.
+_MOST, _LEAST_ROWS = 4, 256
+
+
+def spread_runs(n: int, row_bytes: int, size: int) -> Runs:
+    """Runs of together about `size` < n rows, ascending: one in each of equal stretches of the data."""
+    length = _RUN_ROWS[0]
+    while length < _RUN_ROWS[1] and 2 * length * row_bytes <= 2 * _RUN_BYTES and 2 * length * _RUNS <= size:
+        length *= 2
+    runs = n // length
+    bounds = np.linspace(0, runs, min(runs, -(-size // length)) + 1)
+    # Stretches are a run or longer, so that no run is drawn twice.
+    widths = np.diff(bounds)
+    drawn = bounds[:-1] + np.random.default_rng(0).random(widths.size) * (widths - 1.0)
+    return Runs(length, np.minimum(np.ceil(drawn), runs - 1).astype(np.int64))
+
+
+def most_rows(n: int, share: int = _MOST) -> int:
+    """Rows of the largest sample that is taken of n rows: fewer than 1 / share of them; 0 where n is small."""
+    return (n - 1) // share if n >= _LEAST_ROWS else 0
+
+
+def sample_of(data: Data, size: int, share: int = _MOST) -> Rows:
+    """A sample of about `size` rows in place.
+
+    The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
+    do.
+    """
+    runs = _representative(data, size, share)
+    return data if runs is None else data.sample(runs)
+
+
+def sample_moments(data: Data) -> Moments:
+    """Means and scales from a sample of rows where that will do, else from all rows, which takes a pass."""
+    if data.n * data.d <= FEW_NUMBERS:
+        data.count(data.n)
+        return Moments.of(data.piece(0, data.n)[0], data.weights)
+    sample = sample_of(data, int(_MOMENT_ROWS * data.n / data.effective_rows))
+    moments = sample.moments()
+    if sample is data:
+        return moments
+    X, _, s = sample.piece(0, sample.n)
+    sample.count(sample.n)
+    largest = np.maximum(X.max(axis=0) - moments.mean, moments.mean - X.min(axis=0))
+    share = largest**2 * (1.0 if s is None else float(s.max())) / moments.weight
+    # Not a number where the data are none: all rows will tell.
+    return moments if np.all(share < _LARGEST_SHARE * moments.sd**2) else data.moments()
+
+
+def sample_data(data: Data) -> Data:
+    """A copy of some rows: 4 MiB of them or 10 d, whichever is more.
+
+    The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
+    do.
+    """
+    picked = _representative(data, max(_BYTES // (data.nbytes // data.n), _ROWS_A_COLUMN * data.d), _MOST)
+    if picked is None:
+        return data
+    return data.part(picked.rows, None if data.weights is None else data.weights[picked.rows])
+
+
+def _representative(data: Data, size: int, share: int) -> Runs | None:
+    """Rows that weigh about what others do; None where there are none, or those are more than `most_rows`."""
+    if max(size, 1) > most_rows(data.n, share):
+        return None
+    runs = spread_runs(data.n, data.nbytes // data.n, size)
+    if data.weights is None:
+        return runs
+    usual = np.mean(data.weights[runs.rows], dtype=np.float64) * data.n / data.weight
+    return runs if 0.5 <= usual <= 2.0 else None

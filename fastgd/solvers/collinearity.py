@@ -1,0 +1,213 @@
+"""Which columns are combinations of others: what makes an optimum without penalty not unique."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from fastgd.arrays import Array
+from fastgd.objective.dataset import Rows
+from fastgd.objective.objective import Objective
+from fastgd.objective.sampling import sample_of
+from fastgd.solvers.metric import require_finite
+
+#: Columns at most whose dependence is examined: a Gram matrix of more takes longer than many a fit (0.3 s here).
+MOST_COLUMNS = 2000
+#: Multiplications at most (rows columns^2) for an orthogonal factor of a sample: two seconds, of suspect columns only;
+#: the same of all rows, where weights allow no sample.
+_SAMPLE_PRODUCTS, _ALL_PRODUCTS = 2e10, 1e11
+#: Bytes of a sample at least.
+_SAMPLE_BYTES = 1 << 22
+#: Rows per column of a sample; those that prove most columns independent are fewer.
+_SAMPLE_ROWS, _FEW_ROWS = 10, 2
+#: Multiplications at most (rows^2 columns) for the span of fewer rows than columns by an orthogonal factor, and by the
+#: Gram matrix of the rows, which is quicker and less exact: about a second, and three.
+_SPAN_PRODUCTS, _GRAM_PRODUCTS = 1e10, 1e11
+#: Projections on a span, each of what the one before has left.
+_REFINEMENTS = 3
+_BLOCK_BYTES = 1 << 22
+
+
+class Collinearity(NamedTuple):
+    """Dependent columns.
+
+    columns: those without which the others span the same space, each with those that it is a combination of; constant
+    columns are combinations of none. wide: whether rows of positive weight are too few for independent columns.
+    least_norm: raw coefficients (K, d) of least norm with the margins of others, which change by a constant at most;
+    None where columns are independent or that was too much to find. complete: whether dependent columns were searched
+    for, beyond constant ones.
+    """
+
+    columns: dict[int, tuple[int, ...]]
+    wide: bool
+    least_norm: Callable[[Array], Array] | None
+    complete: bool
+
+
+def find_collinear(objective: Objective) -> Collinearity:
+    """Look for dependent columns: pivoted QR of a sample of standardised rows, confirmed on all rows.
+
+    Above 2000 columns, and where weights allow no sample that is small enough, it finds constant ones only, and the
+    span of fewer rows than columns. Rows of weight 0 do not count.
+    """
+    data = objective.data
+    inv_scale = objective.standard.inv_scale
+    columns: dict[int, tuple[int, ...]] = {int(j): () for j in np.flatnonzero(inv_scale == 0.0)}
+    rows = data.n if data.weights is None else int(np.count_nonzero(data.weights))
+    wide = rows - int(objective.problem.fit_intercept) < data.d - len(columns)
+    least_norm = None
+    if wide and float(rows) ** 2 * data.d <= _GRAM_PRODUCTS:
+        least_norm = _in_span_of(_differences(objective))
+    sample = _sample(objective)
+    if sample is not None:
+        found, null = _combinations(objective, sample)
+        columns |= found
+        if null is not None and not wide:
+            least_norm = _without(null * inv_scale[:, None])
+    return Collinearity(dict(sorted(columns.items())), wide, least_norm, sample is not None)
+
+
+def remove_directions(coef: Array, directions: Array) -> Array:
+    """Rows of coef (K, d) less their orthogonal projections on the span of directions (d, m)."""
+    basis = np.linalg.qr(directions / np.linalg.norm(directions, axis=0))[0]
+    removed: Array = coef - (coef @ basis) @ basis.T
+    return removed
+
+
+def _without(null: Array) -> Callable[[Array], Array]:
+    return lambda coef: remove_directions(coef, null)
+
+
+def _in_span_of(rows: Array) -> Callable[[Array], Array]:
+    """The projection of coefficients on the span of rows (m, d), with m at most d."""
+    if float(len(rows)) ** 2 * rows.shape[1] > _SPAN_PRODUCTS:
+        return _in_span_by_gram(rows)
+    basis, upper = np.linalg.qr(rows.T)
+    require_finite(upper)
+    left, values, _ = linalg.svd(upper, check_finite=False)
+    kept = values > max(rows.shape) * np.finfo(np.float64).eps * values[0]
+    span = basis @ left[:, kept]
+    return lambda coef: (coef @ span) @ span.T
+
+
+def _in_span_by_gram(rows: Array) -> Callable[[Array], Array]:
+    """The same from the Gram matrix of the rows, whose loss of digits is repaired by refinement."""
+    norms = np.linalg.norm(rows, axis=1)
+    require_finite(norms)
+    rows = rows[norms > 0.0] / norms[norms > 0.0, None]
+    factor, order, rank, _ = linalg.lapack.dpstrf(rows @ rows.T, lower=1)
+    factor, span = factor[:rank, :rank], rows[order[:rank] - 1]
+
+    def project(coef: Array) -> Array:
+        found = np.zeros_like(coef)
+        for _ in range(_REFINEMENTS):
+            found += linalg.cho_solve((factor, True), span @ (coef - found).T).T @ span
+        return found
+
+    return project
+
+
+def _differences(objective: Objective) -> Array:
+    """Rows of positive weight (m, d): raw columns less their mean over these, without an intercept as they are."""
+    data = objective.data
+    rows: Array = _weighing(data, 0, data.n).astype(np.float64)
+    data.count(data.n)
+    if objective.problem.fit_intercept:
+        rows = rows - rows.mean(axis=0)
+        rows[:, objective.standard.inv_scale == 0.0] = 0.0
+    return rows
+
+
+def _sample(objective: Objective) -> Rows | None:
+    """Rows in which dependent columns are looked for; None where these or the columns are too many."""
+    data = objective.data
+    if data.d > MOST_COLUMNS:
+        return None
+    size = min(_SAMPLE_ROWS * data.d, int(_SAMPLE_PRODUCTS / data.d**2))
+    sample = sample_of(data, max(size, _SAMPLE_BYTES // (data.nbytes // data.n)), share=1)
+    return sample if float(sample.n) * data.d**2 <= _ALL_PRODUCTS else None
+
+
+def _combinations(objective: Objective, found: Rows) -> tuple[dict[int, tuple[int, ...]], Array | None]:
+    """Dependent columns that vary, and the null vectors (d, m) of standardised columns that say so, if any."""
+    sample, dtype = _standardised(objective, found, 0, found.n)
+    if found is not objective.data:
+        found.count(found.n)
+    # A column that does not vary in the sample alone is not dependent, only rare.
+    live = np.flatnonzero(np.linalg.norm(sample, axis=0) > 1e-3 * np.sqrt(len(sample)))
+    tolerance = max(sample.shape) * float(np.finfo(dtype).eps)
+    if live.size == 0 or not _is_suspect(sample[:, live], tolerance):
+        return {}, None
+    # The factor without pivots first: of many rows that is several times quicker.
+    upper = np.linalg.qr(sample[:, live], mode="r")
+    upper, order = linalg.qr(upper, mode="r", pivoting=True, check_finite=False)
+    diagonal = np.abs(np.diag(upper))
+    rank = int(np.sum(diagonal > tolerance * diagonal[0]))
+    if rank == live.size:
+        return {}, None
+    # Each dependent column minus its combination of the independent ones: 0 on all rows if it holds.
+    null = np.zeros((objective.data.d, live.size - rank))
+    null[live[order[rank : upper.shape[1]]], np.arange(live.size - rank)] = 1.0
+    if rank:
+        null[live[order[:rank]]] = -linalg.solve_triangular(upper[:rank, :rank], upper[:rank, rank:])
+    held = np.flatnonzero(_residual(objective, null) <= 100.0 * tolerance)
+    parts = np.abs(null) > np.sqrt(tolerance) * np.abs(null).max(axis=0)
+    columns = {}
+    for k in held:
+        column = int(live[order[rank + k]])
+        columns[column] = tuple(int(j) for j in np.flatnonzero(parts[:, k]) if j != column)
+    return columns, null[:, held] if held.size else None
+
+
+def _is_suspect(sample: Array, tolerance: float) -> bool:
+    """Whether the Gram matrix is near singular; spares well-conditioned data the QR.
+
+    Columns that are independent on some rows are so on all.
+    """
+    few = sample[:: max(1, len(sample) // (_FEW_ROWS * sample.shape[1]))]
+    return _is_near_singular(few, tolerance) and (len(few) == len(sample) or _is_near_singular(sample, tolerance))
+
+
+def _is_near_singular(sample: Array, tolerance: float) -> bool:
+    """Whether the inverse condition number of the Gram matrix (in the 1-norm) lies near rounding."""
+    gram = sample.T @ sample
+    if not np.all(np.isfinite(gram)):
+        # The solver's own pass will say so.
+        return False
+    factor, failed = linalg.lapack.dpotrf(gram, lower=1)
+    if failed:
+        return True
+    floor = max(tolerance**2, 10.0 * gram.shape[0] * float(np.finfo(np.float64).eps))
+    reciprocal_condition, _ = linalg.lapack.dpocon(factor, np.abs(gram).sum(axis=0).max(), uplo="L")
+    return bool(reciprocal_condition <= floor)
+
+
+def _standardised(objective: Objective, data: Rows, start: int, stop: int) -> tuple[Array, Any]:
+    """Rows [start, stop) of positive weight in standardised columns, and the dtype that they had."""
+    standard = objective.standard
+    X = _weighing(data, start, stop)
+    rows: Array = X.astype(np.float64)
+    rows -= standard.center
+    rows *= standard.inv_scale
+    return rows, X.dtype
+
+
+def _weighing(data: Rows, start: int, stop: int) -> Any:
+    """Those of rows [start, stop) that have a positive weight."""
+    X, _, s = data.piece(start, stop)
+    return X if s is None else X[s > 0.0]
+
+
+def _residual(objective: Objective, null: Array) -> Array:
+    """Root mean square over all rows of standardised columns times each null vector, relative to its norm."""
+    data = objective.data
+    squares, rows = np.zeros(null.shape[1]), 0
+    step = max(1, _BLOCK_BYTES // (data.d * 8))
+    for start in range(0, data.n, step):
+        block = _standardised(objective, data, start, min(start + step, data.n))[0]
+        squares += np.sum((block @ null) ** 2, axis=0)
+        rows += len(block)
+    data.count(data.n)
+    norms: Array = np.sqrt(squares / rows) / np.linalg.norm(null, axis=0)
+    return norms

@@ -1,0 +1,283 @@
+"""Update rules on the full batch and on mini-batches, with restarts where a rate diverges."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from fastgd.arrays import Array
+from fastgd.exceptions import DivergenceError
+from fastgd.history import Epoch, History, logger
+from fastgd.objective.dataset import Epochs
+from fastgd.objective.objective import Objective
+from fastgd.objective.rule_state import RuleState
+from fastgd.penalties import soft_threshold
+from fastgd.schedules import Constant
+from fastgd.solvers.gram_objective import Condensed, pays
+from fastgd.solvers.learning_rate import (
+    Pace,
+    Plan,
+    bound_schedule,
+    falls_to_zero,
+    follows_losses,
+    rate_factor,
+    rate_of_auto,
+    safe_rate,
+)
+from fastgd.solvers.line_search import solve_line_search
+from fastgd.solvers.progress import NEVER, Deadline, Monitor, Plateau, Solution, diverged
+
+#: How often an automatic rate is halved before the fit gives up.
+_RESTARTS = 20
+#: Epochs that a rate must not leave by: of adaptive rules the first few tell little.
+_TRIAL_EPOCHS = 10
+
+#: Runs a rule from theta, which it changes in place.
+Run = Callable[[Objective, Array, Plan, Pace, Monitor], Solution]
+
+
+class Diverged(Exception):
+    """Raised inside a run; carries the epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(epoch)
+        self.epoch = epoch
+
+
+def with_restarts(objective: Objective, theta: Array, plan: Plan, monitor: Monitor, run: Run) -> Solution:
+    """Run; where an automatic rate diverges halve it and start again, where the user's does raise."""
+    batches = plan.batches(objective.data.n)
+    rate = rate_of_auto(objective, plan)
+    for _ in range(_RESTARTS):
+        pace = Pace(bound_schedule(objective, plan, rate), batches, check=plan.optimizer.check_rates)
+        try:
+            # A run that diverges may overflow before it is seen to.
+            with np.errstate(over="ignore", invalid="ignore"):
+                return replace(run(objective, theta.copy(), plan, pace, monitor), automatic=rate)
+        except Diverged as error:
+            if math.isnan(rate):
+                # All rates of the epoch count, however it was cut into calls.
+                pace.rates(0, batches)
+                raise _error(objective, theta, plan, pace.largest, error.epoch, run) from None
+            logger.info("diverged in epoch %d at rate %.6g, which is halved", error.epoch, pace.first)
+            rate *= 0.5
+    raise DivergenceError(
+        f"the fit diverges at every rate down to {pace.first:.3g}: check the data for extreme values", rate=pace.first
+    )
+
+
+def _error(objective: Objective, theta: Array, plan: Plan, rate: float, epoch: int, run: Run) -> DivergenceError:
+    """The error for a user's rate, with a rate known to be safe."""
+    safe = safe_rate(objective, plan)
+    if safe is None or not safe < rate:
+        safe = _first_falling(objective, theta, plan, rate, run)
+    remedy = f"learning_rate={safe:.3g} is known to be safe here" if safe else "standardize the data"
+    return DivergenceError(
+        f"{type(plan.optimizer).__name__} diverged in epoch {epoch} with learning_rate={rate:g}: {remedy}, "
+        "or use learning_rate='auto'",
+        rate=rate,
+        epoch=epoch,
+        safe_rate=safe,
+    )
+
+
+def _first_falling(objective: Objective, theta: Array, plan: Plan, rate: float, run: Run) -> float | None:
+    """The first tenth, hundredth, ... of a rate with which some epochs lower the loss."""
+    start = objective.value(objective.evaluate(theta))
+    trial_plan = replace(plan, max_iter=_TRIAL_EPOCHS, tol=0.0)
+    for power in range(1, 9):
+        trial = rate / 10.0**power
+        monitor = Monitor(History(_TRIAL_EPOCHS), Plateau(0.0, 1), lambda theta: (theta, theta))
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                pace = Pace(Constant(trial), plan.batches(objective.data.n))
+                run(objective, theta.copy(), trial_plan, pace, monitor)
+        except Diverged:
+            continue
+        if math.isfinite(monitor.history.last_loss) and monitor.history.last_loss < start:
+            return trial
+    return None
+
+
+#: Length of a compiled call that Ctrl-C and progress can wait for.
+_SLICE_SECONDS = 0.1
+_FIRST_SLICE_BYTES = 1 << 24
+#: Passes over all rows that end a mini-batch fit with an L1 term.
+_FINAL_PASSES = 10
+#: What the report says of full gradients that cost d^2.
+_GRAM = "gradients from the Gram matrix of one pass"
+
+
+def solve_rule(objective: Objective, theta: Array, plan: Plan, monitor: Monitor) -> Solution:
+    """Run a rule from theta: on full gradients until the certificate is met, on batches until the loss is flat."""
+    if plan.batch_size is None and pays(objective, plan.max_iter):
+        kind = type(plan.optimizer).__name__
+        return replace(_solve(Condensed(objective), theta, plan, monitor), solver=f"{kind}, full batch, {_GRAM}")
+    return _solve(objective, theta, plan, monitor)
+
+
+def _solve(objective: Objective, theta: Array, plan: Plan, monitor: Monitor) -> Solution:
+    if plan.optimizer.get_params(deep=False).get("line_search") is not None:
+        return solve_line_search(objective, theta, plan, monitor)
+    if plan.batch_size is None:
+        return with_restarts(objective, theta, plan, monitor, _run_full_batch)
+    return _with_exact_zeros(objective, with_restarts(objective, theta, plan, monitor, _run_batches), monitor, plan.tol)
+
+
+def _with_exact_zeros(objective: Objective, solution: Solution, monitor: Monitor, tol: float) -> Solution:
+    """End a mini-batch fit with an L1 term by proximal steps on all rows, whose thresholds no noise hides.
+
+    Thresholds of a rule shrink with its rate and are crossed by the noise of its batches. Full gradients below the L1
+    weight set coefficients to exactly 0; accelerated steps (Beck and Teboulle 2009) do so in few passes. The rule's own
+    parameters stay what a stream goes on from. With tol = 0 the fit is the rule's formula alone.
+    """
+    ended = solution.reason in ("flat loss", "max_iter", "early stopping")
+    if not (objective.has_l1 and ended and tol > 0.0) or monitor.error is not None:
+        return solution
+    step = 1.0 / objective.smooth_curvature
+    at = best = objective.evaluate(solution.theta)
+    before, momentum = solution.theta, 1.0
+    for _ in range(_FINAL_PASSES):
+        moved = soft_threshold(at.theta - step * at.slope, step * objective.l1)
+        following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * momentum**2))
+        if float(np.vdot(at.theta - moved, moved - before)) > 0.0:
+            following, momentum = 1.0, 1.0
+        ahead = moved + (momentum - 1.0) / following * (moved - before)
+        before, momentum = moved, following
+        at = objective.evaluate(ahead)
+        if monitor.deadline.passed:
+            break
+    end = objective.evaluate(soft_threshold(at.theta - step * at.slope, step * objective.l1))
+    best = end if end.total <= best.total else best
+    return replace(solution, theta=best.theta, evaluation=best)
+
+
+def _ceiling(objective: Objective, theta: Array) -> float:
+    """The loss above which, tenfold, a fit has diverged: of margins 0, or of theta where that is worse."""
+    start = objective.start_value()
+    return max(start, objective.value(objective.evaluate(theta))) if np.any(theta) else start
+
+
+def _run_full_batch(objective: Objective, theta: Array, plan: Plan, pace: Pace, monitor: Monitor) -> Solution:
+    start = _ceiling(objective, theta)
+    rule = objective.data.rule_state(plan.optimizer.recipe(objective.data.n), theta)
+    monitor.watch(lambda: rule.reported)
+    for epoch in range(plan.max_iter):
+        point = rule.point
+        evaluation = objective.evaluate(point)
+        loss, certificate = objective.value(evaluation), objective.certificate(evaluation)
+        g = evaluation.gradient + objective.l2 * point
+        if diverged(loss, start) or not np.all(np.isfinite(g)):
+            raise Diverged(epoch)
+        pace.begin(epoch, epoch)
+        if follows_losses(plan):
+            pace.factor = rate_factor(objective, evaluation.losses)
+        rate = float(pace.rates(0, 1)[0])
+        certified = certificate <= plan.tol and plan.tol > 0.0
+        if not certified:
+            rule.update(g, rate, objective.l1)
+        # The certificate is that of the point; Nesterov's iterate lies behind it.
+        end = point if certified else rule.reported
+        reason = monitor.end_epoch(Epoch(loss, rate, float(np.linalg.norm(g)), certificate), end)
+        if certified:
+            reason = monitor.certified
+        if reason is not None:
+            return _solution(point if reason == "certificate" else monitor.theta, reason, pace, rule)
+        pace.end(monitor.metric)
+    return _solution(monitor.theta, "max_iter", pace, rule)
+
+
+def _run_batches(objective: Objective, theta: Array, plan: Plan, pace: Pace, monitor: Monitor) -> Solution:
+    assert plan.batch_size is not None
+    n, start = objective.data.n, _ceiling(objective, theta)
+    rule = objective.data.rule_state(plan.optimizer.recipe(plan.batch_size), theta)
+    monitor.watch(lambda: rule.reported)
+    epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
+    batches = plan.batches(n)
+    slices = Slices(objective.data.nbytes / n * plan.batch_size)
+    saga = rule.recipe.rule.keeps_rows
+    for epoch in range(plan.max_iter):
+        pace.begin(epoch * batches, epoch)
+        done = run_epoch(epochs, epoch, batches, pace, rule, slices, monitor.deadline)
+        mean_losses = done.losses / min(done.batches * plan.batch_size, n)
+        loss = objective.in_target_units(mean_losses)
+        if diverged(loss, start) or not np.all(np.isfinite(theta)):
+            raise Diverged(epoch)
+        rate = float(pace.rates(0, 1)[0])
+        reason = monitor.end_epoch(
+            Epoch(loss, rate, float(np.linalg.norm(done.gradient)) / done.batches), rule.reported
+        )
+        if saga:
+            if reason is None and _saga_certified(objective, rule, mean_losses, plan.tol):
+                reason = monitor.certified
+            flat = False
+        else:
+            flat = monitor.flat(loss)
+        if reason is None and flat and (epoch == plan.max_iter - 1 or not falls_to_zero(objective, plan)):
+            reason = "flat loss"
+        if reason is not None:
+            return _solution(monitor.theta, reason, pace, rule)
+        pace.end(monitor.metric)
+        if follows_losses(plan):
+            pace.factor = rate_factor(objective, mean_losses)
+    return _solution(monitor.theta, "max_iter", pace, rule)
+
+
+def _saga_certified(objective: Objective, rule: RuleState, losses: Array, tol: float) -> bool:
+    """Whether the certificate is at most tol: by the gradient that SAGA keeps, then by a pass over all rows."""
+    if tol == 0.0 or objective.certificate(objective.evaluation(rule.theta, losses, rule.memory.slots[0])) > tol:
+        return False
+    return objective.certificate(objective.evaluate(rule.theta)) <= tol
+
+
+def _solution(theta: Array | None, reason: str, pace: Pace, rule: RuleState) -> Solution:
+    assert theta is not None
+    converged = reason in ("certificate", "flat loss", "early stopping")
+    return Solution(theta.copy(), converged, reason, pace.first, rule, pace.state)
+
+
+class Done(NamedTuple):
+    """What an epoch has seen: sums of losses (K,) and gradients (K, d + 1), and its batches up to the deadline."""
+
+    losses: Array
+    gradient: Array
+    batches: int
+
+
+def run_epoch(
+    epochs: Epochs,
+    epoch: int,
+    batches: int,
+    pace: Pace,
+    rule: RuleState,
+    slices: "Slices",
+    deadline: Deadline = NEVER,
+) -> Done:
+    """The batches of an epoch in slices short enough to be interrupted."""
+    first, sums = 0, None
+    while sums is None or first < batches:
+        last = batches if epochs.whole else min(first + slices.length, batches)
+        began = time.perf_counter()
+        sums = epochs.run(epoch, first, last, pace.rates(first, last), rule, sums)
+        slices.took(last - first, time.perf_counter() - began)
+        if not np.all(np.isfinite(sums.seen)):
+            raise Diverged(epoch)
+        first = last
+        if deadline.passed:
+            break
+    return Done(sums.seen, sums.gradient, first)
+
+
+class Slices:
+    """How many batches a call runs, adapted to how long calls took; it does not show in the result."""
+
+    def __init__(self, batch_bytes: float) -> None:
+        self.length = max(1, int(_FIRST_SLICE_BYTES / batch_bytes))
+
+    def took(self, batches: int, seconds: float) -> None:
+        """Take the length of a call into account."""
+        wanted = batches * _SLICE_SECONDS / max(seconds, 1e-9)
+        self.length = max(1, int(min(wanted, 2.0 * self.length)))

@@ -1,0 +1,297 @@
+"""The objective of a squared loss after one pass: a d x d matrix stands for the rows."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import linalg, optimize
+
+from fastgd.arrays import Array
+from fastgd.backends.cpu.quadratic import minimise_quadratic
+from fastgd.objective.coordinates import inverse
+from fastgd.objective.dataset import Data
+from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Evaluation, Frame
+from fastgd.solvers.collinearity import remove_directions
+from fastgd.solvers.cost_model import Shape
+from fastgd.solvers.metric import require_finite, with_unit_diagonal
+
+#: Rows a column from which rows are many, and the share of the epochs allowed that a fit is expected to use.
+_MANY, _USED = 200, 0.1
+#: The inverse of a condition number above which columns are independent, whatever rounding to their dtype has done.
+_INDEPENDENT = 1e-6
+#: Coordinate descent ends at this share of the largest violation that it starts with, or where rounding does.
+_DESCENT, _LEAST = 1e-6, 1e-15
+_EPS = float(np.finfo(np.float64).eps)
+#: Steps to the minimum of the model: the second one takes back what the first rounds.
+_REFINEMENTS = 2
+#: Singular values of a triangle with columns of norm 1, relative to the largest, below which columns count as
+#: dependent: what rounding to the dtype leaves of a dependent column.
+_DEPENDENT = {"f4": 4e-6, "f8": 1e-13}
+
+
+#: Steps of the active-set method a column at most, and the share of L1 that dependent columns may leave unmet.
+_ACTIVE_SETS, _UNMET = 30, 1e-8
+
+
+class Condensed(Objective):
+    """The objective of a squared loss whose evaluations cost d^2, after a pass that makes the Gram matrix.
+
+    Parameters
+    ----------
+    objective : Objective
+        Whose coordinates are taken, or centred ones where those are not.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        scaling = objective.scaling if is_centred(objective) else objective.standard
+        super().__init__(objective.data, objective.problem, objective.moments, Frame(scaling, objective.shift))
+        self._whole = objective
+
+    @cached_property
+    def _model(self) -> tuple[Array, Array, Array]:
+        """Losses (K,) and gradient (K, d + 1) at zeros, curvature (d + 1, d + 1)."""
+        d, intercept = self.data.d, int(self.problem.fit_intercept)
+        gram = self.data.least_squares(self.scaling, self.problem.fit_intercept).gram()
+        require_finite(gram)
+        curvature, gradient, cut = np.zeros((d + 1, d + 1)), self.start(), d + intercept
+        curvature[:d, :d] = gram[intercept:cut, intercept:cut]
+        gradient[:, :d] = -gram[cut:, intercept:cut]
+        if intercept:
+            curvature[d, :d] = curvature[:d, d] = gram[0, 1:cut]
+            curvature[d, d], gradient[:, d] = gram[0, 0], -gram[cut:, 0]
+        return 0.5 * gram.diagonal()[cut:], gradient, curvature
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """Loss and gradient at theta, at d^2."""
+        losses, linear, curvature = self._model
+        if not theta.any():
+            return self.evaluation(theta, losses, linear)
+        product = theta @ curvature
+        found = losses + (theta * (linear + 0.5 * product)).sum(axis=1)
+        return self.evaluation(theta, np.maximum(found, 0.0), linear + product)
+
+    def slope_along(self, theta: Array, direction: Array) -> Callable[[float], float]:
+        """As `Objective.slope_along`, at d^2."""
+
+        def slope(t: float) -> float:
+            return float(np.vdot(self.evaluate(theta + t * direction).slope, direction))
+
+        return slope
+
+    @cached_property
+    def _curvature_sample(self) -> Data:
+        """The objective's own, which tells what was read."""
+        return self._whole._curvature_sample
+
+    def rounding(self, theta: Array) -> float:
+        """What rounding may add to a certificate at theta."""
+        _, linear, curvature = self._model
+        sizes = np.abs(theta) @ np.abs(curvature) + np.abs(linear)
+        return _EPS * float((sizes / self.problem.units[:, None]).max()) / self.problem.constant.rms
+
+    @cached_property
+    def _factor(self) -> tuple[Array, Array, float]:
+        """Scales, Cholesky's factor of curvature and L2 with a unit diagonal, its condition number's inverse or 0."""
+        unit, scale = with_unit_diagonal(self._model[2] + np.diag(self.l2[0]))
+        factor, failed = linalg.lapack.dpotrf(unit, lower=1, clean=0)
+        if failed:
+            return scale, factor, 0.0
+        norm = float(np.abs(unit).sum(axis=0).max())
+        return scale, factor, float(linalg.lapack.dpocon(factor, norm, uplo="L")[0])
+
+    @property
+    def reciprocal_condition(self) -> float:
+        """Of curvature with L2, columns scaled; 0 where it is singular to rounding."""
+        return self._factor[2]
+
+    def minimum(self, theta: Array) -> Evaluation:
+        """At the minimum, looked for from theta."""
+        at = self.evaluate(theta if self.has_l1 else np.zeros(theta.shape))
+        for _ in range(_REFINEMENTS):
+            at = self.evaluate(at.theta + self.step(at))
+        return at
+
+    @property
+    def independent(self) -> bool:
+        """Whether the Gram matrix shows that no column is constant or a combination of others."""
+        return bool((self.scaling.inv_scale > 0.0).all()) and self.reciprocal_condition > _INDEPENDENT
+
+    def step(self, at: Evaluation) -> Array:
+        """To the minimum of the model with the gradient of an evaluation, (K, d + 1)."""
+        g = at.slope
+        if not self.has_l1:
+            return self._smooth_step(g)
+        curvature = self._model[2] + np.diag(self.l2[0])
+        ends = np.empty_like(g)
+        for k, theta in enumerate(at.theta):
+            largest = float(np.max(np.abs(g[k]) + self.l1[k]))
+            tol = max(_DESCENT * self._worst(at, g, k), _LEAST * largest)
+            ends[k] = minimise_quadratic(curvature, g[k] - curvature @ theta, self.l1[k], theta, tol)
+        return ends - at.theta
+
+    def _smooth_step(self, g: Array) -> Array:
+        scale, factor, _ = self._factor
+        step: Array = -linalg.lapack.dpotrs(factor, (g * scale).T, lower=1)[0].T * scale
+        return step
+
+    def _worst(self, at: Evaluation, g: Array, k: int) -> float:
+        """The largest violation of an output's optimality."""
+        theta, l1 = at.theta[k], self.l1[k]
+        away = np.where(theta != 0.0, np.abs(g[k] + l1 * np.sign(theta)), np.maximum(np.abs(g[k]) - l1, 0.0))
+        return float(np.max(away))
+
+    def precise(self, theta: Array) -> Evaluation:
+        """Loss and gradient at theta from the rows, in more than double precision. One pass."""
+        exact, intercept = self.scaling.binary(), self.problem.fit_intercept
+        there = exact.theta_from(self.scaling, theta)
+        losses, found = self.data.least_squares(exact, intercept).gradient(there[:, :-1], there[:, -1])
+        gradient = np.zeros_like(theta)
+        gradient[:, _places(self.data.d, int(intercept))] = found
+        return self.evaluation(theta, losses, self.scaling.gradient_from(exact, gradient))
+
+    def placed_in(self, objective: Objective, at: Evaluation) -> Evaluation:
+        """The same evaluation in the coordinates of another objective on the same data."""
+        if objective.scaling is self.scaling:
+            return at
+        theta = objective.scaling.theta_from(self.scaling, at.theta)
+        gradient = objective.scaling.gradient_from(self.scaling, at.gradient)
+        return objective.evaluation(theta, at.losses, gradient)
+
+
+class Orthogonal(Condensed):
+    """The same by an orthogonal factor of the rows in place of their Gram matrix, which has half of its digits.
+
+    Of columns that are combinations of others the solution of least norm is found, in raw columns.
+    """
+
+    @cached_property
+    def _rows(self) -> tuple[Array, Array]:
+        """d + 1 + K rows that stand for all: (x~, 1) and targets."""
+        d, intercept = self.data.d, int(self.problem.fit_intercept)
+        upper = self.data.least_squares(self.scaling, self.problem.fit_intercept).triangle()
+        rows = np.zeros((len(upper), d + 1))
+        rows[:, _places(d, intercept)] = upper[:, : d + intercept]
+        return rows, upper[:, d + intercept :]
+
+    @cached_property
+    def _model(self) -> tuple[Array, Array, Array]:
+        rows, targets = self._rows
+        return 0.5 * np.sum(targets**2, axis=0), -targets.T @ rows, rows.T @ rows
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """Loss and gradient at theta, at d^2."""
+        rows, targets = self._rows
+        r = rows @ theta.T - targets
+        return self.evaluation(theta, 0.5 * np.sum(r**2, axis=0), r.T @ rows)
+
+    @cached_property
+    def _inverse(self) -> tuple[Array, Array, Array, Array]:
+        """Of those rows beyond the intercept's: scales of columns, right singular vectors, singular values, solution.
+
+        The solution (K, d) is taken from rows and targets, not from their products, which would square the condition.
+        """
+        first, d = int(self.problem.fit_intercept), self.data.d
+        ridge = np.diag(np.sqrt(self.l2[0, :-1]))
+        rows = np.vstack([self._rows[0][first:, :-1], ridge])
+        targets = np.vstack([self._rows[1][first:], np.zeros((d, self.outputs))])
+        norms = np.linalg.norm(rows, axis=0)
+        scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0.0)
+        require_finite(rows)
+        upper: Any = np.linalg.qr(np.hstack([rows * scale, targets]), mode="r")
+        left, values, right = linalg.svd(upper[:d, :d], check_finite=False)
+        kept = values > _DEPENDENT[self.data.dtype] * values[0]
+        coef = ((left[:, kept].T @ upper[:d, d:]) / values[kept, None]).T @ right[kept] * scale
+        return scale, right[kept].T, values[kept], self._of_least_norm(coef, right[~kept] * scale)
+
+    def _of_least_norm(self, coef: Array, null: Array) -> Array:
+        """The coefficients (K, d) less what they have in common, as raw ones, with null directions (m, d)."""
+        null = null[np.any(null, axis=1)] * self.scaling.inv_scale
+        if not len(null):
+            return coef
+        return remove_directions(coef * self.scaling.inv_scale, null.T) * inverse(self.scaling.inv_scale)
+
+    def positive_minimum(self) -> Array:
+        """theta (K, d + 1) at the minimum over coefficients of at least 0.
+
+        L1 is linear there: it moves the targets t to t' with R't' = R't - l1, for rows R with those of L2.
+
+        Raises
+        ------
+        ValueError
+            If columns are dependent and have L1 alone.
+        """
+        first, found = int(self.problem.fit_intercept), self.start()
+        for k in range(self.outputs):
+            ridge = np.diag(np.sqrt(self.l2[k, :-1]))
+            rows = np.vstack([self._rows[0][first:, :-1], ridge])
+            targets = np.concatenate([self._rows[1][first:, k], np.zeros(len(ridge))])
+            norms = np.linalg.norm(rows, axis=0)
+            scale = inverse(norms)
+            left, upper = np.linalg.qr(rows * scale)
+            goal = left.T @ targets
+            if self.has_l1:
+                goal = goal + _shift(upper, -self.l1[k, :-1] * scale)
+            live = norms > 0.0
+            if live.any():  # of no columns SciPy's nnls ends the process
+                solved = optimize.nnls(upper[:, live], goal, maxiter=max(30, _ACTIVE_SETS * self.data.d))[0]
+                found[k, :-1][live] = solved * scale[live]
+        if first:
+            (top, targets) = self._rows
+            found[:, -1] = (targets[0] - found[:, :-1] @ top[0, :-1]) / top[0, -1]
+        return found
+
+    def minimum(self, theta: Array) -> Evaluation:
+        """At the minimum, of several minima that of least norm."""
+        if self.has_l1:
+            return super().minimum(theta)
+        found = np.zeros_like(theta)
+        found[:, :-1] = self._inverse[3]
+        if self.problem.fit_intercept:
+            (rows, targets) = self._rows
+            found[:, -1] = (targets[0] - found[:, :-1] @ rows[0, :-1]) / rows[0, -1]
+        return self.evaluate(found)
+
+    def _smooth_step(self, g: Array) -> Array:
+        """-(R'R + L2)^-1 g by the singular values of the columns beyond the intercept, which is eliminated."""
+        step = np.zeros_like(g)
+        if not self.problem.fit_intercept:
+            step[:, :-1] = -self._apply(g[:, :-1])
+            return step
+        top, corner = self._rows[0][0, :-1], self._rows[0][0, -1]
+        first = -g[:, -1] / corner
+        step[:, :-1] = -self._apply(g[:, :-1] + first[:, None] * top)
+        step[:, -1] = (first - step[:, :-1] @ top) / corner
+        return step
+
+    def _apply(self, g: Array) -> Array:
+        scale, vectors, values, _ = self._inverse
+        return (((g * scale) @ vectors) / values**2) @ vectors.T * scale
+
+
+def _shift(upper: Array, l1: Array) -> Array:
+    """The t of least norm with upper't = l1."""
+    shift: Any = np.linalg.lstsq(upper.T, l1, rcond=None)[0]
+    if np.abs(upper.T @ shift - l1).max(initial=0.0) > _UNMET * np.abs(l1).max(initial=0.0):
+        raise ValueError("positive=True with l1_ratio=1 needs independent columns: drop some, or set l1_ratio below 1")
+    found: Array = shift
+    return found
+
+
+def is_centred(objective: Objective) -> bool:
+    """Whether columns are centred, without which their Gram matrix loses digits."""
+    return bool((objective.scaling.center == objective.standard.center).all())
+
+
+def pays(objective: Objective, epochs: int) -> bool:
+    """Whether a squared loss of many rows takes less time condensed than by so many passes."""
+    shape = Shape.of(objective)
+    if shape.loss != "squared" or shape.rows < _MANY * shape.columns or not is_centred(objective):
+        return False
+    return shape.normal_equations < _USED * epochs * shape.full_pass
+
+
+def _places(d: int, intercept: int) -> list[int]:
+    """Where the columns (1, x~) of a row stand in theta, whose intercept is last."""
+    return [*([d] if intercept else []), *range(d)]

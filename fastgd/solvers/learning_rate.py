@@ -1,0 +1,187 @@
+"""Learning rates: automatic ones, safe ones, and a schedule at work."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastgd.arrays import Array
+from fastgd.objective.objective import Objective
+from fastgd.optimizers import WithRate
+from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay, Schedule, is_auto
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A rule, its batches and its limits. batch_size is None for the full batch."""
+
+    optimizer: WithRate
+    batch_size: int | None
+    max_iter: int
+    tol: float
+    shuffle: bool = True
+    drop_last: bool = False
+    seed: int = 0
+
+    def batches(self, n: int) -> int:
+        """Batches an epoch."""
+        size = self.batch_size or n
+        return n // size if self.drop_last else -(-n // size)
+
+    def is_full(self, n: int) -> bool:
+        """Whether every batch is all of the n rows."""
+        return self.batch_size is None or self.batch_size >= n
+
+
+class Pace:
+    """Keeps what a bound schedule remembers from epoch to epoch.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Bound, see `Schedule.bind`.
+    batches : int
+        Updates an epoch.
+    state : dict of str to float or None, default=None
+        From an earlier run that this one continues.
+    check : callable, default=None
+        Raises for rates that the rule cannot run at, see `Optimizer.check_rates`.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        batches: int,
+        state: dict[str, float] | None = None,
+        check: Callable[[Array], None] | None = None,
+    ) -> None:
+        self._schedule = schedule
+        self._batches = batches
+        self._check = check
+        # A stream may have changed its schedule, which then begins.
+        self.state = {**schedule.start(), **(state or {})}
+        self._step, self._epoch = 0, 0
+        #: What the schedule's rates are multiplied with.
+        self.factor = 1.0
+        #: The rate of the first update of the run, and the largest so far.
+        self.first, self.largest = float("nan"), 0.0
+
+    def begin(self, step: int, epoch: int) -> None:
+        """Begin an epoch, after `step` updates and `epoch` epochs."""
+        self._step, self._epoch = step, epoch
+        self.state = self._schedule.begin(self.state, step, epoch)
+
+    def rates(self, first: int, last: int) -> Array:
+        """Rates of the updates [first, last) of the epoch."""
+        updates = np.arange(first, last)
+        rates = self._schedule.rates(self._step + updates, self._epoch + updates / self._batches, self.state)
+        if self.factor != 1.0:
+            rates = self.factor * rates
+        if np.isnan(self.first):
+            self.first = float(rates[0])
+        self.largest = max(self.largest, float(np.max(rates)))
+        if self._check is not None:
+            self._check(rates)
+        return rates
+
+    def end(self, metric: float) -> None:
+        """End an epoch with its validation or training loss."""
+        self.state = self._schedule.observe(self.state, metric)
+
+
+#: Batches for which the rates of adaptive rules hold; on smaller ones, whose gradients are noisier, they are
+#: sqrt(rows / 256) times as large.
+_USUAL_BATCH = 256
+#: Fits of fewer updates than this take longer steps: all of them together must lead from 0 to the optimum.
+_USUAL_UPDATES = 500
+#: Shares of its curvature below which a Huber loss counts as linear: gradients get no smaller near the optimum.
+_LINEAR = 0.3
+
+
+def is_automatic(plan: Plan) -> bool:
+    """Whether the first rate is left to the fit."""
+    return plan.optimizer.schedule.automatic
+
+
+def bound_schedule(objective: Objective, plan: Plan, rate: float) -> Schedule:
+    """The schedule of a fit, in which "auto" stands for `rate`."""
+    automatic = is_auto(plan.optimizer.learning_rate)
+    schedule = _automatic_decay(objective, plan) if automatic else plan.optimizer.schedule
+    return schedule.bind(rate, plan.max_iter)
+
+
+def rate_of_auto(objective: Objective, plan: Plan) -> float:
+    """What "auto" stands for in the schedule of a fit; NaN where the user gave rates."""
+    return automatic_rate(objective, plan) if is_automatic(plan) else math.nan
+
+
+def automatic_rate(objective: Objective, plan: Plan) -> float:
+    """Return the constant of an adaptive rule, scaled to batches and updates, or the multiple of 1 / L of another."""
+    adaptive, n = plan.optimizer.adaptive, objective.data.n
+    if adaptive is not None:
+        return adaptive.rate if adaptive.longest is None else adaptive.rate * _length(plan, n, adaptive.longest)
+    unit = 1.0 / _curvature(objective, plan, share_at_start(objective))
+    return plan.optimizer.automatic_rate(unit, plan.is_full(n), bounded_gradients=objective.problem.loss == "huber")
+
+
+def _length(plan: Plan, n: int, longest: float) -> float:
+    """Return how many times longer than usual the steps of an adaptive rule are."""
+    noise = math.sqrt(min(plan.batch_size or n, _USUAL_BATCH) / _USUAL_BATCH)
+    updates = plan.max_iter * plan.batches(n)
+    return max(noise if plan.batch_size else 1.0, min(_USUAL_UPDATES / updates, longest))
+
+
+def falls_to_zero(objective: Objective, plan: Plan) -> bool:
+    """Whether an automatic rate is 0 at the end of the fit: before it a flat loss only says that it is still large."""
+    return is_auto(plan.optimizer.learning_rate) and isinstance(_automatic_decay(objective, plan), CosineDecay)
+
+
+def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:
+    """How an automatic rate falls: not where gradients have no noise; to 0 where steps are as long near the optimum."""
+    if plan.optimizer.adaptive:
+        return CosineDecay()
+    if not plan.is_full(objective.data.n) and share_at_start(objective) < _LINEAR:
+        return CosineDecay()
+    if plan.is_full(objective.data.n) or plan.optimizer.constant_rate:
+        return Constant()
+    return InverseTimeDecay()
+
+
+def safe_rate(objective: Objective, plan: Plan) -> float | None:
+    """Return a rate strictly inside the rule's bound, see `WithRate.safe_rate`; None for rules without one."""
+    if plan.optimizer.adaptive:
+        return None
+    return plan.optimizer.safe_rate(0.99 / _curvature(objective, plan), plan.is_full(objective.data.n))
+
+
+def follows_losses(plan: Plan) -> bool:
+    """Whether `rate_factor` applies: to automatic rates of rules whose steps are proportional to gradients."""
+    return is_automatic(plan) and plan.optimizer.adaptive is None
+
+
+def share_at_start(objective: Objective) -> float:
+    """Share of its largest curvature that the loss has, on average, at the constant model.
+
+    1 but for the Huber loss, whose majoriser bends by min(1, delta / |r|): steps that are safe where all residuals are
+    within delta would not get to the optimum from targets whose spread is a thousand times as large.
+    """
+    return float(np.max(objective.problem.constant.curvatures)) if objective.problem.loss == "huber" else 1.0
+
+
+def rate_factor(objective: Objective, losses: Array) -> float:
+    """What an automatic rate is multiplied with where the mean losses are these (K,).
+
+    1 but for the Huber loss, whose mean curvature rises as residuals shrink, about like 1 / |r|.
+    """
+    problem = objective.problem
+    if problem.loss != "huber":
+        return 1.0
+    constant, delta = problem.constant, problem.delta
+    # Losses are delta (|r| - delta / 2) beyond delta.
+    shrunk = (constant.losses + 0.5 * delta**2) / (losses + 0.5 * delta**2)
+    return share_at_start(objective) / float(np.max(np.minimum(constant.curvatures * shrunk, 1.0)))
+
+
+def _curvature(objective: Objective, plan: Plan, share: float = 1.0) -> float:
+    return objective.batch_curvature(plan.batch_size or objective.data.n, share)

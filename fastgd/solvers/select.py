@@ -1,0 +1,126 @@
+"""Select the solver that is expected to be the quickest."""
+
+import math
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from fastgd.arrays import Array
+from fastgd.objective.objective import Objective
+from fastgd.objective.sampling import sample_of
+from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, Optimizer, SketchedNewton
+from fastgd.solvers.accelerated import solve_accelerated
+from fastgd.solvers.cost_model import Shape
+from fastgd.solvers.lbfgs import solve_lbfgs
+from fastgd.solvers.normal_equations import solve_normal_equations
+from fastgd.solvers.progress import Monitor, Solution
+from fastgd.solvers.sketched_newton import solve_sketched
+
+#: Rows that are looked at.
+_ROWS = 128
+#: What L2 does: the hardness at an L2 weight as large as the curvature is the inverse of this at most.
+_RIDGE = 1.2
+
+
+def hardness(objective: Objective) -> float:
+    """1 for uncorrelated columns and many rows, more for correlated ones, less where L2 is steep.
+
+    The mean eigenvalue of the columns' correlations, weighted by itself: the trace of their square by that of their
+    own, as the mean squared product of two rows tells; for eigenvalues from 1 down to 1 / c, evenly in their
+    logarithm, log(c) / 2. Few rows a column add to it, and L2 bounds it, about as it bounds the condition number.
+    """
+    data, problem, standard = objective.data, objective.problem, objective.standard
+    sample = sample_of(data, _ROWS)
+    rows = sample.piece(0, min(sample.n, _ROWS))[0].astype(np.float64)
+    rows = (rows - standard.center) * standard.inv_scale
+    products = rows @ rows.T
+    lengths = np.diag(products)
+    pairs = len(rows) * (len(rows) - 1.0)
+    live = max(1.0, float(np.count_nonzero(standard.inv_scale)))
+    trace = float(np.mean(lengths))
+    if not (math.isfinite(trace) and trace > 0.0 and pairs > 0.0):
+        return 1.0
+    spread = live * (float(np.sum(products**2)) - float(np.sum(lengths**2))) / (pairs * trace**2)
+    # Weights that leave one class have no curvature at the constant model.
+    curvature = max(float(np.mean(problem.constant.curvatures)), sys.float_info.min)
+    ridge = float(problem.l2.min()) * float(np.median(standard.inv_scale**2)) / curvature
+    return 1.0 / (1.0 / (max(spread, 1.0) + live / data.n) + _RIDGE * math.sqrt(ridge))
+
+
+#: The solvers that find their own steps.
+SOLVERS: dict[type[FullBatch], Callable[..., Solution]] = {
+    Accelerated: solve_accelerated,
+    SketchedNewton: solve_sketched,
+    LBFGS: solve_lbfgs,
+    NormalEquations: solve_normal_equations,
+}
+
+
+def solve(optimizer: FullBatch, objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
+    """Minimise from theta until the certificate is at most tol, or the monitor says so."""
+    return SOLVERS[type(optimizer)](objective, theta, tol, monitor, **optimizer.get_params(deep=False))
+
+
+#: Solvers whose passes depend on the problem's hardness, and the least hardness that is expected.
+_WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
+#: Columns from which matrices of d columns take more memory than is ours to take.
+_MOST_COLUMNS = 4000
+
+
+def choose(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
+    """Return the solver that is expected to be the quickest, why, and the seconds that each solver is expected to take.
+
+    Solvers without a metric are only bounded from below where they cannot be the quickest.
+    """
+    if objective.problem.positive:
+        return NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {}
+    shape = Shape.of(objective)
+    seconds = _able(expected(shape), objective)
+    open_question = _quickest(seconds)[0] in _WITHOUT_METRIC
+    if open_question:
+        seconds = _able(expected(shape, hardness(objective)), objective)
+    first, *others = _quickest(seconds)
+    reason = "optimizer='auto': expected to be the quickest for this shape"
+    reason += f", before {', '.join(others)}" if others else ""
+    return _BY_NAME[first](), reason, {name: float(seconds[name]) for name in (first, *others)}
+
+
+def alternative(objective: Objective, kind: type[Optimizer] | None) -> str:
+    """What to try where a solver got no further: "auto", or the next best where that is the same.
+
+    kind: the solver, None for the automatic one. Names are those that estimators accept.
+    """
+    first, *others = _quickest(_able(expected(Shape.of(objective), hardness(objective)), objective))
+    if kind is not None and kind.__name__ != first:
+        return "auto"
+    return _BY_NAME[others[0] if others else "SketchedNewton"].rule
+
+
+def expected(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
+    """Seconds that each solver is expected to take, of those that can solve the problem.
+
+    hard: as `hardness` tells; of solvers without a metric, unless told, the least.
+    """
+    seconds = {"Accelerated": shape.accelerated(hard)}
+    if not shape.l1:
+        seconds["LBFGS"] = shape.lbfgs(hard)
+    if shape.columns <= _MOST_COLUMNS:
+        seconds["SketchedNewton"] = shape.in_its_metric.newton
+        if shape.loss == "squared":
+            seconds["NormalEquations"] = shape.normal_equations
+    return seconds
+
+
+def _able(seconds: dict[str, float], objective: Objective) -> dict[str, float]:
+    """Those of the solvers that can give each output its own L2 weight, where that is asked for."""
+    if objective.has_penalties_of_their_own:
+        seconds.pop("NormalEquations", None)
+    return seconds
+
+
+def _quickest(seconds: dict[str, float]) -> list[str]:
+    return sorted(seconds, key=lambda name: seconds[name])
+
+
+_BY_NAME: dict[str, type[FullBatch]] = {kind.__name__: kind for kind in SOLVERS}

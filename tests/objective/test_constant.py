@@ -1,0 +1,40 @@
+"""The best constant of Huber's loss: that of a search, on any number of threads."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from fastgd import _data as _problem
+from fastgd.objective import problem as constant
+from fastgd.objective.coordinates import TargetScaling
+from fastgd.objective.problem import constant_huber
+
+DELTA = 0.7
+
+
+def mean_loss(b, y, s):
+    size = np.abs(y - b)
+    return np.average(np.where(size <= DELTA, 0.5 * size**2, DELTA * (size - 0.5 * DELTA)), weights=s)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_hubers_constant_is_the_best(monkeypatch, n_threads, weighted):
+    monkeypatch.setattr(constant, "_BLOCK", 16)
+    rng = np.random.default_rng(0)
+    y, s = rng.standard_normal((2, 200)) ** 3, rng.random(200) if weighted else None
+    found = constant_huber(y, s, DELTA, True, n_threads)
+    for target, loss, start in zip(y, found.losses, found.start, strict=True):
+        np.testing.assert_allclose(loss, minimize_scalar(mean_loss, args=(target, s), tol=1e-12).fun, rtol=1e-12)
+        np.testing.assert_allclose(start, mean_loss(0.0, target, s), rtol=1e-12)
+    alone = constant_huber(y, s, DELTA, True)
+    assert (found.rms, found.losses.tolist()) == (alone.rms, alone.losses.tolist())
+
+
+@pytest.mark.parametrize(("n", "outputs"), [(10, 1), (70_000, 4)])
+def test_working_targets(n, outputs):
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((n, outputs))
+    scaling = TargetScaling(rng.random(outputs), 1.0 + rng.random(outputs))
+    found = _problem.working_targets(y, scaling, np.float32, 3)
+    assert np.array_equal(found, ((y - scaling.center) / scaling.scale).T.astype(np.float32))
