@@ -3,6 +3,7 @@
 Every command returns its job instead of running it: by then typer no longer handles exceptions.
 """
 
+import dataclasses
 import importlib
 import inspect
 from collections.abc import Callable
@@ -40,14 +41,23 @@ def _fastgd(
     pass
 
 
-def _add_command(name: str, options: type) -> None:
+def _add_command(name: str, options: type[FitOptions | PredictOptions | WarmupOptions]) -> None:
     """Add a command that has an option per field of a dataclass, and its docstring as help."""
 
     def command(**given: Any) -> Callable[[], None]:
         return partial(_run, name, options(**given))
 
+    parameters = [
+        inspect.Parameter(
+            option.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[option.type, option.metadata["typer"]],
+            default=inspect.Parameter.empty if option.default is dataclasses.MISSING else option.default,
+        )
+        for option in dataclasses.fields(options)
+    ]
     command.__doc__ = options.__doc__
-    command.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app.command(name)(command)
 
 

@@ -5,12 +5,13 @@ Imported for the command's help, so it imports no NumPy.
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from typer import Argument, Option
-from typer.models import OptionInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.rules import read_optimizer, read_schedule
@@ -41,32 +42,36 @@ def _option(
     help: str,
     metavar: str | None = None,
     *names: str,
-    default: bool | str = True,
+    default: object = None,
+    shown: bool | str = True,
     min: int | None = None,
     max: int | None = None,
-) -> OptionInfo:
-    """Return an option with its help; `default` in words, where the field's own is None."""
-    option: OptionInfo = Option(*names, metavar=metavar, help=help, show_default=default, min=min, max=max)
-    return option
+) -> Any:
+    """Return a field with a typer option: its help, and its default in words where that is None."""
+    option: OptionInfo = Option(*names, metavar=metavar, help=help, show_default=shown, min=min, max=max)
+    return field(default=default, metadata={"typer": option})
 
 
-Header = Annotated[
-    bool | None,
-    _option(
-        "Whether the first line of a text file names the columns.", None, "--header/--no-header", default="detected"
-    ),
-]
-Decimal = Annotated[str | None, _option("Decimal mark of a text file: . or ,", "MARK", default="detected")]
-Thousands = Annotated[str, _option("Mark between groups of three digits in a text file.", "MARK", default="none")]
-Null = Annotated[
-    list[str] | None,
-    _option(
-        "A value that means missing, in columns of text too; may be repeated.",
-        "VALUE",
-        default="among numbers NA, NaN, NULL, None, ?; empty fields everywhere",
-    ),
-]
-Quiet = Annotated[bool, _option("Print warnings and errors only.", None, "--quiet", "-q")]
+def _argument(help: str, metavar: str, default: object = MISSING) -> Any:
+    """Return a field with a typer argument, required unless it has a default."""
+    argument: ArgumentInfo = Argument(metavar=metavar, help=help, show_default=False)
+    return field(default=default, metadata={"typer": argument})
+
+
+_flag = partial(_option, default=False)
+# Options of several commands.
+_header = partial(
+    _option, "Whether the first line of a text file names the columns.", None, "--header/--no-header", shown="detected"
+)
+_decimal = partial(_option, "Decimal mark of a text file: . or ,", "MARK", shown="detected")
+_thousands = partial(_option, "Mark between groups of three digits in a text file.", "MARK", default="", shown="none")
+_null = partial(
+    _option,
+    "A value that means missing, in columns of text too; may be repeated.",
+    "VALUE",
+    shown="among numbers NA, NaN, NULL, None, ?; empty fields everywhere",
+)
+_quiet = partial(_flag, "Print warnings and errors only.", None, "--quiet", "-q")
 
 
 class _Reading:
@@ -90,130 +95,89 @@ class FitOptions(_Reading):
     Example: fastgd fit flights.csv.gz --target arr_delay --missing drop --drop-text --save delay.model
     """
 
-    source: Annotated[
-        list[str] | None,
-        Argument(
-            metavar="SOURCE...",
-            help="CSV, TSV, Parquet, JSON, libsvm, .npy or .npz; compressed or not; - is standard input. Several files,"
-            " patterns and folders are read as one table. Without it, a data set that scikit-learn ships.",
-            show_default=False,
-        ),
-    ] = None
-    target: Annotated[
-        str | None,
-        _option("The column to predict; in a file without names its number from 1, or -1 for last.", "COL"),
-    ] = None
-    task: Annotated[Literal["auto", "linear", "logistic"], _option("Kind of regression; auto looks at the target.")] = (
-        "auto"
+    source: list[str] | None = _argument(
+        "CSV, TSV, Parquet, JSON, libsvm, .npy or .npz; compressed or not; - is standard input. Several files,"
+        " patterns and folders are read as one table. Without it, a data set that scikit-learn ships.",
+        "SOURCE...",
+        default=None,
     )
-    drop: Annotated[list[str] | None, _option("Leave out a column; may be repeated.", "COL")] = None
-    drop_text: Annotated[
-        bool, _option("Leave out all columns of text or dates that --one-hot does not name.", None, "--drop-text")
-    ] = False
-    one_hot: Annotated[
-        list[str] | None,
-        _option("A column of categories: a coefficient for each but the first; may be repeated.", "COL"),
-    ] = None
-    max_categories: Annotated[int, _option("Most different values of a column that --one-hot names.", "N", min=1)] = (
-        1000
+    target: str | None = _option(
+        "The column to predict; in a file without names its number from 1, or -1 for last.", "COL"
     )
-    missing: Annotated[
-        Missing,
-        _option("Missing values: stop, drop their rows, or fill in column means and drop rows without a target."),
-    ] = "error"
-    header: Header = None
-    decimal: Decimal = None
-    thousands: Thousands = ""
-    null: Null = None
-    dtype: Annotated[
-        Literal["auto", "float32", "float64"],
-        _option("Precision; auto takes float32 where it holds the values exactly."),
-    ] = "auto"
-    holdout: Annotated[
-        float | None,
-        _option("Share of the rows to score on, not to fit, per class.", "SHARE", default="0.2; 0 with --test"),
-    ] = None
-    test: Annotated[Path | None, _option("Score on the rows of another file, and hold out none.", "FILE")] = None
-    weight: Annotated[
-        str | None, _option("Column of sample weights, for the fit and the scores; it is no predictor.", "COL")
-    ] = None
-    seed: Annotated[
-        int, _option("Seed of the rows held out and of the mini-batches.", "N", min=0, max=_LARGEST_COUNT)
-    ] = 0
+    task: Literal["auto", "linear", "logistic"] = _option(
+        "Kind of regression; auto looks at the target.", default="auto"
+    )
+    drop: list[str] | None = _option("Leave out a column; may be repeated.", "COL")
+    drop_text: bool = _flag("Leave out all columns of text or dates that --one-hot does not name.", None, "--drop-text")
+    one_hot: list[str] | None = _option(
+        "A column of categories: a coefficient for each but the first; may be repeated.", "COL"
+    )
+    max_categories: int = _option("Most different values of a column that --one-hot names.", "N", min=1, default=1000)
+    missing: Missing = _option(
+        "Missing values: stop, drop their rows, or fill in column means and drop rows without a target.",
+        default="error",
+    )
+    header: bool | None = _header()
+    decimal: str | None = _decimal()
+    thousands: str = _thousands()
+    null: list[str] | None = _null()
+    dtype: Literal["auto", "float32", "float64"] = _option(
+        "Precision; auto takes float32 where it holds the values exactly.", default="auto"
+    )
+    holdout: float | None = _option(
+        "Share of the rows to score on, not to fit, per class.", "SHARE", shown="0.2; 0 with --test"
+    )
+    test: Path | None = _option("Score on the rows of another file, and hold out none.", "FILE")
+    weight: str | None = _option("Column of sample weights, for the fit and the scores; it is no predictor.", "COL")
+    seed: int = _option("Seed of the rows held out and of the mini-batches.", "N", min=0, max=_LARGEST_COUNT, default=0)
     # The names stand here, not where they are defined, because help imports no NumPy.
-    optimizer: Annotated[
-        str,
-        _option(
-            "auto needs no tuning and ends at a certified optimum. Or a rule: gd, momentum, nesterov, adagrad, rmsprop,"
-            " adam, amsgrad, nadam, adadelta, adamw, saga; or a full-batch solver: accelerated, sketched_newton,"
-            " normal_equations, lbfgs; with hyper-parameters: nesterov:momentum=0.95,form=lookahead",
-            "RULE",
-        ),
-    ] = "auto"
-    learning_rate: Annotated[str, _option("Learning rate of the rule; a schedule starts from it.", "R|auto")] = "auto"
-    schedule: Annotated[
-        str | None,
-        _option(
-            "Learning-rate schedule: constant, step, exponential, inverse, polynomial, cosine, onecycle, warmup,"
-            " plateau; with hyper-parameters: step:every=10, warmup:epochs=2,then=cosine",
-            "NAME",
-            default="constant, or the rule's own",
-        ),
-    ] = None
-    batch_size: Annotated[str, _option("Rows per step: full is batch gradient descent, 1 is SGD.", "N|full|auto")] = (
-        "auto"
+    optimizer: str = _option(
+        "auto needs no tuning and ends at a certified optimum. Or a rule: gd, momentum, nesterov, adagrad, rmsprop,"
+        " adam, amsgrad, nadam, adadelta, adamw, saga; or a full-batch solver: accelerated, sketched_newton,"
+        " normal_equations, lbfgs; with hyper-parameters: nesterov:momentum=0.95,form=lookahead",
+        "RULE",
+        default="auto",
     )
-    epochs: Annotated[
-        int | None,
-        _option("Most passes over the rows.", "N", default="the estimator's", min=1, max=_LARGEST_COUNT),
-    ] = None
-    max_seconds: Annotated[float | None, _option("Most seconds that the fit may take.", "S", default="no limit")] = None
-    early_stopping: Annotated[
-        bool,
-        _option(
-            "Validate on rows held out, stop when their loss falls no more, and keep the best epoch.",
-            None,
-            "--early-stopping",
-        ),
-    ] = False
-    validation_fraction: Annotated[
-        float | None, _option("Share of the rows for --early-stopping.", "SHARE", default="0.1")
-    ] = None
-    patience: Annotated[
-        int | None,
-        _option("Epochs without a lower loss before a fit stops.", "N", default="5", min=1, max=_LARGEST_COUNT),
-    ] = None
-    alpha: Annotated[
-        float | None, _option("Strength of the penalty.", "A", default="0 linear, 1e-4 logistic", min=0)
-    ] = None
-    l1_ratio: Annotated[float | None, _option("Share of L1 in the penalty.", "R", default="0: ridge", min=0, max=1)] = (
-        None
+    learning_rate: str = _option("Learning rate of the rule; a schedule starts from it.", "R|auto", default="auto")
+    schedule: str | None = _option(
+        "Learning-rate schedule: constant, step, exponential, inverse, polynomial, cosine, onecycle, warmup,"
+        " plateau; with hyper-parameters: step:every=10, warmup:epochs=2,then=cosine",
+        "NAME",
+        shown="constant, or the rule's own",
     )
-    loss: Annotated[
-        Literal["squared", "huber"],
-        _option("Loss of a linear regression; huber is robust against outliers in the target."),
-    ] = "squared"
-    delta: Annotated[
-        float | None,
-        _option("Residual beyond which Huber's loss is linear, in units of the target.", "D", default="1"),
-    ] = None
-    tol: Annotated[
-        float | None,
-        _option(
-            "Stop when the largest gradient is at most this share of its bound at the constant model.",
-            "C",
-            default="1e-4",
-            min=0,
-        ),
-    ] = None
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        _option("Where to fit; cuda is an NVIDIA GPU, and auto takes it where it is faster."),
-    ] = "auto"
-    save: Annotated[Path | None, _option("Save the model, for 'fastgd predict'.", "MODEL")] = None
-    plot: Annotated[Path | None, _option("Draw loss and learning rate by epoch: .png, .svg or .pdf.", "FILE")] = None
-    json: Annotated[bool, _option("Print the result as one JSON object.", None, "--json")] = False
-    quiet: Quiet = False
+    batch_size: str = _option("Rows per step: full is batch gradient descent, 1 is SGD.", "N|full|auto", default="auto")
+    epochs: int | None = _option("Most passes over the rows.", "N", shown="the estimator's", min=1, max=_LARGEST_COUNT)
+    max_seconds: float | None = _option("Most seconds that the fit may take.", "S", shown="no limit")
+    early_stopping: bool = _flag(
+        "Validate on rows held out, stop when their loss falls no more, and keep the best epoch.",
+        None,
+        "--early-stopping",
+    )
+    validation_fraction: float | None = _option("Share of the rows for --early-stopping.", "SHARE", shown="0.1")
+    patience: int | None = _option(
+        "Epochs without a lower loss before a fit stops.", "N", shown="5", min=1, max=_LARGEST_COUNT
+    )
+    alpha: float | None = _option("Strength of the penalty.", "A", shown="0 linear, 1e-4 logistic", min=0)
+    l1_ratio: float | None = _option("Share of L1 in the penalty.", "R", shown="0: ridge", min=0, max=1)
+    loss: Literal["squared", "huber"] = _option(
+        "Loss of a linear regression; huber is robust against outliers in the target.", default="squared"
+    )
+    delta: float | None = _option(
+        "Residual beyond which Huber's loss is linear, in units of the target.", "D", shown="1"
+    )
+    tol: float | None = _option(
+        "Stop when the largest gradient is at most this share of its bound at the constant model.",
+        "C",
+        shown="1e-4",
+        min=0,
+    )
+    device: Literal["auto", "cpu", "cuda"] = _option(
+        "Where to fit; cuda is an NVIDIA GPU, and auto takes it where it is faster.", default="auto"
+    )
+    save: Path | None = _option("Save the model, for 'fastgd predict'.", "MODEL")
+    plot: Path | None = _option("Draw loss and learning rate by epoch: .png, .svg or .pdf.", "FILE")
+    json: bool = _flag("Print the result as one JSON object.", None, "--json")
+    quiet: bool = _quiet()
 
     def check(self) -> None:
         """Raise `InputError` for a value that cannot be used."""
@@ -335,34 +299,26 @@ class PredictOptions(_Reading):
     Example: fastgd predict delay.model flights.csv.gz --missing empty -o predictions.csv
     """
 
-    model: Annotated[Path, Argument(metavar="MODEL", help="A file that 'fastgd fit --save' wrote.")]
-    source: Annotated[list[str], Argument(metavar="SOURCE...", help="The rows to predict, in any form that fit reads.")]
-    output: Annotated[
-        Path | None,
-        _option(
-            "Where to write: .csv, .tsv, .parquet or .npy.", "OUT", "-o", "--output", default="CSV to standard output"
-        ),
-    ] = None
-    header: Header = None
-    decimal: Decimal = None
-    thousands: Thousands = ""
-    null: Null = None
-    missing: Annotated[
-        PredictMissing,
-        _option("Missing values: stop, predict nothing for their rows, or fill in the means of the fitted rows."),
-    ] = "error"
-    probabilities: Annotated[bool, _option("Write the probability of every class, too.", None, "--probabilities")] = (
-        False
+    model: Path = _argument("A file that 'fastgd fit --save' wrote.", "MODEL")
+    source: list[str] = _argument("The rows to predict, in any form that fit reads.", "SOURCE...")
+    output: Path | None = _option(
+        "Where to write: .csv, .tsv, .parquet or .npy.", "OUT", "-o", "--output", shown="CSV to standard output"
     )
-    escape_formulas: Annotated[
-        bool,
-        _option(
-            "In CSV and TSV put ' before labels that spreadsheets take for formulas: those after =, +, - or @.",
-            None,
-            "--escape-formulas",
-        ),
-    ] = False
-    quiet: Quiet = False
+    header: bool | None = _header()
+    decimal: str | None = _decimal()
+    thousands: str = _thousands()
+    null: list[str] | None = _null()
+    missing: PredictMissing = _option(
+        "Missing values: stop, predict nothing for their rows, or fill in the means of the fitted rows.",
+        default="error",
+    )
+    probabilities: bool = _flag("Write the probability of every class, too.", None, "--probabilities")
+    escape_formulas: bool = _flag(
+        "In CSV and TSV put ' before labels that spreadsheets take for formulas: those after =, +, - or @.",
+        None,
+        "--escape-formulas",
+    )
+    quiet: bool = _quiet()
 
     def check(self) -> None:
         """Raise `InputError` for options that cannot be used together."""
@@ -382,37 +338,25 @@ class PredictOptions(_Reading):
 class WarmupOptions:
     """Compile and cache kernels, so that no later fit waits."""
 
-    device: Annotated[
-        Literal["cpu", "cuda"],
-        _option("Kernels of which device; those of the GPU are compiled for its compute capability."),
-    ] = "cpu"
-    cols: Annotated[
-        list[int] | None,
-        _option(
-            "Columns of the data to come, which kernels of the GPU depend on; may be repeated.",
-            "D",
-            default="100",
-            min=1,
-            max=100_000,
-        ),
-    ] = None
-    loss: Annotated[
-        list[str] | None,
-        _option("Loss; may be repeated.", "|".join(LOSSES), default="squared, logistic, softmax"),
-    ] = None
-    dtype: Annotated[
-        list[str] | None,
-        _option("Precision; tables of small integers are float32.", "|".join(DTYPES), default="float64"),
-    ] = None
-    order: Annotated[
-        list[str] | None,
-        _option("Order of X in memory; tables are read in C order.", "|".join(ORDERS), default="C"),
-    ] = None
-    steps: Annotated[
-        list[str] | None,
-        _option("Automatic solver, mini-batch rules, or rules on full batches.", "|".join(STEPS), default="auto"),
-    ] = None
-    everything: Annotated[bool, _option("Every kernel, which takes many minutes.", None, "--all")] = False
+    device: Literal["cpu", "cuda"] = _option(
+        "Kernels of which device; those of the GPU are compiled for its compute capability.", default="cpu"
+    )
+    cols: list[int] | None = _option(
+        "Columns of the data to come, which kernels of the GPU depend on; may be repeated.",
+        "D",
+        shown="100",
+        min=1,
+        max=100_000,
+    )
+    loss: list[str] | None = _option("Loss; may be repeated.", "|".join(LOSSES), shown="squared, logistic, softmax")
+    dtype: list[str] | None = _option(
+        "Precision; tables of small integers are float32.", "|".join(DTYPES), shown="float64"
+    )
+    order: list[str] | None = _option("Order of X in memory; tables are read in C order.", "|".join(ORDERS), shown="C")
+    steps: list[str] | None = _option(
+        "Automatic solver, mini-batch rules, or rules on full batches.", "|".join(STEPS), shown="auto"
+    )
+    everything: bool = _flag("Every kernel, which takes many minutes.", None, "--all")
 
     def check(self) -> None:
         """Raise `InputError` for options that cannot be used together."""
