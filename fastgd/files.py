@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and into devices and pipes as they are."""
+"""Write files atomically, and into devices and pipes directly."""
 
 import contextlib
 import errno
@@ -11,40 +11,26 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 try:
     import fcntl
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-#: Temporary files of this process, which one that must end at once removes.
+#: Temporary files of this process, to remove if it must end at once.
 unfinished: set[str] = set()
 
-#: Bytes of an ending up to which a temporary file has it, since writers choose the format by it.
+#: Longest ending in bytes that a temporary file keeps, since writers choose the format by it.
 _ENDING_BYTES = 16
 
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file, whose content is at `path` afterwards; after an error `path` is as before.
+    """Give an empty temporary file with the ending of `path`, which replaces `path` unless an error is raised.
 
     A regular file is replaced at once, so that no reader sees half of it, and keeps its permissions; symbolic links
-    are followed. Into a device, a pipe or standard output the content is copied.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where the content is to be.
-
-    Yields
-    ------
-    Path
-        An empty file to write to, with the ending of `path`.
-
-    Raises
-    ------
-    OSError
-        If `path` is a folder, or cannot be written.
+    are followed. The content is copied into a device, a pipe or standard output.
     """
     if is_stream(path):
         with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +44,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def is_stream(path: str | Path) -> bool:
-    """Whether `path` is a device, a pipe or standard output: content goes into it, and nothing can replace it."""
+    """Return whether `path` is a device, a pipe or standard output, which content goes into and nothing replaces."""
     try:
         found = os.stat(path)
     except OSError:
@@ -108,18 +94,24 @@ def _beside(target: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def _create_beside(target: Path) -> tuple[Path, int]:
-    """Create a locked file in the folder of `target`; its name is that of a writer that was killed, if there was one.
+class _Locked(NamedTuple):
+    path: Path
+    handle: int
 
-    The name depends on the target alone, so that a later writer of the same target finds and removes what is left.
+
+def _create_beside(target: Path) -> _Locked:
+    """Create a locked file in the folder of `target`.
+
+    Its name depends on the target alone, so that a later writer of the same target finds and removes the file of one
+    that was killed; it is random while another writer has that name.
     """
     name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     first = target.with_name(f".fastgd-{name}{_ending(target)}")
     _remove_abandoned(first)
     with contextlib.suppress(FileExistsError, BlockingIOError):
-        return first, _create(first)
+        return _Locked(first, _create(first))
     other = target.with_name(f".fastgd-{name}-{secrets.token_hex(8)}{_ending(target)}")
-    return other, _create(other)
+    return _Locked(other, _create(other))
 
 
 def _create(path: Path) -> int:
@@ -127,12 +119,9 @@ def _create(path: Path) -> int:
 
 
 def _locked(handle: int, path: Path) -> int:
-    """Lock the open file at `path` until it is closed; whoever renames or removes a temporary file holds its lock.
+    """Lock the open file at `path` until it is closed; only the holder of the lock renames or removes a temporary file.
 
-    Raises
-    ------
-    BlockingIOError
-        If another writer has locked it, or renamed or removed it before it was locked here; it is closed then.
+    Close it and raise BlockingIOError if another writer has locked it, or renamed or removed it before.
     """
     try:
         if fcntl is not None:
@@ -146,7 +135,7 @@ def _locked(handle: int, path: Path) -> int:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether `path` is still the name of an open file."""
+    """Return whether `path` is still the name of an open file."""
     try:
         return os.path.samestat(os.fstat(handle), os.lstat(path))
     except FileNotFoundError:
@@ -154,7 +143,7 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove a temporary file that no process is writing any longer."""
+    """Remove a temporary file that no process writes any more."""
     with contextlib.suppress(OSError):
         handle = _locked(os.open(path, os.O_WRONLY), path)
         try:
@@ -164,7 +153,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the content on the disk before the name, so that no crash leaves an empty file."""
+    """Write the content to the disk before the name, so that no crash leaves an empty file."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

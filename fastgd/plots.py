@@ -1,4 +1,4 @@
-"""Pictures of fits, drawn by matplotlib, which is the extra ``fastgd[plot]``; they need no display."""
+"""Draw the history of fits with matplotlib, which is the extra ``fastgd[plot]``; no display is needed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,15 +15,14 @@ __all__ = ["plot_history", "require_matplotlib"]
 
 Array = NDArray[np.float64]
 
-
 #: Values that span more than this factor are drawn on a logarithmic axis.
 _WIDE = 10.0
-#: Up to so many epochs each has a dot of its own.
+#: Up to so many epochs, each has a dot.
 _DOTS = 50
 
 
 class _Panel(NamedTuple):
-    """One of the axes, which stand above each other: the curves of a history that it shows, with their labels."""
+    """One of the axes, which stand above each other; `curves` maps names of a history to labels."""
 
     label: str
     height: float
@@ -38,13 +37,7 @@ _PANELS = (
 
 
 def require_matplotlib() -> None:
-    """Import matplotlib, for callers that want to know before the work that it can draw.
-
-    Raises
-    ------
-    ImportError
-        If it is not installed; the message says how to install it.
-    """
+    """Raise an ImportError that says how to install matplotlib if it is missing."""
     try:
         import matplotlib.figure
         import matplotlib.ticker  # noqa: F401
@@ -56,7 +49,7 @@ def require_matplotlib() -> None:
 def plot_history(
     history: Mapping[str, ArrayLike], path: str | Path | None = None, title: str | None = None
 ) -> "Figure":
-    """Draw how a fit went: training and validation loss by epoch, below them certificate and learning rate.
+    """Draw the history of a fit: training and validation loss by epoch, below them certificate and learning rate.
 
     Axes are logarithmic where values span more than a factor of 10. A circle marks the least validation loss: the epoch
     of the model that early stopping returns.
@@ -69,12 +62,12 @@ def plot_history(
     path : str or Path, default=None
         Where to write the picture; the ending chooses the format, such as .png, .svg or .pdf. None writes none.
     title : str, default=None
-        Stands above.
+        The title of the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Not known to pyplot: nothing to close, and nothing is shown.
+        Independent of pyplot: nothing is shown, and nothing needs closing.
 
     Raises
     ------
@@ -111,7 +104,7 @@ def plot_history(
 
 
 def _checked(history: Mapping[str, ArrayLike]) -> dict[str, Array]:
-    """The curves to draw, by name; those without a finite number are left out."""
+    """Return the curves to draw by name, without those that have no finite number."""
     if not isinstance(history, Mapping) or "loss" not in history:
         raise ValueError("history must be the history_ of a fitted estimator, a mapping with 'loss'")
     names = [name for panel in _PANELS for name in panel.curves if name in history]
@@ -144,6 +137,6 @@ def _draw(axes: "Axes", panel: _Panel, values: Mapping[str, Array]) -> None:
 
 
 def _spans_widely(values: Array) -> bool:
-    """Whether a logarithmic axis helps, and can show all of the values."""
+    """Return whether a logarithmic axis helps, and can show all of the values."""
     finite = values[np.isfinite(values)]
     return finite.size > 0 and bool(finite.min() > 0.0 and finite.max() > _WIDE * finite.min())
