@@ -64,11 +64,15 @@ class Batches(NamedTuple):
 class Rule(NamedTuple):
     """An update rule and its numbers; every one is a runtime value."""
 
-    code: int
+    #: Places of its step and its factors in `rules.STEPS` and `rules.FACTORS`.
+    step: int
+    factors: int
     #: (steps,) learning rate of each update of this call.
     rates: Any
     #: The gradient is taken at theta + ahead * slots[0].
     ahead: float
+    #: Whether the loss derivative of each row is kept (SAGA), and the mean gradient of these in slots[0].
+    keeps_rows: bool
     #: Hyper-parameters in the order of the optimizer's recipe.
     h1: float
     h2: float

@@ -1,73 +1,281 @@
-"""The update rules as scalar functions: what one coordinate does with its gradient.
+"""The update rules: the one table from which the loops of the CPU and of the GPU are built.
 
-`cpu.update` runs them over all coordinates; the rule's number chooses the loop there, outside of it. Rules that differ
-in numbers alone share a loop. Formulas and sources stand with the classes of `fastgd.optimizers`.
+A rule is a step: what it does with one coordinate, `step(theta, slots, k, j, g, l1, inner, update)`. It moves
+theta[k, j] along the gradient g, L2 term included, applies the prox of the L1 weight l1 with the coordinate's own step
+size, and updates the memory slots[:, k, j]. inner: whether the coordinate is not the intercept. Formulas and sources
+stand with the classes of `fastgd.optimizers`.
+
+The memory of momentum rules is the difference of iterates after the prox: kept before it, a one-dimensional lasso
+converges to the wrong point.
 """
 
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
 
 from fastgd.kernels._jit import jitable
+from fastgd.kernels.penalties import soft_threshold
 
-GD, AVERAGED, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, AMSGRAD, NADAM, ADADELTA, ADAMW, SAGA = range(12)
-MOMENTUM_TORCH, NESTEROV_TORCH = 12, 13
 
-#: Rule by name: (number, memory slots a coordinate). "lookahead" is momentum with its gradient taken elsewhere.
-RULES = {
-    "gd": (GD, 0),
-    "averaged": (AVERAGED, 1),
-    "momentum": (MOMENTUM, 1),
-    "lookahead": (MOMENTUM, 1),
-    "nesterov": (NESTEROV, 1),
-    "adagrad": (ADAGRAD, 1),
-    "rmsprop": (RMSPROP, 1),
-    "adam": (ADAM, 2),
-    "amsgrad": (AMSGRAD, 3),
-    "nadam": (NADAM, 2),
-    "adadelta": (ADADELTA, 2),
-    "adamw": (ADAMW, 2),
-    "saga": (SAGA, 1),
-    "momentum_torch": (MOMENTUM_TORCH, 1),
-    "nesterov_torch": (NESTEROV_TORCH, 1),
-}
+class Update(NamedTuple):
+    """The numbers of one update, which all coordinates share."""
+
+    rate: float
+    #: The hyper-parameters, in the order of the optimizer's recipe.
+    h1: float
+    h2: float
+    h3: float
+    h4: float
+    #: The values of the rule's `factors`.
+    factors: tuple[float, float, float]
 
 
 @jitable
-def has_velocity(code: Any) -> Any:
-    """Whether a rule is one of the momentum rules."""
-    return code in (MOMENTUM, NESTEROV, MOMENTUM_TORCH, NESTEROV_TORCH)
+def update_of(rule, rate, factors):
+    """Collect the numbers of an update by a `records.Rule`."""
+    return Update(rate, rule.h1, rule.h2, rule.h3, rule.h4, factors)
 
 
 @jitable
-def is_adam(code: Any) -> Any:
-    """Whether a rule is Adam or one of its relatives."""
-    return code in (ADAM, AMSGRAD, NADAM, ADAMW)
-
-
-@jitable
-def gd(w: Any, g: Any, rate: Any) -> Any:
-    """w - rate g."""
-    return w - rate * g
-
-
-@jitable
-def velocity(v: Any, g: Any, rate: Any, mu: Any) -> Any:
-    """mu v - rate g: how far the heavy ball rolls."""
+def velocity(v, g, rate, mu):
+    """mu v - rate g: the velocity of the heavy ball."""
     return mu * v - rate * g
 
 
 @jitable
-def running_mean(m: Any, g: Any, beta: Any) -> Any:
+def running_mean(m, g, beta):
     """beta m + (1 - beta) g."""
     return beta * m + (type(m)(1.0) - beta) * g
 
 
 @jitable
-def running_square(h: Any, g: Any, keep: Any, add: Any) -> Any:
+def running_square(h, g, keep, add):
     """keep h + add g^2: the sum of squares with (1, 1), their running mean with (beta, 1 - beta)."""
     return keep * h + add * (g * g)
 
 
 @jitable
-def nadam_momentum(t: Any, beta1: Any, decay: Any) -> Any:
-    """beta1 (1 - 0.96^(t decay) / 2): the momentum of update t of Nadam."""
-    return beta1 * (1.0 - 0.5 * 0.96 ** (t * decay))
+def descend(w, direction, step, l1):
+    """prox(w - step direction)."""
+    return soft_threshold(w - step * direction, step * l1)
+
+
+@jitable
+def plain(theta, slots, k, j, g, l1, inner, update):
+    """Gradient descent."""
+    theta[k, j] = descend(theta[k, j], g, update.rate, l1)
+
+
+@jitable
+def averaged(theta, slots, k, j, g, l1, inner, update):
+    """Gradient descent, and the mean of its iterates."""
+    theta[k, j] = descend(theta[k, j], g, update.rate, l1)
+    slots[0, k, j] += update.factors[0] * (theta[k, j] - slots[0, k, j])
+
+
+@jitable
+def average_weight(rule, t, product):
+    """Weight of iterate t in the mean of the iterates from the h1-th on."""
+    return 1.0 / np.maximum(1.0, t - rule.h1 + 1.0), 0.0, 0.0
+
+
+@jitable
+def momentum(theta, slots, k, j, g, l1, inner, update):
+    """The heavy ball."""
+    before = theta[k, j]
+    after = soft_threshold(before + velocity(slots[0, k, j], g, update.rate, update.h1), update.rate * l1)
+    theta[k, j] = after
+    slots[0, k, j] = after - before
+
+
+@jitable
+def nesterov(theta, slots, k, j, g, l1, inner, update):
+    """Bengio's form. The memory, without prox the velocity mu v - rate g, takes a share of the prox as well."""
+    before, v, rate, mu = theta[k, j], slots[0, k, j], update.rate, update.h1
+    moved = before + velocity(velocity(v, g, rate, mu), g, rate, mu)
+    after = soft_threshold(moved, (1.0 + mu) * rate * l1)
+    theta[k, j] = after
+    slots[0, k, j] = (mu * v + (after - before)) / (1.0 + mu)
+
+
+@jitable
+def _accumulate(theta, slots, k, j, g, l1, update, weights):
+    """Step along own g + mean v, v = mu v + g; weights: own and mean. v takes a share of the prox: 0 at the optimum."""
+    (own, mean), rate = weights, update.rate
+    v = update.h1 * slots[0, k, j] + g
+    step = (own + mean) * rate
+    moved = theta[k, j] - rate * (own * g + mean * v)
+    theta[k, j] = soft_threshold(moved, step * l1)
+    # The change by the prox, divided by its step.
+    if l1 > 0.0 and step > 0.0:
+        v += min(max(moved / step, -l1), l1)
+    slots[0, k, j] = v
+
+
+@jitable
+def momentum_torch(theta, slots, k, j, g, l1, inner, update):
+    """PyTorch's momentum."""
+    _accumulate(theta, slots, k, j, g, l1, update, (0.0, 1.0))
+
+
+@jitable
+def nesterov_torch(theta, slots, k, j, g, l1, inner, update):
+    """PyTorch's Nesterov momentum."""
+    _accumulate(theta, slots, k, j, g, l1, update, (1.0, update.h1))
+
+
+@jitable
+def adagrad(theta, slots, k, j, g, l1, inner, update):
+    """Steps divided by the root of the sum of squares."""
+    square = running_square(slots[0, k, j], g, 1.0, 1.0)
+    slots[0, k, j] = square
+    theta[k, j] = descend(theta[k, j], g, update.rate / (math.sqrt(square) + update.h1), l1)
+
+
+@jitable
+def rmsprop(theta, slots, k, j, g, l1, inner, update):
+    """Steps divided by the root of the mean of squares."""
+    square = running_square(slots[0, k, j], g, update.h1, 1.0 - update.h1)
+    slots[0, k, j] = square
+    theta[k, j] = descend(theta[k, j], g, update.rate / (math.sqrt(square) + update.h2), l1)
+
+
+@jitable
+def adadelta(theta, slots, k, j, g, l1, inner, update):
+    """Steps as long as those before relative to the gradients: eps inside both roots."""
+    decay, eps = update.h1, update.h2
+    h = running_square(slots[0, k, j], g, decay, 1.0 - decay)
+    ratio = math.sqrt(slots[1, k, j] + eps) / math.sqrt(h + eps)
+    slots[0, k, j] = h
+    slots[1, k, j] = running_square(slots[1, k, j], ratio * g, decay, 1.0 - decay)
+    theta[k, j] = descend(theta[k, j], g, update.rate * ratio, l1)
+
+
+@jitable
+def _adam_from(before, theta, slots, k, j, g, l1, update):
+    """Adam's step from `before`, along own g + mean m; factors: own, mean and the correction of the mean square."""
+    own, mean, second = update.factors
+    m = running_mean(slots[0, k, j], g, update.h1)
+    v = running_square(slots[1, k, j], g, update.h2, 1.0 - update.h2)
+    slots[0, k, j], slots[1, k, j] = m, v
+    theta[k, j] = descend(before, own * g + mean * m, update.rate / (math.sqrt(v * second) + update.h3), l1)
+
+
+@jitable
+def adam(theta, slots, k, j, g, l1, inner, update):
+    """Adam, and Nadam by other factors."""
+    _adam_from(theta[k, j], theta, slots, k, j, g, l1, update)
+
+
+@jitable
+def adamw(theta, slots, k, j, g, l1, inner, update):
+    """Adam after a decay of all coordinates but the intercept."""
+    before = theta[k, j]
+    decayed = before * (1.0 - update.rate * update.h4)
+    _adam_from(decayed if inner else before, theta, slots, k, j, g, l1, update)
+
+
+@jitable
+def amsgrad(theta, slots, k, j, g, l1, inner, update):
+    """Adam divided by the largest mean of squares so far."""
+    _, mean, second = update.factors
+    m = running_mean(slots[0, k, j], g, update.h1)
+    v = running_square(slots[1, k, j], g, update.h2, 1.0 - update.h2)
+    # Written so that a NaN passes through.
+    top = slots[2, k, j] if slots[2, k, j] > v else v
+    slots[0, k, j], slots[1, k, j], slots[2, k, j] = m, v, top
+    theta[k, j] = descend(theta[k, j], mean * m, update.rate / (math.sqrt(top * second) + update.h3), l1)
+
+
+@jitable
+def bias_corrections(rule, t, product):
+    """Adam's factors at update t."""
+    return 0.0, 1.0 / (1.0 - rule.h1**t), 1.0 / (1.0 - rule.h2**t)
+
+
+@jitable
+def nadam_momentum(rule, t):
+    """beta1 (1 - 0.96^(t decay) / 2): Nadam's momentum of update t."""
+    return rule.h1 * (1.0 - 0.5 * 0.96 ** (t * rule.h4))
+
+
+@jitable
+def nadam_corrections(rule, t, product):
+    """Nadam's factors at update t."""
+    now, following = nadam_momentum(rule, t), nadam_momentum(rule, t + 1.0)
+    second = 1.0 / (1.0 - rule.h2**t)
+    return (1.0 - now) / (1.0 - product), following / (1.0 - product * following), second
+
+
+@jitable
+def no_factors(rule, t, product):
+    """The factors of a rule that has none."""
+    return 0.0, 0.0, 0.0
+
+
+@jitable
+def no_momentum(rule, t):
+    """1, which leaves the product of momenta as it is."""
+    return 1.0
+
+
+@jitable
+def reduce_variance(slots, k, j, change, share):
+    """Return the mean gradient of SAGA's table, and add its change over a batch of that share of the rows."""
+    mean = slots[0, k, j]
+    slots[0, k, j] = mean + share * change
+    return mean
+
+
+class Factors(NamedTuple):
+    """How the factors of an update are computed, three at most."""
+
+    #: values(rule, t, product) -> the factors of update t = 1, 2, ...; product: of the momenta up to that of t.
+    values: Callable[..., tuple[float, float, float]] = no_factors
+    #: momentum(rule, t) -> the momentum of update t that enters the product.
+    momentum: Callable[..., float] = no_momentum
+
+
+class UpdateRule(NamedTuple):
+    """How kernels run a rule: its step, its memory slots for a coordinate and its factors."""
+
+    step: Callable[..., None]
+    slots: int = 0
+    factors: Factors = Factors()
+
+
+_ADAM = Factors(bias_corrections)
+
+#: The rules by name. "lookahead" is momentum with its gradient taken elsewhere, "saga" descends along another gradient.
+RULES = {
+    "gd": UpdateRule(plain),
+    "averaged": UpdateRule(averaged, 1, Factors(average_weight)),
+    "momentum": UpdateRule(momentum, 1),
+    "lookahead": UpdateRule(momentum, 1),
+    "nesterov": UpdateRule(nesterov, 1),
+    "adagrad": UpdateRule(adagrad, 1),
+    "rmsprop": UpdateRule(rmsprop, 1),
+    "adam": UpdateRule(adam, 2, _ADAM),
+    "amsgrad": UpdateRule(amsgrad, 3, _ADAM),
+    "nadam": UpdateRule(adam, 2, Factors(nadam_corrections, nadam_momentum)),
+    "adadelta": UpdateRule(adadelta, 2),
+    "adamw": UpdateRule(adamw, 2, _ADAM),
+    "saga": UpdateRule(plain, 1),
+    "momentum_torch": UpdateRule(momentum_torch, 1),
+    "nesterov_torch": UpdateRule(nesterov_torch, 1),
+}
+
+#: Memory slots of a coordinate at most.
+MOST_SLOTS = max(rule.slots for rule in RULES.values())
+#: What is compiled of the rules, once each; kernels choose by the places in these lists.
+STEPS = list(dict.fromkeys(rule.step for rule in RULES.values()))
+FACTORS = list(dict.fromkeys(rule.factors for rule in RULES.values()))
+
+
+def find_rule(name: str) -> UpdateRule:
+    """Return a rule by its name; raise a ValueError for an unknown one."""
+    if name not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {name!r}")
+    return RULES[name]

@@ -64,7 +64,7 @@ def test_recipes_reach_every_rule_of_the_reference_and_of_the_kernels():
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_memory_slot_has_a_unit(name):
-    assert len(KERNEL_RULES[name].slot_degrees) == RULES[name][1] == len(reference.RULES[name].state)
+    assert len(KERNEL_RULES[name].slot_degrees) == RULES[name].slots == len(reference.RULES[name].state)
 
 
 @pytest.mark.parametrize("optimizer", FORMS, ids=repr)

@@ -7,7 +7,7 @@ import numpy as np
 from fastgd.arrays import Array, read_only
 from fastgd.kernels import records
 from fastgd.kernels.cpu.update import update
-from fastgd.kernels.rules import RULES
+from fastgd.kernels.rules import FACTORS, STEPS, find_rule
 from fastgd.optimizers import Recipe
 
 
@@ -19,17 +19,17 @@ class RuleState:
 
     def __init__(self, recipe: Recipe, theta: Array, rows: int = 1, dtype: Any = np.float64) -> None:
         rule = recipe.rule
-        if rule.name not in RULES:
-            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule.name!r}")
-        code, slots = RULES[rule.name]
+        on_kernels = find_rule(rule.name)
         self.recipe = recipe
         # An integer among them would be another signature, and compile again.
         numbers = [float(number) for number in recipe.numbers]
         self.ahead = numbers[0] if rule.looks_ahead else 0.0
-        self._record = records.Rule(code, read_only(np.zeros(0)), self.ahead, *numbers)
+        codes = STEPS.index(on_kernels.step), FACTORS.index(on_kernels.factors)
+        self._record = records.Rule(*codes, read_only(np.zeros(0)), self.ahead, rule.keeps_rows, *numbers)
         self.theta = theta
         table = np.zeros((theta.shape[0], rows) if rule.keeps_rows else (1, 1), dtype)
-        self.memory = records.Memory(theta, np.zeros((slots, *theta.shape)), np.zeros(1, np.int64), np.ones(1))
+        slots = np.zeros((on_kernels.slots, *theta.shape))
+        self.memory = records.Memory(theta, slots, np.zeros(1, np.int64), np.ones(1))
         self.state = records.State(self.memory, table)
 
     @property

@@ -8,7 +8,7 @@ from fastgd.kernels.cpu.team import meet
 from fastgd.kernels.cpu.tiles import LOADS, make_accumulate, make_gather, make_margins, prefetch_rows
 from fastgd.kernels.cpu.update import apply_rule, penalty
 from fastgd.kernels.records import BLOCK_ROWS
-from fastgd.kernels.rules import SAGA
+from fastgd.kernels.rules import reduce_variance
 from fastgd.kernels.shuffle import RUN, WINDOW, bit_length, feistel, make_key, permute
 
 
@@ -154,9 +154,8 @@ def finish_gradient(state: Any, rule: Any, coordinates: Any, work: Any, share: A
         for j in range(work.g.shape[1]):
             change = work.g[k, j]
             g = change + coordinates.l2[k, j] * work.at[k, j]
-            if rule.code == SAGA:
-                g += state.memory.slots[0, k, j]
-                state.memory.slots[0, k, j] += share * change
+            if rule.keeps_rows:
+                g += reduce_variance(state.memory.slots, k, j, change, share)
             work.g[k, j] = g
             work.total[k, j] += g
 
@@ -248,7 +247,7 @@ def _make_row_tile(loss: str, shift: bool) -> Any:
             prefetch_rows(data.X, tile.rows, half, half + m)
         margins(data.X, work.point, tile.rows, half, m, tile.z)
         residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, team.lost, part * tile.r.shape[0])
-        if rule.code == SAGA:
+        if rule.keeps_rows:
             replace_derivatives(tile, m, state.table)
         accumulate(data.X, work.point.shift, tile.rows, half + half // 2, m, tile.r, tile.g)
 
@@ -266,7 +265,7 @@ def _make_column_tile(loss: str, shift: bool) -> Any:
         gather(data.X, work.point.shift, tile.rows, m, work.gathered)
         margins(work.gathered, work.point, 0, 0, m, tile.z)
         residual(tile.z, tile.y, tile.s, m, work.point.p, tile.r, team.lost, part * tile.r.shape[0])
-        if rule.code == SAGA:
+        if rule.keeps_rows:
             replace_derivatives(tile, m, state.table)
         accumulate(work.gathered, work.point.shift, 0, 0, m, tile.r, tile.g)
 

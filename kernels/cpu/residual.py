@@ -5,23 +5,22 @@ r[k, i] = s_i dloss/dz_k and adds sum_i s_i loss_ik into lost[at + k], float64 (
 Margins are (K, rows), so that the loops vectorise over rows; z and y are scratch afterwards.
 """
 
-from typing import Any
-
 import numpy as np
 
 from fastgd.kernels._jit import jitable, unsigned
-from fastgd.kernels.losses import ELEMENTWISE
+from fastgd.kernels.losses import find_loss
 from fastgd.kernels.mathfun import exp, log1p
 
 
-def make_residual(loss: str) -> Any:
+def make_residual(loss: str):
     """The residual loop of a loss by name; y is (K, rows), or (1, rows) of class numbers for softmax."""
-    if loss == "softmax":
+    found = find_loss(loss)
+    if found.is_coupled:
         return softmax_residual
-    value, grad, _ = ELEMENTWISE[loss]
+    value, grad = found.value, found.grad
 
     @jitable
-    def residual(z: Any, y: Any, s: Any, m: Any, p: Any, r: Any, lost: Any, at: Any) -> None:
+    def residual(z, y, s, m, p, r, lost, at):
         for k in range(z.shape[0]):
             for i in range(m):
                 target = y[k, i]
@@ -37,7 +36,7 @@ def make_residual(loss: str) -> Any:
 
 
 @jitable
-def take_largest(z: Any, m: Any, r: Any) -> None:
+def take_largest(z, m, r):
     """Write each row's largest margin into r[0]."""
     for i in range(m):
         r[0, i] = z[0, i]
@@ -48,7 +47,7 @@ def take_largest(z: Any, m: Any, r: Any) -> None:
 
 
 @jitable
-def exponentiate(z: Any, m: Any, r: Any) -> None:
+def exponentiate(z, m, r):
     """Write exp(z - r[0]) into r, and the sums over outputs into z[0]."""
     for i in range(m):
         top = r[0, i]
@@ -66,7 +65,7 @@ def exponentiate(z: Any, m: Any, r: Any) -> None:
 
 
 @jitable
-def softmax_residual(z: Any, y: Any, s: Any, m: Any, p: Any, r: Any, lost: Any, at: Any) -> None:
+def softmax_residual(z, y, s, m, p, r, lost, at):
     """logsumexp(z) - z_y and its gradient softmax(z) - [k == y]; stable, shifted by the largest margin."""
     total = 0.0
     take_largest(z, m, r)

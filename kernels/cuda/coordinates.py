@@ -7,22 +7,23 @@ a batch. Else blocks share the coordinates, and LANES threads the parts. Bits ar
 sums, whose tree is that of `lane_sum`.
 """
 
+import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import float64
 
-from fastgd.kernels import rules
-from fastgd.kernels._jit import unsigned
+from fastgd.kernels._jit import jitable, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_device
 from fastgd.kernels.cuda.layout import Point
 from fastgd.kernels.cuda.reduce import LANES, fold_lanes, lane_sum
-from fastgd.kernels.cuda.update import apply_rule
 from fastgd.kernels.penalties import elastic_net_value
 from fastgd.kernels.records import Memory
+from fastgd.kernels.rules import MOST_SLOTS, STEPS, reduce_variance, update_of
 
-#: Slots of a rule at most, and numbers of a coordinate besides its memory, by their places.
-SLOTS, NUMBERS = 3, 6
+#: Numbers of a coordinate besides its memory, by their places.
+NUMBERS = 6
 _SCALE, _OFFSET, _L1, _L2, _TOTAL, _PENALTY = range(NUMBERS)
 #: Loads of parts that are under way together, a multiple of twice LANES: if more than half are needed. Where blocks
 #: update alone there is room for a multiple of so many parts.
@@ -53,7 +54,7 @@ class Mine(NamedTuple):
 class Held(NamedTuple):
     """What a thread knows of a coordinate, in registers: every place is a constant."""
 
-    #: Of one coordinate, as `apply_rule` takes it.
+    #: Of one coordinate: theta (1, 1), slots (MOST_SLOTS, 1, 1).
     memory: Any
     numbers: Any
 
@@ -72,9 +73,31 @@ class Batch(NamedTuple):
     """What an update needs to know of its batch."""
 
     size: Any
-    rate: Any
-    #: Of `apply_rule`.
-    numbers: Any
+    #: A `rules.Update`.
+    update: Any
+
+
+@jitable
+def _poison(memory, g, l1, inner, step, update):
+    """Set theta to NaN, which no fit can miss: kernels cannot raise."""
+    memory.theta[0, 0] = math.nan
+
+
+def _make_step(other: Any, code: int) -> Any:
+    """Factory of `run(memory, g, l1, inner, code, update)`: the step with this code; `other` for others."""
+    step = STEPS[code]
+
+    @jitable
+    def run(memory, g, l1, inner, found, update):
+        if found == code:
+            step(memory.theta, memory.slots, 0, 0, g, l1, inner, update)
+        else:
+            other(memory, g, l1, inner, found, update)
+
+    return run
+
+
+_run_step = functools.reduce(_make_step, range(len(STEPS)), _poison)
 
 
 @cuda_device
@@ -102,10 +125,10 @@ def size_of(rows: Any, work: Any) -> Any:
 
 
 @cuda_device
-def read_batch(number: Any, size: Any, count: Any, rule: Any, work: Any) -> Any:
-    """What is known of batch `number` of the launch before its gradient is; count: updates with this one."""
-    known = float(count), work.numbers[number, 0], work.numbers[number, 1], work.numbers[number, 2]
-    return Batch(size, rule.rates[number], known)
+def read_batch(number: Any, size: Any, rule: Any, work: Any) -> Any:
+    """What is known of batch `number` of the launch before its gradient is."""
+    factors = work.numbers[number, 0], work.numbers[number, 1], work.numbers[number, 2]
+    return Batch(size, update_of(rule, rule.rates[number], factors))
 
 
 @cuda_device
@@ -128,7 +151,7 @@ def take(at: Any, memory: Any, held: Any, mine: Any, coordinates: Any, work: Any
         numbers[_OFFSET] = mine.point.offset[j]
         if mine.lane == 0:
             held.memory.theta[0, 0] = memory.theta[k, j]
-            for slot in range(SLOTS):
+            for slot in range(MOST_SLOTS):
                 if slot < memory.slots.shape[0]:
                     held.memory.slots[slot, 0, 0] = memory.slots[slot, k, j]
             numbers[_SCALE] = coordinates.inv_scale[j] if j < mine.columns - 1 else 1.0
@@ -152,7 +175,7 @@ def aim(k: Any, j: Any, held: Any, mine: Any, rule: Any) -> None:
 def put(k: Any, j: Any, held: Any, memory: Any) -> None:
     """Write a coordinate's state to a memory."""
     memory.theta[k, j] = held.memory.theta[0, 0]
-    for slot in range(SLOTS):
+    for slot in range(MOST_SLOTS):
         if slot < memory.slots.shape[0]:
             memory.slots[slot, k, j] = held.memory.slots[slot, 0, 0]
 
@@ -272,12 +295,11 @@ def move(at: Any, total: Any, batch: Any, rule: Any, held: Any, mine: Any, work:
     if rule.ahead != 0.0:
         theta += rule.ahead * memory.slots[0, 0, 0]
     g = change + numbers[_L2] * theta
-    if rule.code == rules.SAGA:
-        g += memory.slots[0, 0, 0]
-        memory.slots[0, 0, 0] += batch.size.share * change
+    if rule.keeps_rows:
+        g += reduce_variance(memory.slots, 0, 0, change, batch.size.share)
     numbers[_TOTAL] += g
     numbers[_PENALTY] += batch.size.rows * elastic_net_value(theta, numbers[_L1], numbers[_L2])
-    apply_rule(memory, g, rule, batch.rate, numbers[_L1], batch.numbers, inner)
+    _run_step(memory, g, numbers[_L1], inner, rule.step, batch.update)
     aim(k, j, held, mine, rule)
     put(k, j, held, mine.memory)
     if mine.recorded:

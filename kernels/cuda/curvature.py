@@ -6,8 +6,6 @@ out[k, i] = s_i loss''(z_ik), out (K, n); softmax: out[0, i] = s_i sum_k p_k (1 
 of X. Launch: `layout.for_curvatures()`, `layout.threads` threads a block.
 """
 
-from typing import Any
-
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
 from fastgd.kernels.cuda.layout import ROWS, Layout
@@ -15,29 +13,29 @@ from fastgd.kernels.cuda.reduce import group_barrier
 from fastgd.kernels.cuda.residual import margin, weight
 from fastgd.kernels.cuda.stages import make_reach
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, group_of, lane_of, split, split_pair
-from fastgd.kernels.losses import ELEMENTWISE
+from fastgd.kernels.losses import find_loss
 from fastgd.kernels.mathfun import exp
 
 
 @kernel_factory
-def make_curvatures(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -> Any:
+def make_curvatures(loss: str, dtype: str, order: str, shift: bool, layout: Layout):
     """The kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, and a layout."""
-    write = _write_mean_curvature if loss == "softmax" else _make_write(loss)
+    write = _write_mean_curvature if find_loss(loss).is_coupled else _make_write(loss)
     return _make_pass(f"curvatures_{loss}", write, (dtype, order, shift), layout)
 
 
 @kernel_factory
-def make_shares(dtype: str, order: str, shift: bool, layout: Layout) -> Any:
+def make_shares(dtype: str, order: str, shift: bool, layout: Layout):
     """The kernel of softmax's shares for a dtype ("f4", "f8"), an order ("C", "F"), shifted or not, and a layout."""
     return _make_pass("shares", _write_shares, (dtype, order, shift), layout)
 
 
-def _make_pass(name: str, write: Any, ingredients: tuple[str, str, bool], layout: Layout) -> Any:
+def _make_pass(name: str, write, ingredients: tuple[str, str, bool], layout: Layout):
     dtype, order, shift = ingredients
     kind, reach = TYPES[dtype], make_reach(dtype, order, shift, False)
 
     @cuda_kernel(f"{name}_{dtype}_{order}{'_shift' if shift else ''}")
-    def curvatures(data: Any, point: Any, per_block: Any, out: Any) -> None:
+    def curvatures(data, point, per_block, out):
         x, shared = cuda.local.array(HELD, kind), cuda.shared.array(0, kind)
         room = split(shared, layout, shared[:0])
         start = cuda.blockIdx.x * per_block
@@ -51,11 +49,11 @@ def _make_pass(name: str, write: Any, ingredients: tuple[str, str, bool], layout
     return curvatures
 
 
-def _make_write(loss: str) -> Any:
-    curvature = ELEMENTWISE[loss].curvature
+def _make_write(loss: str):
+    curvature = find_loss(loss).curvature
 
     @cuda_device
-    def write(data: Any, point: Any, tile: Any, layout: Any, room: Any, out: Any) -> None:
+    def write(data, point, tile, layout, room, out):
         group, pair = group_of(layout), lane_of(layout)
         while pair < layout.outputs * ROWS:
             k, i = split_pair(pair)
@@ -69,7 +67,7 @@ def _make_write(loss: str) -> Any:
 
 
 @cuda_device
-def _exponentials(group: Any, i: Any, layout: Any, room: Any) -> Any:
+def _exponentials(group, i, layout, room):
     """Write exp(z_k - top) of the group's row i into room.r, and add them up."""
     top, step, first = margin(0, group, i, layout, room), layout.groups * ROWS, group * ROWS + i
     for k in range(1, layout.outputs):
@@ -85,7 +83,7 @@ def _exponentials(group: Any, i: Any, layout: Any, room: Any) -> Any:
 
 
 @cuda_device
-def _write_mean_curvature(data: Any, point: Any, tile: Any, layout: Any, room: Any, out: Any) -> None:
+def _write_mean_curvature(data, point, tile, layout, room, out):
     group, i = group_of(layout), lane_of(layout)
     row, first = tile.at + group * ROWS + i, group * ROWS + i
     if i < ROWS and row < tile.stop:
@@ -97,7 +95,7 @@ def _write_mean_curvature(data: Any, point: Any, tile: Any, layout: Any, room: A
 
 
 @cuda_device
-def _write_shares(data: Any, point: Any, tile: Any, layout: Any, room: Any, out: Any) -> None:
+def _write_shares(data, point, tile, layout, room, out):
     group, i = group_of(layout), lane_of(layout)
     row, first = tile.at + group * ROWS + i, group * ROWS + i
     if i < ROWS and row < tile.stop:

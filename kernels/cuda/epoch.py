@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import float64
 
-from fastgd.kernels import rules
 from fastgd.kernels._jit import kernel_factory
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
 from fastgd.kernels.cuda.ahead import make_ahead
-from fastgd.kernels.cuda.coordinates import NUMBERS, SLOTS, Held, begin, deal, end, read_batch, size_of, take, update
+from fastgd.kernels.cuda.coordinates import NUMBERS, Held, begin, deal, end, read_batch, size_of, take, update
 from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, Layout
 from fastgd.kernels.cuda.reduce import block_barrier, first_grid_barrier, grid_barrier, group_barrier
 from fastgd.kernels.cuda.stages import make_stages
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, group_of, lane_of, make_flush, split, split_pair
 from fastgd.kernels.records import Memory
+from fastgd.kernels.rules import MOST_SLOTS
 from fastgd.kernels.shuffle import row_at
 
 
@@ -32,8 +32,7 @@ class Work(NamedTuple):
     point: Any
     #: (rows of the launch,) the numbers of the rows of its batches, int64.
     order: Any
-    #: (batches of the launch, 4) own, mean and second of each update, and the product after it, as
-    #: `steps.adam_numbers` has them.
+    #: (batches of the launch, 4) the rule's factors of each update, and the product of momenta after it.
     numbers: Any
     #: Rows of the data, and of a part of a batch.
     rows: int
@@ -122,7 +121,7 @@ def _make_add_part(loss: str, dtype: str, order: str, shift: bool) -> Any:
             following = (next_at, stop) if next_at < stop else part.then
             row = row_ahead(part.rows, following, layout)
             derive(data, point, tile, layout, room, x)
-            if rule.code == rules.SAGA:
+            if rule.keeps_rows:
                 replace_derivatives(tile, layout, room, table)
                 group_barrier(layout.width)
             add(data, point, tile, layout, room, x)
@@ -152,7 +151,7 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -
         clear(room.g)
         clear(room.lost)
         memory, mine = state.memory, deal(state.memory, layout, work)
-        theta, slots = cuda.local.array((1, 1), float64), cuda.local.array((SLOTS, 1, 1), float64)
+        theta, slots = cuda.local.array((1, 1), float64), cuda.local.array((MOST_SLOTS, 1, 1), float64)
         held = Held(Memory(theta, slots, memory.step, memory.product), cuda.local.array(NUMBERS, float64))
         count, size, block, blocks = memory.step[0], batches.size, np.int64(cuda.blockIdx.x), np.int64(cuda.gridDim.x)
         waits, its_size = 1 if mine.alone else 2, size_of(size, work)
@@ -173,7 +172,7 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -
                 add_part(data, mine.point, its, rule, state.table, layout, room)
                 part = after
             count += 1
-            batch = read_batch(number, its_size, count, rule, work)
+            batch = read_batch(number, its_size, rule, work)
             take(mine.first + mine.place, mine.memory, held, mine, coordinates, work)
             grid_barrier(work.counter, waits * number + 1)
             update(sums, batch, rule, held, mine, coordinates, work)

@@ -6,8 +6,6 @@ s_i loss_ik into room.lost (softmax: into the first output's), by the threads of
 the margins are waited for.
 """
 
-from typing import Any
-
 import numpy as np
 
 from fastgd.kernels._jit import unsigned
@@ -16,12 +14,12 @@ from fastgd.kernels.cuda.layout import ROW_BITS, ROWS
 from fastgd.kernels.cuda.loads import make_number
 from fastgd.kernels.cuda.reduce import row_largest, row_total
 from fastgd.kernels.cuda.tiles import group_of, lane_of, split_pair
-from fastgd.kernels.losses import ELEMENTWISE
+from fastgd.kernels.losses import find_loss
 from fastgd.kernels.mathfun import exp, log1p
 
 
 @cuda_device
-def margin(k: Any, group: Any, i: Any, layout: Any, room: Any) -> Any:
+def margin(k, group, i, layout, room):
     """The margin of a group's row i, from the parts of its warps."""
     start = (k * layout.groups + group) * ROWS + i
     total = room.z[unsigned(start)]
@@ -31,20 +29,20 @@ def margin(k: Any, group: Any, i: Any, layout: Any, room: Any) -> Any:
 
 
 @cuda_device
-def weight(data: Any, row: Any) -> Any:
+def weight(data, row):
     """The weight of a row."""
     return data.s[unsigned(row * data.weight_step)]
 
 
-def make_target(loss: str, named: bool) -> Any:
+def make_target(loss: str, named: bool):
     """Factory of `target(data, tile, pair, layout)`: target and weight; past the last pair or row, those of the last.
 
     named: as in `loads.make_number`.
     """
-    number, single = make_number(named), loss == "softmax"
+    number, single = make_number(named), find_loss(loss).is_coupled
 
     @cuda_device
-    def target(data: Any, tile: Any, pair: Any, layout: Any) -> Any:
+    def target(data, tile, pair, layout):
         k, i = split_pair(pair)
         row = number(tile, group_of(layout) * ROWS + i)
         return data.y[unsigned(0 if single else min(k, layout.outputs - 1)), row], weight(data, row)
@@ -52,16 +50,16 @@ def make_target(loss: str, named: bool) -> Any:
     return target
 
 
-def make_residual(loss: str, named: bool) -> Any:
+def make_residual(loss: str, named: bool):
     """The residual stage of a loss by name."""
-    return _softmax if loss == "softmax" else _make_elementwise(loss, named)
+    return _softmax if find_loss(loss).is_coupled else _make_elementwise(loss, named)
 
 
-def _make_elementwise(loss: str, named: bool) -> Any:
-    (value, grad, _), next_target = ELEMENTWISE[loss], make_target(loss, named)
+def _make_elementwise(loss: str, named: bool):
+    value, grad, next_target = find_loss(loss).value, find_loss(loss).grad, make_target(loss, named)
 
     @cuda_device
-    def residual(data: Any, point: Any, tile: Any, target: Any, layout: Any, room: Any) -> None:
+    def residual(data, point, tile, target, layout, room):
         group, pair = group_of(layout), lane_of(layout)
         y, s = target
         while pair < layout.outputs * ROWS:
@@ -81,7 +79,7 @@ def _make_elementwise(loss: str, named: bool) -> Any:
 
 
 @cuda_device
-def _softmax(data: Any, point: Any, tile: Any, target: Any, layout: Any, room: Any) -> None:
+def _softmax(data, point, tile, target, layout, room):
     """logsumexp(z) - z_y and its gradient softmax(z) - [k == y]; stable, shifted by the largest margin.
 
     The threads of a warp that have the same row share its outputs. Of a larger group the first warp alone has work.

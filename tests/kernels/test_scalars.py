@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fastgd import reference
-from fastgd.kernels import losses, penalties, rules
+from fastgd.kernels import losses, penalties, records, rules
 from fastgd.kernels._jit import cpu_kernel
 from fastgd.kernels.cpu.residual import make_residual, softmax_residual
 from tests.kernels.table import LOSSES
@@ -15,6 +15,8 @@ KINDS = {"f4": np.float32, "f8": np.float64}
 DELTA = 0.75
 MARGINS = [0.0, 1e-30, 0.3, 0.75, 1.0, 5.0, 17.0, 40.0, 88.0, 90.0, 700.0, 1e4, 1e8]
 TARGETS = {"squared": [-3.0, 0.0, 0.5], "huber": [-3.0, 0.0, 0.5], "logistic": [-1.0, 1.0]}
+#: Losses of single outputs.
+SEPARABLE = [name for name, loss in losses.LOSSES.items() if not loss.is_coupled]
 # Cancellation-free losses are a few roundings off at any argument.
 ULPS = 8
 
@@ -26,14 +28,14 @@ def scalar_cases(loss: str, kind) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("loss", losses.ELEMENTWISE)
+@pytest.mark.parametrize("loss", SEPARABLE)
 def test_losses_against_the_reference(loss, dtype):
     kind = KINDS[dtype]
-    ours, truth = losses.ELEMENTWISE[loss], reference.LOSSES[loss]
+    ours, truth = losses.find_loss(loss), reference.LOSSES[loss]
     for z, y in scalar_cases(loss, kind):
         at = np.array([[float(z)]]), np.array([[float(y)]]), DELTA
         with np.errstate(under="ignore"):
-            got = [function(z, y, kind(DELTA)) for function in ours]
+            got = [function(z, y, kind(DELTA)) for function in (ours.value, ours.grad, ours.curvature)]
         expected = [truth.value(*at)[0], truth.gradient(*at)[0, 0], truth.curvature(*at)[0, 0, 0]]
         assert {type(number) for number in got} == {kind}, "float64 has crept in"
         # z - y itself is rounded to the dtype; below the smallest normal number relative errors grow.
@@ -42,11 +44,11 @@ def test_losses_against_the_reference(loss, dtype):
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("part", losses.Loss._fields)
-@pytest.mark.parametrize("loss", losses.ELEMENTWISE)
+@pytest.mark.parametrize("part", ["value", "grad", "curvature"])
+@pytest.mark.parametrize("loss", SEPARABLE)
 def test_compiled_losses_keep_the_dtype_and_the_value(loss, part, dtype):
     """Plain Python does not tell: there a float literal is weak, in a kernel it makes float64 of float32."""
-    function, kind = getattr(losses.ELEMENTWISE[loss], part), KINDS[dtype]
+    function, kind = getattr(losses.find_loss(loss), part), KINDS[dtype]
 
     @cpu_kernel(f"test_loss[{loss},{part}]")
     def compiled(z, y, p):
@@ -59,9 +61,9 @@ def test_compiled_losses_keep_the_dtype_and_the_value(loss, part, dtype):
     assert {*signature.args, signature.return_type} == {numba.from_dtype(np.dtype(dtype))}
 
 
-@pytest.mark.parametrize("loss", losses.ELEMENTWISE)
+@pytest.mark.parametrize("loss", SEPARABLE)
 def test_derivatives_against_finite_differences(loss):
-    value, grad, curvature = losses.ELEMENTWISE[loss]
+    _, value, grad, curvature = losses.find_loss(loss)
     rng = np.random.default_rng(0)
     step = 1e-3
     for z, y in zip(5 * rng.standard_normal(100), rng.choice(TARGETS[loss], 100), strict=True):
@@ -91,10 +93,10 @@ def test_huber_curvature_by_hand(residual, delta, expected, dtype):
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("loss", losses.ELEMENTWISE)
+@pytest.mark.parametrize("loss", SEPARABLE)
 def test_losses_at_nan_and_infinity(loss, dtype):
     kind = KINDS[dtype]
-    value, grad, _ = losses.ELEMENTWISE[loss]
+    _, value, grad, _ = losses.find_loss(loss)
     y, p = kind(1.0), kind(DELTA)
     assert np.isnan(value(kind(np.nan), y, p))
     assert np.isnan(grad(kind(np.nan), y, p))
@@ -109,7 +111,16 @@ def test_losses_at_nan_and_infinity(loss, dtype):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_largest_curvature_is_the_references(loss):
-    assert losses.LARGEST_CURVATURE[loss] == reference.LOSSES[loss].largest_curvature
+    assert losses.find_loss(loss).largest_curvature == reference.LOSSES[loss].largest_curvature
+
+
+@pytest.mark.parametrize(
+    ("find", "message"),
+    [(losses.find_loss, "loss must be one of squared, .*"), (rules.find_rule, "rule must be one of gd, .*")],
+)
+def test_unknown_names_are_refused(find, message):
+    with pytest.raises(ValueError, match=f"{message}, got 'adamm'"):
+        find("adamm")
 
 
 def run_residual(loss: str, z: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -175,28 +186,39 @@ def test_elastic_net_value_against_the_reference():
     np.testing.assert_allclose(total, reference.elastic_net(w, abs(l1), abs(l2)), rtol=1e-14)
 
 
-def test_every_rule_of_the_reference_has_a_number():
-    assert rules.RULES.keys() == reference.RULES.keys()
-    # Lookahead is momentum with its gradient taken elsewhere.
-    codes = [code for name, (code, _) in rules.RULES.items() if name != "lookahead"]
-    assert sorted(codes) == list(range(len(codes)))
-    for name, (_, slots) in rules.RULES.items():
-        assert slots == len(reference.RULES[name].state)
+@pytest.mark.parametrize("name", sorted(rules.RULES))
+def test_steps_of_rules_against_the_reference(name):
+    """Update 3 of a rule from any memory, in plain Python."""
+    rng, rule, truth = np.random.default_rng(3), rules.find_rule(name), reference.RULES[name]
+    theta, g, l1 = rng.standard_normal((3, 1, 9))
+    slots, l1[:, -1] = rng.uniform(0.5, 2.0, (rule.slots, 1, 9)), 0.0
+    hyper = {key: value / (1.0 + value) for key, value in truth.defaults.items()}
+    product = float(np.prod([0.9 * (1.0 - 0.5 * 0.96 ** (t * 0.004)) for t in (1, 2, 3)]))
+    if name == "nadam":
+        hyper = truth.defaults
+    expected = reference.update(name, theta, g, dict(zip(truth.state, slots, strict=True)), 3, 0.1, hyper, abs(l1))
+    record = records.Rule(0, 0, np.zeros(0), 0.0, False, *[*hyper.values(), 0.0, 0.0, 0.0, 0.0][:4])
+    update = rules.update_of(record, 0.1, rule.factors.values(record, 3.0, product))
+    for j in range(9):
+        rule.step(theta, slots, 0, j, g[0, j], abs(l1[0, j]), j < 8, update)
+    np.testing.assert_allclose(theta, expected.theta, rtol=1e-12, atol=1e-14)
+    for slot, found in zip(truth.state, slots, strict=True):
+        np.testing.assert_allclose(found, expected.state[slot], rtol=1e-12, atol=1e-14)
 
 
-def test_rule_scalars_against_the_reference():
-    rng = np.random.default_rng(3)
-    theta, g, v = rng.standard_normal((3, 20))
-    gd = [rules.gd(*row, 0.1) for row in zip(theta, g, strict=True)]
-    np.testing.assert_allclose(gd, reference.update("gd", theta, g, {}, 1, 0.1, {}, 0.0).theta, rtol=1e-15)
-    heavy = [rules.velocity(*row, 0.1, 0.8) for row in zip(v, g, strict=True)]
-    step = reference.update("momentum", theta, g, {"v": v}, 1, 0.1, {"momentum": 0.8}, 0.0)
-    np.testing.assert_allclose(heavy, step.state["v"], rtol=1e-12, atol=1e-15)
-    state = reference.update("adam", theta, g, {"m": v, "v": v**2}, 3, 0.1, {"beta1": 0.8, "beta2": 0.9}, 0.0).state
-    first = [rules.running_mean(*row, 0.8) for row in zip(v, g, strict=True)]
-    second = [rules.running_square(*row, 0.9, 1.0 - 0.9) for row in zip(v**2, g, strict=True)]
-    np.testing.assert_allclose(first, state["m"], rtol=1e-13, atol=1e-15)
-    np.testing.assert_allclose(second, state["v"], rtol=1e-13)
-    # beta1 (1 - 0.96^(250 * 0.004) / 2) and so on, by hand.
-    assert rules.nadam_momentum(250.0, 0.9, 0.004) == pytest.approx(0.9 * 0.52, rel=1e-15)
-    assert rules.nadam_momentum(2.0, 0.5, 1.0) == pytest.approx(0.5 * (1 - 0.5 * 0.9216), rel=1e-15)
+def test_momentum_of_nadam_by_hand():
+    """beta1 (1 - 0.96^(250 * 0.004) / 2) and so on."""
+    for t, beta1, decay, expected in ((250.0, 0.9, 0.004, 0.9 * 0.52), (2.0, 0.5, 1.0, 0.5 * (1 - 0.5 * 0.9216))):
+        record = records.Rule(0, 0, np.zeros(0), 0.0, False, beta1, 0.9, 1e-8, decay)
+        assert rules.nadam_momentum(record, t) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("rule", rules.RULES.values())
+def test_factors_of_many_updates_are_those_of_each(rule):
+    """The GPU's come from the host, all at once."""
+    record, t = records.Rule(0, 0, np.zeros(0), 0.0, False, 0.9, 0.99, 1e-8, 0.01), np.arange(1.0, 30.0)
+    product = np.cumprod(np.broadcast_to(rule.factors.momentum(record, t), t.shape))
+    together = rule.factors.values(record, t, product)
+    for i in range(t.size):
+        for found, expected in zip(together, rule.factors.values(record, t[i], product[i]), strict=True):
+            assert np.broadcast_to(found, t.shape)[i] == pytest.approx(expected, rel=1e-14)

@@ -11,10 +11,11 @@ from fastgd.backends.cuda.device import Grid, guarded, new_event, wait
 from fastgd.backends.cuda.gradient import lay_out
 from fastgd.backends.cuda.rows import ChunkedRows
 from fastgd.backends.cuda.transfer import Parcel, sent
-from fastgd.kernels import records, rules, steps
-from fastgd.kernels.cuda.coordinates import AT_ONCE, SLOTS
+from fastgd.kernels import records
+from fastgd.kernels.cuda.coordinates import AT_ONCE
 from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.layout import Point, plan
+from fastgd.kernels.rules import FACTORS, MOST_SLOTS
 from fastgd.objective.dataset import BatchSums, EpochProblem
 from fastgd.objective.rule_state import RuleState
 
@@ -29,8 +30,6 @@ _LAUNCH_SECONDS, _BATCH_SECONDS, _BYTES_A_SECOND = 0.2, 1e-5, 1e12
 _LAUNCH_ROWS = 1 << 24
 #: Threads of a block that names rows, and such blocks a multiprocessor.
 _NAMING_THREADS, _NAMING_BLOCKS = 256, 8
-#: Rules that divide by what is missing of the means at their start.
-_ADAMS = rules.ADAM, rules.ADAMW, rules.AMSGRAD, rules.NADAM
 
 
 def part_rows(batch_size: int, d: int) -> int:
@@ -40,16 +39,14 @@ def part_rows(batch_size: int, d: int) -> int:
     return -(-batch_size // (most * tile)) * tile
 
 
-def numbers_of(rule: records.Rule, memory: records.Memory, count: int) -> Array:
-    """The numbers of a rule's next updates, so many, as `Work.numbers` has them: (count, 4)."""
-    t, product = memory.step[0] + np.arange(1.0, count + 1.0), np.full(count, memory.product[0])
-    if rule.code == rules.NADAM:
-        momenta = rules.nadam_momentum(t, rule.h1, rule.h4)
-        product = np.cumprod(np.append(memory.product, momenta))[1:]
-    out = np.zeros((count, 4))
-    if rule.code in _ADAMS:
-        *_, out[:, 0], out[:, 1], out[:, 2] = steps.adam_numbers(rule, t, product)
-    out[:, 3] = product
+def numbers_of(rule: RuleState, count: int) -> Array:
+    """Return the numbers of a rule's next updates as `Work.numbers` has them: (count, 4)."""
+    record, memory = rule.record(np.zeros(0)), rule.memory
+    factors = FACTORS[record.factors]
+    t, out = memory.step[0] + np.arange(1.0, count + 1.0), np.zeros((count, 4))
+    momenta = np.broadcast_to(factors.momentum(record, t), count)
+    out[:, 3] = np.cumprod(np.append(memory.product, momenta))[1:]
+    out[:, 0], out[:, 1], out[:, 2] = factors.values(record, t, out[:, 3])
     return out
 
 
@@ -126,7 +123,7 @@ class EpochLoop:
         self._state = records.State(its_memory, self._nothing if table is None else table)
         self._rule, self._parcel, self._begun = rule.record(rates), parcel, 0
         self._rates = cuda.to_device(np.ascontiguousarray(rates), stream=self._stream)
-        self._numbers = cuda.to_device(numbers_of(self._rule, memory, len(rates)), stream=self._stream)
+        self._numbers = cuda.to_device(numbers_of(rule, len(rates)), stream=self._stream)
 
     def _new_parcel(self, slots: int) -> Parcel:
         shape, outputs = (self._outputs, self._columns), (self._outputs,)
@@ -164,7 +161,7 @@ class EpochLoop:
         return BlockMemory(
             cuda.device_array((blocks, self._block.spilled), self._kind, stream=self._stream),
             cuda.device_array((copies, *shape), self._kind, stream=self._stream),
-            cuda.device_array((copies, 1 + SLOTS, *shape), stream=self._stream),
+            cuda.device_array((copies, 1 + MOST_SLOTS, *shape), stream=self._stream),
         )
 
     def _named(self, batches: Batches) -> Any:

@@ -73,7 +73,7 @@ def slab_of(size: Size, loss: str, order: str, shift: str = "") -> Compiled:
 
 def epoch_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    rule = types.NamedTuple((int64, array(1)) + (float64,) * 5, records.Rule)
+    rule = types.NamedTuple((int64, int64, array(1), float64, types.boolean) + (float64,) * 4, records.Rule)
     memory = types.NamedTuple((array(2), array(3), array(1, int64), array(1)), records.Memory)
     state = types.NamedTuple((memory, array(2, kind)), records.State)
     sums = (array(2), array(2), array(1), float64, float64)

@@ -10,11 +10,12 @@ from fastgd.backends.cpu.epochs import EpochProblem
 from fastgd.backends.cuda.epochs import numbers_of
 from fastgd.kernels import records
 from fastgd.kernels.cuda._target import SIMULATED, WARP
-from fastgd.kernels.cuda.coordinates import AT_ONCE, SLOTS
+from fastgd.kernels.cuda.coordinates import AT_ONCE
 from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.kernels.cuda.slab import Slab, make_slab_gradient, plan_slab
+from fastgd.kernels.rules import MOST_SLOTS
 from fastgd.objective.dataset import BatchSums, Sums
 from fastgd.objective.rule_state import RuleState
 from tests.kernels import minibatch
@@ -133,7 +134,7 @@ class Epochs:
                 1 + shape.alone, (-(-parts // AT_ONCE) * AT_ONCE if shape.alone else parts) * outputs * (d + 2)
             ),
             spilled=poisoned(self._blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype),
-            states=poisoned(copies, 1 + SLOTS, outputs, d + 1),
+            states=poisoned(copies, 1 + MOST_SLOTS, outputs, d + 1),
             counter=device(np.full(1, -1, np.int64)),
             total=None,
             penalties=None,
@@ -153,7 +154,7 @@ class Epochs:
         batches = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
         work = self._work._replace(
             order=self._order(batches, first, last),
-            numbers=device(numbers_of(rule.record(rates), memory, len(rates))),
+            numbers=device(numbers_of(rule, len(rates))),
             total=device(total),
             penalties=device(np.zeros_like(total)),
             seen=device(seen),
