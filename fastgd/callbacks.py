@@ -1,4 +1,4 @@
-"""What users hang on to a fit: objects that are told of every epoch and may end it."""
+"""Callbacks: users' objects that observe every epoch of a fit and may end it."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -11,29 +11,29 @@ from fastgd.parameters import shown
 
 @dataclass(frozen=True)
 class EpochState:
-    """Where a fit stands at the end of an epoch.
+    """The state of a fit at the end of an epoch.
 
-    Coefficients and validation loss are those of the epoch's end: the model that the fit returns if it ends there.
-    Solvers of the full batch report the best iterate so far.
+    Coefficients and validation loss are those of the model that the fit returns if it ends here. Solvers of the full
+    batch report the best iterate so far.
 
     Attributes
     ----------
     epoch : int
-        Epochs done, from 1.
+        Number of epochs done, from 1.
     max_iter : int
-        Epochs at most.
+        Largest number of epochs.
     loss : float
-        F, penalty included: at the epoch's start (full batch), or the mean over its batches before their updates.
+        F, penalty included, at the epoch's start (full batch), or its mean over batches before their updates.
     validation_loss : float
-        Mean loss on the validation rows, without penalty; NaN where there are none.
+        Mean loss on the validation rows, without penalty; NaN without validation rows.
     learning_rate : float
-        Of the epoch's first update.
+        Learning rate of the epoch's first update.
     gradient_norm : float
-        Euclidean norm, in working coordinates, of the gradient without L1 term (on batches: of their mean gradient).
+        Euclidean norm, in working coordinates, of the gradient without L1 term (for batches: of their mean gradient).
     certificate : float
-        NaN for mini-batches, which do not compute it.
+        The scaled subgradient that `tol` bounds; NaN for mini-batches, which do not compute it.
     seconds : float
-        That the epoch took.
+        Duration of the epoch.
     """
 
     epoch: int
@@ -59,10 +59,10 @@ class EpochState:
 
 @runtime_checkable
 class Callback(Protocol):
-    """Anything with this method."""
+    """An object with a method `on_epoch_end`."""
 
     def on_epoch_end(self, state: EpochState) -> Any:
-        """Take note of an epoch; a true value ends the fit."""
+        """Observe an epoch; a true return value ends the fit."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class FromFunction:
 
 
 def check_callbacks(given: Any) -> tuple[Callback, ...]:
-    """One callback, or several, or None, as a tuple; functions of a state become callbacks.
+    """Return one callback, several, or None as a tuple; functions of a state become callbacks.
 
     Raises
     ------
     TypeError
-        If one neither has a method ``on_epoch_end`` nor is a function of one argument.
+        If an item neither has a method ``on_epoch_end`` nor is a function of one argument.
     """
     if given is None:
         return ()
@@ -91,7 +91,7 @@ def check_callbacks(given: Any) -> tuple[Callback, ...]:
 
 
 def ends_fit(result: Any) -> bool:
-    """Whether the result of a callback is true; a ValueError if it is neither true nor false, as an array is."""
+    """Whether the result of a callback is true; a ValueError if it has no truth value, such as an array."""
     try:
         return bool(result)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a fit tells of its epochs: numbers an epoch, kept and logged."""
+"""Record and log per-epoch metrics."""
 
 import contextlib
 import logging
@@ -16,7 +16,7 @@ logger = logging.getLogger("fastgd")
 
 @contextlib.contextmanager
 def printed(verbose: bool) -> Iterator[None]:
-    """Meanwhile print records on stderr, where a user wants them and has set up no logging that would show them."""
+    """Print records on stderr, if `verbose` and if no logging has been set up that would show them."""
     if not verbose or logger.hasHandlers():
         yield
         return
@@ -32,7 +32,7 @@ def printed(verbose: bool) -> Iterator[None]:
 
 
 class Epoch(NamedTuple):
-    """The numbers of an epoch, as a solver hands them in."""
+    """The metrics of an epoch that a solver reports."""
 
     loss: float
     learning_rate: float
@@ -41,9 +41,9 @@ class Epoch(NamedTuple):
 
 
 class History:
-    """Collects the numbers of a fit's epochs and logs them.
+    """Record and log the metrics of a fit's epochs.
 
-    With `verbose` records are INFO, else DEBUG; each carries its numbers in `record.fastgd`.
+    With `verbose` log records are INFO, else DEBUG; `record.fastgd` holds their numbers.
     """
 
     def __init__(self, max_iter: int, verbose: bool = False) -> None:
@@ -56,27 +56,27 @@ class History:
         return len(self._rows)
 
     def add(self, epoch: Epoch, validation_loss: float) -> dict[str, float]:
-        """Add an epoch; its numbers by name."""
+        """Add an epoch and return its metrics by name."""
         now = time.perf_counter()
         row = {**epoch._asdict(), "validation_loss": validation_loss, "seconds": now - self._last}
         self._last = now
         self._rows.append(row)
         if logger.isEnabledFor(self._level):
             shown = ["loss", "validation_loss", "learning_rate", "gradient_norm", "certificate"]
-            told = ", ".join(f"{name.replace('_', ' ')} {row[name]:.6g}" for name in shown if not math.isnan(row[name]))
+            text = ", ".join(f"{name.replace('_', ' ')} {row[name]:.6g}" for name in shown if not math.isnan(row[name]))
             numbers = {"epoch": len(self._rows), "max_iter": self.max_iter, **row}
             logger.log(
-                self._level, "epoch %d of at most %d: %s", len(self), self.max_iter, told, extra={"fastgd": numbers}
+                self._level, "epoch %d of at most %d: %s", len(self), self.max_iter, text, extra={"fastgd": numbers}
             )
         return row
 
     def conclude(self, reason: str, certificate: float, gap: float | None) -> None:
-        """Log how the fit ended."""
+        """Log the end of the fit."""
         if logger.isEnabledFor(self._level):
-            told = f"certificate {certificate:.6g}" + ("" if gap is None else f", duality gap {gap:.6g}")
+            text = f"certificate {certificate:.6g}" + ("" if gap is None else f", duality gap {gap:.6g}")
             numbers = {"stopped_by": reason, "certificate": certificate, "duality_gap": gap}
             logger.log(
-                self._level, "ended by %s after %d epochs: %s", reason, len(self), told, extra={"fastgd": numbers}
+                self._level, "ended by %s after %d epochs: %s", reason, len(self), text, extra={"fastgd": numbers}
             )
 
     def clear(self) -> None:
@@ -89,7 +89,7 @@ class History:
         return self._rows[-1]["loss"]
 
     def fall(self, epochs: int) -> float:
-        """By how much the training loss has fallen in the last so many epochs; infinite where there are no more."""
+        """Return the decrease of the training loss in the last `epochs` epochs; infinite if there are no more."""
         return self._rows[-1 - epochs]["loss"] - self.last_loss if epochs < len(self) else math.inf
 
     @property
@@ -98,9 +98,9 @@ class History:
         return max((row["learning_rate"] for row in self._rows), default=math.nan)
 
     def arrays(self) -> dict[str, Array]:
-        """An array a number, an entry an epoch; without those that no epoch had."""
+        """Return an array per metric with an entry per epoch; metrics that no epoch has are left out."""
         names = ["loss", "validation_loss", "learning_rate", "gradient_norm", "seconds", "certificate"]
         always = {"loss", "learning_rate", "gradient_norm", "seconds"}
         found = {name: [row[name] for row in self._rows] for name in names}
-        told = {name for name, column in found.items() if name in always or not all(map(math.isnan, column))}
-        return {name: np.array(column, dtype=np.float64) for name, column in found.items() if name in told}
+        kept = {name for name, column in found.items() if name in always or not all(map(math.isnan, column))}
+        return {name: np.array(column, dtype=np.float64) for name, column in found.items() if name in kept}

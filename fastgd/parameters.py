@@ -1,4 +1,4 @@
-"""Hyper-parameters as scikit-learn's tools see them: named, nested, set without touching what others hold, checked."""
+"""Hyper-parameters by scikit-learn's protocol: get, set (also nested ones, on copies) and check."""
 
 import copy
 import dataclasses
@@ -24,6 +24,7 @@ __all__ = [
     "is_integer",
     "is_number",
     "is_one_of",
+    "is_positive_integer",
     "replacements",
     "shown",
 ]
@@ -34,7 +35,7 @@ _SHOWN = 200
 
 
 class Range(NamedTuple):
-    """The numbers that a hyper-parameter may be, in words and as a test."""
+    """The allowed numbers of a hyper-parameter, in words and as a test."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -49,7 +50,7 @@ COUNT = Range("an integer of 0 or more", lambda value: is_integer(value) and int
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number within the range of float64; True, False and durations are none."""
+    """Whether a value is a real number within the range of float64; False for booleans and durations."""
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, Real):
         return False
     try:
@@ -60,17 +61,22 @@ def is_number(value: object) -> bool:
 
 
 def is_integer(value: object) -> TypeGuard[SupportsInt]:
-    """Whether a value is an integer of any size; True, False and durations, Integrals of Python and NumPy, are none."""
+    """Whether a value is an integer of any size; False for booleans and durations, which are Integrals too."""
     return isinstance(value, Integral) and not isinstance(value, bool | np.timedelta64)
 
 
+def is_positive_integer(value: object) -> bool:
+    """Whether a value is an integer of 1 or more within the range of float64."""
+    return is_integer(value) and is_number(value) and int(value) >= 1
+
+
 def is_one_of(value: object, names: Collection[str]) -> bool:
-    """Whether a value is one of some names; arrays, which compare element by element, are none."""
+    """Whether a value is one of some names; False for arrays, which compare element by element."""
     return isinstance(value, str) and value in names
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: its repr, shortened, also of integers that Python refuses to write."""
+    """Return the shortened repr of a value for a message, also for integers that Python refuses to write."""
     try:
         text = repr(value)
     except ValueError:
@@ -83,7 +89,7 @@ class Parameters(Checked):
     """A frozen dataclass whose fields follow scikit-learn's parameter protocol."""
 
     _elsewhere: ClassVar[Mapping[str, str]] = RULES
-    #: What `check` holds fields to, by name.
+    #: The allowed numbers of fields, which `check` checks.
     ranges: ClassVar[Mapping[str, Range]] = {}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -92,7 +98,7 @@ class Parameters(Checked):
         Parameters
         ----------
         deep : bool, default=True
-            Whether to add those of hyper-parameters that have their own, as ``learning_rate__every``.
+            Whether to include nested hyper-parameters, such as ``learning_rate__every``.
 
         Returns
         -------
@@ -106,13 +112,13 @@ class Parameters(Checked):
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set hyper-parameters of this object, as `sklearn.base.clone` and grid searches do.
+        """Set hyper-parameters, as `sklearn.base.clone` and grid searches do.
 
         Parameters
         ----------
         **params : object
-            Hyper-parameters by name, nested ones as ``learning_rate__every``: the object inside is replaced by a
-            changed copy, as others may hold it. Values are checked when a fit begins.
+            Hyper-parameters by name, nested ones as ``learning_rate__every``: the inner object is replaced by a changed
+            copy, since it may be in use elsewhere. Values are checked when a fit begins.
 
         Returns
         -------
@@ -138,7 +144,7 @@ class Parameters(Checked):
         return ValueError(f"{name} of {type(self).__name__} must be {words}, got {shown(getattr(self, name))}")
 
 
-#: Objects that nested parameters belong to, by the parameter that holds them.
+#: Examples of objects with nested parameters, by the parameter that holds them.
 _OBJECTS = {
     "optimizer": "an object that has, such as fastgd.optimizers.Adam()",
     "learning_rate": "an object that has, such as fastgd.schedules.StepDecay()",
@@ -146,19 +152,19 @@ _OBJECTS = {
 
 
 def replacements(holder: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """What a holder's own parameters must become so that these, nested ones too, have the given values.
+    """Return new values of a holder's own parameters that give all parameters, also nested ones, the given values.
 
     Parameters
     ----------
     holder : Checked
-        With scikit-learn's ``get_params``; it is not changed, nor is an object that it holds.
+        Has scikit-learn's ``get_params``; neither it nor its parameters are changed.
     params : mapping of str to object
         Values by name, nested ones as ``optimizer__learning_rate``.
 
     Returns
     -------
     dict
-        Values by names without "__"; where a nested value is given, a changed copy of the object that held it.
+        Values by names without "__"; for nested values, a changed copy of the object that holds them.
 
     Raises
     ------

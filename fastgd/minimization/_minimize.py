@@ -12,17 +12,11 @@ from scipy.optimize import OptimizeResult
 from fastgd.interrupts import restores_process
 from fastgd.minimization._descent import Path, Run, RunOptions, Status, descend, searches_steps
 from fastgd.minimization._function import DIFFERENCES, Array, Function
-from fastgd.optimizers import BY_NAME, SAGA, NormalEquations, Optimizer, OptimizerName, SketchedNewton, WithRate
+from fastgd.optimizers import BY_NAME, Optimizer, OptimizerName, WithRate
 from fastgd.parameters import is_integer, is_number, shown
 from fastgd.suggestions import unknown_optimizer
 
 _MAX_ITER = 1000
-#: Optimizers that need rows of data, and why.
-_NEED_ROWS = {
-    SAGA: "keeps a gradient for each row of data",
-    SketchedNewton: "samples rows of data",
-    NormalEquations: "multiplies rows of data",
-}
 
 
 @restores_process
@@ -204,15 +198,14 @@ def _optimizer(given: Any) -> Optimizer:
     if isinstance(given, str) and given in BY_NAME:
         given = BY_NAME[given]()
     if not isinstance(given, Optimizer):
-        names = [name for name, kind in BY_NAME.items() if kind not in _NEED_ROWS]
+        names = [name for name, kind in BY_NAME.items() if not kind.needs_rows]
         hint = unknown_optimizer(given, names, "'gd': a function has no rows to draw batches from")
         listed = ", ".join(repr(name) for name in names)
         wanted = f"one of {listed} or an object of fastgd.optimizers"
         raise ValueError(f"optimizer must be {wanted}, got {shown(given)}{hint}")
     given.check()
-    why = _NEED_ROWS.get(type(given))
-    if why is not None:
-        raise ValueError(f"{type(given).__name__} {why}, which a function has not: take another optimizer")
+    if given.needs_rows:
+        raise ValueError(f"{type(given).__name__} {given.needs_rows}, which a function has not: take another optimizer")
     return given
 
 

@@ -1,4 +1,4 @@
-"""Update rules: small frozen dataclasses that hold hyper-parameters, and say the formula and its source.
+"""Update rules and solvers: frozen dataclasses of hyper-parameters whose docstrings state formula and source.
 
 They follow scikit-learn's parameter protocol, so that ``GridSearchCV`` reaches ``optimizer__learning_rate`` and
 ``optimizer__learning_rate__every``, and are never changed by a fit. Throughout, g is the gradient of a batch's
@@ -15,8 +15,8 @@ from fastgd.optimizers._base import Optimizer
 from fastgd.optimizers._base import Recipe as Recipe
 from fastgd.optimizers._base import WithRate as WithRate
 from fastgd.optimizers._descent import SAGA, GradientDescent, Momentum, Nesterov
-from fastgd.optimizers._whole import LBFGS, Accelerated, NormalEquations, SketchedNewton
-from fastgd.optimizers._whole import FullBatch as FullBatch
+from fastgd.optimizers._full_batch import LBFGS, Accelerated, NormalEquations, SketchedNewton
+from fastgd.optimizers._full_batch import FullBatch as FullBatch
 
 __all__ = [
     "LBFGS",

@@ -1,4 +1,4 @@
-"""Rules that give each coordinate a step of its own, from the gradients that it has seen."""
+"""Rules with a step size for each coordinate, computed from its earlier gradients."""
 
 import math
 from collections.abc import Mapping
@@ -11,14 +11,13 @@ from numpy.typing import ArrayLike
 from fastgd.optimizers._base import AdaptiveRate, KernelRule, WithRate
 from fastgd.parameters import FRACTION, NOT_NEGATIVE, POSITIVE, Range
 
-_MOMENTS = {"beta1": FRACTION, "beta2": FRACTION, "eps": POSITIVE}
-#: In working coordinates a step of Adam moves a coefficient by about its rate.
+#: The rate at which a step of Adam moves a coefficient by about as much, in working coordinates.
 _RATE = AdaptiveRate(0.02)
 
 
 @dataclass(frozen=True)
 class AdaGrad(WithRate):
-    r"""AdaGrad: steps fall with the root of the sum of all squared gradients.
+    r"""AdaGrad: steps inversely proportional to the root of the sum of all squared gradients.
 
     .. math::
         h \leftarrow h + g^2, \qquad
@@ -27,7 +26,7 @@ class AdaGrad(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 0.3 in the coordinates of the fit,
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 0.3 in the coordinates of the fit,
         falling to 0 as half a cosine over the epochs.
     eps : float, default=1e-10
         Added to the root, > 0.
@@ -47,7 +46,7 @@ class AdaGrad(WithRate):
 
 @dataclass(frozen=True)
 class RMSProp(WithRate):
-    r"""RMSProp: AdaGrad that forgets.
+    r"""RMSProp: AdaGrad with a running mean of squared gradients in place of their sum.
 
     .. math::
         h \leftarrow \gamma h + (1 - \gamma) g^2, \qquad
@@ -56,7 +55,7 @@ class RMSProp(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Adam`.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": as for `Adam`.
     decay : float, default=0.9
         gamma in [0, 1).
     eps : float, default=1e-8
@@ -78,7 +77,7 @@ class RMSProp(WithRate):
 
 @dataclass(frozen=True)
 class AdaDelta(WithRate):
-    r"""AdaDelta: steps in the units of the parameters, from the sizes of gradients and of earlier steps.
+    r"""AdaDelta: steps in the units of the parameters, from running means of squared gradients and steps.
 
     .. math::
         h &\leftarrow \gamma h + (1 - \gamma) g^2, \qquad
@@ -88,12 +87,12 @@ class AdaDelta(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`); the paper has none, which is 1. "auto": 20 in the
-        coordinates of the fit, with the factors and the decay of `Adam`, the factor of short fits at most 2.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`); the paper has none, which corresponds to 1. "auto":
+        20 in the coordinates of the fit, with the factors and the decay of `Adam`, the factor of short fits at most 2.
     decay : float, default=0.9
         gamma in [0, 1).
     eps : float, default=1e-6
-        Inside both roots, > 0; it is what the first steps are made of.
+        Added inside both roots, > 0; it determines the first steps.
 
     References
     ----------
@@ -114,7 +113,18 @@ class AdaDelta(WithRate):
 
 
 @dataclass(frozen=True)
-class Adam(WithRate):
+class _AdamFamily(WithRate):
+    """A rule with running means of gradients and of their squares."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    adaptive = _RATE
+    ranges: ClassVar[Mapping[str, Range]] = {"beta1": FRACTION, "beta2": FRACTION, "eps": POSITIVE}
+
+
+@dataclass(frozen=True)
+class Adam(_AdamFamily):
     r"""Adam, with bias correction.
 
     .. math::
@@ -125,7 +135,7 @@ class Adam(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 0.02 in the coordinates of the fit,
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 0.02 in the coordinates of the fit,
         for batches of B < 256 rows times sqrt(B / 256), in fits of U < 500 updates at least 0.02 min(500 / U, 10);
         falling to 0 as half a cosine over the epochs.
     beta1 : float, default=0.9
@@ -140,18 +150,13 @@ class Adam(WithRate):
     Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
     """
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
     rule: ClassVar[str] = "adam"
     kernel_rules = (KernelRule("adam", (1, 2)),)
-    adaptive = _RATE
-    ranges: ClassVar[Mapping[str, Range]] = _MOMENTS
 
 
 @dataclass(frozen=True)
-class AMSGrad(WithRate):
-    r"""AMSGrad: Adam whose second moment never falls, so that steps do not grow again.
+class AMSGrad(_AdamFamily):
+    r"""AMSGrad: Adam with a second moment that never decreases, so that steps do not grow again.
 
     .. math::
         m &\leftarrow \beta_1 m + (1 - \beta_1) g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \qquad
@@ -162,7 +167,7 @@ class AMSGrad(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Adam`.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": as for `Adam`.
     beta1 : float, default=0.9
         Decay of the mean of gradients, in [0, 1).
     beta2 : float, default=0.999
@@ -176,17 +181,12 @@ class AMSGrad(WithRate):
     them.
     """
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
     rule: ClassVar[str] = "amsgrad"
     kernel_rules = (KernelRule("amsgrad", (1, 2, 2)),)
-    adaptive = _RATE
-    ranges: ClassVar[Mapping[str, Range]] = _MOMENTS
 
 
 @dataclass(frozen=True)
-class Nadam(WithRate):
+class Nadam(_AdamFamily):
     r"""Nadam: Adam with Nesterov's momentum, which grows from beta1 / 2 to beta1.
 
     .. math::
@@ -198,7 +198,7 @@ class Nadam(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Adam`.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": as for `Adam`.
     beta1 : float, default=0.9
         Decay of the mean of gradients, and the momentum in the long run, in [0, 1).
     beta2 : float, default=0.999
@@ -206,26 +206,22 @@ class Nadam(WithRate):
     eps : float, default=1e-8
         Added to the root of the second moment, > 0.
     momentum_decay : float, default=4e-3
-        psi >= 0: how fast the momentum grows.
+        psi >= 0, the speed at which the momentum grows.
 
     References
     ----------
     Dozat, "Incorporating Nesterov momentum into Adam", 2016, with the momentum's schedule of PyTorch's ``NAdam``.
     """
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
     momentum_decay: float = 4e-3
     rule: ClassVar[str] = "nadam"
     kernel_rules = (KernelRule("nadam", (1, 2)),)
-    adaptive = _RATE
-    ranges: ClassVar[Mapping[str, Range]] = {**_MOMENTS, "momentum_decay": NOT_NEGATIVE}
+    ranges: ClassVar[Mapping[str, Range]] = {**_AdamFamily.ranges, "momentum_decay": NOT_NEGATIVE}
 
 
 @dataclass(frozen=True)
-class AdamW(WithRate):
-    r"""AdamW: Adam with a decay of the weights beside it, which minimises another objective than F.
+class AdamW(_AdamFamily):
+    r"""AdamW: Adam with decoupled weight decay, which minimises another objective than F.
 
     Weights first shrink by eta times lambda, then Adam's step follows:
 
@@ -233,15 +229,15 @@ class AdamW(WithRate):
         w \leftarrow (1 - \eta \lambda) w, \qquad
         \theta \leftarrow \mathrm{prox}\left(\theta - \eta \frac{\hat m}{\sqrt{\hat v} + \epsilon}\right)
 
-    **The decay is part of no loss.** Where the rule comes to rest depends on eta and on the gradients seen, and is not
-    the optimum of F, the objective that `alpha` defines and that losses and certificates are of. For that optimum take
-    `Adam` and `alpha`. The decay acts in the coordinates of the fit, which `standardize` scales; the intercept has
-    none.
+    **The decay is not part of a loss.** The limit of the iterates depends on eta and on earlier gradients, and is not
+    the optimum of F, the objective that `alpha` defines and to which reported losses and certificates refer. For that
+    optimum use `Adam` and `alpha`. The decay acts in the coordinates of the fit, which `standardize` scales; the
+    intercept has none.
 
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Adam`.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": as for `Adam`.
     beta1 : float, default=0.9
         Decay of the mean of gradients, in [0, 1).
     beta2 : float, default=0.999
@@ -249,7 +245,7 @@ class AdamW(WithRate):
     eps : float, default=1e-8
         Added to the root of the second moment, > 0.
     weight_decay : float, default=0.01
-        lambda >= 0, and at no update above 1 / eta, where the decay would turn the signs of weights: a ValueError.
+        lambda >= 0. A ValueError is raised for updates with eta lambda > 1, which would change the signs of weights.
 
     References
     ----------
@@ -257,22 +253,18 @@ class AdamW(WithRate):
     as in PyTorch.
     """
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
     weight_decay: float = 0.01
     rule: ClassVar[str] = "adamw"
     kernel_rules = (KernelRule("adamw", (1, 2)),)
-    adaptive = _RATE
-    ranges: ClassVar[Mapping[str, Range]] = {**_MOMENTS, "weight_decay": NOT_NEGATIVE}
+    ranges: ClassVar[Mapping[str, Range]] = {**_AdamFamily.ranges, "weight_decay": NOT_NEGATIVE}
 
     @property
     def largest_rate(self) -> float:
-        """The largest learning rate whose decay does not turn the signs of weights."""
+        """The largest learning rate whose decay does not change the signs of weights."""
         return 1.0 / self.weight_decay if self.weight_decay > 0.0 else math.inf
 
     def check_rates(self, rates: ArrayLike) -> None:
-        """Raise a ValueError for a learning rate whose decay would turn the signs of weights.
+        """Raise a ValueError for a learning rate whose decay would change the signs of weights.
 
         Parameters
         ----------

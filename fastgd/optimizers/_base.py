@@ -1,4 +1,4 @@
-"""What all update rules have in common."""
+"""The base of update rules and solvers, and their form in the kernels."""
 
 import dataclasses
 import math
@@ -74,6 +74,8 @@ class Optimizer(Parameters):
 
     #: The name that estimators accept.
     rule: ClassVar[str] = ""
+    #: Why `fastgd.minimize`, which has no rows of data, refuses the optimizer; empty if it does not.
+    needs_rows: ClassVar[str] = ""
     #: The kernel rules that `recipe` chooses from; the first one by default.
     kernel_rules: ClassVar[tuple[KernelRule, ...]] = ()
 
@@ -83,7 +85,7 @@ class Optimizer(Parameters):
         Parameters
         ----------
         batch_size : int
-            Rows a batch; all rows for the full batch.
+            Rows per batch; all rows for the full batch.
 
         Returns
         -------
@@ -93,7 +95,7 @@ class Optimizer(Parameters):
         return recipe_of(self.kernel_rules[0], *(getattr(self, name) for name in names))
 
     def check_rates(self, rates: ArrayLike) -> None:
-        """Raise a ValueError for learning rates that the rule cannot run at; most run at any, or are seen to diverge.
+        """Raise a ValueError for learning rates that the rule does not allow; most rules allow any.
 
         Parameters
         ----------
@@ -109,22 +111,22 @@ class Optimizer(Parameters):
         callback: Callable[..., Any] | None = None,
         **options: Any,
     ) -> Any:
-        """Minimise a function, as ``scipy.optimize.minimize(fun, x0, method=optimizer, options={...})`` asks for it.
+        """Minimise a function, as called by ``scipy.optimize.minimize(fun, x0, method=optimizer, options={...})``.
 
         Parameters
         ----------
         fun : callable
             ``fun(x, *args) -> float``.
         x0 : array-like of float, shape (n,)
-            Where to start.
+            The start.
         args : tuple, default=()
             Further arguments of `fun` and `jac`.
         jac : callable, bool or None, default=None
-            The gradient, as `fastgd.minimize` takes it.
+            The gradient, see `fastgd.minimize`.
         callback : callable, default=None
-            As `fastgd.minimize` takes it.
+            See `fastgd.minimize`.
         **options : object
-            Further options of `fastgd.minimize`. scipy passes its other arguments here as well.
+            Further options of `fastgd.minimize`; scipy passes its other arguments here as well.
 
         Returns
         -------
@@ -133,9 +135,9 @@ class Optimizer(Parameters):
         Raises
         ------
         ValueError
-            If bounds, constraints or second derivatives are given: first-order rules have no use for them.
+            If bounds, constraints or second derivatives are given, which first-order rules do not use.
         """
-        # The public name, looked up when called: what it does stands above this floor.
+        # Imported when called: the package's public names stand above this module.
         import fastgd
 
         for name in ("bounds", "constraints", "hess", "hessp"):

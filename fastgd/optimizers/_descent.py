@@ -1,14 +1,14 @@
-"""Rules that take one step size for all coordinates."""
+"""Rules with one step size for all coordinates."""
 
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from fastgd.optimizers._base import KernelRule, Recipe, WithRate, recipe_of
-from fastgd.parameters import FRACTION, Range, is_integer, is_number, is_one_of
+from fastgd.parameters import FRACTION, Range, is_number, is_one_of, is_positive_integer
 
 
 @dataclass(frozen=True)
@@ -17,26 +17,26 @@ class GradientDescent(WithRate):
 
     .. math:: \theta \leftarrow \mathrm{prox}(\theta - \eta g)
 
-    With `average` the model is the mean of the iterates, which steps do not depend on:
+    With `average` the model is the mean of the iterates; the steps do not depend on it:
 
     .. math:: \bar\theta \leftarrow \bar\theta + \frac{\theta - \bar\theta}{\max(1, t - t_0 + 1)}
 
-    With `line_search` eta is found anew for every step of the full batch, and the fit ends when no step lowers the
+    With `line_search` eta is searched for in every step of the full batch, and the fit ends when no step lowers the
     loss. "backtracking" halves eta until Armijo's condition holds:
 
     .. math:: F(\theta') \le F(\theta) - 10^{-4} \, |\theta' - \theta|^2 / \eta
 
-    "exact" minimises the loss along -g, in one dimension on kept margins.
+    "exact" minimises the loss along -g, in one dimension on stored margins.
 
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 1 / L of the batch (Gower et al. 2019); for
-        mini-batches divided by 1 + epochs done. With a line search: the first step that is tried.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 1 / L of the batch (Gower et al. 2019); for
+        mini-batches divided by 1 + epochs done. With a line search: the first step to try.
     line_search : {None, "backtracking", "exact"}, default=None
-        Whether steps are searched for; needs ``batch_size="full"``, and "exact" a penalty without L1.
+        Search for step sizes; needs ``batch_size="full"``, and "exact" a penalty without L1.
     average : bool or int, default=False
-        Whether the model is the mean of iterates; an integer is the number of samples seen from which averaging
+        Whether the model is the mean of iterates; an integer is the number of samples seen after which averaging
         begins, as in scikit-learn's `SGDClassifier`.
 
     References
@@ -57,7 +57,7 @@ class GradientDescent(WithRate):
         super().check()
         if not (self.line_search is None or is_one_of(self.line_search, ("backtracking", "exact"))):
             raise self._wrong("line_search", "None, 'backtracking' or 'exact'")
-        if not (isinstance(self.average, bool | np.bool_) or _is_count(self.average)):
+        if not (isinstance(self.average, bool | np.bool_) or is_positive_integer(self.average)):
             raise self._wrong("average", "True, False or a positive integer")
         if self.line_search is None:
             return
@@ -74,10 +74,6 @@ class GradientDescent(WithRate):
         return recipe_of(averaged, max(1, math.ceil(self.average / batch_size)))
 
 
-def _is_count(value: Any) -> bool:
-    return is_integer(value) and is_number(value) and int(value) >= 1
-
-
 @dataclass(frozen=True)
 class Momentum(WithRate):
     r"""Heavy-ball momentum, in two forms that differ where the learning rate changes.
@@ -88,7 +84,7 @@ class Momentum(WithRate):
         \theta' = \mathrm{prox}(\theta + \mu V - \eta g), \qquad V \leftarrow \theta' - \theta
 
     V is the difference of iterates after the prox; without an L1 term this is V <- mu V - eta g. **V contains the
-    learning rates of earlier updates**: after a cut of the rate the ball rolls on at its old speed.
+    learning rates of earlier updates**: after a cut of the rate the old speed persists.
 
     "torch", the form of ``torch.optim.SGD``, whose velocity is a sum of gradients, so that a cut slows it down at once:
 
@@ -96,17 +92,17 @@ class Momentum(WithRate):
         V \leftarrow \mu V + g, \qquad
         \theta' = \mathrm{prox}(\theta - \eta V), \qquad V \leftarrow V + \frac{\theta - \eta V - \theta'}{\eta}
 
-    The last term is the prox's share, 0 without an L1 term. With a constant rate both forms make the same steps.
+    The last term is the effect of the prox, 0 without an L1 term. With a constant rate both forms take the same steps.
 
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `GradientDescent`, for mini-batches times
-        1 - momentum.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": as for `GradientDescent`, times 1 - momentum
+        for mini-batches.
     momentum : float, default=0.9
         mu in [0, 1).
     form : {"polyak", "torch"}, default="polyak"
-        Which of the two.
+        One of the two forms above.
 
     References
     ----------
@@ -155,25 +151,25 @@ def _either(names: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class Nesterov(Momentum):
-    r"""Nesterov's momentum, in the two forms in which it is taught and in that of PyTorch.
+    r"""Nesterov's momentum, in two equivalent textbook forms and in that of PyTorch.
 
-    "lookahead" takes the gradient where the ball rolls to, at theta + mu V:
+    "lookahead" takes the gradient ahead, at theta + mu V:
 
     .. math::
         \theta' = \mathrm{prox}(\theta + \mu V - \eta g(\theta + \mu V)), \qquad V \leftarrow \theta' - \theta
 
-    "bengio" follows Y = theta + mu V itself, and so needs no gradient but the one where it stands:
+    "bengio" iterates on Y = theta + mu V itself, and so takes the gradient at the iterate:
 
     .. math::
         U &= \mu V - \eta g(Y), \qquad P = Y + \mu U - \eta g(Y) \\
         Y' &= \mathrm{prox}(P) \text{ with step } (1 + \mu) \eta, \qquad V \leftarrow U + \frac{Y' - P}{1 + \mu}
 
-    Without an L1 term the two are one sequence up to this change of variable, the prox being the identity. With one,
-    the prox's share in V makes V = 0 at the optimum. The model is theta of the first, Y of the second. In both, V
-    contains the learning rates of earlier updates.
+    Without an L1 term, where the prox is the identity, the two are one sequence up to this change of variable. With an
+    L1 term, the effect of the prox on V makes V = 0 at the optimum. The model is theta in the first form, Y in the
+    second. In both, V contains the learning rates of earlier updates.
 
-    "torch" is "bengio" with a velocity that does not, as in ``torch.optim.SGD(nesterov=True)``; the two are one where
-    the rate is constant:
+    "torch" is "bengio" with a velocity that does not contain them, as in ``torch.optim.SGD(nesterov=True)``; the two
+    are the same for a constant rate:
 
     .. math::
         V \leftarrow \mu V + g, \qquad P = \theta - \eta (g + \mu V), \qquad
@@ -183,11 +179,11 @@ class Nesterov(Momentum):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": as for `Momentum`.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": as for `Momentum`.
     momentum : float, default=0.9
         mu in [0, 1).
     form : {"bengio", "lookahead", "torch"}, default="bengio"
-        Which of the three; "lookahead" is the slowest.
+        One of the three forms above; "lookahead" is the slowest.
 
     References
     ----------
@@ -219,10 +215,10 @@ class Nesterov(Momentum):
 
 @dataclass(frozen=True)
 class SAGA(WithRate):
-    r"""SAGA: stochastic steps whose variance goes to 0, so that a constant rate reaches the optimum.
+    r"""SAGA: stochastic steps with a variance that goes to 0, so that a constant rate reaches the optimum.
 
-    The loss derivatives r_i of the rows' last visits are kept, n numbers an output, and so is the mean gradient A that
-    they give, both 0 at the start. A batch B with new derivatives r'_i moves
+    The rule stores the loss derivatives r_i of each row's last visit, n numbers per output, and their mean gradient A,
+    all 0 at the start. A batch B with new derivatives r'_i leads to
 
     .. math::
         D &= \frac{1}{|B| \bar s} \sum_{i \in B} (r'_i - r_i) \, (x_i, 1), \qquad
@@ -231,15 +227,15 @@ class SAGA(WithRate):
 
     where the r carry the sample weights, s-bar is their mean over all rows, and alpha_2 is the weight of the L2 term.
 
-    What is proved: where each row's loss, L2 term included, is convex with an L-Lipschitz gradient, and rows are drawn
-    one at a time, uniformly and **with replacement**, the constant rate 1 / (3 L) makes F of the mean iterate converge
-    as 1 / t, and the iterates linearly where F is strongly convex. Here rows are visited in a shuffled order, each once
-    an epoch, and in batches, which the proof does not cover.
+    Proved: if each row's loss, L2 term included, is convex with an L-Lipschitz gradient, and rows are drawn one at a
+    time, uniformly and **with replacement**, then at the constant rate 1 / (3 L) F of the mean iterate converges as
+    1 / t, and the iterates converge linearly if F is strongly convex. Here rows are visited in a shuffled order, each
+    once per epoch, and in batches, which the proof does not cover.
 
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or how it goes in time (`fastgd.schedules`). "auto": 1 / (3 L) of the batch, kept constant.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 1 / (3 L) of the batch, kept constant.
 
     References
     ----------
@@ -248,6 +244,7 @@ class SAGA(WithRate):
     """
 
     rule: ClassVar[str] = "saga"
+    needs_rows = "keeps a gradient for each row of data"
     kernel_rules = (KernelRule("saga", (1,), keeps_rows=True),)
     constant_rate = True
 

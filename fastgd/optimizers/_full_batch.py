@@ -1,36 +1,20 @@
-"""Solvers of the full batch, which find their own steps."""
+"""Solvers of the full batch, which determine their own steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fastgd.optimizers._base import Optimizer, Recipe
-from fastgd.parameters import COUNT, Range, is_integer, is_number
+from fastgd.parameters import COUNT, Range, is_positive_integer
 
-_AT_LEAST_ONE = Range("an integer of 1 or more", lambda value: _is_positive(value))
+_AT_LEAST_ONE = Range("an integer of 1 or more", lambda value: is_positive_integer(value))
 
 
 class FullBatch(Optimizer):
     """A solver that needs all rows and has no learning rate; ``batch_size`` stays at its default."""
 
     def recipe(self, batch_size: int) -> Recipe:
-        """Not offered: it is no rule of a batch.
-
-        Parameters
-        ----------
-        batch_size : int
-            Not used.
-
-        Returns
-        -------
-        Recipe
-            Never.
-
-        Raises
-        ------
-        TypeError
-            Always.
-        """
+        """Raise a TypeError: the solver is not a rule for batches."""
         raise TypeError(f"{type(self).__name__} works on all rows with a step of its own: batches have no rule for it")
 
 
@@ -43,8 +27,8 @@ class Accelerated(FullBatch):
         Y_{k+1} &= \theta_{k+1} + \frac{t_k - 1}{t_{k+1}} (\theta_{k+1} - \theta_k), \qquad
         t_{k+1} = \frac{1 + \sqrt{1 + 4 t_k^2}}{2}
 
-    The momentum starts anew, t = 1, whenever it points uphill. It has no hyper-parameters and works for every loss and
-    penalty: ``optimizer="auto"`` falls back on it. Needs ``batch_size="full"``.
+    The momentum restarts with t = 1 whenever it points uphill. The solver has no hyper-parameters and works for every
+    loss and penalty: ``optimizer="auto"`` falls back on it. Needs ``batch_size="full"``.
 
     References
     ----------
@@ -64,21 +48,20 @@ class SketchedNewton(FullBatch):
     .. math::
         \theta_{k+1} = \theta_k + t_k \, \mathrm{argmin}_v \; g_k^T v + \tfrac12 v^T B_k v + l_1(\theta_k + v)
 
-    where B_k is B with the last `memory` pairs of steps and gradient changes put in (BFGS), and t_k is 1 unless the
-    loss or its slope at the end of the step say otherwise. Of a Huber loss, linear beyond delta, B also counts
-    a twentieth of its majoriser's curvature delta / |r| there, and t_k is the minimum along the step.
-    With a sample of all rows it is Newton's method (of softmax
-    with the metric of the start).
+    where B_k is B updated by the last `memory` pairs of steps and gradient changes (BFGS), and t_k is 1 unless the loss
+    or its slope at the end of the step requires another length. For a Huber loss, linear beyond delta, B includes a
+    twentieth of its majoriser's curvature delta / |r| there, and t_k is the minimum along the step. With a sample of
+    all rows it is Newton's method (for softmax with the metric of the start).
 
     Parameters
     ----------
     sample_rows : int or "auto", default="auto"
-        Rows of the sample, rounded up to whole runs of 32 to 256 consecutive ones; all rows where it would be a quarter
-        of them or more, where there are fewer than 256, or where those drawn weigh unlike others. "auto": from the
-        numbers of rows and columns. Four times as many where the metric proves too poor. ``fit_report_["reason"]``
-        tells how many there were in the end.
+        Rows of the sample, rounded up to whole runs of 32 to 256 consecutive rows; all rows if the sample would be a
+        quarter of them or more, if there are fewer than 256, or if the weights of the sample differ from those of
+        the other rows. "auto": from the numbers of rows and columns. The sample grows fourfold if the metric proves too
+        poor; ``fit_report_["reason"]`` reports its final size.
     memory : int, default=10
-        Pairs that improve the metric, 0 or more.
+        Pairs of steps and gradient changes, 0 or more.
 
     References
     ----------
@@ -91,25 +74,26 @@ class SketchedNewton(FullBatch):
     sample_rows: int | str = "auto"
     memory: int = 10
     rule: ClassVar[str] = "sketched_newton"
+    needs_rows = "samples rows of data"
     ranges: ClassVar[Mapping[str, Range]] = {"memory": COUNT}
 
     def check(self) -> None:
         """Raise a ValueError that names the first hyper-parameter out of range."""
         automatic = isinstance(self.sample_rows, str) and self.sample_rows == "auto"
-        if not automatic and not _is_positive(self.sample_rows):
+        if not automatic and not is_positive_integer(self.sample_rows):
             raise self._wrong("sample_rows", "'auto' or a positive integer")
         super().check()
 
 
 @dataclass(frozen=True)
 class NormalEquations(FullBatch):
-    r"""The squared loss through the Gram matrix: one pass over all rows, whatever the penalty and however many targets.
+    r"""The squared loss through the Gram matrix: one pass over all rows, for any penalty and any number of targets.
 
     .. math:: (X^T S X / \textstyle\sum s + \Lambda) \, \theta = X^T S y / \textstyle\sum s
 
-    in centred, scaled columns; an orthogonal factor of the rows takes the Gram matrix's place where that is
-    ill-conditioned, and with L1 coordinate descent that of the solve. Costs n d^2 / 2 multiplications and 32 d^2 bytes:
-    a fit warns beyond 1 GiB and raises a MemoryError where that is not available.
+    in centred, scaled columns. An orthogonal factor of the rows replaces an ill-conditioned Gram matrix, and with L1
+    coordinate descent replaces the solve. Costs n d^2 / 2 multiplications and 32 d^2 bytes: a fit warns beyond 1 GiB
+    and raises a MemoryError if that is not available.
 
     References
     ----------
@@ -119,23 +103,24 @@ class NormalEquations(FullBatch):
     """
 
     rule: ClassVar[str] = "normal_equations"
+    needs_rows = "multiplies rows of data"
 
 
 @dataclass(frozen=True)
 class LBFGS(FullBatch):
-    r"""scipy's L-BFGS-B on the full pass, in units in which each parameter's curvature at the best constant model is 1.
+    r"""scipy's L-BFGS-B on full passes, in units in which each parameter's curvature at the best constant model is 1.
 
     For smooth objectives.
 
     .. math:: \theta_{k+1} = \theta_k - t_k H_k g_k
 
-    where H_k is the inverse of the curvature as the last `memory` pairs of steps and gradient changes show it (BFGS),
-    and t_k is found by a line search.
+    where H_k approximates the inverse curvature by the last `memory` pairs of steps and gradient changes (BFGS), and
+    t_k is found by a line search.
 
     Parameters
     ----------
     memory : int, default=10
-        Pairs of steps and gradient changes that stand for the curvature.
+        Pairs of steps and gradient changes, 1 or more.
 
     References
     ----------
@@ -145,7 +130,3 @@ class LBFGS(FullBatch):
     memory: int = 10
     rule: ClassVar[str] = "lbfgs"
     ranges: ClassVar[Mapping[str, Range]] = {"memory": _AT_LEAST_ONE}
-
-
-def _is_positive(value: object) -> bool:
-    return is_integer(value) and is_number(value) and int(value) >= 1
