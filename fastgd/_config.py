@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from fastgd._namespaces import fitted_array
 from fastgd.arrays import Array
 from fastgd.backends.select import DEVICES
-from fastgd.optimizers import BY_NAME, LBFGS, SAGA, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
+from fastgd.optimizers import BY_NAME, LBFGS, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
 from fastgd.parameters import is_integer, is_number, shown
 from fastgd.suggestions import unknown_optimizer
 from fastgd.threads import check_threads, get_num_threads
@@ -229,8 +229,9 @@ def _needs_all_rows(optimizer: Optimizer | None) -> str:
 
 def _check_batches_needed(optimizer: Optimizer | None) -> None:
     """Refuse the full batch for what only lowers the noise of mini-batches."""
-    if isinstance(optimizer, SAGA):
-        raise ValueError("batch_size='full' has no noise for SAGA to remove: give rows a batch, or optimizer='gd'")
+    if optimizer is not None and optimizer.keeps_rows():
+        name = type(optimizer).__name__
+        raise ValueError(f"batch_size='full' has no noise for {name} to remove: give rows a batch, or optimizer='gd'")
     if isinstance(optimizer, GradientDescent) and optimizer.average:
         raise ValueError("batch_size='full' has no noise to average: give rows a batch, or average=False")
 

@@ -1,7 +1,10 @@
 """Text that the docstrings of the estimators and their methods share, so that it has one place."""
 
 import inspect
+import textwrap
 from typing import TypeVar
+
+from fastgd.optimizers import BY_NAME, FullBatch
 
 Class = TypeVar("Class", bound=type)
 
@@ -17,9 +20,10 @@ standardize : bool, default=True
     the one above; only how fast and how safely it is reached depends on it. Linear models scale y likewise. False runs
     the textbook formulas on raw columns.
 optimizer : "auto", the name of a rule or an object of `fastgd.optimizers`, default="auto"
-    "auto" needs no tuning and ends at a certified optimum; rules are "gd", "momentum", "nesterov", "adagrad",
-    "rmsprop", "adam", "amsgrad", "nadam", "adadelta", "adamw" and "saga"; solvers of the full batch "accelerated",
-    "sketched_newton", "normal_equations" and "lbfgs".
+    "auto" needs no tuning and ends at a certified optimum. Rules:
+    {rules}.
+    Solvers of the full batch:
+    {solvers}.
 batch_size : "auto", "full" or int, default="auto"
     Rows of a batch: "full" is batch gradient descent, 1 stochastic gradient descent, anything between mini-batches.
     "auto" is all rows where the optimizer needs them ("auto", a solver of the full batch, a line search) and 256 with
@@ -204,6 +208,12 @@ UserWarning
     Once, if columns that nobody has scaled differ in size more than a hundredfold in the first chunk of 10 rows.
 """
 
+
+def _names(full_batch: bool) -> str:
+    names = [f'"{name}"' for name, kind in BY_NAME.items() if issubclass(kind, FullBatch) == full_batch]
+    return textwrap.fill(", ".join(names), width=110, subsequent_indent="    ")
+
+
 _TEXTS = {
     "{shared}": _SHARED,
     "{fitted}": _FITTED,
@@ -215,6 +225,8 @@ _TEXTS = {
     "{callbacks}": _CALLBACKS,
     "{stream}": _STREAM,
     "{partial}": _PARTIAL,
+    "{rules}": _names(full_batch=False),
+    "{solvers}": _names(full_batch=True),
 }
 
 

@@ -20,7 +20,7 @@ from fastgd.arrays import Array
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.callbacks import EpochState, check_callbacks
 from fastgd.interrupts import restores_process
-from fastgd.optimizers import BY_NAME, SAGA, FullBatch, Optimizer, OptimizerName
+from fastgd.optimizers import BY_NAME, FullBatch, Optimizer, OptimizerName
 from fastgd.parameters import is_one_of, replacements
 from fastgd.schedules import as_schedule
 from fastgd.suggestions import ESTIMATORS, Checked
@@ -183,11 +183,12 @@ def can_stream(estimator: Any) -> bool:
     What is no parameter at all is left to the call itself, whose message names it.
     """
     given = estimator.optimizer
-    kind = BY_NAME.get(given) if isinstance(given, str) else type(given)
+    named = BY_NAME.get(given) if isinstance(given, str) else type(given)
+    kind = named if isinstance(named, type) and issubclass(named, Optimizer) else Optimizer
     search = getattr(given, "line_search", None)
     reasons = {
-        f"optimizer={given!r}, which keeps a number for each row": kind is SAGA,
-        f"optimizer={given!r}, which needs all rows": isinstance(kind, type) and issubclass(kind, FullBatch),
+        f"optimizer={given!r}, which keeps a number for each row": kind.keeps_rows(),
+        f"optimizer={given!r}, which needs all rows": issubclass(kind, FullBatch),
         f"line_search={search!r}, which needs all rows": isinstance(search, str),
         "early_stopping=True: a stream ends when you do": _is_true(estimator.early_stopping),
         "drop_last=True, which would lose rows of every call": _is_true(estimator.drop_last),

@@ -79,6 +79,11 @@ class Optimizer(Parameters):
     #: The kernel rules that `recipe` chooses from; the first one by default.
     kernel_rules: ClassVar[tuple[KernelRule, ...]] = ()
 
+    @classmethod
+    def keeps_rows(cls) -> bool:
+        """Whether the rule stores a number for each row of the data."""
+        return any(rule.keeps_rows for rule in cls.kernel_rules)
+
     def recipe(self, batch_size: int) -> Recipe:
         """Return the kernel rule and its numbers.
 
