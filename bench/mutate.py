@@ -56,10 +56,7 @@ GROUPS = {
     ),
     "reference": Group(
         tuple(f"fastgd/reference/{name}.py" for name in ("rules", "losses", "objective")),
-        tuple(
-            f"tests/reference/test_{name}.py"
-            for name in ("rules", "losses", "conjugates", "penalties", "saga", "objective")
-        ),
+        tuple(f"tests/reference/test_{name}.py" for name in ("rules", "losses", "saga", "objective")),
         ("test_converges_linearly",),
     ),
     "schedules": Group(

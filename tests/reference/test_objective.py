@@ -1,6 +1,8 @@
-"""The objective against sums by hand, scipy and scikit-learn's definitions; its gradient against finite differences."""
+"""The objective against sums by hand, scipy and finite differences; the penalty against brute force."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +12,16 @@ from scipy.optimize import check_grad, minimize
 from fastgd.reference import (
     best_constant,
     constant_gradient_rms,
+    elastic_net,
     hessian,
     make_problem,
     margins,
     mean_loss,
     objective,
+    prox,
     smooth_gradient,
     solve_intercept,
+    subgradient_distance,
 )
 from tests.reference.numdiff import gradient
 from tests.reference.problems import KINDS, random_problem, random_theta
@@ -207,3 +212,60 @@ def test_bad_input_is_refused(change, match):
     arguments = {"x": [[1.0], [2.0]], "y": [1.0, 2.0], **change}
     with pytest.raises(ValueError, match=match):
         make_problem(**arguments)
+
+
+def test_penalty_by_hand():
+    w = np.array([[2.0, -3.0, 0.0]])
+    l1, l2 = np.array([[1.0, 0.5, 7.0]]), np.array([[0.1, 1.0, 7.0]])
+    assert elastic_net(w, l1, l2) == pytest.approx(2.0 + 1.5 + 0.2 + 4.5, rel=1e-15)
+
+
+def test_prox_minimises_by_brute_force():
+    rng = np.random.default_rng(0)
+    v, step, l1 = 2 * rng.standard_normal(40), rng.uniform(0.1, 2, 40), rng.uniform(0, 1.5, 40)
+    l1[:4] = 0.0
+    grid = np.linspace(-8, 8, 160_001)
+    for k, x in enumerate(prox(v, step, l1)):
+        cost = (grid - v[k]) ** 2 / 2 + step[k] * l1[k] * np.abs(grid)
+        assert x == pytest.approx(grid[cost.argmin()], abs=1e-4)
+        assert (x - v[k]) ** 2 / 2 + step[k] * l1[k] * abs(x) <= cost.min() + 1e-15
+
+
+def test_prox_is_exactly_zero_inside_and_exactly_v_without_l1():
+    np.testing.assert_array_equal(prox(np.array([0.3, -0.3, 0.5]), 0.5, 1.0), 0.0)
+    v = np.array([0.1, -7.3])
+    np.testing.assert_array_equal(prox(v, 3.0, 0.0), v)
+
+
+def test_subgradient_distance_by_brute_force():
+    """The subdifferential of l1 |w| at 0 is [-l1, l1]; elsewhere the slope."""
+    rng = np.random.default_rng(1)
+    g, l1 = 2 * rng.standard_normal(30), rng.uniform(0, 2, 30)
+    at_zero = np.abs(g[:, None] + l1[:, None] * np.linspace(-1, 1, 20_001)).min(axis=1)
+    np.testing.assert_allclose(subgradient_distance(np.zeros(30), g, l1), at_zero, atol=2e-4)
+    w = rng.standard_normal(30)
+    slope = (l1 * np.abs(w + 1e-6) - l1 * np.abs(w - 1e-6)) / 2e-6
+    np.testing.assert_allclose(subgradient_distance(w, g, l1), np.abs(g + slope), rtol=1e-6, atol=1e-8)
+
+
+def test_prox_point_is_certified():
+    """x = prox(v) solves its own problem, so 0 is in (x - v) + step l1 d|x|."""
+    rng = np.random.default_rng(2)
+    v, step, l1 = rng.standard_normal(50), rng.uniform(0.1, 2, 50), rng.uniform(0, 1, 50)
+    x = prox(v, step, l1)
+    np.testing.assert_allclose(subgradient_distance(x, x - v, step * l1), 0.0, atol=1e-15)
+
+
+PROGRAM = """
+import sys
+import fastgd.reference
+loaded = {name.split(".")[0] for name in sys.modules} & {"numba", "scipy", "sklearn", "torch"}
+ours = {name for name in sys.modules if name.startswith("fastgd.") and not name.startswith("fastgd.reference")}
+ours -= {"fastgd._version"}
+sys.exit(f"{loaded} {ours}" if loaded or ours else 0)
+"""
+
+
+def test_the_reference_imports_numpy_only():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

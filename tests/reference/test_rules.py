@@ -66,46 +66,84 @@ def test_forms_of_torch_by_its_recorded_iterates_and_its_formula(rule):
     assert np.abs(old[0] - theta).max() > 0.01, "the forms differ where the rate falls"
 
 
-def test_gd_by_hand():
-    theta, g, l1 = np.array([1.0, -1.0, 0.1]), np.array([2.0, 2.0, 0.0]), np.array([1.0, 0.0, 1.0])
-    theta, _ = update("gd", theta, g, {}, 1, 0.25, {}, l1)
-    np.testing.assert_allclose(theta, [0.25, -1.5, 0.0], rtol=1e-15)
-
-
-def test_momentum_by_hand_keeps_the_difference_after_the_prox():
-    # 1 - 0.5 * 1 = 0.5, thresholded by 0.5 * 0.4 to 0.3: V = -0.7.
+#: Rule, hyper-parameters, L1 weights, start, and per update: gradient, rate, and the numbers after it.
+HAND = {
+    "gd": ({}, [1.0, 0.0, 1.0], [1.0, -1.0, 0.1], [([2.0, 2.0, 0.0], 0.25, {"theta": [0.25, -1.5, 0.0]})]),
+    # theta is 1, 0, -1, -2, -3; from update 3 on its mean is -1, -1.5, -2.
+    "averaged": (
+        {"start": 3},
+        [0.0],
+        [2.0],
+        [([1.0], 1.0, {"reported": [mean]}) for mean in (1.0, 0.0, -1.0, -1.5, -2.0)],
+    ),
+    # 1 - 0.5 * 1 = 0.5, thresholded by 0.5 * 0.4 to 0.3: V = -0.7, the difference after the prox.
     # Then 0.3 - 0.5 * 0.7 - 0.5 * 0 = -0.05, thresholded to 0: V = -0.3.
-    theta, state = np.array([1.0]), init("momentum", (1,))
-    theta, state = update("momentum", theta, np.array([1.0]), state, 1, 0.5, {"momentum": 0.5}, 0.4)
-    np.testing.assert_allclose([theta[0], state["v"][0]], [0.3, -0.7], rtol=1e-15)
-    theta, state = update("momentum", theta, np.array([0.0]), state, 2, 0.5, {"momentum": 0.5}, 0.4)
-    np.testing.assert_allclose([theta[0], state["v"][0]], [0.0, -0.3], atol=1e-16)
-
-
-def test_adam_by_hand():
-    """First step: m^ = g and v^ = g^2 whatever the betas, so the step is rate g / (|g| + eps)."""
-    theta, g = np.array([1.0, 1.0]), np.array([3.0, -0.5])
-    theta, state = update("adam", theta, g, init("adam", (2,)), 1, 0.1, {"eps": 0.5}, 0.0)
-    np.testing.assert_allclose(theta, [1 - 0.3 / 3.5, 1 + 0.05 / 1.0], rtol=1e-12)
-    np.testing.assert_allclose(state["m"], [0.3, -0.05], rtol=1e-12)
-    np.testing.assert_allclose(state["v"], [0.009, 0.00025], rtol=1e-12)
-
-
-def test_adam_thresholds_by_its_own_step():
-    """Steps 0.1 / (4 + 1) and 0.1 / (1 + 1) times the threshold 3."""
-    g, hyper = np.array([4.0, 1.0]), {"eps": 1.0}
-    theta, _ = update("adam", np.array([1.0, 1.0]), g, init("adam", (2,)), 1, 0.1, hyper, np.array([3.0, 3.0]))
-    np.testing.assert_allclose(theta, [1 - 0.02 * 4 - 0.06, 1 - 0.05 - 0.15], rtol=1e-12)
-
-
-def test_nesterov_by_hand_keeps_the_share_of_the_prox():
-    # V = -0.5, p = 1 - 0.25 - 0.5 = 0.25, thresholded by 0.75 * 0.4 to 0: v = -0.5 - 0.25 / 1.5.
+    "momentum": (
+        {"momentum": 0.5},
+        [0.4],
+        [1.0],
+        [([1.0], 0.5, {"theta": [0.3], "v": [-0.7]}), ([0.0], 0.5, {"theta": [0.0], "v": [-0.3]})],
+    ),
+    # V = -0.5, p = 1 - 0.25 - 0.5 = 0.25, thresholded by 0.75 * 0.4 to 0: v = -0.5 - 0.25 / 1.5, with the prox's share.
     # Then V = -1/3, p = -1/6, thresholded to 0: v = -1/3 + (1/6) / 1.5.
-    theta, state, hyper = np.array([1.0]), init("nesterov", (1,)), {"momentum": 0.5}
-    theta, state = update("nesterov", theta, np.array([1.0]), state, 1, 0.5, hyper, 0.4)
-    np.testing.assert_allclose([theta[0], state["v"][0]], [0.0, -2 / 3], atol=1e-15)
-    theta, state = update("nesterov", theta, np.array([0.0]), state, 2, 0.5, hyper, 0.4)
-    np.testing.assert_allclose([theta[0], state["v"][0]], [0.0, -2 / 9], atol=1e-15)
+    "nesterov": (
+        {"momentum": 0.5},
+        [0.4],
+        [1.0],
+        [([1.0], 0.5, {"theta": [0.0], "v": [-2 / 3]}), ([0.0], 0.5, {"theta": [0.0], "v": [-2 / 9]})],
+    ),
+    # h = 9, then 25: steps 0.6 / (3 + 1) and 0.6 / (5 + 1), which threshold by 0.15 and 0.1 times 0.2.
+    "adagrad": (
+        {"eps": 1.0},
+        [0.2],
+        [1.0],
+        [([3.0], 0.6, {"theta": [1 - 0.45 - 0.03]}), ([4.0], 0.6, {"theta": [0.52 - 0.4 - 0.02]})],
+    ),
+    # h = 0.25 * 16 = 4, then 0.75 * 4 + 0.25 * 4 = 4: steps 0.9 / (2 + 1) both times.
+    "rmsprop": (
+        {"decay": 0.75, "eps": 1.0},
+        [0.5],
+        [5.0],
+        [([4.0], 0.9, {"theta": [5 - 1.2 - 0.15]}), ([2.0], 0.9, {"theta": [3.65 - 0.6 - 0.15]})],
+    ),
+    # First step: m^ = g and v^ = g^2 whatever the betas, so the step is rate g / (|g| + eps).
+    "adam": (
+        {"eps": 0.5},
+        [0.0, 0.0],
+        [1.0, 1.0],
+        [([3.0, -0.5], 0.1, {"theta": [1 - 0.3 / 3.5, 1.05], "m": [0.3, -0.05], "v": [0.009, 0.00025]})],
+    ),
+    # Each coordinate is thresholded by its own step: 0.1 / (4 + 1) and 0.1 / (1 + 1), times 3.
+    "adam, L1": (
+        {"eps": 1.0},
+        [3.0, 3.0],
+        [1.0, 1.0],
+        [([4.0, 1.0], 0.1, {"theta": [1 - 0.02 * 4 - 0.06, 1 - 0.05 - 0.15]})],
+    ),
+    # h = 0.75 * 4 = 3 and ratio sqrt(1 / (3 + 1)) = 1/2, so delta = 1; then d = 0.75 and h = 0.75.
+    "adadelta": (
+        {"decay": 0.25, "eps": 1.0},
+        [0.4],
+        [5.0],
+        [
+            ([2.0], 0.5, {"theta": [5 - 0.5 - 0.1], "h": [3.0], "d": [0.75]}),
+            ([0.0], 0.5, {"theta": [4.4 - 0.5 * 0.4]}),
+        ],
+    ),
+    # The decay leaves the intercept alone.
+    "adamw": ({"weight_decay": 0.5}, [0.0] * 3, [1.0] * 3, [([0.0] * 3, 0.2, {"theta": [0.9, 0.9, 1.0]})]),
+}
+
+
+@pytest.mark.parametrize("case", HAND)
+def test_updates_by_hand(case):
+    (rule, *_), (hyper, l1, start, updates) = case.split(","), HAND[case]
+    theta, state = np.array([start]), init(rule, (1, len(start)))
+    for t, (g, rate, expected) in enumerate(updates, start=1):
+        theta, state = update(rule, theta, np.array([g]), state, t, rate, hyper, np.array(l1))
+        found = {"theta": theta, "reported": reported(rule, theta, state, hyper), **state}
+        for name, numbers in expected.items():
+            np.testing.assert_allclose(found[name][0], numbers, rtol=1e-15, atol=1e-16)
 
 
 def test_lookahead_takes_its_gradient_ahead():
@@ -114,48 +152,6 @@ def test_lookahead_takes_its_gradient_ahead():
     np.testing.assert_allclose(point("lookahead", theta, state, {}), [0.55])
     for rule in set(RULES) - {"lookahead"}:
         assert point(rule, theta, state, {}) is theta
-
-
-def test_averaged_by_hand():
-    """theta is 1, 0, -1, -2, -3; from update 3 on its mean is -1, -1.5, -2."""
-    theta, state, means = np.array([2.0]), init("averaged", (1,)), []
-    for t in range(1, 6):
-        theta, state = update("averaged", theta, np.array([1.0]), state, t, 1.0, {"start": 3}, 0.0)
-        means.append(reported("averaged", theta, state, {})[0])
-    np.testing.assert_allclose(means, [1.0, 0.0, -1.0, -1.5, -2.0], rtol=1e-15)
-
-
-def test_adagrad_by_hand():
-    """h = 9, then 25: steps 0.6 / (3 + 1) and 0.6 / (5 + 1), which threshold by 0.15 and 0.1 times 0.2."""
-    theta, state, hyper = np.array([1.0]), init("adagrad", (1,)), {"eps": 1.0}
-    theta, state = update("adagrad", theta, np.array([3.0]), state, 1, 0.6, hyper, 0.2)
-    np.testing.assert_allclose(theta, [1 - 0.45 - 0.03], rtol=1e-14)
-    theta, _ = update("adagrad", theta, np.array([4.0]), state, 2, 0.6, hyper, 0.2)
-    np.testing.assert_allclose(theta, [0.52 - 0.4 - 0.02], rtol=1e-13)
-
-
-def test_rmsprop_by_hand():
-    """h = 0.25 * 16 = 4, then 0.75 * 4 + 0.25 * 4 = 4: steps 0.9 / (2 + 1) both times."""
-    theta, state, hyper = np.array([5.0]), init("rmsprop", (1,)), {"decay": 0.75, "eps": 1.0}
-    theta, state = update("rmsprop", theta, np.array([4.0]), state, 1, 0.9, hyper, 0.5)
-    np.testing.assert_allclose(theta, [5 - 1.2 - 0.15], rtol=1e-14)
-    theta, _ = update("rmsprop", theta, np.array([2.0]), state, 2, 0.9, hyper, 0.5)
-    np.testing.assert_allclose(theta, [3.65 - 0.6 - 0.15], rtol=1e-14)
-
-
-def test_adadelta_by_hand():
-    """h = 0.75 * 4 = 3 and ratio sqrt(1 / (3 + 1)) = 1/2, so delta = 1; then d = 0.75 and h = 0.75."""
-    theta, state, hyper = np.array([5.0]), init("adadelta", (1,)), {"decay": 0.25, "eps": 1.0}
-    theta, state = update("adadelta", theta, np.array([2.0]), state, 1, 0.5, hyper, 0.4)
-    np.testing.assert_allclose([theta[0], state["h"][0], state["d"][0]], [5 - 0.5 - 0.1, 3.0, 0.75], rtol=1e-14)
-    theta, _ = update("adadelta", theta, np.array([0.0]), state, 2, 0.5, hyper, 0.4)
-    np.testing.assert_allclose(theta, [4.4 - 0.5 * 0.4], rtol=1e-14)
-
-
-def test_adamw_decays_all_but_the_intercept():
-    g, hyper = np.zeros((2, 3)), {"weight_decay": 0.5}
-    theta, _ = update("adamw", np.ones((2, 3)), g, init("adamw", (2, 3)), 1, 0.2, hyper, 0.0)
-    np.testing.assert_allclose(theta, [[0.9, 0.9, 1.0]] * 2, rtol=1e-15)
 
 
 def test_amsgrad_remembers_the_largest_square():
