@@ -5,40 +5,41 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import rivals
-from bench.check import Floats
-from bench.objective import Objective
 from bench.optimum import Optimum, find_optimum
-from bench.own_fit import NAME, OwnFit
-from bench.problems import Data
-from bench.racing import Racer, fitted
-from bench.report import report
-from bench.result import Result
 from bench.sweep import Arrival, Course, Swept, lowered, run_to, sweep
-from bench.wording import quantity
+from fastgd.bench import rivals
+from fastgd.bench.objective import Floats, Objective
+from fastgd.bench.ours import NAME, OPTIMIZERS, estimator
+from fastgd.bench.problems import Data
+from fastgd.bench.result import quantity
+from fastgd.bench.rivals.estimators import theta_of
+from fastgd.bench.rivals.racers import Racer, fitted, tolerances
 
-TARGETS = (1e-2, 1e-3, 1e-4, 1e-6)
 #: Rivals that run again in every repetition, for each target; with the fastest one that is no stochastic loop, since
 #: rates tuned on other data may not arrive.
 _FINALISTS = 3
 _SWEEP_SEED, _WARM_UP_ROWS = 1000, 2000
-#: Tighter tolerances that are tried where, on other data, the chosen one does not suffice.
+#: Tighter tolerances that are tried if, on other data, the chosen one does not suffice.
 _TIGHTER = 3
+#: Mini-batch rules of fastgd in a race of stochastic loops, their batch sizes and numbers of epochs.
+_RULES = ("averaged", "nesterov", "adagrad", "adam", "saga")
+_BATCH_SIZES, _EPOCHS = (256, 4096, 16384), (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What is raced for.
+    """The conditions of a race.
 
-    make: data from a seed and a number of rows. rows: how many it has. at_least: how many times as fast as the fastest
-    rival fastgd is to be, by target. alpha: 1 / n where None. validated: only rivals that check their input count.
-    shuffled: whether seeds only shuffle the rows, so that every optimum is the same.
+    make: data from a seed and a number of rows. rows: their number. at_least: how many times as fast as the fastest
+    rival fastgd is to be, by target. alpha: 1 / n if None. validated: only rivals that check their input count.
+    shuffled: whether seeds only shuffle the rows, so that every optimum is the same. targets: distances to the optimum.
+    stochastic: whether mini-batch rules of fastgd run against stochastic loops, in place of the automatic solver.
     """
 
     label: str
@@ -50,9 +51,11 @@ class Contest:
     repetitions: int = 5
     validated: bool = False
     shuffled: bool = False
+    targets: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-6)
+    stochastic: bool = False
 
     def objective(self, seed: int, rows: int) -> Objective:
-        """On fresh data, of all rows if it has fewer."""
+        """Return the objective on fresh data, of at most that many rows."""
         data = self.make(seed, min(rows, self.rows))
         return Objective(data, 1.0 / len(data.y) if self.alpha is None else self.alpha, self.l1_ratio)
 
@@ -60,10 +63,62 @@ class Contest:
         """Whether a rival is one to beat."""
         return racer.validates or not self.validated
 
+    def suits(self, racer: Racer) -> bool:
+        """Whether a rival takes part."""
+        return racer.rule is not None or not self.stochastic
+
+
+class RuleEffort(NamedTuple):
+    """A mini-batch fit with automatic rates."""
+
+    optimizer: str
+    batch_size: int
+    max_iter: int
+
+    def __str__(self) -> str:
+        return f"{self.optimizer}, batches of {self.batch_size}, {self.max_iter} epochs"
+
+
+class OwnFit:
+    """Whole fits of fastgd; `reports` keeps the last `fit_report_` of each setting."""
+
+    def __init__(self, stochastic: bool = False) -> None:
+        self.reports: dict[Any, dict[str, Any]] = {}
+        self._stochastic = stochastic
+
+    def racer(self) -> Racer:
+        """Return the automatic solver at tolerances from 0.1 to 1e-8, or rules with batch sizes and epochs."""
+        if not self._stochastic:
+            return Racer(NAME, tolerances(), self._start, validates=True)
+        grid = [
+            RuleEffort(*one) for one in ((rule, size, n) for rule in _RULES for size in _BATCH_SIZES for n in _EPOCHS)
+        ]
+        return Racer(NAME, grid, self._start, validates=True, ordered=False)
+
+    def _start(self, objective: Objective, effort: Any) -> Iterator[Floats]:
+        kind, (X, y) = estimator(objective.task), (objective.data.X, objective.data.y)
+        how = {"tol": effort.value}
+        if self._stochastic:
+            how = {**effort._asdict(), "optimizer": OPTIMIZERS[effort.optimizer]}
+
+        def run() -> Iterator[Floats]:
+            model = kind(alpha=objective.alpha, l1_ratio=objective.l1_ratio, random_state=0, **how).fit(X, y)
+            self.reports[effort] = dict(model.fit_report_)
+            # A fit at a tolerance counts only if it has certified that tolerance.
+            counts = self._stochastic or model.fit_report_["converged"]
+            yield theta_of(model) if counts else np.full(objective.shape, np.nan)
+
+        return run()
+
+    def facts(self, effort: Any) -> dict[str, Any]:
+        """Return a part of the report of the last fit with this setting."""
+        keys = ("solver", "reason", "passes", "certificate", "seconds_compile", "seconds_total")
+        return {key: self.reports[effort].get(key) for key in keys}
+
 
 @dataclass
-class Meeting:
-    """One repetition: seconds by racer and target, and what fastgd reported by target."""
+class Repetition:
+    """One repetition: seconds by racer and target, and fastgd's reports by target."""
 
     seconds: dict[tuple[str, float], float] = field(default_factory=dict)
     reports: dict[float, dict[str, Any]] = field(default_factory=dict)
@@ -72,41 +127,44 @@ class Meeting:
 
 @dataclass
 class Race:
-    """All of it: the sweep, who came into the repetitions with what, and these."""
+    """The first sweep, the racers of the repetitions by target, the repetitions, and seconds of first laps.
 
+    missing: libraries that cannot be imported, with their errors.
+    """
+
+    contest: Contest
+    missing: dict[str, str]
     swept: list[Swept]
     finalists: dict[float, list[Swept]]
-    meetings: list[Meeting]
+    repetitions: list[Repetition]
     warm_up: dict[str, dict[str, float]]
 
 
-def run(contest: Contest) -> Result:
+def run(contest: Contest) -> Race:
     """Sweep, then repeat."""
     adapters, missing = rivals.load(rivals.SOLVERS)
-    own = OwnFit()
     gc_was_on = gc.isenabled()
     gc.disable()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is stopped at a target has not converged
-            race = _race(contest, own, adapters)
+            warnings.simplefilter("ignore")  # a fit that is stopped at a target has not converged
+            race = _race(contest, OwnFit(contest.stochastic), adapters, missing)
     finally:
         if gc_was_on:
             gc.enable()
-    result = report(contest, race)
-    result.missing = {**missing, **result.missing}
-    return result
+    return race
 
 
-def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any]) -> Race:
+def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], missing: dict[str, str]) -> Race:
     objective = contest.objective(_SWEEP_SEED, contest.rows)
     small = contest.objective(_SWEEP_SEED, _WARM_UP_ROWS)
     course = Course(objective, find_optimum(objective))
     print(f"{contest.label}: optimum found, F = {course.optimum.value:.6g}", file=sys.stderr, flush=True)
-    racers = [own.racer(), *(fitted(r, objective) for adapter in adapters for r in adapter.solvers(objective))]
-    warm_up = {}
+    others = (racer for adapter in adapters for racer in adapter.solvers(objective) if contest.suits(racer))
+    racers = [own.racer(), *(fitted(racer, objective) for racer in others)]
+    warm_up: dict[str, dict[str, float]] = {}
     swept: list[Swept] = []
-    bars = dict.fromkeys(TARGETS, math.inf)
+    bars = dict.fromkeys(contest.targets, math.inf)
     for racer in racers:
         begin = time.perf_counter()
         try:
@@ -117,34 +175,35 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any]) -> Race:
                 raise
             swept.append(Swept(racer, given_up=f"{type(error).__name__}: {error}"))
         if racer.name == NAME:
-            warm_up[NAME]["seconds_compile_all_rows"] = own.told(racer.grid[0])["seconds_compile"]
-        _tell(time.perf_counter() - begin, _how(swept[-1]))
+            warm_up[NAME]["seconds_compile_all_rows"] = own.facts(racer.grid[0])["seconds_compile"]
+        _log(time.perf_counter() - begin, _summary(swept[-1]))
         if racer.name != NAME and contest.counts(racer):
             bars = lowered(bars, swept[-1])
-    finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in TARGETS}
+    finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in contest.targets}
     start = course.optimum.theta if contest.shuffled else None
     del objective, course
-    meetings = []
+    repetitions = []
     for number in range(1, contest.repetitions + 1):
         begin = time.perf_counter()
-        meetings.append(_meet(contest.objective(_SWEEP_SEED + number, contest.rows), start, finalists, own, number))
-        _tell(time.perf_counter() - begin, f"repetition {number} of {contest.repetitions}")
-    return Race(swept, finalists, meetings, warm_up)
+        fresh = contest.objective(_SWEEP_SEED + number, contest.rows)
+        repetitions.append(_repeat(fresh, start, finalists, own, number))
+        _log(time.perf_counter() - begin, f"repetition {number} of {contest.repetitions}")
+    return Race(contest, missing, swept, finalists, repetitions, warm_up)
 
 
 def _warm_up(racer: Racer, small: Objective, own: OwnFit) -> dict[str, float]:
-    """Seconds of a first lap on few rows; of fastgd's, those it says it compiled or loaded kernels for."""
+    """Return the seconds of a first lap on few rows; for fastgd also those of compiling or loading kernels."""
     setting = racer.grid[0]
-    if racer.rule is not None:  # its compiling depends on the shape: the sweep warms it up
+    if racer.rule is not None:  # its compilation depends on the shape: the sweep warms it up
         return {}
     nowhere = Optimum(small.constant_theta(), 0.0, 0.0, 1.0)
     seconds = run_to(racer, Course(small, nowhere), setting, {-1.0: 0.0}).elapsed
-    compiling = {"seconds_compile": own.told(setting)["seconds_compile"]} if racer.name == NAME else {}
+    compiling = {"seconds_compile": own.facts(setting)["seconds_compile"]} if racer.name == NAME else {}
     return {"first_lap_seconds": seconds, **compiling}
 
 
 def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]:
-    """Those rivals that run again."""
+    """Return the rivals that run again."""
     there = [one for one in swept if target in one.best and contest.counts(one.racer)]
     there.sort(key=lambda one: one.best[target].seconds)
     fastest = there[:_FINALISTS]
@@ -153,10 +212,10 @@ def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]
     return fastest
 
 
-def _meet(
+def _repeat(
     objective: Objective, start: Floats | None, finalists: dict[float, list[Swept]], own: OwnFit, number: int
-) -> Meeting:
-    """Every finalist in its setting, each run serving all targets that were won with it; the order turns."""
+) -> Repetition:
+    """Run every finalist in its setting, each run serving all targets that were won with it; the order rotates."""
     course = Course(objective, find_optimum(objective, start))
     jobs: dict[tuple[str, str], tuple[Racer, dict[float, Arrival]]] = {}
     for target, those in finalists.items():
@@ -165,18 +224,18 @@ def _meet(
                 arrival = swept.best[target]
                 _, arrivals = jobs.setdefault((swept.racer.name, str(arrival.setting)), (swept.racer, {}))
                 arrivals[target] = arrival
-    meeting = Meeting(problem=_described(course))
+    repetition = Repetition(problem=_describe(course))
     order = list(jobs.values())
     shift = number % max(len(order), 1)
     for racer, arrivals in order[shift:] + order[:shift]:
-        for target, arrival in _again(racer, arrivals, course).items():
-            meeting.seconds[racer.name, target] = arrival.seconds
+        for target, arrival in _run_again(racer, arrivals, course).items():
+            repetition.seconds[racer.name, target] = arrival.seconds
             if racer.name == NAME:
-                meeting.reports[target] = {"setting": str(arrival.setting), **own.told(arrival.setting)}
-    return meeting
+                repetition.reports[target] = {"setting": str(arrival.setting), **own.facts(arrival.setting)}
+    return repetition
 
 
-def _described(course: Course) -> dict[str, Any]:
+def _describe(course: Course) -> dict[str, Any]:
     objective, optimum = course
     return {
         "name": objective.data.problem.name,
@@ -189,25 +248,25 @@ def _described(course: Course) -> dict[str, Any]:
     }
 
 
-def _again(racer: Racer, before: dict[float, Arrival], course: Course) -> dict[float, Arrival]:
-    """The same setting on other data, three times the laps at most; then tighter ones for what it does not reach.
+def _run_again(racer: Racer, before: dict[float, Arrival], course: Course) -> dict[float, Arrival]:
+    """Run the same setting on other data for at most three times the laps, then tighter ones for missed targets.
 
-    before: by target how the setting came there in the sweep.
+    before: by target, the setting's arrival in the sweep.
     """
     setting, laps = next(iter(before.values())).setting, 3 * max(arrival.laps for arrival in before.values())
     found = run_to(racer, course, setting, dict.fromkeys(before, math.inf), laps).arrivals
-    if racer.rule is None:
+    if racer.ordered:
         after = list(racer.grid).index(setting) + 1
         for tighter in racer.grid[after : after + _TIGHTER]:
-            left = dict.fromkeys(before.keys() - found.keys(), math.inf)
-            if not left:
+            missed = dict.fromkeys(before.keys() - found.keys(), math.inf)
+            if not missed:
                 break
-            found.update(run_to(racer, course, tighter, left).arrivals)
+            found.update(run_to(racer, course, tighter, missed).arrivals)
     return found
 
 
-def _how(swept: Swept) -> str:
-    """By target, as far as reached, the seconds and the setting."""
+def _summary(swept: Swept) -> str:
+    """Return seconds and setting by target."""
     ways = [
         f"to {target:g} in {quantity(arrival.seconds, 's')} ({arrival.setting})"
         for target, arrival in sorted(swept.best.items(), reverse=True)
@@ -215,6 +274,5 @@ def _how(swept: Swept) -> str:
     return f"{swept.racer.name}: {'; '.join(ways) or swept.given_up}"
 
 
-def _tell(seconds: float, what: str) -> None:
-    """A line for who waits, with what the wait was for."""
+def _log(seconds: float, what: str) -> None:
     print(f"  {seconds:5.1f} s  {what}", file=sys.stderr, flush=True)

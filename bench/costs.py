@@ -14,12 +14,12 @@ import numpy as np
 from scipy.optimize import nnls
 
 from bench import primitives
-from bench.machine import ROOT
+from bench.cases.choice import Task
 from bench.primitives import Counted, Measured, Size, problem_of
-from bench.shapes import Task
+from fastgd.bench.machine import ROOT
 from fastgd.optimizers import LBFGS, Accelerated, SketchedNewton
 
-TARGET = ROOT / "fastgd" / "solvers" / "costs.py"
+TARGET = ROOT / "fastgd" / "solvers" / "cost_model.py"
 BEGIN, END = "# Written by python -m bench.costs --write", "# End of what is written.\n"
 #: Of a quick run: shapes of each formula, those of fewest numbers.
 _QUICK = 6

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import datasets as sklearn_datasets
 
-from bench.machine import ROOT
+from fastgd.bench.machine import ROOT
 from fastgd.data.files import read_table
 
 _MOST_ROWS = 20_000

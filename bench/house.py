@@ -114,7 +114,9 @@ def rate_path() -> list[str]:
 def lines(folder: str) -> int:
     """Lines of Python in a folder."""
     paths = [
-        path for path in (ROOT / folder).rglob("*.py") if path.relative_to(ROOT).parts[:2] != ("fastgd", "kernels")
+        path
+        for path in (ROOT / folder).rglob("*.py")
+        if path.relative_to(ROOT).parts[:2] not in (("fastgd", "kernels"), ("fastgd", "bench"))
     ]
     return sum(len(path.read_text().splitlines()) for path in paths)
 

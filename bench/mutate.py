@@ -198,7 +198,7 @@ def _count(tally: Tally, path: str, mutant: Mutant, passed: bool | None) -> None
 
 def _write(tallies: dict[str, Tally], partly: bool) -> Path:
     # Only now, since it imports fastgd, which the forks must import from the copy.
-    from bench.result import RESULTS, Finding, Result, write
+    from fastgd.bench.result import RESULTS, Finding, Result, write
 
     survivors = [survivor for tally in tallies.values() for survivor in tally.survivors]
     total = sum(tally.total for tally in tallies.values())

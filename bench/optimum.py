@@ -1,4 +1,4 @@
-"""The optimum of an objective in float64 NumPy, with a bound on what is left to gain: no code of fastgd."""
+"""The optimum of an objective in float64 NumPy with a bound on its suboptimality, independent of fastgd."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,27 +6,26 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from bench.check import Floats
-from bench.objective import Objective
+from fastgd.bench.objective import Floats, Objective
 
-#: Rows whose curvature stands for that of all rows where it preconditions.
+#: Rows whose curvature preconditions the equations of all rows.
 _SAMPLE_ROWS = 50_000
-#: Conjugate gradients in a step of Newton's method: how many at most, and which part of g M^-1 g ends them.
+#: Most conjugate gradient steps per step of Newton's method, and the part of g M^-1 g that ends them.
 _INNER_STEPS, _INNER_PRECISION = 500, 1e-2
-#: Rows whose curvature is added at once: products of few rows keep threads waiting for each other.
+#: Rows whose curvature is added at once: in products of few rows threads wait for each other.
 _BLOCK_ROWS = 1 << 15
 _STEPS = 100
-#: Of F: what may be left to gain at the optimum.
+#: Largest suboptimality relative to F.
 _PRECISION = 1e-10
-#: Where F* is less than this share of F of the best constant model, distances are in units of the latter.
+#: If F* is less than this share of F of the best constant model, distances are in units of the latter.
 _SMALL_SHARE = 1e-3
 
 
 class Optimum(NamedTuple):
-    """theta (K, d + 1), intercept last, F there, what could be gained at most, and the unit of distances.
+    """theta (K, d + 1), intercept last, its F, a bound on its suboptimality, and the unit of distances.
 
-    left: where alpha (1 - l1_ratio) > 0, the duality gap in w for this intercept plus the estimate g^2 / (2 h) of what
-    the intercept could gain; else twice the Newton decrement, an estimate.
+    left: if alpha (1 - l1_ratio) > 0, the duality gap in w for this intercept plus the estimate g^2 / (2 h) of the
+    intercept's suboptimality; else twice the Newton decrement, an estimate.
     """
 
     theta: Floats
@@ -36,18 +35,18 @@ class Optimum(NamedTuple):
 
 
 def distances(objective: Objective, optimum: Optimum, thetas: Floats) -> Floats:
-    """(F - F*) / unit of each of thetas (m, K, d + 1), the unit F* or F of the best constant model."""
+    """Return (F - F*) / unit at each of thetas (m, K, d + 1); the unit is F* or F of the best constant model."""
     with np.errstate(over="ignore", invalid="ignore"):
         return (objective.values(thetas) - optimum.value) / optimum.unit
 
 
 def find_optimum(objective: Objective, start: Floats | None = None) -> Optimum:
-    """Newton's method from `start`, with conjugate gradients or, for the elastic net, coordinate descent inside.
+    """Minimise by Newton's method with conjugate gradients or, for the elastic net, coordinate descent inside.
 
     Raises
     ------
     ArithmeticError
-        Where 100 steps are not enough.
+        If 100 steps are not enough.
     """
     theta = objective.constant_theta() if start is None else start
     step = _proximal_step if objective.l1 else _newton_step
@@ -57,7 +56,7 @@ def find_optimum(objective: Objective, start: Floats | None = None) -> Optimum:
         gradient = objective.spread(objective.loss.slope(z, objective.y))
         gradient[:, :-1] += objective.l2 * theta[:, :-1]
         direction, decrement = step(objective, theta, z, gradient)
-        left = _left(objective, theta, z, gradient, decrement)
+        left = max(_left(objective, theta, z, gradient, decrement), 0.0)  # rounding may make it negative
         if left <= _PRECISION * value:
             unit = value if value >= _SMALL_SHARE * objective.constant else objective.constant
             return Optimum(theta, value, left, unit)
@@ -68,7 +67,7 @@ def find_optimum(objective: Objective, start: Floats | None = None) -> Optimum:
 def _lower(
     objective: Objective, theta: Floats, direction: Floats, z: Floats, value: float
 ) -> tuple[Floats, Floats, float]:
-    """A step, halved until it lowers F; margins are linear in it, so that trials do not read X."""
+    """Take a step, halved until it lowers F; margins are linear in it, so that trials do not read X."""
     dz = objective.margins(direction)
     for halvings in range(40):
         size = 0.5**halvings
@@ -76,7 +75,7 @@ def _lower(
         found = float(objective.loss.value(z + size * dz, objective.y).mean() + objective.penalties(trial))
         if found < value:
             return trial, z + size * dz, found
-    # At the limit of float64 nothing lowers F any more; the gap decides.
+    # At the limit of float64 no step lowers F; the gap decides.
     return theta + direction, z + dz, value
 
 
@@ -91,7 +90,7 @@ def _left(objective: Objective, theta: Floats, z: Floats, gradient: Floats, decr
 
 
 def _diagonal(objective: Objective, z: Floats) -> Floats:
-    """Second derivative of each row's loss in each of its margins (n, K)."""
+    """Return the second derivative of each row's loss in each of its margins (n, K)."""
     units = np.eye(z.shape[1])
     return np.column_stack(
         [objective.loss.curve(z, units[k : k + 1])[:, k] * np.ones(len(z)) for k in range(len(units))]
@@ -99,7 +98,7 @@ def _diagonal(objective: Objective, z: Floats) -> Floats:
 
 
 def _curvature(objective: Objective, weights: Floats) -> Floats:
-    """X' diag(weights) X over the first rows by their number, a column of ones added, and L2: (d + 1, d + 1)."""
+    """Return the mean of weighted outer products of the first rows, with a column of ones, plus L2 (d + 1, d + 1)."""
     total = np.zeros((objective.shape[1], objective.shape[1]))
     for start in range(0, len(weights), _BLOCK_ROWS):
         h = weights[start : start + _BLOCK_ROWS]
@@ -111,17 +110,17 @@ def _curvature(objective: Objective, weights: Floats) -> Floats:
 
 
 def _solver(matrix: Floats) -> Callable[[Floats], Floats]:
-    """Solves with a positive matrix brought to a diagonal of ones."""
+    """Return a function that solves with a positive matrix, scaled to a diagonal of ones."""
     scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
     factor = cho_factor(matrix * scale * scale[:, None] + 1e-13 * np.eye(len(matrix)))
-    # The inverse, since scipy and NumPy have a BLAS each, whose threads would wait for each other in turn.
+    # The inverse, since scipy and NumPy have separate BLAS libraries, whose threads wait for each other.
     inverse = cho_solve(factor, np.eye(len(matrix))) * scale * scale[:, None]
     inverse = 0.5 * (inverse + inverse.T)
     return lambda rows: rows @ inverse
 
 
 def _newton_step(objective: Objective, theta: Floats, z: Floats, gradient: Floats) -> tuple[Floats, float]:
-    """The direction by conjugate gradients on all rows, preconditioned by some; and half of g M^-1 g."""
+    """Return the direction by preconditioned conjugate gradients on all rows, and half of g M^-1 g."""
     mean = _diagonal(objective, z[:_SAMPLE_ROWS]).mean(axis=1)
     solve = _solver(_curvature(objective, mean))
     direction, residual = np.zeros_like(theta), -gradient
@@ -142,7 +141,7 @@ def _newton_step(objective: Objective, theta: Floats, z: Floats, gradient: Float
 
 
 def _proximal_step(objective: Objective, theta: Floats, z: Floats, gradient: Floats) -> tuple[Floats, float]:
-    """The direction to the minimum of the model of second order plus L1, by coordinate descent; one output."""
+    """Return the direction to the minimum of the quadratic model plus L1 by coordinate descent; one output."""
     if len(theta) > 1 or not objective.l2:
         raise ValueError("the optimum of an elastic net is found for one output and an l1_ratio below 1")
     H = _curvature(objective, _diagonal(objective, z)[:, 0])

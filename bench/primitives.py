@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.problems import Problem
-from bench.shapes import Task
+from bench.cases.choice import Task
 from fastgd import LinearRegression, LogisticRegression
 from fastgd._config import resolve
 from fastgd._data import linear_problem, logistic_problem, site_of
 from fastgd._inputs import Converted
 from fastgd._labels import check_labels
 from fastgd.backends.cpu.quadratic import minimise_quadratic
+from fastgd.bench.problems import Problem
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Frame
 from fastgd.objective.sampling import sample_moments

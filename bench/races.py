@@ -8,27 +8,28 @@ import numpy as np
 
 from bench import contest, datasets
 from bench.contest import Contest
-from bench.problems import Data, Problem
-from bench.result import Result
+from bench.report import report
+from fastgd.bench.problems import Data, Problem
+from fastgd.bench.result import Result
 
-#: Where about half of the coefficients of the generated problems are 0.
+#: Values of alpha with which about half of the coefficients of the generated problems are 0.
 _HALF_ZERO = {"logistic": 0.008, "linear": 0.05}
 _PIXELS, _DIGITS, _IMAGES = 784, 10, 60_000
-#: In a quick run of what has many rows: a part of them, once.
+#: A quick run of a race with many rows has a part of them.
 _QUICK_PART, _MANY_ROWS = 10, 50_000
 
 
-class NoData(Exception):
-    """What a race needs is not there."""
+class MissingData(Exception):
+    """The data of a race are not there."""
 
 
-def run(name: str, quick: bool) -> Result:
-    """One race.
+def run_race(name: str, quick: bool) -> Result:
+    """Run one race.
 
     Raises
     ------
-    NoData
-        Where a file is missing.
+    MissingData
+        If a file is missing.
     """
     race = RACES[name]
     if quick:
@@ -37,17 +38,17 @@ def run(name: str, quick: bool) -> Result:
     try:
         race.make(0, 1)
     except FileNotFoundError as error:
-        raise NoData(f"{error}; name its folder with --data or $FASTGD_BENCH_DATA") from error
-    return contest.run(race)
+        raise MissingData(f"{error}; name its folder with --data or $FASTGD_BENCH_DATA") from error
+    return report(contest.run(race))
 
 
-def _generated(problem: Problem, kind: str, at_least: tuple[float, float, float], **more: Any) -> Contest:
-    """A race on a generated problem; at_least: for targets of 1e-3, 1e-4 and 1e-6."""
+def _generated(problem: Problem, kind: str, *targets: float, **more: Any) -> Contest:
+    """Return a race on a generated problem; targets: for distances of 1e-3, 1e-4 and 1e-6."""
 
     def make(seed: int, rows: int) -> Data:
         return replace(problem, seed=seed, n=rows).make()
 
-    return Contest(f"{kind}, {problem.size}", make, problem.n, _bounds(*at_least), **more)
+    return Contest(f"{kind}, {problem.size}", make, problem.n, _bounds(*targets), **more)
 
 
 def _bounds(*ratios: float) -> dict[float, float]:
@@ -58,65 +59,55 @@ def _tall(task: str, dtype: str = "f4", **more: Any) -> Problem:
     return Problem(task, 1_000_000, 100, dtype, **more)
 
 
-def _wide(task: str) -> Problem:
-    return Problem(task, 200_000, 1_000)
-
-
-def _net(task: str) -> Contest:
-    kind = f"{_KINDS[task]}, elastic net, half of the coefficients 0"
-    return _generated(_tall(task), kind, (2, 3, 5), alpha=_HALF_ZERO[task], l1_ratio=0.5)
-
-
-def _small(task: str, n: int, d: int) -> Contest:
-    more: dict[str, Any] = {"alpha": 0.0} if task == "linear" else {}
-    return _generated(Problem(task, n, d, "f8"), _KINDS[task], (2, 2, 2), repetitions=31, validated=True, **more)
-
-
 def _mnist(seed: int, rows: int) -> Data:
-    """Pixels from 0 to 1 in an order of its own."""
+    """Return pixels from 0 to 1 in an order that depends on the seed."""
     X, y = datasets.mnist("train")
     chosen = np.random.default_rng(seed).permutation(len(y))[:rows]
     problem = Problem("softmax", rows, _PIXELS, classes=_DIGITS, seed=seed)
     return Data(problem, X[chosen].astype(np.float32) / np.float32(255.0), y[chosen], np.zeros((_DIGITS, _PIXELS)))
 
 
-def _logistic() -> Iterator[tuple[str, Contest]]:
-    """Float32 and float64; well and ill conditioned; columns in units of any size."""
-    kind = _KINDS["logistic"]
-    for dtype in ("f4", "f8"):
-        yield f"logistic_{dtype}", _generated(_tall("logistic", dtype), f"{kind}, condition 1e2", (1.2, 2, 10))
-        ill, units = _tall("logistic", dtype, condition=1e6), _tall("logistic", dtype, units=1e3)
-        yield f"logistic_ill_{dtype}", _generated(ill, f"{kind}, condition 1e6", (3, 5, 10))
-        yield f"logistic_units_{dtype}", _generated(units, f"{kind}, columns of scale 1e-3 to 1e3", (3, 5, 10))
-
-
 _KINDS = {"logistic": "Logistic regression", "linear": "Linear regression", "softmax": "Softmax regression, 10 classes"}
 _SOFTMAX = Problem("softmax", 200_000, 100, classes=10)
 
-#: In the order in which they run and are shown.
+
+def _optima() -> Iterator[tuple[str, Contest]]:
+    """Iterate over the races of default fits, in the order in which they run and are shown."""
+    kind = _KINDS["logistic"]
+    for dtype in ("f4", "f8"):
+        yield f"logistic_{dtype}", _generated(_tall("logistic", dtype), f"{kind}, condition 1e2", 1.2, 2, 10)
+        ill, units = _tall("logistic", dtype, condition=1e6), _tall("logistic", dtype, units=1e3)
+        yield f"logistic_ill_{dtype}", _generated(ill, f"{kind}, condition 1e6", 3, 5, 10)
+        yield f"logistic_units_{dtype}", _generated(units, f"{kind}, columns of scale 1e-3 to 1e3", 3, 5, 10)
+    linear, ridge = (_KINDS["linear"], {"alpha": 0.0}), ("Ridge regression", {})
+    for name, (kind, more) in {"linear": linear, "ridge": ridge}.items():
+        yield name, _generated(_tall("linear"), kind, 1.3, 1.3, 1.3, **more)
+    for name, (kind, more) in {"logistic": (_KINDS["logistic"], {}), "linear": linear, "ridge": ridge}.items():
+        problem = Problem("logistic" if name == "logistic" else "linear", 200_000, 1_000)
+        yield f"{name}_wide", _generated(problem, kind, 2, 4, 6, repetitions=3, **more)
+    for task, alpha in _HALF_ZERO.items():
+        kind = f"{_KINDS[task]}, elastic net, half of the coefficients 0"
+        yield f"net_{task}", _generated(_tall(task), kind, 2, 3, 5, alpha=alpha, l1_ratio=0.5)
+    yield "softmax", _generated(_SOFTMAX, _KINDS["softmax"], 1.5, 2, 3, repetitions=3)
+    mnist = f"MNIST, {_IMAGES:,} x {_PIXELS} float32, {_DIGITS} classes"
+    yield "mnist", Contest(mnist, _mnist, _IMAGES, _bounds(1.5, 2, 3), repetitions=3, shuffled=True)
+    for size, n, d in (("small", 20_000, 20), ("tiny", 1_000, 10)):
+        for task, more in (("logistic", {}), ("linear", {"alpha": 0.0})):
+            problem = Problem(task, n, d, "f8")
+            yield (
+                f"{size}_{task}",
+                _generated(problem, _KINDS[task], 2, 2, 2, repetitions=31, validated=True, **more),
+            )
+
+
+_RULES = "Logistic regression by mini-batches, rate automatic"
+
+#: Every race; "race" is that of mini-batch rules with automatic rates against stochastic loops with tuned rates.
 RACES: dict[str, Contest] = {
-    f"optimum_{name}": race
-    for name, race in {
-        **dict(_logistic()),
-        "linear": _generated(_tall("linear"), _KINDS["linear"], (1.3, 1.3, 1.3), alpha=0.0),
-        "ridge": _generated(_tall("linear"), "Ridge regression", (1.3, 1.3, 1.3)),
-        "logistic_wide": _generated(_wide("logistic"), _KINDS["logistic"], (2, 4, 6), repetitions=3),
-        "linear_wide": _generated(_wide("linear"), _KINDS["linear"], (2, 4, 6), alpha=0.0, repetitions=3),
-        "ridge_wide": _generated(_wide("linear"), "Ridge regression", (2, 4, 6), repetitions=3),
-        "net_logistic": _net("logistic"),
-        "net_linear": _net("linear"),
-        "softmax": _generated(_SOFTMAX, _KINDS["softmax"], (1.5, 2, 3), repetitions=3),
-        "mnist": Contest(
-            "MNIST, 60,000 x 784 float32, 10 classes",
-            _mnist,
-            _IMAGES,
-            _bounds(1.5, 2, 3),
-            repetitions=3,
-            shuffled=True,
-        ),
-        "small_logistic": _small("logistic", 20_000, 20),
-        "small_linear": _small("linear", 20_000, 20),
-        "tiny_logistic": _small("logistic", 1_000, 10),
-        "tiny_linear": _small("linear", 1_000, 10),
-    }.items()
+    "race": replace(
+        _generated(_tall("logistic"), _RULES, 1.2, 1.2, 1.2, repetitions=3, stochastic=True),
+        at_least={1e-2: 1.0, 1e-3: 1.2},
+        targets=(1e-2, 1e-3),
+    ),
+    **{f"optimum_{name}": race for name, race in _optima()},
 }

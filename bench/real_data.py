@@ -1,7 +1,7 @@
 """Count passes and seconds of the default solver on real data: ``python -m bench.real_data``.
 
-Writes ``bench/results/real_data.json``, from which README's numbers of passes on real data come. Seconds depend on what
-else runs; passes do not.
+Writes ``bench/results/real_data.json``, the source of the table of passes on real data. Seconds depend on the load of
+the machine; passes do not.
 """
 
 import json
@@ -11,9 +11,9 @@ import time
 import warnings
 
 from bench.datasets import Dataset, load_whole
-from bench.machine import describe
-from bench.result import RESULTS
-from fastgd import LinearRegression, LogisticRegression
+from fastgd.bench.machine import describe
+from fastgd.bench.ours import estimator
+from fastgd.bench.result import RESULTS
 
 NAMES = (
     *("flights", "California housing", "keggundirected", "protein", "kin40k", "bike"),
@@ -24,7 +24,7 @@ _REPEATS = 3
 
 def measure(data: Dataset) -> dict[str, object]:
     """Fit with default parameters, once to compile and then repeatedly."""
-    kind = LinearRegression if data.loss == "squared" else LogisticRegression
+    kind = estimator("linear" if data.loss == "squared" else "logistic")
     seconds = []
     for _ in range(_REPEATS + 1):
         began = time.perf_counter()
@@ -39,9 +39,7 @@ def measure(data: Dataset) -> dict[str, object]:
         "solver": report["solver"],
         "passes": round(report["passes"], 1),
         "seconds": round(statistics.median(seconds[1:]), 4),
-        "certificate": report["certificate"],
-        "converged": report["converged"],
-        "warnings": report["warnings"],
+        **{key: report[key] for key in ("certificate", "converged", "warnings")},
     }
 
 

@@ -1,50 +1,54 @@
-"""What a race to the optimum hands back: a line a target and rival."""
+"""The result of a race to the optimum: a finding per target and rival, and a table for the terminal."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
-from bench.own_fit import NAME
-from bench.result import Finding, Result
+from bench.contest import Contest, Race, Repetition
 from bench.sweep import PATIENCE, Swept
-from bench.timing import Spread, ratios
-from bench.wording import quantity
+from fastgd.bench.ours import NAME
+from fastgd.bench.result import Finding, Result, quantity
+from fastgd.bench.rivals import ADAPTERS
+from fastgd.bench.timing import Spread
 
 #: The key of the seconds of all racers in a result's raw numbers.
 SECONDS = "seconds_to"
-#: And that of the number of repetitions in which those who ran again got there.
+#: The key of the number of repetitions in which the finalists arrived.
 ARRIVED = "repetitions_that_get_there"
-
-if TYPE_CHECKING:
-    from bench.contest import Contest, Race
-
-#: Passes over X that a fit to 1e-6 may take where rows are many, and how many a column that is.
-_PASSES, _ROWS_A_COLUMN = 8, 200
-#: What fastgd is compared with where there is nothing to compare it with.
-_NOBODY = "no rival gets there in most repetitions"
+#: Most passes over X of a fit to 1e-6 if rows are many, and how many rows per column that is.
+_PASSES, _ROWS_PER_COLUMN = 8, 200
+_NO_RIVAL = "no rival gets there in most repetitions"
 
 
-def report(contest: "Contest", race: "Race") -> Result:
-    """The fastest rival at each target is README's; others, and passes over X, are in the file."""
-    result = Result(_included(contest, len(race.meetings)))
+def report(race: Race) -> Result:
+    """Return the result; the table shows the fastest rival at each target."""
+    contest, meetings = race.contest, len(race.repetitions)
+    result = Result(_included(contest, meetings), missing=dict(race.missing))
     for target, finalists in race.finalists.items():
-        _compare(result, contest, race, target, finalists)
-        _others(result, contest, race, target, finalists)
-    warm = race.warm_up[NAME]
+        _compare(result, race, target, finalists)
+        _others(result, race, target, finalists)
     what = f"{contest.label}: first fit of fastgd in a process, with loading or compiling"
-    result.findings.append(Finding(what, warm["first_lap_seconds"], "s", "few rows", in_readme=False))
+    first = race.warm_up[NAME]["first_lap_seconds"]
+    result.findings.append(Finding(what, first, "s", "few rows", in_readme=False))
     result.raw = [
         {SECONDS: {swept.racer.name: _best(race, swept) for swept in race.swept}, ARRIVED: _arrived(race)},
-        {"repetitions": [_meeting(meeting) for meeting in race.meetings]},
+        {"repetitions": [_repetition(repetition) for repetition in race.repetitions]},
         {"sweep": {swept.racer.name: [_swept_run(*run) for run in swept.runs] for swept in race.swept}},
         {"warm_up": race.warm_up},
     ]
     return result
 
 
-def lines(result: Result) -> list[str]:
-    """A table for the terminal: a row a racer, a column a target; of who gets nowhere, why."""
+def race_lines(result: Result) -> list[str]:
+    """Return a table of all seconds, the findings with targets, and missing libraries, for the terminal."""
+    judged = [f for f in result.findings if f.in_readme or f.at_least is not None or f.at_most is not None]
+    missing = {rival: error for rival, error in result.missing.items() if rival in ADAPTERS}
+    return [*_table(result), *replace(result, findings=judged, missing=missing).lines]
+
+
+def _table(result: Result) -> list[str]:
+    """Return a row per racer, a column per target, and the reason of racers without arrivals."""
     seconds: dict[str, dict[str, float]] = result.raw[0][SECONDS]
     targets = list(dict.fromkeys(target for reached in seconds.values() for target in reached))
     targets.sort(key=float, reverse=True)
@@ -55,29 +59,29 @@ def lines(result: Result) -> list[str]:
         why = [result.missing[f"{name} to {target}"] for target in targets if f"{name} to {target}" in result.missing]
         rows.append((name, f"      {why[0]}") if why and not reached else (name, *cells))
     width = max(len(row[0]) for row in rows)
-    told = [f"  {name:{width}}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in rows]
-    return [*told, "  * the median of repetitions; others: once, on the data that settings are chosen on"]
+    lines = [f"  {name:{width}}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in rows]
+    return [*lines, "  * the median of repetitions; others: once, on the data that settings are chosen on"]
 
 
 def _cell(seconds: float | None, arrived: list[int] | None) -> str:
-    """Seconds, or in how many repetitions one gets there where these are not most; ends in a sign or a space."""
+    """Return seconds, or the number of repetitions that arrived if they are not most; ends in a sign or a space."""
     if arrived and 2 * arrived[0] <= arrived[1]:
         return f"{arrived[0]} of {arrived[1]} "
     return "- " if seconds is None else f"{seconds:#.3g}{'*' if arrived else ' '}"
 
 
-def _arrived(race: "Race") -> dict[str, dict[str, list[int]]]:
-    """By racer and target: in how many repetitions it got there, and how many there were."""
+def _arrived(race: Race) -> dict[str, dict[str, list[int]]]:
+    """Return by racer and target the number of repetitions that arrived, and of all."""
     counts: dict[str, dict[str, list[int]]] = {}
     for target, finalists in race.finalists.items():
         for one in finalists:
-            times = [len(_seconds(race, one.racer.name, target)), len(race.meetings)]
+            times = [len(_seconds(race, one.racer.name, target)), len(race.repetitions)]
             counts.setdefault(one.racer.name, {})[f"{target:g}"] = times
     return counts
 
 
-def _best(race: "Race", swept: Swept) -> dict[str, float]:
-    """By target the median of the repetitions, or seconds of the sweep where it was not in these."""
+def _best(race: Race, swept: Swept) -> dict[str, float]:
+    """Return by target the median of the repetitions, or the seconds of the sweep."""
     found = {}
     for target, arrival in swept.best.items():
         repeated = _seconds(race, swept.racer.name, target)
@@ -85,12 +89,17 @@ def _best(race: "Race", swept: Swept) -> dict[str, float]:
     return found
 
 
-def _included(contest: "Contest", repetitions: int) -> str:
+def _included(contest: Contest, repetitions: int) -> str:
     counted = "Only rivals that check their input count. " if contest.validated else ""
+    alpha = "1 / n" if contest.alpha is None else f"{contest.alpha:g}"
+    own = "a whole call of fit with defaults and the loosest tol of 0.1 to 1e-8 whose result reaches the target with "
+    own += "its certificate"
+    if contest.stochastic:
+        own = "a whole call of fit with the fastest of a few rules, batch sizes and numbers of epochs, rate automatic"
     return (
-        f"{contest.label}, penalty {_penalty(contest)}; (F - F*) / F* in float64 on raw columns, F* by Newton's method "
-        "in NumPy (over F of the best constant model where F* is less than a thousandth of that). fastgd: a whole call "
-        "of fit with defaults and the loosest tol of 0.1 to 1e-8 whose result reaches the target with its certificate. "
+        f"{contest.label}, penalty alpha = {alpha}, l1_ratio = {contest.l1_ratio:g}; (F - F*) / F* in float64 on raw "
+        "columns, F* by Newton's method in NumPy (over F of the best constant model where F* is less than a thousandth "
+        f"of that). fastgd: {own}. "
         "Rivals: the loosest of their tolerances or iterations that reaches it, rates (constant or falling) and "
         "batches of stochastic loops tuned on other data, stopped where F says so; from data in the layout they "
         "prefer, conversion to it left out; all cores. A fit on few rows, or a lap, before anything is timed; "
@@ -102,61 +111,57 @@ def _included(contest: "Contest", repetitions: int) -> str:
     ).strip()
 
 
-def _penalty(contest: "Contest") -> str:
-    alpha = "1 / n" if contest.alpha is None else f"{contest.alpha:g}"
-    return f"alpha = {alpha}, l1_ratio = {contest.l1_ratio:g}"
-
-
-def _compare(result: Result, contest: "Contest", race: "Race", target: float, finalists: list[Swept]) -> None:
-    what, meetings = f"{contest.label}, fit to {target:g} of the optimum", len(race.meetings)
-    own, at_least = _seconds(race, NAME, target), contest.at_least.get(target)
-    there = _arriving(result, race, target, finalists)
-    against = [f"{one.racer.name} ({one.best[target].setting}), {quantity(s, 's')}" for s, one in there] or [_NOBODY]
-    if len(own) < meetings:
-        nothing, unit = Spread(median=0.0, min=0.0, max=0.0), f"of {meetings} repetitions that get there"
-        result.findings.append(Finding(what, len(own), unit, against[0], nothing, "times", at_least))
+def _compare(result: Result, race: Race, target: float, finalists: list[Swept]) -> None:
+    contest, every = race.contest, len(race.repetitions)
+    what, own = f"{contest.label}, fit to {target:g} of the optimum", _seconds(race, NAME, target)
+    at_least, there = contest.at_least.get(target), _arriving(result, race, target, finalists)
+    against = [f"{one.racer.name} ({one.best[target].setting})" for one in there]
+    if len(own) < every:
+        nothing, unit = Spread(median=0.0, min=0.0, max=0.0), f"of {every} repetitions that get there"
+        first = [f"{said}, {quantity(_median(race, there[0], target), 's')}" for said in against[:1]]
+        finding = Finding(what, len(own), unit, (first or [_NO_RIVAL])[0], nothing, "times", at_least)
+        result.findings.append(finding)
         return
-    ours = float(np.median(own))
-    for place, (_, one) in enumerate(there):
-        both = [meeting.seconds for meeting in race.meetings if (one.racer.name, target) in meeting.seconds]
-        ratio = ratios([taken[one.racer.name, target] for taken in both], [taken[NAME, target] for taken in both])
+    for place, (said, one) in enumerate(zip(against, there, strict=True)):
+        both = [found.seconds for found in race.repetitions if (one.racer.name, target) in found.seconds]
+        ours, theirs = ([taken[name, target] for taken in both] for name in (NAME, one.racer.name))
         bound = at_least if place == 0 else None
-        result.findings.append(Finding(what, ours, "s", against[place], ratio, "times", bound, in_readme=place == 0))
+        result.add_times(what, ours, said, theirs, at_least=bound, in_readme=place == 0)
+        result.findings[-1] = replace(result.findings[-1], value=float(np.median(own)))
     if not there:
-        result.findings.append(Finding(what, ours, "s", _NOBODY))
+        result.findings.append(Finding(what, float(np.median(own)), "s", _NO_RIVAL))
     _passes(result, race, target, what)
 
 
-def _arriving(result: Result, race: "Race", target: float, finalists: list[Swept]) -> list[tuple[float, Swept]]:
-    """The rivals that get there in most repetitions, with their seconds, the fastest first; who fails once is noted.
+def _arriving(result: Result, race: Race, target: float, finalists: list[Swept]) -> list[Swept]:
+    """Return the rivals that arrive in most repetitions, the fastest first; record those that miss one.
 
-    Their seconds, and later their ratios, are of the repetitions in which they do, which is to their advantage.
+    Their seconds, and later their ratios, are of the repetitions in which they arrive, which is to their advantage.
     """
-    there, meetings = [], len(race.meetings)
+    there, every = [], len(race.repetitions)
     for one in finalists:
         if one.racer.name == NAME:
             continue
-        taken = _seconds(race, one.racer.name, target)
-        if len(taken) < meetings:
-            result.missing[f"{one.racer.name} to {target:g}"] = f"reached in {len(taken)} of {meetings} repetitions"
-        if 2 * len(taken) > meetings:
-            there.append((float(np.median(taken)), one))
-    return sorted(there, key=lambda pair: pair[0])
+        arrivals = len(_seconds(race, one.racer.name, target))
+        if arrivals < every:
+            result.missing[f"{one.racer.name} to {target:g}"] = f"reached in {arrivals} of {every} repetitions"
+        if 2 * arrivals > every:
+            there.append(one)
+    return sorted(there, key=lambda one: _median(race, one, target))
 
 
-def _passes(result: Result, race: "Race", target: float, what: str) -> None:
-    reports = [meeting.reports[target] for meeting in race.meetings]
-    passes = float(np.median([told["passes"] for told in reports]))
-    solvers = " or ".join(sorted({f"{told['solver']}, {told['setting']}" for told in reports}))
-    n, d = race.meetings[0].problem["rows"], race.meetings[0].problem["columns"]
-    at_most = _PASSES if target == 1e-6 and n >= _ROWS_A_COLUMN * d else None
-    result.findings.append(
-        Finding(f"{what}: passes over X", passes, "passes", solvers, at_most=at_most, in_readme=False)
-    )
+def _passes(result: Result, race: Race, target: float, what: str) -> None:
+    reports = [found.reports[target] for found in race.repetitions]
+    passes = float(np.median([facts["passes"] for facts in reports]))
+    solvers = " or ".join(sorted({f"{facts['solver']}, {facts['setting']}" for facts in reports}))
+    n, d = race.repetitions[0].problem["rows"], race.repetitions[0].problem["columns"]
+    at_most = _PASSES if target == 1e-6 and n >= _ROWS_PER_COLUMN * d else None
+    what = f"{what}: passes over X"
+    result.findings.append(Finding(what, passes, "passes", solvers, at_most=at_most, in_readme=False))
 
 
-def _others(result: Result, contest: "Contest", race: "Race", target: float, finalists: list[Swept]) -> None:
-    """Rivals that were timed in the sweep alone."""
+def _others(result: Result, race: Race, target: float, finalists: list[Swept]) -> None:
+    """Append the rivals that were timed in the sweep only."""
     for swept in race.swept:
         if any(swept is one for one in finalists):
             continue
@@ -165,21 +170,25 @@ def _others(result: Result, contest: "Contest", race: "Race", target: float, fin
             result.missing[f"{name} to {target:g}"] = swept.given_up
             continue
         arrival = swept.best[target]
-        counted = "" if contest.counts(swept.racer) else ", not counted"
-        what = f"{contest.label} to {target:g}: {name}"
+        counted = "" if race.contest.counts(swept.racer) else ", not counted"
+        what = f"{race.contest.label} to {target:g}: {name}"
         against = f"{arrival.setting}, {arrival.laps} laps, once{counted}"
         result.findings.append(Finding(what, arrival.seconds, "s", against, in_readme=False))
 
 
-def _seconds(race: "Race", name: str, target: float) -> list[float]:
-    return [meeting.seconds[name, target] for meeting in race.meetings if (name, target) in meeting.seconds]
+def _seconds(race: Race, name: str, target: float) -> list[float]:
+    return [found.seconds[name, target] for found in race.repetitions if (name, target) in found.seconds]
 
 
-def _meeting(meeting: Any) -> dict[str, Any]:
-    told = asdict(meeting)
-    told["seconds"] = {f"{name} to {target:g}": taken for (name, target), taken in meeting.seconds.items()}
-    told["reports"] = {f"{target:g}": report for target, report in meeting.reports.items()}
-    return told
+def _median(race: Race, one: Swept, target: float) -> float:
+    return float(np.median(_seconds(race, one.racer.name, target)))
+
+
+def _repetition(repetition: Repetition) -> dict[str, Any]:
+    return asdict(repetition) | {
+        "seconds": {f"{name} to {target:g}": taken for (name, target), taken in repetition.seconds.items()},
+        "reports": {f"{target:g}": facts for target, facts in repetition.reports.items()},
+    }
 
 
 def _swept_run(setting: str, arrivals: dict[float, Any], elapsed: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The first meeting of a race: every setting of every rival from loose to tight, until it is too slow to matter."""
+"""The first sweep of a race: every setting of every rival from loose to tight, until it is too slow to matter."""
 
 import gc
 import math
@@ -10,23 +10,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.check import Floats
-from bench.objective import Objective
 from bench.optimum import Optimum, distances
-from bench.racing import LAPS, Racer, lap_rows
+from fastgd.bench.objective import Floats, Objective
+from fastgd.bench.rivals.racers import LAPS, Racer, lap_rows
+from fastgd.bench.timing import PAUSE
 
 #: A rival is dropped when it has taken this many times as long as the fastest one to each target that it still lacks.
 PATIENCE = 3.0
-#: Seconds that anyone may take to a target that nobody has reached.
+#: Most seconds to a target that no racer has reached yet.
 _MOST_SECONDS = 60.0
 #: Laps of a stochastic loop before it may be given up: two epochs.
 _EARLY = 2 * LAPS
-#: Between two runs, so that spinning worker threads of one are asleep when the next starts.
-_PAUSE = 0.01
 
 
 class Arrival(NamedTuple):
-    """How a racer came as close as a target: its setting, seconds and laps."""
+    """The setting, seconds and laps with which a racer reached a target."""
 
     setting: Any
     seconds: float
@@ -43,7 +41,7 @@ class Run(NamedTuple):
 
 @dataclass
 class Swept:
-    """How a racer did over its settings: its best arrivals, and why it has no others."""
+    """The result of a racer over its settings: its best arrivals, and the reason for missing ones."""
 
     racer: Racer
     best: dict[float, Arrival] = field(default_factory=dict)
@@ -51,7 +49,7 @@ class Swept:
     given_up: str = "no setting gets there in time"
 
     def add(self, setting: Any, run: Run) -> None:
-        """Note a run."""
+        """Record a run."""
         self.runs.append((str(setting), run.arrivals, run.elapsed))
         for target, arrival in run.arrivals.items():
             if target not in self.best or arrival.seconds < self.best[target].seconds:
@@ -59,24 +57,24 @@ class Swept:
 
 
 class Course(NamedTuple):
-    """What is raced on, and where it ends."""
+    """An objective and its optimum."""
 
     objective: Objective
     optimum: Optimum
 
 
 def run_to(racer: Racer, course: Course, setting: Any, limits: Mapping[float, float], laps: int | None = None) -> Run:
-    """Run until all targets of `limits` are reached, or the seconds for each that is not are over, or the laps are.
+    """Run until all targets of `limits` are reached, or their seconds or the laps are used up.
 
-    F is evaluated off the clock: after every lap, but of the short ones of stochastic loops after 1, 2, 4, 8, ..., and
-    in between where a target turns out to be reached.
+    F is evaluated off the clock: after every lap, in stochastic loops after laps 1, 2, 4, 8, ..., and for the laps in
+    between if a target turns out to be reached.
     """
     loop, elapsed, late = racer.start(course.objective, setting), 0.0, False
     arrivals: dict[float, Arrival] = {}
     path: list[tuple[float, float]] = []
     pending: list[tuple[Arrival, Floats]] = []
     gc.collect()
-    time.sleep(_PAUSE)
+    time.sleep(PAUSE)
     for lap in range(1, 1 + (laps or sys.maxsize)):
         begin = time.perf_counter()
         theta = next(loop, None)
@@ -97,7 +95,7 @@ def run_to(racer: Racer, course: Course, setting: Any, limits: Mapping[float, fl
 def _check(
     course: Course, pending: list[tuple[Arrival, Floats]], targets: Iterable[float], arrivals: dict[float, Arrival]
 ) -> float:
-    """The distance after the last of the pending laps; what it reaches is noted for the first lap that does."""
+    """Return the distance after the last pending lap; record the targets that it reaches with the first such lap."""
     last = float(distances(*course, pending[-1][1][None])[0])
     reached = [target for target in targets if last <= target]
     if reached:
@@ -108,10 +106,10 @@ def _check(
 
 
 def hopeless(path: list[tuple[float, float]], limits: Mapping[float, float]) -> bool:
-    """Whether a stochastic loop, by what about the second half of its time gave, will be late for every target.
+    """Whether a stochastic loop is expected to be late for every target, extrapolating the second half of its time.
 
-    path: seconds and distance where F was evaluated. The distance is taken to fall as a power of time, which suits a
-    falling rate and flatters a constant one.
+    path: seconds and distances at which F was evaluated. The distance is assumed to fall as a power of time, which
+    suits a falling rate and flatters a constant one.
     """
     elapsed, distance = path[-1]
     past, before = next(reversed([point for point in path[:-1] if point[0] <= 0.5 * elapsed]), path[0])
@@ -122,13 +120,13 @@ def hopeless(path: list[tuple[float, float]], limits: Mapping[float, float]) -> 
 
 
 def sweep(racer: Racer, course: Course, bars: Mapping[float, float]) -> Swept:
-    """Every setting of a racer; `bars`: seconds of the fastest so far to each target."""
+    """Run the settings of a racer; `bars`: seconds of the fastest so far to each target."""
     limits = {target: min(PATIENCE * bar, _MOST_SECONDS) for target, bar in bars.items()}
-    return _tightened(racer, course, limits) if racer.rule is None else _tuned(racer, course, limits)
+    return _tighten(racer, course, limits) if racer.ordered else _tune(racer, course, limits)
 
 
-def _tightened(racer: Racer, course: Course, limits: dict[float, float]) -> Swept:
-    """From loose to tight, until all is reached or it takes too long."""
+def _tighten(racer: Racer, course: Course, limits: dict[float, float]) -> Swept:
+    """Run settings from loose to tight, until all targets are reached or it takes too long."""
     swept = Swept(racer)
     for setting in racer.grid:
         left = {target: limit for target, limit in limits.items() if target not in swept.best}
@@ -141,13 +139,13 @@ def _tightened(racer: Racer, course: Course, limits: dict[float, float]) -> Swep
     return swept
 
 
-def _tuned(racer: Racer, course: Course, limits: dict[float, float]) -> Swept:
-    """Each for as long as it can be faster than those before it."""
+def _tune(racer: Racer, course: Course, limits: dict[float, float]) -> Swept:
+    """Run each setting for as long as it can be faster than those before it."""
     swept, warm = Swept(racer), set()
     for setting in racer.grid:
         if not lap_rows(len(course.objective.data.y), setting.batch_size):
             continue
-        if setting.batch_size not in warm:  # compiles what depends on the shape of batches
+        if setting.batch_size not in warm:  # compiles code that depends on the shape of batches
             next(racer.start(course.objective, setting))
             warm.add(setting.batch_size)
         own = {target: arrival.seconds for target, arrival in swept.best.items()}
@@ -156,5 +154,5 @@ def _tuned(racer: Racer, course: Course, limits: dict[float, float]) -> Swept:
 
 
 def lowered(bars: Mapping[float, float], swept: Swept) -> dict[float, float]:
-    """The bars with what another has shown."""
+    """Return the bars, lowered to the best arrivals of another racer."""
     return {t: min(bar, swept.best[t].seconds) if t in swept.best else bar for t, bar in bars.items()}

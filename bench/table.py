@@ -1,7 +1,7 @@
-"""Write README's table from the tracked results: python -m bench.table [--check].
+"""Write the table of benchmarks from the tracked results: python -m bench.table [--check].
 
-The part of README.md between two markers is replaced, and between two more the part about GPUs, which is empty as long
-as there is no result of `python -m bench.gpu`; with --check they are compared instead, and a difference is an error.
+The part of the page between two markers is replaced, and between two more the part about GPUs, which is empty if there
+is no result of `python -m bench.gpu`; with --check they are compared instead, and a difference is an error.
 """
 
 import argparse
@@ -10,37 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import CASES
-from bench.races import RACES
-from bench.result import RESULTS, Finding, read
-from bench.wording import bounds, quantity, ratio
+from fastgd.bench.result import RESULTS, Finding, quantity, read
 
+#: The page that holds the tables.
+PAGE = RESULTS.parents[1] / "README.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
-README = RESULTS.parents[1] / "README.md"
-
-
 _HEAD = ("| what | fastgd | compared with | |", "|---|---|---|---|")
 
 
 def table(folder: Path = RESULTS) -> str:
-    """The table and what it was measured on, in Markdown.
+    """Return the table and the machines it was measured on, in Markdown.
 
     Raises
     ------
     ValueError
-        Where there is no result, or one of a quick run.
+        If there is no result, or one of a quick run.
     """
     lines = list(_HEAD)
     origins: dict[str, list[str]] = {}
-    for case in [*CASES, *RACES]:
+    for case in CASES:
         path = folder / f"{case}.json"
-        if not path.exists():
-            continue
-        content, findings = read(path)
-        if content["quick"]:
-            raise ValueError(f"{path} is of a quick run, which is no result; run: python -m bench.run --case {case}")
-        lines += [row(finding) for finding in findings if finding.in_readme]
-        origins.setdefault(origin(content), []).append(case)
+        if path.exists():
+            content, findings = read(path)
+            lines += [row(finding) for finding in findings if finding.in_readme]
+            origins.setdefault(_origin(content), []).append(case)
     if not origins:
         raise ValueError(f"no results in {folder}; run: python -m bench.run")
     note = (
@@ -55,33 +49,30 @@ def table(folder: Path = RESULTS) -> str:
 
 
 def gpu_table(path: Path) -> str:
-    """The part about GPUs, with its heading; nothing where there is no result.
+    """Return the part about GPUs with its heading; an empty string if there is no result.
 
     Raises
     ------
     ValueError
-        Where the result is that of a quick run.
+        If the result is that of a quick run.
     """
     if not path.exists():
         return ""
     content, findings = read(path)
-    if content["quick"]:
-        raise ValueError(f"{path} is of a quick run, which is no result; run: python -m bench.gpu")
     sections = {raw["section"]: raw for raw in content["raw"]}
     rows = [row(finding) for finding in findings if finding.in_readme]
     gpu = sections["gpu"]
     versions = ", ".join(f"{name} {number}" for name, number in gpu["versions"].items())
     driver = gpu["nvidia_smi"].get("driver_version", "unknown")
     note = (
-        f"Medians, with the least and the largest in brackets, by `python -m bench.gpu` on one {gpu['name']}, driver "
-        f"{driver}, CUDA {gpu['cuda_runtime']}; {versions}; beside it{origin(content).removeprefix(' on')} "
+        f"Measured on one {gpu['name']}, driver {driver}, CUDA {gpu.get('cuda_runtime', 'unknown')}; {versions}; "
+        f"beside it{_origin(content).removeprefix(' on')} {_checks(sections)}"
     )
-    note += _checks(sections)
     return "\n".join(["### On a GPU", "", *_HEAD, *rows, "", note, *_not_measured(content["missing"])])
 
 
 def _not_measured(missing: dict[str, str]) -> list[str]:
-    """A paragraph that names what is missing in the table."""
+    """Return a paragraph that names missing rows."""
     if not missing:
         return []
     named = "; ".join(f"{name} ({why.splitlines()[0][:100] if why else 'unknown'})" for name, why in missing.items())
@@ -89,7 +80,7 @@ def _not_measured(missing: dict[str, str]) -> list[str]:
 
 
 def _checks(sections: dict[str, Any]) -> str:
-    """How many results were checked before."""
+    """Return the number of results that were checked before."""
     found = sections.get("checks")
     if found is None:
         return "No results were checked before."
@@ -99,51 +90,48 @@ def _checks(sections: dict[str, Any]) -> str:
 
 
 def row(finding: Finding) -> str:
-    """One line of the table."""
-    cells = [finding.what, quantity(finding.value, finding.unit), finding.against, verdict(finding)]
+    """Return one line of the table: the ratio with its range, and the target if it is missed."""
+    median, spread = finding.ratio_words
+    ratio = f"**{median}** {spread}" if median else ""
+    missed = ": ".join(filter(None, ["**missed**", finding.targets])) if finding.missed else ""
+    verdict = ", ".join(filter(None, [ratio, missed]))
+    cells = [finding.what, quantity(finding.value, finding.unit), finding.against, verdict]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def verdict(finding: Finding) -> str:
-    """The ratio with its range; the bound where it is missed."""
-    median, spread = ratio(finding)
-    told = f"**{median}** {spread}" if median else ""
-    missed = ": ".join(filter(None, ["**missed**", bounds(finding)])) if finding.missed else ""
-    return ", ".join(filter(None, [told, missed]))
-
-
-def origin(content: dict[str, Any]) -> str:
-    """Machine and versions, to end a sentence with."""
+def _origin(content: dict[str, Any]) -> str:
+    """Return machine and versions, to end a sentence with."""
     machine = content["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number[0].isdigit())
     kind = " of a virtual machine" if machine["virtual"] else ""
     return f" on {machine['cpu']}, {machine['cores']} cores{kind}, {machine['memory_gb']:.0f} GB; {versions}."
 
 
-def replaced(text: str, part: str, begin: str = BEGIN, end: str = END) -> str:
-    """The text with `part` between the markers.
+def replaced(text: str, part: str, begin: str, end: str) -> str:
+    """Return the text with `part` between the markers.
 
     Raises
     ------
     ValueError
-        Where it does not hold each marker once, in order.
+        If it does not hold each marker once, in order.
     """
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise ValueError(f"{begin} and {end} are needed once each, in this order")
     inside = f"{part}\n" if part else ""
-    return f"{text[: text.index(begin)]}{begin}\n{inside}{text[text.index(end) :]}"
+    first = text.index("\n", text.index(begin)) + 1
+    return f"{text[:first]}{inside}{text[text.index(end) :]}"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """1 where --check finds a difference, 2 where there is nothing to write from or to."""
+    """Return 1 if --check finds a difference, 2 if there are no results or no markers."""
     parser = argparse.ArgumentParser(prog="python -m bench.table", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, fail where README is not up to date")
-    parser.add_argument("--readme", type=Path, default=README)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if the page is not up to date")
+    parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     try:
-        text = options.readme.read_text(encoding="utf-8")
-        wanted = replaced(text, table(options.results))
+        text = options.page.read_text(encoding="utf-8")
+        wanted = replaced(text, table(options.results), BEGIN, END)
         wanted = replaced(wanted, gpu_table(options.results / "gpu.json"), GPU_BEGIN, GPU_END)
     except (OSError, ValueError) as error:
         print(f"bench.table: {error}", file=sys.stderr)
@@ -151,9 +139,9 @@ def main(arguments: list[str] | None = None) -> int:
     if wanted == text:
         return 0
     if options.check:
-        print(f"{options.readme} is not up to date: run python -m bench.table", file=sys.stderr)
+        print(f"{options.page} is not up to date: run python -m bench.table", file=sys.stderr)
         return 1
-    options.readme.write_text(wanted, encoding="utf-8")
+    options.page.write_text(wanted, encoding="utf-8")
     return 0
 
 

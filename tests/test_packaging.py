@@ -12,6 +12,9 @@ import pytest
 
 import fastgd
 
+#: Packages that are installed inside fastgd, and their folders.
+LINKED = {"fastgd.kernels": "kernels", "fastgd.bench": "bench/core"}
+
 
 @pytest.fixture(scope="module")
 def project(root):
@@ -20,11 +23,11 @@ def project(root):
 
 @pytest.fixture(scope="module")
 def wheel(root, tmp_path_factory):
-    """Build the wheel from a copy of the sources without the symlink, as a checkout on Windows has them."""
+    """Build the wheel from a copy of the sources without symlinks, as a checkout on Windows has them."""
     copy = tmp_path_factory.mktemp("sources")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, copy)
-    for name in ("fastgd", "kernels"):
+    for name in ("fastgd", "kernels", "bench"):
         shutil.copytree(root / name, copy / name, ignore=lambda folder, names: _left_out(folder, names), symlinks=True)
     words = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", "dist", "."]
     subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *words], cwd=copy, check=True)
@@ -43,7 +46,7 @@ def python(code, **options):
 def folders_of_code(root):
     """Return package name -> folder, for every folder that holds Python files."""
     found = {}
-    for top, name in (("fastgd", "fastgd"), ("kernels", "fastgd.kernels")):
+    for top, name in (("fastgd", "fastgd"), *((top, name) for name, top in LINKED.items())):
         for folder, _, files in os.walk(root / top):
             if any(file.endswith(".py") for file in files):
                 inside = os.path.relpath(folder, root / top)
@@ -58,24 +61,27 @@ def test_packages_are_the_folders_on_disk(root, project):
     assert sorted(tool["packages"]) == sorted(found)
     mapped = tool["package-dir"]
     assert mapped == {name: folder for name, folder in found.items() if name in mapped}
-    assert {name for name in found if name.startswith("fastgd.kernels")} == mapped.keys() - {"fastgd"}
+    assert {name for name in found if name.startswith(tuple(LINKED))} == mapped.keys() - {"fastgd"}
 
 
-def test_static_tools_find_the_kernels_by_the_symlink(root):
-    link = root / "fastgd" / "kernels"
+@pytest.mark.parametrize("name", ["fastgd.kernels", "fastgd.bench"])
+def test_static_tools_find_folders_by_symlinks(root, name):
+    link = root / name.replace(".", "/")
     if not link.is_symlink():
         pytest.skip("this checkout has no symlinks")
-    assert link.resolve() == (root / "kernels").resolve()
+    assert link.resolve() == (root / LINKED[name]).resolve()
 
 
-def test_wheel_holds_the_kernels_inside_fastgd_only(root, wheel):
+def test_wheel_holds_kernels_and_benchmarks_inside_fastgd_only(root, wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"fastgd", f"fastgd-{fastgd.__version__}.dist-info"}
     assert "fastgd/py.typed" in names
-    sources = list((root / "kernels").rglob("*.py"))
-    assert len(sources) > 3
-    for path in sources:
-        assert f"fastgd/kernels/{path.relative_to(root / 'kernels').as_posix()}" in names
+    for name, folder in LINKED.items():
+        sources = list((root / folder).rglob("*.py"))
+        assert len(sources) > 3
+        for path in sources:
+            assert f"{name.replace('.', '/')}/{path.relative_to(root / folder).as_posix()}" in names
+    assert not any(name.startswith(("fastgd/bench/gpu", "fastgd/bench/results")) for name in names)
 
 
 def test_wheel_works_from_another_folder(wheel, tmp_path):
@@ -86,7 +92,7 @@ def test_wheel_works_from_another_folder(wheel, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     done = python(
-        "import fastgd, fastgd.kernels, numpy as np\n"
+        "import fastgd, fastgd.bench.rivals, fastgd.kernels, numpy as np\n"
         "X = np.random.default_rng(0).normal(size=(200, 3))\n"
         "model = fastgd.LinearRegression(tol=1e-9).fit(X, X @ [1.0, 2.0, 3.0] + 4)\n"
         "np.testing.assert_allclose([*model.coef_, model.intercept_], [1, 2, 3, 4], rtol=1e-6)\n"

@@ -1,18 +1,27 @@
-"""The measured cases: each module has `run(quick)`, which gives a `bench.result.Result`."""
+"""The measured cases and races, by name: each is a function of `quick` that returns a `fastgd.bench.result.Result`."""
 
 import importlib
 from collections.abc import Callable
 
-from bench.result import Result
+from bench.races import RACES, run_race
+from fastgd.bench.result import Result
 
-#: In the order in which they run and are shown.
-CASES = [
-    *("full_pass", "full_pass_rivals", "epoch", "rules", "threads", "sgd"),
-    *("race", "auto_rates", "choice", "memory"),
-]
+#: Case -> its module here, or None for a race; in the order in which they run and are shown.
+CASES: dict[str, str | None] = {
+    **dict.fromkeys(("full_pass", "full_pass_rivals", "epoch", "rules", "threads", "sgd"), "loops"),
+    "race": None,
+    "auto_rates": "auto_rates",
+    "choice": "choice",
+    "memory": "memory",
+    "kernels": "loops",
+    **dict.fromkeys(name for name in RACES if name != "race"),
+}
 
 
 def load(name: str) -> Callable[[bool], Result]:
-    """The function that runs a case; what it needs is imported here."""
-    run: Callable[[bool], Result] = importlib.import_module(f"bench.cases.{name}").run
+    """Return the function that runs a case; the libraries that it needs are imported here."""
+    module = CASES[name]
+    if module is None:
+        return lambda quick: run_race(name, quick)
+    run: Callable[[bool], Result] = getattr(importlib.import_module(f"bench.cases.{module}"), name)
     return run

@@ -1,4 +1,4 @@
-"""Where fits with learning_rate="auto" end: every rule, batches from one row to all, columns of any scale."""
+"""Final suboptimality of fits with learning_rate="auto": every rule, batch size and scale of columns."""
 
 import warnings
 from collections.abc import Iterator
@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from bench import ours
-from bench.check import Floats
 from bench.datasets import Dataset, load_all
-from bench.result import Finding, Result
-from fastgd import DivergenceError, LinearRegression, LogisticRegression, reference
+from fastgd import DivergenceError, reference
+from fastgd.bench.objective import Floats
+from fastgd.bench.ours import OPTIMIZERS, estimator
+from fastgd.bench.result import Finding, Result
+from fastgd.bench.rivals.estimators import theta_of
 from fastgd.optimizers import Optimizer
 
 BATCH_SIZES = (1, 32, 1024, "full")
 COLUMNS = ("raw", "scaled")
-#: Epochs at most; the estimators' own default for mini-batches.
+#: Most epochs; the first is the estimators' default for mini-batches.
 _EPOCHS, _EPOCHS_FULL = 50, 300
-#: Of the fit that finds the optimum where there is no closed form.
+#: Parameters of the fit that finds the optimum if there is no closed form.
 _TOL, _ITERATIONS = 1e-10, 20_000
 #: Rules that only lower the noise of mini-batches.
 _NOT_FULL = {"averaged", "saga"}
@@ -26,8 +27,8 @@ _NOT_FULL = {"averaged", "saga"}
 _QUICK = ("breast cancer", "diabetes", "wine")
 
 
-def run(quick: bool) -> Result:
-    """Each cell is one fit in float64 on one thread, defaults but for rule, batches and the most epochs."""
+def auto_rates(quick: bool) -> Result:
+    """Run one fit per cell in float64 on one thread with defaults except rule, batch size and number of epochs."""
     result = Result(
         "(F - F*) / F* after a fit with learning_rate='auto' and the estimators' defaults (alpha 0 for squared, 1e-4 "
         "for logistic and softmax losses, tol 1e-4, columns standardised inside the fit), at most "
@@ -62,13 +63,13 @@ def _findings(entries: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def scaled(dataset: Dataset) -> Dataset:
-    """Each column times 10^U(-6, 6), drawn alike on every run."""
+    """Multiply each column by 10^U(-6, 6), the same factors on every run."""
     factors = 10.0 ** np.random.default_rng(len(dataset.name)).uniform(-6.0, 6.0, dataset.X.shape[1])
     return replace(dataset, X=dataset.X * factors)
 
 
 def _table(dataset: Dataset, columns: str) -> dict[str, Any]:
-    """All cells of a data set: "relative suboptimality, epochs, why it stopped" by rule and batch size."""
+    """Return the cells of a data set: "relative suboptimality, epochs, why it stopped" by rule and batch size."""
     judge = _Judge(scaled(dataset) if columns == "scaled" else dataset)
     n, d = dataset.X.shape
     return {
@@ -81,7 +82,7 @@ def _table(dataset: Dataset, columns: str) -> dict[str, Any]:
         "certificate": judge.certificate,
         "cells": {
             rule: {str(size): judge.cell(optimizer, size) for size in _sizes(rule)}
-            for rule, optimizer in ours.OPTIMIZERS.items()
+            for rule, optimizer in OPTIMIZERS.items()
         },
     }
 
@@ -91,11 +92,11 @@ def _sizes(rule: str) -> Iterator[int | str]:
 
 
 class _Judge:
-    """Fits a data set in many ways, and knows its optimum."""
+    """Fit a data set in many ways and compare with its optimum."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._data = dataset
-        self._kind: Any = LinearRegression if dataset.loss == "squared" else LogisticRegression
+        self._kind = estimator("linear" if dataset.loss == "squared" else "logistic")
         alpha = self._kind().alpha
         y = 2.0 * dataset.y - 1.0 if dataset.loss == "logistic" else dataset.y
         self._problem = reference.make_problem(
@@ -108,14 +109,14 @@ class _Judge:
     def _least_squares(self) -> tuple[Floats, float]:
         scaling = reference.standard_scaling(self._problem)
         work = reference.working_problem(self._problem, scaling)
-        # Of squared losses on standardised columns, whose intercept is 0.
+        # The intercept of a squared loss on standardised columns is 0.
         coef = np.linalg.lstsq(work.x, work.y[:, 0])[0]
         theta = np.append(coef, 0.0)[None]
         return reference.raw_theta(theta, scaling), reference.certificate(work, theta)
 
     def _certified(self) -> tuple[Floats, float]:
         model = self._fit(max_iter=_ITERATIONS, tol=_TOL)
-        return _theta(model), float(model.fit_report_["certificate"])
+        return theta_of(model), float(model.fit_report_["certificate"])
 
     def _fit(self, **parameters: Any) -> Any:
         data = self._data
@@ -125,18 +126,12 @@ class _Judge:
             return model.fit(data.X, data.y)
 
     def cell(self, optimizer: Optimizer, batch_size: int | str) -> str:
-        """Fit, and say how far from the optimum it ended, after how many epochs and why."""
+        """Fit; return the relative suboptimality, the number of epochs and the reason to stop."""
         epochs = _EPOCHS_FULL if batch_size == "full" else _EPOCHS
         try:
             model = self._fit(optimizer=optimizer, batch_size=batch_size, max_iter=epochs)
         except DivergenceError:
             return "inf 0 diverged"
-        value = reference.objective(self._problem, _theta(model))
+        value = reference.objective(self._problem, theta_of(model))
         distance = reference.relative_suboptimality(value, self.optimum, self._constant)
         return f"{distance:.2e} {model.n_iter_} {model.fit_report_['stopped_by']}"
-
-
-def _theta(model: Any) -> Floats:
-    """(K, d + 1)."""
-    coef = np.atleast_2d(model.coef_)
-    return np.column_stack([coef, np.broadcast_to(model.intercept_, len(coef))])

@@ -1,1 +1,1 @@
-"""The GPU's own benchmark: python -m bench.gpu, one command that checks results and then measures."""
+"""The benchmark of the GPU: python -m bench.gpu, one command that checks results and then measures."""

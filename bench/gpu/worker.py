@@ -1,47 +1,36 @@
 """Sections of the GPU's benchmark in a process of their own: python -m bench.gpu.worker JOB, a file.
 
-What was found is written to a file after every step, so that it is there whatever becomes of the process. After an
-error no other section is run: nothing on a GPU survives some of them, and the next process begins anew.
+Findings are written to a file after every step, so that they survive the process. After an error no other section is
+run: a GPU's context does not survive some errors, and the next process starts afresh.
 """
 
 import json
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from bench.gpu import paths
-from bench.gpu.clock import Budget
-from bench.gpu.result import WRONG
-from bench.gpu.sizes import SIZES, Sizes
-from bench.result import Result
+from bench.gpu.clock import WRONG, Budget
+from bench.gpu.processes import Job
+from fastgd.backends.cuda import launch as cuda_launch
+from fastgd.backends.select import gpu_kernels
+from fastgd.bench.result import Result
 
 #: Lines of an error's traceback that are kept.
 _LINES = 12
 
 
-class Job(NamedTuple):
-    """What to run and where to write it; `shares`: seconds of each section; `ours`: what rivals are compared with."""
-
-    shares: dict[str, float]
-    size: str
-    few: bool
-    simulated: bool
-    seed: int
-    seconds: float
-    to: str
-    ours: dict[str, Any]
-
-    @property
-    def sizes(self) -> Sizes:
-        """Of the data of figures."""
-        return SIZES[self.size]
+def launch_counts() -> dict[str, int]:
+    """Return how many kernels were compiled and loaded, and how many launches were fast or by Numba."""
+    found = {how: len(names) for how, names in gpu_kernels().items()}
+    found["launched fast"] = cuda_launch.fast_launches["all"]
+    by_numba = cuda_launch.numba_launches.items()
+    return found | {f"launched by Numba: {name}": count for name, count in by_numba}
 
 
 class Log:
-    """What has been found, and the file that says it.
+    """The findings, and the file they are written to.
 
     Parameters
     ----------
@@ -53,35 +42,35 @@ class Log:
         self.begun: list[str] = []
 
     def write(self) -> None:
-        """Whole or not at all."""
+        """Write the file, completely or not at all."""
         draft = self._path.with_suffix(".draft")
-        result, told = asdict(self.result), paths.taken()
-        if any(told.values()):
-            result["raw"].append({"section": "paths", "of": self.begun, **told})
+        result, counts = asdict(self.result), launch_counts()
+        if any(counts.values()):
+            result["raw"].append({"section": "paths", "of": self.begun, **counts})
         draft.write_text(json.dumps({"begun": self.begun, "result": result}), encoding="utf-8")
         draft.replace(self._path)
 
     def failed(self, name: str, error: BaseException) -> None:
-        """Note what a section has raised."""
+        """Record the error of a section."""
         lines = "".join(traceback.format_exception(error)).splitlines()[-_LINES:]
         self.result.missing[f"{WRONG}{name}"] = f"{type(error).__name__}: {error}"[:500]
         self.result.raw.append({"section": "error", "of": name, "traceback": lines})
 
 
 def run(job: Job) -> int:
-    """1 after an error."""
+    """Run the sections; return 1 after an error."""
     if job.simulated:
-        # Its threads wait for each other in loops: of turns of 5 ms, Python's, most would be spent so.
+        # The simulator's threads poll each other: with Python's turns of 5 ms most turns would be wasted.
         sys.setswitchinterval(1e-5)
     log = Log(Path(job.to))
     budget = Budget(job.seconds, log.write)
-    sections = _Sections(job, log.result, budget)
+    sections = Sections(job, log.result, budget)
     for name, share in job.shares.items():
         log.begun.append(name)
         log.write()
         try:
             sections.run(name, share)
-        except Exception as error:  # whatever it is, it is told
+        except Exception as error:  # every error is recorded
             traceback.print_exc()
             log.failed(name, error)
             log.write()
@@ -90,62 +79,52 @@ def run(job: Job) -> int:
     return 0
 
 
-class _Sections:
-    """How each is run; data on the GPU are shared."""
+class Sections:
+    """Run sections; data on the GPU are shared.
+
+    Parameters
+    ----------
+    job : Job
+    result : Result
+        For their findings.
+    budget : Budget
+    """
 
     def __init__(self, job: Job, result: Result, budget: Budget) -> None:
-        self._job, self._result, self._budget = job, result, budget
-        self._resident: Any = None
+        self._job, self.result, self.budget = job, result, budget
+        self._data: Any = None
 
     def run(self, name: str, share: float) -> None:
-        """One of them."""
-        own: dict[str, Callable[[float], None]] = {"checks": self._checks, "first": self._first}
-        if name in own:
-            own[name](share)
+        """Run one section."""
+        job, result, budget = self._job, self.result, self.budget
+        if name == "checks":
+            from bench.gpu import checks
+
+            checks.section(result, job, budget, share)
+        elif name == "first":
+            from bench.gpu import first
+
+            first.section(result, job.sizes, budget, share)
         elif name in ("rivals", "compiled"):
-            self._rivals(name, share)
+            from bench.gpu import against
+
+            against.section(result, self._on_gpu(), job, name, budget, share)
         else:
-            self._timed(name, share)
+            from bench.gpu import times
 
-    def _checks(self, share: float) -> None:
-        from bench.gpu import correctness
+            times.SECTIONS[name](result, self._on_gpu(), job.sizes, budget, share)
 
-        raw: dict[str, Any] = {"section": "checks"}
-        self._result.raw.append(raw)
-        correctness.run(raw, self._job, self._budget, share)
+    def _on_gpu(self) -> Any:
+        """Return the data with X on the GPU, made once."""
+        from numba import cuda
 
-    def _first(self, share: float) -> None:
-        from bench.gpu import first
+        from fastgd.bench.problems import Problem
 
-        first.run(self._result, self._job.sizes, self._budget, share)
-
-    def _timed(self, name: str, share: float) -> None:
-        from bench.gpu import epochs, fits, passes, streams
-
-        sizes = self._job.sizes
-        resident = self._data()
-        if name == "epochs":
-            resident = resident.part(sizes.epoch_rows)
-        run = {"passes": passes.run, "fits": fits.run, "streams": streams.run, "epochs": epochs.run}[name]
-        run(self._result, resident, sizes, self._budget, share)
-
-    def _rivals(self, name: str, share: float) -> None:
-        from bench.gpu import against
-
-        resident, sizes = self._data(), self._job.sizes
-        part = resident.part(sizes.epoch_rows)
-        against.run(self._result, (resident, part), self._job.ours, (name, sizes.rounds), self._budget, share)
-
-    def _data(self) -> Any:
-        from bench.gpu import passes
-        from bench.gpu.data import logistic
-
-        if self._resident is None:
-            sizes = self._job.sizes
-            self._resident = passes.Resident.of(logistic(sizes.rows, sizes.columns, seed=0))
-            size = self._resident.data.X.nbytes / 1e9
-            self._budget.say(f"made {size:.3g} GB and copied them to the GPU")
-        return self._resident
+        if self._data is None:
+            data = Problem("logistic", self._job.sizes.rows, self._job.sizes.columns).make()
+            self._data = replace(data, on_gpu=cuda.to_device(data.X))
+            self.budget.log(f"made {data.X.nbytes / 1e9:.3g} GB and copied them to the GPU")
+        return self._data
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from bench.cases import choice, load
-from bench.result import Result
+from bench.cases import choice
+from fastgd.bench.result import Result
 
 
 def test_every_candidate_is_measured_and_the_choice_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_QUICK", (3, 2000))
-    result = load("choice")(True)
+    result = choice.choice(True)
     assert len(result.raw) == 3
     for entry in result.raw:
         assert {"auto", *entry["expected"]} == set(entry["seconds"])
@@ -27,7 +27,7 @@ def test_every_candidate_is_measured_and_the_choice_judged(monkeypatch: pytest.M
 def test_what_is_too_slow_is_stopped_and_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_PATIENCE", 0.0001)
     monkeypatch.setattr(choice, "_QUICK", (1, 50))
-    (entry,) = load("choice")(True).raw
+    (entry,) = choice.choice(True).raw
     stopped = [name for name, report in entry["reports"].items() if report["stopped_by"] == "max_seconds"]
     assert stopped
     assert all(len(entry["seconds"][name]) == 1 for name in stopped)

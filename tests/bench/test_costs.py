@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bench import primitives
+from bench.cases.choice import Task, draw
 from bench.costs import BEGIN, END, TARGET, fit, mean, numbers, power, replaced
 from bench.primitives import Counted, Measured
-from bench.shapes import Task, draw
 from fastgd.optimizers import LBFGS
 from fastgd.solvers import cost_model
 from fastgd.solvers.cost_model import Shape

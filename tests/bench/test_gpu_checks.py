@@ -1,9 +1,7 @@
 """The checks of the GPU's benchmark, as far as no GPU is needed: which there are, and that they find what is wrong."""
 
 import json
-import os
 import runpy
-import subprocess
 import sys
 import time
 
@@ -11,16 +9,16 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from bench.gpu import checks, checks_arrays, checks_fits, checks_streams, correctness, sanitizer
-from bench.gpu.check import Absent
+from bench.gpu import check_arrays, check_data, checks, processes, sanitizer, worker
+from bench.gpu.check_data import Absent
+from bench.gpu.checks import poisoned
 from bench.gpu.clock import Budget
-from bench.gpu.poison import poisoned
-from bench.gpu.result import wrong
-from bench.ours import OPTIMIZERS
-from bench.result import Result
+from bench.gpu.processes import Job, wrong
 from fastgd.backends.cuda import design as cuda_design
 from fastgd.backends.cuda import stream as cuda_stream
 from fastgd.backends.cuda.stream import CudaStream
+from fastgd.bench.ours import OPTIMIZERS
+from fastgd.bench.result import Result
 from fastgd.objective import objective
 from tests.kernels.table import Case
 from tests.simulated import threads_take_turns
@@ -29,19 +27,15 @@ __all__ = ["threads_take_turns"]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # the simulator runs its threads one after another: more than 5 minutes
-def test_all_kinds_of_checks_pass_in_the_simulator(root, tmp_path):
-    words = [sys.executable, "-m", "bench.gpu", "--simulated", "--seed", "1", "--out", str(tmp_path)]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    content = json.loads((tmp_path / "gpu.json").read_text())
-    (found,) = (raw for raw in content["raw"] if raw["section"] == "checks")
+def test_all_kinds_of_checks_pass_in_the_simulator(tmp_path):
+    to = tmp_path / "found.json"
+    assert worker.run(Job({"checks": 1500.0}, "small", True, True, 1, 1500.0, str(to))) == 0
+    content = json.loads(to.read_text())
+    (found,) = (raw for raw in content["result"]["raw"] if raw["section"] == "checks")
     assert found["failed"] == found["left_out"] == []
     assert found["ran"] > 40
     assert found["absent"] == {}
-    assert content["findings"] == []
-    assert content["quick"]
+    assert not any(facts["ran"] for facts in found["sanitizers"].values())
 
 
 def test_a_check_that_fails_is_noted_and_the_others_run():
@@ -109,7 +103,7 @@ STREAMS = [(Case("squared", "f8", "C"), True, True), (Case("softmax", "f4", "F")
 @pytest.mark.parametrize(("case", "pinned", "weighted"), STREAMS, ids=lambda one: getattr(one, "name", None))
 def test_streams_are_checked(case, pinned, weighted):
     usual = cuda_stream.CHUNK_BYTES
-    checks_streams.stream_check(case, pinned, weighted, 3)[1]()
+    check_data.stream_check(case, pinned, weighted, 3)[1]()
     assert usual == cuda_stream.CHUNK_BYTES
 
 
@@ -125,30 +119,30 @@ def test_streams_whose_rows_come_late_fail(monkeypatch):
     sent = CudaStream.sent
     monkeypatch.setattr(CudaStream, "sent", lambda self, parts: map(late, sent(self, parts)))
     with pytest.raises(AssertionError):
-        checks_streams.stream_check(Case("logistic", "f8", "C"), False, False, 3)[1]()
+        check_data.stream_check(Case("logistic", "f8", "C"), False, False, 3)[1]()
 
 
 def test_fits_on_many_rows_take_their_curvatures_from_the_gpu(monkeypatch):
     taken, usual, quadratic = [], objective._KEPT_NUMBERS, cuda_design.CudaDesign.quadratic
     monkeypatch.setattr(cuda_design.CudaDesign, "quadratic", lambda *of: taken.append(of) or quadratic(*of))
     case = Case("logistic", "f8", "C")
-    checks_fits.auto_check(case, (1e-3, 0.0), 1)[1]()
+    check_data.auto_check(case, (1e-3, 0.0), 1)[1]()
     assert not taken
-    checks_fits.auto_check(case, (1e-3, 0.0), 1, "none kept")[1]()
+    check_data.auto_check(case, (1e-3, 0.0), 1, "none kept")[1]()
     assert taken
     assert usual == objective._KEPT_NUMBERS
 
 
 def test_whole_checks_have_fits_on_rows_that_no_host_keeps(monkeypatch):
     monkeypatch.setattr("fastgd.kernels.cuda._target.SIMULATED", False)
-    n, d = runpy.run_path(checks_fits.__file__)["SHAPES"]["many rows"]
+    n, d = runpy.run_path(check_data.__file__)["FIT_SHAPES"]["many rows"]
     assert n * (d + 1) > objective._KEPT_NUMBERS
     names = [name for name, _ in checks.all_of(1, 0, 16) if name.endswith("many rows")]
     assert len(names) == 2
 
 
 def test_arrays_are_checked():
-    found = checks.run(checks_arrays.array_checks(1), Budget(600.0), 600.0)
+    found = checks.run(check_arrays.array_checks(1), Budget(600.0), 600.0)
     assert found.failed == []
     assert found.ran == 4 + 4 + 2
 
@@ -165,59 +159,72 @@ def test_a_fit_that_writes_to_its_rows_is_found(monkeypatch):
         return model
 
     monkeypatch.setattr(LogisticRegression, "fit", writes)
-    found = checks.run(checks_arrays.array_checks(1)[:1], Budget(600.0), 600.0)
+    found = checks.run(check_arrays.array_checks(1)[:1], Budget(600.0), 600.0)
     assert "bytes of X have changed" in found.failed[0]["error"]
 
 
 PART = """
 import json, os, sys, time
+job = json.load(open(sys.argv[1]))
+part = job["part"][0]
 def tell(ran, failed, left_out):
-    found = {"ran": ran, "failed": failed, "left_out": left_out, "absent": {"d": "no"}}
-    print(json.dumps(found | {"paths": {"loaded": ran, f"by {sys.argv[2]}": 1}}), flush=True)
+    found = {"section": "checks", "ran": ran, "failed": failed, "left_out": left_out, "absent": {"d": "no"}}
+    raw = [found, {"section": "paths", "of": ["checks"], "loaded": ran, f"by {part}": 1}]
+    result = {"included": "", "findings": [], "raw": raw, "missing": {}}
+    with open(job["to"] + "draft", "w") as file:
+        json.dump({"begun": ["checks"], "result": result}, file)
+    os.replace(job["to"] + "draft", job["to"])
 wrong = {"check": "a", "error": "off"}
-if sys.argv[2] == "3":
+if part == 3:
     sys.exit(0)
 tell(0, [], ["a", "b", "c"])
 tell(1, [wrong], ["b", "c"])
-if sys.argv[2] == "0":
+if part == 0:
     os.abort()
-if sys.argv[2] == "1":
-    print('{"ran": 2, "fai', end="", flush=True)
+if part == 1:
     time.sleep(60)
-print("somebody else's" * 10000)
 tell(2, [], ["c"])
 """
 
 
-def test_what_parts_have_found_is_kept_whatever_becomes_of_them(monkeypatch, capsys):
-    monkeypatch.setattr(correctness, "_PART", [sys.executable, "-c", PART])
-    monkeypatch.setattr(correctness, "_LONGER", 1.0)
-    monkeypatch.setattr(correctness, "cores", lambda: 4)
-    found = correctness._in_parts(1, Budget(60.0), 1.0)
-    # The check that ran is wrong where its process ended by itself, and left out where there was no more time.
-    assert [one["check"] for one in found.failed] == ["a", "part 0: b", "a", "part 3: none was begun"]
-    assert [one["error"].split(":")[0] for one in found.failed[1::2]] == [
-        "it ended with exit status -6",
-        "it ended with exit status 0",
+def test_findings_of_parts_are_kept_when_their_processes_die(monkeypatch, tmp_path, capsys):
+    script = tmp_path / "part.py"
+    script.write_text(PART)
+    monkeypatch.setattr(processes, "_WORKER", [sys.executable, str(script)])
+    monkeypatch.setattr(processes, "_PAUSE", 0.02)
+    monkeypatch.setattr(checks, "_LONGER", 1.0)
+    monkeypatch.setattr(checks, "cores", lambda: 4)
+    result, raw = Result(""), {}
+    checks._in_parts(result, raw, Job({}, "full", False, False, 1), Budget(60.0), 1.0)
+    # The running check is wrong if its process ended by itself, and left out if there was no more time.
+    assert [one["check"] for one in raw["failed"]] == ["a", "part 0: b", "a", "part 3: none was begun"]
+    assert [one["error"].split(":")[0] for one in raw["failed"][1::2]] == [
+        "its process ended with status -6",
+        "its process has found nothing",
     ]
-    assert found.left_out == ["c", "b", "c", "c"]
-    assert (found.ran, found.absent) == (4, {"d": "no"})
-    assert found.paths == {"loaded": 4, "by 0": 1, "by 1": 1, "by 2": 1}
+    assert raw["left_out"] == ["c", "b", "c", "c"]
+    assert (raw["ran"], raw["absent"]) == (4, {"d": "no"})
+    counts = {"loaded": 4, "by 0": 1, "by 1": 1, "by 2": 1}
+    assert result.raw == [{"section": "paths", "of": ["checks in parts"], **counts}]
     assert "part 1 of the checks was given up: b\n" in capsys.readouterr().err
 
 
-def test_parts_say_after_each_check_what_was_found(monkeypatch, capsys):
+def test_parts_write_the_outcome_after_each_check(monkeypatch):
     def wrong():
         raise AssertionError("off")
 
     monkeypatch.setattr(checks, "all_of", lambda *_: [("a", wrong), ("b", lambda: None)])
-    checks.main(1, 0, 1, 60.0)
-    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(one["ran"], len(one["failed"]), one["left_out"]) for one in said] == [
-        (0, 0, ["a", "b"]),
-        (1, 1, ["b"]),
-        (2, 1, []),
-    ]
+    result, seen = Result(""), []
+    job = Job({}, "full", False, False, 1, part=(0, 2))
+
+    def step():
+        raw = result.raw[0]
+        seen.append((raw["ran"], len(raw["failed"]), list(raw["left_out"])))
+
+    budget = Budget(60.0, step)
+    monkeypatch.setattr(budget, "log", lambda what: None)
+    checks.section(result, job, budget, 60.0)
+    assert seen == [(0, 0, ["a", "b"]), (1, 1, ["b"]), (2, 1, [])]
 
 
 def names_by_kind(chosen, kind):

@@ -5,10 +5,8 @@ import sys
 import pytest
 
 from bench.gpu import first
-from bench.gpu.clock import Budget
-from bench.gpu.result import NO_TIME
-from bench.gpu.sizes import SIZES
-from bench.result import Result
+from bench.gpu.clock import NO_TIME, SIZES, Budget
+from fastgd.bench.result import Result
 
 #: As a process that fits twice and keeps its kernels in a folder, or nowhere.
 FITS = """
@@ -36,7 +34,7 @@ def told(tmp_path, monkeypatch):
         script.chmod(0o755)
         monkeypatch.setattr(first.sys, "executable", str(script))
         result = Result("")
-        first.run(result, SIZES["small"], Budget(60.0), seconds)
+        first.section(result, SIZES["small"], Budget(60.0), seconds)
         return {finding.what: finding.value for finding in result.findings}, result
 
     return run
@@ -60,7 +58,7 @@ def test_what_was_compiled_anew_is_not_called_loaded(told):
     found, result = told(keeps=False)
     assert not of(found, "First fit of a process, kernels loaded")
     assert of(found, "Second fit") == [1.0] * 3
-    assert list(result.missing.values()) == ["2 kernels were compiled: they did not lie on disk"]
+    assert list(result.missing.values()) == ["2 kernels were compiled: they were not on disk"]
 
 
 def test_fits_that_take_too_long_are_left_out(told):

@@ -49,11 +49,11 @@ print("all imported")
 """
 #: Checks of each kind; that they find something is seen elsewhere.
 CHECKS = """
-from bench.gpu import checks, checks_arrays, checks_kernels
+from bench.gpu import check_arrays, check_data, checks
 from bench.gpu.clock import Budget
 from tests.kernels.table import ALL
 
-some = [checks_kernels.pass_check(ALL[4], (23, 3), 1), checks_arrays.array_checks(1)[0]]
+some = [check_data.pass_check(ALL[4], (23, 3), 1), check_arrays.array_checks(1)[0]]
 found = checks.run(some, Budget(300.0), 300.0)
 print(found.ran, found.failed)
 """

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 import bench.gpu.__main__ as command
-from bench.gpu import paths, processes, worker
-from bench.gpu.clock import Budget
-from bench.gpu.result import FOR_RIVALS, NO_TIME
-from bench.gpu.worker import Job
-from bench.result import Finding, Result
+from bench.gpu import processes, worker
+from bench.gpu.clock import NO_TIME, Budget
+from bench.gpu.processes import FOR_RIVALS, Job
 from fastgd.backends.cuda import launch as cuda_launch
+from fastgd.bench.result import Finding, Result
 
 #: A worker whose sections do what their names say.
 STUB = """
@@ -53,7 +52,7 @@ def tried(tmp_path, monkeypatch):
 
     def run(seconds=60.0, **shares):
         result = Result("")
-        processes.run(Job(shares, "small", True, True, 1, 0.0, "", {}), result, Budget(seconds))
+        processes.run(Job(shares, "small", True, True, 1), result, Budget(seconds))
         return result, [raw["section"] for raw in result.raw]
 
     return run
@@ -92,15 +91,15 @@ def test_a_worker_keeps_what_was_found_before_an_error(tmp_path, monkeypatch):
     seen = []
 
     def run(self, name, share):
-        self._result.raw.append({"section": name})
-        self._budget.say("a step")
+        self.result.raw.append({"section": name})
+        self.budget.log("a step")
         seen.append(json.loads((tmp_path / "found.json").read_text()))
         if name == "second":
             raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(worker._Sections, "run", run)
+    monkeypatch.setattr(worker.Sections, "run", run)
     shares = {"first": 1.0, "second": 1.0, "third": 1.0}
-    job = Job(shares, "small", True, True, 1, 60.0, str(tmp_path / "found.json"), {})
+    job = Job(shares, "small", True, True, 1, 60.0, str(tmp_path / "found.json"))
     assert worker.run(job) == 1
     told = json.loads((tmp_path / "found.json").read_text())
     assert told["begun"] == ["first", "second"]
@@ -117,10 +116,10 @@ def test_a_worker_says_which_paths_its_sections_took(tmp_path, monkeypatch):
     def run(self, name, share):
         monkeypatch.setitem(cuda_launch.fast_launches, "all", 3)
         monkeypatch.setitem(cuda_launch.numba_launches, "gradient", 2)
-        monkeypatch.setattr(paths, "gpu_kernels", lambda: {"compiled": [], "loaded": ["gradient", "fold"]})
+        monkeypatch.setattr(worker, "gpu_kernels", lambda: {"compiled": [], "loaded": ["gradient", "fold"]})
 
-    monkeypatch.setattr(worker._Sections, "run", run)
-    job = Job({"first": 1.0}, "small", True, True, 1, 60.0, str(tmp_path / "found.json"), {})
+    monkeypatch.setattr(worker.Sections, "run", run)
+    job = Job({"first": 1.0}, "small", True, True, 1, 60.0, str(tmp_path / "found.json"))
     assert worker.run(job) == 0
     (told,) = json.loads((tmp_path / "found.json").read_text())["result"]["raw"]
     ways = {"compiled": 0, "loaded": 2, "launched fast": 3, "launched by Numba: gradient": 2}
@@ -142,7 +141,7 @@ def test_without_a_gpu_there_is_one_line(monkeypatch, capsys):
 
 def test_the_simulator_measures_nothing_by_mistake(monkeypatch, capsys):
     monkeypatch.setattr(command, "why_unusable", lambda: None)
-    monkeypatch.setattr("bench.gpu.machine.describe", lambda: {"simulated": True})
+    monkeypatch.setattr(command, "describe", lambda: {"simulated": True})
     assert command.main([]) == 2
     assert "NUMBA_ENABLE_CUDASIM=1 is set" in capsys.readouterr().err
 
@@ -154,7 +153,7 @@ CHECKED = {"section": "checks", "ran": 5, "failed": [], "left_out": [], "sanitiz
 def run(tmp_path, monkeypatch):
     """The command, with what its sections find: status, where it has written, and what."""
     monkeypatch.setattr(command, "why_unusable", lambda: None)
-    monkeypatch.setattr("bench.gpu.machine.describe", lambda: {"simulated": False, "versions": {}})
+    monkeypatch.setattr(command, "describe", lambda: {"simulated": False, "versions": {}})
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     asked = []
 

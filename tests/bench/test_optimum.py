@@ -7,10 +7,10 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import ElasticNet
 
-from bench.objective import Objective
 from bench.optimum import distances, find_optimum
-from bench.problems import Problem
 from fastgd import reference
+from fastgd.bench.objective import Objective
+from fastgd.bench.problems import Problem
 
 TASKS = ["linear", "logistic", "softmax"]
 

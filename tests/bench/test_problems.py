@@ -1,11 +1,11 @@
-"""Generated problems are what their names say."""
+"""Generated problems have the properties of their names."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bench.problems import PROBLEMS, Problem, of_bytes
+from fastgd.bench.problems import PROBLEMS, Problem
 
 
 @pytest.mark.parametrize("task", ["linear", "logistic", "softmax"])
@@ -71,4 +71,12 @@ def test_classes_have_the_probabilities_of_the_model() -> None:
 
 def test_named_problems_are_larger_than_caches() -> None:
     assert min(problem.nbytes for problem in PROBLEMS.values()) >= 200_000_000
-    assert of_bytes("logistic", 20, "f8").nbytes == 800_000_000
+    assert PROBLEMS["pass-20-f8"].nbytes == 800_000_000
+
+
+def test_first_rows_are_not_copied() -> None:
+    data = Problem("logistic", 500, 7).make()
+    part = data.first(100)
+    assert (part.problem.n, len(part.y)) == (100, 100)
+    assert np.shares_memory(part.X, data.X)
+    assert data.first(1000).problem.n == 500

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench import rivals
-from bench.objective import Objective
 from bench.optimum import find_optimum
-from bench.problems import Problem
-from bench.racing import fitted
 from bench.sweep import Course, sweep
+from fastgd.bench import rivals
+from fastgd.bench.objective import Objective
+from fastgd.bench.problems import Problem
+from fastgd.bench.rivals.racers import fitted
 
 CASES = [
     ("linear", 0.05, 0.5),
@@ -39,7 +39,7 @@ def test_solvers_minimise_the_objective(library: str, task: str, alpha: float, l
     objective = Objective(Problem(task, 4096, 4, "f8", condition=4.0, classes=3).make(), alpha, l1_ratio)
     course = Course(objective, find_optimum(objective))
     for racer in adapters[0].solvers(objective):
-        grid = racer.grid if racer.rule is None else racer.grid[::2]
+        grid = racer.grid if racer.ordered else racer.grid[::2]
         swept = sweep(fitted(replace(racer, grid=grid), objective), course, PATIENT)
         assert swept.best or (l1_ratio and "averaged" in racer.name), f"{racer.name}: {swept.given_up}"
         if racer.rule is None:
@@ -47,10 +47,10 @@ def test_solvers_minimise_the_objective(library: str, task: str, alpha: float, l
 
 
 def test_a_library_that_cannot_be_imported_is_named_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(rivals.ADAPTERS, "none", "bench.rivals.with_none")
+    monkeypatch.setitem(rivals.ADAPTERS, "none", "with_none")
     found, missing = rivals.load(["none", "NumPy"])
-    assert [module.__name__ for module in found] == ["bench.rivals.with_numpy"]
-    assert missing == {"none": "ModuleNotFoundError: No module named 'bench.rivals.with_none'"}
+    assert [module.__name__ for module in found] == ["fastgd.bench.rivals.with_numpy"]
+    assert missing == {"none": "ModuleNotFoundError: No module named 'fastgd.bench.rivals.with_none'"}
 
 
 @pytest.mark.filterwarnings("ignore:The max_iter was reached")

@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 
 from bench import contest as contest_module
-from bench.check import Floats
-from bench.contest import Contest, run
-from bench.fits import Effort, iterations, tolerances
-from bench.objective import Objective
+from bench.contest import Contest, OwnFit
 from bench.optimum import find_optimum
-from bench.own_fit import NAME, OwnFit
-from bench.problems import Data, Problem
-from bench.racing import Racer, Setting
-from bench.report import lines
-from bench.rivals import with_numpy, with_sklearn
+from bench.report import _table, report
 from bench.sweep import Arrival, Course, Swept, hopeless, lowered, run_to, sweep
+from fastgd.bench.objective import Floats, Objective
+from fastgd.bench.ours import NAME
+from fastgd.bench.problems import Data, Problem
+from fastgd.bench.result import Result
+from fastgd.bench.rivals import with_numpy, with_sklearn
+from fastgd.bench.rivals.racers import Racer, Setting
 
 TARGETS = (1e-2, 1e-4)
 
@@ -94,7 +93,9 @@ def test_a_diverging_run_reaches_nothing(course: Course) -> None:
 def test_of_tuned_settings_the_fastest_is_chosen_for_each_target(course: Course) -> None:
     fast, close = Setting(16, 1.0), Setting(64, 1.0)
     distances = {fast: [5e-3] + 20 * [4e-3], close: [0.5, 0.4, 0.3, 0.2, 0.1, 5e-5]}
-    swept = sweep(racer_of(course, distances, 0.02, rule="descent"), course, dict.fromkeys(TARGETS, 100.0))
+    swept = sweep(
+        racer_of(course, distances, 0.02, rule="descent", ordered=False), course, dict.fromkeys(TARGETS, 100.0)
+    )
     assert {target: arrival.setting for target, arrival in swept.best.items()} == {1e-2: fast, 1e-4: close}
 
 
@@ -114,24 +115,15 @@ def test_bars_go_down_only(course: Course) -> None:
     assert lowered({1e-2: 0.0, 1e-4: 7.0}, swept) == {1e-2: 0.0, 1e-4: 7.0}
 
 
-def test_efforts_go_from_loose_to_tight() -> None:
-    assert [str(effort) for effort in tolerances()][:2] == ["tol 0.1", "tol 0.01"]
-    counts = [effort.value for effort in iterations(most=100)]
-    assert counts == sorted(set(counts))
-    assert counts[0] == 1
-    assert counts[-1] >= 100
-
-
 @pytest.mark.parametrize(("task", "l1_ratio"), [("linear", 0.0), ("logistic", 0.5)])
 def test_fastgd_counts_only_with_its_certificate(task: str, l1_ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = Objective(Problem(task, 500, 3, "f8").make(), 0.01, l1_ratio)
     course, own = Course(objective, find_optimum(objective)), OwnFit()
     swept = sweep(own.racer(), course, {1e-4: np.inf})
     setting = swept.best[1e-4].setting
-    assert own.told(setting)["passes"] > 0
-    assert own.told(setting)["certificate"] <= setting.value
-    monkeypatch.setattr("bench.own_fit.LogisticRegression", Uncertain)
-    monkeypatch.setattr("bench.own_fit.LinearRegression", Uncertain)
+    assert own.facts(setting)["passes"] > 0
+    assert own.facts(setting)["certificate"] <= setting.value
+    monkeypatch.setattr("bench.contest.estimator", lambda task: Uncertain)
     assert not sweep(OwnFit().racer(), course, {0.9: np.inf}).best
 
 
@@ -142,6 +134,10 @@ class Uncertain:
 
     def fit(self, X: Any, y: Any) -> "Uncertain":
         return self
+
+
+def run(contest: Contest) -> Result:
+    return report(contest_module.run(contest))
 
 
 def contest_of(validated: bool) -> Contest:
@@ -163,7 +159,9 @@ def broken(objective: Objective, setting: Any) -> Iterator[Floats]:
 
 @pytest.mark.parametrize("validated", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.rivals.load", lambda _: ([SimpleNamespace(solvers=two_rivals)], {"other": "no wheel"}))
+    monkeypatch.setattr(
+        "fastgd.bench.rivals.load", lambda _: ([SimpleNamespace(solvers=two_rivals)], {"other": "no wheel"})
+    )
     result = run(contest_of(validated))
     shown = {finding.what: finding for finding in result.findings if finding.in_readme}
     assert list(shown) == [f"A race, fit to {target:g} of the optimum" for target in (1e-2, 1e-3, 1e-4, 1e-6)]
@@ -176,7 +174,7 @@ def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.Mo
         assert not any("NumPy" in f.against for f in shown.values())
     passes = [f for f in result.findings if f.unit == "passes"]
     assert [f.at_most for f in passes] == [None, None, None, 8]
-    table = [row.split() for row in lines(result)]
+    table = [row.split() for row in _table(result)]
     assert table[0] == ["seconds", "to", "0.01", "0.001", "0.0001", "1e-06"]
     assert [row[0] for row in table[1:-1]] == [NAME, "NumPy", "scikit-learn", "broken"]
     assert " ".join(table[-2]) == "broken RuntimeError: no such instruction"
@@ -192,7 +190,7 @@ def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.Mo
 
 def test_the_fastest_that_is_not_stochastic_always_runs_again(course: Course) -> None:
     def swept(seconds: float, rule: str | None) -> Swept:
-        racer = Racer(f"{rule} {seconds:g}", ["a"], broken, rule=rule)
+        racer = Racer(f"{rule} {seconds:g}", ["a"], broken, rule=rule, ordered=rule is None)
         return Swept(racer, {1e-2: Arrival("a", seconds, 1)})
 
     loops, fits = [swept(s, "adam") for s in (1.0, 2.0, 3.0, 4.0)], [swept(s, None) for s in (6.0, 5.0)]
@@ -202,16 +200,11 @@ def test_the_fastest_that_is_not_stochastic_always_runs_again(course: Course) ->
     assert [one.racer.name for one in chosen] == ["adam 1", "adam 2", "None 5"]
 
 
-def test_effort_says_what_it_is() -> None:
-    assert str(Effort("max_iter", 20)) == "max_iter 20"
-    assert str(Effort("direct", 0)) == "direct"
-
-
 @pytest.mark.slow
 def test_ratios_are_of_repetitions_in_which_a_rival_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.rivals.load", lambda _: ([SimpleNamespace(solvers=two_rivals)], {}))
+    monkeypatch.setattr("fastgd.bench.rivals.load", lambda _: ([SimpleNamespace(solvers=two_rivals)], {}))
     monkeypatch.setattr("bench.sweep.PATIENCE", 1e6)
-    meet, number = contest_module._meet, itertools.count()
+    meet, number = contest_module._repeat, itertools.count()
 
     def one_misses(*arguments: Any) -> Any:
         meeting = meet(*arguments)
@@ -223,7 +216,7 @@ def test_ratios_are_of_repetitions_in_which_a_rival_arrives(monkeypatch: pytest.
             del meeting.seconds[rival, 1e-2]
         return meeting
 
-    monkeypatch.setattr(contest_module, "_meet", one_misses)
+    monkeypatch.setattr(contest_module, "_repeat", one_misses)
     result = run(replace(contest_of(False), repetitions=3))
     assert result.missing["NumPy Newton by blocks to 0.0001"] == "reached in 2 of 3 repetitions"
     shown = [finding for finding in result.findings if finding.in_readme]
@@ -233,6 +226,6 @@ def test_ratios_are_of_repetitions_in_which_a_rival_arrives(monkeypatch: pytest.
     assert (missed.value, missed.unit) == (2, "of 3 repetitions that get there")
     assert missed.ratio == {"median": 0.0, "min": 0.0, "max": 0.0}
     assert missed.missed
-    numpy = next(row for row in lines(result) if "NumPy Newton by blocks" in row)
+    numpy = next(row for row in _table(result) if "NumPy Newton by blocks" in row)
     assert "0 of 3" in numpy
     assert len([f for f in result.findings if f.what == "A race, fit to 0.0001 of the optimum"]) == 2

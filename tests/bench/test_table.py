@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.result import Finding
-from bench.run import line
 from bench.table import BEGIN, END, GPU_BEGIN, GPU_END, main, row
-from bench.timing import Spread
-from bench.wording import quantity
+from fastgd.bench.result import Finding, Result, quantity
+from fastgd.bench.timing import Spread
 
 FINDINGS = [
     Finding("Pass", 43.21, "GB/s", "reading", {"median": 0.864, "min": 0.8, "max": 0.9012}, "share", 0.8),
@@ -46,7 +44,7 @@ def _write(folder: Path, findings: list[Finding], quick: bool, name: str = "epoc
 
 
 def _run(readme: Path, results: Path, *more: str) -> int:
-    return main(["--readme", str(readme), "--results", str(results), *more])
+    return main(["--page", str(readme), "--results", str(results), *more])
 
 
 def test_rows_are_written_between_the_markers(readme: Path, results: Path) -> None:
@@ -134,11 +132,11 @@ def test_what_is_missed_is_said_with_its_bound() -> None:
     assert (
         row(slow) == "| Fit | 78 ms | other | **0.85 times** as fast (0.80 to 0.90), **missed**: at least 1.2 times |"
     )
-    assert line(slow).endswith("    78 ms, 0.85 times as fast (0.80 to 0.90) MISSED [at least 1.2 times]  | other")
+    assert slow.lines.endswith("    78 ms, 0.85 times as fast (0.80 to 0.90) MISSED [at least 1.2 times]  | other")
     share = Finding("Pass", 20.0, "GB/s", "reading", {"median": 0.5, "min": 0.4, "max": 0.6}, "share", at_least=0.8)
     assert row(share).endswith("| **50 %** (40 to 60), **missed**: at least 80 % |")
     assert row(Finding("First fit", 11.0, "s", at_most=10.0)) == "| First fit | 11 s |  | **missed**: at most 10 s |"
-    assert line(Finding("Fit", 0.078, "s", "other")).endswith("    78 ms [no bound]  | other")
+    assert Finding("Fit", 0.078, "s", "other").lines.endswith("    78 ms [no bound]  | other")
 
 
 @pytest.mark.parametrize(("at_least", "asked"), [(None, ""), (2.0, ": at least 2 times")])
@@ -152,3 +150,16 @@ def test_a_fit_that_does_not_get_there_is_missed_whatever_was_asked_for(at_least
 def test_quantities_and_cells() -> None:
     assert [quantity(*q) for q in ((0.5, "s"), (12.0, "s"), (1234.5, "MB"))] == ["500 ms", "12 s", "1234 MB"]
     assert row(Finding("a|b", 1.0, "s")) == "| a\\|b | 1 s |  |  |"
+
+
+def test_times_are_compared_round_by_round_or_by_medians() -> None:
+    result = Result("")
+    result.add_times("what", [1.0, 2.0, 4.0], "rival", [8.0, 10.0, 40.0], paired=False, at_least=3.0)
+    result.add_times("what", [1.0, 2.0, 4.0], "rival", [8.0, 10.0, 40.0])
+    first, second = result.findings
+    assert (first.value, first.against, first.missed) == (2.0, "rival, 10 s", False)
+    assert first.ratio == {"median": 5.0, "min": 2.0, "max": 40.0}
+    assert second.ratio == {"median": 8.0, "min": 5.0, "max": 10.0}
+    result.add_share("what", 10**9, [2.0], [1.0], "reading, {} GB/s", at_least=0.6)
+    share = result.findings[-1]
+    assert (share.value, share.against, share.ratio["median"], share.missed) == (0.5, "reading, 1.0 GB/s", 0.5, True)

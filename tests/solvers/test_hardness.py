@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.cases.choice import Task
 from bench.primitives import objective_of
-from bench.problems import Problem
-from bench.shapes import Task
 from fastgd import LogisticRegression
+from fastgd.bench.problems import Problem
 from fastgd.solvers.select import hardness
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of as objective_of_reference

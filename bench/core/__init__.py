@@ -1,0 +1,1 @@
+"""The benchmark framework: problems, jobs, rivals, timing and results; installed as ``fastgd.bench``."""
