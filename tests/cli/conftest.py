@@ -15,6 +15,38 @@ from fastgd import cli
 from fastgd.cli import output
 
 
+class Finished(subprocess.CompletedProcess):
+    """A finished command: its exit code and what it printed."""
+
+    def facts(self):
+        """Return the JSON object that it printed, after success."""
+        assert self.returncode == 0, self.stderr
+        (line,) = self.stdout.splitlines()
+        return json.loads(line)
+
+    def check_refusal(self, message):
+        """Check that it ended with one line on stderr, which holds `message`, and no result."""
+        assert (self.returncode, self.stdout) == (2, ""), self.stderr
+        assert self.stderr.startswith("fastgd: error: ")
+        assert self.stderr.count("\n") == 1
+        assert message in self.stderr
+        assert len(self.stderr) < 4000
+
+
+def coefficients(reported, key="value"):
+    """Return name -> coefficient from the facts of a fit, in their order."""
+    return {entry["name"]: entry[key] for entry in reported["coefficients"]}
+
+
+def page_lines(page):
+    """Return label -> text from the page of a fit, continued lines joined."""
+    found, label = {}, ""
+    for line in page.split("\n\n")[0].splitlines():
+        label = line[:13].strip() or label
+        found[label] = f"{found.get(label, '')} {line[13:].strip()}".strip()
+    return found
+
+
 @pytest.fixture(scope="session")
 def command():
     """Return the command's words: the installed script, or the module where the checkout is not installed."""
@@ -31,16 +63,19 @@ def environment(root):
 
 def _finished(words, folder, environment):
     """Run a process to its end, without standard input."""
-    return subprocess.run(
-        words,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    streams = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+    done = subprocess.run(words, cwd=folder, env=environment, timeout=120, check=False, **streams)
+    return Finished(done.args, done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def run_python(environment, tmp_path):
+    """Return a function that runs code in a process of its own, in `tmp_path`."""
+
+    def run_python(code, *words):
+        return _finished([sys.executable, "-c", code, *map(str, words)], tmp_path, environment)
+
+    return run_python
 
 
 @pytest.fixture
@@ -74,7 +109,7 @@ def run_each(environment, tmp_path):
         assert done.returncode == 0, done.stderr
         parts = [re.split(r"(\d+) is the exit code\n", text) for text in (done.stdout, done.stderr)]
         return [
-            subprocess.CompletedProcess(command, int(code), out, err)
+            Finished(command, int(code), out, err)
             for command, out, code, err in zip(commands, parts[0][:-1:2], parts[0][1::2], parts[1][:-1:2], strict=True)
         ]
 
@@ -82,10 +117,14 @@ def run_each(environment, tmp_path):
 
 
 @pytest.fixture
-def call(monkeypatch, tmp_path, capfd):
-    """Return a function that calls the command in `tmp_path` and gives its exit code and what it printed."""
-    # Whose watch would end the process of the tests at its next signal.
+def no_signals(monkeypatch):
+    """Install no handlers of signals, which would end the process of the tests at its next signal."""
     monkeypatch.setattr(cli.signals, "install", lambda: None)
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capfd, no_signals):
+    """Return a function that calls the command in `tmp_path` and gives its exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -93,7 +132,7 @@ def call(monkeypatch, tmp_path, capfd):
         monkeypatch.setattr(output, "written", [])
         code = cli.main([str(word) for word in words])
         out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, out, err)
+        return Finished(words, code, out, err)
 
     return call
 

@@ -1,6 +1,7 @@
 """The page of ``fastgd fit``: widths, plurals, scores beside the baseline, and the verdict in plain words."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from fastgd.cli.output import plural
 from fastgd.cli.page import WIDTH, page
 from fastgd.cli.prepare import PreparedData
-from fastgd.cli.report import Coefficient, EarlyStop, FitResult, HistorySummary
+from fastgd.cli.report import Coefficient, EarlyStop, FitResult, HistorySummary, _plain
+from tests.cli.conftest import page_lines
 
 REPORT = {
     "solver": "SketchedNewton",
@@ -67,12 +69,7 @@ def result_of(report=(), **changes):
 
 
 def lines_of(result):
-    """Return the text beside each label, continued lines joined."""
-    found, label = {}, ""
-    for line in page(result).split("\n\n")[0].splitlines():
-        label = line[:13].strip() or label
-        found[label] = f"{found.get(label, '')} {line[13:].strip()}".strip()
-    return found
+    return page_lines(page(result))
 
 
 def test_scores_stand_beside_the_baseline():
@@ -181,3 +178,13 @@ def test_plurals():
     text = page(dataclasses.replace(result_of({"threads": 1, "passes": 1.0}), data=one))
     for part in ("1 row x 1 column and", "1 row with missing", "a (1 row)", "column c", "1 thread", "1 pass over"):
         assert part in text
+
+
+def test_json_holds_no_numbers_that_json_does_not_know():
+    facts = {"a": np.float32(1.5), "b": [np.nan, np.int64(2)], "c": (np.inf, "x"), 1: np.array([1.0, np.nan])}
+    assert json.loads(json.dumps(_plain(facts), allow_nan=False)) == {
+        "a": 1.5,
+        "b": [None, 2],
+        "c": [None, "x"],
+        "1": [1.0, None],
+    }

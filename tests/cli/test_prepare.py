@@ -1,20 +1,14 @@
-"""The parts of the command that need no process: targets, gaps, hold-out, scores, the page."""
-
-import json
-import sys
+"""Targets, labels, missing values and held-out rows: from a table to the data of a fit."""
 
 import numpy as np
 import pytest
 
-from fastgd import cli
 from fastgd.cli.columns import find_column
-from fastgd.cli.errors import InputError, describe, in_options
-from fastgd.cli.prepare import fill_means
-from fastgd.cli.report import _plain
+from fastgd.cli.errors import InputError
+from fastgd.cli.prepare import fill_means, split_rows
 from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data.table import array_table
 from fastgd.data.text_column import encode
-from fastgd.exceptions import DeviceError
 
 INTEGERS = np.arange(400.0)
 
@@ -81,9 +75,8 @@ def test_labels_that_a_reader_may_mistake_are_noted():
     (note,) = describe_labels(encode(["007", "7", "8"] * 9, 27), "y")
     assert "'007' and '7' are different values of 'y'" in note
     notes = describe_labels(encode([" yes", "no", "NA"] * 9, 27), "y")
-    assert [text in note for text, note in zip(("keep their spaces: ' yes'", "--null NA"), notes, strict=True)] == [
-        True
-    ] * 2
+    for text, note in zip(("keep their spaces: ' yes'", "--null NA"), notes, strict=True):
+        assert text in note
     assert describe_labels(encode(["u", "v"], 2), "y") == []
     (note,) = describe_labels(encode(["0,5", "1,5"] * 9, 18), "y")
     assert "use --decimal ," in note
@@ -120,70 +113,44 @@ def test_means_come_from_the_fitted_rows_alone():
         fill_means(np.full((2, 1), np.nan), held, ["a"], {"a": 2})
 
 
+def test_rows_are_held_out_once_each():
+    y = np.arange(1000.0)
+    held, kept, notes = split_rows(y, "linear", 0.2, seed=3)
+    assert len(held) == 200
+    assert sorted([*held, *kept]) == list(range(1000))
+    assert notes == []
+    np.testing.assert_array_equal(held, split_rows(y, "linear", 0.2, seed=3).held)
+    assert held.tolist() != split_rows(y, "linear", 0.2, seed=4).held.tolist()
+    held, kept, _ = split_rows(y, "linear", 0.0, seed=3)
+    assert np.arange(1000)[held].size == 0
+    assert np.arange(1000)[kept].size == 1000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_classes_are_held_out_in_proportion(seed):
+    y = np.random.default_rng(seed).permutation(np.repeat(["common", "scarce", "rare", "single"], [900, 95, 4, 1]))
+    held, kept, notes = split_rows(y, "logistic", 0.2, seed)
+    labels, counts = np.unique(y[held], return_counts=True)
+    assert dict(zip(labels.tolist(), counts.tolist(), strict=True)) == {"common": 180, "scarce": 19, "rare": 1}
+    assert set(y[kept]) == set(y)
+    assert notes == ["no row held out of class single (1 row): too rare, all rows are in the training part"]
+
+
+def test_notes_name_a_few_of_many_rare_classes():
+    y = np.repeat(np.arange(30), [200, *[1] * 28, 2])
+    (note,) = split_rows(y, "logistic", 0.2, 0).notes
+    assert note.startswith("no row held out of classes 1 (1 row), 2 (1 row), 3 (1 row), 4 (1 row), 5 (1 row) and ")
+    assert note.endswith(" more: too rare, all rows are in the training part")
+
+
 @pytest.mark.parametrize(
-    ("message", "expected"),
+    ("y", "task", "share", "message"),
     [
-        (
-            "max_iter reached at certificate 0.1 > tol=0.0001: increase max_iter or tol",
-            "--epochs reached at certificate 0.1 > --tol 0.0001: increase --epochs or --tol",
-        ),
-        ("use optimizer='auto', or learning_rate=1e-09.", "use --optimizer auto, or --learning-rate 1e-09."),
-        ("n_iter_no_change without early_stopping=True: leave it", "--patience without --early-stopping: leave it"),
-        ("set alpha > 0, l1_ratio=0", "set --alpha > 0, --l1-ratio 0"),
-        ("the alphabet's tolerance of max_iterations", "the alphabet's tolerance of max_iterations"),
+        (np.arange(3.0), "linear", 0.6, "3 usable rows are too few to hold out a share of 0.6: use --holdout 0"),
+        (np.arange(2.0), "linear", 0.01, "use --holdout 0"),
+        (np.arange(9), "logistic", 0.2, "each class has one row alone"),
     ],
 )
-def test_messages_of_estimators_name_options(message, expected):
-    assert in_options(message) == expected
-
-
-def test_json_holds_no_numbers_that_json_does_not_know():
-    facts = {"a": np.float32(1.5), "b": [np.nan, np.int64(2)], "c": (np.inf, "x"), 1: np.array([1.0, np.nan])}
-    assert json.loads(json.dumps(_plain(facts), allow_nan=False)) == {
-        "a": 1.5,
-        "b": [None, 2],
-        "c": [None, "x"],
-        "1": [1.0, None],
-    }
-
-
-@pytest.mark.parametrize(
-    ("error", "reported"),
-    [
-        (
-            DeviceError("the GPU stopped working: fit with device='cpu'"),
-            "the GPU stopped working: fit with --device cpu",
-        ),
-        (MemoryError("the GPU has no room for the data"), "fewer rows or columns, or --device cpu"),
-        (MemoryError("Unable to allocate 8 GiB"), "fewer rows or columns"),
-        (
-            ArithmeticError("[719] Call to cuCtxSynchronize results in CUDA_ERROR_LAUNCH_FAILED\nmore"),
-            "reports CUDA_ERROR_LAUNCH_FAILED: check that nvidia-smi works, or use --device cpu",
-        ),
-    ],
-)
-def test_errors_of_gpus_are_reported_in_a_line(error, reported):
-    line = describe(error)
-    assert line.endswith(reported)
-    assert "\n" not in line
-
-
-def test_errors_of_the_program_are_shown_whole():
-    assert describe(ArithmeticError("no such thing")) is None
-
-
-@pytest.mark.parametrize(("cause", "lines"), [("CUDA_ERROR_LAUNCH_FAILED", 0), ("another cause", 2)])
-def test_after_an_error_of_a_gpu_its_clean_up_is_silent(monkeypatch, capsys, cause, lines):
-    def fail(*_):
-        raise DeviceError(cause)
-
-    monkeypatch.setattr(cli, "_parse", fail)
-    # Whose watch would end the process of the tests at its next signal.
-    monkeypatch.setattr(cli.signals, "install", lambda: None)
-    hooks = "unraisablehook", "excepthook"
-    for name in hooks:
-        monkeypatch.setattr(sys, name, lambda *_: sys.stderr.write("pages\n"))
-    assert cli.main([]) == 2
-    for name in hooks:
-        getattr(sys, name)(None)
-    assert capsys.readouterr().err.splitlines().count("pages") == lines
+def test_refusals(y, task, share, message):
+    with pytest.raises(InputError, match=message):
+        split_rows(y, task, share, 0)
