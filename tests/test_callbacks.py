@@ -1,4 +1,4 @@
-"""What counts as a callback, and what it is told."""
+"""Kinds of callbacks, and the state that they get."""
 
 import numpy as np
 import pytest
@@ -7,36 +7,38 @@ from fastgd.callbacks import Callback, EpochState, check_callbacks
 from tests.naming import name_of
 
 
-class Told:
+class Observer:
     def on_epoch_end(self, state):
         return None
 
 
-class ToldAndIterable(list):
+class IterableObserver(list):
     def on_epoch_end(self, state):
         return None
 
 
-def test_one_or_several_or_none():
-    one, other = Told(), Told()
+def test_one_callback_several_or_none():
+    one, other = Observer(), Observer()
     assert check_callbacks(None) == ()
     assert check_callbacks(()) == ()
     assert check_callbacks(one) == (one,)
     assert check_callbacks([one, other]) == (one, other)
     assert check_callbacks(callback for callback in (other, one)) == (other, one)
-    # An object with the method is one callback, whatever else it is.
-    both = ToldAndIterable([3, 4])
+    # An object with the method is one callback, also if it is iterable.
+    both = IterableObserver([3, 4])
     assert check_callbacks(both) == (both,)
     assert isinstance(one, Callback)
 
 
-@pytest.mark.parametrize("wrong", [lambda: 0, lambda a, b: 0, 3, Told, [Told(), None], [Told], {"a": 3}], ids=name_of)
-def test_others_are_refused_by_name(wrong):
+@pytest.mark.parametrize(
+    "wrong", [lambda: 0, lambda a, b: 0, 3, Observer, [Observer(), None], [Observer], {"a": 3}], ids=name_of
+)
+def test_other_values_are_refused_by_name(wrong):
     with pytest.raises(TypeError, match=r"callbacks must be objects with a method on_epoch_end\(state\), or functions"):
         check_callbacks(wrong)
 
 
-def test_functions_of_a_state():
+def test_functions_of_a_state_become_callbacks():
     seen = []
     first, second = check_callbacks([seen.append, lambda state: state == 2])
     assert isinstance(first, Callback)
@@ -46,7 +48,7 @@ def test_functions_of_a_state():
     assert alone.on_epoch_end(None) == 3
 
 
-def test_coefficients_are_made_when_asked_for():
+def test_coefficients_are_computed_on_access():
     asked = []
 
     def raw():

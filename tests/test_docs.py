@@ -60,7 +60,7 @@ def test_examples_run(kind):
 @pytest.mark.parametrize("kind", [LinearRegression, LogisticRegression])
 @pytest.mark.parametrize("name", ["fit", "partial_fit", "predict"])
 def test_signatures_are_short(kind, name):
-    """As `help` shows them: names of types, and not what these stand for."""
+    """As `help` shows them: names of types, not their definitions."""
     shown = str(inspect.signature(getattr(kind, name)))
     assert "X: 'ArrayLike'" in shown
     assert "Union" not in shown

@@ -1,4 +1,4 @@
-"""The history of a fit: numbers an epoch, and what is logged of them."""
+"""The history of a fit: metrics per epoch, and their log records."""
 
 import contextlib
 import logging
@@ -13,16 +13,16 @@ from fastgd.history import Epoch, History
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that says what the test puts into it."""
+    """A clock that the test sets."""
     now = [10.0]
     monkeypatch.setattr(history.time, "perf_counter", lambda: now[0])
     return now
 
 
-def test_an_entry_an_epoch(clock):
-    told = History(max_iter=5)
+def test_one_entry_per_epoch(clock):
+    metrics = History(max_iter=5)
     clock[0] = 10.25
-    row = told.add(Epoch(3.0, 0.5, 2.0, 0.125), 4.0)
+    row = metrics.add(Epoch(3.0, 0.5, 2.0, 0.125), 4.0)
     assert row == {
         "loss": 3.0,
         "learning_rate": 0.5,
@@ -32,10 +32,10 @@ def test_an_entry_an_epoch(clock):
         "seconds": 0.25,
     }
     clock[0] = 11.0
-    told.add(Epoch(2.0, 0.25, 1.0, 0.0625), 5.0)
-    assert len(told) == 2
-    assert told.last_loss == 2.0
-    arrays = told.arrays()
+    metrics.add(Epoch(2.0, 0.25, 1.0, 0.0625), 5.0)
+    assert len(metrics) == 2
+    assert metrics.last_loss == 2.0
+    arrays = metrics.arrays()
     assert {name: values.tolist() for name, values in arrays.items()} == {
         "loss": [3.0, 2.0],
         "validation_loss": [4.0, 5.0],
@@ -49,7 +49,7 @@ def test_an_entry_an_epoch(clock):
 
 @contextlib.contextmanager
 def logging_by(*handlers):
-    """What is logged meanwhile goes to these handlers of the root logger, and to none of pytest's."""
+    """Replace the handlers of the root logger, also those of pytest."""
     root = logging.getLogger()
     kept, root.handlers = root.handlers, list(handlers)
     try:
@@ -59,17 +59,17 @@ def logging_by(*handlers):
 
 
 @pytest.mark.parametrize("verbose", [True, False])
-def test_epochs_are_printed_where_nobody_has_set_up_logging(capsys, verbose):
+def test_epochs_are_printed_without_logging_handlers(capsys, verbose):
     with logging_by():
         with history.printed(verbose):
             History(max_iter=5, verbose=verbose).add(Epoch(3.0, 0.5, 2.0), math.nan)
         History(max_iter=5, verbose=True).add(Epoch(4.0, 0.5, 2.0), math.nan)
-    told = "epoch 1 of at most 5: loss 3, learning rate 0.5, gradient norm 2\n"
-    assert capsys.readouterr().err == (told if verbose else "")
+    line = "epoch 1 of at most 5: loss 3, learning rate 0.5, gradient norm 2\n"
+    assert capsys.readouterr().err == (line if verbose else "")
     assert (history.logger.handlers, history.logger.level) == ([], logging.NOTSET)
 
 
-def test_epochs_are_not_printed_where_somebody_has(capsys):
+def test_epochs_are_not_printed_with_logging_handlers(capsys):
     kept = []
     handler = logging.Handler()
     handler.emit = kept.append
@@ -79,36 +79,36 @@ def test_epochs_are_not_printed_where_somebody_has(capsys):
     assert kept == []  # since the user's level is that of warnings
 
 
-def test_what_no_epoch_had_is_left_out():
-    told = History(max_iter=5)
-    assert set(told.arrays()) == {"loss", "learning_rate", "gradient_norm", "seconds"}
-    told.add(Epoch(math.nan, math.nan, math.nan), math.nan)
-    assert set(told.arrays()) == {"loss", "learning_rate", "gradient_norm", "seconds"}
-    told.add(Epoch(1.0, 1.0, 1.0), 0.5)
-    np.testing.assert_array_equal(told.arrays()["validation_loss"], [math.nan, 0.5])
+def test_metrics_that_no_epoch_has_are_left_out():
+    metrics = History(max_iter=5)
+    assert set(metrics.arrays()) == {"loss", "learning_rate", "gradient_norm", "seconds"}
+    metrics.add(Epoch(math.nan, math.nan, math.nan), math.nan)
+    assert set(metrics.arrays()) == {"loss", "learning_rate", "gradient_norm", "seconds"}
+    metrics.add(Epoch(1.0, 1.0, 1.0), 0.5)
+    np.testing.assert_array_equal(metrics.arrays()["validation_loss"], [math.nan, 0.5])
 
 
-def test_how_far_the_loss_has_fallen():
-    told = History(max_iter=5)
+def test_decrease_of_the_loss_in_the_last_epochs():
+    metrics = History(max_iter=5)
     for loss in (9.0, 4.0, 5.0, 3.0):
-        told.add(Epoch(loss, 1.0, 1.0), math.nan)
-    assert [told.fall(epochs) for epochs in (1, 2, 3, 4)] == [2.0, 1.0, 6.0, math.inf]
+        metrics.add(Epoch(loss, 1.0, 1.0), math.nan)
+    assert [metrics.fall(epochs) for epochs in (1, 2, 3, 4)] == [2.0, 1.0, 6.0, math.inf]
 
 
-def test_a_run_that_diverged_is_forgotten():
-    told = History(max_iter=5)
-    told.add(Epoch(9.0, 1.0, 1.0), math.nan)
-    told.clear()
-    assert len(told) == 0
-    told.add(Epoch(1.0, 0.5, 1.0), math.nan)
-    assert told.arrays()["loss"].tolist() == [1.0]
+def test_clear_removes_the_epochs_of_a_run_that_diverged():
+    metrics = History(max_iter=5)
+    metrics.add(Epoch(9.0, 1.0, 1.0), math.nan)
+    metrics.clear()
+    assert len(metrics) == 0
+    metrics.add(Epoch(1.0, 0.5, 1.0), math.nan)
+    assert metrics.arrays()["loss"].tolist() == [1.0]
 
 
 @pytest.mark.parametrize(("verbose", "level"), [(True, logging.INFO), (False, logging.DEBUG)])
-def test_records(caplog, verbose, level):
-    told = History(max_iter=7, verbose=verbose)
+def test_log_records(caplog, verbose, level):
+    metrics = History(max_iter=7, verbose=verbose)
     with caplog.at_level(logging.DEBUG, "fastgd"):
-        told.add(Epoch(0.123456789, 0.5, 2.0), 0.75)
+        metrics.add(Epoch(0.123456789, 0.5, 2.0), 0.75)
     (record,) = caplog.records
     assert record.levelno == level
     assert record.getMessage() == (
@@ -117,7 +117,7 @@ def test_records(caplog, verbose, level):
     assert (record.fastgd["epoch"], record.fastgd["max_iter"], record.fastgd["loss"]) == (1, 7, 0.123456789)
 
 
-def test_nothing_is_formatted_for_nobody(caplog):
+def test_nothing_is_formatted_if_logging_is_off(caplog):
     with caplog.at_level(logging.INFO, "fastgd"):
         History(max_iter=7).add(Epoch(1.0, 1.0, 1.0), 1.0)
     assert not caplog.records

@@ -59,7 +59,7 @@ def test_every_memory_slot_has_a_unit(name):
 
 
 @pytest.mark.parametrize("optimizer", FORMS, ids=repr)
-def test_defaults_are_the_references(optimizer):
+def test_defaults_are_those_of_the_reference(optimizer):
     """The reference lists its hyper-parameters in the order of the kernels."""
     rule, numbers = optimizer.recipe(8)
     defaults = tuple(reference.RULES[rule.name].defaults.values())
@@ -100,7 +100,7 @@ def test_recipes(optimizer, recipe):
     ("average", "batch_size", "start"),
     [(True, 1, 1), (True, 64, 1), (1, 64, 1), (64, 64, 1), (65, 64, 2), (1000, 1, 1000), (1000, 300, 4)],
 )
-def test_averaging_begins_with_the_update_that_has_seen_the_samples(average, batch_size, start):
+def test_averaging_begins_with_the_update_after_so_many_samples(average, batch_size, start):
     assert GradientDescent(average=average).recipe(batch_size) == Recipe(
         KERNEL_RULES["averaged"], (start, 0.0, 0.0, 0.0)
     )
@@ -115,7 +115,7 @@ def test_averaging_begins_with_the_update_that_has_seen_the_samples(average, bat
         (LBFGS, {"memory": 10}),
     ],
 )
-def test_solvers_of_all_rows_are_no_rules_of_batches(kind, params):
+def test_full_batch_solvers_have_no_kernel_rule(kind, params):
     assert issubclass(kind, FullBatch)
     assert kind().get_params() == params
     kind().check()
@@ -133,7 +133,7 @@ def test_parameters_can_be_given_by_position_and_by_name():
 
 
 @pytest.mark.parametrize("kind", RULED)
-def test_they_cannot_be_changed_by_accident(kind):
+def test_optimizers_are_frozen(kind):
     with pytest.raises(dataclasses.FrozenInstanceError):
         kind().learning_rate = 0.5
 
@@ -145,7 +145,7 @@ class TestAsMethodOfScipy:
         monkeypatch.setattr(fastgd, "minimize", lambda *args, **options: calls.append((args, options)), raising=False)
         return calls
 
-    def test_it_hands_everything_on(self, asked):
+    def test_all_arguments_are_passed_on(self, asked):
         optimizer = Adam(0.1)
 
         def fun(x, a):
@@ -184,14 +184,14 @@ class TestAsMethodOfScipy:
         ],
         ids=lambda extra: next(iter(extra)),
     )
-    def test_what_first_order_rules_cannot_use_is_refused(self, asked, extra):
+    def test_bounds_constraints_and_second_derivatives_are_refused(self, asked, extra):
         with pytest.raises(ValueError, match=rf"Adam has no use for {next(iter(extra))}"):
             scipy.optimize.minimize(sum, [1.0], method=Adam(0.1), **extra)
         assert asked == []
 
 
 @pytest.mark.parametrize("search", ["backtracking", "exact"])
-def test_line_searches_stand_alone(search):
+def test_line_searches_exclude_schedules_and_averaging(search):
     GradientDescent(line_search=search).check()
     GradientDescent(0.1, line_search=search).check()
     for rate in (StepDecay(0.1), lambda step, epoch, metric: 0.1):

@@ -180,7 +180,7 @@ def test_numbers_at_the_edges_of_their_ranges_are_accepted(made):
         assert 0.0 < made.bind(None, 1).rates([0], [0.5])[0] < math.inf
 
 
-def test_it_sets_and_refuses_unknown_names():
+def test_set_params_refuses_unknown_names():
     optimizer = Adam()
     assert optimizer.set_params(learning_rate=0.5, beta2=0.9) is optimizer
     assert (optimizer.learning_rate, optimizer.beta2) == (0.5, 0.9)
@@ -209,7 +209,7 @@ def test_parameters_can_be_nested_deeply():
     assert schedule == WarmUp(2, then=StepDecay(0.1))
 
 
-def test_an_object_and_what_is_in_it_can_be_set_at_once():
+def test_an_object_and_its_parameters_can_be_set_together():
     schedule = ExponentialDecay(0.1)
     optimizer = Adam(0.1).set_params(learning_rate__factor=0.5, learning_rate=schedule)
     assert optimizer.learning_rate == ExponentialDecay(0.1, factor=0.5)
@@ -225,7 +225,7 @@ def test_an_object_and_what_is_in_it_can_be_set_at_once():
         ("rule", "rule is not a parameter of Adam; it has"),
     ],
 )
-def test_names_inside_that_do_not_exist_are_refused(name, message):
+def test_unknown_nested_names_are_refused(name, message):
     optimizer = Adam(0.1)
     with pytest.raises(ValueError, match=message):
         optimizer.set_params(beta2=0.1, **{name: 3})
@@ -250,7 +250,7 @@ def test_nested_parameters_of_a_clone():
     assert clone(other).get_params()["optimizer__learning_rate__every"] == 5
 
 
-def test_a_schedule_held_elsewhere_is_left_alone():
+def test_a_shared_schedule_is_not_changed():
     schedule = StepDecay(0.1, every=3)
     model = fastgd.LinearRegression(optimizer=GradientDescent(schedule))
     model.set_params(optimizer__learning_rate__every=5)
@@ -258,7 +258,7 @@ def test_a_schedule_held_elsewhere_is_left_alone():
     assert schedule == StepDecay(0.1, every=3)
 
 
-def test_replacements_leave_everything_alone():
+def test_replacements_change_nothing_in_place():
     optimizer = GradientDescent(StepDecay(0.1, every=3))
     model = fastgd.LinearRegression(optimizer=optimizer)
     found = replacements(model, {"optimizer__learning_rate__every": 5, "alpha": 0.5})

@@ -118,7 +118,7 @@ class Step(NamedTuple):
 
 def descend(function: Function, start: Evaluation, options: RunOptions) -> Run:
     """Minimise from a start, and distinguish a minimum from other points of gradient 0."""
-    # A run that diverges may overflow before it is seen to.
+    # A run may overflow before it is found to diverge.
     with np.errstate(all="ignore"):
         run = _descend(function, start, options)
         return Run(run.path, _kind_of(function, run.path.at, options.tol)) if run.status == Status.CONVERGED else run
@@ -304,7 +304,7 @@ def _line_search_steps(
 
 
 def _halve(function: Function, at: Evaluation, length: float) -> float | None:
-    """Return the first of length, length / 2, ... that lowers the function by a share of what its gradient promises."""
+    """Return the first of length, length / 2, ... that lowers the function by a share of its first-order decrease."""
     squared = float(at.gradient @ at.gradient)
     return backtrack(lambda t: Trial(t * t * squared, function.value(at.along(t))), at.value, length)
 
@@ -328,9 +328,8 @@ def _accelerated_steps(function: Function, at: Evaluation, curvature: float) -> 
     """Yield FISTA's gradient steps of length 1 / L from a point ahead, L by backtracking, with restarts.
 
     L falls by a tenth with every step, since curvatures elsewhere say nothing here, and is doubled where that was too
-    much (Becker, Candes and Grant 2011). Momentum starts anew where it points uphill (O'Donoghue and Candes 2015).
-    Where it led uphill a plain gradient step is taken instead: whatever the function, each iterate is lower than the
-    one before.
+    much (Becker, Candes and Grant 2011). Momentum restarts if it points uphill (O'Donoghue and Candes 2015). If it led
+    uphill a plain gradient step is taken instead: for any function, each iterate is lower than the one before.
     """
     momentum, rounding = Momentum(), _ROUNDING * abs(at.value)
     ahead: Array | None = None

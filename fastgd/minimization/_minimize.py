@@ -37,58 +37,57 @@ def minimize(  # noqa: PLR0913
 ) -> OptimizeResult:
     r"""Minimise a function of several variables by the rules and schedules of the fits.
 
-    Ends with success at the first iterate x where
+    A run succeeds at the first iterate x with
 
     .. math:: \max_j |\partial_j f(x)| \le \mathrm{tol}
 
-    if curvatures there show a minimum, of a function that is not convex maybe a local one; `n_starts` is for those.
-    Where a curvature is negative (a saddle point, a maximum), values near x fall by more than slope and curvature there
-    explain (an inflection), or all curvatures are so small that the gradient changes by less
-    than tol within a step as long as x (a plateau), it ends there without success, and the message says which.
-    Without success it ends also after `max_iter` iterations, when the callback says so, when no step lowers the
-    function (line searches, "accelerated" and "lbfgs", which need a smooth one), or when the value or the gradient
-    stops being finite.
+    if curvatures there show a minimum. For functions that are not convex it may be a local one; `n_starts` tries
+    several starts. The run ends there without success, and the message says so, at a saddle point or maximum (a
+    curvature is negative), at an inflection (values near x fall by more than slope and curvature explain), and on a
+    plateau (the gradient changes by less than tol within a step as long as x). It also ends without success after
+    `max_iter` iterations, by the callback, if no step lowers the function (line searches, "accelerated" and "lbfgs",
+    which need a smooth one), and if the value or the gradient is not finite.
 
     Parameters
     ----------
     fun : callable
         ``fun(x, *args)`` with x of shape (d,) and float64: returns f(x), or (f(x), gradient).
     x0 : array-like of float, shape (d,)
-        Where to start.
+        The start.
     args : tuple, default=()
         Further arguments of `fun` and `jac`.
     jac : callable, bool, "2-point", "3-point", "cs" or None, default=None
         The gradient, shape (d,): ``jac(x, *args)``; True: `fun` returns both; a name: differences as in scipy, to one
-        side, to both, or complex ones for a `fun` that takes complex x. None: what `fun` returns, or else "3-point",
-        2 d calls of `fun` for a gradient that `tol` can rely on.
+        side, to both, or complex ones for a `fun` that takes complex x. None: the gradient that `fun` returns, or else
+        "3-point", 2 d calls of `fun` for a gradient that is accurate enough for `tol`.
     optimizer : str or object of `fastgd.optimizers`, default="accelerated"
-        The rule, an iteration being an epoch of one update (`average` counts iterations). The default lowers the
-        function in every step and finds their lengths itself, so that it needs no tuning; automatic rates of other
-        rules know only the start, those of Adam and its kin follow the function. "lbfgs" is scipy's
-        own L-BFGS-B, on a smooth function the fewest calls. "saga", "sketched_newton" and "normal_equations" need rows
-        of data and are refused.
+        The rule; an iteration is an epoch of one update (`average` counts iterations). The default lowers the function
+        in every step and finds step lengths itself, so that it needs no tuning. Automatic rates of adaptive rules
+        follow the function, those of other rules depend on the start only. "lbfgs" is scipy's own L-BFGS-B, which needs
+        the fewest calls of a smooth function. "saga", "sketched_newton" and "normal_equations" need rows of data and
+        are refused.
     max_iter : int, default=1000
-        Iterations at most from each start, at least 1.
+        Largest number of iterations from each start, at least 1.
     tol : float, default=1e-6
-        Largest component of the gradient at which to stop, at least 0; 0: never for this reason.
+        Largest component of the gradient at which to stop, at least 0; 0 disables this stop.
     callback : callable, default=None
-        Called after each iteration as scipy does: ``callback(xk)``, or ``callback(intermediate_result)`` where its
-        only parameter has that name: a result with `x`, `fun`, `jac`, `nit` and `learning_rate`. A true return value
-        or StopIteration ends the minimisation, all starts of it.
+        Called after each iteration as in scipy: ``callback(xk)``, or ``callback(intermediate_result)`` if its only
+        parameter has that name: a result with `x`, `fun`, `jac`, `nit` and `learning_rate`. A true return value or
+        StopIteration ends the minimisation, with all its starts.
     n_starts : int, default=1
-        How many runs, the first from x0, the others from points drawn around it.
+        Number of runs, the first from x0, the others from random points around it.
     spread : float or array-like of float, shape (d,), default=None
-        Half the sides of the box, centred at x0, in which further starts are uniformly distributed. None: max(1, |x0|),
-        coordinate by coordinate.
+        Half the sides of the box, centred at x0, in which further starts are uniformly distributed. None: max(1, |x0|)
+        for each coordinate.
     random_state : int, numpy Generator or None, default=None
-        What the starts are drawn with, see `numpy.random.default_rng`. Only for `n_starts` above 1, as `spread`.
+        Seed or generator of the starts, see `numpy.random.default_rng`. Like `spread`, only for `n_starts` above 1.
     maxiter : int, default=None
-        The name that scipy has for `max_iter`, for options that are written for its methods.
+        scipy's name for `max_iter`, for options that are written for its methods.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        Of the run that ended lowest, with
+        The result of the run with the lowest end:
 
         - x, fun, jac: the last iterate, float64, shape (d,), its value and its gradient;
         - success, message, and status: 0 tolerance met at a minimum, 1 `max_iter` done, 2 no step lowers the function,
@@ -96,31 +95,30 @@ def minimize(  # noqa: PLR0913
         - nit: its iterations; nfev, njev: calls of `fun`, those of differences included, and gradients, of all runs;
         - path, shape (nit + 1, d), and path_fun, shape (nit + 1,): all iterates from the start on, and their values;
         - learning_rates, shape (nit,): rate, or length over \|gradient\|, of each step;
-        - starts: where n_starts > 1 the results of all runs in turn, fewer where the callback ended them.
+        - starts: with n_starts > 1 the results of all runs in order, fewer if the callback ended them.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range, the function is not finite at x0, or returns what is no number or no gradient
-        of x.
+        If a parameter is out of range, the function is not finite at x0, or it returns no number or no gradient of x.
     TypeError
-        If `fun`, `jac` or `callback` should be callable and is not, or there is no parameter of that name.
+        If `fun`, `jac` or `callback` must be callable and is not, or there is no parameter of that name.
 
     Notes
     -----
-    An iterate is what the rule reports: the mean for ``GradientDescent(average=True)``, theta for
-    ``Nesterov(form="lookahead")``. Those two take their gradients elsewhere, and cost two evaluations an iteration, as
-    does "accelerated". `AdamW` decays x, and so minimises no f.
+    An iterate is the point that the rule reports: the mean for ``GradientDescent(average=True)``, theta for
+    ``Nesterov(form="lookahead")``. Those two take their gradients at other points and cost two evaluations per
+    iteration, as does "accelerated". `AdamW` decays x, and so does not minimise f.
 
-    The metric of schedules is the function where the last iteration ended. ``learning_rate="auto"`` of adaptive rules
-    begins with a step to the minimum along the gradient at x0, grows by a tenth while steps end where the function
-    still falls along them, and falls by three tenths where it rises. For the others it is 1 / L with the largest
-    curvature L at x0, which a power iteration on differences of gradients finds. Automatic rates are halved, and the
-    run begins again, where values stop being finite, and 1 / L also where a curvature above L is met on the way.
+    The metric of schedules is the function at the end of the last iteration. ``learning_rate="auto"`` of adaptive rules
+    begins with a step to the minimum along the gradient at x0, grows by a tenth while the function still falls along a
+    step at its end, and falls by three tenths otherwise. For other rules it is 1 / L with the largest curvature L at
+    x0, by power iteration on differences of gradients. An automatic rate is halved, and the run restarts, if values are
+    no longer finite; 1 / L also if the path has a curvature above L.
 
-    Curvatures at the end come from at most 20 differences of gradients, by the method of Lanczos, which find any
-    negative one in up to 20 dimensions and, in more, those that are not hidden among many. Up to 13 further calls look
-    for lower values along the lowest curvature and the gradient.
+    Curvatures at the end come from at most 20 differences of gradients, by the method of Lanczos. These find every
+    negative curvature in up to 20 dimensions, and in more dimensions those that are not hidden among many. Up to 13
+    further calls look for lower values along the lowest curvature and the gradient.
 
     References
     ----------
@@ -327,9 +325,9 @@ def _why_diverged(path: Path, optimizer: Optimizer) -> str:
     if not path.rates and math.isnan(path.failed_rate):
         return "value or gradient is not finite at the start"
     rate = path.rates[-1] if math.isnan(path.failed_rate) else path.failed_rate
-    what, remedy = "value or gradient is not finite", "lower it, or use learning_rate='auto'"
+    reason, remedy = "value or gradient is not finite", "lower it, or use learning_rate='auto'"
     if searches_steps(optimizer):
         remedy = "the function may have no minimum"
     elif isinstance(optimizer, WithRate) and optimizer.schedule.automatic:
-        what, remedy = f"{what}, or the curvature above 1 / rate", "no automatic rate is small enough: give one"
-    return f"diverged in iteration {len(path.rates)} with learning_rate={rate:.6g}: {what}; {remedy}"
+        reason, remedy = f"{reason}, or the curvature above 1 / rate", "no automatic rate is small enough: give one"
+    return f"diverged in iteration {len(path.rates)} with learning_rate={rate:.6g}: {reason}; {remedy}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Gap(NamedTuple):
-    """A bound on F(theta) - F*, and its theta, whose intercept has been solved for."""
+    """A bound on F(theta) - F*, and theta with its best intercept."""
 
     bound: float
     theta: Floats

@@ -28,7 +28,7 @@ class Plan(NamedTuple):
         The learning rate, or a function of the update's number t = 1, 2, ... that returns it.
     epochs : int
     batch_size : int or "full", default="full"
-        "full" takes all rows in their natural order, whatever `shuffle` says.
+        "full" takes all rows in their natural order and ignores `shuffle`.
     hyper : mapping of str to float, default={}
         Hyper-parameters of the rule that differ from its defaults.
     shuffle : bool, default=True

@@ -34,7 +34,7 @@ class Loss(NamedTuple):
     largest_curvature : float
         The largest eigenvalue of `curvature`, over all margins and targets.
     targets : {"numbers", "signs", "classes"}, default="numbers"
-        Any numbers; -1 or +1; or class numbers 0..K-1, whose outputs are coupled.
+        Any numbers; -1 or +1; or class numbers 0..K-1, which couple the outputs.
     target_scale : {"own", "common", "none"}, default="none"
         Whether targets have units: a scale of their own each, one common scale, which is that of delta, or none.
     """

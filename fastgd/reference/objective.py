@@ -212,7 +212,7 @@ def objective(problem: Problem, theta: Floats, rows: Ints | None = None) -> floa
 
 
 def smooth_gradient(problem: Problem, theta: Floats, rows: Ints | None = None) -> Floats:
-    """Gradient (K, d + 1) of `mean_loss` plus the L2 penalty: what the rules are given; L1 is left to the prox."""
+    """Return the gradient (K, d + 1) of `mean_loss` plus the L2 penalty, for the rules; L1 is left to the prox."""
     g = mean_loss_gradient(problem, theta, rows)
     g[:, :-1] += problem.l2 * theta[:, :-1]
     return g

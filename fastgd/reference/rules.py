@@ -70,8 +70,8 @@ def nesterov(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper:
 def momentum_torch(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper: Hyper, l1: Floats) -> Step:
     """V' = mu V + g;  theta' = prox(theta - eta V') with step eta, as torch.optim.SGD without an L1 term.
 
-    V then takes what the prox took: V' + (theta - eta V' - theta') / eta, which is 0 at the optimum. That is the point
-    before the prox divided by eta, clipped to [-l1, l1].
+    V then takes the change by the prox: V' + (theta - eta V' - theta') / eta, which is 0 at the optimum. That is the
+    point before the prox divided by eta, clipped to [-l1, l1].
     """
     v = hyper["momentum"] * state["v"] + g
     point = theta - rate * v
@@ -164,7 +164,7 @@ def adadelta(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper:
 def adamw(theta: Floats, g: Floats, state: State, t: int, rate: float, hyper: Hyper, l1: Floats) -> Step:
     """Adam from theta times 1 - eta weight_decay, but for the last column, the intercept (Loshchilov and Hutter 2019).
 
-    The decay is no part of the objective: what this converges to minimises another one.
+    The decay is not part of the objective: the limit minimises another one.
     """
     shrunk = theta * (1 - rate * hyper["weight_decay"])
     shrunk[..., -1] = theta[..., -1]

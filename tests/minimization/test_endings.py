@@ -1,4 +1,4 @@
-"""When a run stops, what it returns, whom it tells, and what is refused before it begins."""
+"""Stops, results and callbacks of a run, and parameters that are refused before it begins."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ NEED_ROWS = ("saga", "sketched_newton", "normal_equations")
 
 @pytest.mark.parametrize("optimizer", SOME)
 @pytest.mark.parametrize("tol", [1e-2, 1e-6])
-def test_it_stops_at_the_first_iterate_whose_gradient_is_small(optimizer, tol):
+def test_a_run_stops_at_the_first_iterate_with_a_small_gradient(optimizer, tol):
     function, x0 = logcosh()
     result = minimize(function, x0, optimizer=optimizer, tol=tol)
     steepness = np.array([np.abs(function(x)[1]).max() for x in result.path])
@@ -55,7 +55,7 @@ def test_results_hold_the_whole_run(optimizer):
     assert "starts" not in result
 
 
-def test_too_few_iterations_are_said_to_be_too_few():
+def test_the_message_asks_for_more_iterations():
     message = minimize(rosen, ROSENBROCK_START, jac=rosen_der, max_iter=3).message
     assert "max_iter = 3 iterations are done" in message
     assert "is above tol = 1e-06: raise max_iter" in message
@@ -72,7 +72,7 @@ def test_a_start_that_is_an_optimum_is_the_end():
         assert result.learning_rates.shape == (0,)
 
 
-def test_without_a_tolerance_it_goes_on_at_the_optimum():
+def test_without_a_tolerance_a_run_continues_at_the_optimum():
     for optimizer in (Momentum(), Adam(), "gd"):
         result = minimize(quadratic([1.0, 2.0]), [0.0, 0.0], optimizer=optimizer, max_iter=3, tol=0.0)
         assert (result.nit, result.fun) == (3, 0.0)
@@ -116,7 +116,7 @@ def test_gradients_that_are_not_finite_end_a_run():
     assert np.isfinite(result.jac).all()
 
 
-def test_functions_are_not_asked_about_points_that_are_not_finite():
+def test_functions_are_not_called_at_points_that_are_not_finite():
     """The place ahead is where this function ends, so the next iterate is NaN."""
 
     def function(x):
@@ -135,7 +135,7 @@ def test_callbacks_see_every_iterate():
     np.testing.assert_array_equal(seen, result.path[1:])
 
 
-def test_callbacks_may_ask_for_all_that_is_known():
+def test_callbacks_get_the_intermediate_result():
     function, x0 = logcosh()
     seen = []
 
@@ -162,7 +162,7 @@ def test_callbacks_stop_a_run_by_truth_or_by_stop_iteration():
         assert "the callback stopped the run" in result.message
 
 
-def test_callbacks_cannot_spoil_a_run():
+def test_callbacks_cannot_change_a_run():
     function, x0 = logcosh()
 
     def spoil(intermediate_result):
@@ -181,7 +181,7 @@ def test_errors_of_callbacks_come_through():
         minimize(rosen, ROSENBROCK_START, jac=rosen_der, callback=callback)
 
 
-def test_names_and_objects_are_one():
+def test_names_and_objects_are_equivalent():
     function, x0 = logcosh()
     for name, kind in fastgd.optimizers.BY_NAME.items():
         if name not in NEED_ROWS:
@@ -247,7 +247,7 @@ def test_wrong_parameters_are_refused_before_the_function_is_called(changes, wor
 
 
 @pytest.mark.parametrize("name", ["fun", "callback"])
-def test_what_should_be_callable_is(name):
+def test_function_and_callback_must_be_callable(name):
     with pytest.raises(TypeError, match=f"{name} must be callable, got 3"):
         minimize(**{"fun": rosen, "x0": [1.0, 2.0], name: 3})
 
@@ -260,7 +260,7 @@ def test_functions_that_are_not_finite_at_x0_are_refused(value):
         minimize(lambda x: (1.0, np.array([value])), [1.0])
 
 
-def test_whole_numbers_are_a_start():
+def test_a_start_may_be_integers():
     result = minimize(rosen, [-1, 2], jac=rosen_der)
     assert result.x.dtype == result.path.dtype == np.float64
     assert result.success

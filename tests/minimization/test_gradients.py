@@ -1,4 +1,4 @@
-"""Where gradients come from, and what functions may return."""
+"""Sources of gradients, and return values of functions."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_differences_against_the_gradient_by_hand(jac, digits, x0):
 
 
 @pytest.mark.parametrize(("jac", "digits"), [("2-point", 1e-7), ("3-point", 1e-9)])
-def test_differences_are_as_long_as_x_asks_for(jac, digits):
+def test_steps_of_differences_scale_with_x(jac, digits):
     x0 = np.array([1e8, -3e8])
     result = minimize(lambda x: 0.5 * x @ x, x0, jac=jac, optimizer=GradientDescent(1e-9), max_iter=1, tol=0.0)
     np.testing.assert_allclose(result.jac, result.x, rtol=100 * digits)
@@ -57,7 +57,7 @@ def test_a_path_by_differences_is_the_exact_one(jac):
     np.testing.assert_allclose(found.path, exact.path, atol=1e-8)
 
 
-def test_all_ways_to_give_a_gradient_are_one():
+def test_all_ways_to_give_a_gradient_are_equivalent():
     pair = lambda x: (rosen(x), rosen_der(x))  # noqa: E731
     results = [
         minimize(pair, ROSENBROCK_START),
@@ -100,7 +100,7 @@ def test_calls_are_counted():
 
 
 def test_points_and_gradients_are_copies():
-    """A function that keeps one buffer for its gradients and spoils what it is given."""
+    """A function that reuses one buffer for its gradients and overwrites its argument."""
     function, x0 = logcosh()
     buffer, clean = np.zeros(x0.size), minimize(function, x0)
 
@@ -163,13 +163,13 @@ def test_wrong_answers_are_refused_at_once(answer, jac, words):
     assert len(calls) <= 1 + 2
 
 
-def test_a_pair_is_asked_for_ever_after():
+def test_a_function_that_returned_a_pair_must_always_do_so():
     answers = iter([(1.0, np.ones(2)), 0.5])
     with pytest.raises(ValueError, match=r"must return \(value, gradient\) here, got 0.5"):
         minimize(lambda x: next(answers), [1.0, 2.0], optimizer=GradientDescent(0.1))
 
 
-def test_errors_of_the_function_come_through():
+def test_errors_of_the_function_are_raised():
     def function(x):
         return math.sqrt(-1.0)
 

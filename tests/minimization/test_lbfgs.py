@@ -1,4 +1,4 @@
-"""L-BFGS is scipy's own, followed as every method is."""
+"""L-BFGS-B of scipy, with the callbacks and stops of all methods."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.minimization.functions import ROSENBROCK_START, counted, logcosh, qua
 
 
 @pytest.mark.parametrize("memory", [1, 5])
-def test_its_iterates_are_scipys(memory):
+def test_iterates_are_those_of_scipy(memory):
     function, x0 = logcosh(d=12)
     path = [x0]
     options = {"maxcor": memory, "gtol": 1e-7, "ftol": 0.0}
@@ -28,7 +28,7 @@ def test_its_iterates_are_scipys(memory):
     np.testing.assert_allclose(ours.learning_rates, moves / steepness, rtol=1e-12)
 
 
-def test_it_needs_fewer_calls_than_the_others():
+def test_lbfgs_needs_fewer_calls_than_other_optimizers():
     calls = [
         minimize(rosen, ROSENBROCK_START, jac=rosen_der, optimizer=optimizer, max_iter=9999).nfev
         for optimizer in ("lbfgs", "accelerated", "momentum")
@@ -59,7 +59,7 @@ def test_rounding_ends_it_with_no_step():
 
 
 @pytest.mark.parametrize("outside", [np.nan, np.inf, -np.inf])
-def test_where_the_function_ends_it_turns_back(outside):
+def test_a_run_turns_back_at_the_end_of_the_domain(outside):
     """The first trial of scipy's line search is of length 1, beyond the wall."""
 
     def function(x):
@@ -72,7 +72,7 @@ def test_where_the_function_ends_it_turns_back(outside):
     assert min(x[0] for (x,) in calls) < 0 < result.path.min()
 
 
-def test_limits_are_of_iterations():
+def test_max_iter_counts_iterations_not_calls():
     result = minimize(quadratic(np.logspace(0, 4, 20)), np.ones(20), optimizer="lbfgs", max_iter=7, tol=0.0)
     assert (result.nit, result.status) == (7, 1)
     assert result.nfev >= 8

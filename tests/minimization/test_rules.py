@@ -59,12 +59,12 @@ CASES = [
 ]
 
 
-def test_no_rule_is_left_out():
+def test_every_rule_is_compared_with_the_reference():
     assert {name for name, _, _ in CASES} == set(reference.RULES) - {"saga"}
 
 
 @pytest.mark.parametrize(("name", "hyper", "optimizer"), CASES)
-def test_the_path_is_the_references_step_by_step(name, hyper, optimizer):
+def test_every_iterate_is_that_of_the_reference(name, hyper, optimizer):
     function, x0 = logcosh()
     result = minimize(function, x0, optimizer=optimizer, max_iter=60, tol=0.0)
     # The reference's last column is an intercept, which AdamW does not decay.
@@ -285,7 +285,7 @@ def test_an_automatic_rate_that_diverges_is_halved():
         assert result.learning_rates[0] < 0.5
 
 
-def test_rounding_at_the_optimum_is_no_reason_to_begin_again():
+def test_rounding_at_the_optimum_restarts_no_run():
     function, x0 = logcosh()
     for name in ("gd", "momentum", "nesterov"):
         short, long = (minimize(function, x0, optimizer=name, max_iter=k, tol=0.0) for k in (60, 1500))
@@ -295,7 +295,7 @@ def test_rounding_at_the_optimum_is_no_reason_to_begin_again():
         assert long.nfev - short.nfev <= 1500 - 60
 
 
-def test_where_no_automatic_rate_is_small_enough_the_result_says_so():
+def test_the_message_reports_that_no_automatic_rate_is_small_enough():
     """A gradient that turns at every call."""
     calls = []
 

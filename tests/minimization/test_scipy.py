@@ -105,7 +105,7 @@ def test_scipys_further_arguments_and_callbacks():
     np.testing.assert_array_equal(calls, result.path[1:])
 
 
-def test_scipy_may_ask_for_several_starts():
+def test_several_starts_through_scipy():
     options = {"n_starts": 3, "spread": 1.0, "random_state": 0}
     result = optimize.minimize(rosen, ROSENBROCK_START, jac=rosen_der, method=Accelerated(), options=options)
     assert len(result.starts) == 3
@@ -126,7 +126,7 @@ def test_scipy_may_ask_for_several_starts():
         ),
     ],
 )
-def test_what_scipy_may_ask_for_and_a_rule_cannot_do_is_refused(changes, kind, words):
+def test_options_of_scipy_that_rules_do_not_support_are_refused(changes, kind, words):
     function, calls = counted(rosen)
     with pytest.raises(kind, match=words):
         optimize.minimize(function, ROSENBROCK_START, **{"method": Adam(), "jac": rosen_der, **changes})

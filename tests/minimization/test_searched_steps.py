@@ -16,7 +16,7 @@ SEARCHING = [BACKTRACKING, EXACT, Accelerated()]
 
 
 def armijo(function, x, rate):
-    """Whether a step of this rate lowers the function by 1e-4 of what its gradient promises."""
+    """Whether a step of this rate lowers the function by 1e-4 of the first-order decrease."""
     value, g = function(x)
     return function(x - rate * g)[0] <= value - 1e-4 * rate * (g @ g)
 
@@ -55,7 +55,7 @@ def test_the_first_automatic_trial_is_the_minimum_of_the_parabola_along_the_grad
     np.testing.assert_allclose(result.learning_rates, cauchy, rtol=1e-5)
 
 
-def test_backtracking_asks_for_a_share_of_the_promised_decrease():
+def test_backtracking_requires_a_share_of_the_first_order_decrease():
     """1.9999 / L lowers a parabola by 1e-4 of it where Armijo wants 2e-4."""
     function = quadratic([1.0])
     assert function(np.ones(1) * (1 - 1.9999))[0] < function(np.ones(1))[0]
@@ -68,14 +68,14 @@ def test_where_a_function_is_concave_the_first_trial_has_its_curvature_by_size()
     np.testing.assert_allclose(result.learning_rates, 1 / np.cos(0.5), rtol=1e-4)
 
 
-def test_a_step_of_no_length_is_none():
+def test_a_zero_gradient_leaves_no_step():
     for optimizer in SEARCHING[:2]:
         result = minimize(quadratic([1.0]), 0.0, optimizer=optimizer, tol=0.0)
         assert (result.nit, result.status) == (0, 2)
 
 
 @pytest.mark.parametrize("rate", ["auto", 1e-4, 3.0])
-def test_exact_steps_are_cauchys(rate):
+def test_exact_steps_have_the_length_of_cauchy_steps(rate):
     function = quadratic([1.0, 7.0, 30.0])
     result = minimize(function, [3.0, -1.0, 2.0], optimizer=GradientDescent(rate, line_search="exact"))
     assert result.success
@@ -93,7 +93,7 @@ def test_exact_steps_end_where_the_slope_vanishes_on_any_function():
 
 
 @pytest.mark.parametrize("rate", np.linspace(2.5, 60.0, 24))
-def test_exact_searches_that_leap_over_a_hill_come_back(rate):
+def test_exact_searches_that_pass_a_hill_return(rate):
     """x / 2 - sin x has its minima 2 pi apart, each higher than the one before by pi."""
 
     def function(x):
@@ -114,7 +114,7 @@ def test_gradients_are_taken_once_at_a_point():
 
 
 @pytest.mark.parametrize("optimizer", SEARCHING)
-def test_values_never_rise(optimizer):
+def test_values_never_increase(optimizer):
     function, x0 = logcosh()
     result = minimize(function, x0, optimizer=optimizer, max_iter=200, tol=1e-5)
     assert result.success
@@ -163,7 +163,7 @@ def test_accelerated_needs_the_root_of_the_iterations_of_gradient_descent():
     assert fast.nit < slow.nit / 10
 
 
-def test_accelerated_forgets_a_steep_start():
+def test_accelerated_adapts_to_a_falling_curvature():
     """The curvature of cosh falls from 10^6 to 1 on the way to its minimum."""
     result = minimize(lambda x: (np.cosh(x[0]), np.sinh(x)), 14.0, max_iter=200)
     assert result.success
@@ -171,7 +171,7 @@ def test_accelerated_forgets_a_steep_start():
 
 
 @pytest.mark.parametrize("optimizer", SEARCHING)
-def test_a_function_that_ends_has_a_wall(optimizer):
+def test_searches_stay_in_the_domain_of_the_function(optimizer):
     """x - log x is NaN from 0 on, where long steps lead."""
 
     def function(x):
@@ -186,7 +186,7 @@ def test_a_function_that_ends_has_a_wall(optimizer):
 
 
 @pytest.mark.parametrize("optimizer", SEARCHING)
-def test_they_stop_where_no_step_lowers_the_function(optimizer):
+def test_searches_stop_if_no_step_lowers_the_function(optimizer):
     """A gradient of the wrong sign."""
     function, calls = counted(lambda x: (0.5 * x @ x, -x))
     result = minimize(function, [1.0, 2.0], optimizer=optimizer)

@@ -82,13 +82,13 @@ def test_starts_are_the_point_itself_and_others_in_a_box():
     assert not np.array_equal(starts_of(), starts_of())
 
 
-def test_one_start_is_the_plain_run():
+def test_the_first_of_several_starts_is_the_plain_run():
     several = minimize(rastrigin, FAR, n_starts=3, random_state=0)
     np.testing.assert_array_equal(several.starts[0].path, minimize(rastrigin, FAR).path)
 
 
 @pytest.mark.parametrize("outside", [np.nan, np.inf, -np.inf])
-def test_starts_where_the_function_is_not_finite_are_lost_and_said_so(outside):
+def test_starts_outside_the_domain_are_reported_as_diverged(outside):
     def function(x):
         return (x[0] - np.log(x[0]), 1 - 1 / x) if x[0] > 0 else (outside, x)
 

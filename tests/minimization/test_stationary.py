@@ -1,4 +1,4 @@
-"""Points of gradient 0 that are no minimum are reported as what they are, and hostile functions do no harm."""
+"""Classification of stationary points, and functions of extreme scales."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ POINTS = {
 
 @pytest.mark.parametrize("name", POINTS)
 @pytest.mark.parametrize("optimizer", ["accelerated", "lbfgs", "adam"])
-def test_a_point_of_gradient_0_is_reported_as_what_it_is(optimizer, name):
+def test_stationary_points_are_classified(optimizer, name):
     function, x0, status = POINTS[name]
     result = minimize(function, x0, optimizer=optimizer)
     assert (result.status, result.success) == (status, status == 0), result.message
@@ -53,7 +53,7 @@ def test_gradients_of_another_shape_are_refused(optimizer, gradient):
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "accelerated", "gd", "momentum", "adam", "adadelta"])
 @pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
-def test_no_scale_of_x_or_of_the_function_is_an_accident(optimizer, scale):
+def test_extreme_scales_of_x_and_of_the_function(optimizer, scale):
     """1 / curvature, and lengths divided by gradients, overflowed or were divided by 0."""
     functions = (lambda x: (scale * (x @ x), 2 * scale * x), lambda x: (scale * np.sum(np.abs(x)), scale * np.sign(x)))
     for function in functions:
@@ -64,14 +64,14 @@ def test_no_scale_of_x_or_of_the_function_is_an_accident(optimizer, scale):
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "lbfgs", "accelerated", "adam"])
-def test_an_inflection_that_a_run_comes_near_is_no_minimum(optimizer):
+def test_an_inflection_near_the_path_is_not_a_minimum(optimizer):
     """It ends to one side, where the curvature is positive; x^3 falls without bound to the other."""
     result = minimize(lambda x: (x[0] ** 3, 3 * x**2), [0.3], optimizer=optimizer)
     assert not result.success
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_minima_stay_minima(seed):
+def test_minima_are_not_taken_for_other_points(seed):
     rng = np.random.default_rng(seed)
     for dimensions in (1, 2, 5):
         root = rng.normal(size=(dimensions, dimensions)) * 10 ** rng.uniform(-2, 2)

@@ -1,4 +1,4 @@
-"""Curvature bounds against explicit Hessians; safe rates against what they promise."""
+"""Curvature bounds against explicit Hessians; convergence below safe rates and divergence above."""
 
 import numpy as np
 import pytest

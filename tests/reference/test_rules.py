@@ -32,7 +32,7 @@ def test_forty_steps_of_torch(case):
     assert np.abs(theta - NUMBERS["start"]).max() > 0.1
 
 
-def test_torch_numbers_name_every_rule_but_saga():
+def test_torch_numbers_cover_every_rule_but_saga():
     """SAGA needs a sum over rows; test_loop has its checks. The forms of torch have the test below."""
     assert {case["rule"] for case in NUMBERS["cases"]} == set(RULES) - {"saga", *FORMS_OF_TORCH}
 
@@ -195,7 +195,7 @@ def path(rule, hyper=None, l1=0.05, steps=30):
         ("rmsprop", {"decay": 0.0, "eps": 0.1}, "adam", {"beta1": 0.0, "beta2": 0.0, "eps": 0.1}),
     ],
 )
-def test_special_cases(rule, hyper, other, others):
+def test_rules_equal_others_in_special_cases(rule, hyper, other, others):
     np.testing.assert_allclose(path(rule, hyper), path(other, others), rtol=1e-13, atol=1e-15)
 
 

@@ -67,7 +67,7 @@ def test_closed_forms(schedule, formula):
     np.testing.assert_allclose(rates, expected, **CLOSE)
 
 
-# What PyTorch's and optax's schedules give, one update an epoch: torch.optim.lr_scheduler.{StepLR(3, 0.4),
+# Rates of PyTorch's and optax's schedules, one update per epoch: torch.optim.lr_scheduler.{StepLR(3, 0.4),
 # ExponentialLR(0.9), PolynomialLR(6, power=2), CosineAnnealingLR(5, eta_min=0.1), CosineAnnealingWarmRestarts(2,
 # T_mult=3, eta_min=0.1), LinearLR(0.25, total_iters=4), OneCycleLR(0.5, total_steps=21, pct_start=6 / 21,
 # final_div_factor=400)} with lr=0.5; optax.{exponential_decay(0.5, 4, 0.3), polynomial_schedule(0.5, 0.1, 3, 5),
@@ -135,8 +135,8 @@ def test_one_rate_at_a_time_is_the_same(schedule):
 
 
 @pytest.mark.parametrize("schedule", [*STATELESS, ReduceOnPlateau(0.2)], ids=name_of)
-def test_rates_come_in_any_slices(schedule):
-    """A fit cuts its epochs where time tells it to; the rates must not show it."""
+def test_rates_do_not_depend_on_slices(schedule):
+    """A fit divides its epochs by time; the rates must not depend on that."""
     times = np.arange(12 * 5) / 5
     whole = schedule.rates(np.arange(times.size), times)
     for epoch in range(12):
@@ -156,7 +156,7 @@ def test_zero_is_reached_at_the_very_end_only(kind):
 
 
 @pytest.mark.parametrize("kind", [PolynomialDecay, CosineDecay])
-def test_a_fit_that_may_last_longer_is_refused_when_it_begins(kind):
+def test_a_rate_of_0_before_the_end_of_the_fit_is_refused(kind):
     with pytest.raises(ValueError, match=r"is at rate 0 from epoch 4 on, and the fit may last 5: give final > 0"):
         kind(0.1, epochs=4).bind(None, 5)
     with pytest.raises(ValueError, match=r"and the fit may last 5"):

@@ -27,7 +27,7 @@ from tests.schedules.objects import ALL, halving, watch
 CLOSE = {"rtol": 1e-12, "atol": 0.0}
 
 
-def test_a_plateau_sees_only_what_follows_the_warm_up():
+def test_a_plateau_observes_only_epochs_after_the_warm_up():
     losses = [1.0, 5.0, 5.0, 4.0, 4.0]
     alone, _ = watch(ReduceOnPlateau(0.5, patience=0), losses[2:])
     rates, _ = watch(WarmUp(2, then=ReduceOnPlateau(0.5, patience=0)), losses)
@@ -35,7 +35,7 @@ def test_a_plateau_sees_only_what_follows_the_warm_up():
     assert rates[2:] == alone == [0.5, 0.5, 0.5, 0.25]
 
 
-def test_a_function_is_called_once_an_epoch_with_the_loss_before():
+def test_a_function_is_called_once_per_epoch_with_the_last_loss():
     calls = []
 
     def function(step, epoch, metric):
@@ -60,7 +60,7 @@ def test_a_function_after_a_warm_up_starts_at_its_epoch_0():
     np.testing.assert_allclose(rates, [0.1, 0.55, 1.0, 0.5, 0.25], **CLOSE)
 
 
-def test_a_function_asked_for_several_epochs_at_once_is_called_at_their_first_steps():
+def test_rates_of_several_epochs_call_a_function_at_their_first_steps():
     """As a plot of the rates asks."""
     calls = []
 
@@ -73,7 +73,7 @@ def test_a_function_asked_for_several_epochs_at_once_is_called_at_their_first_st
     assert list(rates) == [0.5, 0.75, 1.0, 1.0, 2.0, 2.0]
 
 
-def test_schedules_are_functions_too():
+def test_schedules_can_be_called_like_functions():
     schedule = StepDecay(0.1, every=2)
     assert watch(as_schedule(lambda *args: schedule(*args)), [1.0] * 4)[0] == watch(schedule, [1.0] * 4)[0]
 
@@ -90,7 +90,7 @@ def test_a_warm_up_within_an_epoch():
     np.testing.assert_allclose(schedule.rates(range(4), [0.0, 0.25, 0.5, 1.0]), [0.5, 0.75, 1.0, 0.5], **CLOSE)
 
 
-def test_what_can_be_given_for_a_learning_rate():
+def test_numbers_auto_schedules_and_functions_are_learning_rates():
     assert as_schedule(0.1) == Constant(0.1)
     assert as_schedule(1) == Constant(1)
     assert as_schedule(np.float32(0.5)) == Constant(0.5)
@@ -104,7 +104,7 @@ def test_what_can_be_given_for_a_learning_rate():
 
 
 @pytest.mark.parametrize("rate", [0, -0.1, math.inf, math.nan, True, None, "0.1", [0.1], StepDecay, object()])
-def test_what_cannot(rate):
+def test_other_values_are_no_learning_rates(rate):
     with pytest.raises(ValueError, match=r"^learning_rate must be 'auto', a positive number, .*got "):
         as_schedule(rate)
     with pytest.raises(ValueError, match=r"^then of WarmUp must be 'auto', a positive number, .*got "):
@@ -132,14 +132,14 @@ def test_states_survive_json_and_observing_is_pure(schedule):
     assert states == before
 
 
-def test_numbers_of_numpy_do_not_get_into_states():
+def test_states_hold_no_numbers_of_numpy():
     schedule = ReduceOnPlateau(np.float32(0.5), np.float32(0.5), np.int64(0), cooldown=np.int64(2))
     rates, states = watch(schedule, [np.float32(1.0)] * 5)
     assert json.loads(json.dumps(states)) == states
     assert rates == [0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
 
 
-def test_a_fit_goes_on_where_a_saved_one_ended():
+def test_a_saved_state_continues_a_schedule():
     schedule, losses = WarmUp(1, then=ReduceOnPlateau(1.0, patience=1)), [4.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0]
     rates, states = watch(schedule, losses)
     state = json.loads(json.dumps(states[4]))
@@ -172,7 +172,7 @@ def test_a_function_may_have_more_arguments_with_defaults():
     assert as_schedule(lambda step, epoch, metric=None, base=0.5: base / (1 + epoch))(0, 1) == 0.25
 
 
-def test_schedules_are_no_functions_of_the_users():
+def test_a_schedule_is_refused_as_a_function():
     with pytest.raises(ValueError, match=r"function of FromFunction must be a callable"):
         FromFunction(FromFunction(halving)).check()
 
@@ -208,7 +208,7 @@ def test_automatic_rates_and_lengths_are_filled_in(name):
     assert bound.bind(None, 8) == bound
 
 
-def test_lengths_are_the_fits_where_none_is_given():
+def test_schedules_without_a_length_take_that_of_the_fit():
     assert PolynomialDecay("auto").bind(0.5, 8) == PolynomialDecay(0.5, epochs=8)
     assert CosineDecay(0.5).bind(None, 8) == CosineDecay(0.5, epochs=8)
     assert OneCycle(0.5).bind(None, 8) == OneCycle(0.5, epochs=8)
@@ -216,7 +216,7 @@ def test_lengths_are_the_fits_where_none_is_given():
     assert CosineDecay(0.5, restart_every=3).bind(None, 8) == CosineDecay(0.5, restart_every=3)
 
 
-def test_a_warm_up_leaves_the_rest_of_the_fit():
+def test_the_schedule_after_a_warm_up_takes_the_remaining_epochs():
     assert WarmUp(3, then=CosineDecay()).bind(0.5, 8) == WarmUp(3, then=CosineDecay(0.5, epochs=5))
     assert WarmUp(3, then="auto").bind(0.5, 8) == WarmUp(3, then=Constant(0.5))
     assert WarmUp(3, then=0.5).bind(None, 8) == WarmUp(3, then=Constant(0.5))
@@ -237,7 +237,7 @@ def test_unbound_schedules_have_no_rates(schedule):
 
 
 @pytest.mark.parametrize("schedule", [PolynomialDecay(0.1), CosineDecay(0.1, final=0.01), OneCycle(0.1)], ids=repr)
-def test_nor_have_those_without_a_length(schedule):
+def test_schedules_without_a_length_have_no_rates(schedule):
     with pytest.raises(ValueError, match=r"leaves its length to the fit: give epochs, or bind it"):
         schedule.rates([0], [0])
 
@@ -269,7 +269,7 @@ def test_plateau_numbers_of_torch():
     np.testing.assert_allclose(rates, [*[0.5] * 5, *[0.15] * 5, *[0.045] * 4, 0.03, 0.03], rtol=1e-14)
 
 
-def test_losses_that_fall_leave_the_rate():
+def test_falling_losses_leave_the_rate():
     rates, _ = watch(ReduceOnPlateau(0.5, patience=0), [10.0 * 0.99**k for k in range(20)])
     assert rates == [0.5] * 21
 
@@ -279,12 +279,12 @@ def test_every_flat_epoch_counts_without_patience():
     assert rates == [0.5, 0.5, 0.25, 0.125, 0.125, 0.0625]
 
 
-def test_a_cut_begins_the_count_anew():
+def test_a_cut_resets_the_count():
     rates, _ = watch(ReduceOnPlateau(0.5, patience=1), [1.0] * 6)
     assert rates == [0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
 
 
-def test_an_equal_loss_is_no_better_without_a_threshold():
+def test_an_equal_loss_is_no_improvement_without_a_threshold():
     assert watch(ReduceOnPlateau(1.0, patience=0, threshold=0), [1.0, 1.0])[0][-1] == 0.5
 
 
@@ -296,7 +296,7 @@ def test_the_threshold_is_relative_also_below_zero():
     assert watch(schedule, [10.0, 8.9])[0][-1] == 1.0
 
 
-def test_a_loss_that_is_nan_is_no_better():
+def test_a_loss_that_is_nan_is_no_improvement():
     assert watch(ReduceOnPlateau(1.0, patience=0), [1.0, math.nan, 0.5])[0] == [1.0, 1.0, 0.5, 0.5]
 
 
@@ -327,7 +327,7 @@ def test_defaults_of_schedules():
     )
 
 
-def test_values_decide_what_is_equal():
+def test_schedules_with_equal_values_are_equal():
     assert StepDecay(0.1) == StepDecay(0.1, 0.5, 10)
     assert StepDecay(0.1) != StepDecay(0.2)
     assert Constant(0.1) != ExponentialDecay(0.1)
