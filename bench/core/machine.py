@@ -23,11 +23,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cpu_name() -> str:
+    """Return the processor's name for itself."""
+    return _first_field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
+
+
 def describe() -> dict[str, Any]:
     """Return CPU, memory, system and versions."""
     found = {package: number or "not installed" for package, number in versions(_PACKAGES).items()}
     return {
-        "cpu": _first_field("/proc/cpuinfo", "model name") or platform.processor(),
+        "cpu": cpu_name(),
         "cpu_family_model": "/".join(_first_field("/proc/cpuinfo", key) for key in ("cpu family", "model")),
         "cores": cores(),
         "caches": _caches(),

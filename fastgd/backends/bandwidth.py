@@ -4,37 +4,12 @@ Of data that stream through the GPU it is the way there.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastgd import threads
-
-#: Numbers that a thread of the CPU reads at a time.
-_CHUNK = 1 << 20
 #: Bytes that are copied to the GPU at a time.
 _COPY_BYTES = 1 << 28
-
-
-def reader_on_cpu(X: NDArray[Any], n_threads: int) -> Callable[[], float]:
-    """What reads X (contiguous, in C or F order) with so many threads, and returns the largest of its bit patterns.
-
-    The maximum of integers is what NumPy reads fastest: sums of floats wait for additions.
-    """
-    flat = (X if X.flags.c_contiguous else X.T).reshape(-1).view(f"i{X.itemsize}")
-    chunks = -(-flat.size // _CHUNK)
-    found = np.empty(chunks, flat.dtype)
-
-    def work(slot: int, number: int) -> None:
-        found[number] = flat[number * _CHUNK : (number + 1) * _CHUNK].max()
-
-    def read() -> float:
-        threads.run(chunks, n_threads, work)
-        return float(found.max())
-
-    return read
 
 
 class GpuReader:

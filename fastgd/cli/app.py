@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import fastgd
-from fastgd.cli.bench_app import bench
-from fastgd.cli.options import FitOptions, PredictOptions, WarmupOptions
+from fastgd.cli.options import BenchOptions, FitOptions, PredictOptions, WarmupOptions
 
 # Rich would box and wrap at 80 columns, and take brackets in the name of a column for markup.
 app = typer.Typer(
@@ -41,7 +40,7 @@ def _fastgd(
     pass
 
 
-def _add_command(name: str, options: type[FitOptions | PredictOptions | WarmupOptions]) -> None:
+def _add_command(name: str, options: type[FitOptions | PredictOptions | WarmupOptions | BenchOptions]) -> None:
     """Add a command that has an option per field of a dataclass, and its docstring as help."""
 
     def command(**given: Any) -> Callable[[], None]:
@@ -77,4 +76,4 @@ def info(json: Annotated[bool, typer.Option("--json", help="Print one JSON objec
 
 
 _add_command("warmup", WarmupOptions)
-app.command()(bench)
+_add_command("bench", BenchOptions)

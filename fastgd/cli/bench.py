@@ -1,4 +1,4 @@
-"""``fastgd bench``: how fast this machine fits, CPU against GPU, and against what its memory can do."""
+"""``fastgd bench``: measure how fast this machine fits, CPU against GPU, and against what its memory can do."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import fastgd
+from fastgd.bench.devices import ALPHA, COPY, FIT, DeviceBench, Line, compare, measure_rivals
+from fastgd.bench.objective import Objective
+from fastgd.bench.ours import EpochPlan
+from fastgd.bench.problems import Data, Problem
+from fastgd.bench.result import quantity
 from fastgd.cli import errors
-from fastgd.cli.bench_data import BenchData, bench_data
-from fastgd.cli.bench_jobs import COPY, FIT, Line, Site
-from fastgd.cli.bench_options import DEVICES, BenchOptions
-from fastgd.cli.errors import in_options
+from fastgd.cli.columns import check_columns, choose_target, counted
+from fastgd.cli.errors import InputError
+from fastgd.cli.options import DEVICES, BenchOptions
 from fastgd.cli.output import print_text, whole_file
 from fastgd.cli.progress import progress
+from fastgd.cli.target import number_classes, read_target
+from fastgd.data.files import read_table
+from fastgd.data.table import take_labels
 
 #: Least number of letters of the columns that hold names.
 _NAMES = 4
@@ -23,7 +32,7 @@ _NAMES = 4
 
 @dataclass
 class Report:
-    """Everything that was measured; devices: words for each, placing: seconds to bring the data there."""
+    """Everything that was measured; devices: the name of each, placing: seconds to bring the data there."""
 
     data: str
     devices: dict[str, str]
@@ -38,36 +47,38 @@ def bench(options: BenchOptions) -> None:
     Parameters
     ----------
     options : BenchOptions
-        What the user asked for.
 
     Raises
     ------
     InputError, TableError, OSError
-        What the command tells in one line.
+        If the options or the data cannot be used.
     """
     options.check()
     options.out.mkdir(parents=True, exist_ok=True)
     devices, missing = usable_devices(options)
     with progress() as show:
         show("reading" if options.source else "making data")
-        data = bench_data(options)
-        report = Report(data.label, {}, {}, [], missing)
+        data, origin = bench_data(options)
+        label = f"{data.problem.kind}, {data.problem.size}, {data.X.nbytes / 1e6:,.0f} MB, {origin}"
+        report = Report(label, {}, {}, [], missing)
+        objective = Objective(data, ALPHA)
+        plan = EpochPlan("adam", min(options.batch_size, len(data.y)), alpha=ALPHA, seed=options.seed)
         for device in devices:
             show(f"measuring on {device}")
-            _measure(report, device, data, options)
+            site = DeviceBench(device, objective, plan, options.tol)
+            report.lines += site.lines()
+            report.devices[device], report.placing[device] = site.words, site.placing
         if options.rivals:
-            from fastgd.cli.bench_rivals import measure_rivals
-
-            lines, others = measure_rivals(data, devices, options, show)
+            lines, others = measure_rivals(objective, devices, plan, options.tol, show)
             report.lines += lines
             report.missing |= others
-        _compare(report.lines)
+        compare(report.lines)
     written = ", ".join(map(str, _write(report, options.out)))
     print_text(f"{page(report)}\n\nwritten: {written}")
 
 
 def usable_devices(options: BenchOptions) -> tuple[list[str], dict[str, str]]:
-    """Return the devices to run on, and why one is missing that was left to choose.
+    """Return the devices to run on, and the reason of a missing one that was not asked for by name.
 
     Raises
     ------
@@ -83,33 +94,55 @@ def usable_devices(options: BenchOptions) -> tuple[list[str], dict[str, str]]:
     try:
         require_cuda()
     except DeviceError as error:
-        why = in_options(str(error))
+        why = errors.in_options(str(error))
         if asked is None:
             return ["cpu"], {"cuda": why}
-        raise errors.InputError(why) from error
+        raise InputError(why) from error
     return asked or list(DEVICES), {}
 
 
-def _measure(report: Report, device: str, data: BenchData, options: BenchOptions) -> None:
-    site = Site(device, data, options)
-    report.lines += site.lines()
-    report.devices[device], report.placing[device] = site.words, site.placing
+def bench_data(options: BenchOptions) -> tuple[Data, str]:
+    """Return the data to measure on, and words for their origin.
+
+    Raises
+    ------
+    InputError, TableError, OSError
+        If the file cannot be used.
+    """
+    if options.source is not None:
+        return _read(options, options.source)
+    classes, dtype = options.classes or 2, np.dtype(options.dtype or "float32")
+    task = "softmax" if classes > 2 else options.task or "logistic"
+    n, d = options.rows or 1_000_000, options.cols or 100
+    problem = Problem(task, n, d, dtype.str[1:], classes=classes, seed=options.seed)
+    return problem.make(), f"generated with seed {options.seed}"
 
 
-def _compare(lines: list[Line]) -> None:
-    """Note shares of the bandwidth, and how far above the lowest objective each fit ended."""
-    limits = {line.device: line.bandwidth for line in lines if line.is_yardstick}
-    for line in lines:
-        if line.bandwidth is not None and (limit := limits.get(line.device)):
-            line.share = line.bandwidth / limit
-    fits = [line for line in lines if "objective" in line.facts]
-    best = min((line.facts["objective"] for line in fits), default=0.0)
-    for line in fits:
-        line.facts["above_best"] = line.facts["objective"] - best
+def _read(options: BenchOptions, source: Path) -> tuple[Data, str]:
+    table = read_table(source, target=options.target)
+    target = choose_target(table, options.target)
+    names = [name for name in table.names if name != target]
+    if not names:
+        raise InputError(f"no column is left to predict {target!r} from")
+    check_columns(table, names, "make a file without them for a benchmark")
+    gaps = table.gaps(names)
+    rows = ~(gaps.rows | table.missing(target))
+    if gaps.infinite:
+        raise InputError(f"infinite values in {counted(gaps.infinite)}: remove those rows")
+    if not rows.any():
+        raise InputError("every row has a missing value: make a file with columns that have values")
+    y, task, _ = read_target(take_labels(table.labels(target), np.flatnonzero(rows)), target, options.task or "auto")
+    dtype = np.dtype(options.dtype) if options.dtype else table.dtype(names)
+    X = np.ascontiguousarray(table.take(names, [np.flatnonzero(rows)], dtype)[0])
+    y = y if task == "linear" else number_classes(y)[1]
+    classes = 2 if task == "linear" else int(y.max()) + 1
+    problem = Problem("softmax" if classes > 2 else task, X.shape[0], X.shape[1], dtype.str[1:], classes=classes)
+    left_out = f", {int((~rows).sum()):,} rows with missing values left out" if not rows.all() else ""
+    return Data(problem, X, y, np.zeros((problem.outputs, problem.d))), f"{source}{left_out}"
 
 
 def page(report: Report) -> str:
-    """Return the table, with what it was measured on above."""
+    """Return the table below a description of data and devices."""
     head = [f"{'data':<{_NAMES}}  {report.data}"]
     copied = {line.device for line in report.lines if line.job == COPY}
     for device, words in report.devices.items():
@@ -125,42 +158,37 @@ def page(report: Report) -> str:
 
 
 def _yardstick(limit: Line, placing: float) -> str:
-    """Return what the shares are shares of."""
+    """Return the words for a device's yardstick."""
     if limit.job == COPY:
         return f"has no room for the data, which are streamed: shares are of copies to it, {_rate(limit)} GB/s"
-    placed = f"; data copied there in {_seconds(placing)}" if limit.device != "cpu" else ""
+    placed = f"; data copied there in {quantity(placing, 's')}" if limit.device != "cpu" else ""
     return f"reads memory at {_rate(limit)} GB/s{placed}"
 
 
 def _row(line: Line, copied: bool) -> list[str]:
     share = "" if line.share is None else f"{100 * line.share:.0f} %{' of copies' if copied else ''}"
-    times = [_seconds(value) for value in (line.median, min(line.seconds), max(line.seconds))]
+    times = [quantity(value, "s") for value in (line.median, min(line.seconds), max(line.seconds))]
     return [line.job, line.device, line.who, *times, _rate(line), share]
 
 
 def _aligned(row: list[str], widths: list[int]) -> list[str]:
-    """Names to the left, numbers to the right."""
+    """Align names to the left and numbers to the right."""
     pairs = list(zip(row, widths, strict=True))
     return [*(f"{cell:<{width}}" for cell, width in pairs[:3]), *(f"{cell:>{width}}" for cell, width in pairs[3:])]
 
 
 def _note(line: Line) -> str:
-    """How a fit ended."""
+    """Return how a fit ended."""
     facts = line.facts
-    told = [f"objective {facts['objective']:.8g}"]
+    parts = [f"objective {facts['objective']:.8g}"]
     if facts["above_best"] > 0.0:
-        told[0] += f", {facts['above_best']:.1e} above the lowest"
+        parts[0] += f", {facts['above_best']:.1e} above the lowest"
     if "solver" in facts:
-        told = [f"{facts['solver']}, {facts['passes']:.3g} passes, certificate {facts['certificate']:.1e}", *told]
-        told.append(f"compiling or loading kernels took {_seconds(facts['seconds_compile_first'])} once")
+        parts = [f"{facts['solver']}, {facts['passes']:.3g} passes, certificate {facts['certificate']:.1e}", *parts]
+        parts.append(f"compiling or loading kernels took {quantity(facts['seconds_compile_first'], 's')} once")
     if "seconds_transfer" in facts:
-        told.append(f"copying {_seconds(facts['seconds_transfer'])} of each fit")
-    return f"{line.job} on {line.device} by {line.who}: {'; '.join(told)}"
-
-
-def _seconds(value: float) -> str:
-    """Three digits."""
-    return f"{1e3 * value:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
+        parts.append(f"copying {quantity(facts['seconds_transfer'], 's')} of each fit")
+    return f"{line.job} on {line.device} by {line.who}: {'; '.join(parts)}"
 
 
 def _rate(line: Line) -> str:

@@ -1,4 +1,4 @@
-"""The picture of ``fastgd bench``: seconds by job and device, and how close jobs come to the memory's bandwidth."""
+"""The picture of ``fastgd bench``: seconds by job and device, and a roofline of the memory's bandwidth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastgd.cli.bench_jobs import COPY, FIT, NAME, Line
+from fastgd.bench.devices import COPY, FIT, Line
+from fastgd.bench.ours import NAME
 from fastgd.plots import require_matplotlib
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ def draw(lines: list[Line], devices: dict[str, str], title: str, path: Path) -> 
     ----------
     lines : list of Line
     devices : dict of str to str
-        Words for each device.
+        The name of each device.
     title : str
-        Stands above.
+        Above the picture.
     path : Path
         A .png file.
 
@@ -48,7 +49,7 @@ def draw(lines: list[Line], devices: dict[str, str], title: str, path: Path) -> 
 
 
 def _bars(axes: Axes, lines: list[Line]) -> None:
-    """Median seconds, jobs one below the other."""
+    """Draw median seconds, a bar per job and device."""
     jobs = list(dict.fromkeys(line.job for line in lines))
     ordered = sorted(lines, key=lambda line: (jobs.index(line.job), line.who != NAME, line.device))
     heights = np.arange(len(ordered))
@@ -67,7 +68,7 @@ def _bars(axes: Axes, lines: list[Line]) -> None:
 
 
 def _roofline(axes: Axes, lines: list[Line], devices: dict[str, str]) -> None:
-    """Operations a second against operations a byte of X; nothing lies above what memory feeds."""
+    """Draw operations per second over operations per byte of X, with the limit that the memory's bandwidth sets."""
     limits = {line.device: line for line in lines if line.is_yardstick}
     points = [line for line in lines if line.who == NAME and line.intensity and not line.job.startswith(FIT)]
     widest = max((line.intensity for line in points), default=1.0)
@@ -84,7 +85,7 @@ def _roofline(axes: Axes, lines: list[Line], devices: dict[str, str]) -> None:
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter("")
-    axes.set_xlabel("operations a byte of X")
-    axes.set_ylabel("10⁹ operations a second")
+    axes.set_xlabel("operations per byte of X")
+    axes.set_ylabel("10⁹ operations per second")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=7)

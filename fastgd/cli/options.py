@@ -1,4 +1,4 @@
-"""The options of ``fastgd fit``, ``predict`` and ``warmup``: as typer reads them, and how they go together.
+"""The options of the commands: as typer reads them, and how they go together.
 
 Imported for the command's help, so it imports no NumPy.
 """
@@ -32,8 +32,12 @@ LOSSES = ("squared", "huber", "logistic", "softmax")
 DTYPES = ("float64", "float32")
 ORDERS = ("C", "F")
 STEPS = ("auto", "batches", "full")
+#: Devices of ``fastgd bench``.
+DEVICES = ("cpu", "cuda")
 #: Largest count that an option takes; it is more rows than any table has.
 _LARGEST_COUNT = 2**31 - 1
+#: Largest number of numbers in X: its bytes are counted in 63 bits.
+_MOST_NUMBERS = 2**59
 #: Longest name of a file in bytes, on all usual file systems.
 _LONGEST_NAME = 255
 
@@ -375,6 +379,74 @@ class WarmupOptions:
             )
         if self.everything and (self.loss or self.dtype or self.order or self.steps):
             raise InputError("--all compiles every kernel: leave out --loss, --dtype, --order and --steps")
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """Measure how fast this machine fits: CPU against GPU, and against what its memory can do.
+
+    A full pass, an epoch of mini-batches and a whole fit to the optimum on each device: as a table with the share of
+    the bandwidth measured beside them, as JSON and as a picture.
+
+    Example: fastgd bench --rows 5000000 --cols 100 --rivals
+    """
+
+    source: Path | None = _argument(
+        "Data to measure on, in any form that fit reads, all columns numbers. Without it, data are generated.",
+        "FILE",
+        default=None,
+    )
+    target: str | None = _option("The column of FILE to predict.", "COL")
+    device: str = _option(
+        "Where to run: cpu, cuda, or both; auto takes all that there are.", "D,D|auto", default="auto"
+    )
+    rows: int | None = _option("Rows of generated data.", "N", min=100, shown="1000000")
+    cols: int | None = _option("Columns of generated data.", "D", min=1, shown="100")
+    dtype: Literal["float32", "float64"] | None = _option(
+        "Precision.", shown="float32, of a FILE what holds its values"
+    )
+    task: Literal["linear", "logistic"] | None = _option(
+        "Kind of regression.", shown="logistic, of a FILE what its target asks for"
+    )
+    classes: int | None = _option("Classes of generated data.", "K", min=2, max=1000, shown="2")
+    tol: float = _option("Certificate at which whole fits end.", "C", min=0, default=1e-6)
+    batch_size: int = _option("Rows of a mini-batch.", "N", min=1, max=_LARGEST_COUNT, default=4096)
+    seed: int = _option("Seed of the data and batches.", "N", min=0, max=_LARGEST_COUNT, default=0)
+    rivals: bool = _flag("Measure scikit-learn beside it, and PyTorch where it is installed.", None, "--rivals")
+    out: Path = _option("Where bench.json and bench.png go.", "FOLDER", default=Path("fastgd-bench"))
+
+    def check(self) -> None:
+        """Raise `InputError` for options that cannot be used together."""
+        self.devices()
+        made = {"--rows": self.rows, "--cols": self.cols, "--classes": self.classes}
+        given = [option for option, value in made.items() if value is not None]
+        if self.source is not None and given:
+            raise InputError(f"{', '.join(given)}: a FILE has its own; leave them out, or leave the FILE out")
+        if self.source is None and self.target is not None:
+            raise InputError("--target needs a FILE: fastgd bench FILE --target COLUMN")
+        if self.task == "linear" and self.classes is not None:
+            raise InputError("--classes needs --task logistic: a linear regression has none")
+        if not math.isfinite(self.tol):
+            raise InputError(f"--tol {self.tol}: give a finite number, at least 0")
+        if (self.rows or 1) * (self.cols or 1) > _MOST_NUMBERS:
+            raise InputError(f"--rows {self.rows} --cols {self.cols}: no memory holds so many numbers: give fewer")
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"--out {self.out} is no folder: give the name of one")
+        nearest = next(folder for folder in (self.out, *self.out.absolute().parents) if folder.exists())
+        if not nearest.is_dir():
+            raise InputError(f"--out {self.out}: {nearest} is no folder: give the name of one")
+        if not os.access(nearest, os.W_OK):
+            raise InputError(f"--out {self.out}: nothing can be written in the folder {nearest}: choose another")
+
+    def devices(self) -> list[str] | None:
+        """Return the devices asked for, each once; None for all that can be used."""
+        if self.device == "auto":
+            return None
+        names = [name.strip() for name in self.device.split(",")]
+        wrong = [name for name in names if name not in DEVICES]
+        if wrong:
+            raise InputError(f"--device {self.device}: {wrong[0]!r} is none of {', '.join(DEVICES)}, auto")
+        return list(dict.fromkeys(names))
 
 
 def check_marks(reading: ReadOptions) -> None:

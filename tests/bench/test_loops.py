@@ -48,6 +48,16 @@ def test_epochs_are_those_of_the_reference(rule: str, shuffle: bool) -> None:
     assert np.abs(other - expected).max() > 1e-3
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_yardstick_finds_the_largest_number_wherever_it_is(dtype: str, order: str) -> None:
+    X = np.asarray(np.random.default_rng(0).random((7919, 150), dtype), order=order)
+    for row, column in ((0, 0), (7918, 149), (4000, 77)):
+        X[row, column] = 2.0
+        assert reads(X, [2])["max, 2 threads"]() == np.array(2.0, dtype).view(f"i{X.itemsize}")
+        X[row, column] = 0.0
+
+
 def test_every_way_of_the_yardstick_reads_all_of_an_array() -> None:
     X = PROBLEM.make().X
     for array in (X, np.asfortranarray(X), X[:7]):
