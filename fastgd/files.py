@@ -61,7 +61,7 @@ def _is_stdout(found: os.stat_result) -> bool:
 
 def _copy_into(source: Path, path: str | Path) -> None:
     if _is_stdout(os.stat(path)):
-        # Opened anew it would be written from its start, over what has been printed.
+        # Opened again it would be written from its start, over earlier output.
         sys.stdout.flush()
         handle = os.dup(1)
     else:

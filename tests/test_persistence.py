@@ -389,7 +389,7 @@ def test_schedules_and_those_inside_them(tmp_path, schedule):
     assert repr(back.optimizer.learning_rate).replace("np.float64(0.01)", "0.01") == repr(schedule).replace(
         "np.float64(0.01)", "0.01"
     ).replace("np.int64(0)", "0")
-    # Plain numbers, not NumPy's, are what a file has.
+    # A file has plain numbers, not NumPy's.
     assert all(type(value) is not np.float64 for value in back.get_params().values())
 
 
@@ -480,7 +480,7 @@ def test_a_stream_goes_on_from_coefficients_without_training(tmp_path):
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory):
-    """A file of a stream whose schedule has a memory."""
+    """A file of a stream with a stateful schedule."""
     path = tmp_path_factory.mktemp("models") / "stream"
     problem = problem_for("squared", n=64)
     schedule = WarmUp(1, then=ReduceOnPlateau(0.01, patience=0, threshold=0.9))

@@ -47,7 +47,7 @@ def test_mini_batches_with_validation():
     assert labels == ["training", "validation", "least, epoch 2"]
     assert figure.axes[1].get_legend() is None
     assert figure.axes[0].get_title() == "of $a$ and $b"
-    figure.draw_without_rendering()  # the title is no formula, which this one would be in error
+    figure.draw_without_rendering()  # as a formula the title would be an error
 
 
 def test_full_batch_with_certificate():

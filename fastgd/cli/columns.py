@@ -19,7 +19,7 @@ _INDEX_NAME = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 #: Most columns that a message describes.
 _MOST_DESCRIBED = 8
 _SIGNED = re.compile(r"^[-+]?\s*(?P<before>[$€£¥])?\s*[-+]?[\d.,' ]*\d\s*(?P<after>[$€£¥%])?$")
-#: How numbers may be spelt (decimal mark, mark of thousands), and the options that read them.
+#: Spellings of numbers (decimal mark, mark of thousands), and the options that read them.
 _SPELLINGS = (
     (",", "", "--decimal ,"),
     (".", ",", "--thousands ,"),

@@ -1,4 +1,4 @@
-"""Messages of the command about what went wrong: one line on stderr, in the terms of its options, no traceback."""
+"""Report errors of the command: one line on stderr, in the terms of its options, without a traceback."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def collect() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": fastgd.get_num_threads(),
         "gpu": why_unusable() or gpu_name(),
-        "cache": "none: kernels are compiled anew in every process" if folder is None else str(folder),
+        "cache": "none: kernels are compiled in every process" if folder is None else str(folder),
     }
 
 

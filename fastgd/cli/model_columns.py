@@ -33,7 +33,7 @@ class UsableRows(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelColumns:
-    """What a model and the report of its fit say of its columns."""
+    """The columns of a model, by its attributes and the report of its fit."""
 
     count: int
     names: list[str] | None

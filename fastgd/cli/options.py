@@ -132,7 +132,7 @@ class FitOptions(_Reading):
         "Share of the rows to score on, not to fit, per class.", "SHARE", shown="0.2; 0 with --test"
     )
     test: Path | None = _option("Score on the rows of another file, and hold out none.", "FILE")
-    weight: str | None = _option("Column of sample weights, for the fit and the scores; it is no predictor.", "COL")
+    weight: str | None = _option("Column of sample weights, for the fit and the scores; not a predictor.", "COL")
     seed: int = _option("Seed of the rows held out and of the mini-batches.", "N", min=0, max=_LARGEST_COUNT, default=0)
     # The names stand here, not where they are defined, because help imports no NumPy.
     optimizer: str = _option(
@@ -372,7 +372,7 @@ class WarmupOptions:
         ):
             for value in given or ():
                 if value not in known:
-                    raise InputError(f"{option} {value} is none of {', '.join(known)}")
+                    raise InputError(f"{option} {value} is not one of {', '.join(known)}")
         if self.device == "cpu" and self.cols:
             raise InputError(
                 "--cols: kernels of the CPU serve any number of columns; leave it out, or add --device cuda"
@@ -460,7 +460,7 @@ def check_marks(reading: ReadOptions) -> None:
 
 
 def check_output(path: Path, option: str) -> None:
-    """Raise `InputError` if a file cannot be written at `path`, before the work whose result it is to hold."""
+    """Raise `InputError` if a file cannot be written at `path`, before the work is done."""
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise InputError(f"{option}: a name of {len(path.name):,} characters is too long for a file: shorten it")
     if path.is_dir():

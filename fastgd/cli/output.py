@@ -50,8 +50,8 @@ def listed(parts: Sequence[str], most: int = 8, noun: str = "") -> str:
 def prepare_streams() -> None:
     """Give closed standard streams the null device, and escape characters that a stream's encoding lacks.
 
-    Without it the next file to be opened would become standard output, and Python would print there what is meant for
-    standard error.
+    Otherwise the next file to be opened would become standard output, and Python would print messages for standard
+    error into it.
     """
     for number in (0, 1, 2):
         try:

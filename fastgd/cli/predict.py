@@ -124,7 +124,7 @@ def _write(columns: dict[str, NDArray[Any]], path: Path, suffix: str) -> None:
 def _save_array(columns: list[NDArray[Any]], path: Path) -> None:
     """Write one array, shape (n,) or (n, n_columns).
 
-    Classes beside probabilities, or with gaps, become floats with NaN; those that float64 cannot hold exactly, text.
+    Classes next to probabilities, or with missing ones, become floats with NaN, or text if float64 is not exact.
     """
     if len(columns) > 1 or columns[0].dtype == object:
         columns = [_as_floats_or_text(column) for column in columns]

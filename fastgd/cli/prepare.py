@@ -68,7 +68,7 @@ class PreparedData:
 def prepare(options: FitOptions) -> PreparedData:
     """Read the source and make the data that ``fastgd fit`` fits."""
     if not options.source:
-        import sklearn.datasets  # noqa: F401 - its import is no part of reading
+        import sklearn.datasets  # noqa: F401 - its import does not count as reading
     started = time.perf_counter()
     if options.source:
         table, source = read_table(options.source, options.reading, target=options.target), ", ".join(options.source)

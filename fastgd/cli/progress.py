@@ -26,7 +26,7 @@ class Show(Protocol):
 
 @contextlib.contextmanager
 def progress(quiet: bool = False) -> Iterator[Show]:
-    """Give a function that shows a stage; it does nothing if `quiet`, or where stderr is no terminal."""
+    """Give a function that shows a stage; it does nothing if `quiet`, or if stderr is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda stage: None
         return

@@ -64,7 +64,7 @@ def summarize_history(history: Mapping[str, NDArray[Any]], stopped_by: str, opti
 
 @dataclass
 class FitResult:
-    """What ``fastgd fit`` reports."""
+    """The facts that ``fastgd fit`` reports."""
 
     data: PreparedData
     report: dict[str, Any]

@@ -30,7 +30,7 @@ _DEEPEST = 10
 
 
 class Spelling(NamedTuple):
-    """The parts of what a user wrote."""
+    """A name and values by key, as text."""
 
     name: str
     values: dict[str, str]

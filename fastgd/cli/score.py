@@ -1,4 +1,4 @@
-"""Score a fit: on which rows, and how good it is beside a prediction that uses no column at all."""
+"""Score a fit: choose the rows, and compare with the best constant prediction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 
 _BLOCK = 1 << 14
-#: What ``fastgd predict`` calls the values of ``fastgd fit --missing``.
+#: Values of ``fastgd fit --missing`` -> those of ``fastgd predict --missing``.
 _MISSING: dict[str, PredictMissing] = {"error": "error", "drop": "empty", "mean": "mean"}
 
 
@@ -203,11 +203,11 @@ def _target(table: Table, name: str, fitted: NDArray[Any]) -> Labels:
     """Return the target as the fit had it: as text where the labels of the fit are."""
     labels = table.labels(name)
     if fitted.dtype == object or (isinstance(labels, TextColumn) and fitted.dtype.kind != "f"):
-        return table.text(name, list(_spelt_classes(fitted)))
+        return table.text(name, list(_classes_by_text(fitted)))
     return labels
 
 
-def _spelt_classes(fitted: NDArray[Any]) -> dict[str, Any]:
+def _classes_by_text(fitted: NDArray[Any]) -> dict[str, Any]:
     """Return the classes of the fit by their spelling in a file."""
     spell = (lambda value: str(value).lower()) if fitted.dtype.kind == "b" else str
     return {spell(value): value for value in number_classes(fitted)[0].tolist()}
@@ -224,18 +224,18 @@ def _labels(values: Labels, data: PreparedData, where: str) -> NDArray[Any]:
     if data.task == "linear":
         return np.asarray(values, dtype=np.float64)
     if isinstance(values, TextColumn):
-        classes = _spelt_classes(fitted)
+        classes = _classes_by_text(fitted)
         known = np.array([value in classes for value in values.values], dtype=bool)[values.codes]
-        spelt = values.texts()
-        found = np.array([classes.get(value) for value in spelt.tolist()], dtype=object)
+        given = values.texts()
+        found = np.array([classes.get(value) for value in given.tolist()], dtype=object)
     else:
-        spelt = values
+        given = values
         with np.errstate(invalid="ignore"):  # labels out of range become others, which differ from the values
             found = np.asarray(values).astype(fitted.dtype)
         known = np.isin(found, np.unique(fitted)) & (found == values)
     if not known.all():
         raise InputError(
             f"{where}: {plural(int((~known).sum()), 'row')} of a class that no fitted row has, such as"
-            f" {str(spelt[~known][0])!r}: leave them out, or add rows of it to the source"
+            f" {str(given[~known][0])!r}: leave them out, or add rows of it to the source"
         )
     return found.astype(fitted.dtype)

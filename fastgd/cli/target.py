@@ -73,13 +73,13 @@ def _are_few(classes: int, n_rows: int) -> bool:
     return classes <= MOST_CLASSES and (classes == 2 or n_rows >= ROWS_PER_CLASS * classes)
 
 
-def _as_integers(spelt: Sequence[str]) -> NDArray[np.int64] | None:
-    """Return integers if `spelt` is how Python spells them and 64 bits hold them; None otherwise."""
+def _as_integers(texts: Sequence[str]) -> NDArray[np.int64] | None:
+    """Return integers if `texts` is how Python spells them and 64 bits hold them; None otherwise."""
     try:
-        integers = np.array([int(value) for value in spelt], dtype=np.int64)
+        integers = np.array([int(value) for value in texts], dtype=np.int64)
     except (ValueError, OverflowError):
         return None
-    return integers if integers.astype(str).tolist() == list(spelt) else None
+    return integers if integers.astype(str).tolist() == list(texts) else None
 
 
 def _numeric_target(values: NDArray[Any], name: str, task: str) -> Target:

@@ -49,7 +49,7 @@ def numbered(table: Table, categories: Categories, names: Sequence[str]) -> Tabl
 
 
 def unknown(table: Table, name: str, of: Sequence[str]) -> str | None:
-    """Return the first value of a column that is none of the categories; None if there is none."""
+    """Return the first value of a column that is not a category; None if all are."""
     known = set(of)
     return next((value for value in table.text(name, of).values if value not in known), None)
 
@@ -74,8 +74,8 @@ def indicator_names(used: Categories, others: Iterable[str]) -> dict[str, list[s
     for column, of in used.items():
         names[column] = []
         for category in of[1:]:
-            spelt = (f"{column}{'=' * count}{category}" for count in itertools.count(1))
-            names[column].append(next(name for name in spelt if name not in taken))
+            candidates = (f"{column}{'=' * count}{category}" for count in itertools.count(1))
+            names[column].append(next(name for name in candidates if name not in taken))
             taken.add(names[column][-1])
     return names
 

@@ -61,7 +61,7 @@ class EngineTable(Table, ABC):
 
     @abstractmethod
     def _describe(self) -> None:
-        """Set the names of the columns, their kinds, and what else the head of the files says."""
+        """Set the names of the columns, their kinds, and other facts from the first rows."""
 
     @abstractmethod
     def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class DelimitedTable(EngineTable):
 
     def _describe(self) -> None:
         self._line_bytes = _LINE_BYTES
-        # Columns whose numbers are spelt true and false.
+        # Columns of true and false, which become numbers.
         self._booleans: set[str] = set()
         rows = self._repeatedly(self._first_rows)
         self._drop_blank_lines()
@@ -162,7 +162,7 @@ class DelimitedTable(EngineTable):
             self._kinds[name] = self._kind_of(name, fields)
 
     def non_numeric(self, name: str) -> NonNumeric:
-        """See `Table.strays`."""
+        """See `Table.non_numeric`."""
         if name not in self._non_numeric:
             self._non_numeric[name] = self._non_numeric_of_sample(name)
         return self._non_numeric[name]
@@ -250,7 +250,7 @@ class DelimitedTable(EngineTable):
             try:
                 arrays = self._repeatedly(self._read_arrays, numbers, ())
             except _duckdb().ConversionException as error:
-                self._note_stray(str(error))
+                self._note_text(str(error))
         return arrays | self._repeatedly(self._read_arrays, (), texts)
 
     def _read_arrays(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
@@ -287,7 +287,7 @@ class DelimitedTable(EngineTable):
             if is_wrong:
                 self._kinds[name] = "text"
 
-    def _note_stray(self, message: str) -> None:
+    def _note_text(self, message: str) -> None:
         """Take a column for text because of the value that DuckDB reports."""
         column, value, line = _COLUMN.search(message), _VALUE.search(message), _FAULT.search(message)
         name = next((name for name, position in self._positions.items() if column and position == column[1]), None)
@@ -391,7 +391,7 @@ class TypedTable(EngineTable):
     def _describe(self) -> None:
         is_json = self._sources[0].format == "json"
         self._relation = f"read_parquet({self._files(self._sources)})"
-        if is_json:  # dates and identifiers stay as they are spelt
+        if is_json:  # dates and identifiers stay as in the file
             self._relation = f"read_json({self._files(self._sources)}, compression='none')"
             types = self._schema()
             columns = {

@@ -25,7 +25,7 @@ _MOST_DENSE_BYTES = 4 << 30
 def read_table(
     source: str | Path | Iterable[str | Path], options: ReadOptions | None = None, *, target: str | None = None
 ) -> Table:
-    """Read a table from files, whose formats show in their first bytes.
+    """Read a table from files; their first bytes decide the format.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _read_npz(path: Path, name: str, target: str | None) -> Table:
     given = arrays.pop("feature_names", None)
     names = None if given is None or given.shape != (array.shape[1],) else [str(name) for name in given]
     table = array_table(array, names)
-    # Where a column of X is the target, the label beside X is not a predictor.
+    # Where a column of X is the target, the label is not a predictor.
     return table if target in table.names else array_table(array, names, _labels_of(name, arrays, len(array), target))
 
 
@@ -134,7 +134,7 @@ def _columns_of(name: str, arrays: dict[str, NDArray[Any]]) -> Table:
 
 
 def _labels_of(name: str, arrays: dict[str, NDArray[Any]], n_rows: int, target: str | None) -> dict[str, NDArray[Any]]:
-    """Pick the target among the arrays beside X: the one asked for, else one by its usual name."""
+    """Return the labels among the other arrays: those asked for, else those of a usual name."""
     key = next((key for key in ((target,) if target in arrays else _TARGET_KEYS) if key in arrays), None)
     if key is None:
         return {}
@@ -156,13 +156,13 @@ def _as_column(name: str, key: str, array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _as_matrix(name: str, array: NDArray[Any], what: str) -> NDArray[Any]:
+def _as_matrix(name: str, array: NDArray[Any], title: str) -> NDArray[Any]:
     if array.ndim < 2:
-        raise TableError(f"{name}: {what} has {array.ndim} dimension(s); a table needs shape (rows, columns)")
+        raise TableError(f"{name}: {title} has {array.ndim} dimension(s); a table needs shape (rows, columns)")
     if array.size == 0:
-        raise TableError(f"{name} is empty: {what} has shape {array.shape}")
+        raise TableError(f"{name} is empty: {title} has shape {array.shape}")
     if array.dtype.kind not in "fiub":
-        raise TableError(f"{name}: {what} holds {array.dtype}; save it as numbers")
+        raise TableError(f"{name}: {title} holds {array.dtype}; save it as numbers")
     return array.reshape(len(array), -1)
 
 

@@ -180,13 +180,13 @@ def _positive(counts: dict[str, int]) -> dict[str, int]:
 
 
 def array_table(
-    array: NDArray[Any], names: Sequence[str] | None, beside: Mapping[str, NDArray[Any]] = MappingProxyType({})
+    array: NDArray[Any], names: Sequence[str] | None, labels: Mapping[str, NDArray[Any]] = MappingProxyType({})
 ) -> Table:
-    """Return the columns of an array of numbers; the first column `beside` it, such as labels, is the target."""
+    """Return a table of the columns of an array; the first column of `labels`, if any, is the target."""
     made = [f"column_{j + 1}" for j in range(array.shape[1])] if names is None else names
     columns = {name: array[:, j] for j, name in enumerate(made)}
-    table = Table({**columns, **beside}, len(array), names is not None, array)
-    table.default_target = next(iter(beside), None)
+    table = Table({**columns, **labels}, len(array), names is not None, array)
+    table.default_target = next(iter(labels), None)
     return table
 
 

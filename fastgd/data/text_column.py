@@ -1,4 +1,4 @@
-"""Columns of text, each distinct value stored once, and what their fields spell."""
+"""Columns of text, each distinct value stored once, and the numbers that fields spell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Fields that mean "missing" among numbers; in a column of text only an empty field does, and what the user names.
+#: Fields that mean "missing" among numbers; among text only empty fields and those that the user names do.
 MISSING = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?")
 
 

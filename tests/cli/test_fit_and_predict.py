@@ -25,7 +25,7 @@ def predict(call, *words):
 def test_without_a_source_it_fits_real_data_and_says_so(call):
     done = call("fit")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # no progress either: it is no terminal
+    assert done.stderr == ""  # no progress either, without a terminal
     for text in (
         *("breast cancer data that scikit-learn ships", "569 rows x 30 columns and the target"),
         *("always the largest class", "source", "task", "score", "converged", "seconds", "speed"),
@@ -227,7 +227,7 @@ def test_labels_of_a_test_file_are_compared_exactly(call, tmp_path, other):
 @pytest.mark.parametrize("words", [("--missing", "empty"), ("--probabilities",)])
 @pytest.mark.parametrize("classes", [[2**60 + 1, 2**60 + 2], [3, 2**64 - 1], [3, 2**52]])
 def test_large_integer_classes_in_an_array(tmp_path, call, classes, words):
-    """Text where float64 cannot hold them, beside missing values or probabilities."""
+    """Text where float64 cannot hold them, with missing values or probabilities."""
     model = LogisticRegression().fit([[0.0], [1.0], [2.0], [3.0]], np.array(classes, np.uint64)[[0, 0, 1, 1]])
     model.save(tmp_path / "m.model")
     np.save(tmp_path / "X.npy", [[-9.0], [np.nan], [9.0]] if "empty" in words else [[-9.0], [9.0]])
@@ -291,7 +291,7 @@ def test_an_indicator_per_category_but_the_first(call, tmp_path, trees):
     assert coefficients(reported) == pytest.approx(expected, abs=1e-6)
     assert reported["intercept"][0] == pytest.approx(7.0, abs=1e-6)
 
-    # Integers where the fit read text, other columns beside, and in another order.
+    # Integers where the fit read text, with other columns, and in another order.
     shuffled = trees.select("grade", "note", "kind", "u").sample(fraction=1.0, shuffle=True, seed=1)
     shuffled.write_parquet(tmp_path / "new.parquet")
     expected = shuffled.join(trees.select("u", "height"), on="u", maintain_order="left")["height"].to_numpy()

@@ -70,10 +70,10 @@ def test_only_what_is_asked_for():
     ("given", "message"),
     [
         ({"cols": (7,)}, "--cols: kernels of the CPU"),
-        ({"loss": ("hinge",)}, "--loss hinge is none of squared, huber, logistic, softmax"),
-        ({"dtype": ("float16",)}, "--dtype float16 is none of float64, float32"),
-        ({"order": ("c",)}, "--order c is none of C, F"),
-        ({"steps": ("sgd",)}, "--steps sgd is none of auto, batches, full"),
+        ({"loss": ("hinge",)}, "--loss hinge is not one of squared, huber, logistic, softmax"),
+        ({"dtype": ("float16",)}, "--dtype float16 is not one of float64, float32"),
+        ({"order": ("c",)}, "--order c is not one of C, F"),
+        ({"steps": ("sgd",)}, "--steps sgd is not one of auto, batches, full"),
         ({"everything": True, "order": ("F",)}, "--all compiles every kernel"),
     ],
 )
