@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,14 @@ from fastgd.cli.options import FitOptions
 from fastgd.cli.output import printable_json, takes_unicode
 from fastgd.cli.prepare import PreparedData
 
+Label: TypeAlias = bool | float | str
+
 
 class Coefficient(NamedTuple):
     """One coefficient."""
 
     name: str
-    label: Any
+    label: Label | None
     """Its class, with three classes or more; else None."""
     value: float
     """Per unit of the column."""
@@ -78,7 +80,7 @@ class FitResult:
     coefficients: list[Coefficient]
     """Largest ``per_sd`` first."""
     intercept: list[float]
-    classes: list[Any]
+    classes: list[Label]
     history: HistorySummary
     saved: str | None = None
     plotted: str | None = None
@@ -139,8 +141,8 @@ def to_json(result: FitResult) -> str:
     return printable_json(json.dumps(_plain(facts), ensure_ascii=not takes_unicode(), allow_nan=False))
 
 
-def _coefficient_facts(coefficient: Coefficient) -> dict[str, Any]:
-    facts: dict[str, Any] = {"name": coefficient.name, "value": coefficient.value, "per_sd": coefficient.per_sd}
+def _coefficient_facts(coefficient: Coefficient) -> dict[str, Label]:
+    facts: dict[str, Label] = {"name": coefficient.name, "value": coefficient.value, "per_sd": coefficient.per_sd}
     return facts if coefficient.label is None else facts | {"class": coefficient.label}
 
 

@@ -127,8 +127,15 @@ def class_shares(rows: Labelled, classes: NDArray[Any]) -> Vector:
     return np.asarray(totals / totals.sum())
 
 
-def column_moments(X: NDArray[Any], weights: Vector | None = None) -> tuple[Vector, Vector]:
-    """Return weighted means and standard deviations of the columns of X, (d,), summed in float64 by blocks of rows."""
+class ColumnMoments(NamedTuple):
+    """Weighted means and standard deviations of columns, each of shape (d,)."""
+
+    means: Vector
+    scales: Vector
+
+
+def column_moments(X: NDArray[Any], weights: Vector | None = None) -> ColumnMoments:
+    """Return the moments of the columns of X, summed in float64 by blocks of rows."""
     near = X[:_BLOCK].mean(axis=0, dtype=np.float64)  # near enough to the mean to keep the squares from cancelling
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
@@ -140,7 +147,7 @@ def column_moments(X: NDArray[Any], weights: Vector | None = None) -> tuple[Vect
         squares += each @ np.square(block)
     weight = len(X) if weights is None else weights.sum()
     offset = total / weight
-    return near + offset, np.sqrt(np.maximum(squares / weight - np.square(offset), 0.0))
+    return ColumnMoments(near + offset, np.sqrt(np.maximum(squares / weight - np.square(offset), 0.0)))
 
 
 def _area(scores: NDArray[Any], positive: NDArray[np.bool_], weights: Vector | None) -> float:
@@ -207,7 +214,7 @@ def _target(table: Table, name: str, fitted: NDArray[Any]) -> Labels:
     return labels
 
 
-def _classes_by_text(fitted: NDArray[Any]) -> dict[str, Any]:
+def _classes_by_text(fitted: NDArray[Any]) -> dict[str, bool | float | str]:
     """Return the classes of the fit by their spelling in a file."""
     spell = (lambda value: str(value).lower()) if fitted.dtype.kind == "b" else str
     return {spell(value): value for value in number_classes(fitted)[0].tolist()}

@@ -143,14 +143,25 @@ def _distinct(values: NDArray[Any]) -> NDArray[Any]:
     return distinct
 
 
-def number_classes(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return the sorted classes of a target, shape (C,), and the number of each row's class, shape (n,)."""
+class NumberedClasses(NamedTuple):
+    """The classes of a target."""
+
+    classes: NDArray[Any]
+    """Sorted, shape (C,)."""
+    numbers: NDArray[np.intp]
+    """The number of each row's class, shape (n,)."""
+
+
+def number_classes(y: NDArray[Any]) -> NumberedClasses:
+    """Return the classes of a target and the number of each row's class."""
     if y.dtype != object:
-        return np.unique(y, return_inverse=True)
+        return NumberedClasses(*np.unique(y, return_inverse=True))
     labels = y.tolist()
     classes = sorted(set(labels))
     numbers = {label: number for number, label in enumerate(classes)}
-    return np.array(classes, dtype=object), np.fromiter(map(numbers.__getitem__, labels), np.intp, len(labels))
+    return NumberedClasses(
+        np.array(classes, dtype=object), np.fromiter(map(numbers.__getitem__, labels), np.intp, len(labels))
+    )
 
 
 def describe_labels(values: Labels, name: str) -> list[str]:

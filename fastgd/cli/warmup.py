@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from fastgd.cli.options import DTYPES, LOSSES, ORDERS, STEPS, WarmupOptions
 from fastgd.cli.output import plural, print_text
 from fastgd.cli.progress import progress
+
+if TYPE_CHECKING:
+    from fastgd import LinearRegression, LogisticRegression
 
 _ROWS = 40_000  # several blocks of rows, so that their sums have to be put together
 _COLUMNS = {"cpu": 4, "cuda": 100}
@@ -56,7 +59,7 @@ def warmup(options: WarmupOptions) -> None:
             label = kind.label if len(columns) == 1 else f"{kind.label}, {plural(d, 'column')}"
             show(f"{number} of {len(work)}: {label}")
             seconds = time.perf_counter()
-            model, X, y = _problem(kind, d)
+            model, X, y = _example(kind, d)
             model.set_params(device=options.device)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a few epochs on noise need not converge
@@ -108,8 +111,14 @@ def _report_gpu_kernels() -> None:
             print_text(f"{how}: {', '.join(counts)}")
 
 
-def _problem(kind: Kind, d: int) -> tuple[Any, NDArray[Any], NDArray[Any]]:
-    """Return an estimator with data that need the kernels of a kind."""
+class _Example(NamedTuple):
+    model: LinearRegression | LogisticRegression
+    X: NDArray[Any]
+    y: NDArray[Any]
+
+
+def _example(kind: Kind, d: int) -> _Example:
+    """Return an estimator with data of `d` columns that need the kernels of a kind."""
     from fastgd import LinearRegression, LogisticRegression
 
     near = np.random.default_rng(0).normal(size=(max(1000, min(_ROWS, _NUMBERS // d)), d))
@@ -119,7 +128,6 @@ def _problem(kind: Kind, d: int) -> tuple[Any, NDArray[Any], NDArray[Any]]:
     batch_size = 4096 if kind.steps == "batches" else kind.steps
     common: dict[str, Any] = {"optimizer": optimizer, "batch_size": batch_size, "max_iter": 2, "random_state": 0}
     common |= {"alpha": 0.1, "l1_ratio": 0.5} if kind.l1 else {}
-    loss: Any = kind.loss
-    if loss in {"squared", "huber"}:
-        return LinearRegression(**common, loss=loss), X, near.sum(axis=1)
-    return LogisticRegression(**common), X, np.arange(len(X)) % (2 if kind.loss == "logistic" else 3)
+    if kind.loss in {"squared", "huber"}:
+        return _Example(LinearRegression(**common | {"loss": kind.loss}), X, near.sum(axis=1))
+    return _Example(LogisticRegression(**common), X, np.arange(len(X)) % (2 if kind.loss == "logistic" else 3))

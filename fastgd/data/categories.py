@@ -82,7 +82,7 @@ def indicator_names(used: Categories, others: Iterable[str]) -> dict[str, list[s
 
 def expanded(table: Table, categories: Categories, used: Categories, names: Mapping[str, Sequence[str]]) -> Table:
     """Return a `numbered` table with indicators of the categories `used`, called `names`, in place of the numbers."""
-    columns: dict[str, Any] = {}
+    columns: dict[str, NDArray[Any]] = {}
     for name in table.names:
         if name not in categories:
             columns[name] = table.column(name)

@@ -9,7 +9,8 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,12 @@ from fastgd.data.source import Source, Workspace, drop_blank_lines, is_utf8, rec
 from fastgd.data.table import Example, Labels, NonNumeric, Table, unique_names
 from fastgd.data.text_column import MISSING, TextColumn, encode, is_missing, is_number, parse_number, resolve_missing
 from fastgd.exceptions import TableError
+
+if TYPE_CHECKING:
+    import duckdb
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Lines of this many bytes are read without being asked for; a longer one makes the buffers grow.
 _LINE_BYTES = 2 << 20
@@ -64,7 +71,7 @@ class EngineTable(Table, ABC):
         """Set the names of the columns, their kinds, and other facts from the first rows."""
 
     @abstractmethod
-    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Read columns into (masked) arrays; a column of `numbers` that holds text is left out and its kind set."""
 
     @abstractmethod
@@ -99,7 +106,7 @@ class EngineTable(Table, ABC):
                 self._columns[name] = _with_nan(array)
             self._set_rows(len(array))
 
-    def column(self, name: str) -> Any:
+    def column(self, name: str) -> NDArray[Any]:
         """See `Table.column`."""
         self.load([name])
         return self._columns[name] if name in self._columns else self.text(name).texts()
@@ -242,9 +249,9 @@ class DelimitedTable(EngineTable):
             arguments += f", thousands={quoted(self._options.thousands)}" if self._options.thousands else ""
         return self._relation(self._sources, columns, arguments)
 
-    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
         self._check_groups(numbers)
-        arrays: dict[str, Any] | None = None
+        arrays: dict[str, NDArray[Any]] | None = None
         while arrays is None:
             numbers = [name for name in numbers if self._kinds[name] == "numbers"]
             try:
@@ -253,7 +260,7 @@ class DelimitedTable(EngineTable):
                 self._note_text(str(error))
         return arrays | self._repeatedly(self._read_arrays, (), texts)
 
-    def _read_arrays(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    def _read_arrays(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Read columns of one kind in one pass."""
         names = [*numbers, *texts]
         if not names:
@@ -305,13 +312,13 @@ class DelimitedTable(EngineTable):
         line = line_of_record(source.path, dialect, odd[0][0] + self.named) if odd else 0
         return NonNumeric([Example(field or "", line) for _, field in odd], len(present))
 
-    def _repeatedly(self, read: Callable[..., Any], *arguments: Any) -> Any:
+    def _repeatedly(self, read: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Call `read`; repeat the call after a repair if its error has one."""
         duckdb = _duckdb()
         repairs = [self._recode, self._grow_lines, self._unify_line_ends]
         while True:
             try:
-                return read(*arguments)
+                return read(*arguments, **named)
             except duckdb.ConversionException:
                 raise
             except duckdb.Error as error:
@@ -418,7 +425,7 @@ class TypedTable(EngineTable):
         found = self._run(f"DESCRIBE SELECT * FROM {self._relation}")
         return dict(zip(found["column_name"].tolist(), found["column_type"].tolist(), strict=True))
 
-    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
         chosen = [*numbers, *texts]
         selected = [self._as_number(name) for name in numbers] + [self._as_text(name) for name in texts]
         aliased = ", ".join(f"{expression} AS v{j}" for j, expression in enumerate(selected))
@@ -428,7 +435,7 @@ class TypedTable(EngineTable):
     def _count_rows(self) -> int:
         return int(self._run(f"SELECT count(*) AS v FROM {self._relation}")["v"][0])
 
-    def _run(self, query: str) -> dict[str, Any]:
+    def _run(self, query: str) -> dict[str, NDArray[Any]]:
         try:
             return self._connection.execute(query).fetchnumpy()
         except _duckdb().Error as error:
@@ -495,7 +502,7 @@ def _with_nan(array: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _connect() -> Any:
+def _connect() -> duckdb.DuckDBPyConnection:
     """Open a database in memory that reads files and nothing else: no network, no extension, no progress bar."""
     connection = _duckdb().connect()
     connection.execute(
@@ -504,7 +511,7 @@ def _connect() -> Any:
     return connection
 
 
-def _duckdb() -> Any:
+def _duckdb() -> ModuleType:
     try:
         import duckdb
     except ImportError as error:

@@ -131,7 +131,8 @@ def open_source(name: str, folder: Path) -> Source:
         with path.open("rb") as stream:
             path = _copy(name, stream, folder)
     _refuse_foreign(name, _read_head(path))
-    path, notes = _unpack(name, path, folder)
+    notes: list[str] = []
+    path = _unpack(name, path, folder, notes)
     head = _read_head(path)
     if not head.strip():
         raise TableError(f"{_shown(name)} is empty: it holds no line of data")
@@ -197,9 +198,8 @@ def is_utf8(path: Path) -> bool:
     return True
 
 
-def _unpack(name: str, path: Path, folder: Path) -> tuple[Path, list[str]]:
-    """Decompress a file and take the one member out of an archive, until neither applies."""
-    notes: list[str] = []
+def _unpack(name: str, path: Path, folder: Path, notes: list[str]) -> Path:
+    """Decompress a file and take the one member out of an archive, until neither applies; note the members."""
     for _ in range(_MOST_LAYERS):
         head = _read_head(path)
         opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
@@ -211,7 +211,7 @@ def _unpack(name: str, path: Path, folder: Path) -> tuple[Path, list[str]]:
                 path, member = (_from_zip if head.startswith(b"PK") else _from_tar)(name, path, folder)
                 notes.append(f"read {member} in {name}")
             else:
-                return path, notes
+                return path
         except _DECODING as error:
             raise TableError(f"{name} cannot be decompressed ({error}): is it complete?") from error
     raise TableError(f"{name} is packed more than {_MOST_LAYERS} times: unpack it first")

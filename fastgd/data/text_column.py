@@ -39,7 +39,7 @@ class TextColumn:
         mask: NDArray[np.bool_] = self.codes < 0
         return mask
 
-    def take(self, rows: Any) -> TextColumn:
+    def take(self, rows: NDArray[np.intp]) -> TextColumn:
         """Return some rows, without the values that occur in none of them."""
         codes = self.codes[rows]
         used, inverse = np.unique(codes, return_inverse=True)

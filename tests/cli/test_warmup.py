@@ -83,11 +83,11 @@ def test_refusals(given, message):
 
 
 def test_problems_need_the_kernels_of_their_kind():
-    model, X, y = warmup._problem(Kind("huber", "float32", "F", "full", far=True), 3)
+    model, X, y = warmup._example(Kind("huber", "float32", "F", "full", far=True), 3)
     assert (model.loss, model.optimizer, model.batch_size) == ("huber", "momentum", "full")
     assert (X.dtype, X.flags.f_contiguous, X.shape[1], len(X)) == (np.float32, True, 3, len(y))
     assert X.mean() > 50
-    model, X, y = warmup._problem(Kind("softmax", "float64", "C", "auto", l1=True), 20_000)
+    model, X, y = warmup._example(Kind("softmax", "float64", "C", "auto", l1=True), 20_000)
     assert X.nbytes < 1 << 28
     assert (X.flags.c_contiguous, len(np.unique(y)), model.l1_ratio) == (True, 3, 0.5)
 
@@ -109,7 +109,7 @@ def test_kernels_of_the_gpu_are_named(monkeypatch, capsys):
         def fit(self, X, y):
             asked.append((self.device, X))
 
-    monkeypatch.setattr(warmup, "_problem", lambda kind, d: (Model(), d, None))
+    monkeypatch.setattr(warmup, "_example", lambda kind, d: (Model(), d, None))
     monkeypatch.setattr(select, "gpu_kernels", lambda: {"compiled": ["gradient", "fold", "gradient"], "loaded": []})
     warmup.warmup(WarmupOptions(device="cuda", loss=("squared",)))
     warmup.warmup(WarmupOptions(device="cuda", loss=("squared",), cols=(7, 9)))
