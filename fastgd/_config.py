@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from fastgd._namespaces import fitted_array
 from fastgd.arrays import Array
 from fastgd.backends.select import DEVICES
+from fastgd.losses import LOSSES
 from fastgd.optimizers import BY_NAME, LBFGS, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
 from fastgd.parameters import is_integer, is_number, shown
 from fastgd.suggestions import unknown_optimizer
@@ -82,7 +83,9 @@ def resolve(estimator: Any) -> Options:
     if options.has_l1 and isinstance(options.optimizer, LBFGS):
         remedy = "use 'accelerated' or 'sketched_newton', or l1_ratio=0"
         raise ValueError(f"optimizer='lbfgs' needs a smooth objective, and L1 is none: {remedy}")
-    if isinstance(options.optimizer, NormalEquations) and getattr(estimator, "loss", "logistic") != "squared":
+    if isinstance(options.optimizer, NormalEquations) and not getattr(
+        LOSSES.get(getattr(estimator, "loss", "")), "is_quadratic", False
+    ):
         raise ValueError("optimizer='normal_equations' solves for a squared loss: use another optimizer")
     return options
 
@@ -133,7 +136,7 @@ def _check_positive(estimator: Any, options: Options) -> None:
     _flag(estimator, "positive")
     if not estimator.positive:
         return
-    if estimator.loss != "squared":
+    if not LOSSES[estimator.loss].is_quadratic:
         raise ValueError(f"positive=True needs loss='squared', got loss={estimator.loss!r}")
     if not isinstance(options.optimizer, NormalEquations | None):
         name = options.optimizer.rule

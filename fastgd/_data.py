@@ -1,6 +1,5 @@
 """Load the data of a fit: device, targets, weights, validation rows and start."""
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -21,17 +20,11 @@ from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Device, Work
 from fastgd.callbacks import Callback, check_callbacks
 from fastgd.holdout import blocks_of, held_out_rows, without_rows
+from fastgd.losses import ClassificationLoss, ConstantModel, RegressionLoss, classification_loss
 from fastgd.objective.coordinates import Moments, TargetScaling
 from fastgd.objective.dataset import Data, Transferred
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import (
-    ConstantModel,
-    Problem,
-    constant_classes,
-    constant_huber,
-    constant_squared,
-    huber_losses,
-)
+from fastgd.objective.problem import Problem
 from fastgd.objective.sampling import FEW_NUMBERS
 from fastgd.optimizers import NormalEquations, SketchedNewton
 from fastgd.threads import by_blocks
@@ -263,30 +256,33 @@ def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 
 def linear_problem(
-    estimator: Any, options: Options, site: Site, y: NDArray[Any], s: NDArray[Any] | None, delta: float
+    estimator: Any, options: Options, site: Site, y: NDArray[Any], s: NDArray[Any] | None, loss: RegressionLoss
 ) -> tuple[Data, Problem]:
     """Data with working targets, and the linear problem; y is (n, K)."""
-    loss, intercept = estimator.loss, estimator.fit_intercept
-    moments = target_moments(y, s, options.n_threads)
+    intercept, n_threads = estimator.fit_intercept, options.n_threads
+    moments = target_moments(y, s, n_threads)
     refuse_extreme_targets(y, moments.sd if intercept else np.hypot(moments.mean, moments.sd), y[0])
-    standard = TargetScaling.standard(moments, intercept, shared=loss == "huber")
-    targets = standard if estimator.standardize else TargetScaling.raw(moments, intercept, site.X.dtype.str[1:])
-    units = standard.scale / targets.scale
-    working = working_targets(y, targets, site.X.dtype, options.n_threads)
-    delta = delta / float(targets.scale[0])
-    if loss == "huber":
-        # One unit for all: it cancels.
-        units, constant = np.ones_like(units), constant_huber(working, s, delta, intercept, options.n_threads)
-    else:
-        mean = (moments.mean - targets.center) / targets.scale
-        constant = constant_squared(mean, moments.sd / targets.scale, intercept)
+    standard = target_scaling(loss, moments, intercept)
+    standardize = estimator.standardize or loss.target_scale == "none"
+    targets = standard if standardize else TargetScaling.raw(moments, intercept, site.X.dtype.str[1:])
+    # One unit for all cancels.
+    units = standard.scale / targets.scale if loss.target_scale == "own" else np.ones(targets.scale.size)
+    working, loss = working_targets(y, targets, site.X.dtype, n_threads), loss.in_units(targets.scale)
+    mean, sd = (moments.mean - targets.center) / targets.scale, moments.sd / targets.scale
+    constant = loss.constant_model(working, s, mean, sd, intercept, n_threads)
     if not estimator.standardize and targets.center.any():
         # Fits of raw columns start at margins 0 of the user's targets.
-        width = delta if loss == "huber" else np.inf
-        constant = replace(constant, start=huber_losses(working, s, width, -targets.center, options.n_threads))
+        constant = replace(constant, start=loss.mean_losses(working, s, -targets.center, n_threads))
     l1, l2 = options.penalties(y.shape[1])
-    problem = Problem(loss, delta, l1 / targets.scale, l2, intercept, constant, targets, units, estimator.positive)
+    problem = Problem(loss, l1 / targets.scale, l2, intercept, constant, targets, units, estimator.positive)
     return site.place(working, s), problem
+
+
+def target_scaling(loss: RegressionLoss | type[RegressionLoss], moments: Moments, intercept: bool) -> TargetScaling:
+    """The scaling of standardised targets, as the loss has them."""
+    if loss.target_scale == "none":
+        return TargetScaling.identity(moments.mean.size)
+    return TargetScaling.standard(moments, intercept, shared=loss.target_scale == "common")
 
 
 def target_moments(y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> Moments:
@@ -310,41 +306,32 @@ def working_targets(y: NDArray[Any], targets: TargetScaling, dtype: Any, n_threa
 
 
 def partial_linear_problem(
-    estimator: Any, options: Options, targets: TargetScaling, delta: float, working: NDArray[Any]
+    estimator: Any, options: Options, targets: TargetScaling, loss: RegressionLoss, working: NDArray[Any]
 ) -> Problem:
     """The linear problem of a chunk of rows in the units of the stream; working (K, n): its targets in them."""
     l1, l2 = options.penalties(targets.scale.size)
-    l1, delta = l1 / targets.scale, delta / float(targets.scale[0])
-    near = working if estimator.loss == "squared" else np.clip(working, -delta, delta)
-    with np.errstate(over="ignore", invalid="ignore"):
-        start = np.mean(near * (working - 0.5 * near), axis=1, dtype=np.float64)
-    constant = _unknown_constant(np.atleast_1d(start))
-    return Problem(estimator.loss, delta, l1, l2, estimator.fit_intercept, constant, targets, np.ones(start.size))
+    loss = loss.in_units(targets.scale)
+    constant = ConstantModel.unknown(loss.start_losses(working))
+    return Problem(loss, l1 / targets.scale, l2, estimator.fit_intercept, constant, targets, np.ones(len(working)))
 
 
 def partial_logistic_problem(estimator: Any, options: Options, outputs: int) -> Problem:
     """The logistic or softmax problem of rows that come in chunks."""
-    start = np.zeros(outputs)
-    start[0] = math.log(max(outputs, 2))
-    return _classification(estimator, options, outputs, _unknown_constant(start))
+    loss = classification_loss(outputs)
+    return _classification(estimator, options, loss, ConstantModel.unknown(loss.start_losses(outputs)))
 
 
-def _unknown_constant(start: Array) -> ConstantModel:
-    """The losses (K,) of margins 0 on a chunk; the best constant model of a stream is not known."""
-    return ConstantModel(np.zeros(start.size), start, 1.0, np.ones(start.size))
-
-
-def _classification(estimator: Any, options: Options, outputs: int, constant: ConstantModel) -> Problem:
+def _classification(estimator: Any, options: Options, loss: ClassificationLoss, constant: ConstantModel) -> Problem:
+    outputs = constant.start.size
     l1, l2 = options.penalties(outputs)
-    loss = "logistic" if outputs == 1 else "softmax"
     identity = TargetScaling.identity(outputs)
-    return Problem(loss, 0.0, l1, l2, estimator.fit_intercept, constant, identity, identity.scale)
+    return Problem(loss, l1, l2, estimator.fit_intercept, constant, identity, identity.scale)
 
 
 def logistic_problem(
     estimator: Any, options: Options, site: Site, labels: Labels, s: NDArray[Any] | None
 ) -> tuple[Data, Problem]:
     """Data with encoded labels, and the logistic or softmax problem."""
-    constant = constant_classes(labels.weights(s), estimator.fit_intercept)
-    problem = _classification(estimator, options, labels.outputs, constant)
-    return site.place(labels.encoded(site.X.dtype), s), problem
+    loss = classification_loss(labels.outputs)
+    constant = loss.constant_model(labels.weights(s), estimator.fit_intercept)
+    return site.place(labels.encoded(site.X.dtype), s), _classification(estimator, options, loss, constant)

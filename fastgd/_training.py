@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._data import target_scaling
 from fastgd._inputs import refuse_extreme_targets
 from fastgd.arrays import Array
 from fastgd.exceptions import ModelFileError
+from fastgd.losses import RegressionLoss, find_loss
 from fastgd.objective.coordinates import Moments, Scaling, TargetMoments, TargetScaling
 from fastgd.objective.dataset import Data
 from fastgd.objective.problem import Frame
@@ -78,11 +80,12 @@ class Training:
         if before is None:
             refuse_extreme_targets(y, np.where(finite, 1.0, np.inf), more.mean)
             return self
-        intercept, shared = bool(self.settings["fit_intercept"]), self.settings["loss"] == "huber"
+        intercept, loss = bool(self.settings["fit_intercept"]), find_loss(self.settings["loss"])
+        assert isinstance(loss, RegressionLoss)
         after = before.and_of(more)
         scale = after.moments.sd if intercept else np.hypot(after.mean, after.moments.sd)
         refuse_extreme_targets(y, np.where(finite, scale, np.inf), after.mean)
-        found = TargetScaling.standard(after.moments, intercept, shared)
+        found = target_scaling(loss, after.moments, intercept)
         # Of the first rows mean and scale are taken as they are: no update has been made in other units.
         targets = self.targets.followed(found) if before.weight > 0.0 else found
         draft = replace(self, target_moments=after)

@@ -134,7 +134,7 @@ class Separation:
     @classmethod
     def watched(cls, objective: Objective, options: Options) -> Self | None:
         """A search where an optimum may not exist, else None."""
-        classifies = objective.problem.loss in ("logistic", "softmax")
+        classifies = objective.problem.loss.classifies
         return cls(objective) if classifies and options.is_unpenalized else None
 
     def found_from(self, theta: Array) -> bool:

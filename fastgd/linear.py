@@ -18,8 +18,6 @@ from fastgd.arrays import Array
 from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
-from fastgd.parameters import is_number, shown
-from fastgd.suggestions import unknown_loss
 
 if TYPE_CHECKING:
     from fastgd._data import Given, Site
@@ -165,9 +163,10 @@ class LinearRegression(RegressorMixin, LinearModel):
         """
         from fastgd import _config, _data, _fit
         from fastgd._data import linear_problem
+        from fastgd.losses import regression_loss
 
         clock = _fit.Clock()
-        delta = self._check_loss()
+        loss = regression_loss(self.loss, self.delta)
         options = _config.resolve(self)
         given = _data.Given(coef_init, intercept_init, callbacks, X_val, y_val, sample_weight_val)
         own_validation = given.has_validation
@@ -178,7 +177,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         guide = _data.make_guide(self, options, given, (targets.shape[1], site.X.shape[1]))
         held = _data.rows_to_hold_out(options, given, guide, weights, len(targets))
         kept = _data.weights_of_others(weights, held, len(targets))
-        data, problem = linear_problem(self, options, site, targets, kept, delta)
+        data, problem = linear_problem(self, options, site, targets, kept, loss)
         if guide.start is None and options.runs_rule and not self.standardize and problem.targets.center.any():
             # A rule on raw columns starts at 0, which is not 0 in centred targets.
             guide = replace(guide, start=(np.zeros((targets.shape[1], data.d)), np.zeros(targets.shape[1])))
@@ -218,9 +217,10 @@ class LinearRegression(RegressorMixin, LinearModel):
         """
         from fastgd import _config, _data, _fit, _streaming
         from fastgd._data import partial_linear_problem, target_moments, working_targets
+        from fastgd.losses import regression_loss
 
         clock = _fit.Clock()
-        delta = self._check_loss()
+        loss = regression_loss(self.loss, self.delta)
         options = _config.resolve_partial(self)
         matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
         site = _data.site_of(options, matrix, passes=1)
@@ -231,7 +231,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         moments = target_moments(targets, weights, options.n_threads)
         training = before.after_targets(targets, moments)
         working = working_targets(targets, training.targets, site.X.dtype, options.n_threads)
-        problem = partial_linear_problem(self, options, training.targets, delta, working)
+        problem = partial_linear_problem(self, options, training.targets, loss, working)
         data = site.place(working, weights)
         training = training.after_jump(before.target_moments, moments, data)
         with printed(bool(self.verbose)):
@@ -250,19 +250,6 @@ class LinearRegression(RegressorMixin, LinearModel):
         weights = check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X, "sample_weight_val")
         rows = site.place(working_targets(targets, problem.targets, X.dtype, site.n_threads), weights, X)
         return lambda: [rows]
-
-    def _check_loss(self) -> float:
-        if not isinstance(self.loss, str) or self.loss not in ("squared", "huber"):
-            hint = unknown_loss(self.loss, ("squared", "huber"))
-            raise ValueError(f"loss must be 'squared' or 'huber', got {shown(self.loss)}{hint}")
-        if self.loss == "squared":
-            if self.delta is not None:
-                raise ValueError("delta has no effect with loss='squared': leave it at None or use loss='huber'")
-            return 0.0
-        delta: Any = 1.0 if self.delta is None else self.delta
-        if not is_number(delta) or not 0 < float(delta) < np.inf:
-            raise ValueError(f"delta must be a positive number or None, got {shown(self.delta)}")
-        return float(delta)
 
     @in_namespace_of_X
     def predict(self, X: ArrayLike) -> Array:

@@ -6,6 +6,7 @@ from fastgd._config import resolve
 from fastgd._data import linear_problem, logistic_problem, site_of
 from fastgd._inputs import Converted
 from fastgd._labels import check_labels
+from fastgd.losses import find_loss
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Frame
 from fastgd.reference import Problem, Scaling, fit_scaling, working_problem
@@ -21,7 +22,7 @@ def objective_of(problem: Problem, *, dtype: str = "f8", order: str = "C", stand
         data, found = logistic_problem(model, options, site, check_labels(targets(problem), X), s)
     else:
         y = np.ascontiguousarray(problem.y)
-        data, found = linear_problem(model, options, site, y, s, problem.delta if problem.loss == "huber" else 0.0)
+        data, found = linear_problem(model, options, site, y, s, find_loss(problem.loss, problem.delta))
     moments = data.moments()
     return Objective(data, found, moments, Frame.of(moments, found, standardize, data.dtype))
 

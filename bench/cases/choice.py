@@ -12,6 +12,7 @@ from fastgd.bench.ours import estimator
 from fastgd.bench.problems import Data, Problem
 from fastgd.bench.result import Finding, Result
 from fastgd.bench.timing import alternate, spread
+from fastgd.losses import find_loss
 from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.select import expected
 
@@ -53,7 +54,7 @@ class Task(NamedTuple):
         """The shape on which fastgd's cost model depends."""
         problem = self.problem
         itemsize = np.dtype(problem.dtype).itemsize
-        return Shape(problem.n, problem.d + 1, problem.outputs, itemsize, problem.loss, self.l1_ratio > 0.0)
+        return Shape(problem.n, problem.d + 1, problem.outputs, itemsize, find_loss(problem.loss), self.l1_ratio > 0.0)
 
 
 def draw(count: int, seed: int, part: int = 1) -> Iterator[Task]:

@@ -15,6 +15,7 @@ from fastgd.backends.cuda.data import CudaData, CudaSet
 from fastgd.backends.cuda.stream import CudaStream
 from fastgd.bench.ours import OPTIMIZERS
 from fastgd.kernels.cuda._target import SIMULATED
+from fastgd.losses import Softmax, find_loss
 from fastgd.objective import objective
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Data, Sums
@@ -125,13 +126,13 @@ def _compare_designs(case: Case, data: Sample, both: tuple[Data, Data], scaling:
     close, theta = (_ROUGH if rough else _CLOSE)[case.dtype], np.column_stack([data.coef, data.intercept])
     # The CPU's curvature is never rough here.
     designs: list[Any] = [both[0].design(scaling, True, False, rough), both[1].design(scaling, True, False, False)]
-    ours, theirs = (design.quadratic(case.loss, theta, data.delta) for design in designs)
+    ours, theirs = (design.quadratic(find_loss(case.loss, data.delta), theta) for design in designs)
     compare("losses", ours.losses, theirs.losses, close)
     compare("slope", ours.gradient, theirs.gradient, close)
     compare(f"curvature, rough {rough}", ours.curvature(), theirs.curvature(), close)
     if case.loss == "softmax":
-        compare("couplings", *(design.couplings(theta) for design in designs), close)
-        compare("joint curvature", *(design.joint(theta) for design in designs), close)
+        compare("couplings", *(design.couplings(Softmax(), theta) for design in designs), close)
+        compare("joint curvature", *(design.joint(Softmax(), theta) for design in designs), close)
 
 
 def rule_check(case: Case, rule: str, seed: int) -> Check:
@@ -271,7 +272,8 @@ def _compare_passes(case: Case, data: Sample, stream: CudaStream, held: CudaData
     compare("largest norm", *(one.largest_norm(scaling) for one in (stream, held)), close)
     theta = np.column_stack([data.coef, data.intercept])
     curvatures = (
-        one.design(scaling, True, False, False).quadratic(case.loss, theta, data.delta) for one in (stream, held)
+        one.design(scaling, True, False, False).quadratic(find_loss(case.loss, data.delta), theta)
+        for one in (stream, held)
     )
     compare("curvature", *(found.curvature() for found in curvatures), close)
     if case.loss == "squared":

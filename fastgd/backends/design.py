@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from fastgd import threads
 from fastgd.arrays import Array
-from fastgd.backends.cpu.stages import STAGES, Stage, couplings, joint_curvature, spread
 from fastgd.blas import SingleThreadedBlas
+from fastgd.losses import CoupledLoss, Loss, Stage
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Line, Quadratic, Rows
 
@@ -78,12 +78,12 @@ class HostDesign:
         T[:, -1] = self._intercept
         return T
 
-    def quadratic(self, loss: str, theta: Array, p: float | Array) -> Quadratic:
+    def quadratic(self, loss: Loss, theta: Array) -> Quadratic:
         """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows.
 
         The curvature of kept rows is found when it is asked for, which that of the last step of a fit never is.
         """
-        point, weight = _Point(loss, theta, p), self._data.weight
+        point, weight = _Point(loss, theta), self._data.weight
         of_values: list[tuple[int, ...]] = [theta.shape[:1], theta.shape]
         of_curvature: list[tuple[int, ...]] = [(point.matrices, self.columns, self.columns)]
         held: dict[int, Array | None] = {}
@@ -103,15 +103,15 @@ class HostDesign:
         losses, gradient = self._sum(of_values, values)
         return Quadratic(losses / weight, gradient / weight, lambda: self._sum(of_curvature, products)[0] / weight)
 
-    def couplings(self, theta: Array) -> Array:
+    def couplings(self, loss: CoupledLoss, theta: Array) -> Array:
         """Of softmax the mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
 
         def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
-            sums[0] += couplings(block.rows @ theta.T, block.weights)
+            sums[0] += loss.couplings(block.rows @ theta.T, block.weights)
 
         return self._sum([(len(theta), len(theta))], add)[0] / self._data.weight
 
-    def joint(self, theta: Array) -> Array:
+    def joint(self, loss: CoupledLoss, theta: Array) -> Array:
         """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
         K, D = theta.shape
 
@@ -119,11 +119,11 @@ class HostDesign:
             for start in range(0, len(block.rows), _JOINT_ROWS):
                 rows = slice(start, start + _JOINT_ROWS)
                 T, s = block.rows[rows], None if block.weights is None else block.weights[rows]
-                sums[0] += joint_curvature(T, T @ theta.T, s)
+                sums[0] += loss.joint_curvature(T, T @ theta.T, s)
 
         return self._sum([(K, D, K, D)], add)[0].reshape(K * D, K * D) / self._data.weight
 
-    def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
+    def along(self, loss: Loss, theta: Array, step: Array) -> Line | None:
         """Slopes and curvatures in t of the mean losses at theta + t step; None where margins are too many to keep.
 
         Margins are linear in t: each t costs as much as a loss's values. Where rows are not kept it takes a pass.
@@ -142,7 +142,7 @@ class HostDesign:
         weight = self._data.weight
 
         def at(t: Array) -> tuple[Array, Array]:
-            slopes, curvatures = zip(*(parts[number].along(loss, t, p) for number in sorted(parts)), strict=True)
+            slopes, curvatures = zip(*(parts[number].along(loss, t) for number in sorted(parts)), strict=True)
             return sum(slopes) / weight, sum(curvatures) / weight
 
         return at
@@ -203,10 +203,9 @@ class _Block(NamedTuple):
     y: NDArray[Any]
     weights: Array | None
 
-    def stage(self, loss: str, margins: Array, p: float | Array) -> Stage:
+    def stage(self, loss: Loss, margins: Array) -> Stage:
         """The loss at margins (m, K), weighted."""
-        targets: Any = self.y[0].astype(np.intp) if loss == "softmax" else self.y.T
-        stage = STAGES[loss](margins, targets, p)
+        stage = loss.stage(margins, loss.targets(self.y))
         return stage if self.weights is None else Stage(*(self.weights[:, None] * part for part in stage))
 
 
@@ -222,16 +221,12 @@ class _Margins(NamedTuple):
         """Of the rows, which are not kept: their memory is another block's next."""
         return cls(block._replace(rows=np.empty((0, 0))), block.rows @ theta.T, block.rows @ step.T)
 
-    def along(self, loss: str, t: Array, p: float) -> tuple[Array, Array]:
+    def along(self, loss: Loss, t: Array) -> tuple[Array, Array]:
         """Slopes and curvatures in t, summed over the rows: (K,), of softmax's curvature (1,)."""
         block, change = self.block, self.change
         z = self.margins + t * change
-        stage = block.stage(loss, z, p)
-        if loss == "softmax":
-            s = 1.0 if block.weights is None else block.weights[:, None]
-            bends = s * spread(z, change)
-        else:
-            bends = stage.curvatures * (change * change)
+        stage = block.stage(loss, z)
+        bends = loss.curvature_along(z, change, stage.curvatures, block.weights)
         # Of long vectors BLAS would take dot products on threads.
         return (stage.derivatives * change).sum(axis=0), bends.sum(axis=0)
 
@@ -239,21 +234,20 @@ class _Margins(NamedTuple):
 class _Point(NamedTuple):
     """Where to take a loss."""
 
-    loss: str
+    loss: Loss
     theta: Array
-    p: float | Array
 
     @property
     def matrices(self) -> int:
         """Curvatures: one where outputs share it."""
-        return 1 if self.loss in ("squared", "softmax") else len(self.theta)
+        return 1 if self.loss.shares_curvature else len(self.theta)
 
     def add_values(self, sums: list[Array], block: _Block) -> Array | None:
         """Add losses and gradient of a block to the first sums; its rows' curvatures (m, B), None where all are 1."""
-        stage = block.stage(self.loss, block.rows @ self.theta.T, self.p)
+        stage = block.stage(self.loss, block.rows @ self.theta.T)
         sums[0] += stage.losses.sum(axis=0)
         sums[1] += stage.derivatives.T @ block.rows
-        if self.loss == "squared" and block.weights is None:
+        if self.loss.is_quadratic and block.weights is None:
             return None
         return stage.curvatures if self.matrices == len(self.theta) else stage.curvatures.mean(axis=1, keepdims=True)
 

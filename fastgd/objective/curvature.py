@@ -7,7 +7,7 @@ import numpy as np
 
 from fastgd.arrays import Array
 from fastgd.exceptions import DivergenceError
-from fastgd.kernels.losses import find_loss
+from fastgd.losses import Squared
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import Data
 from fastgd.objective.problem import Problem
@@ -58,7 +58,7 @@ class Bounded:
         On a sample of rows where the data are large. It is approached from below, hence the factor; solvers check
         what they see and raise it.
         """
-        sample, bound = self._curvature_sample, find_loss(self.problem.loss).largest_curvature
+        sample, bound = self._curvature_sample, self.problem.loss.largest_curvature
         v = np.random.default_rng(0).standard_normal(self.data.d + 1)
         if not self.problem.fit_intercept:
             v[-1] = 0.0
@@ -75,7 +75,7 @@ class Bounded:
     def _gram_product(self, sample: Data, v: Array) -> Array:
         """(1 / S) sum_i s_i (x~_i, 1) ((x~_i, 1) . v): the gradient of a squared loss with targets 0."""
         coef = v[None, :-1] * self.scaling.inv_scale
-        sums = sample.gradient("squared", coef, v[-1:] - coef @ self._offset, self.shift, 0.0)
+        sums = sample.gradient(Squared.name, coef, v[-1:] - coef @ self._offset, self.shift, 0.0)
         product = np.empty_like(v)
         product[:-1] = (sums.products[0] - sums.derivatives[0] * self._offset) * self.scaling.inv_scale
         product[-1] = sums.derivatives[0] if self.problem.fit_intercept else 0.0
@@ -99,7 +99,7 @@ class Bounded:
         if self.problem.fit_intercept:
             heaviest = 1.0 if data.weights is None else float(np.max(data.weights))
             largest += heaviest * data.n / data.weight
-        return find_loss(self.problem.loss).largest_curvature * _finite(largest)
+        return self.problem.loss.largest_curvature * _finite(largest)
 
     def batch_curvature(self, batch_size: int, share: float = 1.0) -> float:
         """L_B of Gower et al. 2019, sampling without replacement, with L2: between `row_curvature` and `curvature`.

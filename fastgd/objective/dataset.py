@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.arrays import Array
+from fastgd.losses import CoupledLoss, Loss
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.optimizers import KernelRule, Recipe
 
@@ -94,16 +95,16 @@ class Design(Protocol):
     #: Whether `quadratic` takes less time than the rows' `gradient`.
     quick: bool
 
-    def quadratic(self, loss: str, theta: Array, p: float | Array) -> Quadratic:
-        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows. p: of all outputs or (K,)."""
+    def quadratic(self, loss: Loss, theta: Array) -> Quadratic:
+        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows."""
 
-    def couplings(self, theta: Array) -> Array:
+    def couplings(self, loss: CoupledLoss, theta: Array) -> Array:
         """The mean of diag(p) - pp' (K, K) over rows, p their softmax probabilities at theta. A pass over the rows."""
 
-    def joint(self, theta: Array) -> Array:
+    def joint(self, loss: CoupledLoss, theta: Array) -> Array:
         """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
 
-    def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
+    def along(self, loss: Loss, theta: Array, step: Array) -> Line | None:
         """The mean losses at theta + t step, after a pass at most; None where that would take more."""
 
 

@@ -1,7 +1,6 @@
 """A bound on how far F lies above its minimum, from one gradient: Fenchel's duality gap."""
 
 import numpy as np
-from scipy.special import expit, softmax, xlogy
 
 from fastgd.arrays import Array
 
@@ -76,29 +75,3 @@ def feasible_share(gradient: Array, l1: Array, positive: bool = False) -> float:
 def _slopes(gradient: Array, positive: bool) -> Array:
     """Return how steeply the loss falls by each coefficient, in the directions that the constraint allows from 0."""
     return -gradient if positive else np.abs(gradient)
-
-
-def conjugates(loss: str, z: Array, y: Array, share: float, delta: float) -> Array:
-    """Fenchel conjugates (m, K) of rows' losses at a share of their derivatives at margins z.
-
-    Parameters
-    ----------
-    loss : {"squared", "huber", "logistic", "softmax"}
-    z : ndarray of shape (m, K)
-    y : ndarray of shape (m, K)
-        Targets; of softmax (m, 1), numbers of classes.
-    share : float
-        Between 0 and 1.
-    delta : float
-        Huber's.
-    """
-    if loss in ("squared", "huber"):
-        r = share * (z - y if loss == "squared" else np.clip(z - y, -delta, delta))
-        found: Array = 0.5 * r * r + r * y
-        return found
-    if loss == "logistic":
-        wrong = share * expit(-y * z)
-        return xlogy(wrong, wrong) + xlogy(1.0 - wrong, 1.0 - wrong)
-    p = share * softmax(z, axis=1)
-    p[np.arange(len(p)), y[:, 0].astype(np.intp)] += 1.0 - share
-    return xlogy(p, p)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from fastgd.arrays import Array
+from fastgd.losses import CoupledLoss
 from fastgd.objective.coordinates import Moments, Scaling, inverse
 from fastgd.objective.curvature import Bounded
 from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
-from fastgd.objective.duality_gap import conjugates, duality_gaps, feasible_share
+from fastgd.objective.duality_gap import duality_gaps, feasible_share
 from fastgd.objective.problem import Evaluation, Frame, Problem
 from fastgd.objective.sampling import sample_of
 
@@ -24,8 +25,6 @@ _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
 _COUPLING_ROWS = 8192
 #: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
-#: Widths within which residuals of a Huber loss are taken for evenly spread, in units of their mean size.
-_WIDTH = 0.5
 
 
 class Objective(Bounded):
@@ -85,7 +84,7 @@ class Objective(Bounded):
 
     def canonical(self, theta: Array) -> Array:
         """Of the equally good softmax parameters those with sum_k b_k = 0, without penalty also sum_k w_k = 0."""
-        if self.problem.loss != "softmax":
+        if not self.problem.loss.couples_outputs:
             return theta
         _, intercept = self.scaling.to_raw(theta)
         if not self.problem.l2.any() and not self.has_l1:
@@ -126,34 +125,33 @@ class Objective(Bounded):
 
     def quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
         """The same, with what gives the curvature: where rows are kept that costs nothing until it is asked for."""
-        found = self._design.quadratic(self.problem.loss, theta, self.problem.delta)
+        found = self._design.quadratic(self.problem.loss, theta)
         return self.evaluation(theta, found.losses, found.gradient), found.curvature
 
     def smoothed_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
-        """The same with the curvature that all rows have on average near theta, also where few of these show any.
-
-        A Huber loss bends within delta alone. Within a width h of about half the mean |r| a share of the rows lies that
-        is h / delta as large, if the density of residuals is even there: a kernel estimate of it (Parzen 1962).
-        """
+        """The same with the curvature that all rows have on average near theta, also where few of these show any."""
         at, curvature = self.quadratic(theta)
-        if self.problem.loss != "huber":
+        smoothed = self.problem.loss.smoothed(at.losses)
+        if smoothed is None:
             return at, curvature
-        delta = self.problem.delta
-        # Losses are delta (|r| - delta / 2) beyond delta.
-        width = np.maximum(_WIDTH * (at.losses / delta + 0.5 * delta), delta)
-        if not (width > delta).any():
-            return at, curvature
-        found = self._design.quadratic("huber", theta, width)
-        return at, lambda: found.curvature() * (delta / width)[:, None, None]
+        loss, factors = smoothed
+        found = self._design.quadratic(loss, theta)
+        return at, lambda: found.curvature() * factors[:, None, None]
 
     def joint_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
         """As `quadratic`, of softmax with the whole curvature, (1, K (d + 1), K (d + 1))."""
         at = self.quadratic(theta)[0] if self._keeps_rows else self.evaluate(theta)
-        return at, lambda: self._design.joint(theta)[None]
+        return at, lambda: self._design.joint(self._coupled_loss, theta)[None]
 
     def couplings(self, theta: Array) -> Array:
         """Of softmax the mean curvature by margins (K, K) there: of a sample's rows, or of some thousands of all."""
-        return (self if self._rough else self.sampled(_COUPLING_ROWS))._design.couplings(theta)
+        return (self if self._rough else self.sampled(_COUPLING_ROWS))._design.couplings(self._coupled_loss, theta)
+
+    @property
+    def _coupled_loss(self) -> CoupledLoss:
+        loss = self.problem.loss
+        assert isinstance(loss, CoupledLoss)
+        return loss
 
     def lengthened(self, at: Evaluation, step: Array) -> Array:
         """A step along the same line to about its minimum, where that takes no pass and F is smooth.
@@ -161,7 +159,7 @@ class Objective(Bounded):
         A logistic loss is steepest in curvature at 0: the first step of Newton's method is half as long as it could be.
         """
         line = None
-        if not self.has_l1 and self.problem.loss != "squared" and self._keeps_rows:
+        if not self.has_l1 and not self.problem.loss.is_quadratic and self._keeps_rows:
             line = self.along(at, step)
         if line is None:
             return step
@@ -176,7 +174,7 @@ class Objective(Bounded):
     def along(self, at: Evaluation, step: Array) -> Line | None:
         """Slopes and curvatures of the outputs' F, without L1, at theta + t step; None where each would take a pass."""
         problem = self.problem
-        line = self._design.along(problem.loss, at.theta, step, problem.delta)
+        line = self._design.along(problem.loss, at.theta, step)
         if line is None:
             return None
         ridge = self.l2 * step
@@ -216,7 +214,8 @@ class Objective(Bounded):
         """Sums of loss and gradient over the rows of a data set with these columns. One pass over it."""
         coef = theta[:, :-1] * self.scaling.inv_scale
         intercept = theta[:, -1] - coef @ self._offset
-        return data.gradient(self.problem.loss, coef, intercept, self.shift, self.problem.delta)
+        loss = self.problem.loss
+        return data.gradient(loss.name, coef, intercept, self.shift, loss.parameter)
 
     def slope_along(self, theta: Array, direction: Array) -> Callable[[float], float]:
         """d/dt F(theta + t direction) in working units, without L1 term, for any t at the price of two columns.
@@ -226,11 +225,11 @@ class Objective(Bounded):
         points = np.vstack([theta, direction])
         coef = points[:, :-1] * self.scaling.inv_scale
         line = self.data.line(coef, points[:, -1] - coef @ self._offset, self.shift)
-        eye, nothing = np.eye(self.outputs), np.zeros(self.outputs)
+        eye, nothing, loss = np.eye(self.outputs), np.zeros(self.outputs), self.problem.loss
 
         def slope(t: float) -> float:
             coef = np.hstack([eye, t * eye])
-            sums = line.gradient(self.problem.loss, coef, nothing, np.zeros(line.d), self.problem.delta)
+            sums = line.gradient(loss.name, coef, nothing, np.zeros(line.d), loss.parameter)
             data = float(np.trace(sums.products[:, self.outputs :])) / self.data.weight
             return data + float(np.sum(self.l2 * (theta + t * direction) * direction))
 
@@ -293,20 +292,20 @@ class Objective(Bounded):
         g *= self.standard.inv_scale > 0.0
         if not problem.l2.any():
             dual = self._dual(evaluation, feasible_share(g, problem.l1, problem.positive))
-            return max(0.0, self.value(evaluation) - self.in_target_units(dual))
+            return None if dual is None else max(0.0, self.value(evaluation) - self.in_target_units(dual))
         return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2, problem.positive))
 
-    def _dual(self, at: Evaluation, share: float) -> Array:
-        """The dual of F (K,) without L2 at a share of the loss derivatives. One pass."""
+    def _dual(self, at: Evaluation, share: float) -> Array | None:
+        """The dual of F (K,) without L2 at a share of the loss derivatives, if known. One pass."""
         data, total = self.data, np.zeros(self.outputs)
         coef = at.theta[:, :-1] * self.scaling.inv_scale
         margins = data.line(coef, at.theta[:, -1] - coef @ self._offset, self.shift)
         rows = max(1, _FEW_NUMBERS // self.outputs)
         for start in range(0, data.n, rows):
             z, y, s = margins.piece(start, min(start + rows, data.n))
-            found = conjugates(
-                self.problem.loss, z.astype(np.float64), y.T.astype(np.float64), share, self.problem.delta
-            )
+            found = self.problem.loss.conjugates(z.astype(np.float64), y.T.astype(np.float64), share)
+            if found is None:
+                return None
             total -= found.sum(axis=0) if s is None else s.astype(np.float64) @ found
         return total / data.weight
 
@@ -328,13 +327,13 @@ class Objective(Bounded):
         """A mini-batch loop."""
         problem = self.problem
         return self.data.epochs(
-            problem.loss,
+            problem.loss.name,
             EpochProblem(
                 self.scaling,
                 self.shift,
                 self.l1,
                 self.l2,
-                problem.delta,
+                problem.loss.parameter,
                 problem.fit_intercept,
                 batch_size,
                 seed,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd.backends.design import LONG
+from fastgd.losses import Loss
 from fastgd.objective.objective import Objective
 from fastgd.objective.sampling import most_rows
 
@@ -63,7 +64,7 @@ class Shape(NamedTuple):
     columns: int
     outputs: int
     itemsize: int
-    loss: str
+    loss: Loss
     l1: bool
     #: Rows that tell as much as one of balanced classes and equal weights.
     rarity: float = 1.0
@@ -75,14 +76,13 @@ class Shape(NamedTuple):
         """An objective's."""
         data = objective.data
         loss, l1 = objective.problem.loss, bool(np.any(objective.problem.l1))
-        rarity = max(1.0, 0.25 / objective.problem.constant.rms**2) if loss == "logistic" else 1.0
-        rarity *= data.n / data.effective_rows
+        rarity = loss.rarity(objective.problem.constant) * data.n / data.effective_rows
         return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, rarity)
 
     @property
     def parameters(self) -> int:
         """Parameters that share the rows' information: of softmax all, else an output's."""
-        return self.columns * (self.outputs if self.loss == "softmax" else 1)
+        return self.columns * (self.outputs if self.loss.couples_outputs else 1)
 
     @property
     def width(self) -> int:
@@ -99,7 +99,7 @@ class Shape(NamedTuple):
     def jointly(self) -> "Shape | None":
         """The same with the joint curvature of softmax; None of other losses, and where that is too much memory."""
         whole = self._replace(joint=True)
-        return whole if self.loss == "softmax" and whole.width <= MOST_JOINT else None
+        return whole if self.loss.couples_outputs and whole.width <= MOST_JOINT else None
 
     @property
     def newton(self) -> float:
@@ -110,7 +110,7 @@ class Shape(NamedTuple):
     @property
     def matrices(self) -> int:
         """Curvatures of d columns."""
-        return 1 if self.loss in ("squared", "softmax") else self.outputs
+        return 1 if self.loss.shares_curvature else self.outputs
 
     @property
     def full_pass(self) -> float:
@@ -163,7 +163,7 @@ class Shape(NamedTuple):
     @property
     def couples(self) -> bool:
         """Whether outputs couple in a way that the curvature does not know."""
-        return self.loss == "softmax" and not self.joint
+        return self.loss.couples_outputs and not self.joint
 
     @property
     def _coupled_passes(self) -> int:
@@ -180,7 +180,7 @@ class Shape(NamedTuple):
     @property
     def has_first_sample(self) -> bool:
         """Whether Newton's method on a smaller sample comes first."""
-        return self.loss != "squared" and not self.couples and self.width <= FIRST_COLUMNS
+        return not self.loss.is_quadratic and not self.couples and self.width <= FIRST_COLUMNS
 
     @property
     def first_rows(self) -> int:
@@ -192,7 +192,7 @@ class Shape(NamedTuple):
         """Seconds of a fit whose curvatures are of all rows."""
         if self.couples:
             return self.curvature(self.rows) + self._coupled_passes * (self.full_pass + self._descent)
-        steps = _SQUARED_STEPS if self.loss == "squared" else NEWTON_STEPS
+        steps = _SQUARED_STEPS if self.loss.is_quadratic else NEWTON_STEPS
         return steps * (self.curvature(self.rows) + self._descent)
 
     @property

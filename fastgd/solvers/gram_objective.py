@@ -287,7 +287,7 @@ def is_centred(objective: Objective) -> bool:
 def pays(objective: Objective, epochs: int) -> bool:
     """Whether a squared loss of many rows takes less time condensed than by so many passes."""
     shape = Shape.of(objective)
-    if shape.loss != "squared" or shape.rows < _MANY * shape.columns or not is_centred(objective):
+    if not shape.loss.is_quadratic or shape.rows < _MANY * shape.columns or not is_centred(objective):
         return False
     return shape.normal_equations < _USED * epochs * shape.full_pass
 

@@ -67,7 +67,7 @@ class _Passes:
 
     def _balanced(self, theta: Array) -> Array:
         """Parameters, or a gradient, that sum to 0 over the classes of softmax, as they do at its optimum."""
-        return theta - theta.mean(axis=0) if self._objective.problem.loss == "softmax" else theta
+        return theta - theta.mean(axis=0) if self._objective.problem.loss.couples_outputs else theta
 
     def _value(self, at: Evaluation) -> float:
         return at.total

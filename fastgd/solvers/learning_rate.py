@@ -122,7 +122,7 @@ def automatic_rate(objective: Objective, plan: Plan) -> float:
     if adaptive is not None:
         return adaptive.rate if adaptive.longest is None else adaptive.rate * _length(plan, n, adaptive.longest)
     unit = 1.0 / _curvature(objective, plan, share_at_start(objective))
-    return plan.optimizer.automatic_rate(unit, plan.is_full(n), bounded_gradients=objective.problem.loss == "huber")
+    return plan.optimizer.automatic_rate(unit, plan.is_full(n), bounded_gradients=objective.problem.loss.has_flat_parts)
 
 
 def _length(plan: Plan, n: int, longest: float) -> float:
@@ -161,26 +161,13 @@ def follows_losses(plan: Plan) -> bool:
 
 
 def share_at_start(objective: Objective) -> float:
-    """Share of its largest curvature that the loss has, on average, at the constant model.
-
-    1 but for the Huber loss, whose majoriser bends by min(1, delta / |r|): steps that are safe where all residuals are
-    within delta would not get to the optimum from targets whose spread is a thousand times as large.
-    """
-    return float(np.max(objective.problem.constant.curvatures)) if objective.problem.loss == "huber" else 1.0
+    """Share of its largest curvature that the loss has, on average, at the constant model."""
+    return objective.problem.loss.curvature_share(objective.problem.constant)
 
 
 def rate_factor(objective: Objective, losses: Array) -> float:
-    """What an automatic rate is multiplied with where the mean losses are these (K,).
-
-    1 but for the Huber loss, whose mean curvature rises as residuals shrink, about like 1 / |r|.
-    """
-    problem = objective.problem
-    if problem.loss != "huber":
-        return 1.0
-    constant, delta = problem.constant, problem.delta
-    # Losses are delta (|r| - delta / 2) beyond delta.
-    shrunk = (constant.losses + 0.5 * delta**2) / (losses + 0.5 * delta**2)
-    return share_at_start(objective) / float(np.max(np.minimum(constant.curvatures * shrunk, 1.0)))
+    """Return what an automatic rate is multiplied with where the mean losses are these (K,)."""
+    return objective.problem.loss.rate_factor(objective.problem.constant, losses)
 
 
 def _curvature(objective: Objective, plan: Plan, share: float = 1.0) -> float:

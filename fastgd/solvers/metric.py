@@ -99,7 +99,7 @@ def make_metric(
     if objective.has_l1:
         return ProxMetric(blocks, objective, memory)
     # Rows of a Huber loss beyond delta have a slope and hardly any curvature, as rows outside a sample have.
-    blind = sampled or objective.problem.loss == "huber"
+    blind = sampled or objective.problem.loss.has_flat_parts
     return SmoothMetric(blocks, memory, blind, None if couplings is None else _uncoupling(couplings))
 
 
@@ -226,7 +226,7 @@ class ProxMetric:
         outputs = len(self._l1)
         self._curvatures = list(curvature) if len(curvature) == outputs else [B.copy() for B in curvature] * outputs
         #: Whether the curvature is that of each output alone, and outputs have more in common.
-        self.couples = objective.problem.loss == "softmax" and self._l1.shape == objective.l1.shape
+        self.couples = objective.problem.loss.couples_outputs and self._l1.shape == objective.l1.shape
         self._learns = memory > 0
 
     def step(self, at: Evaluation) -> Array:

@@ -259,7 +259,7 @@ class Newton:
         """A step, in the metric of where the last one ended."""
         if not self._fresh:
             self._descent.use(self._metric())
-        if self._objective.problem.loss == "huber":
+        if self._objective.problem.loss.has_flat_parts:
             trial = self._descent.advance(partial(to_line_minimum, self._objective), enough=0.0)
         else:
             trial = self._descent.advance(self._objective.lengthened if self._first else None)

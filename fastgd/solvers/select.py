@@ -107,7 +107,7 @@ def expected(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
         seconds["LBFGS"] = shape.lbfgs(hard)
     if shape.columns <= _MOST_COLUMNS:
         seconds["SketchedNewton"] = shape.in_its_metric.newton
-        if shape.loss == "squared":
+        if shape.loss.is_quadratic:
             seconds["NormalEquations"] = shape.normal_equations
     return seconds
 

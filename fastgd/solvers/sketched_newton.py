@@ -84,7 +84,7 @@ def solve_sketched(
     shape = Shape.of(objective).in_its_metric
     rows = shape.sample_rows if isinstance(sample_rows, str) else int(sample_rows)
     sample = objective.sampled(rows)
-    couples = objective.problem.loss == "softmax" and not shape.joint
+    couples = objective.problem.loss.couples_outputs and not shape.joint
     if sample is objective and not couples:
         return replace(solve_newton(objective, theta, tol, monitor, shape.joint), note=_ALL_ROWS)
     metrics = _Metrics(objective, shape, memory)
@@ -114,7 +114,7 @@ class _Metrics(NamedTuple):
         """The evaluation of these rows at theta and the metric of their curvature there."""
         joint, couplings = self.shape.joint, None
         at, curvature = rows.joint_quadratic(theta) if joint else rows.smoothed_quadratic(theta)
-        if rows.problem.loss == "softmax" and not joint and not rows.has_l1:
+        if rows.problem.loss.couples_outputs and not joint and not rows.has_l1:
             # With L1 a step would no longer be one of each output alone.
             couplings = rows.couplings(theta)
         return at, make_metric(rows, curvature(), self.memory, rows is not self.whole, couplings)

@@ -10,6 +10,7 @@ import pytest
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import design
+from fastgd.losses import find_loss
 from fastgd.objective import objective as objectives
 from fastgd.objective.sampling import most_rows
 from fastgd.optimizers import SketchedNewton
@@ -161,7 +162,7 @@ def test_first_small_fits_compile_and_load_no_kernel():
 @pytest.mark.parametrize("rows", [10, 1000, 20_000, 1_000_000])
 def test_no_sample_is_missed_where_none_is_looked_for(loss, rows):
     for columns, outputs, rarity in itertools.product((2, 21, 201), (1, 10), (1.0, 7.0)):
-        shape = Shape(rows, columns, outputs, 8, loss, False, rarity)
+        shape = Shape(rows, columns, outputs, 8, find_loss(loss), False, rarity)
         ratios = [ratio * shape.parameters * rarity for ratio in cost_model._ROWS_A_PARAMETER]
         if most_rows(rows) == 0:
             assert shape.sample_rows == rows

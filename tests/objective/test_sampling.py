@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastgd.backends.cpu.data import CpuData, CpuSample
+from fastgd.losses import find_loss
 from fastgd.objective import sampling as samples
 from fastgd.objective.sampling import most_rows, sample_moments, sample_of, spread_runs
 from fastgd.solvers.cost_model import Shape
@@ -55,7 +56,7 @@ def test_of_few_rows_all_are_taken(d):
             assert sample_of(data, size) is data
         assert sample_moments(data).weight == n
         for loss, outputs in (("logistic", 1), ("squared", 1), ("huber", 2), ("softmax", 3)):
-            assert Shape(n, d + 1, outputs, 8, loss, False).sample_rows == n
+            assert Shape(n, d + 1, outputs, 8, find_loss(loss), False).sample_rows == n
 
 
 @pytest.mark.parametrize("n", [255, 256, 1000, 1003, 100_000])
@@ -64,7 +65,7 @@ def test_who_counts_costs_knows_which_samples_are_taken(n):
     data = data_of(rows_of(n))
     assert (sample_of(data, max(most, 1)) is data) == (most == 0)
     assert sample_of(data, most + 1) is data
-    shapes = [Shape(n, 21, outputs, 8, loss, False) for loss, outputs in (("logistic", 1), ("softmax", 10))]
+    shapes = [Shape(n, 21, outputs, 8, find_loss(loss), False) for loss, outputs in (("logistic", 1), ("softmax", 10))]
     assert all(shape.sample_rows in (*range(1, most + 1), n) for shape in shapes)
 
 

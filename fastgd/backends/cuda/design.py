@@ -20,6 +20,7 @@ from fastgd.kernels.cuda._target import SIMULATED
 from fastgd.kernels.cuda.curvature import make_curvatures, make_shares
 from fastgd.kernels.cuda.joint import make_joint
 from fastgd.kernels.cuda.layout import Layout, Point, plan
+from fastgd.losses import CoupledLoss, Loss
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Line, Quadratic
 
@@ -120,25 +121,25 @@ class CudaDesign:
         self._shift = scaling.center.astype(rows.kind).astype(np.float64)
         self._offset = scaling.center - self._shift
 
-    def quadratic(self, loss: str, theta: Array, p: float | Array) -> Quadratic:
+    def quadratic(self, loss: Loss, theta: Array) -> Quadratic:
         """Losses, gradient and curvature at theta (K, d + 1). A pass; the curvature, when it is asked for, two more.
 
         Of parameters p (K,) the largest stands for all.
         """
-        rows, theta, p = self._rows, theta.copy(), float(np.max(p))
+        rows, theta, p = self._rows, theta.copy(), loss.parameter
         coef, intercept = self._raw(theta)
-        sums = rows.gradient(loss, coef, intercept, self._shift, p)
+        sums = rows.gradient(loss.name, coef, intercept, self._shift, p)
         gradient = np.empty_like(theta)
         gradient[:, :-1] = (sums.products - np.outer(sums.derivatives, self._offset)) * self._scaling.inv_scale
         gradient[:, -1] = sums.derivatives * self._intercept
         return Quadratic(sums.losses / rows.weight, gradient / rows.weight, lambda: self._curvature(loss, theta, p))
 
-    def along(self, loss: str, theta: Array, step: Array, p: float) -> Line | None:
+    def along(self, loss: Loss, theta: Array, step: Array) -> Line | None:
         """None: it would take a pass."""
         return None
 
     @guarded()
-    def couplings(self, theta: Array) -> Array:
+    def couplings(self, loss: CoupledLoss, theta: Array) -> Array:
         """Of softmax the mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
         rows, outputs = self._rows, len(theta)
         plain = Scaling(np.zeros(outputs), np.ones(outputs))
@@ -152,7 +153,7 @@ class CudaDesign:
         return found
 
     @guarded()
-    def joint(self, theta: Array) -> Array:
+    def joint(self, loss: CoupledLoss, theta: Array) -> Array:
         """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
         rows, (outputs, columns) = self._rows, theta.shape
         upper = np.triu_indices(outputs)
@@ -173,15 +174,15 @@ class CudaDesign:
         return found.reshape(outputs * columns, outputs * columns)
 
     @guarded()
-    def _curvature(self, loss: str, theta: Array, p: float) -> Array:
+    def _curvature(self, loss: Loss, theta: Array, p: float) -> Array:
         """Mean curvature (B, d + 1, d + 1)."""
-        rows, matrices = self._rows, 1 if loss in ("squared", "softmax") else len(theta)
+        rows, matrices = self._rows, 1 if loss.shares_curvature else len(theta)
         gram = GramPass(rows, rows.order, self._scaling, (matrices, rows.d + 1), self._kind)
-        if loss == "squared":
+        if loss.is_quadratic:
             for chunk in rows.chunks():
                 gram.add(chunk.data, *weights_of(chunk.data), self._intercept)
         else:
-            make = functools.partial(make_curvatures, loss, rows.dtype, rows.order, bool(self._shift.any()))
+            make = functools.partial(make_curvatures, loss.name, rows.dtype, rows.order, bool(self._shift.any()))
             for data, h in self._margins(make, matrices, self._point(theta, p)):
                 gram.add(data, h, 1, self._intercept)
             rows.count(rows.n)

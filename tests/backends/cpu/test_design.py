@@ -87,7 +87,7 @@ def test_slope_and_curvature_along_a_line(loss, outputs):
     problem = problem_for(loss, outputs, alpha=0.2)
     objective, (its, _) = objective_of(problem), working(problem)
     theta, step = random_theta(its), random_theta(its, 1)
-    along = objective._design.along(loss, theta, step, objective.problem.delta)
+    along = objective._design.along(objective.problem.loss, theta, step)
     slope, curvature = (float(part.sum()) for part in along(np.array([0.7])))
     there = theta + 0.7 * step
     expected = np.vdot(reference.mean_loss_gradient(its, there), step)

@@ -8,6 +8,7 @@ from fastgd.backends.cuda.data import CudaData
 from fastgd.backends.cuda.stream import _take as take
 from fastgd.backends.cuda.stream import place
 from fastgd.kernels.cuda._target import SIMULATED
+from fastgd.losses import Softmax, find_loss
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Runs
 from tests.backends.cuda.rows import CASES, both, close, held, placed
@@ -120,13 +121,13 @@ def test_losses_gradients_and_curvatures_in_working_coordinates(case, where, kee
     scaling = scaling_of(here, case)
     theta = np.hstack([data.coef, data.intercept[:, None]])
     designs = both(lambda rows: rows.design(scaling, True, keep, False), there, here)
-    found, expected = (design.quadratic(case.loss, theta, data.delta) for design in designs)
+    found, expected = (design.quadratic(find_loss(case.loss, data.delta), theta) for design in designs)
     close(found.losses, expected.losses, case)
     close(found.gradient, expected.gradient, case)
     close(found.curvature(), expected.curvature(), case)
     if case.loss == "softmax":
-        close(designs[0].couplings(theta), designs[1].couplings(theta), case)
-        close(designs[0].joint(theta), designs[1].joint(theta), case)
+        close(designs[0].couplings(Softmax(), theta), designs[1].couplings(Softmax(), theta), case)
+        close(designs[0].joint(Softmax(), theta), designs[1].joint(Softmax(), theta), case)
 
 
 @pytest.mark.parametrize("intercept", [True, False])

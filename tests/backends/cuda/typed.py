@@ -90,6 +90,7 @@ def pretend() -> None:
 
 def use_everything(case: Case, rows: Any, data: Any) -> None:
     """Every verb."""
+    from fastgd.losses import Softmax, find_loss
     from tests.kernels.minibatch import Setup, twin
 
     point = data.coef, data.intercept, data.shift, data.delta
@@ -101,10 +102,10 @@ def use_everything(case: Case, rows: Any, data: Any) -> None:
     rows.line(np.vstack([data.coef] * 2), np.ones(2 * len(theta)), data.shift)
     for rough in (True, False):
         design = rows.design(scaling, True, False, rough)
-        design.quadratic(case.loss, theta, data.delta).curvature()
+        design.quadratic(find_loss(case.loss, data.delta), theta).curvature()
     if case.loss == "softmax":
-        design.couplings(theta)
-        design.joint(theta)
+        design.couplings(Softmax(), theta)
+        design.joint(Softmax(), theta)
     rows.least_squares(scaling, True).gram()
     rows.piece(3, 9)
     epochs = rows.epochs(case.loss, twin(case, data, Setup()).plan)

@@ -5,9 +5,8 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from fastgd import _data as _problem
-from fastgd.objective import problem as constant
+from fastgd.losses import Huber, _base
 from fastgd.objective.coordinates import TargetScaling
-from fastgd.objective.problem import constant_huber
 
 DELTA = 0.7
 
@@ -20,14 +19,14 @@ def mean_loss(b, y, s):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_hubers_constant_is_the_best(monkeypatch, n_threads, weighted):
-    monkeypatch.setattr(constant, "_BLOCK", 16)
+    monkeypatch.setattr(_base, "_BLOCK", 16)
     rng = np.random.default_rng(0)
     y, s = rng.standard_normal((2, 200)) ** 3, rng.random(200) if weighted else None
-    found = constant_huber(y, s, DELTA, True, n_threads)
+    found = Huber(DELTA).constant_model(y, s, *np.zeros((2, 2)), True, n_threads)
     for target, loss, start in zip(y, found.losses, found.start, strict=True):
         np.testing.assert_allclose(loss, minimize_scalar(mean_loss, args=(target, s), tol=1e-12).fun, rtol=1e-12)
         np.testing.assert_allclose(start, mean_loss(0.0, target, s), rtol=1e-12)
-    alone = constant_huber(y, s, DELTA, True)
+    alone = Huber(DELTA).constant_model(y, s, *np.zeros((2, 2)), True)
     assert (found.rms, found.losses.tolist()) == (alone.rms, alone.losses.tolist())
 
 

@@ -1,0 +1,67 @@
+"""The losses, one file each; everything else asks an object of these for its traits and compares no name."""
+
+import math
+from typing import Any
+
+from fastgd.losses._base import ClassificationLoss, ConstantModel, CoupledLoss, Loss, RegressionLoss, Stage
+from fastgd.losses.huber import Huber
+from fastgd.losses.logistic import Logistic
+from fastgd.losses.softmax import Softmax
+from fastgd.losses.squared import Squared
+from fastgd.parameters import is_number, is_one_of, shown
+from fastgd.suggestions import unknown_loss
+
+__all__ = [
+    "LOSSES",
+    "ClassificationLoss",
+    "ConstantModel",
+    "CoupledLoss",
+    "Huber",
+    "Logistic",
+    "Loss",
+    "RegressionLoss",
+    "Softmax",
+    "Squared",
+    "Stage",
+    "classification_loss",
+    "find_loss",
+    "regression_loss",
+]
+
+#: The losses by name.
+LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in (Squared, Huber, Logistic, Softmax)}
+
+
+def find_loss(name: str, delta: float = 1.0) -> Loss:
+    """Return a loss by its name, with delta if it takes one; raise a ValueError for an unknown name."""
+    if name not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))}, got {name!r}")
+    return LOSSES[name].make(delta)
+
+
+def regression_loss(name: object, delta: object) -> RegressionLoss:
+    """Return the loss of numeric targets that `LinearRegression` was given, with its delta or None.
+
+    Raises
+    ------
+    ValueError
+        If there is no loss of that name, or delta is none of a positive number and None, or has no effect.
+    """
+    kinds = {key: kind for key, kind in LOSSES.items() if issubclass(kind, RegressionLoss)}
+    if not is_one_of(name, kinds):
+        names = " or ".join(map(repr, kinds))
+        raise ValueError(f"loss must be {names}, got {shown(name)}{unknown_loss(name, tuple(kinds))}")
+    kind = kinds[str(name)]
+    if not kind.takes_delta:
+        if delta is not None:
+            raise ValueError(f"delta has no effect with loss={name!r}: leave it at None or use loss='huber'")
+        return kind()
+    value: Any = 1.0 if delta is None else delta
+    if not is_number(value) or not 0.0 < float(value) < math.inf:
+        raise ValueError(f"delta must be a positive number or None, got {shown(delta)}")
+    return kind.make(float(value))
+
+
+def classification_loss(outputs: int) -> ClassificationLoss:
+    """Return the loss of two classes, which have one output, or of as many classes as outputs."""
+    return Logistic() if outputs == 1 else Softmax()

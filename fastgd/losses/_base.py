@@ -1,0 +1,264 @@
+"""Losses as objects: the traits that solvers ask for, the best constant model, and the NumPy stage."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.arrays import Array
+from fastgd.blas import single_threaded
+from fastgd.kernels import losses as kernels
+from fastgd.threads import by_blocks
+
+#: Targets that are held in float64 at a time.
+_BLOCK = 1 << 16
+#: Iterations for the best constant model at most.
+_MOST_ITERATIONS = 200
+
+
+class Stage(NamedTuple):
+    """Losses, derivatives and curvatures (n, K) by margins."""
+
+    losses: Array
+    derivatives: Array
+    curvatures: Array
+
+
+@dataclass(frozen=True)
+class ConstantModel:
+    """The best constant margins; without intercept margins 0.
+
+    losses: its losses (K,). start: losses (K,) of margins 0, where fits start. rms: of dloss/dz at the constant model,
+    sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 where it would be 0, and of the squared loss, whose
+    targets have units of their own. curvatures: means of d2loss/dz2 there, each output by itself (K,); of the Huber
+    loss those of its majoriser, min(1, delta / |r|), which are never 0.
+    """
+
+    losses: Array
+    start: Array
+    rms: float
+    curvatures: Array
+
+    @classmethod
+    def unknown(cls, start: Array) -> "ConstantModel":
+        """Of a stream, where only the losses (K,) of margins 0 on a chunk are known."""
+        return cls(np.zeros(start.size), start, 1.0, np.ones(start.size))
+
+
+class Loss(ABC):
+    """A loss of margins z (n, K) and targets, and its traits."""
+
+    #: The name of its scalar functions in `fastgd.kernels.losses`.
+    name: ClassVar[str]
+    #: Whether targets are class labels, so that without penalty there may be no optimum.
+    classifies: ClassVar[bool] = False
+    #: Whether the curvature is constant.
+    is_quadratic: ClassVar[bool] = False
+    #: Whether a row's outputs share one loss, which equal changes of all margins leave as it is.
+    couples_outputs: ClassVar[bool] = False
+    #: Whether there are rows of a constant slope, which show no curvature and whose gradients do not shrink.
+    has_flat_parts: ClassVar[bool] = False
+    #: Whether it has a width delta, > 0.
+    takes_delta: ClassVar[bool] = False
+
+    @classmethod
+    def make(cls, delta: float) -> Self:
+        """Return the loss with a width delta, which only losses that take one use."""
+        return cls()
+
+    @property
+    def parameter(self) -> float:
+        """The parameter of its scalar functions in `fastgd.kernels.losses`; 0 where they have none."""
+        return 0.0
+
+    @property
+    def largest_curvature(self) -> float:
+        """An upper bound of the curvature by margins."""
+        return kernels.find_loss(self.name).largest_curvature
+
+    @property
+    def shares_curvature(self) -> bool:
+        """Whether one curvature matrix serves all outputs."""
+        return self.is_quadratic or self.couples_outputs
+
+    @abstractmethod
+    def stage(self, z: Array, y: NDArray[Any]) -> Stage:
+        """Losses, derivatives and curvatures at margins z (n, K) for the targets that `targets` returns."""
+
+    def targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return targets as `stage` takes them, from those of a data set, (K, n)."""
+        return y.T
+
+    def curvature_along(self, z: Array, change: Array, curvatures: Array, s: Array | None) -> Array:
+        """Curvatures (n, K) along a change of margins z; `curvatures` (n, K) contain the weights s (n,)."""
+        along: Array = curvatures * (change * change)
+        return along
+
+    def conjugates(self, z: Array, y: Array, share: float) -> Array | None:
+        """Return Fenchel conjugates (m, K) at a share of the derivatives at margins z (m, K); None if not known.
+
+        y (m, K): targets; of softmax (m, 1), numbers of classes. share: between 0 and 1.
+        """
+        return None
+
+    def rarity(self, constant: ConstantModel) -> float:
+        """Rows that are as informative as one of balanced classes."""
+        return 1.0
+
+    def curvature_share(self, constant: ConstantModel) -> float:
+        """Share of its largest curvature that the loss has, on average, at the constant model; 1 if steps count on all.
+
+        Less where steps that are safe for the largest curvature would be too short to arrive.
+        """
+        return 1.0
+
+    def rate_factor(self, constant: ConstantModel, losses: Array) -> float:
+        """Return what an automatic rate is multiplied with where the mean losses are these (K,)."""
+        return 1.0
+
+    def smoothed(self, losses: Array) -> "tuple[Loss, Array] | None":
+        """Return a loss that shows the mean curvature near losses (K,) on few rows, and factors (K,) of curvatures.
+
+        None where this loss itself does.
+        """
+        return None
+
+
+class RegressionLoss(Loss):
+    """A loss of numeric targets, which several outputs have each for itself."""
+
+    #: The scale of working targets: each output's own, one for all, or none.
+    target_scale: ClassVar[Literal["own", "common", "none"]] = "common"
+
+    def in_units(self, scale: Array) -> "RegressionLoss":
+        """Return the loss for targets divided by scale (K,)."""
+        return self
+
+    def start_losses(self, y: NDArray[np.floating]) -> Array:
+        """Mean losses (K,) of margins 0 on working targets y (K, n) of equal weight."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses = self.stage(np.zeros_like(y.T), y.T).losses
+            means: Array = np.mean(losses.T, axis=1, dtype=np.float64)
+        return np.atleast_1d(means)
+
+    def mean_losses(self, y: NDArray[np.floating], s: NDArray[np.floating] | None, z: Array, n_threads: int) -> Array:
+        """Mean losses (K,) of constant margins z (K,) on working targets y (K, n) with weights s (n,)."""
+        return np.array([self._means(one, s, float(at), n_threads).loss for one, at in zip(y, z, strict=True)])
+
+    def constant_model(
+        self,
+        y: NDArray[np.floating],
+        s: NDArray[np.floating] | None,
+        mean: Array,
+        sd: Array,
+        fit_intercept: bool,
+        n_threads: int = 1,
+    ) -> ConstantModel:
+        """The best constant model: Newton's method on each output, safeguarded by bisection.
+
+        y (K, n): working targets, with weights s (n,), these means and standard deviations (K,).
+        """
+        outputs = len(y)
+        losses, start, curvatures, squares = *np.zeros((3, outputs)), 0.0
+        with single_threaded(y.shape[1], outputs):
+            for k, target in enumerate(y):
+                at = self._best_constant(target, s, fit_intercept, n_threads)
+                losses[k], curvatures[k], squares = at.loss, at.majoriser, squares + at.square
+                start[k] = self._means(target, s, 0.0, n_threads).loss
+        return ConstantModel(losses, start, positive(math.sqrt(squares)), curvatures)
+
+    def _best_constant(
+        self, y: NDArray[np.floating], s: NDArray[np.floating] | None, fit_intercept: bool, n_threads: int
+    ) -> "_Means":
+        low, high = float(y.min()), float(y.max())
+        b, before = min(max(0.0, low), high) if fit_intercept else 0.0, np.inf
+        flat = 1e-12 * (self.parameter or 1.0)
+        for _ in range(_MOST_ITERATIONS if fit_intercept else 1):
+            at = self._means(y, s, b, n_threads)
+            if not fit_intercept or abs(at.slope) <= flat or high - low <= 1e-15 * max(1.0, abs(b)):
+                break
+            low, high = (b, high) if at.slope < 0.0 else (low, b)
+            newton = b - at.slope / at.curvature if at.curvature > 0.0 else np.inf
+            # Where few targets show curvature Newton's steps go to and fro.
+            b = newton if low < newton < high and abs(at.slope) <= 0.5 * before else 0.5 * (low + high)
+            before = abs(at.slope)
+        return at
+
+    def _means(self, y: NDArray[np.floating], s: NDArray[np.floating] | None, b: float, n_threads: int) -> "_Means":
+        """Means over targets y (n,) with weights s (n,) at the margin b; by blocks, without a copy of y."""
+        parts = np.zeros((-(-y.size // _BLOCK), 6))
+
+        def work(slot: int, rows: slice) -> None:
+            target = y[rows].astype(np.float64)
+            weight = np.ones_like(target) if s is None else s[rows].astype(np.float64)
+            stage, majoriser = self._at_constant(np.full_like(target, b), target)
+            g = stage.derivatives
+            of_each = stage.losses, g, stage.curvatures, majoriser, g * g
+            parts[rows.start // _BLOCK] = weight.sum(), *(weight @ part for part in of_each)
+
+        by_blocks(y.size, _BLOCK, n_threads, work)
+        total = parts.sum(axis=0)
+        return _Means(*(total[1:] / total[0]).tolist())
+
+    def _at_constant(self, z: Array, y: Array) -> tuple[Stage, Array]:
+        """The stage with true curvatures, and curvatures of a majoriser, which are above 0."""
+        stage = self.stage(z, y)
+        return stage, stage.curvatures
+
+
+class _Means(NamedTuple):
+    """Means over targets of loss, derivative, curvature, its majoriser's, and squared derivative."""
+
+    loss: float
+    slope: float
+    curvature: float
+    majoriser: float
+    square: float
+
+
+class ClassificationLoss(Loss):
+    """A loss of class labels: of two classes one output with labels -1 and +1, of more an output per class."""
+
+    classifies = True
+
+    def start_losses(self, outputs: int) -> Array:
+        """Losses (K,) of margins 0, all in the first output."""
+        start = np.zeros(outputs)
+        start[0] = math.log(max(outputs, 2))
+        return start
+
+    def constant_model(self, weights: Array, fit_intercept: bool) -> ConstantModel:
+        """The best constant model, from the weight of each class (C,), C >= 2."""
+        shares = (weights / weights.sum()).tolist()
+        shares_at = shares if fit_intercept else [1.0 / len(shares)] * len(shares)
+        loss = -math.fsum(p * math.log(q) for p, q in zip(shares, shares_at, strict=True) if p > 0.0)
+        # E |p - e_y|^2 = sum p^2 - 2 sum share p + 1; with two classes and one output half of it.
+        square = math.fsum(q * (q - 2.0 * p) for p, q in zip(shares, shares_at, strict=True)) + 1.0
+        outputs = 1 if len(shares) == 2 else len(shares)
+        curvatures = np.array([q * (1.0 - q) for q in shares_at[:outputs]])
+        losses = np.zeros(outputs)
+        losses[0] = loss
+        rms = positive(math.sqrt(max(square / 2.0 if outputs == 1 else square, 0.0)))
+        return ConstantModel(losses, self.start_losses(outputs), rms, curvatures)
+
+
+class CoupledLoss(ClassificationLoss):
+    """A loss that the outputs of a row share."""
+
+    couples_outputs = True
+
+    @abstractmethod
+    def couplings(self, z: Array, s: Array | None) -> Array:
+        """The curvature by margins (K, K), summed over rows with weights s (n,)."""
+
+    @abstractmethod
+    def joint_curvature(self, T: Array, z: Array, s: Array | None) -> Array:
+        """The curvature by all parameters, (K, D, K, D), summed over rows T (n, D) with weights s (n,)."""
+
+
+def positive(rms: float) -> float:
+    """Return a root mean square to divide by: 1 where it is 0."""
+    return float(rms) if rms > 0.0 else 1.0
