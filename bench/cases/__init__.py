@@ -10,7 +10,6 @@ from fastgd.bench.result import Result
 CASES: dict[str, str | None] = {
     **dict.fromkeys(("full_pass", "full_pass_rivals", "epoch", "rules", "threads", "sgd"), "loops"),
     "race": None,
-    "auto_rates": "auto_rates",
     "choice": "choice",
     "memory": "memory",
     "kernels": "loops",
