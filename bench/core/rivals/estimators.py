@@ -92,129 +92,63 @@ def _nothing(objective: Objective) -> dict[str, Any]:
     return {}
 
 
-_SMOOTH, _NET = ("logistic", "softmax"), ("linear net", "logistic net")
-_SKLEARN, _GLUM = "sklearn.linear_model", "glum:GeneralizedLinearRegressor"
-_INTELEX, _RIDGE = "sklearnex.linear_model", ("linear", "linear plain")
+_SMOOTH, _NETS, _RIDGE = ("logistic", "softmax"), ("linear net", "logistic net"), ("linear", "linear plain")
+_SKLEARN, _INTELEX, _GLUM = "sklearn.linear_model", "sklearnex.linear_model", "glum:GeneralizedLinearRegressor"
 
+
+def _sklearn() -> Iterator[Estimator]:
+    """The estimators of scikit-learn; C order and a copy for those that write to X."""
+    name, own = "scikit-learn", {"copy_X": False}
+    for first in (True, False):
+        words = f"{name} ElasticNet{', precompute' if first else ''}"
+        net: dict[str, Any] = {"precompute": first, **own, **_LONG}
+        yield Estimator(words, f"{_SKLEARN}:ElasticNet", _NETS[:1], tolerances(), net, _net, "F", True)
+    where = f"{_SKLEARN}:LinearRegression"
+    yield Estimator(f"{name} LinearRegression", where, _RIDGE[1:], ONCE, own, _nothing, scratch=True)
+    for solver in ("cholesky", "sparse_cg", "lsqr", "sag", "saga"):
+        grid = ONCE if solver == "cholesky" else iterations() if "sag" in solver else tolerances()
+        parameters: dict[str, Any] = {"solver": solver, **own, **({"tol": 0.0} if "sag" in solver else {})}
+        words = f"{name} Ridge {solver}"
+        yield Estimator(words, f"{_SKLEARN}:Ridge", _RIDGE, grid, parameters, _ridge, scratch=True)
+    where = f"{_SKLEARN}:LogisticRegression"
+    for solver in ("newton-cholesky", "lbfgs", "newton-cg"):
+        yield Estimator(f"{name} {solver}", where, _SMOOTH, tolerances(), {"solver": solver, **_LONG}, _inverse_net)
+    for solver, suits in (("sag", _SMOOTH), ("saga", (*_SMOOTH, "logistic net", "softmax net"))):
+        yield Estimator(f"{name} {solver}", where, suits, iterations(), {"solver": solver, "tol": 0.0}, _inverse_net)
+
+
+def _intelex() -> Iterator[Estimator]:
+    name = "scikit-learn-intelex"
+    for solver in ("newton-cg", "lbfgs"):
+        where, parameters = f"{_INTELEX}:LogisticRegression", {"solver": solver, **_LONG}
+        yield Estimator(f"{name} {solver}", where, _SMOOTH, tolerances(), parameters, _inverse)
+    where = "daal4py.sklearn.linear_model:ElasticNet"
+    yield Estimator(f"{name} ElasticNet", where, _NETS[:1], tolerances(), _LONG, _net, "F")
+    yield Estimator(f"{name} Ridge", f"{_INTELEX}:Ridge", _RIDGE[:1], ONCE, {}, _ridge)
+    yield Estimator(f"{name} LinearRegression", f"{_INTELEX}:LinearRegression", _RIDGE[1:], ONCE, {}, _nothing)
+
+
+def _glums() -> Iterator[Estimator]:
+    smooth = (*_RIDGE, "logistic")
+    for solver, suits in (("irls-cd", _NETS), ("irls-ls", smooth), ("lbfgs", smooth)):
+        for order in ("C", "F"):
+            name, parameters = f"glum {solver}", {"solver": solver, "copy_X": False, **_LONG}
+            name += ", F order" if order == "F" else ""
+            yield Estimator(name, _GLUM, suits, tolerances("gradient_tol"), parameters, _glum, order, True)
+
+
+def _skglm() -> Iterator[Estimator]:
+    """The estimators of elastic nets; skglm's smooth solver, L-BFGS, has no intercept."""
+    for suits, name in zip(_NETS, ("ElasticNet", "SparseLogisticRegression"), strict=True):
+        yield Estimator(f"skglm {name}", f"skglm:{name}", (suits,), tolerances(), {"max_iter": 1000}, _net, "F")
+
+
+#: Every estimator by library.
 ESTIMATORS: dict[str, list[Estimator]] = {
-    "scikit-learn": [
-        *(
-            Estimator(
-                f"scikit-learn ElasticNet{', precompute' if first else ''}",
-                f"{_SKLEARN}:ElasticNet",
-                ("linear net",),
-                tolerances(),
-                {"precompute": first, "copy_X": False, **_LONG},
-                _net,
-                order="F",
-                scratch=True,
-            )
-            for first in (True, False)
-        ),
-        Estimator(
-            "scikit-learn LinearRegression",
-            f"{_SKLEARN}:LinearRegression",
-            ("linear plain",),
-            ONCE,
-            {"copy_X": False},
-            _nothing,
-            scratch=True,
-        ),
-        *(
-            Estimator(
-                f"scikit-learn Ridge {solver}",
-                f"{_SKLEARN}:Ridge",
-                _RIDGE,
-                grid,
-                {"solver": solver, "copy_X": False, **more},
-                _ridge,
-                scratch=True,
-            )
-            for solver, grid, more in (
-                ("cholesky", ONCE, {}),
-                ("sparse_cg", tolerances(), {}),
-                ("lsqr", tolerances(), {}),
-                ("sag", iterations(), {"tol": 0.0}),
-                ("saga", iterations(), {"tol": 0.0}),
-            )
-        ),
-        *(
-            Estimator(
-                f"scikit-learn {solver}",
-                f"{_SKLEARN}:LogisticRegression",
-                _SMOOTH,
-                tolerances(),
-                {"solver": solver, **_LONG},
-                _inverse_net,
-            )
-            for solver in ("newton-cholesky", "lbfgs", "newton-cg")
-        ),
-        *(
-            Estimator(
-                f"scikit-learn {solver}",
-                f"{_SKLEARN}:LogisticRegression",
-                suits,
-                iterations(),
-                {"solver": solver, "tol": 0.0},
-                _inverse_net,
-            )
-            for solver, suits in (("sag", _SMOOTH), ("saga", (*_SMOOTH, "logistic net", "softmax net")))
-        ),
-    ],
-    "scikit-learn-intelex": [
-        *(
-            Estimator(
-                f"scikit-learn-intelex {solver}",
-                f"{_INTELEX}:LogisticRegression",
-                _SMOOTH,
-                tolerances(),
-                {"solver": solver, **_LONG},
-                _inverse,
-            )
-            for solver in ("newton-cg", "lbfgs")
-        ),
-        Estimator(
-            "scikit-learn-intelex ElasticNet",
-            "daal4py.sklearn.linear_model:ElasticNet",
-            ("linear net",),
-            tolerances(),
-            _LONG,
-            _net,
-            order="F",
-        ),
-        Estimator("scikit-learn-intelex Ridge", f"{_INTELEX}:Ridge", ("linear",), ONCE, {}, _ridge),
-        Estimator(
-            "scikit-learn-intelex LinearRegression",
-            f"{_INTELEX}:LinearRegression",
-            ("linear plain",),
-            ONCE,
-            {},
-            _nothing,
-        ),
-    ],
-    "glum": [
-        Estimator(
-            f"glum {solver}{', F order' if order == 'F' else ''}",
-            _GLUM,
-            suits,
-            tolerances("gradient_tol"),
-            {"solver": solver, "copy_X": False, **_LONG},
-            _glum,
-            order,
-            scratch=True,
-        )
-        for solver, suits in (
-            ("irls-cd", _NET),
-            ("irls-ls", (*_RIDGE, "logistic")),
-            ("lbfgs", (*_RIDGE, "logistic")),
-        )
-        for order in ("C", "F")
-    ],
-    # Its smooth solver, L-BFGS, has no intercept.
-    "skglm": [
-        Estimator(f"skglm {name}", f"skglm:{name}", (suits,), tolerances(), {"max_iter": 1000}, _net, order="F")
-        for suits, name in (("linear net", "ElasticNet"), ("logistic net", "SparseLogisticRegression"))
-    ],
+    "scikit-learn": list(_sklearn()),
+    "scikit-learn-intelex": list(_intelex()),
+    "glum": list(_glums()),
+    "skglm": list(_skglm()),
 }
 
 
