@@ -264,12 +264,7 @@ class AdamW(_AdamFamily):
         return 1.0 / self.weight_decay if self.weight_decay > 0.0 else math.inf
 
     def check_rates(self, rates: ArrayLike) -> None:
-        """Raise a ValueError for a learning rate whose decay would change the signs of weights.
-
-        Parameters
-        ----------
-        rates : float or array-like of float
-        """
+        """Raise a ValueError for a learning rate whose decay would change the signs of weights."""
         largest = float(np.max(rates))
         if largest * self.weight_decay > 1.0:
             raise ValueError(

@@ -85,27 +85,12 @@ class Optimizer(Parameters):
         return any(rule.keeps_rows for rule in cls.kernel_rules)
 
     def recipe(self, batch_size: int) -> Recipe:
-        """Return the kernel rule and its numbers.
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows per batch; all rows for the full batch.
-
-        Returns
-        -------
-        Recipe
-        """
+        """Return the kernel rule and its numbers for batches of this size, which is all rows for the full batch."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "learning_rate"]
         return recipe_of(self.kernel_rules[0], *(getattr(self, name) for name in names))
 
     def check_rates(self, rates: ArrayLike) -> None:
-        """Raise a ValueError for learning rates that the rule does not allow; most rules allow any.
-
-        Parameters
-        ----------
-        rates : float or array-like of float
-        """
+        """Raise a ValueError for learning rates that the rule does not allow; most rules allow any."""
 
     def __call__(
         self,
@@ -170,49 +155,20 @@ class WithRate(Optimizer):
     def automatic_rate(self, unit: float, full_batch: bool, bounded_gradients: bool) -> float:
         """Return the automatic learning rate of a rule that is not adaptive.
 
-        Parameters
-        ----------
-        unit : float
-            1 / L, L the largest curvature of a batch.
-        full_batch : bool
-            Whether every batch is all rows.
-        bounded_gradients : bool
-            Whether gradients do not grow with the distance to the optimum, as for the Huber loss.
-
-        Returns
-        -------
-        float
+        `unit` is 1 / L, L the largest curvature of a batch. `full_batch`: every batch is all rows. `bounded_gradients`:
+        gradients do not grow with the distance to the optimum, as for the Huber loss.
         """
         return unit
 
     def safe_rate(self, unit: float, full_batch: bool) -> float | None:
-        """Return a learning rate below which the rule converges, half of it on mini-batches, whose noise adds up.
+        """Return a rate below which the rule converges, half of it on mini-batches, whose noise adds up.
 
-        Parameters
-        ----------
-        unit : float
-            1 / L, L the largest curvature of a batch.
-        full_batch : bool
-            Whether every batch is all rows.
-
-        Returns
-        -------
-        float or None
-            None for rules without such a bound.
+        Arguments as for `automatic_rate`. None for rules without such a bound.
         """
         return None if self.adaptive else unit * (2.0 if full_batch else 1.0)
 
     def rate_of_first_step(self, length: float) -> float:
-        """Return the learning rate at which the first step of an adaptive rule moves each coordinate by a length.
-
-        Parameters
-        ----------
-        length : float
-
-        Returns
-        -------
-        float
-        """
+        """Return the learning rate at which the first step of an adaptive rule moves each coordinate by a length."""
         return length
 
     @property

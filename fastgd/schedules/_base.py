@@ -85,46 +85,15 @@ class Schedule(Parameters):
         return bound
 
     def start(self) -> State:
-        """Return the state before the first epoch.
-
-        Returns
-        -------
-        dict of str to float
-        """
+        """Return the state before the first epoch."""
         return {}
 
     def begin(self, state: Mapping[str, float], step: int, epoch: int) -> State:
-        """Return the state for an epoch that begins; only functions use it.
-
-        Parameters
-        ----------
-        state : mapping of str to float
-            From `start` or `observe`.
-        step : int
-            Updates done so far.
-        epoch : int
-            Epochs done so far.
-
-        Returns
-        -------
-        dict of str to float
-        """
+        """Return the state for an epoch that begins after some updates and epochs; only functions use it."""
         return dict(state)
 
     def observe(self, state: Mapping[str, float], metric: float) -> State:
-        """Return the state after an epoch.
-
-        Parameters
-        ----------
-        state : mapping of str to float
-            From `begin`, `start` or the `observe` before.
-        metric : float
-            Validation loss of the epoch if there is one, else its training loss.
-
-        Returns
-        -------
-        dict of str to float
-        """
+        """Return the state after an epoch with this validation loss, or training loss without validation rows."""
         return dict(state)
 
     def rates(self, steps: ArrayLike, epochs: ArrayLike, state: Mapping[str, float] | None = None) -> Rates:
