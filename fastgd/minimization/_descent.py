@@ -26,7 +26,7 @@ from fastgd.minimization._function import (
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import LBFGS, Accelerated, GradientDescent, Optimizer, WithRate
 from fastgd.schedules import is_auto
-from fastgd.solvers.accelerated import Momentum
+from fastgd.solvers.accelerated import Momentum, secant_curvature
 from fastgd.solvers.lbfgs import run_lbfgs
 from fastgd.solvers.learning_rate import Pace
 from fastgd.solvers.line_search import HALVINGS, Trial, backtrack, root_of_slope
@@ -259,7 +259,7 @@ def _rule_steps(
         x = rule.point[0, :-1]
         point = at if np.array_equal(x, at.x) else function.evaluate(x)
         steepest = max(steepest, point.slope)
-        if _curvature_between(before, point, _VISIBLE * steepest) > limit:
+        if secant_curvature(point.x - before.x, point.gradient - before.gradient, _VISIBLE * steepest) > limit:
             return
         before, rate = point, rates.next()
         rule.update(np.append(point.gradient, 0.0)[None, :], rate, no_l1)
@@ -267,15 +267,6 @@ def _rule_steps(
         rates.observe(at, end)
         yield Step(rate, end)
         at = end
-
-
-def _curvature_between(before: Evaluation, now: Evaluation, noise: float) -> float:
-    """Return the mean curvature from one point to the next; 0 where the gradient's change may be noise."""
-    move, change = now.x - before.x, now.gradient - before.gradient
-    if not float(np.linalg.norm(change)) > noise:
-        return 0.0
-    squared = float(move @ move)
-    return float(move @ change) / squared if squared > 0.0 else 0.0
 
 
 def _searching_steps(function: Function, start: Evaluation, optimizer: Optimizer) -> Iterator[Step]:

@@ -149,21 +149,9 @@ def elastic_net(w: Floats, l1: Floats | float, l2: Floats | float) -> float:
 
 
 def prox(v: Floats, step: Floats | float, l1: Floats | float) -> Floats:
-    """argmin_x (x - v)^2 / 2 + step l1 |x|, coordinate by coordinate: the soft threshold (Parikh and Boyd 2014).
+    """Return argmin_x (x - v)^2 / 2 + step l1 |x| for each coordinate: the soft threshold (Parikh and Boyd 2014).
 
-    Parameters
-    ----------
-    v : ndarray of float64
-        The point to map.
-    step : ndarray or float
-        The step of each coordinate, at least 0.
-    l1 : ndarray or float
-        The L1 weight of each coordinate, at least 0; 0 for an intercept.
-
-    Returns
-    -------
-    ndarray of float64
-        sign(v) max(|v| - step l1, 0).
+    This is sign(v) max(|v| - step l1, 0), with the step and the L1 weight of each coordinate, both at least 0.
     """
     return np.sign(v) * np.maximum(np.abs(v) - step * l1, 0.0)
 

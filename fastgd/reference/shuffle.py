@@ -52,24 +52,7 @@ def permute(i: int, m: int, k: int) -> int:
 
 
 def row_at(position: int, n: int, seed: int, epoch: int) -> int:
-    """Return the row at a position of a shuffled epoch.
-
-    Parameters
-    ----------
-    position : int
-        From 0 to n - 1.
-    n : int
-        Number of rows.
-    seed : int
-        From 0 to 2^31 - 1.
-    epoch : int
-        Counted from 0.
-
-    Returns
-    -------
-    int
-        The row, from 0 to n - 1; every row stands at exactly one position.
-    """
+    """Return the row at a position 0..n - 1 of a shuffled epoch, with a seed below 2^31; epochs count from 0."""
     window = position // WINDOW
     base = window * WINDOW
     size = min(WINDOW, n - base)

@@ -69,7 +69,8 @@ def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -
         reason = course.seen(evaluation, 1.0 / curvature)
         if reason is not None:
             return course.solution(reason)
-        steeper = _curvature_seen(seen, evaluation, noise)
+        before = evaluation if seen is None else seen
+        steeper = secant_curvature(evaluation.theta - before.theta, evaluation.gradient - before.gradient, noise)
         if steeper > _EXCESS * curvature:
             logger.debug("curvature raised from %.6g to %.6g", curvature, 1.1 * steeper)
             momentum.restart()
@@ -90,14 +91,10 @@ def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -
         y, x = momentum.extrapolate(step, x), step
 
 
-def _curvature_seen(before: Evaluation | None, now: Evaluation, noise: float) -> float:
-    """Curvature of the mean loss along the last move, a lower bound of the largest one; 0 where none can be seen.
+def secant_curvature(move: Array, change: Array, noise: float) -> float:
+    """Return the curvature along a move, a lower bound of the largest one; 0 where none can be seen.
 
-    noise: change of the gradient that may be rounding.
+    change: of the gradient. noise: its size that may be rounding or an error of differences.
     """
-    if before is None:
-        return 0.0
-    move = now.theta - before.theta
-    length = float(np.vdot(move, move))
-    change = float(np.vdot(now.gradient - before.gradient, move))
-    return change / length if change > noise * math.sqrt(length) else 0.0
+    length, along = float(np.vdot(move, move)), float(np.vdot(change, move))
+    return along / length if along > noise * math.sqrt(length) else 0.0
