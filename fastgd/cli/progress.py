@@ -6,8 +6,8 @@ import contextlib
 import logging
 import math
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastgd.cli.output import printable
 
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger("fastgd")
 
 
-class Show(Protocol):
-    """A function that shows which stage the command has reached."""
-
-    def __call__(self, stage: str) -> None:
-        """Show `stage` from now on."""
+#: Shows the user which stage the command has reached.
+Show: TypeAlias = Callable[[str], None]
 
 
 @contextlib.contextmanager
