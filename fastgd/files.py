@@ -83,7 +83,8 @@ def _beside(target: Path) -> Iterator[Path]:
     unfinished.add(str(temporary))
     try:
         yield temporary
-        _flush(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # content before the name, so that no crash leaves an empty file
         _copy_permissions(target, temporary)
         os.replace(temporary, target)
     finally:
@@ -150,12 +151,6 @@ def _remove_abandoned(path: Path) -> None:
             path.unlink()
         finally:
             os.close(handle)
-
-
-def _flush(path: Path) -> None:
-    """Write the content to the disk before the name, so that no crash leaves an empty file."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _copy_permissions(target: Path, temporary: Path) -> None:

@@ -48,7 +48,9 @@ class ChosenColumns:
 
 def choose_columns(table: Table, options: FitOptions) -> ChosenColumns:
     """Return the columns that the options choose; read the predictors and check that they are numbers."""
-    dropped = _columns_to_drop(table, options.drop or ())
+    # A name that several columns have stands for all of them.
+    named = [table.repeated.get(name) or (find_column(table, name, "--drop"),) for name in options.drop or ()]
+    dropped = list(dict.fromkeys(column for columns in named for column in columns))
     target = choose_target(table, options.target, dropped)
     one_hot = [find_column(table, name, "--one-hot") for name in options.one_hot or ()]
     if target in one_hot:
@@ -162,12 +164,6 @@ def advise(found: NonNumeric) -> str | None:
     if len(distinct) == 1:
         return f"most of its values are numbers: correct it, or read it as missing: --null {shlex.quote(*distinct)}"
     return f"most of its values are numbers: correct the others, from line {found.examples[0].line:,} on"
-
-
-def _columns_to_drop(table: Table, names: Sequence[str]) -> list[str]:
-    """Return the columns that ``--drop`` leaves out; a name that several columns have stands for all of them."""
-    found = [table.repeated.get(name) or (find_column(table, name, "--drop"),) for name in names]
-    return list(dict.fromkeys(column for columns in found for column in columns))
 
 
 def _choose_weight(table: Table, options: FitOptions, others: dict[str, list[str]]) -> str | None:

@@ -113,7 +113,9 @@ def _fit_lines(result: FitResult) -> Iterator[_Line]:
         f" fitting {report['seconds_compute']:.3g}",
     )
     passes = f"{plural(report['passes'], 'pass')} over the rows in {plural(epochs, 'epoch')}"
-    yield _Line("speed", f"{_rate(result.rows_per_second)} rows/s, {result.gigabytes_per_second:.3g} GB/s: {passes}")
+    rows = result.rows_per_second
+    rate = f"{rows / 1e6:,.3g} million" if rows >= 1e6 else f"{rows:,.0f}"
+    yield _Line("speed", f"{rate} rows/s, {result.gigabytes_per_second:.3g} GB/s: {passes}")
     for label, path in (("saved", result.saved), ("plotted", result.plotted)):
         if path is not None:
             yield _Line(label, path)
@@ -208,7 +210,3 @@ def _share(value: float) -> str:
 def _quantity(value: float) -> str:
     """Return four digits of a number in the units of the target."""
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:#.4g}"
-
-
-def _rate(per_second: float) -> str:
-    return f"{per_second / 1e6:,.3g} million" if per_second >= 1e6 else f"{per_second:,.0f}"

@@ -65,7 +65,9 @@ def warmup(options: WarmupOptions) -> None:
                 warnings.simplefilter("ignore")  # a few epochs on noise need not converge
                 model.fit(X, y)
             if not sys.stderr.isatty():
-                _print_progress(f"{number} of {len(work)}: {label} ({time.perf_counter() - seconds:.1f} s)")
+                line = f"{number} of {len(work)}: {label} ({time.perf_counter() - seconds:.1f} s)"
+                with contextlib.suppress(OSError):  # its reader has left
+                    print(line, file=sys.stderr, flush=True)
     print_text(f"{plural(len(work), 'kind')} of fit ready in {time.perf_counter() - started:.1f} s")
     if options.device == "cuda":
         _report_gpu_kernels()
@@ -94,11 +96,6 @@ def kinds(options: WarmupOptions) -> list[Kind]:
         # One kernel, the same for all losses and columns, finds steps with exact zeros.
         found.append(Kind("logistic", found[0].dtype, found[0].order, "auto", l1=True))
     return found
-
-
-def _print_progress(line: str) -> None:
-    with contextlib.suppress(OSError):  # its reader has left
-        print(line, file=sys.stderr, flush=True)
 
 
 def _report_gpu_kernels() -> None:

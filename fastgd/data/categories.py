@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.data.table import Rows, Table
-from fastgd.data.text_column import TextColumn
 from fastgd.exceptions import TableError
 
 #: Column -> its categories, the one without an indicator first.
@@ -39,12 +38,15 @@ def categories_of(table: Table, name: str, most: int) -> list[str]:
 
 def numbered(table: Table, categories: Categories, names: Sequence[str]) -> Table:
     """Return a table of the columns `names`, with the numbers of categories in place of these, NaN for others."""
-    columns = {
-        name: _numbers(table.text(name, categories[name]), categories[name])
-        if name in categories
-        else table.column(name)
-        for name in names
-    }
+    columns = {}
+    for name in names:
+        if name not in categories:
+            columns[name] = table.column(name)
+            continue
+        text = table.text(name, categories[name])
+        position = {category: k for k, category in enumerate(categories[name])}
+        numbers = [*(position.get(value, np.nan) for value in text.values), np.nan]
+        columns[name] = np.array(numbers, dtype=np.float32)[text.codes]
     return Table(columns, table.n_rows, table.named)
 
 
@@ -97,11 +99,6 @@ def _indicator(numbers: NDArray[Any], number: int) -> NDArray[Any]:
     missing = np.isnan(numbers)
     is_it = numbers == number
     return np.where(missing, np.float32(np.nan), is_it) if missing.any() else is_it.view(np.uint8)
-
-
-def _numbers(column: TextColumn, of: Sequence[str]) -> NDArray[np.float32]:
-    position = {category: k for k, category in enumerate(of)}
-    return np.array([*(position.get(value, np.nan) for value in column.values), np.nan], dtype=np.float32)[column.codes]
 
 
 def _order(label: str) -> tuple[float, str]:

@@ -143,8 +143,9 @@ class DelimitedTable(EngineTable):
         # Columns of true and false, which become numbers.
         self._booleans: set[str] = set()
         rows = self._repeatedly(self._first_rows)
-        self._drop_blank_lines()
         dialect = self._dialect
+        if dialect.width == 1:  # DuckDB would take blank lines for rows
+            self._copy_sources(drop_blank_lines)
         if self._options.decimal is None:
             thousands = self._options.thousands
             found = thousands not in {".", ","} and uses_decimal_comma(rows, dialect.delimiter)
@@ -271,11 +272,11 @@ class DelimitedTable(EngineTable):
         return {name: found[self._positions[name]] for name in names}
 
     def _count_rows(self) -> int:
-        return int(self._repeatedly(self._count_once))
+        def count() -> int:
+            found = self._connection.execute(f"SELECT count(*) FROM {self._typed_relation()}")
+            return int((found.fetchone() or (0,))[0])
 
-    def _count_once(self) -> int:
-        found = self._connection.execute(f"SELECT count(*) FROM {self._typed_relation()}")
-        return int((found.fetchone() or (0,))[0])
+        return self._repeatedly(count)
 
     def _check_groups(self, names: Sequence[str]) -> None:
         """Take columns for text in which a mark of thousands does not separate groups of three digits."""
@@ -349,11 +350,6 @@ class DelimitedTable(EngineTable):
             return False
         self._copy_sources(unify_line_ends)
         return True
-
-    def _drop_blank_lines(self) -> None:
-        """Drop blank lines where DuckDB would take them for rows: in a file of one column."""
-        if self._dialect.width == 1:
-            self._copy_sources(drop_blank_lines)
 
     def _copy_sources(self, copy: Callable[[Path, Path], Path]) -> None:
         folder = self._workspace.path
