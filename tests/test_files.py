@@ -142,7 +142,7 @@ with whole_file(sys.argv[1]) as temporary:
 
 
 @posix
-def test_what_a_killed_process_left_is_removed_but_not_what_is_being_written(tmp_path, root):
+def test_files_of_killed_writers_are_removed_and_those_in_use_stay(tmp_path, root):
     path = tmp_path / "model"
     words = [sys.executable, "-c", KILLED, str(path)]
     with subprocess.Popen(words, cwd=root, stdout=subprocess.PIPE) as process:

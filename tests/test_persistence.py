@@ -349,12 +349,12 @@ OTHERS = {
     "normal_equations": {},
     "lbfgs": {"memory": 3},
 }
-#: Those that `partial_fit` goes on with nothing of.
-FORGETFUL = ("saga", *(name for name, kind in BY_NAME.items() if issubclass(kind, FullBatch)))
+#: Rules without state that `partial_fit` continues from.
+STATELESS = ("saga", *(name for name, kind in BY_NAME.items() if issubclass(kind, FullBatch)))
 
 
 @pytest.mark.parametrize("rule", BY_NAME)
-def test_every_rule_with_its_hyper_parameters(tmp_path, rule):
+def test_optimizers_round_trip(tmp_path, rule):
     optimizer = BY_NAME[rule](**OTHERS[rule])
     whole = isinstance(optimizer, FullBatch)
     model = fitted(optimizer, batch_size="full" if whole else 8)
@@ -371,7 +371,7 @@ def test_line_searches(tmp_path, search):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-def test_schedules_and_those_inside_them(tmp_path, schedule):
+def test_nested_schedules_round_trip(tmp_path, schedule):
     back = through_a_file(fitted(Momentum(schedule)), tmp_path)
     assert back.optimizer.learning_rate == schedule
     assert repr(back.optimizer.learning_rate).replace("np.float64(0.01)", "0.01") == repr(schedule).replace(
@@ -386,7 +386,7 @@ def rate(step, epoch, metric):
 
 
 @pytest.mark.parametrize("given", [rate, lambda *_: 0.01, WarmUp(1, then=rate)], ids=["named", "lambda", "nested"])
-def test_functions_of_the_users_are_not_saved_but_named(tmp_path, given):
+def test_user_functions_are_refused_by_name(tmp_path, given):
     model = fitted(Adam(given))
     with pytest.raises(TypeError, match=r"parameter (learning_rate|then)=<function .* cannot be saved: .*schedules"):
         model.save(tmp_path / "model")
@@ -407,8 +407,8 @@ def test_an_optimizer_of_the_users_own_is_refused(tmp_path):
         model.save(tmp_path / "model")
 
 
-@pytest.mark.parametrize("rule", [rule for rule in BY_NAME if rule not in FORGETFUL])
-def test_what_training_goes_on_with_is_the_same(tmp_path, rule):
+@pytest.mark.parametrize("rule", [rule for rule in BY_NAME if rule not in STATELESS])
+def test_training_state_round_trip(tmp_path, rule):
     schedule = WarmUp(1, then=ReduceOnPlateau(0.01, patience=0, threshold=0.9))
     model = fitted(BY_NAME[rule](schedule, **OTHERS[rule]))
     back = through_a_file(model, tmp_path)
@@ -450,7 +450,7 @@ def test_files_without_training_load(tmp_path):
     assert theta_of(fastgd.load(path)).tobytes() == theta_of(model).tobytes()
 
 
-def test_a_stream_goes_on_from_coefficients_without_training(tmp_path):
+def test_stream_continues_from_coefficients_without_training(tmp_path):
     """On raw columns, at the loaded coefficients: the first step is rate times the gradient there."""
     problem = problem_for("squared", n=64)
     X, y = problem.x, targets(problem)
@@ -488,7 +488,7 @@ def stream(tmp_path_factory):
         *(("settings", {"loss": [], "delta": 1.0, "fit_intercept": True, "standardize": True}), ("settings", 5)),
     ],
 )
-def test_a_training_that_cannot_go_on_is_refused(tmp_path, stream, name, value):
+def test_invalid_training_facts_are_refused(tmp_path, stream, name, value):
     path = tmp_path / "altered"
     path.write_bytes(altered(stream.read_bytes(), lambda metadata, _: metadata["training"].update({name: value})))
     with pytest.raises(ModelFileError, match=DAMAGED):
@@ -512,7 +512,7 @@ def test_a_training_that_cannot_go_on_is_refused(tmp_path, stream, name, value):
         ("step", None, np.ones(1, np.int8)),
     ],
 )
-def test_arrays_of_a_training_that_cannot_go_on_are_refused(tmp_path, stream, name, place, value):
+def test_invalid_training_arrays_are_refused(tmp_path, stream, name, place, value):
     def change(_, tensors):
         tensor = tensors[f"training.{name}"]
         if place is None:
@@ -526,6 +526,6 @@ def test_arrays_of_a_training_that_cannot_go_on_are_refused(tmp_path, stream, na
         fastgd.load(tmp_path / "altered").partial_fit(problem.x, targets(problem))
 
 
-def test_the_file_that_is_altered_goes_on(tmp_path, stream):
+def test_unaltered_stream_continues(tmp_path, stream):
     problem = problem_for("squared", n=64)
     assert np.isfinite(fastgd.load(stream).partial_fit(problem.x, targets(problem)).coef_).all()

@@ -1,4 +1,4 @@
-"""The picture of a history holds its numbers, and needs neither a display nor pyplot."""
+"""Figures of histories hold the numbers, and need neither a display nor pyplot."""
 
 import doctest
 import subprocess
@@ -58,7 +58,7 @@ def test_full_batch_with_certificate():
     assert scales(figure) == {"loss": "log", "certificate": "log", "learning rate": "linear"}
 
 
-def test_values_that_no_logarithm_shows_or_that_are_not_there():
+def test_values_without_logarithm_or_missing():
     history = {"loss": [-5.0, 100.0], "learning_rate": [0.0, 1.0], "certificate": [np.nan, np.nan]}
     assert scales(plot_history(history)) == {"loss": "linear", "learning rate": "linear"}
     gaps = plot_history({"loss": [np.nan, 1.0, 50.0], "validation_loss": [np.nan, 3.0, 2.0]})
@@ -97,7 +97,7 @@ def test_the_history_of_a_fit(tmp_path):
         ({"loss": [1.0, 2.0], "learning_rate": [1.0]}, "history\\['learning_rate'\\] must have the shape"),
     ],
 )
-def test_what_is_no_history(history, message):
+def test_invalid_history(history, message):
     with pytest.raises(ValueError, match=message):
         plot_history(history)
 

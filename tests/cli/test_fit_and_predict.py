@@ -1,4 +1,4 @@
-"""The main job through the command: fit, save, predict, with categories, weights, test files and missing values."""
+"""Fit, save and predict through the command: categories, weights, test files, missing values, devices."""
 
 import tracemalloc
 
@@ -113,7 +113,7 @@ def test_mini_batches_with_a_rate_and_a_penalty(call, line_csv):
     assert reported["fit"]["learning_rate"] == 0.01
 
 
-def test_hubers_loss_is_that_of_python(call, line_csv, line_data):
+def test_huber_loss_fits_like_python(call, line_csv, line_data):
     X, y = line_data
     words = ("--loss", "huber", "--delta", 2.5, "--alpha", 0.1, "--optimizer", "lbfgs", "--holdout", 0)
     reported = call("fit", line_csv, "--target", "y", *words, "--json").facts()
@@ -132,7 +132,7 @@ def test_missing_values_are_filled_with_the_means_of_the_fitted_rows(call, tmp_p
     np.testing.assert_allclose(found, [expected], rtol=1e-5)
 
 
-def test_text_is_listed_and_numbers_among_text_are_warned_of(call, tmp_path):
+def test_drop_text_lists_text_and_warns_of_numbers(call, tmp_path):
     rows = "".join(f"{i},{'n/k' if i == 40 else i % 7},w{i},{i % 5}.5\n" for i in range(60))
     (tmp_path / "t.csv").write_text(f"a,price,word,y\n{rows}")
     facts = call("fit", "t.csv", "--target", "y", "--drop-text", "--json").facts()
@@ -243,7 +243,7 @@ def test_large_integer_classes_in_an_array(tmp_path, call, classes, words):
         np.testing.assert_array_equal(found[:, 1:].astype(float), model.predict_proba([[-9.0], [9.0]]))
 
 
-def test_where_no_gpu_is_to_be_seen(run_each, line_csv):
+def test_without_a_visible_gpu(run_each, line_csv):
     fit = ("fit", line_csv, "--target", "y", "--device")
     refused, fitted, reported = run_each(
         (*fit, "cuda", "--save", "saved.model"), (*fit, "auto", "--json"), ("info", "--json"), **HIDDEN_GPU

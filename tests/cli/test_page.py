@@ -1,4 +1,4 @@
-"""The page of ``fastgd fit``: widths, plurals, scores beside the baseline, and the verdict in plain words."""
+"""The page of ``fastgd fit``: widths, plurals, scores next to the baseline, convergence in plain words."""
 
 import dataclasses
 import json
@@ -112,7 +112,7 @@ def test_scores_stand_next_to_the_baseline(changes, rows, baseline):
         ),
     ],
 )
-def test_whether_it_converged(report, expected):
+def test_convergence_line(report, expected):
     assert lines_of(result_of(report))["converged"] == expected
 
 
@@ -159,7 +159,7 @@ def test_control_characters_are_escaped():
     assert text.count(r"a\x1b[31m\rb\nc") == 2 + 1  # beside the task, in the title of the table, and in it
 
 
-def test_rows_that_no_mean_fills():
+def test_rows_without_target_or_weight_are_left_out():
     reported = lines_of(result_of(data=data_of(n_rows_dropped=3, missing="mean", weight="w")))["left out"]
     assert reported == "3 rows with missing values in 'y' or 'w', which no mean fills"
     reported = lines_of(result_of(data=data_of(n_rows_dropped=1, missing="drop")))["left out"]
@@ -181,7 +181,7 @@ def test_plurals():
         assert part in text
 
 
-def test_json_holds_no_numbers_that_json_does_not_know():
+def test_json_replaces_non_finite_numbers():
     facts = {"a": np.float32(1.5), "b": [np.nan, np.int64(2)], "c": (np.inf, "x"), 1: np.array([1.0, np.nan])}
     assert json.loads(json.dumps(_plain(facts), allow_nan=False)) == {
         "a": 1.5,

@@ -36,7 +36,7 @@ def test_the_target_decides_the_task(values, task):
 
 
 @pytest.mark.parametrize(
-    ("spelt", "expected", "kind"),
+    ("texts", "expected", "kind"),
     [
         (["7", "8"], [7, 8], "i"),
         (["007", "7"], ["007", "7"], "O"),
@@ -48,8 +48,8 @@ def test_the_target_decides_the_task(values, task):
         ([" yes", "NA"], [" yes", "NA"], "O"),
     ],
 )
-def test_classes_are_spelt_as_in_the_source(spelt, expected, kind):
-    found = read_target(encode(spelt * 9, 18), "y", "auto")
+def test_classes_keep_the_spelling_of_the_source(texts, expected, kind):
+    found = read_target(encode(texts * 9, 18), "y", "auto")
     assert found.task == "logistic"
     assert found.y.tolist() == expected * 9
     assert found.y.dtype.kind == kind

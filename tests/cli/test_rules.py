@@ -71,7 +71,7 @@ def test_schedules(text):
     assert read_schedule(text, "auto").automatic
 
 
-def test_every_name_is_tried_above():
+def test_tables_name_every_rule():
     assert {name_of(text) for text in OPTIMIZERS} == {"auto", *o.BY_NAME}
     assert {name_of(text) for text in SCHEDULES} == set(s.BY_NAME)
 
@@ -153,7 +153,7 @@ def test_wrong_schedules(text):
         read_schedule(text, 0.5)
 
 
-def test_a_rate_that_a_line_search_cannot_follow():
+def test_line_searches_refuse_schedules():
     with pytest.raises(InputError, match="--optimizer gd: learning_rate of GradientDescent must be 'auto' or a number"):
         read_optimizer("gd:line_search=exact", s.StepDecay())
 
@@ -193,7 +193,7 @@ def fitted(X, y, **parameters):
 
 
 @pytest.mark.parametrize("words", FITS)
-def test_the_command_fits_what_python_fits(call, noisy, words):
+def test_the_command_fits_like_python(call, noisy, words):
     reported = call("fit", "noisy.npz", "--holdout", 0, "--epochs", 5, "--json", "--optimizer", *words.split()).facts()
     model = fitted(*noisy, optimizer=FITS[words], max_iter=5)
     assert coefficients(reported) == {f"column_{j + 1}": value for j, value in enumerate(model.coef_.tolist())}
@@ -258,7 +258,7 @@ def test_a_fit_that_early_stopping_does_not_end(call, noisy):
     assert "--epochs reached after 2 epochs" in page.stderr
 
 
-def test_a_fit_whose_time_is_up(call, noisy):
+def test_max_seconds_ends_a_fit(call, noisy):
     words = ("fit", "noisy.npz", "--optimizer", "gd", "--max-seconds", 1e-9)
     reported = call(*words, "--json").facts()
     assert (reported["fit"]["stopped_by"], reported["epochs"]) == ("max_seconds", 1)
@@ -267,7 +267,7 @@ def test_a_fit_whose_time_is_up(call, noisy):
     assert "--max-seconds reached after 1 epoch at" in page.stderr
 
 
-def test_the_plot_is_of_the_fit(tmp_path, noisy):
+def test_plot_of_a_fit(tmp_path, noisy):
     model = fitted(*noisy, optimizer="adam", max_iter=3, tol=0)
     draw(model, "a$b$", tmp_path / "loss.svg")
     text = (tmp_path / "loss.svg").read_text()

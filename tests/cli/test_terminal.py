@@ -1,4 +1,4 @@
-"""Terminals, streams, signals and messages: progress, exit codes, narrow encodings, characters that terminals obey."""
+"""Standard streams, signals, progress and messages: exit codes, narrow encodings, escaped control characters."""
 
 import contextlib
 import io
@@ -70,7 +70,7 @@ sys.exit(cli.main(sys.argv[3:]))
     [(SEND, "typer"), (SEND_IN_PARSER, "while options are read"), (SEND, "fastgd.cli.info"), (SEND_AND_DROP, "socket")],
     ids=["before options", "in the parser", "before the work", "dropped by an import"],
 )
-def test_signals_of_the_first_moments(run_python, number, code, script, moment):
+def test_signals_during_startup(run_python, number, code, script, moment):
     done = run_python(script, moment, int(number), "info")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", STOPPED)
 
@@ -170,7 +170,7 @@ def test_text_is_escaped_for_ascii_and_data_are_not(monkeypatch):
     assert stream.buffer.getvalue() == b"gr\\xf6\\xdfe\n" + "größe\n".encode()
 
 
-def test_what_a_terminal_would_obey_is_escaped():
+def test_control_characters_are_escaped_for_terminals():
     assert printable(HOSTILE) == r"a\x1b[31m\x9b2J\u202eb\rc\nd\x7f"
     assert printable("naïve 数") == "naïve 数"
     assert json.loads(printable_json(json.dumps({"a": HOSTILE}, ensure_ascii=False))) == {"a": HOSTILE}
@@ -350,7 +350,7 @@ def test_info(run, call):
     assert "cache" in call("info").stdout
 
 
-def test_a_reader_that_leaves_early_is_no_error(command, environment):
+def test_a_closed_pipe_is_not_an_error(command, environment):
     info = subprocess.Popen([*command, "info"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     info.stdout.close()
     with info.stderr:

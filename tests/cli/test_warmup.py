@@ -55,12 +55,12 @@ def test_after_a_warmup_nothing_is_compiled(command, environment, tmp_path, word
     assert compiled() == before
 
 
-def test_the_usual_few():
+def test_default_kinds():
     usual = [Kind(loss, "float64", "C", "auto") for loss in ("squared", "logistic", "softmax")]
     assert kinds(WarmupOptions()) == [*usual, Kind("logistic", "float64", "C", "auto", l1=True)]
 
 
-def test_only_what_is_asked_for():
+def test_kinds_by_options():
     asked = WarmupOptions(loss=("huber",), dtype=("float32", "float64"), steps=("batches",))
     assert kinds(asked) == [Kind("huber", dtype, "C", "batches") for dtype in ("float32", "float64")]
     assert len(kinds(WarmupOptions(everything=True))) == 4 * 3 * 2 * 3 + 1

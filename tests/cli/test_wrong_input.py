@@ -158,7 +158,7 @@ REPORT = {
         *(("column_means", value) for value in (5, ["x", "y", "z"], [1.0], [0.0, 1.0, float("nan")], [10**400, 0, 0])),
     ],
 )
-def test_altered_notes_of_a_fit_are_refused(call, tmp_path, key, value):
+def test_altered_reports_are_refused(call, tmp_path, key, value):
     X = np.random.default_rng(0).normal(size=(20, 3))
     model = LinearRegression().fit(pl.DataFrame(X, schema=["x", "kind=b", "kind=c"]), X[:, 0])
     model.fit_report_ |= REPORT

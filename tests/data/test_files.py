@@ -68,7 +68,7 @@ def test_header_is_found(tmp_path, text, header):
         assert table.names[0] == "column_1"
 
 
-def test_header_can_be_told(tmp_path):
+def test_header_option(tmp_path):
     path = write(tmp_path / "t.csv", "2019,2020\n1,2\n")
     assert read_table(path).n_rows == 2
     assert read_table(path, ReadOptions(header=True)).names == ("2019", "2020")
@@ -250,7 +250,7 @@ def test_null_values_of_the_user(tmp_path):
     assert table.text("b").texts().tolist() == ["x", "NA", None]
 
 
-def test_blank_lines_are_no_rows(tmp_path):
+def test_blank_lines_are_not_rows(tmp_path):
     assert read_table(write(tmp_path / "t.csv", "a,b\n\n1,2\n\n\n3,4\n\n")).n_rows == 2
     one = read_table(write(tmp_path / "u.csv", "a\n1\n\nNA\n3\n\n"))
     np.testing.assert_array_equal(one.column("a"), [1, np.nan, 3])
@@ -343,13 +343,13 @@ def test_numbers_in_text(tmp_path, name, text, options, expected):
     ("value", "options"),
     [("1.5", ReadOptions(decimal=",")), ("1,2,3", ReadOptions(thousands=",")), ("1.5", ReadOptions(thousands="."))],
 )
-def test_numbers_that_the_marks_do_not_spell_are_text(tmp_path, value, options):
+def test_numbers_with_other_marks_are_text(tmp_path, value, options):
     rows = "".join(f"{i};{i}\n" for i in range(3000))
     table = read_table(write(tmp_path / "t.csv", f"a;b\n{rows}{value};1\n"), options)
     assert table.unusable(table.names) == {"a": "text"}
 
 
-def test_strays_have_their_lines(tmp_path):
+def test_lines_of_non_numeric_values(tmp_path):
     lines = [f'"x\ny",{i},{i}' for i in range(3000)]
     lines[2] = '"x\ny",-,2'
     lines[2500] = '"x\ny",1,12%'
@@ -366,7 +366,7 @@ def test_names_of_columns_are_made_distinct(tmp_path):
     assert table.repeated == {"y": ("y", "y_3")}
 
 
-def test_json_keeps_what_strings_spell(tmp_path):
+def test_json_keeps_the_spelling_of_strings(tmp_path):
     rows = '{"a": 1.5, "b": "007", "c": 12345678901234567891, "d": true, "e": "2020-01-01"}\n'
     other = '{"a": null, "b": "7", "c": 3, "d": false, "e": "2021-01-01T00:00:00Z"}\n'
     for name, text in (("t.jsonl", rows + other), ("t.json", f"[{rows.strip()}, {other.strip()}]")):
