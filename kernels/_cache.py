@@ -125,7 +125,7 @@ def _is_own(folder: Path) -> bool:
 FOLDER = cache_folder() if filelock else None
 
 
-def _identity(ingredient: Any) -> str:
+def _identity(ingredient):
     """What a kernel or what it captures is, alike in every process."""
     if not isinstance(ingredient, FunctionType):
         return repr(ingredient)
@@ -152,17 +152,17 @@ class KernelCache:
         """The folder, which the dispatcher reports."""
         return str(self._entries.folder)
 
-    def key(self, sig: Any, codegen: Any) -> str:
+    def key(self, sig, codegen):
         """All that the machine code of a signature depends on, besides the sources, whose hash the folder has."""
         versions = numba.__version__, llvmlite.__version__, sys.version_info[:3]
         return repr((_identity(self._function), sig, codegen.magic_tuple(), versions))
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def load_overload(self, sig, target_context):
         """The kernel of a signature; None where it must be compiled, by the process that has its lock now."""
         target_context.refresh()
         name, key = self._function.__name__, self.key(sig, target_context.codegen())
 
-        def load() -> Any:
+        def load():
             try:
                 found = self._entries.load(name, key)
                 return None if found is None else CompileResult._rebuild(target_context, *pickle.loads(found))
@@ -173,7 +173,7 @@ class KernelCache:
         with event.trigger_event(CACHE_EVENT):
             return self.locks.load(self._entries, name, key, load)
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig, data):
         """Keep a compiled kernel, unless it holds addresses of this process."""
         if data.library.has_dynamic_globals:
             return
@@ -189,7 +189,7 @@ class KernelCache:
     disable = flush = enable
 
 
-def cached(kernel: Any) -> Any:
+def cached(kernel):
     """Let a dispatcher of Numba load its kernels from disk and save them there, where there is a folder for them."""
     if FOLDER is not None and hasattr(kernel, "enable_caching"):
         cache = KernelCache(kernel.py_func)

@@ -39,7 +39,7 @@ class Entries:
         """The file of an entry: `name` is for the eye, the key decides."""
         return self.folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:_DIGEST]}.entry"
 
-    def lock(self, name: str, key: str) -> Any:
+    def lock(self, name: str, key: str):
         """What one process holds from a miss to the entry's save; not held yet."""
         return filelock.FileLock(f"{self.path(name, key)}.lock")
 
@@ -110,7 +110,7 @@ class CompileLocks:
                 return None
         return load()
 
-    def _wait(self, lock: Any, name: str) -> bool:
+    def _wait(self, lock, name: str) -> bool:
         """Acquire a lock; False where its holder, which may be a stopped process, does not release it in time."""
         for seconds, message in (
             (NOTICE_SECONDS, "waiting for another process, which compiles %s and holds %s"),
@@ -125,7 +125,7 @@ class CompileLocks:
             logger.warning(message, name, lock.lock_file)
         return False
 
-    def compile(self, dispatcher_compile: Callable[[Any], Any], sig: Any) -> Any:
+    def compile(self, dispatcher_compile: Callable[[Any], Any], sig):
         """Compile or load, then release the locks whatever happens: an interrupt must lock no other process out."""
         try:
             try:

@@ -6,8 +6,6 @@ the seconds went into code that nobody runs: 44 for the three kernels of a first
 kernels that are as fast.
 """
 
-from typing import Any
-
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
@@ -15,13 +13,13 @@ from numba.core.compiler import Compiler
 class _Codegen:
     """Numba's code generator, but for what it writes into the machine code of each function."""
 
-    def __init__(self, codegen: Any) -> None:
+    def __init__(self, codegen):
         self._codegen = codegen
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str):
         return getattr(self._codegen, name)
 
-    def set_env(self, name: str, env: Any) -> None:
+    def set_env(self, name: str, env) -> None:
         """Write no address: functions without objects have no use for it, nor have they a place."""
 
 
@@ -29,7 +27,7 @@ class _Ingredient(JITCodeLibrary):
     """The LLVM code of a function, to be linked into its callers, where it is optimised."""
 
     @property
-    def codegen(self) -> Any:
+    def codegen(self):
         return _Codegen(self._codegen)
 
     def get_pointer_to_function(self, name: str) -> int:
@@ -45,7 +43,7 @@ class _Ingredient(JITCodeLibrary):
 
 
 class _IngredientCompiler(Compiler):
-    def _compile_core(self) -> Any:
+    def _compile_core(self):
         if self.state.library is None:
             self.state.library = _Ingredient(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
         return super()._compile_core()

@@ -42,12 +42,12 @@ class _CompileClock(event.Listener):
         self.seconds = 0.0
         self._local = threading.local()
 
-    def on_start(self, event: Any) -> None:
+    def on_start(self, event):
         self._local.depth = getattr(self._local, "depth", 0) + 1
         if self._local.depth == 1:
             self._local.start = time.perf_counter()
 
-    def on_end(self, event: Any) -> None:
+    def on_end(self, event):
         self._local.depth -= 1
         if self._local.depth == 0:
             self.seconds += time.perf_counter() - self._local.start
@@ -84,7 +84,7 @@ def kernel_factory(make: Callable[..., Any]) -> Callable[..., Any]:
     made: dict[tuple[Any, ...], Any] = {}
 
     @functools.wraps(make)
-    def factory(*ingredients: Any) -> Any:
+    def factory(*ingredients):
         kernel = made.get(ingredients)
         if kernel is None:
             kernel = make(*ingredients)
@@ -96,7 +96,7 @@ def kernel_factory(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @jitable
-def unsigned(i: Any) -> Any:
+def unsigned(i):
     """A row number that is known not to be negative: without the wrap-around check of signed ones loops vectorise."""
     return np.uint64(i)
 
@@ -106,7 +106,7 @@ def by_dtype(single: Callable[..., Any], double: Callable[..., Any]) -> Callable
 
     def wrap(function: Function) -> Function:
         @overload(function, strict=False, jit_options=INLINED)
-        def choose(x: Any) -> Callable[..., Any]:
+        def choose(x):
             return single if x == types.float32 else double
 
         return function

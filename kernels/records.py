@@ -133,7 +133,7 @@ def column_block_rows(d: int, itemsize: int) -> int:
     return rows
 
 
-def new_tile(d: int, outputs: int, targets: int, dtype: Any, rows: int) -> Tile:
+def new_tile(d: int, outputs: int, targets: int, dtype, rows: int) -> Tile:
     """Scratch memory for tiles of `rows` rows."""
     return Tile(
         rows=np.zeros(2 * rows, np.uint64),

@@ -7,8 +7,6 @@ cycle walking (Black and Rogaway 2002; for shuffling: Mitchell et al. 2022). All
 so that plain Python, NumPy, the CPU and the GPU agree.
 """
 
-from typing import Any
-
 from fastgd.kernels._jit import jitable
 
 #: Consecutive rows that travel together into a window: one cache line of a float32 column.
@@ -21,7 +19,7 @@ _ODD = 0x45D9F3B
 
 
 @jitable
-def mix(x: Any) -> Any:
+def mix(x):
     """A bijection of 32-bit integers in which every input bit moves every output bit (Mueller's 0x45d9f3b hash)."""
     x = (((x >> 16) ^ x) * _ODD) & _MASK
     x = (((x >> 16) ^ x) * _ODD) & _MASK
@@ -29,13 +27,13 @@ def mix(x: Any) -> Any:
 
 
 @jitable
-def make_key(seed: Any, epoch: Any, level: Any) -> Any:
+def make_key(seed, epoch, level):
     """The key of one bijection: level 0 permutes runs, level 1 + w the rows of window w."""
     return mix(mix(mix(seed) ^ epoch) ^ level)
 
 
 @jitable
-def feistel(i: Any, bits: Any, key: Any) -> Any:
+def feistel(i, bits, key):
     """A keyed bijection of [0, 2^bits)."""
     left_bits = bits // 2
     right_bits = bits - left_bits
@@ -50,7 +48,7 @@ def feistel(i: Any, bits: Any, key: Any) -> Any:
 
 
 @jitable
-def bit_length(m: Any) -> Any:
+def bit_length(m):
     """Smallest k >= 2 with m < 2^k."""
     bits = 2
     while (m >> bits) > 0:
@@ -59,7 +57,7 @@ def bit_length(m: Any) -> Any:
 
 
 @jitable
-def permute(i: Any, m: Any, key: Any) -> Any:
+def permute(i, m, key):
     """A keyed bijection of [0, m)."""
     if m <= 1:
         return i
@@ -71,7 +69,7 @@ def permute(i: Any, m: Any, key: Any) -> Any:
 
 
 @jitable
-def row_at(t: Any, n: Any, seed: Any, epoch: Any) -> Any:
+def row_at(t, n, seed, epoch):
     """The row at position t of an epoch over n rows."""
     window = t // WINDOW
     base = window * WINDOW

@@ -3,16 +3,14 @@
 X comes as its transpose (d, n), so that a column's segment is contiguous.
 """
 
-from typing import Any
-
 from fastgd.kernels._jit import jitable, unsigned
 
 
-def make_column_margins(load: Any) -> Any:
+def make_column_margins(load):
     """Factory of the loop z[k, i] = b_k + sum_j (x_ij - shift_j) w_kj over rows [start, start + m)."""
 
     @jitable
-    def margins(X: Any, point: Any, start: Any, m: Any, z: Any) -> None:
+    def margins(X, point, start, m, z):
         w, b, shift = point.w, point.b, point.shift
         d = X.shape[0]
         d4 = d // 4 * 4
@@ -36,11 +34,11 @@ def make_column_margins(load: Any) -> Any:
     return margins
 
 
-def make_column_accumulate(load: Any) -> Any:
+def make_column_accumulate(load):
     """Factory of the loop g_kj = sum_i r[k, i] (x_ij - shift_j) over rows [start, start + m); overwrites g."""
 
     @jitable
-    def accumulate(X: Any, shift: Any, start: Any, m: Any, r: Any, g: Any) -> None:
+    def accumulate(X, shift, start, m, r, g):
         d = X.shape[0]
         d4 = d // 4 * 4
         for k in range(g.shape[0]):

@@ -1,7 +1,5 @@
 """The mini-batch loop: gradient of a batch, rule and prox, next batch, without leaving compiled code."""
 
-from typing import Any
-
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.residual import make_residual
 from fastgd.kernels.cpu.team import meet
@@ -13,7 +11,7 @@ from fastgd.kernels.shuffle import RUN, WINDOW, bit_length, feistel, make_key, p
 
 
 @jitable
-def fill_window(window: Any, n: Any, batches: Any, order: Any, runs: Any) -> None:
+def fill_window(window, n, batches, order, runs):
     """Write the rows of a window in the order in which they are visited; `runs` is scratch."""
     base = window * WINDOW
     size = min(WINDOW, n - base)
@@ -36,7 +34,7 @@ def fill_window(window: Any, n: Any, batches: Any, order: Any, runs: Any) -> Non
 
 
 @jitable
-def name_rows_in_order(at: Any, m: Any, n: Any, batches: Any, schedule: Any, rows: Any, to: Any) -> None:
+def name_rows_in_order(at, m, n, batches, schedule, rows, to):
     """Write the rows at positions [at, at + m) of the epoch into rows[to : to + m]; past the end the last row."""
     i = 0
     while i < m:
@@ -58,7 +56,7 @@ def name_rows_in_order(at: Any, m: Any, n: Any, batches: Any, schedule: Any, row
 
 
 @jitable
-def name_batch_rows(at: Any, m: Any, n: Any, batches: Any, work: Any) -> None:
+def name_batch_rows(at, m, n, batches, work):
     """Name the m rows from position `at` of the epoch, and as many from `work.ahead` further on, to be prefetched."""
     rows = work.tile.rows
     name_rows_in_order(at, m, n, batches, work.schedule, rows, 0)
@@ -66,7 +64,7 @@ def name_batch_rows(at: Any, m: Any, n: Any, batches: Any, work: Any) -> None:
 
 
 @jitable
-def load_batch_targets(data: Any, m: Any, tile: Any) -> None:
+def load_batch_targets(data, m, tile):
     """Copy targets and weights of the tile's rows."""
     for k in range(tile.y.shape[0]):
         for i in range(m):
@@ -76,7 +74,7 @@ def load_batch_targets(data: Any, m: Any, tile: Any) -> None:
 
 
 @jitable
-def take_point(state: Any, rule: Any, coordinates: Any, work: Any) -> None:
+def take_point(state, rule, coordinates, work):
     """Write where the gradient is taken: into work.at, and raw, in the dtype of X, into work.point."""
     w, b, at = work.point.w, work.point.b, work.at
     outputs, d = w.shape
@@ -95,7 +93,7 @@ def take_point(state: Any, rule: Any, coordinates: Any, work: Any) -> None:
 
 
 @jitable
-def flush(tile: Any, part: Any, sums: Any) -> None:
+def flush(tile, part, sums):
     """Move the tile's gradient sum into a part's, in float64."""
     for k in range(tile.g.shape[0]):
         for j in range(tile.g.shape[1]):
@@ -104,7 +102,7 @@ def flush(tile: Any, part: Any, sums: Any) -> None:
 
 
 @jitable
-def add_derivatives(tile: Any, m: Any, part: Any, derivatives: Any) -> None:
+def add_derivatives(tile, m, part, derivatives):
     """Add sum_i r[k, i] into a part's."""
     for k in range(tile.r.shape[0]):
         total = 0.0
@@ -114,7 +112,7 @@ def add_derivatives(tile: Any, m: Any, part: Any, derivatives: Any) -> None:
 
 
 @jitable
-def clear(part: Any, team: Any) -> None:
+def clear(part, team):
     """Set a part's sums to 0."""
     for k in range(team.derivatives.shape[1]):
         team.derivatives[part, k] = 0.0
@@ -124,7 +122,7 @@ def clear(part: Any, team: Any) -> None:
 
 
 @jitable
-def add_parts(team: Any, parts: Any) -> None:
+def add_parts(team, parts):
     """Add all parts into the first, in their order."""
     outputs = team.derivatives.shape[1]
     for part in range(1, parts):
@@ -136,7 +134,7 @@ def add_parts(team: Any, parts: Any) -> None:
 
 
 @jitable
-def to_gradient(team: Any, coordinates: Any, work: Any, factor: Any) -> None:
+def to_gradient(team, coordinates, work, factor):
     """Turn the sums over a batch into work.g, the gradient of its mean loss in working coordinates."""
     _, outputs, d = team.sums.shape
     for k in range(outputs):
@@ -148,7 +146,7 @@ def to_gradient(team: Any, coordinates: Any, work: Any, factor: Any) -> None:
 
 
 @jitable
-def finish_gradient(state: Any, rule: Any, coordinates: Any, work: Any, share: Any) -> None:
+def finish_gradient(state, rule, coordinates, work, share):
     """Add the L2 term; with SAGA the table's mean gradient, which then learns what changed in a batch of that share."""
     for k in range(work.g.shape[0]):
         for j in range(work.g.shape[1]):
@@ -161,7 +159,7 @@ def finish_gradient(state: Any, rule: Any, coordinates: Any, work: Any, share: A
 
 
 @jitable
-def replace_derivatives(tile: Any, m: Any, table: Any) -> None:
+def replace_derivatives(tile, m, table):
     """Keep the tile's loss derivatives in the table, and leave in the tile what they changed by."""
     for k in range(tile.r.shape[0]):
         for i in range(m):
@@ -171,7 +169,7 @@ def replace_derivatives(tile: Any, m: Any, table: Any) -> None:
 
 
 @jitable
-def finish_batch(number: Any, rows: Any, parts: Any, n: Any, rule: Any, state: Any, coordinates: Any, work: Any) -> Any:
+def finish_batch(number, rows, parts, n, rule, state, coordinates, work):
     """Loss, gradient and update of a batch of that many rows, from the sums of its parts; `number` is its rate's."""
     team = work.team
     add_parts(team, parts)
@@ -183,7 +181,7 @@ def finish_batch(number: Any, rows: Any, parts: Any, n: Any, rule: Any, state: A
 
 
 @kernel_factory
-def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
+def make_epoch(loss: str, dtype: str, order: str, shift: bool):
     """The mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not.
 
     `epoch(data, batches, first, last, rule, state, coordinates, work)` runs batches [first, last) of an epoch. It adds
@@ -196,7 +194,7 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
     add_tile = _make_row_tile(loss, shift) if order == "C" else _make_column_tile(loss, shift)
 
     @jitable
-    def add_part(data: Any, batches: Any, start: Any, stop: Any, part: Any, rule: Any, state: Any, work: Any) -> None:
+    def add_part(data, batches, start, stop, part, rule, state, work):
         tile, team = work.tile, work.team
         size = tile.rows.size // 2
         clear(part, team)
@@ -212,9 +210,7 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
         flush(tile, part, team.sums)
 
     @cpu_kernel(name)
-    def epoch(
-        data: Any, batches: Any, first: Any, last: Any, rule: Any, state: Any, coordinates: Any, work: Any
-    ) -> None:
+    def epoch(data, batches, first, last, rule, state, coordinates, work):
         n, team = data.y.shape[1], work.team
         for number in range(first, last):
             start = number * batches.size
@@ -234,12 +230,12 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool) -> Any:
     return epoch
 
 
-def _make_row_tile(loss: str, shift: bool) -> Any:
+def _make_row_tile(loss: str, shift: bool):
     margins, accumulate = make_margins(shift), make_accumulate(shift)
     residual = make_residual(loss)
 
     @jitable
-    def add_tile(data: Any, m: Any, work: Any, rule: Any, state: Any, part: Any) -> None:
+    def add_tile(data, m, work, rule, state, part):
         tile, team = work.tile, work.team
         half = tile.rows.size // 2
         if half < 8:
@@ -254,13 +250,13 @@ def _make_row_tile(loss: str, shift: bool) -> Any:
     return add_tile
 
 
-def _make_column_tile(loss: str, shift: bool) -> Any:
+def _make_column_tile(loss: str, shift: bool):
     """Shuffled column-major rows are gathered into a row-major tile, shifted on the way."""
     margins, accumulate = make_margins(False), make_accumulate(False)
     gather, residual = make_gather(LOADS[shift]), make_residual(loss)
 
     @jitable
-    def add_tile(data: Any, m: Any, work: Any, rule: Any, state: Any, part: Any) -> None:
+    def add_tile(data, m, work, rule, state, part):
         tile, team = work.tile, work.team
         gather(data.X, work.point.shift, tile.rows, m, work.gathered)
         margins(work.gathered, work.point, 0, 0, m, tile.z)

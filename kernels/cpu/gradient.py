@@ -7,8 +7,6 @@ sum_i s_i loss_ik (softmax: all of it in the first); `tile` and `stack` are scra
 dtype of X, sums over blocks in float64. Cost: n d numbers read, 4 n d K flops.
 """
 
-from typing import Any
-
 from fastgd.kernels._intrinsics import prefetch_row
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.columns import make_column_accumulate, make_column_margins
@@ -18,7 +16,7 @@ from fastgd.kernels.cpu.tree import collapse, push
 
 
 @jitable
-def load_targets(data: Any, start: Any, m: Any, tile: Any) -> None:
+def load_targets(data, start, m, tile):
     """Copy targets and weights of m consecutive rows into the tile, and prefetch as many more."""
     stop = start + m
     for k in range(tile.y.shape[0]):
@@ -35,7 +33,7 @@ def load_targets(data: Any, start: Any, m: Any, tile: Any) -> None:
 
 
 @jitable
-def clear(tile: Any) -> None:
+def clear(tile):
     """Zero the block's gradient sum."""
     for k in range(tile.g.shape[0]):
         for j in range(tile.g.shape[1]):
@@ -43,7 +41,7 @@ def clear(tile: Any) -> None:
 
 
 @jitable
-def add_derivatives(tile: Any, m: Any, leaf: Any) -> None:
+def add_derivatives(tile, m, leaf):
     """Add sum_i r[k, i] into the leaf's intercept part."""
     outputs, d = tile.g.shape
     for k in range(outputs):
@@ -54,7 +52,7 @@ def add_derivatives(tile: Any, m: Any, leaf: Any) -> None:
 
 
 @jitable
-def store(tile: Any, leaf: Any) -> None:
+def store(tile, leaf):
     """Widen the block's gradient sum into the leaf."""
     outputs, d = tile.g.shape
     for k in range(outputs):
@@ -63,13 +61,13 @@ def store(tile: Any, leaf: Any) -> None:
 
 
 @kernel_factory
-def make_gradient(loss: str, dtype: str, order: str, shift: bool) -> Any:
+def make_gradient(loss: str, dtype: str, order: str, shift: bool):
     """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not."""
     name = f"gradient[{loss},{dtype},{order}{',shift' if shift else ''}]"
     block = _make_row_block(loss, shift) if order == "C" else _make_column_block(loss, shift)
 
     @cpu_kernel(name)
-    def gradient(data: Any, point: Any, first: Any, last: Any, rows: Any, tile: Any, stack: Any, out: Any) -> None:
+    def gradient(data, point, first, last, rows, tile, stack, out):
         n = data.y.shape[1]
         for number in range(first, last):
             start = number * rows
@@ -80,12 +78,12 @@ def make_gradient(loss: str, dtype: str, order: str, shift: bool) -> Any:
     return gradient
 
 
-def _make_row_block(loss: str, shift: bool) -> Any:
+def _make_row_block(loss: str, shift: bool):
     margins, accumulate = make_margins(shift), make_accumulate(shift)
     residual = make_residual(loss)
 
     @jitable
-    def block(data: Any, point: Any, start: Any, stop: Any, tile: Any, leaf: Any) -> None:
+    def block(data, point, start, stop, tile, leaf):
         size = tile.rows.size // 2
         lost = tile.g.size + tile.g.shape[0]
         leaf[tile.g.size :] = 0.0
@@ -102,12 +100,12 @@ def _make_row_block(loss: str, shift: bool) -> Any:
     return block
 
 
-def _make_column_block(loss: str, shift: bool) -> Any:
+def _make_column_block(loss: str, shift: bool):
     margins, accumulate = make_column_margins(LOADS[shift]), make_column_accumulate(LOADS[shift])
     residual = make_residual(loss)
 
     @jitable
-    def block(data: Any, point: Any, start: Any, stop: Any, tile: Any, leaf: Any) -> None:
+    def block(data, point, start, stop, tile, leaf):
         m = stop - start
         lost = tile.g.size + tile.g.shape[0]
         leaf[tile.g.size :] = 0.0

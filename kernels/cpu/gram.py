@@ -4,8 +4,6 @@ A tile holds a few hundred rows, column by column, in the second-level cache. Pr
 at a time in registers, seven numbers read for twelve multiplications, while the rows of the next tile are prefetched.
 """
 
-from typing import Any
-
 import numpy as np
 
 from fastgd.kernels._intrinsics import SQUARE, prefetch_row, turn
@@ -21,7 +19,7 @@ _PANEL = 32
 
 
 @jitable
-def load_rows(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m: Any, Z: Any) -> None:
+def load_rows(X, center, inv_scale, first, start, m, Z):
     """Write m rows of row-major data into Z[first:, :m], by squares; what these leave over by single numbers."""
     d = center.size
     whole, high = d // SQUARE * SQUARE, m // SQUARE * SQUARE
@@ -35,7 +33,7 @@ def load_rows(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m: An
 
 
 @jitable
-def load_columns(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m: Any, Z: Any) -> None:
+def load_columns(X, center, inv_scale, first, start, m, Z):
     """Write m rows of column-major data into Z[first:, :m]."""
     for j in range(center.size):
         c, v = center[j], inv_scale[j]
@@ -44,7 +42,7 @@ def load_columns(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m:
 
 
 @jitable
-def load_others(data: Any, first: Any, d: Any, start: Any, m: Any, Z: Any) -> None:
+def load_others(data, first, d, start, m, Z):
     """Write the intercept's 1, where there is one, and targets; multiply rows by the roots of their weights."""
     for j in range(first):
         for i in range(m):
@@ -63,7 +61,7 @@ def load_others(data: Any, first: Any, d: Any, start: Any, m: Any, Z: Any) -> No
 
 
 @jitable
-def add_block(Z: Any, m: Any, i: Any, j: Any, G: Any) -> None:
+def add_block(Z, m, i, j, G):
     """G[i : i + 4, j : j + 3] += the products of these columns of a tile."""
     a00 = a01 = a02 = a10 = a11 = a12 = a20 = a21 = a22 = a30 = a31 = a32 = 0.0
     for r in range(m):
@@ -97,7 +95,7 @@ def add_block(Z: Any, m: Any, i: Any, j: Any, G: Any) -> None:
 
 
 @jitable
-def add_products(Z: Any, m: Any, columns: Any, panel: Any, G: Any) -> None:
+def add_products(Z, m, columns, panel, G):
     """Add to the blocks of G on and above its diagonal whose rows are those of a panel of the tile's columns."""
     for j in range(panel - panel % RIGHT, columns, RIGHT):
         for i in range(panel, min(panel + _PANEL, min(columns, j + RIGHT)), LEFT):
@@ -105,7 +103,7 @@ def add_products(Z: Any, m: Any, columns: Any, panel: Any, G: Any) -> None:
 
 
 @kernel_factory
-def make_gram(dtype: str, order: str) -> Any:
+def make_gram(dtype: str, order: str):
     """The kernel `gram(data, center, inv_scale, first, start, stop, Z, G)`: add rows [start, stop) to G.
 
     first is 1 where rows begin with a 1, else 0. Z (columns + SPARE + 1, rows of a tile) is scratch, of zeros at first;
@@ -115,7 +113,7 @@ def make_gram(dtype: str, order: str) -> Any:
     by_row = order == "C"
 
     @cpu_kernel(f"gram[{dtype},{order}]")
-    def gram(data: Any, center: Any, inv_scale: Any, first: Any, start: Any, stop: Any, Z: Any, G: Any) -> None:
+    def gram(data, center, inv_scale, first, start, stop, Z, G):
         d, rows = center.size, Z.shape[1]
         columns = first + d + data.y.shape[0]
         row_bytes = data.X.shape[1] * data.X.itemsize

@@ -24,13 +24,13 @@ _LINE = 64
 Typed = tuple[Any, Any]
 
 
-def row_at(rows: Any, i: Any) -> Any:
+def row_at(rows, i):
     """Number of the row at place i, of rows named by an array or consecutive ones."""
     return rows[i] if getattr(rows, "shape", ()) else rows + i
 
 
 @overload(row_at, strict=False, jit_options=INLINED)
-def _overload_row_at(rows: Any, i: Any) -> Any:
+def _overload_row_at(rows, i):
     if isinstance(rows, types.Integer):
         return lambda rows, i: unsigned(rows + i)
     return lambda rows, i: rows[i]
@@ -48,7 +48,7 @@ class _Group:
         self._soon = [] if kind_ahead is types.none else self._addresses(ahead, _SOON)
         self._shift = shift and lanes.row(*shift, self.d.type(0))
 
-    def _addresses(self, place: Any, count: int) -> list[Any]:
+    def _addresses(self, place, count: int) -> list[Any]:
         lanes, builder = self._lanes, self._lanes.builder
         if self._consecutive:
             stride = builder.extract_value(lanes.array(*self._X).strides, 0)
@@ -60,7 +60,7 @@ class _Group:
         places = [builder.add(place, place.type(p)) for p in range(count)]
         return [lanes.row(*self._X, builder.load(builder.gep(names, [at]))) for at in places]
 
-    def at(self, j: Any, mask: Any) -> list[Any]:
+    def at(self, j, mask):
         """A vector of each row, from column j on."""
         self._prefetch(j)
         found = [self._lanes.load(row, j, mask) for row in self._now]
@@ -69,7 +69,7 @@ class _Group:
         shift = self._lanes.load(self._shift, j, mask)
         return [self._lanes.builder.fsub(x, shift) for x in found]
 
-    def _prefetch(self, j: Any) -> None:
+    def _prefetch(self, j):
         lanes = self._lanes
         offset = lanes.builder.mul(j, j.type(lanes.itemsize))
         if not self._consecutive:
@@ -86,7 +86,7 @@ def _emit_dots(lanes: Lanes, group: _Group, point: dict[str, Typed], ks: list[An
     weights = [lanes.row(*point["w"], k) for k in ks]
     sums = [[cgutils.alloca_once_value(builder, lanes.zero) for _ in range(GROUP)] for _ in ks]
 
-    def step(j: Any, mask: Any) -> None:
+    def step(j, mask):
         x = group.at(j, mask)
         for row, totals in zip(weights, sums, strict=True):
             weight = lanes.load(row, j, mask)
@@ -110,7 +110,7 @@ def _emit_add(lanes: Lanes, group: _Group, r: Typed, ks: list[Any], g: Typed) ->
     places = [builder.add(group.place, group.place.type(p)) for p in range(GROUP)]
     factors = [[lanes.splat(lanes.row(*r, k), place, lanes.count) for place in places] for k in ks]
 
-    def step(j: Any, mask: Any) -> None:
+    def step(j, mask):
         x = group.at(j, mask)
         for row, weights in zip(sums, factors, strict=True):
             total = None
@@ -122,8 +122,8 @@ def _emit_add(lanes: Lanes, group: _Group, r: Typed, ks: list[Any], g: Typed) ->
     lanes.over(group.d, step)
 
 
-def _make_dots(outputs: int, shifted: bool) -> Any:
-    def dots(X: Any, rows: Any, places: Any, point: Any, k: Any, z: Any) -> None:
+def _make_dots(outputs: int, shifted: bool):
+    def dots(X, rows, places, point, k, z):
         """z[q, p] = (row p - shift) . w[q] + b[q] for outputs q from k on; `places` as in `add`."""
         for q in range(k, k + outputs):
             for p in range(places[0], places[0] + GROUP):
@@ -131,8 +131,8 @@ def _make_dots(outputs: int, shifted: bool) -> Any:
                 z[q, p] = x @ point.w[q] + point.b[q]
 
     @intrinsic
-    def emit(typingctx: Any, X: Any, rows: Any, places: Any, point: Any, k: Any, z: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(typingctx, X, rows, places, point, k, z):
+        def codegen(context, builder, signature, args):
             lanes = Lanes(context, builder, X.dtype)
             values = cgutils.unpack_tuple(builder, args[3], len(point.fields))
             fields = dict(zip(point.fields, zip(point.types, values, strict=True), strict=True))
@@ -145,14 +145,14 @@ def _make_dots(outputs: int, shifted: bool) -> Any:
         return types.void(X, rows, places, point, types.intp, z), codegen
 
     @overload(dots, strict=False, jit_options=INLINED)
-    def _overload(X: Any, rows: Any, places: Any, point: Any, k: Any, z: Any) -> Any:
+    def _overload(X, rows, places, point, k, z):
         return lambda X, rows, places, point, k, z: emit(X, rows, places, point, k, z)
 
     return dots
 
 
-def _make_add(outputs: int, shifted: bool) -> Any:
-    def add(X: Any, rows: Any, places: Any, shift: Any, r: Any, k: Any, g: Any) -> None:
+def _make_add(outputs: int, shifted: bool):
+    def add(X, rows, places, shift, r, k, g):
         """g[q] += sum_p r[q, p] (row p - shift) for outputs q from k on.
 
         places: where the group is among the rows, and where those are that are to be prefetched, or None.
@@ -162,8 +162,8 @@ def _make_add(outputs: int, shifted: bool) -> Any:
                 g[q] += r[q, p] * (X[row_at(rows, p)] - shift if shifted else X[row_at(rows, p)])
 
     @intrinsic
-    def emit(typingctx: Any, X: Any, rows: Any, places: Any, shift: Any, r: Any, k: Any, g: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(typingctx, X, rows, places, shift, r, k, g):
+        def codegen(context, builder, signature, args):
             lanes = Lanes(context, builder, X.dtype)
             less = (shift, args[3]) if shifted else None
             group = _Group(lanes, (X, args[0]), (rows, args[1]), (places, args[2]), less)
@@ -174,7 +174,7 @@ def _make_add(outputs: int, shifted: bool) -> Any:
         return types.void(X, rows, places, shift, r, types.intp, g), codegen
 
     @overload(add, strict=False, jit_options=INLINED)
-    def _overload(X: Any, rows: Any, places: Any, shift: Any, r: Any, k: Any, g: Any) -> Any:
+    def _overload(X, rows, places, shift, r, k, g):
         return lambda X, rows, places, shift, r, k, g: emit(X, rows, places, shift, r, k, g)
 
     return add

@@ -3,15 +3,13 @@
 A node is (weight, d means, d sums of squared deviations), float64. Non-finite data make a node non-finite.
 """
 
-from typing import Any
-
 import numpy as np
 
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 
 
 @jitable
-def merge(left: Any, right: Any) -> None:
+def merge(left, right):
     """Merge the node on the left into `right`."""
     if left[0] == 0.0:
         # Rows without weight count as absent; what is not finite in them is passed on.
@@ -29,14 +27,14 @@ def merge(left: Any, right: Any) -> None:
 
 
 @jitable
-def copy(source: Any, target: Any) -> None:
+def copy(source, target):
     """An element at a time: an assignment of slices would look for overlap, and allocate."""
     for q in range(source.size):
         target[q] = source[q]
 
 
 @jitable
-def push_moments(stack: Any, count: Any, leaf: Any) -> None:
+def push_moments(stack, count, leaf):
     """Add leaf number `count` of a node, as `tree.push`."""
     level = 0
     while (count >> level) & 1:
@@ -46,7 +44,7 @@ def push_moments(stack: Any, count: Any, leaf: Any) -> None:
 
 
 @jitable
-def collapse_moments(stack: Any, count: Any, out: Any) -> None:
+def collapse_moments(stack, count, out):
     """Write the node of `count` >= 1 leaves into `out`, as `tree.collapse`."""
     level = 0
     while not (count >> level) & 1:
@@ -60,7 +58,7 @@ def collapse_moments(stack: Any, count: Any, out: Any) -> None:
 
 
 @cpu_kernel("fold_moments")
-def fold_moments(nodes: Any, stack: Any, out: Any) -> None:
+def fold_moments(nodes, stack, out):
     """Combine consecutive nodes (count, size), all of one level but the last, into `out` (size,)."""
     for i in range(nodes.shape[0]):
         copy(nodes[i], out)
@@ -69,7 +67,7 @@ def fold_moments(nodes: Any, stack: Any, out: Any) -> None:
 
 
 @jitable
-def block_weight(data: Any, start: Any, m: Any) -> Any:
+def block_weight(data, start, m):
     """Sum of the weights of m consecutive rows."""
     total = 0.0
     for i in range(m):
@@ -78,7 +76,7 @@ def block_weight(data: Any, start: Any, m: Any) -> Any:
 
 
 @jitable
-def first_with_weight(data: Any, start: Any, m: Any) -> Any:
+def first_with_weight(data, start, m):
     """The first of m rows with a weight above 0, else the first.
 
     Deviations are taken from it: a constant column then has exactly none, and what stands in rows without weight,
@@ -91,7 +89,7 @@ def first_with_weight(data: Any, start: Any, m: Any) -> Any:
 
 
 @jitable
-def add_means(data: Any, start: Any, m: Any, scale: Any, leaf: Any) -> None:
+def add_means(data, start, m, scale, leaf):
     """Add the means of rows less the row that stands where the squares will be; four rows at a time.
 
     The sums are then read and written once for four rows, which is a seventh to a third faster.
@@ -115,7 +113,7 @@ def add_means(data: Any, start: Any, m: Any, scale: Any, leaf: Any) -> None:
 
 
 @jitable
-def add_squares(data: Any, start: Any, m: Any, leaf: Any) -> None:
+def add_squares(data, start, m, leaf):
     """Add the squares of rows less the means, four rows at a time."""
     X, s, step = data.X, data.s, unsigned(data.weight_step)
     d = X.shape[1]
@@ -136,7 +134,7 @@ def add_squares(data: Any, start: Any, m: Any, leaf: Any) -> None:
 
 
 @jitable
-def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
+def row_block(data, start, m, leaf):
     """Moments of consecutive rows of row-major data."""
     d = data.X.shape[1]
     leaf[0] = block_weight(data, start, m)
@@ -153,7 +151,7 @@ def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
 
 
 @jitable
-def column_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
+def column_block(data, start, m, leaf):
     """Moments of consecutive rows of column-major data."""
     X, s, step = data.X, data.s, data.weight_step
     d = X.shape[0]
@@ -175,12 +173,12 @@ def column_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
 
 
 @kernel_factory
-def make_moments(dtype: str, order: str) -> Any:
+def make_moments(dtype: str, order: str):
     """The kernel `moments(data, first, last, rows, stack, out)`: the node of blocks [first, last); reads X once."""
     block = row_block if order == "C" else column_block
 
     @cpu_kernel(f"moments[{dtype},{order}]")
-    def moments(data: Any, first: Any, last: Any, rows: Any, stack: Any, out: Any) -> None:
+    def moments(data, first, last, rows, stack, out):
         n = data.y.shape[1]
         for number in range(first, last):
             start = number * rows

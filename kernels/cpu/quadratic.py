@@ -4,13 +4,11 @@ Cyclic over an active set (Friedman, Hastie and Tibshirani 2010), the gradient H
 row of H a move; full sweeps only look which coordinates belong to the set.
 """
 
-from typing import Any
-
 from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
 
 
 @jitable
-def soft_threshold(v: Any, width: Any) -> Any:
+def soft_threshold(v, width):
     """The number nearest to 0 within `width` of v."""
     if v > width:
         return v - width
@@ -18,7 +16,7 @@ def soft_threshold(v: Any, width: Any) -> Any:
 
 
 @jitable
-def violation(t: Any, g: Any, l1: Any) -> Any:
+def violation(t, g, l1):
     """Distance of 0 to g + l1 d|t|."""
     if t == 0.0:
         return max(abs(g) - l1, 0.0)
@@ -26,7 +24,7 @@ def violation(t: Any, g: Any, l1: Any) -> Any:
 
 
 @jitable
-def look(H: Any, c: Any, l1: Any, theta: Any, g: Any, active: Any) -> Any:
+def look(H, c, l1, theta, g, active):
     """Write the gradient anew and the coordinates that are not 0, or should not be; how many, the largest violation.
 
     Coordinates without curvature are left where they are.
@@ -48,7 +46,7 @@ def look(H: Any, c: Any, l1: Any, theta: Any, g: Any, active: Any) -> Any:
 
 
 @jitable
-def sweep(H: Any, l1: Any, theta: Any, g: Any, active: Any, count: Any) -> Any:
+def sweep(H, l1, theta, g, active, count):
     """Minimise over each active coordinate in turn; the largest violation met, and whether anything moved."""
     largest, moved = 0.0, False
     for q in range(count):
@@ -66,7 +64,7 @@ def sweep(H: Any, l1: Any, theta: Any, g: Any, active: Any, count: Any) -> Any:
 
 
 @cpu_kernel("minimise_quadratic")
-def minimise_quadratic(H: Any, c: Any, l1: Any, theta: Any, tol: Any, max_sweeps: Any, g: Any, active: Any) -> Any:
+def minimise_quadratic(H, c, l1, theta, tol, max_sweeps, g, active):
     """Move theta until no coordinate violates its optimality by more than tol; the sweeps that took.
 
     H (D, D) is symmetric; g (D,) float64 and active (D,) int64 are scratch.

@@ -4,8 +4,6 @@ Every thread is one of the operating system's own and all of them run, so that n
 starts; where one cannot go on, `stop` lets the others return.
 """
 
-from typing import Any
-
 from fastgd.kernels._intrinsics import give_way, observe, publish
 from fastgd.kernels._jit import jitable
 
@@ -16,7 +14,7 @@ PATIENCE = 4096
 
 
 @jitable
-def meet(team: Any) -> Any:
+def meet(team):
     """Wait until all threads of the team have come here; what they wrote before is seen after. False: stop."""
     if team.members == 1:
         return True

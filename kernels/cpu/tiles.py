@@ -6,21 +6,19 @@ While a tile is worked on, the rows of the next one are prefetched, half of them
 evenly, memory neither idles nor queues (with all prefetches in one of the loops it is slower than without any).
 """
 
-from typing import Any
-
 from fastgd.kernels._intrinsics import prefetch_row
 from fastgd.kernels._jit import jitable
 from fastgd.kernels.cpu.groups import ADD, DOTS, GROUP, row_at
 
 
 @jitable
-def as_stored(x: Any, shift: Any) -> Any:
+def as_stored(x, shift):
     """x: the data as they are."""
     return x
 
 
 @jitable
-def shifted(x: Any, shift: Any) -> Any:
+def shifted(x, shift):
     """x - shift: for columns whose mean is so large that x . w - mean . w would lose digits."""
     return x - shift
 
@@ -30,19 +28,19 @@ LOADS = {False: as_stored, True: shifted}
 
 
 @jitable
-def prefetch_rows(X: Any, rows: Any, start: Any, stop: Any) -> None:
+def prefetch_rows(X, rows, start, stop):
     """Ask for the cache lines of the named rows."""
     row_bytes = X.shape[1] * X.itemsize
     for i in range(start, stop):
         prefetch_row(X, rows[i], 0, row_bytes)
 
 
-def make_margins(shift: bool) -> Any:
+def make_margins(shift: bool):
     """Factory of the loop z[k, i] = (x_i - shift) . w_k + b_k over one tile, for shifted columns or not."""
     load, one, two = LOADS[shift], DOTS[1, shift], DOTS[2, shift]
 
     @jitable
-    def margins(X: Any, point: Any, rows: Any, ahead: Any, m: Any, z: Any) -> None:
+    def margins(X, point, rows, ahead, m, z):
         """Write z[:, :m] of the rows at places [0, m), and prefetch half as many from place `ahead` on."""
         outputs, d = point.w.shape
         odd = outputs % 2
@@ -65,12 +63,12 @@ def make_margins(shift: bool) -> Any:
     return margins
 
 
-def make_accumulate(shift: bool) -> Any:
+def make_accumulate(shift: bool):
     """Factory of the loop g_k += sum_i r[k, i] (x_i - shift) over one tile, for shifted columns or not."""
     load, one, two = LOADS[shift], ADD[1, shift], ADD[2, shift]
 
     @jitable
-    def accumulate(X: Any, shift: Any, rows: Any, ahead: Any, m: Any, r: Any, g: Any) -> None:
+    def accumulate(X, shift, rows, ahead, m, r, g):
         """Add the rows at places [0, m) into g (K, d), and prefetch half as many from place `ahead` on."""
         outputs, d = g.shape
         odd = outputs % 2
@@ -91,11 +89,11 @@ def make_accumulate(shift: bool) -> Any:
     return accumulate
 
 
-def make_gather(load: Any) -> Any:
+def make_gather(load):
     """Factory of the copy out[i, j] = x_ij - shift_j of named rows of column-major data (d, n), row-major."""
 
     @jitable
-    def gather(X: Any, shift: Any, rows: Any, m: Any, out: Any) -> None:
+    def gather(X, shift, rows, m, out):
         for j in range(X.shape[0]):
             c = shift[j]
             for i in range(m):

@@ -5,13 +5,11 @@ so every aligned run of 2^k blocks, complete or cut off by the end of the data, 
 A binary counter needs one partial vector a level (Higham 1993, pairwise summation).
 """
 
-from typing import Any
-
 from fastgd.kernels._jit import cpu_kernel, jitable
 
 
 @jitable
-def push(stack: Any, count: Any, leaf: Any) -> None:
+def push(stack, count, leaf):
     """Add leaf number `count` (from 0) of a node; destroys `leaf`."""
     level = 0
     while (count >> level) & 1:
@@ -23,7 +21,7 @@ def push(stack: Any, count: Any, leaf: Any) -> None:
 
 
 @jitable
-def collapse(stack: Any, count: Any, out: Any) -> None:
+def collapse(stack, count, out):
     """Write the node of `count` >= 1 leaves into `out`: complete subtrees combined from the right."""
     level = 0
     while not (count >> level) & 1:
@@ -39,7 +37,7 @@ def collapse(stack: Any, count: Any, out: Any) -> None:
 
 
 @cpu_kernel("fold")
-def fold(nodes: Any, stack: Any, out: Any) -> None:
+def fold(nodes, stack, out):
     """Combine consecutive nodes (count, size), all of one level but the last, into their parent `out` (size,)."""
     for i in range(nodes.shape[0]):
         for q in range(out.size):

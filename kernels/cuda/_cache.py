@@ -92,7 +92,7 @@ class KernelCache:
 
     cache_path = None
 
-    def __init__(self, kernel: Any) -> None:
+    def __init__(self, kernel):
         self._kernel = kernel
         self.locks = CompileLocks()
 
@@ -102,7 +102,7 @@ class KernelCache:
         its = self._kernel.__name__, self._kernel.made_of, [repr(kind) for kind in argument_types], options, capability
         return repr((its, toolchain()))
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def load_overload(self, sig, target_context):
         """The kernel of a signature; None where it must be compiled, by the process that has its lock now."""
         where = self._where(sig)
         if where is None:
@@ -110,7 +110,7 @@ class KernelCache:
         kept, key = where
         return self.locks.load(kept, self._kernel.__name__, key, lambda: self._load(kept, key, sig))
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig, data):
         """Keep a kernel that has been linked."""
         where = self._where(sig)
         # Machine code for one launch configuration alone; ours is for any.
@@ -122,7 +122,7 @@ class KernelCache:
         except Exception as error:
             logger.warning("could not cache a compiled kernel in %s (%s)", kept.folder, error)
 
-    def _where(self, sig: Any) -> tuple[Entries, str] | None:
+    def _where(self, sig):
         kept = entries() if hasattr(self._kernel, "made_of") else None
         if kept is None:
             return None
@@ -134,7 +134,7 @@ class KernelCache:
             logger.warning("compiled kernels are not cached (%s)", error)
             return None
 
-    def _load(self, kept: Entries, key: str, sig: Any) -> Any:
+    def _load(self, kept: Entries, key: str, sig):
         try:
             found = kept.load(self._kernel.__name__, key)
             if found is None:
@@ -158,14 +158,14 @@ class KernelCache:
     disable = flush = enable
 
 
-def packed(kernel: Any) -> bytes:
+def packed(kernel):
     """What numba-cuda keeps of a linked kernel, as bytes."""
     from numba.cuda.serialize import dumps
 
     return zlib.compress(dumps(kernel._reduce_states()), 1)
 
 
-def unpacked(data: bytes, argument_types: tuple[Any, ...]) -> Any:
+def unpacked(data: bytes, argument_types: tuple[Any, ...]):
     """The kernel of `packed`.
 
     Raises
@@ -181,7 +181,7 @@ def unpacked(data: bytes, argument_types: tuple[Any, ...]) -> Any:
     return kernel
 
 
-def cached(kernel: Any) -> Any:
+def cached(kernel):
     """Let a dispatcher of numba-cuda load its kernels from disk and save them there."""
     if hasattr(kernel, "_cache") and hasattr(kernel, "targetoptions"):
         cache = KernelCache(kernel)

@@ -28,7 +28,7 @@ class _Shared:
     Which, however, gives two threads that ask at the same time an array each.
     """
 
-    def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
+    def array(self, shape, dtype, alignment: int | None = None):
         from numba.cuda.simulator.kernel import _get_kernel_context
 
         its = _get_kernel_context().shared
@@ -44,7 +44,7 @@ class _Simulated:
 
     shared = _Shared()
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str):
         from numba.cuda.simulator.kernel import _get_kernel_context
 
         return getattr(_get_kernel_context() or _cuda, name)
@@ -69,14 +69,14 @@ def compiled_kernels() -> dict[str, list[str]]:
     }
 
 
-def cuda_kernel(name: str, max_registers: int | None = None) -> Any:
+def cuda_kernel(name: str, max_registers: int | None = None):
     """Compile a loop for the GPU under `name`, or load it from disk, where it lies by all ingredients of its factory.
 
     Without fast-math, whose flags on CUDA are all or none: checks for NaN and overflow must survive. Products are
     contracted all the same, and loops are written in the order in which they sum.
     """
 
-    def wrap(function: Any) -> Any:
+    def wrap(function):
         function.__name__ = function.__qualname__ = name
         limits = {} if SIMULATED or max_registers is None else {"max_registers": max_registers}
         kernel = _cuda.jit(**limits)(function)
@@ -86,7 +86,7 @@ def cuda_kernel(name: str, max_registers: int | None = None) -> Any:
     return wrap
 
 
-def cuda_device(function: Any) -> Any:
+def cuda_device(function):
     """Mark a function as callable from kernels; it may use `cuda`."""
     return function if SIMULATED else _cuda.jit(device=True, **_INLINED)(function)
 
@@ -96,7 +96,7 @@ if not SIMULATED:
     from numba.cuda.extending import overload
 
     @overload(floor, target="cuda", strict=False)
-    def _overload_floor(x: Any) -> Any:
+    def _overload_floor(x):
         if x == types.float32:
             return lambda x: libdevice.floorf(x)
         return lambda x: libdevice.floor(x)

@@ -7,8 +7,6 @@ would keep the memory's pipes as busy as reading it: these are asked for where t
 sectors; of others a window of the shuffle, whose runs fill cache lines, stays in the L2 cache by itself.
 """
 
-from typing import Any
-
 from fastgd.kernels.cuda._ptx import prefetch
 from fastgd.kernels.cuda._target import cuda, cuda_device
 from fastgd.kernels.cuda.layout import ROW_BITS, ROWS
@@ -17,7 +15,7 @@ from fastgd.kernels.cuda.layout import ROW_BITS, ROWS
 SECTOR = 32
 
 
-def make_ahead(dtype: str, order: str) -> Any:
+def make_ahead(dtype: str, order: str):
     """Factory of `row_ahead(rows, span, layout)` and `fetch(data, row, neighbours, layout)`, for a tile of a block.
 
     row_ahead: the number of the row, of those at positions [span[0], span[1]) among `rows`, that is this thread's to
@@ -26,7 +24,7 @@ def make_ahead(dtype: str, order: str) -> Any:
     """
 
     @cuda_device
-    def share(layout: Any) -> Any:
+    def share(layout):
         """Row and part of it that are this thread's: threads of a warp ask for neighbouring addresses."""
         thread = cuda.threadIdx.x
         if order == "C":
@@ -34,14 +32,14 @@ def make_ahead(dtype: str, order: str) -> Any:
         return thread & (layout.groups * ROWS - 1), thread >> layout.row_bits
 
     @cuda_device
-    def row_ahead(rows: Any, span: Any, layout: Any) -> Any:
+    def row_ahead(rows, span, layout):
         at = span[0] + share(layout)[0]
         return rows[at] if at < span[1] else -1
 
     fetch_x = _make_fetch_row(SECTOR // int(dtype[1:])) if order == "C" else _fetch_column_wise
 
     @cuda_device
-    def fetch(data: Any, row: Any, neighbours: Any, layout: Any) -> None:
+    def fetch(data, row, neighbours, layout):
         if row >= 0:
             q, step = share(layout)[1], layout.width // ROWS
             fetch_x(data.X, row, q, step, neighbours)
@@ -55,11 +53,11 @@ def make_ahead(dtype: str, order: str) -> Any:
     return row_ahead, fetch
 
 
-def _make_fetch_row(numbers: int) -> Any:
+def _make_fetch_row(numbers: int):
     """Factory of the row-major `fetch_x`; numbers: of a sector."""
 
     @cuda_device
-    def fetch_row(X: Any, row: Any, q: Any, step: Any, neighbours: Any) -> None:
+    def fetch_row(X, row, q, step, neighbours):
         """Every step-th sector of a row of X (n, d), from the q-th on; its end shares one with what follows."""
         last, j = X.shape[1] - 1, q * numbers
         while j < last + numbers:
@@ -70,7 +68,7 @@ def _make_fetch_row(numbers: int) -> Any:
 
 
 @cuda_device
-def _fetch_column_wise(X: Any, row: Any, q: Any, step: Any, neighbours: Any) -> None:
+def _fetch_column_wise(X, row, q, step, neighbours):
     """Every step-th number of a row of X (d, n), from the q-th on, where its neighbours share the sectors."""
     j = q
     while neighbours and j < X.shape[0]:

@@ -83,7 +83,7 @@ def _poison(memory, g, l1, inner, step, update):
     memory.theta[0, 0] = math.nan
 
 
-def _make_step(other: Any, code: int) -> Any:
+def _make_step(other, code: int):
     """Factory of `run(memory, g, l1, inner, code, update)`: the step with this code; `other` for others."""
     step = STEPS[code]
 
@@ -101,7 +101,7 @@ _run_step = functools.reduce(_make_step, range(len(STEPS)), _poison)
 
 
 @cuda_device
-def deal(memory: Any, layout: Any, work: Any) -> Any:
+def deal(memory, layout, work):
     """What belongs to this thread and its block."""
     block, thread, alone = np.int64(cuda.blockIdx.x), np.int64(cuda.threadIdx.x), work.parts.shape[0] > 1
     first, step, place, lane = np.int64(0), np.int64(cuda.blockDim.x), thread, np.int64(0)
@@ -118,21 +118,21 @@ def deal(memory: Any, layout: Any, work: Any) -> Any:
 
 
 @cuda_device
-def size_of(rows: Any, work: Any) -> Any:
+def size_of(rows, work):
     """The size of a batch of so many rows."""
     parts = (rows + work.part_rows - 1) // work.part_rows
     return Size(float(rows), parts, rows / work.rows, work.factor / rows)
 
 
 @cuda_device
-def read_batch(number: Any, size: Any, rule: Any, work: Any) -> Any:
+def read_batch(number, size, rule, work):
     """What is known of batch `number` of the launch before its gradient is."""
     factors = work.numbers[number, 0], work.numbers[number, 1], work.numbers[number, 2]
     return Batch(size, update_of(rule, rule.rates[number], factors))
 
 
 @cuda_device
-def find(at: Any, mine: Any) -> Any:
+def find(at, mine):
     """Output and column of a coordinate, by a division of 32 bits; of one output by none."""
     if mine.inner == mine.columns:
         return unsigned(0), unsigned(at)
@@ -141,7 +141,7 @@ def find(at: Any, mine: Any) -> Any:
 
 
 @cuda_device
-def take(at: Any, memory: Any, held: Any, mine: Any, coordinates: Any, work: Any) -> None:
+def take(at, memory, held, mine, coordinates, work):
     """Read what is known of number `at` from a memory, if it belongs to this thread: no load waits for another."""
     numbers = held.numbers
     # Of losses.
@@ -163,7 +163,7 @@ def take(at: Any, memory: Any, held: Any, mine: Any, coordinates: Any, work: Any
 
 
 @cuda_device
-def aim(k: Any, j: Any, held: Any, mine: Any, rule: Any) -> None:
+def aim(k, j, held, mine, rule):
     """Write where the gradient is taken, raw and in the dtype of X, into the point's w[k, j]."""
     at = held.memory.theta[0, 0]
     if rule.ahead != 0.0:
@@ -172,7 +172,7 @@ def aim(k: Any, j: Any, held: Any, mine: Any, rule: Any) -> None:
 
 
 @cuda_device
-def put(k: Any, j: Any, held: Any, memory: Any) -> None:
+def put(k, j, held, memory):
     """Write a coordinate's state to a memory."""
     memory.theta[k, j] = held.memory.theta[0, 0]
     for slot in range(MOST_SLOTS):
@@ -181,7 +181,7 @@ def put(k: Any, j: Any, held: Any, memory: Any) -> None:
 
 
 @cuda_device
-def begin(held: Any, mine: Any, memory: Any, rule: Any, coordinates: Any, work: Any) -> None:
+def begin(held, mine, memory, rule, coordinates, work):
     """The first point, and the state that updates go on from, as the launch found it."""
     at = mine.first + mine.place
     while at < mine.inner:
@@ -194,7 +194,7 @@ def begin(held: Any, mine: Any, memory: Any, rule: Any, coordinates: Any, work: 
 
 
 @cuda_device
-def end(held: Any, mine: Any, memory: Any, coordinates: Any, work: Any) -> None:
+def end(held, mine, memory, coordinates, work):
     """The state of all, from that of the last update."""
     at = mine.first + mine.place
     while at < mine.inner:
@@ -205,14 +205,14 @@ def end(held: Any, mine: Any, memory: Any, coordinates: Any, work: Any) -> None:
         at += mine.step
 
 
-def _make_load(step: int) -> Any:
+def _make_load(step: int):
     """Factory of `load(sums, size, parts, part, first, at, found)`: AT_ONCE / 2 of every step-th part's, from `first`.
 
     Past the last part: where all are read, what lies in memory there; else the last one's once more.
     """
 
     @cuda_device
-    def load(sums: Any, size: Any, parts: Any, part: Any, first: Any, at: Any, found: Any) -> None:
+    def load(sums, size, parts, part, first, at, found):
         for m in range(first, first + AT_ONCE // 2):
             its = part + m * step
             found[m] = sums[unsigned((its if step == 1 else min(its, parts - 1)) * size + at)]
@@ -220,7 +220,7 @@ def _make_load(step: int) -> Any:
     return load
 
 
-def _make_add_up(count: int) -> Any:
+def _make_add_up(count: int):
     """Factory of `add_up(sums, size, parts, at, lane, totals)`: number `at` of so many parts, into totals (count,).
 
     sums: parts of `size` numbers, one after the other. Of LANES sums of every LANES-th part: all, or that of a lane.
@@ -229,12 +229,12 @@ def _make_add_up(count: int) -> Any:
     load = _make_load(step)
 
     @cuda_device
-    def add(found: Any, first: Any, ahead: Any, totals: Any) -> None:
+    def add(found, first, ahead, totals):
         for m in range(first, first + half):
             totals[m % count] += found[m] if m * step < ahead else 0.0
 
     @cuda_device
-    def add_up(sums: Any, size: Any, parts: Any, at: Any, lane: Any, totals: Any) -> None:
+    def add_up(sums, size, parts, at, lane, totals):
         found, part = cuda.local.array(AT_ONCE, float64), lane
         for m in range(count):
             totals[m] = 0.0
@@ -255,13 +255,13 @@ _add_all, _add_lane = _make_add_up(LANES), _make_add_up(1)
 
 
 @cuda_device
-def of_r(at: Any, mine: Any) -> Any:
+def of_r(at, mine):
     """Where the sum of r stands that belongs to number `at`, of a loss any."""
     return (find(min(at, mine.inner - 1), mine)[0] + 1) * mine.columns - 1
 
 
 @cuda_device
-def sum_alone(sums: Any, parts: Any, at: Any, held: Any, mine: Any, work: Any) -> Any:
+def sum_alone(sums, parts, at, held, mine, work):
     """Number `at` of a batch's sums over its parts; of coordinates the sum of r (x - center)."""
     totals, others = cuda.local.array(LANES, float64), cuda.local.array(LANES, float64)
     _add_all(sums, mine.size, parts, at, 0, totals)
@@ -273,7 +273,7 @@ def sum_alone(sums: Any, parts: Any, at: Any, held: Any, mine: Any, work: Any) -
 
 
 @cuda_device
-def sum_together(sums: Any, parts: Any, at: Any, held: Any, mine: Any, work: Any) -> Any:
+def sum_together(sums, parts, at, held, mine, work):
     """The same by LANES threads that call together; all of them get it."""
     total, other = cuda.local.array(1, float64), cuda.local.array(1, float64)
     _add_lane(sums, mine.size, parts, at, mine.lane, total)
@@ -284,7 +284,7 @@ def sum_together(sums: Any, parts: Any, at: Any, held: Any, mine: Any, work: Any
 
 
 @cuda_device
-def move(at: Any, total: Any, batch: Any, rule: Any, held: Any, mine: Any, work: Any) -> None:
+def move(at, total, batch, rule, held, mine, work):
     """Gradient, rule and prox of coordinate `at`; what it adds to the sums; the next batch's point."""
     memory, numbers = held.memory, held.numbers
     k, j = find(at, mine)
@@ -307,7 +307,7 @@ def move(at: Any, total: Any, batch: Any, rule: Any, held: Any, mine: Any, work:
 
 
 @cuda_device
-def update(sums: Any, batch: Any, rule: Any, held: Any, mine: Any, coordinates: Any, work: Any) -> None:
+def update(sums, batch, rule, held, mine, coordinates, work):
     """What follows a batch's parts: its update, and its loss in `work.seen`; `held`: the first turn's."""
     first, parts = mine.first, batch.size.parts
     # All threads of a block take as many turns, since those of a warp add up together.

@@ -57,11 +57,11 @@ class Work(NamedTuple):
 
 
 @kernel_factory
-def make_name_rows() -> Any:
+def make_name_rows():
     """The kernel `name_rows(n, start, batches, out)`: the rows at positions from `start` on of an epoch of n rows."""
 
     @cuda_kernel("name_rows")
-    def name_rows(n: Any, start: Any, batches: Any, out: Any) -> None:
+    def name_rows(n, start, batches, out):
         begin, threads = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.gridDim.x * cuda.blockDim.x
         for i in range(begin, out.size, threads):
             position = start + i
@@ -71,7 +71,7 @@ def make_name_rows() -> Any:
 
 
 @cuda_device
-def replace_derivatives(tile: Any, layout: Any, room: Any, table: Any) -> None:
+def replace_derivatives(tile, layout, room, table):
     """Keep the tile's loss derivatives in the table (SAGA), and leave in the room what they changed by."""
     pair = lane_of(layout)
     while pair < layout.outputs * ROWS:
@@ -99,20 +99,20 @@ class Part(NamedTuple):
 
 
 @cuda_device
-def span_of(number: Any, part: Any, size: Any, work: Any) -> Any:
+def span_of(number, part, size, work):
     """Where a part of batch `number` starts and stops among the rows of the launch; nowhere where there is none."""
     start = number * size + part * work.part_rows
     return start, min(start + work.part_rows, min((number + 1) * size, work.order.size))
 
 
-def _make_add_part(loss: str, dtype: str, order: str, shift: bool) -> Any:
+def _make_add_part(loss: str, dtype: str, order: str, shift: bool):
     """Factory of `add_part(data, point, part, rule, table, layout, room)`."""
     kind, flush = TYPES[dtype], make_flush(dtype)
     derive, add = make_stages(loss, dtype, order, shift, True)
     row_ahead, fetch = make_ahead(dtype, order)
 
     @cuda_device
-    def add_part(data: Any, point: Any, part: Any, rule: Any, table: Any, layout: Any, room: Any) -> None:
+    def add_part(data, point, part, rule, table, layout, room):
         x = cuda.local.array(HELD, kind)
         columns, tiles, first = point.w.shape[1], 0, True
         at, stop = part.span
@@ -137,7 +137,7 @@ def _make_add_part(loss: str, dtype: str, order: str, shift: bool) -> Any:
 
 
 @kernel_factory
-def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -> Any:
+def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout):
     """The mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, a layout.
 
     `epoch(data, batches, span, rule, state, coordinates, work)` runs batches [span[0], span[1]) of an epoch, as
@@ -146,7 +146,7 @@ def make_epoch(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -
     kind, add_part = TYPES[dtype], _make_add_part(loss, dtype, order, shift)
 
     @cuda_kernel(f"epoch_{loss}_{dtype}_{order}{'_shift' if shift else ''}")
-    def epoch(data: Any, batches: Any, span: Any, rule: Any, state: Any, coordinates: Any, work: Any) -> None:
+    def epoch(data, batches, span, rule, state, coordinates, work):
         room = split(cuda.shared.array(0, kind), layout, work.spilled[cuda.blockIdx.x])
         clear(room.g)
         clear(room.lost)

@@ -6,8 +6,6 @@ out[b] (K (d + 1) + K,) float64: sum_i s_i dloss/dz_ik (x_i - shift, 1) output b
 `fold(nodes, out)` adds the blocks' sums in their order, so that the same grid gives the same bits.
 """
 
-from typing import Any
-
 from numba import float64
 
 from fastgd.kernels._jit import kernel_factory
@@ -30,14 +28,14 @@ def most_registers(dtype: str, layout: Layout) -> int | None:
 
 
 @kernel_factory
-def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -> Any:
+def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout):
     """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, a layout."""
     kind, flush = TYPES[dtype], make_flush(dtype)
     derive, add = make_stages(loss, dtype, order, shift, False)
     registers = most_registers(dtype, layout)
 
     @cuda_kernel(f"gradient_{loss}_{dtype}_{order}{'_shift' if shift else ''}", max_registers=registers)
-    def gradient(data: Any, point: Any, per_block: Any, spilled: Any, out: Any) -> None:
+    def gradient(data, point, per_block, spilled, out):
         x = cuda.local.array(HELD, kind)
         columns, node = point.w.shape[1], out[cuda.blockIdx.x]
         room = split(cuda.shared.array(0, kind), layout, spilled[cuda.blockIdx.x])
@@ -60,11 +58,11 @@ def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout
 
 
 @kernel_factory
-def make_fold() -> Any:
+def make_fold():
     """The kernel that adds up nodes (blocks, size) into out (size,)."""
 
     @cuda_kernel("fold")
-    def fold(nodes: Any, out: Any) -> None:
+    def fold(nodes, out):
         shares = cuda.shared.array((FOLD_SHARES, FOLD_SUMS), float64)
         column, share = cuda.threadIdx.x % FOLD_SUMS, cuda.threadIdx.x // FOLD_SUMS
         at = cuda.blockIdx.x * FOLD_SUMS + column

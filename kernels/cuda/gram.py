@@ -8,8 +8,6 @@ Launch: `pairs(C, side) * chunks * B` blocks of side * side threads; a block has
 `fold_gram(nodes, out)` adds up the chunks in their order, out (B, C, C) symmetric; any number of threads.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import float64
 
@@ -32,7 +30,7 @@ def pairs(columns: int, side: int) -> int:
 
 
 @cuda_device
-def _pair_of(pair: Any, tiles: Any) -> Any:
+def _pair_of(pair, tiles):
     """The pair (a, b), a <= b, of tiles of columns with this number."""
     a = 0
     while pair >= tiles - a:
@@ -41,12 +39,12 @@ def _pair_of(pair: Any, tiles: Any) -> Any:
     return a, a + pair
 
 
-def _make_read(order: str, side: int) -> Any:
+def _make_read(order: str, side: int):
     """Factory of `read(data, first, at, stop, x)`: a thread's elements of a tile, as they are in memory."""
     by_row, threads, tile = order == "C", side * side, EACH * side
 
     @cuda_device
-    def read(data: Any, first: Any, at: Any, stop: Any, x: Any) -> None:
+    def read(data, first, at, stop, x):
         d, targets = data.X.shape[1 if by_row else 0], data.y.shape[0]
         for m in range(_ROWS * tile // threads):
             e = cuda.threadIdx.x + m * threads
@@ -62,12 +60,12 @@ def _make_read(order: str, side: int) -> Any:
     return read
 
 
-def _make_place(order: str, side: int) -> Any:
+def _make_place(order: str, side: int):
     """Factory of `put(x, first, place, intercept, out)`: the same in working coordinates, into shared memory."""
     by_row, threads, tile = order == "C", side * side, EACH * side
 
     @cuda_device
-    def put(x: Any, first: Any, place: Any, intercept: Any, out: Any) -> None:
+    def put(x, first, place, intercept, out):
         center, inv_scale = place
         for m in range(_ROWS * tile // threads):
             e = cuda.threadIdx.x + m * threads
@@ -82,11 +80,11 @@ def _make_place(order: str, side: int) -> Any:
     return put
 
 
-def _make_multiply(side: int) -> Any:
+def _make_multiply(side: int):
     """Factory of `multiply(left, right, weights, u, sums)`: add the products of two tiles to a thread's sums."""
 
     @cuda_device
-    def multiply(left: Any, right: Any, weights: Any, u: Any, sums: Any) -> None:
+    def multiply(left, right, weights, u, sums):
         across, down = cuda.threadIdx.x % side, cuda.threadIdx.x // side
         for i in range(_ROWS):
             weight = weights[i]
@@ -101,18 +99,18 @@ def _make_multiply(side: int) -> Any:
 
 
 @cuda_device
-def _move(sums: Any, total: Any) -> None:
+def _move(sums, total):
     """Go on in float64."""
     for q in range(_PRODUCTS):
         total[q] += sums[q]
         sums[q] = 0
 
 
-def _make_write(side: int) -> Any:
+def _make_write(side: int):
     """Factory of `write(total, first, second, out)`: a thread's products into the matrix."""
 
     @cuda_device
-    def write(total: Any, first: Any, second: Any, out: Any) -> None:
+    def write(total, first, second, out):
         across, down = cuda.threadIdx.x % side, cuda.threadIdx.x // side
         for p in range(EACH):
             for q in range(EACH):
@@ -124,14 +122,14 @@ def _make_write(side: int) -> Any:
 
 
 @kernel_factory
-def make_gram(dtype: str, order: str, kind: str, side: int) -> Any:
+def make_gram(dtype: str, order: str, kind: str, side: int):
     """The kernel for a dtype and an order of X, in a dtype ("f4", "f8") for products, and threads side by side."""
     number, given, tile, held = TYPES[kind], TYPES[dtype], EACH * side, _ROWS * EACH // side
     read, put, shape = _make_read(order, side), _make_place(order, side), (_ROWS, EACH * side + 1)
     multiply, write, tiles_a_sum = _make_multiply(side), _make_write(side), _FLUSH_TILES
 
     @cuda_kernel(f"gram_{dtype}_{order}_{kind}_{side}")
-    def gram(data: Any, h: Any, h_step: Any, place: Any, intercept: Any, per_chunk: Any, nodes: Any) -> None:
+    def gram(data, h, h_step, place, intercept, per_chunk, nodes):
         left = cuda.shared.array(shape, number)
         right = cuda.shared.array(shape, number)
         weights = cuda.shared.array(_ROWS, number)
@@ -170,11 +168,11 @@ def make_gram(dtype: str, order: str, kind: str, side: int) -> Any:
 
 
 @kernel_factory
-def make_fold_gram() -> Any:
+def make_fold_gram():
     """The kernel that adds up nodes (chunks, B, C, C) into out (B, C, C)."""
 
     @cuda_kernel("fold_gram")
-    def fold_gram(nodes: Any, out: Any) -> None:
+    def fold_gram(nodes, out):
         begin, threads = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.gridDim.x * cuda.blockDim.x
         columns = out.shape[1]
         for at in range(begin, out.size, threads):

@@ -1,21 +1,19 @@
 """What couples the outputs of softmax at each row: the weights of the blocks of its whole curvature."""
 
-from typing import Any
-
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_kernel
 from fastgd.kernels.cuda.residual import weight
 
 
 @kernel_factory
-def make_joint(dtype: str) -> Any:
+def make_joint(dtype: str):
     """The kernel `joint(data, shares, out)`: out[b, i] = s_i p_k ([k == l] - p_l), shares (K, n).
 
     b numbers the pairs k <= l in their order. Any number of blocks and threads.
     """
 
     @cuda_kernel(f"joint_{dtype}")
-    def joint(data: Any, shares: Any, out: Any) -> None:
+    def joint(data, shares, out):
         begin, threads = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.gridDim.x * cuda.blockDim.x
         for i in range(begin, shares.shape[1], threads):
             row, s, pair = unsigned(i), weight(data, i), 0

@@ -3,8 +3,6 @@
 Column-major rows are staged in shared memory first, so that a warp reads neighbouring rows of a column.
 """
 
-from typing import Any
-
 import numpy as np
 
 from fastgd.kernels._jit import unsigned
@@ -18,21 +16,21 @@ from fastgd.kernels.cuda.tiles import HELD, group_of, lane_of
 _AT_ONCE = HELD // 2
 
 
-def make_number(named: bool) -> Any:
+def make_number(named: bool):
     """Factory of `number(tile, i)`: the number of the i-th row of a tile, past its end that of its last.
 
     named: whether the tile names its rows, else they are those at its positions.
     """
 
     @cuda_device
-    def number(tile: Any, i: Any) -> Any:
+    def number(tile, i):
         there = min(i, tile.stop - 1 - tile.at)
         return unsigned(tile.rows[unsigned(there)] if named else tile.at + there)
 
     return number
 
 
-def make_load(order: str, shift: bool, named: bool) -> Any:
+def make_load(order: str, shift: bool, named: bool):
     """Factory of `load(X, point, tile, piece, layout, room, x)`: a group's part of a tile into registers x.
 
     order: "C" for X (n, d), "F" for its transpose (d, n). shift: whether `point.shift` is subtracted. named: as in
@@ -42,12 +40,12 @@ def make_load(order: str, shift: bool, named: bool) -> Any:
     return _make_direct(shift, named) if order == "C" else _make_staged(shift, named)
 
 
-def _make_direct(shift: bool, named: bool) -> Any:
+def _make_direct(shift: bool, named: bool):
     """Row-major rows: a warp reads neighbouring columns."""
     read = _make_read(named)
 
     @cuda_device
-    def load(X: Any, point: Any, tile: Any, piece: Any, layout: Any, room: Any, x: Any) -> None:
+    def load(X, point, tile, piece, layout, room, x):
         d, start = X.shape[1], piece * layout.width * COLUMNS + lane_of(layout)
         read(X, tile, start, layout, x)
         for c in range(COLUMNS):
@@ -62,12 +60,12 @@ def _make_direct(shift: bool, named: bool) -> Any:
     return load
 
 
-def _make_read(named: bool) -> Any:
+def _make_read(named: bool):
     """Factory of `read(X, tile, start, layout, x)`, which reads columns start + c width; past the last one, that."""
     number = make_number(named)
 
     @cuda_device
-    def read(X: Any, tile: Any, start: Any, layout: Any, x: Any) -> None:
+    def read(X, tile, start, layout, x):
         # All loads are under way before the first is waited for, without branches around them.
         first, end = group_of(layout) * ROWS, X.shape[1] - 1
         # A group past the tile's end begins before it: at the tile's last row.
@@ -87,13 +85,13 @@ def _make_read(named: bool) -> Any:
     return read
 
 
-def _either(X: Any, there: Any, j: Any, row: Any) -> Any:
+def _either(X, there, j, row):
     """X[j, row] where that is there, else X's first number: no address of a column is kept from tile to tile."""
     at = j * X.shape[1] + row
     return X[unsigned(0), unsigned(at if there else 0)]
 
 
-def _either_twin(X: Any, there: Any, j: Any, row: Any) -> Any:
+def _either_twin(X, there, j, row):
     """The same within the bounds, which the simulator checks."""
     return X[j, row] if there else X[0, 0]
 
@@ -101,12 +99,12 @@ def _either_twin(X: Any, there: Any, j: Any, row: Any) -> Any:
 either = cuda_device(_either_twin if SIMULATED else _either)
 
 
-def _make_staged(shift: bool, named: bool) -> Any:
+def _make_staged(shift: bool, named: bool):
     """Column-major rows: a warp reads neighbouring rows, by way of shared memory."""
     number, stage = make_number(named), _make_stage(shift)
 
     @cuda_device
-    def load(X: Any, point: Any, tile: Any, piece: Any, layout: Any, room: Any, x: Any) -> None:
+    def load(X, point, tile, piece, layout, room, x):
         i, q = cuda.threadIdx.x & (layout.groups * ROWS - 1), cuda.threadIdx.x >> layout.row_bits
         row, place = number(tile, i), (piece * layout.width * COLUMNS + q, i * layout.pitch + q)
         block_barrier()
@@ -123,14 +121,14 @@ def _make_staged(shift: bool, named: bool) -> Any:
     return load
 
 
-def _make_stage(shift: bool) -> Any:
+def _make_stage(shift: bool):
     """Factory of `stage(X, point, row, place, first, layout, room, x)`: some of a thread's numbers into shared memory.
 
     place: the thread's first column, and where it lies. first: how many numbers have been staged, a constant.
     """
 
     @cuda_device
-    def stage(X: Any, point: Any, row: Any, place: Any, first: Any, layout: Any, room: Any, x: Any) -> None:
+    def stage(X, point, row, place, first, layout, room, x):
         (start, to), d, stride, sure = place, X.shape[0], layout.width // ROWS, layout.sure * ROWS
         zero, one = room.staged.dtype.type(0), room.staged.dtype.type(1)
         # As above, but half of the loads at a time: with all of them registers would be left for two blocks alone.
@@ -150,7 +148,7 @@ def _make_stage(shift: bool) -> Any:
     return stage
 
 
-def make_fill(order: str, shift: bool) -> Any:
+def make_fill(order: str, shift: bool):
     """Factory of `fill(X, point, tile, first, layout, room, x)`: a tile into room.staged, from its row `first` on.
 
     x: registers of a thread, which are left with anything.
@@ -158,11 +156,11 @@ def make_fill(order: str, shift: bool) -> Any:
     return _make_fill_by_row(shift) if order == "C" else _make_fill_by_column(shift)
 
 
-def _make_fill_by_row(shift: bool) -> Any:
+def _make_fill_by_row(shift: bool):
     load = _make_direct(shift, False)
 
     @cuda_device
-    def fill(X: Any, point: Any, tile: Any, first: Any, layout: Any, room: Any, x: Any) -> None:
+    def fill(X, point, tile, first, layout, room, x):
         load(X, point, tile, 0, layout, room, x)
         start, lane = (first + group_of(layout) * ROWS) * layout.pitch, lane_of(layout)
         for c in range(COLUMNS):
@@ -174,11 +172,11 @@ def _make_fill_by_row(shift: bool) -> Any:
     return fill
 
 
-def _make_fill_by_column(shift: bool) -> Any:
+def _make_fill_by_column(shift: bool):
     number, stage = make_number(False), _make_stage(shift)
 
     @cuda_device
-    def fill(X: Any, point: Any, tile: Any, first: Any, layout: Any, room: Any, x: Any) -> None:
+    def fill(X, point, tile, first, layout, room, x):
         i, q = cuda.threadIdx.x & (layout.groups * ROWS - 1), cuda.threadIdx.x >> layout.row_bits
         row, place = number(tile, i), (q, (first + i) * layout.pitch + q)
         stage(X, point, row, place, 0, layout, room, x)

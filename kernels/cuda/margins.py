@@ -5,8 +5,6 @@ out[i, k] = (x_i - shift) . w_k + b_k, out (n, K) of any dtype. `point` is float
 Launch: `layout.for_margins()`, shared memory for float64 whatever X is, `layout.threads` threads a block.
 """
 
-from typing import Any
-
 from numba import float64
 
 from fastgd.kernels._jit import kernel_factory, unsigned
@@ -19,13 +17,13 @@ from fastgd.kernels.cuda.tiles import HELD, Tile, group_of, lane_of, split, spli
 
 
 @kernel_factory
-def make_margins_pass(dtype: str, order: str, layout: Layout) -> Any:
+def make_margins_pass(dtype: str, order: str, layout: Layout):
     """The kernel of margins for a dtype ("f4", "f8") and an order ("C", "F") of X, and a layout."""
     # float64 at once: what is subtracted from float32 columns far from 0 leaves digits behind.
     reach = make_reach("f8", order, True, False)
 
     @cuda_kernel(f"margins_{dtype}_{order}")
-    def margins(data: Any, point: Any, per_block: Any, out: Any) -> None:
+    def margins(data, point, per_block, out):
         x, shared = cuda.local.array(HELD, float64), cuda.shared.array(0, float64)
         room = split(shared, layout, shared[:0])
         group, lane = group_of(layout), lane_of(layout)

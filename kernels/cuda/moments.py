@@ -9,8 +9,6 @@ both; width 1 for column-major data, where neighbouring threads have neighbourin
 `fold_moments(nodes, base, out)` merges the chunks in their order into weight, means, squares; d threads at least.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import float64
 
@@ -25,7 +23,7 @@ RUN = 8
 
 
 @cuda_device
-def _merged(left: Any, right: Any) -> Any:
+def _merged(left, right):
     """Two nodes (weight, mean, squares) of a column as one."""
     (a, mean_a, squares_a), (b, mean_b, squares_b) = left, right
     # Rows without weight count as absent; what is not finite in them is passed on.
@@ -39,7 +37,7 @@ def _merged(left: Any, right: Any) -> Any:
 
 
 @cuda_device
-def _with_run(node: Any, x: Any, s: Any) -> Any:
+def _with_run(node, x, s):
     """A thread's node with a run of its rows, x and their weights s."""
     total, mean, squares = node
     if total == 0.0:
@@ -59,12 +57,12 @@ def _with_run(node: Any, x: Any, s: Any) -> Any:
 
 
 @kernel_factory
-def make_moments(dtype: str, order: str) -> Any:
+def make_moments(dtype: str, order: str):
     """The kernel of moments for a dtype ("f4", "f8") and an order ("C", "F") of X."""
     by_row = order == "C"
 
     @cuda_kernel(f"moments_{dtype}_{order}")
-    def moments(data: Any, base: Any, width: Any, per_block: Any, nodes: Any) -> None:
+    def moments(data, base, width, per_block, nodes):
         x, s = cuda.local.array(RUN, float64), cuda.local.array(RUN, float64)
         weights = cuda.shared.array(MOST_THREADS, float64)
         means = cuda.shared.array(MOST_THREADS, float64)
@@ -102,11 +100,11 @@ def make_moments(dtype: str, order: str) -> Any:
 
 
 @kernel_factory
-def make_fold_moments() -> Any:
+def make_fold_moments():
     """The kernel that merges nodes (chunks, 1 + 2 d) into out (1 + 2 d,): `fold_moments(nodes, base, out)`."""
 
     @cuda_kernel("fold_moments")
-    def fold_moments(nodes: Any, base: Any, out: Any) -> None:
+    def fold_moments(nodes, base, out):
         d, j = (out.size - 1) // 2, cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if j >= d:
             return

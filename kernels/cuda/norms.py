@@ -5,8 +5,6 @@ rows [b per_block, (b + 1) per_block), NaN where one is. Launch: blocks of at mo
 `width` threads share a row, a power of two from 8 to 32; of column-major data each thread has rows of its own.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import float64
 
@@ -18,14 +16,14 @@ from fastgd.kernels.cuda.residual import weight
 
 
 @cuda_device
-def _square(x: Any, j: Any, coordinates: Any) -> Any:
+def _square(x, j, coordinates):
     """The square of an element of column j in working coordinates."""
     t = (np.float64(x) - coordinates.center[j]) * coordinates.inv_scale[j]
     return t * t
 
 
 @cuda_device
-def _by_rows(data: Any, coordinates: Any, width: Any, start: Any, stop: Any) -> Any:
+def _by_rows(data, coordinates, width, start, stop):
     """The largest of this thread's rows, row-major."""
     part, lane = cuda.local.array(ROWS, float64), cuda.threadIdx.x % width
     first, groups, largest = cuda.threadIdx.x // width * ROWS, cuda.blockDim.x // width, 0.0
@@ -43,7 +41,7 @@ def _by_rows(data: Any, coordinates: Any, width: Any, start: Any, stop: Any) -> 
 
 
 @cuda_device
-def _by_columns(data: Any, coordinates: Any, width: Any, start: Any, stop: Any) -> Any:
+def _by_columns(data, coordinates, width, start, stop):
     """The largest of this thread's rows, column-major."""
     largest = 0.0
     for row in range(start + cuda.threadIdx.x, stop, cuda.blockDim.x):
@@ -56,12 +54,12 @@ def _by_columns(data: Any, coordinates: Any, width: Any, start: Any, stop: Any) 
 
 
 @kernel_factory
-def make_largest_norm(dtype: str, order: str) -> Any:
+def make_largest_norm(dtype: str, order: str):
     """The kernel for a dtype ("f4", "f8") and an order ("C", "F") of X."""
     look = _by_rows if order == "C" else _by_columns
 
     @cuda_kernel(f"largest_norm_{dtype}_{order}")
-    def largest_norm(data: Any, coordinates: Any, width: Any, per_block: Any, out: Any) -> None:
+    def largest_norm(data, coordinates, width, per_block, out):
         start = cuda.blockIdx.x * per_block
         found = look(data, coordinates, width, start, min(start + per_block, data.y.shape[1]))
         block_barrier()

@@ -5,17 +5,15 @@
 Nothing is checked.
 """
 
-from typing import Any
-
 from fastgd.kernels.cuda._target import SIMULATED, cuda_device
 
 
-def _address_twin(X: Any, row: Any, j: Any) -> Any:
+def _address_twin(X, row, j):
     """In the simulator: the number of the element."""
     return int(row) * X.shape[1] + int(j)
 
 
-def _number_near_twin(X: Any, at: Any, rows: Any, d: Any, more: Any) -> Any:
+def _number_near_twin(X, at, rows, d, more):
     """The same within the bounds, which the simulator checks."""
     return X[divmod(int(at) + int(rows) * int(d) + int(more), X.shape[1])]
 
@@ -34,15 +32,15 @@ else:
     _GLOBAL = 1
 
     @intrinsic
-    def _address(typingctx: Any, X: Any, i: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def _address(typingctx, X, i):
+        def codegen(context, builder, signature, args):
             return place_of(context, builder, X, *args)
 
         return types.int64(X, types.int64), codegen
 
     @intrinsic
-    def _number_near(typingctx: Any, X: Any, at: Any, rows: Any, d: Any, more: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def _number_near(typingctx, X, at, rows, d, more):
+        def codegen(context, builder, signature, args):
             _, at, rows, d, more = args
             size, kind = X.dtype.bitwidth // 8, context.get_data_type(X.dtype)
             # A product of two numbers of 32 bits and its addition to an address are one instruction.
@@ -56,11 +54,11 @@ else:
         return X.dtype(X, types.int64, types.int32, types.int32, types.int64), codegen
 
     @cuda_device
-    def address(X: Any, row: Any, j: Any) -> Any:
+    def address(X, row, j):
         """Where X[row, j] lies."""
         return _address(X, row * X.shape[1] + j)
 
     @cuda_device
-    def number_near(X: Any, at: Any, rows: Any, d: Any, more: Any) -> Any:
+    def number_near(X, at, rows, d, more):
         """The number rows * d + more numbers past an address."""
         return _number_near(X, at, rows, d, more)

@@ -1,20 +1,18 @@
 """Reading every number once and adding it up: what no pass over X can beat, the yardstick of benchmarks."""
 
-from typing import Any
-
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_kernel
 
 
 @kernel_factory
-def make_read(dtype: str) -> Any:
+def make_read(dtype: str):
     """The kernel `read(x, out)`: thread t of T leaves in out[t] the sum of every T-th number of x from t on.
 
     Eight numbers are under way at a time, which fills the memory's pipes.
     """
 
     @cuda_kernel(f"read_{dtype}")
-    def read(x: Any, out: Any) -> None:
+    def read(x, out):
         # Unsigned: checks of signed indices for wrap-around would take longer than reading.
         first = unsigned(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
         step, size = unsigned(cuda.gridDim.x * cuda.blockDim.x), unsigned(x.size)

@@ -5,8 +5,6 @@ lies in one warp. Every function is called by all threads of a block alike. Each
 memory, which the simulator runs.
 """
 
-from typing import Any
-
 from numba import float64
 
 from fastgd.kernels.cuda._ptx import arrive, arrived
@@ -19,13 +17,13 @@ LANES = ROWS
 
 
 @cuda_device
-def block_barrier() -> None:
+def block_barrier():
     """Wait for all threads of the block."""
     cuda.syncthreads()
 
 
 @cuda_device
-def first_grid_barrier(counter: Any) -> None:
+def first_grid_barrier(counter):
     """Wait for all threads of the grid; counter: (1,) int64, for `grid_barrier` of this launch.
 
     By CUDA's own barrier, for which the grid is launched as a whole: so all blocks are there when others wait for them.
@@ -36,7 +34,7 @@ def first_grid_barrier(counter: Any) -> None:
 
 
 @cuda_device
-def grid_barrier(counter: Any, turn: Any) -> None:
+def grid_barrier(counter, turn):
     """Wait for all threads of the grid, for the turn-th time from 1 on after `first_grid_barrier`.
 
     The blocks count arrivals, which nobody resets. What a thread has written is seen by all after the barrier: the
@@ -53,7 +51,7 @@ def grid_barrier(counter: Any, turn: Any) -> None:
         block_barrier()
 
 
-def _group_barrier(width: Any) -> None:
+def _group_barrier(width):
     """Wait for all threads of the group: of a warp, or of the block where groups are larger."""
     if width <= WARP:
         cuda.syncwarp()
@@ -61,12 +59,12 @@ def _group_barrier(width: Any) -> None:
         cuda.syncthreads()
 
 
-def _group_barrier_twin(width: Any) -> None:
+def _group_barrier_twin(width):
     """The same, for the whole block."""
     cuda.syncthreads()
 
 
-def _row_total(value: Any, width: Any) -> Any:
+def _row_total(value, width):
     """The sum of the numbers of those threads of a warp and group that have the same row, lane % ROWS."""
     mask = ROWS
     while mask < width and mask < WARP:
@@ -75,7 +73,7 @@ def _row_total(value: Any, width: Any) -> Any:
     return value
 
 
-def _row_largest(value: Any, width: Any) -> Any:
+def _row_largest(value, width):
     """The largest number of the same threads; NaN may be passed over."""
     mask = ROWS
     while mask < width and mask < WARP:
@@ -85,7 +83,7 @@ def _row_largest(value: Any, width: Any) -> Any:
     return value
 
 
-def _row_total_twin(value: Any, width: Any) -> Any:
+def _row_total_twin(value, width):
     """The same through shared memory."""
     values = _of_row(value, width)
     total = values[0]
@@ -94,7 +92,7 @@ def _row_total_twin(value: Any, width: Any) -> Any:
     return total
 
 
-def _row_largest_twin(value: Any, width: Any) -> Any:
+def _row_largest_twin(value, width):
     """The same through shared memory."""
     largest = value
     for other in _of_row(value, width):
@@ -102,7 +100,7 @@ def _row_largest_twin(value: Any, width: Any) -> Any:
     return largest
 
 
-def _of_row(value: Any, width: Any) -> Any:
+def _of_row(value, width):
     """In the simulator: the numbers of the threads of a warp and group that have the same row."""
     scratch = cuda.shared.array(MOST_THREADS, float64)
     thread, span = cuda.threadIdx.x, min(width, WARP)
@@ -118,7 +116,7 @@ row_total = cuda_device(_row_total_twin if SIMULATED else _row_total)
 row_largest = cuda_device(_row_largest_twin if SIMULATED else _row_largest)
 
 
-def _row_sums(part: Any, lane: Any, width: Any) -> Any:
+def _row_sums(part, lane, width):
     """Each thread's ROWS numbers summed over the warp's threads of its group; its own: row lane % ROWS.
 
     Half of the numbers are exchanged for the partner's other half, until one is left: 7 shuffles for 8 rows.
@@ -137,7 +135,7 @@ def _row_sums(part: Any, lane: Any, width: Any) -> Any:
     return row_total(total, width)
 
 
-def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:
+def _row_sums_twin(part, lane, width):
     """The same through shared memory."""
     scratch = cuda.shared.array((MOST_THREADS, ROWS), float64)
     thread, span = cuda.threadIdx.x, min(width, WARP)
@@ -152,7 +150,7 @@ def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:
     return total
 
 
-def _lane_sum(value: Any) -> Any:
+def _lane_sum(value):
     """The sum of a number of each of LANES neighbouring threads, the same bits in all of them."""
     mask = LANES // 2
     while mask > 0:
@@ -161,7 +159,7 @@ def _lane_sum(value: Any) -> Any:
     return value
 
 
-def _lane_sum_twin(value: Any) -> Any:
+def _lane_sum_twin(value):
     """The same through shared memory."""
     scratch = cuda.shared.array(MOST_THREADS, float64)
     thread, mask = cuda.threadIdx.x, LANES // 2
@@ -175,7 +173,7 @@ def _lane_sum_twin(value: Any) -> Any:
 
 
 @cuda_device
-def fold_lanes(values: Any) -> Any:
+def fold_lanes(values):
     """The sum of LANES numbers of a thread, in the order of `lane_sum`."""
     half = LANES // 2
     while half > 0:
@@ -186,13 +184,13 @@ def fold_lanes(values: Any) -> Any:
 
 
 @cuda_device
-def larger(a: Any, b: Any) -> Any:
+def larger(a, b):
     """The larger of two numbers, NaN where one is."""
     return b if b > a or b != b else a
 
 
 @cuda_device
-def block_largest(value: Any) -> Any:
+def block_largest(value):
     """The largest of a block's numbers, one a thread; NaN where one is. For the block's first thread."""
     values = cuda.shared.array(MOST_THREADS, float64)
     thread, count = cuda.threadIdx.x, cuda.blockDim.x

@@ -5,7 +5,7 @@ two rows with all outputs, and later the sums of four columns with all outputs: 
 used by each output, four numbers are read at a time, and sums over rows stay in registers from tile to tile.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
@@ -89,13 +89,13 @@ def _slab(layout: Layout, turns: int, columns: int) -> Slab:
     return Slab(layout._replace(pitch=pitch), of_rows, turns, rows, quads, pitch, max(rows * pitch, layout.gradient))
 
 
-def _make_add_margins(slab: Slab) -> Any:
+def _make_add_margins(slab: Slab):
     """Factory of `add_margins(staged, w, room)`: this thread's part of the margins of two rows, into room.z."""
     outputs, quads, pitch, parts, rows = slab.of_rows.outputs, slab.quads, slab.pitch, slab.of_rows.warps, slab.rows
     kind, pairs, pair_bits, span = TYPES["f4"], slab.rows // 2, slab.of_rows.row_bits - 1, slab.quads * COLUMNS
 
     @cuda_device
-    def add_margins(staged: Any, w: Any, room: Any) -> None:
+    def add_margins(staged, w, room):
         low, high = cuda.local.array(outputs, kind), cuda.local.array(outputs, kind)
         a, b = cuda.local.array(COLUMNS, kind), cuda.local.array(COLUMNS, kind)
         row, part = cuda.threadIdx.x & (pairs - 1), cuda.threadIdx.x >> pair_bits
@@ -122,13 +122,13 @@ def _make_add_margins(slab: Slab) -> Any:
     return add_margins
 
 
-def _make_accumulate(slab: Slab) -> Any:
+def _make_accumulate(slab: Slab):
     """Factory of `accumulate(staged, room, sums)`: derivatives times rows, of this thread's rows, columns, outputs."""
     outputs, pitch, rows, its = slab.of_rows.outputs, slab.pitch, slab.rows, slab.turns * ROWS
     kind, layout, last = TYPES["f4"], slab.layout, slab.quads - 1
 
     @cuda_device
-    def accumulate(staged: Any, room: Any, sums: Any) -> None:
+    def accumulate(staged, room, sums):
         x, r = cuda.local.array(_SQUARE, kind), cuda.local.array(COLUMNS, kind)
         # Threads past the last column repeat its sums, without a branch; nobody reads theirs.
         first, column = group_of(layout) * its, min(lane_of(layout), last) * COLUMNS
@@ -146,13 +146,13 @@ def _make_accumulate(slab: Slab) -> Any:
     return accumulate
 
 
-def _make_lay_down(slab: Slab) -> Any:
+def _make_lay_down(slab: Slab):
     """Factory of `lay_down(sums, g)`: a thread's sums to where `flush` looks for them; they begin anew."""
     layout, outputs, quads, bits = slab.layout, slab.of_rows.outputs, slab.quads, slab.layout.bits
     threads = layout.threads
 
     @cuda_device
-    def lay_down(sums: Any, g: Any) -> None:
+    def lay_down(sums, g):
         group, lane = group_of(layout), lane_of(layout)
         for k in range(outputs):
             for c in range(COLUMNS):
@@ -166,7 +166,7 @@ def _make_lay_down(slab: Slab) -> Any:
 
 
 @cuda_device
-def _hold(point: Any, w: Any, span: Any) -> None:
+def _hold(point, w, span):
     """The coefficients into shared memory, 0 past the last column."""
     i, zero = cuda.threadIdx.x, w.dtype.type(0)
     while i < w.size:
@@ -176,7 +176,7 @@ def _hold(point: Any, w: Any, span: Any) -> None:
 
 
 @kernel_factory
-def make_slab_gradient(loss: str, order: str, shift: bool, slab: Slab) -> Any:
+def make_slab_gradient(loss: str, order: str, shift: bool, slab: Slab):
     """The full-pass kernel for a loss, an order ("C", "F"), shifted columns or not, a slab: `make_gradient`'s twin."""
     kind, target, residual = TYPES["f4"], make_target(loss, False), make_residual(loss, False)
     fill, add_margins, accumulate = make_fill(order, shift), _make_add_margins(slab), _make_accumulate(slab)
@@ -187,7 +187,7 @@ def make_slab_gradient(loss: str, order: str, shift: bool, slab: Slab) -> Any:
     turn_rows, flush_rows = layout.rows, FLUSH_TILES // turns * rows
 
     @cuda_kernel(f"slab_gradient_{loss}_{order}{'_shift' if shift else ''}", max_registers=_REGISTERS)
-    def gradient(data: Any, point: Any, per_block: Any, spilled: Any, out: Any) -> None:
+    def gradient(data, point, per_block, spilled, out):
         x, sums = cuda.local.array(HELD, kind), cuda.local.array(held, kind)
         staged = cuda.shared.array(staged_numbers, kind, alignment=_ALIGNMENT)
         w = cuda.shared.array(coefficients, kind, alignment=_ALIGNMENT)

@@ -41,7 +41,7 @@ class Room(NamedTuple):
 
 
 @cuda_device
-def split(room: Any, layout: Any, spilled: Any) -> Any:
+def split(room, layout, spilled):
     """The parts of shared memory; of a gradient too large for it, `spilled`."""
     a = layout.margins
     b = a + layout.derivatives
@@ -54,7 +54,7 @@ def split(room: Any, layout: Any, spilled: Any) -> Any:
 
 
 @cuda_device
-def clear(numbers: Any) -> None:
+def clear(numbers):
     """Set to 0, by all threads of a block."""
     # No range, here and below: how often one with a step runs takes a division of 64 bits.
     i = cuda.threadIdx.x
@@ -64,24 +64,24 @@ def clear(numbers: Any) -> None:
 
 
 @cuda_device
-def group_of(layout: Any) -> Any:
+def group_of(layout):
     """The number of this thread's group."""
     return cuda.threadIdx.x >> layout.bits
 
 
 @cuda_device
-def lane_of(layout: Any) -> Any:
+def lane_of(layout):
     """The number of this thread in its group."""
     return cuda.threadIdx.x & (layout.width - 1)
 
 
 @cuda_device
-def split_pair(pair: Any) -> Any:
+def split_pair(pair):
     """Output and row of a group of the `pair`-th of both: threads next to each other have rows next to each other."""
     return pair >> ROW_BITS, pair & (ROWS - 1)
 
 
-def make_margins(dtype: str, offset: bool) -> Any:
+def make_margins(dtype: str, offset: bool):
     """Factory of `add_margins(x, point, piece, layout, room)`: margins of a piece's columns, added to room.z.
 
     offset: whether `point.offset` is subtracted from columns, else it is 0.
@@ -89,7 +89,7 @@ def make_margins(dtype: str, offset: bool) -> Any:
     kind = TYPES[dtype]
 
     @cuda_device
-    def add_margins(x: Any, point: Any, piece: Any, layout: Any, room: Any) -> None:
+    def add_margins(x, point, piece, layout, room):
         part, v = cuda.local.array(ROWS, kind), cuda.local.array(COLUMNS, kind)
         group, lane, last = group_of(layout), lane_of(layout), point.w.shape[1] - 1
         start = piece * layout.width * COLUMNS + lane
@@ -116,12 +116,12 @@ def make_margins(dtype: str, offset: bool) -> Any:
     return add_margins
 
 
-def make_accumulate(dtype: str) -> Any:
+def make_accumulate(dtype: str):
     """Factory of `accumulate(x, piece, layout, room)`: what a piece's columns add to the gradient, into room.g."""
     kind = TYPES[dtype]
 
     @cuda_device
-    def accumulate(x: Any, piece: Any, layout: Any, room: Any) -> None:
+    def accumulate(x, piece, layout, room):
         r = cuda.local.array(ROWS, kind)
         group, threads = group_of(layout), layout.groups * layout.width
         for k in range(layout.outputs):
@@ -136,7 +136,7 @@ def make_accumulate(dtype: str) -> Any:
     return accumulate
 
 
-def make_flush(dtype: str) -> Any:
+def make_flush(dtype: str):
     """Factory of `flush(layout, room, columns, out, first)`: the block's sums go on in float64 out (K columns + K,).
 
     first: whether nothing has been written to `out` yet.
@@ -144,19 +144,19 @@ def make_flush(dtype: str) -> Any:
     flush_gradient, flush_losses = make_flush_gradient(dtype), make_flush_losses(dtype)
 
     @cuda_device
-    def flush(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
+    def flush(layout, room, columns, out, first):
         flush_gradient(layout, room, columns, out, first)
         flush_losses(layout, room, columns, out, first)
 
     return flush
 
 
-def make_flush_gradient(dtype: str) -> Any:
+def make_flush_gradient(dtype: str):
     """The first part of the same, of sums of columns alone."""
     zero = TYPES[dtype](0)
 
     @cuda_device
-    def flush_gradient(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
+    def flush_gradient(layout, room, columns, out, first):
         threads, span = layout.groups * layout.width, layout.width * COLUMNS
         block_barrier()
         for k in range(layout.outputs):
@@ -178,12 +178,12 @@ def make_flush_gradient(dtype: str) -> Any:
     return flush_gradient
 
 
-def make_flush_losses(dtype: str) -> Any:
+def make_flush_losses(dtype: str):
     """The second part, of losses."""
     zero = TYPES[dtype](0)
 
     @cuda_device
-    def flush_losses(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
+    def flush_losses(layout, room, columns, out, first):
         threads = layout.groups * layout.width
         share, i = cuda.threadIdx.x >> ROW_BITS, cuda.threadIdx.x & (ROWS - 1)
         # All threads take as many turns: LANES of them, one a row of a group, add up an output's losses together.
