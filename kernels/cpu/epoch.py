@@ -1,58 +1,37 @@
 """The mini-batch loop: gradient of a batch, rule and prox, next batch, without leaving compiled code."""
 
-from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
+from fastgd.kernels._intrinsics import give_way, observe, publish
+from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory
+from fastgd.kernels.cpu.order import name_rows_in_order
 from fastgd.kernels.cpu.residual import make_residual
-from fastgd.kernels.cpu.team import meet
 from fastgd.kernels.cpu.tiles import LOADS, make_accumulate, make_gather, make_margins, prefetch_rows
 from fastgd.kernels.cpu.update import apply_rule, penalty
 from fastgd.kernels.records import BLOCK_ROWS
 from fastgd.kernels.rules import reduce_variance
-from fastgd.kernels.shuffle import RUN, WINDOW, bit_length, feistel, make_key, permute
+
+#: Words of a cache line, so that threads that publish do not disturb each other.
+LINE = 8
+#: Looks at the others, some ten microseconds of them, after which a waiting thread offers its core.
+PATIENCE = 4096
 
 
 @jitable
-def fill_window(window, n, batches, order, runs):
-    """Write the rows of a window in the order in which they are visited; `runs` is scratch."""
-    base = window * WINDOW
-    size = min(WINDOW, n - base)
-    whole = n // RUN
-    key = make_key(batches.seed, batches.epoch, 0)
-    first = base // RUN
-    for q in range((size + RUN - 1) // RUN):
-        run = first + q
-        runs[q] = permute(run, whole, key) if run < whole else run
-    key = make_key(batches.seed, batches.epoch, 1 + window)
-    bits = bit_length(size - 1)
-    # Apart from the walk, so that this loop vectorises: a full window needs no walking.
-    for i in range(size):
-        order[i] = feistel(i, bits, key)
-    for i in range(size):
-        q = order[i]
-        while q >= size:
-            q = feistel(q, bits, key)
-        order[i] = runs[unsigned(q // RUN)] * RUN + q % RUN
-
-
-@jitable
-def name_rows_in_order(at, m, n, batches, schedule, rows, to):
-    """Write the rows at positions [at, at + m) of the epoch into rows[to : to + m]; past the end the last row."""
-    i = 0
-    while i < m:
-        t = min(at + i, n - 1)
-        if not batches.shuffle:
-            rows[to + i] = t
-            i += 1
-            continue
-        window = t // WINDOW
-        half = window % 2
-        if schedule.filled[half] != window:
-            fill_window(window, n, batches, schedule.order[half], schedule.runs)
-            schedule.filled[half] = window
-        offset = t - window * WINDOW
-        count = min(m - i, WINDOW - offset, n - t)
-        for q in range(count):
-            rows[to + i + q] = schedule.order[half, unsigned(offset + q)]
-        i += count
+def meet(team):
+    """Wait until all threads of the team have come here; what they wrote before is seen after. False: stop."""
+    if team.members == 1:
+        return True
+    own = LINE * (1 + team.member)
+    count = observe(team.reached, own) + 1
+    publish(team.reached, own, count)
+    looks = 0
+    for other in range(team.members):
+        while observe(team.reached, LINE * (1 + other)) < count:
+            if observe(team.reached, 0) != 0:
+                return False
+            looks += 1
+            if looks % PATIENCE == 0:
+                give_way()
+    return True
 
 
 @jitable

@@ -1,7 +1,52 @@
 """The order in which the rows of an epoch are visited, written down: for who copies rows before they are used."""
 
-from fastgd.kernels._jit import cpu_kernel, kernel_factory
-from fastgd.kernels.cpu.epoch import fill_window
+from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
+from fastgd.kernels.shuffle import RUN, WINDOW, bit_length, feistel, make_key, permute
+
+
+@jitable
+def fill_window(window, n, batches, order, runs):
+    """Write the rows of a window in the order in which they are visited; `runs` is scratch."""
+    base = window * WINDOW
+    size = min(WINDOW, n - base)
+    whole = n // RUN
+    key = make_key(batches.seed, batches.epoch, 0)
+    first = base // RUN
+    for q in range((size + RUN - 1) // RUN):
+        run = first + q
+        runs[q] = permute(run, whole, key) if run < whole else run
+    key = make_key(batches.seed, batches.epoch, 1 + window)
+    bits = bit_length(size - 1)
+    # Apart from the walk, so that this loop vectorises: a full window needs no walking.
+    for i in range(size):
+        order[i] = feistel(i, bits, key)
+    for i in range(size):
+        q = order[i]
+        while q >= size:
+            q = feistel(q, bits, key)
+        order[i] = runs[unsigned(q // RUN)] * RUN + q % RUN
+
+
+@jitable
+def name_rows_in_order(at, m, n, batches, schedule, rows, to):
+    """Write the rows at positions [at, at + m) of the epoch into rows[to : to + m]; past the end the last row."""
+    i = 0
+    while i < m:
+        t = min(at + i, n - 1)
+        if not batches.shuffle:
+            rows[to + i] = t
+            i += 1
+            continue
+        window = t // WINDOW
+        half = window % 2
+        if schedule.filled[half] != window:
+            fill_window(window, n, batches, schedule.order[half], schedule.runs)
+            schedule.filled[half] = window
+        offset = t - window * WINDOW
+        count = min(m - i, WINDOW - offset, n - t)
+        for q in range(count):
+            rows[to + i + q] = schedule.order[half, unsigned(offset + q)]
+        i += count
 
 
 @kernel_factory

@@ -1,4 +1,12 @@
-"""The mini-batch loop: many updates in one launch, on a grid that waits for itself.
+"""Rows that a block will work on next, on their way to the L2 cache while it waits for others.
+
+The rows of batches lie all over the data, so that each comes from device memory, which takes about as long as the wait
+for the grid: what is asked for before the wait is there after it. Row-major rows are asked for sector by sector: four
+addresses a thread of a tile of float32. Of column-major rows each number has a sector of its own, and asking for it
+would keep the memory's pipes as busy as reading it: these are asked for where they follow each other and share
+sectors; of others a window of the shuffle, whose runs fill cache lines, stays in the L2 cache by itself.
+
+The mini-batch loop: many updates in one launch, on a grid that waits for itself.
 
 A batch is cut into parts, whose number depends on the problem alone; blocks take parts, all blocks wait, neighbouring
 threads add up a coordinate of the parts, one of them updates it, all blocks wait. So neither the number of blocks nor
@@ -12,16 +20,80 @@ import numpy as np
 from numba import float64
 
 from fastgd.kernels._jit import kernel_factory
+from fastgd.kernels.cuda._ptx import prefetch
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
-from fastgd.kernels.cuda.ahead import make_ahead
 from fastgd.kernels.cuda.coordinates import NUMBERS, Held, begin, deal, end, read_batch, size_of, take, update
-from fastgd.kernels.cuda.layout import FLUSH_TILES, ROWS, Layout
+from fastgd.kernels.cuda.layout import FLUSH_TILES, ROW_BITS, ROWS, Layout
 from fastgd.kernels.cuda.reduce import block_barrier, first_grid_barrier, grid_barrier, group_barrier
 from fastgd.kernels.cuda.stages import make_stages
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, group_of, lane_of, make_flush, split, split_pair
 from fastgd.kernels.records import Memory
 from fastgd.kernels.rules import MOST_SLOTS
 from fastgd.kernels.shuffle import row_at
+
+#: Bytes that memory is read in.
+SECTOR = 32
+
+
+def make_ahead(dtype: str, order: str):
+    """Factory of `row_ahead(rows, span, layout)` and `fetch(data, row, neighbours, layout)`, for a tile of a block.
+
+    row_ahead: the number of the row, of those at positions [span[0], span[1]) among `rows`, that is this thread's to
+    ask for, or -1. It is read long before `fetch` asks for the row, whose address would be waited for.
+    neighbours: whether rows at neighbouring positions are neighbours.
+    """
+
+    @cuda_device
+    def share(layout):
+        """Row and part of it that are this thread's: threads of a warp ask for neighbouring addresses."""
+        thread = cuda.threadIdx.x
+        if order == "C":
+            return thread >> (layout.bits - ROW_BITS), thread & (layout.width // ROWS - 1)
+        return thread & (layout.groups * ROWS - 1), thread >> layout.row_bits
+
+    @cuda_device
+    def row_ahead(rows, span, layout):
+        at = span[0] + share(layout)[0]
+        return rows[at] if at < span[1] else -1
+
+    fetch_x = _make_fetch_row(SECTOR // int(dtype[1:])) if order == "C" else _fetch_column_wise
+
+    @cuda_device
+    def fetch(data, row, neighbours, layout):
+        if row >= 0:
+            q, step = share(layout)[1], layout.width // ROWS
+            fetch_x(data.X, row, q, step, neighbours)
+            k = q
+            while k < data.y.shape[0]:
+                prefetch(data.y, k * data.y.shape[1] + row)
+                k += step
+            if q == 0 and data.weight_step != 0:
+                prefetch(data.s, row)
+
+    return row_ahead, fetch
+
+
+def _make_fetch_row(numbers: int):
+    """Factory of the row-major `fetch_x`; numbers: of a sector."""
+
+    @cuda_device
+    def fetch_row(X, row, q, step, neighbours):
+        """Every step-th sector of a row of X (n, d), from the q-th on; its end shares one with what follows."""
+        last, j = X.shape[1] - 1, q * numbers
+        while j < last + numbers:
+            prefetch(X, row * X.shape[1] + min(j, last))
+            j += step * numbers
+
+    return fetch_row
+
+
+@cuda_device
+def _fetch_column_wise(X, row, q, step, neighbours):
+    """Every step-th number of a row of X (d, n), from the q-th on, where its neighbours share the sectors."""
+    j = q
+    while neighbours and j < X.shape[0]:
+        prefetch(X, j * X.shape[1] + row)
+        j += step
 
 
 class Work(NamedTuple):

@@ -6,9 +6,9 @@ Column-major rows are staged in shared memory first, so that a warp reads neighb
 import numpy as np
 
 from fastgd.kernels._jit import unsigned
+from fastgd.kernels.cuda._ptx import address, number_near
 from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
 from fastgd.kernels.cuda.layout import COLUMNS, ROWS
-from fastgd.kernels.cuda.pointers import address, number_near
 from fastgd.kernels.cuda.reduce import block_barrier, group_barrier
 from fastgd.kernels.cuda.tiles import HELD, group_of, lane_of
 

@@ -12,7 +12,7 @@ from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
 from fastgd.kernels.cuda.layout import ALL_SHARED_BYTES, COLUMNS, FLUSH_TILES, ROWS, Layout, plan
 from fastgd.kernels.cuda.loads import make_fill
 from fastgd.kernels.cuda.reduce import block_barrier
-from fastgd.kernels.cuda.residual import make_residual, make_target
+from fastgd.kernels.cuda.stages import make_residual, make_target
 from fastgd.kernels.cuda.tiles import (
     HELD,
     TYPES,

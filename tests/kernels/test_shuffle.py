@@ -7,7 +7,8 @@ import pytest
 
 from fastgd.kernels import shuffle
 from fastgd.kernels._jit import cpu_kernel
-from fastgd.kernels.cpu.epoch import fill_window, name_batch_rows
+from fastgd.kernels.cpu.epoch import name_batch_rows
+from fastgd.kernels.cpu.order import fill_window
 from fastgd.kernels.records import Batches, Schedule, Tile, new_tile
 from fastgd.reference import epoch_order
 from fastgd.reference import shuffle as truth
