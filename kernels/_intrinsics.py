@@ -1,59 +1,59 @@
-"""What kernels need of the processor and Python cannot say: bits of floats, fused multiply-add, prefetch, atomics.
+"""Processor operations that Python lacks: bits of floats, fused multiply-add, prefetch, transposition, atomics.
 
 Each has a stand-in for plain Python, NUMBA_DISABLE_JIT and the CUDA simulator.
 """
 
 import os
 import struct
-from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from fastgd.kernels._inlined import INLINED
+from fastgd.kernels._jit import INLINED
 
 
 def fma(a, b, c):
-    """a * b + c with one rounding where compiled; opaque to reassociation."""
+    """Return a * b + c with one rounding if compiled; opaque to reassociation."""
     if isinstance(a, np.float32):
         return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
     return a * b + c
 
 
 def floor(x):
-    """The largest whole number up to x, a float."""
+    """Return the largest whole number up to x, a float."""
     return np.floor(x)
 
 
 def float_bits(x):
-    """The bits of a float as a signed integer of the same width."""
+    """Return the bits of a float as a signed integer of the same width."""
     if isinstance(x, np.float32):
         return np.int32(struct.unpack("<i", struct.pack("<f", x))[0])
     return np.int64(struct.unpack("<q", struct.pack("<d", x))[0])
 
 
 def bits_float(i):
-    """The float whose bits are the given int32 or int64."""
+    """Return the float with the given bits, int32 or int64."""
     if isinstance(i, np.int32):
         return np.float32(struct.unpack("<f", struct.pack("<i", i))[0])
     return np.float64(struct.unpack("<d", struct.pack("<q", i))[0])
 
 
 def prefetch_row(array, row, start, stop):
-    """Ask for the cache lines of bytes [start, stop) from a row of an array on; lines outside of it do no harm."""
+    """Prefetch the cache lines of bytes [start, stop) after the start of a row; lines outside do no harm."""
 
 
-#: Rows and columns of a square that `turn` turns.
+#: Rows and columns of a square that `turn` transposes.
 SQUARE = 8
 
 
 def turn(X, row, column, center, inv_scale, Z, to):
     """Z[to[0] + j, to[1] + i] = (X[row + i, column + j] - center) * inv_scale for a square of 8 rows and columns.
 
-    Where compiled, by shuffles of vectors: LLVM leaves a transposition to one store a number. center and inv_scale are
-    float64, their numbers from `column` on are taken; Z is float64.
+    Compiled to shuffles of vectors: LLVM leaves a transposition to one store per number. center and inv_scale are
+    float64 and indexed from `column` on; Z is float64.
     """
     for i in range(SQUARE):
         for j in range(SQUARE):
@@ -62,17 +62,17 @@ def turn(X, row, column, center, inv_scale, Z, to):
 
 
 def publish(array, i, value):
-    """array[i] = value for another thread: whoever sees it by `observe` sees all that was written before."""
+    """array[i] = value for another thread: a thread that sees it by `observe` sees all earlier writes."""
     array[i] = value
 
 
 def observe(array, i):
-    """array[i] as another thread published it, and with it all that this thread had written before."""
+    """Return array[i] as another thread published it, and acquire that thread's earlier writes."""
     return array[i]
 
 
 def give_way() -> None:
-    """Let another thread have this one's core, where there is one that waits for it."""
+    """Yield this thread's core to another thread that waits for it, if there is one."""
 
 
 _BITS_OF = {types.float32: types.int32, types.float64: types.int64}
@@ -109,7 +109,7 @@ def _prefetch(typingctx, array, row, offset):
         fields = context.make_array(array)(context, builder, args[0])
         at = builder.add(builder.mul(args[1], builder.extract_value(fields.strides, 0)), args[2])
         address = builder.gep(builder.bitcast(fields.data, cgutils.voidptr_t), [at])
-        i32, ir = cgutils.int32_t, cgutils.ir
+        i32 = cgutils.int32_t
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
         function = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
         # Read, into every level of cache, data.
@@ -149,8 +149,7 @@ def _overload_prefetch_row(array, row, start, stop):
 
 
 def _load(builder, context, kind, pointer):
-    """Eight numbers from an address on, as float64."""
-    ir = cgutils.ir
+    """Load eight numbers from an address as float64."""
     vector = ir.VectorType(context.get_value_type(kind.dtype), SQUARE)
     found = builder.load(builder.bitcast(pointer, vector.as_pointer()))
     found.align = kind.dtype.bitwidth // 8
@@ -158,15 +157,15 @@ def _load(builder, context, kind, pointer):
 
 
 def _at(builder, fields, row, column):
-    """Address of an element of a 2-D array whose rows are contiguous."""
+    """Return the address of an element of a 2-D array with contiguous rows."""
     offset = builder.mul(row, builder.extract_value(fields.strides, 0))
     start = builder.gep(builder.bitcast(fields.data, cgutils.voidptr_t), [offset])
     return builder.gep(builder.bitcast(start, fields.data.type), [column])
 
 
-def _turned(builder, rows: list[Any]) -> list[Any]:
-    """The columns of a square of vectors: in three rounds each half is interleaved with the other."""
-    ir, half = cgutils.ir, SQUARE // 2
+def _turned(builder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Return the columns of a square of vectors: in three rounds each half is interleaved with the other."""
+    half = SQUARE // 2
     kind = ir.VectorType(ir.IntType(32), SQUARE)
     masks = [ir.Constant(kind, [start + k // 2 + SQUARE * (k % 2) for k in range(SQUARE)]) for start in (0, half)]
     for _ in range(3):
@@ -182,7 +181,7 @@ def _turn(typingctx, X, row, column, center, inv_scale, Z, to):
             _load(builder, context, kind, _element(context, builder, kind, args[i], args[2]))
             for i, kind in ((3, center), (4, inv_scale))
         )
-        number = cgutils.ir.IntType(64)
+        number = ir.IntType(64)
         rows = []
         for i in range(SQUARE):
             x = _load(builder, context, X, _at(builder, fields[0], builder.add(args[1], number(i)), args[2]))
@@ -202,7 +201,7 @@ def _overload_turn(X, row, column, center, inv_scale, Z, to):
 
 
 def _element(context, builder, array, value, i):
-    """Address of element i of a contiguous array."""
+    """Return the address of element i of a contiguous array."""
     return builder.gep(context.make_array(array)(context, builder, value).data, [i])
 
 
@@ -236,7 +235,7 @@ def _overload_observe(array, i):
 @intrinsic
 def _give_way(typingctx):
     def codegen(context, builder, signature, args):
-        kind = cgutils.ir.FunctionType(cgutils.int32_t, [])
+        kind = ir.FunctionType(cgutils.int32_t, [])
         builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
         return context.get_dummy_value()
 
@@ -245,5 +244,5 @@ def _give_way(typingctx):
 
 @overload(give_way, strict=False, jit_options=INLINED)
 def _overload_give_way():
-    # The name is POSIX's; elsewhere the scheduler takes the core away by itself.
+    # POSIX only; elsewhere the scheduler takes the core away by itself.
     return (lambda: _give_way()) if os.name == "posix" else (lambda: None)

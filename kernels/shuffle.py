@@ -9,7 +9,7 @@ so that plain Python, NumPy, the CPU and the GPU agree.
 
 from fastgd.kernels._jit import jitable
 
-#: Consecutive rows that travel together into a window: one cache line of a float32 column.
+#: Consecutive rows that stay together in a window: one cache line of a float32 column.
 RUN = 16
 #: Positions within which rows are fully shuffled.
 WINDOW = 8192
@@ -20,7 +20,7 @@ _ODD = 0x45D9F3B
 
 @jitable
 def mix(x):
-    """A bijection of 32-bit integers in which every input bit moves every output bit (Mueller's 0x45d9f3b hash)."""
+    """Return the image of x under a bijection of 32-bit integers that mixes all bits (Mueller's 0x45d9f3b hash)."""
     x = (((x >> 16) ^ x) * _ODD) & _MASK
     x = (((x >> 16) ^ x) * _ODD) & _MASK
     return (x >> 16) ^ x
@@ -28,19 +28,19 @@ def mix(x):
 
 @jitable
 def make_key(seed, epoch, level):
-    """The key of one bijection: level 0 permutes runs, level 1 + w the rows of window w."""
+    """Return the key of one bijection: level 0 permutes runs, level 1 + w the rows of window w."""
     return mix(mix(mix(seed) ^ epoch) ^ level)
 
 
 @jitable
 def feistel(i, bits, key):
-    """A keyed bijection of [0, 2^bits)."""
+    """Return the image of i under a keyed bijection of [0, 2^bits)."""
     left_bits = bits // 2
     right_bits = bits - left_bits
     left = i >> right_bits
     right = i & ((1 << right_bits) - 1)
     for r in range(6):
-        # Halves of unlike width swap, and their widths with them.
+        # Halves of unequal width swap together with their widths.
         width = left_bits if r % 2 == 0 else right_bits
         hashed = mix(right ^ mix((key + r) & _MASK)) & ((1 << width) - 1)
         left, right = right, left ^ hashed
@@ -49,7 +49,7 @@ def feistel(i, bits, key):
 
 @jitable
 def bit_length(m):
-    """Smallest k >= 2 with m < 2^k."""
+    """Return the smallest k >= 2 with m < 2^k."""
     bits = 2
     while (m >> bits) > 0:
         bits += 1
@@ -58,7 +58,7 @@ def bit_length(m):
 
 @jitable
 def permute(i, m, key):
-    """A keyed bijection of [0, m)."""
+    """Return the image of i under a keyed bijection of [0, m)."""
     if m <= 1:
         return i
     bits = bit_length(m - 1)
@@ -70,7 +70,7 @@ def permute(i, m, key):
 
 @jitable
 def row_at(t, n, seed, epoch):
-    """The row at position t of an epoch over n rows."""
+    """Return the row at position t of an epoch over n rows."""
     window = t // WINDOW
     base = window * WINDOW
     size = min(WINDOW, n - base)

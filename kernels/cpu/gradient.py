@@ -1,14 +1,11 @@
-"""The inner loops over a block of column-major data, one to eight column segments at a time.
+"""The full pass: loss and gradient over a run of blocks, reading X once from memory.
 
-X comes as its transpose (d, n), so that a column's segment is contiguous.
-
-The full pass: loss and gradient over a run of blocks, reading X once from memory.
-
-Contract of the kernels made here, `gradient(data, point, first, last, rows, tile, stack, out)`: compute the tree node
-of blocks [first, last), where `first` is a multiple of a power of two not smaller than last - first. Written: `out`
-(K d + 2 K,) float64, holding sum_i s_i dloss/dz_ik (x_i - shift) output by output, then sum_i s_i dloss/dz_ik, then
-sum_i s_i loss_ik (softmax: all of it in the first); `tile` and `stack` are scratch. Margins and products are in the
-dtype of X, sums over blocks in float64. Cost: n d numbers read, 4 n d K flops.
+Contract of the kernels, `gradient(data, point, first, last, rows, tile, stack, out)`: compute the tree node of blocks
+[first, last), where `first` is a multiple of a power of two not smaller than last - first. Written: `out` (K d + 2 K,)
+float64, holding sum_i s_i dloss/dz_ik (x_i - shift) output by output, then sum_i s_i dloss/dz_ik, then sum_i s_i
+loss_ik (softmax: all of it in the first); `tile` and `stack` are scratch. Margins and products are in the dtype of X,
+sums over blocks in float64. Cost: n d numbers read, 4 n d K flops. Column-major X comes as its transpose (d, n), so
+that a column's segment is contiguous; the inner loops over it process four columns at a time.
 """
 
 from fastgd.kernels._intrinsics import prefetch_row
@@ -77,7 +74,7 @@ def make_column_accumulate(load):
 
 @jitable
 def load_targets(data, start, m, tile):
-    """Copy targets and weights of m consecutive rows into the tile, and prefetch as many more."""
+    """Copy targets and weights of m consecutive rows to the tile, and prefetch as many more."""
     stop = start + m
     for k in range(tile.y.shape[0]):
         prefetch_row(data.y, k, stop * data.y.itemsize, (stop + m) * data.y.itemsize)
@@ -94,7 +91,7 @@ def load_targets(data, start, m, tile):
 
 @jitable
 def clear(tile):
-    """Zero the block's gradient sum."""
+    """Set the block's gradient sum to 0."""
     for k in range(tile.g.shape[0]):
         for j in range(tile.g.shape[1]):
             tile.g[k, j] = 0
@@ -102,7 +99,7 @@ def clear(tile):
 
 @jitable
 def add_derivatives(tile, m, leaf):
-    """Add sum_i r[k, i] into the leaf's intercept part."""
+    """Add sum_i r[k, i] to the leaf's intercept part."""
     outputs, d = tile.g.shape
     for k in range(outputs):
         total = 0.0
@@ -113,7 +110,7 @@ def add_derivatives(tile, m, leaf):
 
 @jitable
 def store(tile, leaf):
-    """Widen the block's gradient sum into the leaf."""
+    """Store the block's gradient sum in the leaf, in float64."""
     outputs, d = tile.g.shape
     for k in range(outputs):
         for j in range(d):
@@ -122,7 +119,7 @@ def store(tile, leaf):
 
 @kernel_factory
 def make_gradient(loss: str, dtype: str, order: str, shift: bool):
-    """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F") and shifted columns or not."""
+    """Make the full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), and a shift or none."""
     name = f"gradient[{loss},{dtype},{order}{',shift' if shift else ''}]"
     block = _make_row_block(loss, shift) if order == "C" else _make_column_block(loss, shift)
 
@@ -145,14 +142,14 @@ def _make_row_block(loss: str, shift: bool):
     @jitable
     def block(data, point, start, stop, tile, leaf):
         size = tile.rows.size // 2
-        lost = tile.g.size + tile.g.shape[0]
+        loss_sums = tile.g.size + tile.g.shape[0]
         leaf[tile.g.size :] = 0.0
         clear(tile)
         for at in range(start, stop, size):
             m = min(size, stop - at)
             load_targets(data, at, m, tile)
             margins(data.X, point, at, size, m, tile.z)
-            residual(tile.z, tile.y, tile.s, m, point.p, tile.r, leaf, lost)
+            residual(tile.z, tile.y, tile.s, m, point.p, tile.r, leaf, loss_sums)
             accumulate(data.X, point.shift, at, size + size // 2, m, tile.r, tile.g)
             add_derivatives(tile, m, leaf)
         store(tile, leaf)
@@ -167,11 +164,11 @@ def _make_column_block(loss: str, shift: bool):
     @jitable
     def block(data, point, start, stop, tile, leaf):
         m = stop - start
-        lost = tile.g.size + tile.g.shape[0]
+        loss_sums = tile.g.size + tile.g.shape[0]
         leaf[tile.g.size :] = 0.0
         load_targets(data, start, m, tile)
         margins(data.X, point, start, m, tile.z)
-        residual(tile.z, tile.y, tile.s, m, point.p, tile.r, leaf, lost)
+        residual(tile.z, tile.y, tile.s, m, point.p, tile.r, leaf, loss_sums)
         accumulate(data.X, point.shift, start, m, tile.r, tile.g)
         add_derivatives(tile, m, leaf)
         store(tile, leaf)

@@ -1,20 +1,20 @@
-"""Weighted column means and sums of squared deviations, by block and merged pairwise (Chan, Golub, LeVeque 1983).
+"""Weighted column means and squared deviations by block, merged pairwise, and the largest row norm.
 
-A node is (weight, d means, d sums of squared deviations), float64. Non-finite data make a node non-finite.
-
-The largest squared norm of a row in working coordinates: what bounds the step of a single-row update.
+A node is (weight, d means, d sums of squared deviations), float64 (Chan, Golub, LeVeque 1983). Non-finite data make a
+node non-finite.
 """
 
 import numpy as np
 
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
+from fastgd.kernels.cpu.tree import make_fold, make_tree
 
 
 @jitable
 def merge(left, right):
     """Merge the node on the left into `right`."""
     if left[0] == 0.0:
-        # Rows without weight count as absent; what is not finite in them is passed on.
+        # Rows without weight count as absent, but their non-finite values propagate.
         for j in range(1, left.size):
             right[j] += 0.0 * left[j]
         return
@@ -28,49 +28,13 @@ def merge(left, right):
     right[0] = total
 
 
-@jitable
-def copy(source, target):
-    """An element at a time: an assignment of slices would look for overlap, and allocate."""
-    for q in range(source.size):
-        target[q] = source[q]
-
-
-@jitable
-def push_moments(stack, count, leaf):
-    """Add leaf number `count` of a node, as `tree.push`."""
-    level = 0
-    while (count >> level) & 1:
-        merge(stack[level], leaf)
-        level += 1
-    copy(leaf, stack[level])
-
-
-@jitable
-def collapse_moments(stack, count, out):
-    """Write the node of `count` >= 1 leaves into `out`, as `tree.collapse`."""
-    level = 0
-    while not (count >> level) & 1:
-        level += 1
-    copy(stack[level], out)
-    level += 1
-    while (count >> level) > 0:
-        if (count >> level) & 1:
-            merge(stack[level], out)
-        level += 1
-
-
-@cpu_kernel("fold_moments")
-def fold_moments(nodes, stack, out):
-    """Combine consecutive nodes (count, size), all of one level but the last, into `out` (size,)."""
-    for i in range(nodes.shape[0]):
-        copy(nodes[i], out)
-        push_moments(stack, i, out)
-    collapse_moments(stack, nodes.shape[0], out)
+push_moments, collapse_moments = make_tree(merge)
+fold_moments = make_fold("fold_moments", push_moments, collapse_moments)
 
 
 @jitable
 def block_weight(data, start, m):
-    """Sum of the weights of m consecutive rows."""
+    """Return the sum of the weights of m consecutive rows."""
     total = 0.0
     for i in range(m):
         total += np.float64(data.s[unsigned((start + i) * data.weight_step)])
@@ -79,10 +43,10 @@ def block_weight(data, start, m):
 
 @jitable
 def first_with_weight(data, start, m):
-    """The first of m rows with a weight above 0, else the first.
+    """Return the first of m rows with a weight above 0, else the first.
 
-    Deviations are taken from it: a constant column then has exactly none, and what stands in rows without weight,
-    however large, leaves no rounding behind.
+    Deviations are taken from it: a constant column then has exactly none, and values in rows without weight, however
+    large, cause no rounding.
     """
     for i in range(m):
         if data.s[unsigned((start + i) * data.weight_step)] > 0.0:
@@ -92,7 +56,7 @@ def first_with_weight(data, start, m):
 
 @jitable
 def add_means(data, start, m, scale, leaf):
-    """Add the means of rows less the row that stands where the squares will be; four rows at a time.
+    """Add the means of rows less the row stored in the place of the squares, four rows at a time.
 
     The sums are then read and written once for four rows, which is a seventh to a third faster.
     """
@@ -137,7 +101,7 @@ def add_squares(data, start, m, leaf):
 
 @jitable
 def row_block(data, start, m, leaf):
-    """Moments of consecutive rows of row-major data."""
+    """Compute the moments of consecutive rows of row-major data."""
     d = data.X.shape[1]
     leaf[0] = block_weight(data, start, m)
     scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
@@ -154,7 +118,7 @@ def row_block(data, start, m, leaf):
 
 @jitable
 def column_block(data, start, m, leaf):
-    """Moments of consecutive rows of column-major data."""
+    """Compute the moments of consecutive rows of column-major data."""
     X, s, step = data.X, data.s, data.weight_step
     d = X.shape[0]
     leaf[0] = block_weight(data, start, m)
@@ -176,7 +140,7 @@ def column_block(data, start, m, leaf):
 
 @kernel_factory
 def make_moments(dtype: str, order: str):
-    """The kernel `moments(data, first, last, rows, stack, out)`: the node of blocks [first, last); reads X once."""
+    """Make the kernel `moments(data, first, last, rows, stack, out)`: the node of blocks [first, last)."""
     block = row_block if order == "C" else column_block
 
     @cpu_kernel(f"moments[{dtype},{order}]")
@@ -193,7 +157,10 @@ def make_moments(dtype: str, order: str):
 
 @kernel_factory
 def make_largest_norm(dtype: str, order: str):
-    """The kernel `largest_norm(data, coordinates, start, stop)`: max_i s_i (|x~_i|^2) over rows [start, stop)."""
+    """Make the kernel `largest_norm(data, coordinates, start, stop)`: max_i s_i |x~_i|^2 over rows [start, stop).
+
+    It bounds the step of a single-row update.
+    """
     by_row = order == "C"
 
     @cpu_kernel(f"largest_norm[{dtype},{order}]")

@@ -1,4 +1,4 @@
-"""The order in which the rows of an epoch are visited, written down: for who copies rows before they are used."""
+"""The order in which the rows of an epoch are visited."""
 
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.shuffle import RUN, WINDOW, bit_length, feistel, make_key, permute
@@ -6,7 +6,7 @@ from fastgd.kernels.shuffle import RUN, WINDOW, bit_length, feistel, make_key, p
 
 @jitable
 def fill_window(window, n, batches, order, runs):
-    """Write the rows of a window in the order in which they are visited; `runs` is scratch."""
+    """Write the rows of a window in the order of visits; `runs` is scratch."""
     base = window * WINDOW
     size = min(WINDOW, n - base)
     whole = n // RUN
@@ -17,7 +17,7 @@ def fill_window(window, n, batches, order, runs):
         runs[q] = permute(run, whole, key) if run < whole else run
     key = make_key(batches.seed, batches.epoch, 1 + window)
     bits = bit_length(size - 1)
-    # Apart from the walk, so that this loop vectorises: a full window needs no walking.
+    # Separate from the cycle walking, so that this loop vectorises; a full window needs none.
     for i in range(size):
         order[i] = feistel(i, bits, key)
     for i in range(size):
@@ -28,8 +28,8 @@ def fill_window(window, n, batches, order, runs):
 
 
 @jitable
-def name_rows_in_order(at, m, n, batches, schedule, rows, to):
-    """Write the rows at positions [at, at + m) of the epoch into rows[to : to + m]; past the end the last row."""
+def write_rows(at, m, n, batches, schedule, rows, to):
+    """Write the rows at positions [at, at + m) of the epoch to rows[to : to + m]; past the end the last row."""
     i = 0
     while i < m:
         t = min(at + i, n - 1)
@@ -51,7 +51,7 @@ def name_rows_in_order(at, m, n, batches, schedule, rows, to):
 
 @kernel_factory
 def make_order():
-    """The kernel `order(window, n, batches, out, runs)`: the rows of a window, into out; `runs` is scratch."""
+    """Make the kernel `order(window, n, batches, out, runs)`: the rows of a window in `out`; `runs` is scratch."""
 
     @cpu_kernel("order")
     def order(window, n, batches, out, runs):

@@ -1,9 +1,9 @@
 """The inner loops over a few row-major rows that stay in the first-level cache.
 
-Rows are named by an array of numbers, or by the first of consecutive ones, so that the full pass and shuffled
-mini-batches share the loops; whole groups of rows are worked on in vectors (`groups`), the last few rows one by one.
-While a tile is worked on, the rows of the next one are prefetched, half of them in each of the two loops: spread
-evenly, memory neither idles nor queues (with all prefetches in one of the loops it is slower than without any).
+Rows are given by an array of numbers, or by the first of consecutive ones, so that the full pass and shuffled
+mini-batches share the loops; whole groups of rows are processed in vectors (`groups`), the last few rows one by one.
+Meanwhile the rows of the next tile are prefetched, half of them in each of the two loops: spread evenly, memory neither
+idles nor queues (with all prefetches in one of the loops it is slower than without any).
 """
 
 from fastgd.kernels._intrinsics import prefetch_row
@@ -23,20 +23,20 @@ def shifted(x, shift):
     return x - shift
 
 
-#: How a kernel reads an element, by whether its columns are shifted.
+#: The load of an element, by whether columns are shifted.
 LOADS = {False: as_stored, True: shifted}
 
 
 @jitable
 def prefetch_rows(X, rows, start, stop):
-    """Ask for the cache lines of the named rows."""
+    """Prefetch the cache lines of the given rows."""
     row_bytes = X.shape[1] * X.itemsize
     for i in range(start, stop):
         prefetch_row(X, rows[i], 0, row_bytes)
 
 
 def make_margins(shift: bool):
-    """Factory of the loop z[k, i] = (x_i - shift) . w_k + b_k over one tile, for shifted columns or not."""
+    """Factory of the loop z[k, i] = (x_i - shift) . w_k + b_k over one tile, with shifted columns or not."""
     load, one, two = LOADS[shift], DOTS[1, shift], DOTS[2, shift]
 
     @jitable
@@ -64,12 +64,12 @@ def make_margins(shift: bool):
 
 
 def make_accumulate(shift: bool):
-    """Factory of the loop g_k += sum_i r[k, i] (x_i - shift) over one tile, for shifted columns or not."""
+    """Factory of the loop g_k += sum_i r[k, i] (x_i - shift) over one tile, with shifted columns or not."""
     load, one, two = LOADS[shift], ADD[1, shift], ADD[2, shift]
 
     @jitable
     def accumulate(X, shift, rows, ahead, m, r, g):
-        """Add the rows at places [0, m) into g (K, d), and prefetch half as many from place `ahead` on."""
+        """Add the rows at places [0, m) to g (K, d), and prefetch half as many from place `ahead` on."""
         outputs, d = g.shape
         odd = outputs % 2
         whole = m // GROUP * GROUP
@@ -90,7 +90,7 @@ def make_accumulate(shift: bool):
 
 
 def make_gather(load):
-    """Factory of the copy out[i, j] = x_ij - shift_j of named rows of column-major data (d, n), row-major."""
+    """Factory of the copy out[i, j] = x_ij - shift_j of given rows of column-major data (d, n), row-major."""
 
     @jitable
     def gather(X, shift, rows, m, out):

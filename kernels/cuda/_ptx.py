@@ -1,19 +1,15 @@
-"""What kernels need of the GPU and Numba does not offer, in PTX; each with a stand-in for the simulator.
+"""GPU instructions that Numba does not offer, in PTX, each with a stand-in for the simulator.
 
-Addresses in device memory that are worked out once: indices in 64 bits for each number would cost more than loading.
-
-`address(X, row, j)` is where X[row, j] of row-major X lies; `number_near(X, at, rows, d, more)` the number that lies
-`rows` rows of d and `more` numbers further on, where rows and d have 32 bits and no sign, and `more` is a constant.
-Nothing is checked.
+`address(X, row, j)` is the address of X[row, j] of row-major X, computed once: 64-bit indices for each number would
+cost more than the loads. `number_near(X, at, rows, d, more)` is the number that lies `rows` rows of d numbers and
+`more` numbers after it, where rows and d are unsigned 32-bit numbers and `more` is a constant. Bounds are not checked.
 """
-
-from typing import Any
 
 from fastgd.kernels.cuda._target import SIMULATED, cuda_device
 
 
 def _prefetch_twin(array, at):
-    """Check that the address is one of the array's: the GPU would not say."""
+    """Check that the address is inside of the array, which the GPU would not report."""
     if not 0 <= at < array.size:
         raise IndexError(f"number {at} of {array.size} is prefetched")
 
@@ -27,28 +23,26 @@ def _arrived_twin(counter):
 
 
 if SIMULATED:
-    prefetch: Any = _prefetch_twin
-    arrive: Any = _arrive_twin
-    arrived: Any = _arrived_twin
+    prefetch, arrive, arrived = _prefetch_twin, _arrive_twin, _arrived_twin
 else:
     from llvmlite import ir
     from numba.cuda import types
     from numba.cuda.extending import intrinsic
 
     def place_of(context, builder, kind, array, at):
-        """Where number `at` of a contiguous array lies in global memory, as PTX takes it."""
+        """Return the address of number `at` of a contiguous array in global memory, as PTX takes it."""
         place = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
         there = builder.addrspacecast(place, ir.PointerType(place.type.pointee, 1))
         return builder.ptrtoint(there, ir.IntType(64))
 
     def _ask(builder, text: str, constraints: str, result, address):
-        """An instruction of an address, over which the compiler moves no access to memory."""
+        """Emit an instruction on an address; the compiler moves no memory access across it."""
         kind = ir.FunctionType(result, [ir.IntType(64)])
         return builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), [address])
 
     @intrinsic
     def prefetch(typingctx, array, at):
-        """Ask for the 32 bytes around number `at` of a contiguous array to be brought to the L2 cache."""
+        """Prefetch the 32 bytes around number `at` of a contiguous array into the L2 cache."""
 
         def codegen(context, builder, signature, args):
             address = place_of(context, builder, array, args[0], args[1])
@@ -59,9 +53,10 @@ else:
 
     @intrinsic
     def arrive(typingctx, counter):
-        """Add 1 to an int64 counter in global memory: who sees it by `arrived` sees all that was written before.
+        """Add 1 to an int64 counter in global memory, as a release for the whole GPU.
 
-        Written by this thread, or by others that this one has waited for: release is cumulative.
+        A thread that sees it by `arrived` sees all that this thread wrote before, or other threads for which it has
+        waited.
         """
 
         def codegen(context, builder, signature, args):
@@ -73,7 +68,7 @@ else:
 
     @intrinsic
     def arrived(typingctx, counter):
-        """How often threads of the GPU have arrived, and with it what they had written before."""
+        """Return the counter of arrivals, and acquire what the arriving threads wrote before."""
 
         def codegen(context, builder, signature, args):
             address = place_of(context, builder, counter, args[0], ir.IntType(64)(0))
@@ -84,12 +79,12 @@ else:
 
 
 def _address_twin(X, row, j):
-    """In the simulator: the number of the element."""
+    """Return the number of the element in the array, in the simulator."""
     return int(row) * X.shape[1] + int(j)
 
 
 def _number_near_twin(X, at, rows, d, more):
-    """The same within the bounds, which the simulator checks."""
+    """Return the number within the bounds, which the simulator checks."""
     return X[divmod(int(at) + int(rows) * int(d) + int(more), X.shape[1])]
 
 
@@ -118,9 +113,9 @@ else:
         def codegen(context, builder, signature, args):
             _, at, rows, d, more = args
             size, kind = X.dtype.bitwidth // 8, context.get_data_type(X.dtype)
-            # A product of two numbers of 32 bits and its addition to an address are one instruction.
+            # A product of two 32-bit numbers and its addition to an address are one instruction.
             ahead = builder.mul(builder.zext(rows, _WORD), builder.zext(builder.mul(d, d.type(size)), _WORD))
-            # Which is the load's own offset.
+            # The constant becomes the load's own offset.
             there = builder.add(builder.add(at, ahead), builder.mul(more, _WORD(size)))
             found = builder.load(builder.inttoptr(there, ir.PointerType(kind, _GLOBAL)))
             found.align = size
@@ -130,10 +125,10 @@ else:
 
     @cuda_device
     def address(X, row, j):
-        """Where X[row, j] lies."""
+        """Return the address of X[row, j]."""
         return _address(X, row * X.shape[1] + j)
 
     @cuda_device
     def number_near(X, at, rows, d, more):
-        """The number rows * d + more numbers past an address."""
+        """Return the number rows * d + more numbers after an address."""
         return _number_near(X, at, rows, d, more)

@@ -1,18 +1,17 @@
-"""Weighted column means and sums of squared deviations, merged pairwise (Chan, Golub, LeVeque 1983).
+"""Weighted column means and squared deviations, and the largest row norm.
 
-`moments(data, base, width, per_block, nodes)`: a block takes `width` columns and `per_block` rows and writes its share
-of nodes[chunk] (1 + 2 d,) float64: weight, means less the base, sums of squared deviations. base (d,), float64: a row
-with weight, by which columns far from 0 lose nothing. Deviations are taken from the mean so far, at first from a row
-with weight: a constant column has exactly none. Non-finite data make a node non-finite.
-Launch: chunks * ceil(d / width) blocks, columns first, of at most 256 threads, a multiple of `width`, powers of two
-both; width 1 for column-major data, where neighbouring threads have neighbouring rows.
+`moments(data, base, width, per_block, nodes)`: a block takes `width` columns and `per_block` rows and writes its part
+of nodes[chunk] (1 + 2 d,) float64: weight, means less the base, sums of squared deviations, merged pairwise (Chan,
+Golub, LeVeque 1983). base (d,), float64: a row with weight, so that columns far from 0 lose no digits. Deviations are
+taken from the mean so far, at first from a row with weight: a constant column has exactly none. Non-finite data make a
+node non-finite. Launch: chunks * ceil(d / width) blocks, columns first, of at most 256 threads, a multiple of `width`,
+both powers of two; width 1 for column-major data, where neighbouring threads have neighbouring rows.
 `fold_moments(nodes, base, out)` merges the chunks in their order into weight, means, squares; d threads at least.
 
-The largest squared norm of a row in working coordinates: what bounds the step of a single-row update.
-
 `largest_norm(data, coordinates, width, per_block, out)`: block b writes out[b], float64, the largest s_i |x~_i|^2 of
-rows [b per_block, (b + 1) per_block), NaN where one is. Launch: blocks of at most 256 threads; of row-major data
-`width` threads share a row, a power of two from 8 to 32; of column-major data each thread has rows of its own.
+rows [b per_block, (b + 1) per_block), or NaN if one is; it bounds the step of single-row updates. Launch: blocks of at
+most 256 threads; for row-major data `width` threads, a power of two from 8 to 32, share a row; for column-major data
+each thread has rows of its own.
 """
 
 import numpy as np
@@ -24,15 +23,15 @@ from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
 from fastgd.kernels.cuda.reduce import block_barrier, block_largest, larger, row_sums
 from fastgd.kernels.cuda.stages import weight
 
-#: Rows that a thread takes together: a division for all of them.
+#: Rows that a thread processes together, with one division for all of them.
 RUN = 8
 
 
 @cuda_device
 def _merged(left, right):
-    """Two nodes (weight, mean, squares) of a column as one."""
+    """Merge two nodes (weight, mean, squares) of a column."""
     (a, mean_a, squares_a), (b, mean_b, squares_b) = left, right
-    # Rows without weight count as absent; what is not finite in them is passed on.
+    # Rows without weight count as absent, but their non-finite values propagate.
     if b == 0.0:
         return a, mean_a + 0.0 * mean_b, squares_a + 0.0 * squares_b
     if a == 0.0:
@@ -44,7 +43,7 @@ def _merged(left, right):
 
 @cuda_device
 def _with_run(node, x, s):
-    """A thread's node with a run of its rows, x and their weights s."""
+    """Add a run of rows, x with weights s, to a thread's node."""
     total, mean, squares = node
     if total == 0.0:
         for i in range(RUN - 1, -1, -1):
@@ -64,7 +63,7 @@ def _with_run(node, x, s):
 
 @kernel_factory
 def make_moments(dtype: str, order: str):
-    """The kernel of moments for a dtype ("f4", "f8") and an order ("C", "F") of X."""
+    """Make the kernel of moments for a dtype ("f4", "f8") and an order ("C", "F") of X."""
     by_row = order == "C"
 
     @cuda_kernel(f"moments_{dtype}_{order}")
@@ -84,7 +83,7 @@ def make_moments(dtype: str, order: str):
                 row = unsigned(min(at + i * shares, stop - 1))
                 x[i] = np.float64(data.X[row, j] if by_row else data.X[j, row]) - zero
             for i in range(RUN):
-                # The last row stands in the places of those past the end, without weight.
+                # Rows past the end repeat the last one, without weight.
                 row = at + i * shares
                 s[i] = np.float64(weight(data, row)) if row < stop else 0.0
             node = _with_run(node, x, s)
@@ -107,7 +106,7 @@ def make_moments(dtype: str, order: str):
 
 @kernel_factory
 def make_fold_moments():
-    """The kernel that merges nodes (chunks, 1 + 2 d) into out (1 + 2 d,): `fold_moments(nodes, base, out)`."""
+    """Make the kernel that merges nodes (chunks, 1 + 2 d) into out (1 + 2 d,): `fold_moments(nodes, base, out)`."""
 
     @cuda_kernel("fold_moments")
     def fold_moments(nodes, base, out):
@@ -126,14 +125,14 @@ def make_fold_moments():
 
 @cuda_device
 def _square(x, j, coordinates):
-    """The square of an element of column j in working coordinates."""
+    """Return the square of an element of column j in working coordinates."""
     t = (np.float64(x) - coordinates.center[j]) * coordinates.inv_scale[j]
     return t * t
 
 
 @cuda_device
 def _by_rows(data, coordinates, width, start, stop):
-    """The largest of this thread's rows, row-major."""
+    """Return the largest norm of this thread's rows, row-major."""
     part, lane = cuda.local.array(ROWS, float64), cuda.threadIdx.x % width
     first, groups, largest = cuda.threadIdx.x // width * ROWS, cuda.blockDim.x // width, 0.0
     for at in range(start, stop, groups * ROWS):
@@ -151,7 +150,7 @@ def _by_rows(data, coordinates, width, start, stop):
 
 @cuda_device
 def _by_columns(data, coordinates, width, start, stop):
-    """The largest of this thread's rows, column-major."""
+    """Return the largest norm of this thread's rows, column-major."""
     largest = 0.0
     for row in range(start + cuda.threadIdx.x, stop, cuda.blockDim.x):
         norm = 0.0
@@ -164,7 +163,7 @@ def _by_columns(data, coordinates, width, start, stop):
 
 @kernel_factory
 def make_largest_norm(dtype: str, order: str):
-    """The kernel for a dtype ("f4", "f8") and an order ("C", "F") of X."""
+    """Make the kernel of norms for a dtype ("f4", "f8") and an order ("C", "F") of X."""
     look = _by_rows if order == "C" else _by_columns
 
     @cuda_kernel(f"largest_norm_{dtype}_{order}")

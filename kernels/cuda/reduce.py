@@ -1,8 +1,8 @@
-"""Sums over threads in a fixed order: the only file with barriers and warp operations.
+"""Barriers, and sums over threads in a fixed order.
 
 Threads work in groups of `width`, a power of two from `ROWS` on, that share rows; a group of at most a warp's threads
-lies in one warp. Every function is called by all threads of a block alike. Each warp operation has a twin in shared
-memory, which the simulator runs.
+lies in one warp. All threads of a block must call these functions alike. Each warp operation has a stand-in in shared
+memory for the simulator.
 """
 
 from numba import float64
@@ -12,7 +12,7 @@ from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
 from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
 
 _ALL = 0xFFFFFFFF
-#: Neighbouring threads that `lane_sum` adds up: a power of two, of a warp; as many as a group has rows.
+#: Neighbouring threads of a warp that `lane_sum` adds up, a power of two.
 LANES = ROWS
 
 
@@ -24,9 +24,9 @@ def block_barrier():
 
 @cuda_device
 def first_grid_barrier(counter):
-    """Wait for all threads of the grid; counter: (1,) int64, for `grid_barrier` of this launch.
+    """Wait for all threads of the grid; counter: (1,) int64, for the `grid_barrier`s of this launch.
 
-    By CUDA's own barrier, for which the grid is launched as a whole: so all blocks are there when others wait for them.
+    CUDA's own barrier, for which the grid is launched as a whole: all blocks are resident when others wait for them.
     """
     if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
         counter[0] = 0
@@ -37,9 +37,9 @@ def first_grid_barrier(counter):
 def grid_barrier(counter, turn):
     """Wait for all threads of the grid, for the turn-th time from 1 on after `first_grid_barrier`.
 
-    The blocks count arrivals, which nobody resets. What a thread has written is seen by all after the barrier: the
-    barrier of its block puts it before the first thread's arrival, a release for the whole GPU; the first thread of
-    any block acquires it with the last arrival; and the barrier of that block puts what its threads read after that.
+    The counter of arrivals is never reset. Writes before the barrier are visible to all threads after it: the barrier
+    of a block orders its writes before the first thread's arrival, a release for the whole GPU; the first thread of any
+    block acquires them with the last arrival; the barrier of that block orders its reads after that.
     """
     block_barrier()
     if cuda.gridDim.x > 1:
@@ -52,7 +52,7 @@ def grid_barrier(counter, turn):
 
 
 def _group_barrier(width):
-    """Wait for all threads of the group: of a warp, or of the block where groups are larger."""
+    """Wait for all threads of the group: a part of a warp, or the block for larger groups."""
     if width <= WARP:
         cuda.syncwarp()
     else:
@@ -60,12 +60,12 @@ def _group_barrier(width):
 
 
 def _group_barrier_twin(width):
-    """The same, for the whole block."""
+    """Wait for the whole block."""
     cuda.syncthreads()
 
 
 def _row_total(value, width):
-    """The sum of the numbers of those threads of a warp and group that have the same row, lane % ROWS."""
+    """Return the sum over the threads of a warp and group that have the same row, lane % ROWS."""
     mask = ROWS
     while mask < width and mask < WARP:
         value += cuda.shfl_xor_sync(_ALL, value, mask)
@@ -74,7 +74,7 @@ def _row_total(value, width):
 
 
 def _row_largest(value, width):
-    """The largest number of the same threads; NaN may be passed over."""
+    """Return the largest value of these threads; NaN may be skipped."""
     mask = ROWS
     while mask < width and mask < WARP:
         other = cuda.shfl_xor_sync(_ALL, value, mask)
@@ -84,7 +84,7 @@ def _row_largest(value, width):
 
 
 def _row_total_twin(value, width):
-    """The same through shared memory."""
+    """Return the sum through shared memory."""
     values = _of_row(value, width)
     total = values[0]
     for other in values[1:]:
@@ -93,7 +93,7 @@ def _row_total_twin(value, width):
 
 
 def _row_largest_twin(value, width):
-    """The same through shared memory."""
+    """Return the largest value through shared memory."""
     largest = value
     for other in _of_row(value, width):
         largest = other if other > largest else largest
@@ -101,7 +101,7 @@ def _row_largest_twin(value, width):
 
 
 def _of_row(value, width):
-    """In the simulator: the numbers of the threads of a warp and group that have the same row."""
+    """Return the values of the threads of a warp and group that have the same row, in the simulator."""
     scratch = cuda.shared.array(MOST_THREADS, float64)
     thread, span = cuda.threadIdx.x, min(width, WARP)
     scratch[thread] = value
@@ -117,9 +117,9 @@ row_largest = cuda_device(_row_largest_twin if SIMULATED else _row_largest)
 
 
 def _row_sums(part, lane, width):
-    """Each thread's ROWS numbers summed over the warp's threads of its group; its own: row lane % ROWS.
+    """Return, for row lane % ROWS, the sum of this group's threads in the warp; part: ROWS numbers of each thread.
 
-    Half of the numbers are exchanged for the partner's other half, until one is left: 7 shuffles for 8 rows.
+    Each step exchanges half of the numbers for the other half of a partner: 7 shuffles for 8 rows.
     """
     for i in range(4):
         low, high = part[i], part[i + 4]
@@ -136,7 +136,7 @@ def _row_sums(part, lane, width):
 
 
 def _row_sums_twin(part, lane, width):
-    """The same through shared memory."""
+    """Return the sum through shared memory."""
     scratch = cuda.shared.array((MOST_THREADS, ROWS), float64)
     thread, span = cuda.threadIdx.x, min(width, WARP)
     for i in range(ROWS):
@@ -151,7 +151,7 @@ def _row_sums_twin(part, lane, width):
 
 
 def _lane_sum(value):
-    """The sum of a number of each of LANES neighbouring threads, the same bits in all of them."""
+    """Return the sum over LANES neighbouring threads, with the same bits in all of them."""
     mask = LANES // 2
     while mask > 0:
         value += cuda.shfl_xor_sync(_ALL, value, mask)
@@ -160,7 +160,7 @@ def _lane_sum(value):
 
 
 def _lane_sum_twin(value):
-    """The same through shared memory."""
+    """Return the sum through shared memory."""
     scratch = cuda.shared.array(MOST_THREADS, float64)
     thread, mask = cuda.threadIdx.x, LANES // 2
     while mask > 0:
@@ -174,7 +174,7 @@ def _lane_sum_twin(value):
 
 @cuda_device
 def fold_lanes(values):
-    """The sum of LANES numbers of a thread, in the order of `lane_sum`."""
+    """Return the sum of LANES numbers of a thread, in the order of `lane_sum`."""
     half = LANES // 2
     while half > 0:
         for lane in range(half):
@@ -185,13 +185,13 @@ def fold_lanes(values):
 
 @cuda_device
 def larger(a, b):
-    """The larger of two numbers, NaN where one is."""
+    """Return the larger of two numbers, or NaN if one is."""
     return b if b > a or b != b else a
 
 
 @cuda_device
 def block_largest(value):
-    """The largest of a block's numbers, one a thread; NaN where one is. For the block's first thread."""
+    """Return the largest of one number per thread of a block to its first thread; NaN if one is."""
     values = cuda.shared.array(MOST_THREADS, float64)
     thread, count = cuda.threadIdx.x, cuda.blockDim.x
     values[thread] = value

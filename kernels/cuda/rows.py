@@ -1,21 +1,13 @@
-"""Margins of all rows, for prediction and for what is done along a line.
+"""Passes that write numbers for each row: margins, curvatures, shares of softmax; copies of rows.
 
-`margins(data, point, per_block, out)`: block b takes rows [b per_block, (b + 1) per_block) and writes
-out[i, k] = (x_i - shift) . w_k + b_k, out (n, K) of any dtype. `point` is float64, and so are all sums.
-Launch: `layout.for_margins()`, shared memory for float64 whatever X is, `layout.threads` threads a block.
+Block b of a pass takes rows [b per_block, (b + 1) per_block), with `layout.threads` threads.
 
-Curvatures of a loss at each row's margins, and what softmax couples them by.
+`margins(data, point, per_block, out)`: out[i, k] = (x_i - shift) . w_k + b_k, out (n, K) of any dtype. `point` is
+float64, and so are all sums. Launch: `layout.for_margins()`, shared memory for float64 whatever X is.
 
-`curvatures(data, point, per_block, out)`: block b takes rows [b per_block, (b + 1) per_block) and writes
-out[k, i] = s_i loss''(z_ik), out (K, n); softmax: out[0, i] = s_i sum_k p_k (1 - p_k) / K, out (1, n).
-`shares(data, point, per_block, out)` writes out[k, i] = p_k, softmax's, without weights. Either in the dtype
-of X. Launch: `layout.for_curvatures()`, `layout.threads` threads a block.
-
-What couples the outputs of softmax at each row: the weights of the blocks of its whole curvature.
-
-Rows of the data copied to consecutive places, on the device.
-
-Reading every number once and adding it up: what no pass over X can beat, the yardstick of benchmarks.
+`curvatures(data, point, per_block, out)`: out[k, i] = s_i loss''(z_ik), out (K, n); for coupled outputs out[0, i] = s_i
+sum_k p_k (1 - p_k) / K, out (1, n). `shares(data, point, per_block, out)`: out[k, i] = p_k of softmax, without weights.
+Both in the dtype of X. Launch: `layout.for_curvatures()`.
 """
 
 from numba import float64
@@ -32,25 +24,25 @@ from fastgd.kernels.mathfun import exp
 
 @kernel_factory
 def make_margins_pass(dtype: str, order: str, layout: Layout):
-    """The kernel of margins for a dtype ("f4", "f8") and an order ("C", "F") of X, and a layout."""
-    # float64 at once: what is subtracted from float32 columns far from 0 leaves digits behind.
+    """Make the kernel of margins for a dtype ("f4", "f8") and an order ("C", "F") of X, and a layout."""
+    # In float64 from the start: subtracting from float32 columns far from 0 loses digits.
     reach = make_reach("f8", order, True, False)
 
     @cuda_kernel(f"margins_{dtype}_{order}")
     def margins(data, point, per_block, out):
         x, shared = cuda.local.array(HELD, float64), cuda.shared.array(0, float64)
-        room = split(shared, layout, shared[:0])
+        buffers = split(shared, layout, shared[:0])
         group, lane = group_of(layout), lane_of(layout)
         start = cuda.blockIdx.x * per_block
         stop = min(start + per_block, out.shape[0])
         for at in range(start, stop, layout.groups * ROWS):
-            reach(data, point, Tile(data.s, at, stop), layout, room, x)
+            reach(data, point, Tile(data.s, at, stop), layout, buffers, x)
             pair = lane
             while pair < layout.outputs * ROWS:
                 k, i = split_pair(pair)
                 row = at + group * ROWS + i
                 if row < stop:
-                    out[unsigned(row), unsigned(k)] = margin(k, group, i, layout, room)
+                    out[unsigned(row), unsigned(k)] = margin(k, group, i, layout, buffers)
                 pair += layout.width
             group_barrier(layout.width)
 
@@ -59,14 +51,14 @@ def make_margins_pass(dtype: str, order: str, layout: Layout):
 
 @kernel_factory
 def make_curvatures(loss: str, dtype: str, order: str, shift: bool, layout: Layout):
-    """The kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, and a layout."""
+    """Make the kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), a shift or none, and a layout."""
     write = _write_mean_curvature if find_loss(loss).is_coupled else _make_write(loss)
     return _make_pass(f"curvatures_{loss}", write, (dtype, order, shift), layout)
 
 
 @kernel_factory
 def make_shares(dtype: str, order: str, shift: bool, layout: Layout):
-    """The kernel of softmax's shares for a dtype ("f4", "f8"), an order ("C", "F"), shifted or not, and a layout."""
+    """Make the kernel of shares for a dtype ("f4", "f8"), an order ("C", "F"), a shift or none, and a layout."""
     return _make_pass("shares", _write_shares, (dtype, order, shift), layout)
 
 
@@ -77,13 +69,13 @@ def _make_pass(name: str, write, ingredients: tuple[str, str, bool], layout: Lay
     @cuda_kernel(f"{name}_{dtype}_{order}{'_shift' if shift else ''}")
     def curvatures(data, point, per_block, out):
         x, shared = cuda.local.array(HELD, kind), cuda.shared.array(0, kind)
-        room = split(shared, layout, shared[:0])
+        buffers = split(shared, layout, shared[:0])
         start = cuda.blockIdx.x * per_block
         stop = min(start + per_block, data.y.shape[1])
         for at in range(start, stop, layout.groups * ROWS):
             tile = Tile(data.s, at, stop)
-            reach(data, point, tile, layout, room, x)
-            write(data, point, tile, layout, room, out)
+            reach(data, point, tile, layout, buffers, x)
+            write(data, point, tile, layout, buffers, out)
             group_barrier(layout.width)
 
     return curvatures
@@ -93,13 +85,13 @@ def _make_write(loss: str):
     curvature = find_loss(loss).curvature
 
     @cuda_device
-    def write(data, point, tile, layout, room, out):
+    def write(data, point, tile, layout, buffers, out):
         group, pair = group_of(layout), lane_of(layout)
         while pair < layout.outputs * ROWS:
             k, i = split_pair(pair)
             row = tile.at + group * ROWS + i
             if row < tile.stop:
-                z, y = margin(k, group, i, layout, room), data.y[unsigned(k), unsigned(row)]
+                z, y = margin(k, group, i, layout, buffers), data.y[unsigned(k), unsigned(row)]
                 out[unsigned(k), unsigned(row)] = weight(data, row) * curvature(z, y, point.p)
             pair += layout.width
 
@@ -107,48 +99,49 @@ def _make_write(loss: str):
 
 
 @cuda_device
-def _exponentials(group, i, layout, room):
-    """Write exp(z_k - top) of the group's row i into room.r, and add them up."""
-    top, step, first = margin(0, group, i, layout, room), layout.groups * ROWS, group * ROWS + i
+def _exponentials(group, i, layout, buffers):
+    """Write exp(z_k - top) of the group's row i into buffers.r, and return their sum."""
+    top, step, first = margin(0, group, i, layout, buffers), layout.groups * ROWS, group * ROWS + i
     for k in range(1, layout.outputs):
-        z = margin(k, group, i, layout, room)
+        z = margin(k, group, i, layout, buffers)
         # Written so that NaN of the first margin stays.
         top = z if z > top else top
-    norm = room.r.dtype.type(0)
+    norm = buffers.r.dtype.type(0)
     for k in range(layout.outputs):
-        e = exp(margin(k, group, i, layout, room) - top)
-        room.r[unsigned(first + k * step)] = e
+        e = exp(margin(k, group, i, layout, buffers) - top)
+        buffers.r[unsigned(first + k * step)] = e
         norm += e
     return norm
 
 
 @cuda_device
-def _write_mean_curvature(data, point, tile, layout, room, out):
+def _write_mean_curvature(data, point, tile, layout, buffers, out):
     group, i = group_of(layout), lane_of(layout)
     row, first = tile.at + group * ROWS + i, group * ROWS + i
     if i < ROWS and row < tile.stop:
-        norm, total, one = _exponentials(group, i, layout, room), room.r.dtype.type(0), room.r.dtype.type(1)
+        norm, total, one = _exponentials(group, i, layout, buffers), buffers.r.dtype.type(0), buffers.r.dtype.type(1)
         for k in range(layout.outputs):
-            p = room.r[unsigned(first + k * layout.groups * ROWS)] / norm
+            p = buffers.r[unsigned(first + k * layout.groups * ROWS)] / norm
             total += p * (one - p)
-        out[unsigned(0), unsigned(row)] = weight(data, row) * total / room.r.dtype.type(layout.outputs)
+        out[unsigned(0), unsigned(row)] = weight(data, row) * total / buffers.r.dtype.type(layout.outputs)
 
 
 @cuda_device
-def _write_shares(data, point, tile, layout, room, out):
+def _write_shares(data, point, tile, layout, buffers, out):
     group, i = group_of(layout), lane_of(layout)
     row, first = tile.at + group * ROWS + i, group * ROWS + i
     if i < ROWS and row < tile.stop:
-        norm = _exponentials(group, i, layout, room)
+        norm = _exponentials(group, i, layout, buffers)
         for k in range(layout.outputs):
-            out[unsigned(k), unsigned(row)] = room.r[unsigned(first + k * layout.groups * ROWS)] / norm
+            out[unsigned(k), unsigned(row)] = buffers.r[unsigned(first + k * layout.groups * ROWS)] / norm
 
 
 @kernel_factory
 def make_joint(dtype: str):
-    """The kernel `joint(data, shares, out)`: out[b, i] = s_i p_k ([k == l] - p_l), shares (K, n).
+    """Make the kernel `joint(data, shares, out)`: out[b, i] = s_i p_k ([k == l] - p_l), shares (K, n).
 
-    b numbers the pairs k <= l in their order. Any number of blocks and threads.
+    These are the weights of block b of the joint curvature of all outputs; b numbers the pairs k <= l in their order.
+    Any number of blocks and threads.
     """
 
     @cuda_kernel(f"joint_{dtype}")
@@ -168,7 +161,7 @@ def make_joint(dtype: str):
 
 @kernel_factory
 def make_gather(dtype: str, order: str):
-    """The kernel `gather(X, rows, out)`: out's row i is X's row rows[i]; both (n, d) in order "C", else (d, n)."""
+    """Make the kernel `gather(X, rows, out)`: row i of out is row rows[i] of X; (n, d) for order "C", else (d, n)."""
 
     @cuda_kernel(f"gather_{dtype}_{order}")
     def gather(X, rows, out):
@@ -183,14 +176,14 @@ def make_gather(dtype: str, order: str):
 
 @kernel_factory
 def make_read(dtype: str):
-    """The kernel `read(x, out)`: thread t of T leaves in out[t] the sum of every T-th number of x from t on.
+    """Make the kernel `read(x, out)`: thread t of T writes to out[t] the sum of every T-th number of x from t on.
 
-    Eight numbers are under way at a time, which fills the memory's pipes.
+    The yardstick of passes over X, which cannot be faster. Eight loads are in flight at a time.
     """
 
     @cuda_kernel(f"read_{dtype}")
     def read(x, out):
-        # Unsigned: checks of signed indices for wrap-around would take longer than reading.
+        # Unsigned: wrap-around checks of signed indices would take longer than the loads.
         first = unsigned(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
         step, size = unsigned(cuda.gridDim.x * cuda.blockDim.x), unsigned(x.size)
         two = step + step

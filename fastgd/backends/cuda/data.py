@@ -204,7 +204,7 @@ class CudaData(CudaSet):
         """Rows of X."""
         rows, by_row = stop - start, self.order == "C"
         if rows == self.n:
-            there = self.data.X
+            there: Any = self.data.X
         else:
             # Strided rows would be copied with all that lies between them.
             there = self.data.X[start:stop] if by_row else self.gathered(np.arange(start, stop)).X

@@ -84,8 +84,8 @@ def epoch_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> 
     return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order, size)), its
 
 
-def name_rows_of(size: Size) -> Compiled:
-    return epoch.make_name_rows(), (int64, int64, BATCHES, array(1, int64))
+def row_order_of(size: Size) -> Compiled:
+    return epoch.make_row_order(), (int64, int64, BATCHES, array(1, int64))
 
 
 def curvatures_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
@@ -147,7 +147,7 @@ MAKERS: dict[str, Callable[..., Compiled]] = {
     "gather": gather_of,
     "joint": joint_of,
     "read": lambda size, dtype: (rows.make_read(dtype), (array(1, KINDS[dtype]), array(1, KINDS[dtype]))),
-    "name_rows": name_rows_of,
+    "row_order": row_order_of,
     "fold": lambda size: (make_fold(), (array(2), array(1))),
     "fold_moments": lambda size: (moments.make_fold_moments(), (array(2), array(1), array(1))),
     "fold_gram": lambda size: (gram.make_fold_gram(), (array(4), array(3))),
