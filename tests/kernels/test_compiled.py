@@ -19,8 +19,7 @@ from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.cpu.update import update
 from fastgd.objective.rule_state import RuleState
 from tests.kernels import full_pass, minibatch
-from tests.kernels.minibatch import Setup
-from tests.kernels.recipes import recipe
+from tests.kernels.minibatch import Setup, recipe
 from tests.kernels.table import ALL, DTYPES, ORDERS, Case, sample
 
 CASE = Case("squared", "f8", "C")

@@ -10,9 +10,8 @@ from fastgd.kernels.cuda._target import SIMULATED
 from fastgd.kernels.shuffle import row_at
 from tests.kernels import minibatch
 from tests.kernels.cuda.launch import Epochs, Shape, epochs
-from tests.kernels.lines import lines
 from tests.kernels.minibatch import PENALTIES, Setup
-from tests.kernels.table import ALL, HALF, Case, sample
+from tests.kernels.table import ALL, HALF, Case, lines, sample
 
 N = 29
 FIRST = Case("logistic", "f8", "C")
