@@ -97,4 +97,5 @@ def secant_curvature(move: Array, change: Array, noise: float) -> float:
     change: of the gradient. noise: its size that may be rounding or an error of differences.
     """
     length, along = float(np.vdot(move, move)), float(np.vdot(change, move))
-    return along / length if along > noise * math.sqrt(length) else 0.0
+    # The square of a tiny move is 0.
+    return along / length if length > 0.0 and along > noise * math.sqrt(length) else 0.0
