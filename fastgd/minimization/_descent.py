@@ -306,7 +306,7 @@ def _minimise_along(function: Function, at: Evaluation, length: float) -> float 
     def slope(length: float) -> float:
         here = function.evaluate(at.along(length)) if length > 0.0 else at
         found = -float(here.gradient @ at.gradient)
-        # Where the function ends it has a wall.
+        # Outside its domain the function counts as rising steeply.
         return found if math.isfinite(found) else sys.float_info.max
 
     found = root_of_slope(slope, length)
@@ -379,7 +379,7 @@ def _by_scipy(function: Function, start: Evaluation, options: RunOptions, memory
         at = function.evaluate(x)
         if at.finite:
             return at.value, at.gradient
-        # Where the function ends it has a wall, as high as the way down was to be deep.
+        # Outside its domain the function counts as risen by as much as the step was to lower it.
         return path.at.value + abs(float(path.at.gradient @ (x - path.at.x))), np.zeros_like(x)
 
     def follow(intermediate_result: OptimizeResult) -> None:

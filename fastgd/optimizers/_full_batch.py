@@ -43,7 +43,7 @@ class Accelerated(FullBatch):
 class SketchedNewton(FullBatch):
     r"""Full gradients in a metric that is learned from a sample of rows.
 
-    Newton's method on the sample gives a start and the sample's curvature B; then, a pass over all rows an iteration,
+    Newton's method on the sample gives a start and the sample's curvature B. Each iteration is then a full pass,
 
     .. math::
         \theta_{k+1} = \theta_k + t_k \, \mathrm{argmin}_v \; g_k^T v + \tfrac12 v^T B_k v + l_1(\theta_k + v)

@@ -9,7 +9,7 @@ from fastgd.kernels import losses, penalties, records, rules
 from fastgd.kernels._jit import cpu_kernel
 from fastgd.kernels.cpu.residual import make_residual, softmax_residual
 from tests.kernels.table import LOSSES
-from tests.reference.numdiff import derivative
+from tests.reference.problems import derivative
 
 KINDS = {"f4": np.float32, "f8": np.float64}
 DELTA = 0.75

@@ -1,4 +1,6 @@
-"""Small random problems for every loss."""
+"""Small random problems for every loss, and finite differences."""
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -38,3 +40,18 @@ def random_theta(problem: Problem, seed: int = 1, size: float = 0.3) -> np.ndarr
     if not problem.fit_intercept:
         theta[:, -1] = 0.0
     return theta
+
+
+def derivative(f: Callable[[float], np.ndarray | float], step: float) -> np.ndarray:
+    """f'(0) by the five-point rule, error O(step^4)."""
+    return (np.asarray(f(-2 * step)) - 8 * f(-step) + 8 * f(step) - f(2 * step)) / (12 * step)
+
+
+def gradient(f: Callable[[np.ndarray], np.ndarray | float], x: np.ndarray, step: float = 1e-3) -> np.ndarray:
+    """Derivatives of f in every entry of x: shape x.shape + shape of f(x)."""
+    parts = []
+    for k in range(x.size):
+        unit = np.zeros(x.size)
+        unit[k] = 1.0
+        parts.append(derivative(lambda t, u=unit: f(x + t * u.reshape(x.shape)), step))
+    return np.array(parts).reshape(x.shape + np.shape(parts[0]))

@@ -21,8 +21,7 @@ from fastgd.reference import (
     working_problem,
     working_theta,
 )
-from tests.reference.numdiff import gradient
-from tests.reference.problems import KINDS, random_problem, random_theta
+from tests.reference.problems import KINDS, gradient, random_problem, random_theta
 
 
 def scipy_optimum(problem) -> np.ndarray:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from fastgd.reference import LOSSES
-from tests.reference.numdiff import gradient
-from tests.reference.problems import KINDS
+from tests.reference.problems import KINDS, gradient
 
 
 def sample(loss: str, outputs: int, n: int = 50, size: float = 3.0) -> tuple[np.ndarray, np.ndarray]:

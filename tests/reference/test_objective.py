@@ -23,8 +23,7 @@ from fastgd.reference import (
     solve_intercept,
     subgradient_distance,
 )
-from tests.reference.numdiff import gradient
-from tests.reference.problems import KINDS, random_problem, random_theta
+from tests.reference.problems import KINDS, gradient, random_problem, random_theta
 
 
 def by_hand(x, y, s, loss, theta, delta):

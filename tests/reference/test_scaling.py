@@ -18,8 +18,7 @@ from fastgd.reference import (
     working_problem,
     working_theta,
 )
-from tests.reference.numdiff import gradient
-from tests.reference.problems import KINDS, random_problem, random_theta
+from tests.reference.problems import KINDS, gradient, random_problem, random_theta
 
 
 def test_moments_by_hand_and_by_repetition():
