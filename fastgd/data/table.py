@@ -52,6 +52,13 @@ class NonNumeric(NamedTuple):
     """How many values were looked at."""
 
 
+class _Part(NamedTuple):
+    rows: slice
+    columns: int | slice
+    values: NDArray[Any]
+    """Shape (rows,) or (rows, columns)."""
+
+
 class Table:
     """Named columns of one length, in memory; subclasses read them from files when they are first asked for.
 
@@ -131,18 +138,25 @@ class Table:
     def gaps(self, names: Sequence[str]) -> Gaps:
         """Count missing and infinite values in the numeric columns `names`."""
         self.load(names)
-        missing, infinite = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        counts = np.zeros((2, len(names)), dtype=np.int64)
         rows = np.zeros(self.n_rows, dtype=bool)
-        floats = {name: self._columns[name] for name in names if self._columns[name].dtype.kind == "f"}
-        for block in _blocks(slice(None), self.n_rows) if floats else ():
-            for name, column in floats.items():
-                values = column[block.source]
-                if not np.isfinite(values).all():
-                    holes = np.isnan(values)
-                    rows[block.result] |= holes
-                    missing[name] += int(holes.sum())
-                    infinite[name] += int(np.isinf(values).sum())
-        return Gaps(_positive(missing), _positive(infinite), rows)
+        for block, part, values in self._parts(names):
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                missing = np.isnan(values)
+                rows[block] |= missing if missing.ndim == 1 else missing.any(axis=1)
+                counts[0, part] += missing.sum(axis=0)
+                counts[1, part] += np.isinf(values).sum(axis=0)
+        found = [{name: count for name, count in zip(names, row, strict=True) if count} for row in counts.tolist()]
+        return Gaps(found[0], found[1], rows)
+
+    def _parts(self, names: Sequence[str]) -> Iterator[_Part]:
+        """Yield the values of columns: an array by blocks of rows, other columns one by one."""
+        positions = self._places(names)
+        if self._whole is None or positions is None:
+            yield from (_Part(slice(None), j, self._columns[name]) for j, name in enumerate(names))
+            return
+        for block in _blocks(slice(None), self.n_rows):
+            yield _Part(block.result, slice(None), self._whole[block.source][:, positions])
 
     def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
         """Return the types in which the source holds the numbers of `names`."""
@@ -160,23 +174,37 @@ class Table:
         An array is returned as it is where the part is a slice, no column is left out and `dtype` is its own.
         """
         self.load(names)
-        whole = self._whole
-        if whole is None or whole.dtype != dtype or tuple(names) != self.names[: whole.shape[1]]:
-            return [self._copy(names, rows, dtype) for rows in parts]
-        return [whole[rows] if isinstance(rows, slice) else self._copy(names, rows, dtype) for rows in parts]
+        whole, positions = self._whole, self._places(names)
+        matrices = []
+        for rows in parts:
+            if whole is not None and positions == slice(None) and whole.dtype == dtype and isinstance(rows, slice):
+                matrices.append(whole[rows])
+                continue
+            matrix = np.empty((_length(rows, self.n_rows), len(names)), dtype=dtype)
+            if whole is None or positions is None:
+                self._copy(names, rows, matrix)
+            else:
+                for block in _blocks(rows, self.n_rows):
+                    matrix[block.result] = whole[block.source][:, positions]
+            matrices.append(matrix)
+        return matrices
 
-    def _copy(self, names: Sequence[str], rows: Rows, dtype: DTypeLike) -> NDArray[Any]:
-        matrix = np.empty((_length(rows, self.n_rows), len(names)), dtype=dtype)
+    def _copy(self, names: Sequence[str], rows: Rows, matrix: NDArray[Any]) -> None:
         for start in range(0, len(names), _GROUP_COLUMNS):
             group = [self._columns[name] for name in names[start : start + _GROUP_COLUMNS]]
             for block in _blocks(rows, self.n_rows):
                 for position, column in enumerate(group, start):
                     matrix[block.result, position] = column[block.source]
-        return matrix
 
-
-def _positive(counts: dict[str, int]) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if count}
+    def _places(self, names: Sequence[str]) -> slice | list[int] | None:
+        """Return where columns stand in the whole array; None if one does not."""
+        if self._whole is None:
+            return None
+        index = {name: j for j, name in enumerate(self.names[: self._whole.shape[1]])}
+        positions = [index.get(name, -1) for name in names]
+        if positions == list(range(self._whole.shape[1])):
+            return slice(None)
+        return None if -1 in positions else positions
 
 
 def array_table(
