@@ -1,7 +1,7 @@
-"""Measure what `fastgd.solvers.cost_model` has to know of a machine: python -m bench.costs [--write] [--quick].
+"""Measure the constants of `fastgd.solvers.cost_model` on this machine: python -m bench.costs [--write] [--quick].
 
-Prints how far formulas are from measurements, and the block of constants; --write puts it into
-fastgd/solvers/costs.py. Constants are those of least squares on relative errors, none below 0.
+Prints the errors of the formulas and the block of constants; --write puts it into fastgd/solvers/cost_model.py.
+Constants minimise the squared relative errors, none is below 0.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from fastgd.optimizers import LBFGS, Accelerated, SketchedNewton
 
 TARGET = ROOT / "fastgd" / "solvers" / "cost_model.py"
 BEGIN, END = "# Written by python -m bench.costs --write", "# End of what is written.\n"
-#: Of a quick run: shapes of each formula, those of fewest numbers.
+#: Shapes per formula in a quick run, the smallest ones.
 _QUICK = 6
 _CONDITIONS = (1e1, 1e2, 1e3, 1e4, 1e6)
 #: Accuracy of coordinate descent in a step of SketchedNewton, and in NormalEquations.
@@ -98,7 +98,7 @@ FORMULAS = [
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, perhaps write."""
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the constants into fastgd/solvers/costs.py")
+    parser.add_argument("--write", action="store_true", help="put the constants into fastgd/solvers/cost_model.py")
     parser.add_argument("--quick", action="store_true", help="small shapes only: to see that all works")
     options = parser.parse_args(arguments)
     lines: list[str] = []
@@ -111,21 +111,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def assignments(quick: bool) -> Iterator[str]:
-    """Lines of Python, each with a comment before it."""
+    """Iterate over lines of Python, each after a comment."""
     for formula in FORMULAS:
         sizes = sorted(formula.sizes, key=lambda size: size[1] * size[2])[: _QUICK if quick else None]
         constants = fit(list(formula.measure(sizes)))
-        yield f"#: Of {formula.of}."
+        yield f"#: Seconds of {formula.of}."
         yield f"{formula.name} = {numbers(constants)}"
     columns = _DESCENTS[: 2 if quick else None]
     found = [mean(m.seconds / m.terms[0] for m in primitives.descents(columns, tol)) for tol in _ACCURACIES]
-    yield "#: Of coordinate descent: a number of the matrix, in a step of SketchedNewton and in NormalEquations."
+    yield "#: Seconds of coordinate descent per number of the matrix, in SketchedNewton and in NormalEquations."
     yield f"DESCENT = {numbers(found)}"
     yield from _counts(1 if quick else 3)
 
 
 def _counts(part: int) -> Iterator[str]:
-    """Steps and passes, on problems of a few sizes."""
+    """Iterate over the lines of steps and passes, on problems of a few sizes."""
     all_rows = SketchedNewton(sample_rows=10**9)
     what = "passes of coupled outputs in the metric that they share: smooth, and at an elastic net"
     yield f"#: Steps of Newton's method, {what}."
@@ -145,13 +145,13 @@ def _counts(part: int) -> Iterator[str]:
 
 
 def _tasks(kinds: list[str], part: int, **penalty: float) -> list[Task]:
-    """Problems of all conditions with these losses, by `part` as many numbers of rows a column."""
+    """Return problems of all conditions with these losses, with `part` numbers of rows."""
     sizes = [(kind, rows, 100, "f8") for kind in kinds for rows in (2_000, 5_000, 800)[:part]]
     return [Task(problem_of(size, condition), **penalty) for size in sizes for condition in _CONDITIONS]
 
 
 def fit(measured: list[Measured]) -> list[float]:
-    """Constants of which no one is below 0, by least squares on relative errors; says how far off they are."""
+    """Return non-negative constants by least squares on relative errors; print the errors."""
     terms = np.array([m.terms for m in measured]) / np.array([[m.seconds] for m in measured])
     constants, _ = nnls(terms, np.ones(len(measured)))
     for m, share in zip(measured, terms @ constants, strict=True):
@@ -160,7 +160,7 @@ def fit(measured: list[Measured]) -> list[float]:
 
 
 def power(counted: list[Counted]) -> tuple[float, float]:
-    """Factor and exponent of passes as a power of hardness."""
+    """Return factor and exponent of passes as a power of hardness."""
     exponent, level = np.polyfit(np.log([c.hardness for c in counted]), np.log([c.passes for c in counted]), 1)
     for c in counted:
         share = np.exp(level) * c.hardness**exponent / c.passes
@@ -169,22 +169,22 @@ def power(counted: list[Counted]) -> tuple[float, float]:
 
 
 def mean(values: Iterable[float]) -> float:
-    """The geometric mean."""
+    """Return the geometric mean."""
     return float(np.exp(np.mean(np.log(list(values)))))
 
 
 def numbers(values: Iterable[float]) -> str:
-    """A tuple of two digits each, as ruff writes it."""
+    """Return a tuple with two digits each, as ruff formats it."""
     return f"({', '.join(f'{value:.1e}' if 0.0 < value < 1e-2 else f'{value:.2g}' for value in values)})"
 
 
 def replaced(text: str, lines: list[str]) -> str:
-    """A module's text with these lines between the two comments.
+    """Return a module's text with these lines between the two comments.
 
     Raises
     ------
     ValueError
-        Where a comment is missing.
+        If a comment is missing.
     """
     start, end = text.find(BEGIN), text.find(END)
     if not 0 <= start < end:

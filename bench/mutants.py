@@ -29,12 +29,12 @@ _COMPARISONS: dict[type, tuple[type, ...]] = {
 }
 _SWAPPED = (("maximum", "minimum"), ("max", "min"), ("any", "all"), ("floor", "ceil"), ("sum", "prod"))
 _CALLS = {one: other for pair in _SWAPPED for one, other in (pair, pair[::-1])}
-#: Calls whose argument is put in their place.
+#: Calls that are replaced by their argument.
 _DROPPED = {"abs", "sqrt", "exp", "log1p", "log", "sign"}
 
 
 class Mutant(NamedTuple):
-    """A changed module: the line and what was changed there."""
+    """A changed module: the line and the change."""
 
     line: int
     change: str
@@ -42,14 +42,14 @@ class Mutant(NamedTuple):
 
 
 def mutants(source: str) -> Iterator[Mutant]:
-    """All mutants of a module.
+    """Iterate over all mutants of a module.
 
-    Left alone are annotations, docstrings, decorators, messages of errors, `__all__`, and what runs for type checkers.
+    Annotations, docstrings, decorators, error messages, `__all__` and code for type checkers are not changed.
     """
     tree = ast.parse(source)
     for path in _sites(tree, ()):
         original = _at(tree, path)
-        # A constant says nothing without what it stands in.
+        # A constant is shown in its expression.
         shown = path[:-1] if isinstance(original, ast.Constant) else path
         for replacement in _replacements(original):
             changed = copy.deepcopy(tree)
@@ -106,7 +106,7 @@ def _put(tree: ast.AST, path: _Path, replacement: ast.AST) -> None:
 
 
 def _replacements(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in the place of a node."""
+    """Iterate over replacements of a node."""
     if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in _BINARY:
         yield _with(node, op=_BINARY[type(node.op)]())
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):

@@ -1,12 +1,12 @@
-"""Whether the tests notice a changed formula: python -m bench.mutate [--group NAME ...] [--every N].
+"""Test the tests by changing formulas: python -m bench.mutate [--group NAME ...] [--every N].
 
 Every mutant of the formulas of kernels, reference and schedules (see `bench.mutants`) is put into a copy of the tree,
-and the tests of its group are run as plain Python until one fails. What none of them notices is a survivor, which
-bench/survivors.md explains. Each run is a fork of a process that has imported NumPy, Numba and scikit-learn, so that a
+and the tests of its group are run in plain Python until one fails. A mutant that passes all of them is a survivor, see
+bench/survivors.md. Each run is a fork of a process that has imported NumPy, Numba and scikit-learn, so that a
 mutant takes the seconds of the tests and not those of the imports.
 
-A script of our own: mutmut puts trampolines in the place of functions, where Numba's decorators look for the functions
-themselves, and knows nothing of a folder `kernels` that is installed as `fastgd.kernels`.
+It is no library's job: mutmut replaces functions by trampolines, but Numba's decorators need the functions themselves,
+and it does not support a folder `kernels` that is installed as `fastgd.kernels`.
 """
 
 import argparse
@@ -36,9 +36,9 @@ _OWN_ERRORS = 99, 98
 
 @dataclass(frozen=True)
 class Group:
-    """Sources, and the tests that are to notice their mutants, the quickest first.
+    """Sources, and the tests that are to detect their mutants, the fastest first.
 
-    leave_out: parts of the names of tests that need compiled code, or take long for what they notice.
+    leave_out: parts of the names of tests that need compiled code, or are slow for what they detect.
     """
 
     sources: Sequence[str]
@@ -46,7 +46,7 @@ class Group:
     leave_out: Sequence[str] = ()
 
 
-#: Where NumPy's scalars warn, or there is nothing compiled to look at.
+#: Tests in which NumPy's scalars warn, or which look at compiled code.
 _COMPILED_ONLY = ("test_compiled_losses", "test_gradients_that_are_not_finite", "test_stand_ins")
 GROUPS = {
     "kernels": Group(
@@ -68,7 +68,7 @@ GROUPS = {
 
 @dataclass
 class Tally:
-    """What became of the mutants of a file."""
+    """The outcomes of the mutants of a file."""
 
     killed: int = 0
     stuck: int = 0
@@ -76,7 +76,7 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The number of mutants."""
         return self.killed + self.stuck + len(self.survivors)
 
 
@@ -91,7 +91,7 @@ class Tree:
         shutil.copy(ROOT / "pyproject.toml", folder)
 
     def read(self, path: str) -> str:
-        """A source file."""
+        """Read a source file."""
         return (self._folder / path).read_text(encoding="utf-8")
 
     def put(self, path: str, source: str) -> None:
@@ -100,11 +100,11 @@ class Tree:
 
     @property
     def said(self) -> str:
-        """What the last run of the tests printed, its end."""
+        """The end of the output of the last run of the tests."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-3000:]
 
     def passes(self, group: Group, seconds: int) -> bool | None:
-        """Whether the tests of a group pass; None where they need more seconds of a processor."""
+        """Whether the tests of a group pass; None if they need more seconds of a processor."""
         child = os.fork()
         if child == 0:
             self._test(group, seconds)
@@ -116,10 +116,10 @@ class Tree:
         return code == 0
 
     def _test(self, group: Group, seconds: int) -> None:
-        """In the child: run the tests and end."""
+        """Run the tests in the child and end it."""
         code, imported = _OWN_ERRORS
         try:
-            # Not of the clock, which runs on where other work has the processors.
+            # Not wall time, which also passes while other work has the processors.
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
             log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
@@ -142,12 +142,12 @@ class Tree:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the mutants and write bench/results/mutation.json; less than all of them go to bench/results/quick."""
+    """Run the mutants and write bench/results/mutation.json, or for a part of them bench/results/quick."""
     parser = argparse.ArgumentParser(prog="python -m bench.mutate", description=__doc__)
     parser.add_argument("--group", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth mutant")
     options = parser.parse_args(arguments)
-    # Threads of a BLAS do not outlive a fork.
+    # Threads of a BLAS do not survive a fork.
     os.environ.update(NUMBA_DISABLE_JIT="1", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     sys.dont_write_bytecode = True
     for name in _PRELOADED:
@@ -165,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _limit(tree: Tree, group: Group) -> int:
-    """Seconds after which the tests of a group are stuck, from those that they take without a mutant."""
+    """Return the seconds after which the tests of a group are stuck, from those without a mutant."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     if not tree.passes(group, 600):
         raise RuntimeError(f"{', '.join(group.tests)} fail without any mutant:\n{tree.said}")
@@ -202,9 +202,11 @@ def _write(tallies: dict[str, Tally], partly: bool) -> Path:
 
     survivors = [survivor for tally in tallies.values() for survivor in tally.survivors]
     total = sum(tally.total for tally in tallies.values())
-    finding = Finding("Mutants that no test notices", len(survivors), f"of {total}", in_readme=False)
+    finding = Finding("Mutants that no test detects", len(survivors), f"of {total}", in_readme=False)
     files = {path: {"mutants": t.total, "killed": t.killed, "stuck": t.stuck} for path, t in tallies.items()}
-    included = "Tests in plain Python, until the first that fails; stuck mutants, which ran out of time, are noticed."
+    included = (
+        "Tests in plain Python, until the first that fails; stuck mutants, which ran out of time, count as detected."
+    )
     result = Result(included, [finding], [{"files": files, "survivors": survivors}])
     return write("mutation", result, RESULTS / "quick" if partly else RESULTS, partly)
 

@@ -16,6 +16,7 @@ from fastgd._inputs import Converted
 from fastgd._labels import check_labels
 from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.bench.problems import Problem
+from fastgd.losses import find_loss
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Frame
 from fastgd.objective.sampling import sample_moments
@@ -24,15 +25,15 @@ from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.metric import make_metric
 from fastgd.solvers.select import hardness
 
-#: Of runs the quickest counts, as whatever else the machine does only adds to it: how many at least and at most, and
-#: the seconds after which there are no more.
+#: The fastest run counts, since other load only adds to it: least and most number of runs, and the seconds that end
+#: them.
 _RUNS, _SECONDS = (5, 25), 0.3
 #: Kind of problem (task, classes), rows, columns, dtype.
 Size = tuple[str, int, int, str]
 
 
 class Measured(NamedTuple):
-    """One primitive on one shape: what its cost is made of, and its seconds."""
+    """One primitive on one shape: the terms of its cost, and its seconds."""
 
     what: str
     terms: tuple[float, ...]
@@ -40,7 +41,7 @@ class Measured(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """One fit: how hard its problem is without a metric, and its passes."""
+    """One fit: the hardness of its problem without a metric, and its passes."""
 
     what: str
     hardness: float
@@ -48,7 +49,7 @@ class Counted(NamedTuple):
 
 
 def least(run: Callable[[], Any]) -> float:
-    """Seconds of the quickest of a few runs, after one that does not count."""
+    """Return the seconds of the fastest of a few runs, after one that does not count."""
     run()
     taken: list[float] = []
     while len(taken) < _RUNS[0] or (len(taken) < _RUNS[1] and sum(taken) < _SECONDS):
@@ -59,13 +60,14 @@ def least(run: Callable[[], Any]) -> float:
 
 
 def objective_of(task: Task) -> Objective:
-    """What solvers would see of a problem."""
+    """Return the objective that solvers minimise for a problem."""
     data = task.problem.make()
     if task.problem.task == "linear":
         linear = LinearRegression(**task.penalty)
         options = resolve(linear)
         y = np.ascontiguousarray(data.y[:, None], data.X.dtype)
-        loaded, problem = linear_problem(linear, options, site_of(options, Converted(data.X, 0)), y, None, 0.0)
+        site, loss = site_of(options, Converted(data.X, 0)), find_loss("squared")
+        loaded, problem = linear_problem(linear, options, site, y, None, loss)
     else:
         logistic = LogisticRegression(**task.penalty)
         options = resolve(logistic)
@@ -76,7 +78,7 @@ def objective_of(task: Task) -> Objective:
 
 
 def problem_of(size: Size, condition: float = 100.0) -> Problem:
-    """A problem of that size."""
+    """Return a problem of that size."""
     kind, n, d, dtype = size
     task, _, classes = kind.partition(" ")
     return Problem(task, n, d, dtype, condition=condition, classes=int(classes or 2))
@@ -89,20 +91,20 @@ def _objectives(sizes: Iterable[Size]) -> Iterator[tuple[str, Shape, Objective]]
 
 
 def objective_name(size: Size) -> str:
-    """For people."""
+    """Return the size in words."""
     kind, n, d, dtype = size
     return f"{kind}, {n:,} x {d} {dtype}"
 
 
 def passes(sizes: Iterable[Size]) -> Iterator[Measured]:
-    """Loss and gradient on all rows."""
+    """Measure loss and gradient on all rows."""
     for name, shape, objective in _objectives(sizes):
         theta = np.full_like(objective.start(), 0.01)
         yield Measured(name, shape.pass_terms, least(partial(objective.evaluate, theta)))
 
 
 def curvatures(sizes: Iterable[Size], parts: tuple[int, ...] = (1, 5)) -> Iterator[Measured]:
-    """Curvature of all rows and of a sample, in coordinates made anew."""
+    """Measure the curvature of all rows and of a sample, in coordinates made anew."""
     for name, shape, objective in _objectives(sizes):
         theta = np.full_like(objective.start(), 0.01)
         for part in parts:
@@ -117,7 +119,7 @@ def curvatures(sizes: Iterable[Size], parts: tuple[int, ...] = (1, 5)) -> Iterat
 
 
 def metrics(sizes: Iterable[Size]) -> Iterator[Measured]:
-    """A curvature factored."""
+    """Measure the factorization of a curvature."""
     for name, shape, objective in _objectives(sizes):
         curvature = objective.second_order(objective.start())[1]
         run = least(partial(make_metric, objective, curvature, 10, sampled=False))
@@ -125,14 +127,14 @@ def metrics(sizes: Iterable[Size]) -> Iterator[Measured]:
 
 
 def grams(sizes: Iterable[Size]) -> Iterator[Measured]:
-    """The Gram matrix of all rows."""
+    """Measure the Gram matrix of all rows."""
     for name, shape, objective in _objectives(sizes):
         run = objective.data.least_squares(objective.scaling, True).gram
         yield Measured(name, shape.gram_terms, least(run))
 
 
 def steps(optimizer: FullBatch, sizes: Iterable[Size]) -> Iterator[Measured]:
-    """What an iteration takes beside its pass, with few rows: the difference of two fits of so many."""
+    """Measure an iteration without its pass, on few rows: the difference of two fits."""
     for size in sizes:
         problem = problem_of(size, 1e6)
         data, shape = problem.make(), Task(problem).shape
@@ -142,7 +144,7 @@ def steps(optimizer: FullBatch, sizes: Iterable[Size]) -> Iterator[Measured]:
 
 
 def descents(columns: Iterable[int], accuracy: float) -> Iterator[Measured]:
-    """Coordinate descents to a share of the violation that they start with."""
+    """Measure coordinate descents to a share of their initial violation."""
     for d in columns:
         for condition in (1e2, 1e4):
             task = Task(problem_of(("linear", 20 * d, d, "f8"), condition), alpha=0.01, l1_ratio=0.5)
@@ -155,14 +157,14 @@ def descents(columns: Iterable[int], accuracy: float) -> Iterator[Measured]:
 
 
 def counts(optimizer: FullBatch, tasks: Iterable[Task]) -> Iterator[Counted]:
-    """Passes of whole fits to the default tolerance."""
+    """Count the passes of whole fits to the default tolerance."""
     for task in tasks:
         model = _fit(optimizer, task.problem.make(), **task.penalty)()
         if model.fit_report_["converged"]:
             yield Counted(task.name, hardness(objective_of(task)), model.n_iter_)
 
 
-#: Iterations of two fits that are compared.
+#: Iterations of the two fits that are compared.
 _ITERATIONS = (5, 25)
 
 

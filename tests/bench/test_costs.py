@@ -78,5 +78,6 @@ def test_shapes_are_drawn_alike_and_known_without_data() -> None:
     assert drawn == list(draw(12, 0, part=50))
     assert {task.problem.task for task in drawn} == {"logistic", "linear", "softmax"}
     for task in drawn[:6]:
-        found = Shape.of(primitives.objective_of(task))._replace(rarity=1.0)
-        assert found == task.shape
+        found, known = Shape.of(primitives.objective_of(task)), task.shape
+        assert type(found.loss) is type(known.loss)
+        assert found._replace(rarity=1.0, loss=known.loss) == known

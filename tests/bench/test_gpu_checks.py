@@ -27,6 +27,7 @@ __all__ = ["threads_take_turns"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two minutes alone, several times as long beside other tests
 def test_all_kinds_of_checks_pass_in_the_simulator(tmp_path):
     to = tmp_path / "found.json"
     assert worker.run(Job({"checks": 1500.0}, "small", True, True, 1, 1500.0, str(to))) == 0
