@@ -76,10 +76,10 @@ def _are_few(classes: int, n_rows: int) -> bool:
 def _as_integers(texts: Sequence[str]) -> NDArray[np.int64] | None:
     """Return integers if `texts` is how Python spells them and 64 bits hold them; None otherwise."""
     try:
-        integers = np.array([int(value) for value in texts], dtype=np.int64)
+        integers = list(map(int, texts))
+        return np.array(integers, dtype=np.int64) if list(map(str, integers)) == list(texts) else None
     except (ValueError, OverflowError):
         return None
-    return integers if integers.astype(str).tolist() == list(texts) else None
 
 
 def _numeric_target(values: NDArray[Any], name: str, task: str) -> Target:
