@@ -110,7 +110,7 @@ def _result(
     kind = "held-out" if len(data.y_held) else "fitted" if options.test is None else "test"
     return FitResult(
         data=data,
-        report=dict(model.fit_report_),
+        report=model.fit_report_.copy(),
         scores=scores,
         baseline=baseline,
         constant=constant,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastgd.cli.errors import in_options
 from fastgd.cli.output import plural, printable
 from fastgd.cli.prepare import PreparedData
 from fastgd.cli.report import Coefficient, FitResult, HistorySummary
+
+if TYPE_CHECKING:
+    from fastgd import FitReport
 
 WIDTH = 100
 _INDENT = 13
@@ -132,7 +135,7 @@ def _history_lines(history: HistorySummary) -> Iterator[_Line]:
         yield _Line("validation", f"{outcome}, the model is that of epoch {stop.best_epoch:,}: {losses}")
 
 
-def _expected(report: dict[str, Any]) -> str:
+def _expected(report: FitReport) -> str:
     """Return the seconds that the automatic choice expected, where they were about right."""
     expected, taken = next(iter(report["expected_seconds"].values()), 0.0), report["seconds_compute"]
     close = expected > 0.0 and 1.0 / _TOLERANCE <= taken / expected <= _TOLERANCE
@@ -153,7 +156,7 @@ def _verdict(result: FitResult) -> str:
     return f"no ({gradient}; --tol {report['tol']:g}): {remedy}"
 
 
-def _objective(report: dict[str, Any]) -> str:
+def _objective(report: FitReport) -> str:
     expected, gap = report["suboptimality"], report["duality_gap"]
     parts = [f"{report['objective']:.6g}, mean loss and penalty of the fitted rows"]
     parts += [] if expected is None else [f"about {expected:.2g} above its minimum"]

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ import fastgd
 from fastgd.cli.options import FitOptions
 from fastgd.cli.output import printable_json, takes_unicode
 from fastgd.cli.prepare import PreparedData
+
+if TYPE_CHECKING:
+    from fastgd import FitReport
 
 Label: TypeAlias = bool | float | str
 
@@ -69,8 +72,7 @@ class FitResult:
     """The facts that ``fastgd fit`` reports."""
 
     data: PreparedData
-    report: dict[str, Any]
-    """The estimator's ``fit_report_``."""
+    report: FitReport
     scores: dict[str, float]
     baseline: dict[str, float]
     """Scores of the best constant prediction, `constant`."""
