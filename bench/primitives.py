@@ -10,13 +10,11 @@ import numpy as np
 
 from bench.cases.choice import Task
 from fastgd import LinearRegression, LogisticRegression
-from fastgd._config import resolve
-from fastgd._data import linear_problem, logistic_problem, site_of
-from fastgd._inputs import Converted
-from fastgd._labels import check_labels
+from fastgd._config import FitConfig
+from fastgd._data import load
+from fastgd._inputs import Matrix
 from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.bench.problems import Problem
-from fastgd.losses import find_loss
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Frame
 from fastgd.objective.sampling import sample_moments
@@ -62,19 +60,12 @@ def least(run: Callable[[], Any]) -> float:
 def objective_of(task: Task) -> Objective:
     """Return the objective that solvers minimise for a problem."""
     data = task.problem.make()
-    if task.problem.task == "linear":
-        linear = LinearRegression(**task.penalty)
-        options = resolve(linear)
-        y = np.ascontiguousarray(data.y[:, None], data.X.dtype)
-        site, loss = site_of(options, Converted(data.X, 0)), find_loss("squared")
-        loaded, problem = linear_problem(linear, options, site, y, None, loss)
-    else:
-        logistic = LogisticRegression(**task.penalty)
-        options = resolve(logistic)
-        labels = check_labels(data.y, data.X)
-        loaded, problem = logistic_problem(logistic, options, site_of(options, Converted(data.X, 0)), labels, None)
-    moments = sample_moments(loaded)
-    return Objective(loaded, problem, moments, Frame.of(moments, problem, True, loaded.dtype))
+    kind = LinearRegression if task.problem.task == "linear" else LogisticRegression
+    config = FitConfig.of(kind(**task.penalty))
+    loaded = load(config, Matrix(data.X), data.y)
+    moments = sample_moments(loaded.rows)
+    frame = Frame.of(moments, loaded.problem, True, loaded.rows.dtype)
+    return Objective(loaded.rows, loaded.problem, moments, frame)
 
 
 def problem_of(size: Size, condition: float = 100.0) -> Problem:

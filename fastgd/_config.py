@@ -1,16 +1,18 @@
-"""Checks of the parameters that all estimators share, and what they decide."""
+"""Check the parameters of an estimator once, and resolve what they leave to the library."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from fastgd._namespaces import fitted_array
 from fastgd.arrays import Array
 from fastgd.backends.select import DEVICES
-from fastgd.losses import LOSSES
+from fastgd.losses import RegressionLoss, regression_loss
 from fastgd.optimizers import BY_NAME, LBFGS, AdaGrad, FullBatch, GradientDescent, NormalEquations, Optimizer
 from fastgd.parameters import is_integer, is_number, shown
 from fastgd.suggestions import unknown_optimizer
@@ -20,36 +22,134 @@ from fastgd.threads import check_threads, get_num_threads
 MAX_ITER_FULL, MAX_ITER_BATCHES = 1000, 50
 #: Rows of a mini-batch, where the user gives none.
 BATCH_SIZE = 256
-#: Counts are at most so large, so that products with them stay within 64 bits where it matters.
-_MOST = 2**62
-#: The estimators' default, here to tell what a user has set.
+#: Largest count, so that products of counts stay within 64 bits where it matters.
+_LARGEST_COUNT = 2**62
+#: The estimators' default, to detect a value that the user has set.
 VALIDATION_FRACTION = 0.1
 
 
-@dataclass(frozen=True)
-class Options:
-    """The parameters of a fit, checked and resolved. optimizer is None for the automatic solver.
+class Penalty(NamedTuple):
+    """L1 and L2 weights of each output, (K,)."""
 
-    alpha is an array where targets have their own. held_out is the share of rows to validate on, 0 without early
-    stopping.
+    l1: Array
+    l2: Array
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Every parameter of an estimator, checked and resolved.
+
+    Attributes hold what the estimator's parameters of the same names mean, with these exceptions.
+
+    Attributes
+    ----------
+    loss : RegressionLoss or None
+        None for a classifier, whose loss depends on the number of classes.
+    delta : float or None
+        As given, in contrast to the loss's own.
+    optimizer : Optimizer or None
+        None for the automatic solver.
+    batch_size : int or None
+        None for the full batch.
+    batch_reason : str
+        Why the batches are of that size, for the report.
+    n_threads : int
+        Resolved, as is `max_iter`.
     """
 
+    loss: RegressionLoss | None
+    delta: float | None
+    positive: bool
+    class_weight: Mapping[Any, float] | str | None
     alpha: float | Array
     l1_ratio: float
+    fit_intercept: bool
+    standardize: bool
     optimizer: Optimizer | None
     batch_size: int | None
+    batch_reason: str
+    shuffle: bool
+    drop_last: bool
     max_iter: int
-    tol: float
-    n_threads: int
-    device: str
-    reason: str
-    held_out: float
-    patience: int
     max_seconds: float | None
+    tol: float
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    warm_start: bool
+    random_state: int | np.random.RandomState | None
+    verbose: bool
+    device: str
+    n_threads: int
+
+    @classmethod
+    def of(cls, estimator: BaseEstimator) -> Self:
+        """Check an estimator's parameters for a fit; a ValueError names the first that is wrong or has no use."""
+        loss = _loss(estimator)
+        config = cls._checked(estimator, loss, _optimizer(estimator.optimizer))
+        config._check_solver()
+        return config
+
+    @classmethod
+    def for_stream(cls, estimator: BaseEstimator) -> Self:
+        """Check an estimator's parameters for `partial_fit`, where the automatic rule is AdaGrad."""
+        loss = _loss(estimator)
+        return cls._checked(estimator, loss, _optimizer(estimator.optimizer) or AdaGrad())
+
+    @classmethod
+    def _checked(cls, estimator: Any, loss: RegressionLoss | None, optimizer: Optimizer | None) -> Self:
+        alpha = _alpha(estimator.alpha, loss, optimizer)
+        l1_ratio = _number(estimator, "l1_ratio", 0.0, 1.0)
+        tol = _number(estimator, "tol", 0.0)
+        names = ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start")
+        flags = {name: _flag(estimator, name) for name in names}
+        batch_size, batch_reason = _batch_size(estimator, optimizer)
+        return cls(
+            loss=loss,
+            delta=getattr(estimator, "delta", None),
+            positive=False if loss is None else _flag(estimator, "positive"),
+            class_weight=getattr(estimator, "class_weight", None),
+            alpha=alpha,
+            l1_ratio=l1_ratio,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            batch_reason=batch_reason,
+            max_iter=_max_iter(estimator.max_iter, batch_size),
+            max_seconds=None if estimator.max_seconds is None else _positive(estimator, "max_seconds"),
+            tol=tol,
+            validation_fraction=_validation_fraction(estimator),
+            n_iter_no_change=_count(estimator.n_iter_no_change, "n_iter_no_change"),
+            random_state=_random_state(estimator.random_state),
+            verbose=_verbose(estimator.verbose),
+            device=_device(estimator.device),
+            n_threads=_n_threads(estimator.n_threads),
+            **flags,
+        )
+
+    def _check_solver(self) -> None:
+        """Raise a ValueError for combinations that a solver of the full batch cannot handle."""
+        optimizer = self.optimizer
+        if self.has_l1 and _line_search(optimizer) == "exact":
+            raise ValueError("line_search='exact' follows a smooth objective: use 'backtracking', or l1_ratio=0")
+        if self.positive and not self._is_quadratic:
+            name = None if self.loss is None else self.loss.name
+            raise ValueError(f"positive=True needs loss='squared', got loss={name!r}")
+        if self.positive and not isinstance(optimizer, NormalEquations | None):
+            name = optimizer.rule
+            raise ValueError(f"optimizer={name!r} does not constrain coefficients: use 'auto' or 'normal_equations'")
+        if self.has_l1 and isinstance(optimizer, LBFGS):
+            remedy = "use 'accelerated' or 'sketched_newton', or l1_ratio=0"
+            raise ValueError(f"optimizer='lbfgs' needs a smooth objective, and L1 is none: {remedy}")
+        if isinstance(optimizer, NormalEquations) and not self._is_quadratic:
+            raise ValueError("optimizer='normal_equations' solves for a squared loss: use another optimizer")
+
+    @property
+    def _is_quadratic(self) -> bool:
+        return self.loss is not None and self.loss.is_quadratic
 
     @property
     def runs_rule(self) -> bool:
-        """Whether an update rule runs, of which users see each step, and not a solver of the full batch."""
+        """Whether an update rule runs, whose every step the user sees, and not a solver of the full batch."""
         return self.optimizer is not None and not isinstance(self.optimizer, FullBatch)
 
     @property
@@ -62,101 +162,46 @@ class Options:
         """Whether some output has an L1 term."""
         return self.l1_ratio * float(np.max(self.alpha)) > 0.0
 
-    def penalties(self, outputs: int) -> tuple[Array, Array]:
-        """L1 and L2 weights (K,)."""
+    def penalties(self, outputs: int) -> Penalty:
+        """Return the penalty weights of each output."""
         if np.ndim(self.alpha) and np.size(self.alpha) != outputs:
             raise ValueError(
                 f"alpha must be a number or an array of one per target: it has {np.size(self.alpha)} values, y has "
                 f"{outputs} target{'s' * (outputs > 1)}"
             )
         alpha = np.full(outputs, self.alpha)
-        return alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio)
+        return Penalty(alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio))
+
+    def draw_seed(self) -> int:
+        """Draw a seed below 2^31 from `random_state`."""
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    @property
+    def stream_settings(self) -> dict[str, str | float | bool | None]:
+        """Parameters that cannot change within a stream."""
+        delta = None if self.delta is None else float(self.delta)
+        loss = None if self.loss is None else self.loss.name
+        return {"loss": loss, "delta": delta, "fit_intercept": self.fit_intercept, "standardize": self.standardize}
 
 
-def resolve(estimator: Any) -> Options:
-    """Check an estimator's parameters for a fit; a ValueError names the first that is wrong or cannot be used."""
-    options = _resolve(estimator, _optimizer(estimator.optimizer))
-    if options.has_l1 and _line_search(options.optimizer) == "exact":
-        raise ValueError("line_search='exact' follows a smooth objective: use 'backtracking', or l1_ratio=0")
-    if hasattr(estimator, "positive"):
-        _check_positive(estimator, options)
-    if options.has_l1 and isinstance(options.optimizer, LBFGS):
-        remedy = "use 'accelerated' or 'sketched_newton', or l1_ratio=0"
-        raise ValueError(f"optimizer='lbfgs' needs a smooth objective, and L1 is none: {remedy}")
-    if isinstance(options.optimizer, NormalEquations) and not getattr(
-        LOSSES.get(getattr(estimator, "loss", "")), "is_quadratic", False
-    ):
-        raise ValueError("optimizer='normal_equations' solves for a squared loss: use another optimizer")
-    return options
+def _loss(estimator: Any) -> RegressionLoss | None:
+    """Return the loss that a regression was given; None for a classifier."""
+    return regression_loss(estimator.loss, estimator.delta) if hasattr(estimator, "loss") else None
 
 
-def resolve_partial(estimator: Any) -> Options:
-    """Check an estimator's parameters for `partial_fit`, whose automatic rule is AdaGrad."""
-    if hasattr(estimator, "positive"):
-        _flag(estimator, "positive")
-    given = _optimizer(estimator.optimizer)
-    return _resolve(estimator, AdaGrad() if given is None else given)
-
-
-def _resolve(estimator: Any, optimizer: Optimizer | None) -> Options:
-    alpha = _alpha(estimator)
-    l1_ratio = _number(estimator, "l1_ratio", 0.0, 1.0)
-    tol = _number(estimator, "tol", 0.0)
-    for name in ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start"):
-        _flag(estimator, name)
-    _check_verbose(estimator.verbose)
-    _check_random_state(estimator.random_state)
-    held_out = _validation_fraction(estimator)
-    patience = _count(estimator.n_iter_no_change, "n_iter_no_change")
-    max_iter = None if estimator.max_iter is None else _count(estimator.max_iter, "max_iter", least=0)
-    max_seconds = None if estimator.max_seconds is None else _positive(estimator, "max_seconds")
-    if estimator.n_threads is not None:
-        check_threads(estimator.n_threads, "n_threads")
-    n_threads = int(estimator.n_threads or get_num_threads())
-    batch_size, reason = _batch_size(estimator, optimizer)
-    if max_iter is None:
-        max_iter = MAX_ITER_FULL if batch_size is None else MAX_ITER_BATCHES
-    return Options(
-        alpha=alpha,
-        l1_ratio=l1_ratio,
-        optimizer=optimizer,
-        batch_size=batch_size,
-        max_iter=max_iter,
-        tol=tol,
-        n_threads=n_threads,
-        device=_device(estimator.device),
-        reason=reason,
-        held_out=held_out,
-        patience=patience,
-        max_seconds=max_seconds,
-    )
-
-
-def _check_positive(estimator: Any, options: Options) -> None:
-    _flag(estimator, "positive")
-    if not estimator.positive:
-        return
-    if not LOSSES[estimator.loss].is_quadratic:
-        raise ValueError(f"positive=True needs loss='squared', got loss={estimator.loss!r}")
-    if not isinstance(options.optimizer, NormalEquations | None):
-        name = options.optimizer.rule
-        raise ValueError(f"optimizer={name!r} does not constrain coefficients: use 'auto' or 'normal_equations'")
-
-
-def _alpha(estimator: Any) -> float | Array:
-    """A number, or for a linear regression an array of one for each target."""
-    given = np.asarray(fitted_array(estimator.alpha, "alpha"), dtype=object)
-    if given.ndim == 0 or not hasattr(estimator, "loss"):
-        return _number(estimator, "alpha", 0.0)
-    are_numbers = given.ndim == 1 and given.size and all(map(is_number, given))
-    if not are_numbers or not all(0.0 <= float(value) < math.inf for value in given):
+def _alpha(given: Any, loss: RegressionLoss | None, optimizer: Optimizer | None) -> float | Array:
+    """Return a number, or for a linear regression an array of one for each target."""
+    values = np.asarray(fitted_array(given, "alpha"), dtype=object)
+    if values.ndim == 0 or loss is None:
+        return _in_range(given, "alpha", 0.0)
+    are_numbers = values.ndim == 1 and values.size and all(map(is_number, values))
+    if not are_numbers or not all(0.0 <= float(value) < math.inf for value in values):
         raise ValueError(
-            f"alpha must be a number or an array of one per target, finite and at least 0, got {shown(estimator.alpha)}"
+            f"alpha must be a number or an array of one per target, finite and at least 0, got {shown(given)}"
         )
-    found = given.astype(np.float64)
-    if isinstance(estimator.optimizer, NormalEquations) or estimator.optimizer == NormalEquations.rule:
+    if isinstance(optimizer, NormalEquations):
         raise ValueError("optimizer='normal_equations' solves for one alpha: use 'auto' or another optimizer")
-    return found
+    return values.astype(np.float64)
 
 
 def _device(given: Any) -> str:
@@ -166,8 +211,20 @@ def _device(given: Any) -> str:
     return given
 
 
+def _n_threads(given: Any) -> int:
+    if given is None:
+        return get_num_threads()
+    check_threads(given, "n_threads")
+    return int(given)
+
+
+def _max_iter(given: Any, batch_size: int | None) -> int:
+    if given is None:
+        return MAX_ITER_FULL if batch_size is None else MAX_ITER_BATCHES
+    return _count(given, "max_iter", least=0)
+
+
 def _validation_fraction(estimator: Any) -> float:
-    """Share of the rows to hold out, 0 for none."""
     share = _number(estimator, "validation_fraction", 0.0, 1.0)
     if not 0.0 < share < 1.0:
         raise ValueError(f"validation_fraction must be between 0 and 1, both excluded, got {shown(share)}")
@@ -176,7 +233,7 @@ def _validation_fraction(estimator: Any) -> float:
             "validation_fraction has no effect without early_stopping=True: "
             f"leave it at {VALIDATION_FRACTION} or set early_stopping"
         )
-    return share if estimator.early_stopping else 0.0
+    return share
 
 
 def _line_search(optimizer: Optimizer | None) -> str | None:
@@ -197,31 +254,30 @@ def _optimizer(given: Any) -> Optimizer | None:
 
 
 def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None, str]:
-    """Rows a batch, None for all, and the reason that the report gives."""
+    """Return the rows of a batch, None for all of them, and the reason for the report."""
     given = estimator.batch_size
     if not (isinstance(given, str) and given in ("auto", "full")):
         try:
             given = _count(given, "batch_size")
         except ValueError:
             raise ValueError(f"batch_size must be 'auto', 'full' or a positive integer, got {shown(given)}") from None
-    whole = _needs_all_rows(optimizer)
-    if whole:
+    cause = _cause_of_full_batch(optimizer)
+    if cause:
         if not isinstance(given, str):
-            raise ValueError(f"batch_size={given} needs a rule such as optimizer='adam': {whole} uses all rows")
-        _unused(estimator, whole)
-        if optimizer is None:
-            return None, "optimizer='auto'"
-        return None, f"{whole} uses all rows"
+            raise ValueError(f"batch_size={given} needs a rule such as optimizer='adam': {cause} uses all rows")
+        _check_unused(estimator, cause)
+        return None, cause if optimizer is None else f"{cause} uses all rows"
     if given == "full":
-        _check_batches_needed(optimizer)
-        _unused(estimator, "batch_size='full'")
+        _check_full_batch(optimizer)
+        _check_unused(estimator, "batch_size='full'")
         return None, "batch_size='full'"
-    size = BATCH_SIZE if given == "auto" else given
-    return size, f"batch_size={given!r}" if given != "auto" else f"batch_size='auto': {BATCH_SIZE} rows"
+    if given == "auto":
+        return BATCH_SIZE, f"batch_size='auto': {BATCH_SIZE} rows"
+    return given, f"batch_size={given!r}"
 
 
-def _needs_all_rows(optimizer: Optimizer | None) -> str:
-    """What of the optimizer works on the full batch only, or nothing."""
+def _cause_of_full_batch(optimizer: Optimizer | None) -> str:
+    """Return the parameter that requires the full batch, or nothing."""
     if optimizer is None:
         return "optimizer='auto'"
     if isinstance(optimizer, FullBatch):
@@ -230,8 +286,8 @@ def _needs_all_rows(optimizer: Optimizer | None) -> str:
     return "" if search is None else f"line_search={search!r}"
 
 
-def _check_batches_needed(optimizer: Optimizer | None) -> None:
-    """Refuse the full batch for what only lowers the noise of mini-batches."""
+def _check_full_batch(optimizer: Optimizer | None) -> None:
+    """Raise a ValueError if the optimizer only reduces the noise of mini-batches."""
     if optimizer is not None and optimizer.keeps_rows():
         name = type(optimizer).__name__
         raise ValueError(f"batch_size='full' has no noise for {name} to remove: give rows a batch, or optimizer='gd'")
@@ -239,8 +295,8 @@ def _check_batches_needed(optimizer: Optimizer | None) -> None:
         raise ValueError("batch_size='full' has no noise to average: give rows a batch, or average=False")
 
 
-def _unused(estimator: Any, because: str) -> None:
-    """Refuse parameters that only mini-batches have a use for."""
+def _check_unused(estimator: Any, because: str) -> None:
+    """Raise a ValueError for parameters that only mini-batches use."""
     if not estimator.shuffle:
         raise ValueError(f"shuffle=False has no effect with {because}: leave it at True")
     if estimator.drop_last:
@@ -248,7 +304,10 @@ def _unused(estimator: Any, because: str) -> None:
 
 
 def _number(estimator: Any, name: str, low: float, high: float = math.inf) -> float:
-    value = getattr(estimator, name)
+    return _in_range(getattr(estimator, name), name, low, high)
+
+
+def _in_range(value: Any, name: str, low: float, high: float = math.inf) -> float:
     if not is_number(value) or not low <= float(value) <= high:
         bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be a number, {bounds}, got {shown(value)}")
@@ -265,34 +324,32 @@ def _positive(estimator: Any, name: str) -> float:
 
 
 def _count(value: Any, name: str, least: int = 1) -> int:
-    if not is_integer(value) or not least <= int(value) <= _MOST:
+    if not is_integer(value) or not least <= int(value) <= _LARGEST_COUNT:
         wanted = "a positive integer" if least else "an integer of 0 or more"
-        below = ", below 2^62" if is_integer(value) and int(value) > _MOST else ""
+        below = ", below 2^62" if is_integer(value) and int(value) > _LARGEST_COUNT else ""
         raise ValueError(f"{name} must be {wanted}{below} or left at its default, got {shown(value)}")
     return int(value)
 
 
-def _check_verbose(value: Any) -> None:
+def _verbose(value: Any) -> bool:
     if not isinstance(value, bool | np.bool_) and not (is_integer(value) and int(value) >= 0):
         raise ValueError(f"verbose must be True, False or an integer of 0 or more, got {shown(value)}")
+    return bool(value)
 
 
-def _check_random_state(value: Any) -> None:
-    """Also where a fit needs no seed."""
+def _random_state(value: Any) -> Any:
+    """Check the random state, also where a fit needs no seed."""
     if isinstance(value, bool) or is_integer(value):
         valid = 0 <= int(value) < 1 << 32
     else:
         valid = value is None or value is np.random or isinstance(value, np.random.RandomState)
     if not valid:
         raise ValueError(f"random_state must be an integer of [0, 2^32), a RandomState or None, got {shown(value)}")
+    return value
 
 
-def drawn_seed(random_state: Any) -> int:
-    """Draw the seed of a fit, below 2^31, from a `random_state` that has been checked."""
-    return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _flag(estimator: Any, name: str) -> None:
+def _flag(estimator: Any, name: str) -> bool:
     value = getattr(estimator, name)
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)

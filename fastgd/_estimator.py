@@ -1,11 +1,11 @@
-"""Parameters, prediction and saving that both estimators share."""
+"""What both estimators share: parameters, the pipeline of a fit, prediction and saving."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, NamedTuple, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +13,12 @@ from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
-from fastgd._inputs import check_gpu_array, validated
-from fastgd._namespaces import coefficients, with_numpy_attributes
-from fastgd._report import FitReport
+from fastgd._inputs import Matrix, read_matrix, read_rows, read_validation_rows
+from fastgd._namespaces import coefficients, fitted_array, with_numpy_attributes
 from fastgd.arrays import Array
-from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.backends.gpu_arrays import GpuArray
 from fastgd.callbacks import EpochState, check_callbacks
+from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import BY_NAME, FullBatch, Optimizer, OptimizerName
 from fastgd.parameters import is_one_of, replacements
@@ -27,7 +27,9 @@ from fastgd.suggestions import ESTIMATORS, Checked
 from fastgd.threads import get_num_threads
 
 if TYPE_CHECKING:
-    from fastgd._fit import Result
+    from fastgd._data import Start, ValidationRows
+    from fastgd._report import FitReport
+    from fastgd._streaming import FitResult, Previous
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -78,13 +80,28 @@ def supports_callbacks(fit: Fit) -> Fit:
     return fit_with_hooks  # type: ignore[return-value]
 
 
+class FitExtras(NamedTuple):
+    """The arguments of `fit` besides X, y and sample weights, as given."""
+
+    coef_init: ArrayLike | None
+    intercept_init: ArrayLike | None
+    X_val: ArrayLike | None
+    y_val: ArrayLike | None
+    sample_weight_val: ArrayLike | None
+    callbacks: Any
+
+
+#: What messages call a start from the last fit.
+_LAST = "warm_start=True (set it to False for data of another form): {} of the last fit"
+
+
 @with_callbacks
 def _fit_as_tasks(self: Any, task: dict[str, Any], callbacks: tuple[Any, ...], fit: Callable[[Any], Any]) -> Any:
     """Fit, with a task for the whole and a subtask per epoch."""
-    from fastgd._config import resolve
+    from fastgd._config import FitConfig
 
     # As in scikit-learn's own estimators, the subtask that is open when the last epoch ends is closed empty.
-    root = self._init_callback_context(max_subtasks=max(resolve(self).max_iter, 1) + 1)
+    root = self._init_callback_context(max_subtasks=max(FitConfig.of(self).max_iter, 1) + 1)
     root.call_on_fit_task_begin(**task)
     epochs = _EpochTasks(root, task)
     fit([*callbacks, epochs])
@@ -156,7 +173,7 @@ def quiet(method: Callable[Concatenate[_Model, _P], _T]) -> Callable[Concatenate
 def all_or_nothing(method: Callable[Concatenate[_Model, _P], _T]) -> Callable[Concatenate[_Model, _P], _T]:
     """Let a fit that raises restore the estimator's attributes, unless it has set all of them; `quiet` besides.
 
-    `LinearModel._finish` sets all fitted attributes at once, so that the report shows whether it has.
+    `LinearModel._store` sets all fitted attributes at once, so that the report shows whether it has.
     """
 
     @wraps(method)
@@ -221,7 +238,7 @@ def _is_true(value: Any) -> bool:
 
 
 class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
-    """Parameters that both estimators take, and margins."""
+    """Parameters, fitted attributes and methods of both estimators."""
 
     _elsewhere: ClassVar[Mapping[str, str]] = ESTIMATORS
     coef_: Any
@@ -232,48 +249,30 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     n_features_in_: int
     feature_names_in_: NDArray[Any]
 
-    def __init__(  # noqa: PLR0913
-        self,
-        *,
-        alpha: float | ArrayLike = 0.0,
-        l1_ratio: float = 0.0,
-        fit_intercept: bool = True,
-        standardize: bool = True,
-        optimizer: Literal["auto"] | OptimizerName | Optimizer = "auto",
-        batch_size: int | Literal["auto", "full"] = "auto",
-        shuffle: bool = True,
-        drop_last: bool = False,
-        max_iter: int | None = None,
-        max_seconds: float | None = None,
-        tol: float = 1e-4,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 5,
-        warm_start: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool | int = 0,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
-        n_threads: int | None = None,
-    ) -> None:
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.standardize = standardize
-        self.optimizer = optimizer
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.max_iter = max_iter
-        self.max_seconds = max_seconds
-        self.tol = tol
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.device = device
-        self.n_threads = n_threads
+    #: Parameters, which both constructors list with their defaults; `_docs` documents them.
+    alpha: float | ArrayLike
+    l1_ratio: float
+    fit_intercept: bool
+    standardize: bool
+    optimizer: Literal["auto"] | OptimizerName | Optimizer
+    batch_size: int | Literal["auto", "full"]
+    shuffle: bool
+    drop_last: bool
+    max_iter: int | None
+    max_seconds: float | None
+    tol: float
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    warm_start: bool
+    random_state: int | np.random.RandomState | None
+    verbose: bool | int
+    device: Literal["auto", "cpu", "cuda"]
+    n_threads: int | None
+
+    def _set_parameters(self, given: dict[str, Any]) -> None:
+        """Store the arguments of a constructor, its local names."""
+        self.__dict__.update({name: value for name, value in given.items() if name not in ("self", "__class__")})
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, nested ones as ``optimizer__learning_rate__every``.
@@ -302,33 +301,30 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         Of rows on the GPU it is computed there.
         """
         check_is_fitted(self)
-        there = gpu_array(X)
-        if there is not None:
-            return self._margins_on_gpu(there)
-        checked = validated(self, X, reset=False)
+        rows = read_rows(self, X, reset=False)
+        if isinstance(rows, GpuArray):
+            return self._margins_on_gpu(rows)
         coef, intercept = coefficients(self)
         coef = coef.T
-        margins = np.empty((checked.shape[0], coef.shape[1]))
-        step = max(1, _BLOCK_NUMBERS // max(1, checked.shape[1]))
-        for start in range(0, checked.shape[0], step):
-            block = checked[start : start + step].astype(np.float64, copy=False)
+        margins = np.empty((rows.shape[0], coef.shape[1]))
+        step = max(1, _BLOCK_NUMBERS // max(1, rows.shape[1]))
+        for start in range(0, rows.shape[0], step):
+            block = rows[start : start + step].astype(np.float64, copy=False)
             np.matmul(block, coef, out=margins[start : start + step])
         margins += intercept
         far = np.flatnonzero(~np.isfinite(margins).all(axis=1))
         if far.size:
-            margins[far] = _far_margins(checked[far].astype(np.float64), coef, intercept)
+            margins[far] = _far_margins(rows[far].astype(np.float64), coef, intercept)
         return margins
 
     def _margins_on_gpu(self, X: GpuArray) -> Array:
-        from fastgd._data import margins_on_gpu
+        from fastgd._data import Coefficients, margins_on_gpu
 
-        n_threads = get_num_threads() if self.n_threads is None else self.n_threads
-        check_gpu_array(self, X, reset=False)
-        coef, intercept = coefficients(self)
-        margins = margins_on_gpu(X, coef, intercept, self.device, n_threads)
+        model = Coefficients(*coefficients(self))
+        margins = margins_on_gpu(X, model, self.device, self.n_threads or get_num_threads())
         far = np.flatnonzero(~np.isfinite(margins).all(axis=1))
         if far.size:
-            margins[far] = _far_margins(X.to_host()[far].astype(np.float64), coef.T, intercept)
+            margins[far] = _far_margins(X.to_host()[far].astype(np.float64), model.coef.T, model.intercept)
         return margins
 
     def save(self, path: str | Path) -> None:
@@ -376,14 +372,90 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coef_")
 
-    def _finish(self, result: Result, **fitted: Any) -> Self:
-        """Set all fitted attributes at once; then raise what ended the fit from outside."""
+    def _fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, extras: FitExtras) -> Self:
+        """Fit the model; `extras` are the other arguments of `fit`."""
+        from fastgd._config import FitConfig
+        from fastgd._data import load
+        from fastgd._fit import run_fit
+        from fastgd._report import FitTimer
+
+        timer, config, callbacks = FitTimer(), FitConfig.of(self), check_callbacks(extras.callbacks)
+        matrix = read_matrix(self, X, reset=True)
+        validation, start = self._validation_rows(extras, matrix), self._start(extras)
+        data = load(config, matrix, y, sample_weight, start, validation)
+        with printed(config.verbose):
+            return self._store(run_fit(config, data, callbacks, hasattr(self, "coef_"), timer))
+
+    def _partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        scales: tuple[ArrayLike | None, ArrayLike | None],
+        classes: ArrayLike | None = None,
+    ) -> Self:
+        """Continue with one pass over these rows; scales: `means` and `scales` of the columns."""
+        from fastgd._config import FitConfig
+        from fastgd._report import FitTimer
+        from fastgd._streaming import ColumnScales, load_chunk, run_chunk
+
+        timer, config, previous = FitTimer(), FitConfig.for_stream(self), self._previous()
+        matrix = read_matrix(self, X, reset=previous is None, finite=True)
+        chunk = load_chunk(config, matrix, y, sample_weight, previous, ColumnScales(*scales), classes)
+        with printed(config.verbose):
+            return self._store(run_chunk(config, chunk, previous, timer))
+
+    def _start(self, extras: FitExtras) -> Start:
+        """Return the coefficients and intercepts to start from: given ones, else with `warm_start` the last fit's."""
+        from fastgd._data import Start
+
+        start = Start(extras.coef_init, extras.intercept_init)
+        if self.warm_start and hasattr(self, "coef_"):
+            if start.coef is None:
+                start = start._replace(coef=fitted_array(self.coef_), coef_name=_LAST.format("coef_"))
+            if start.intercept is None:
+                intercept = fitted_array(self.intercept_)
+                start = start._replace(intercept=intercept, intercept_name=_LAST.format("intercept_"))
+        return start
+
+    def _validation_rows(self, extras: FitExtras, matrix: Matrix) -> ValidationRows | None:
+        """Return the given validation rows, if any; a ValueError if only a part of them is given."""
+        X, y, sample_weight = extras.X_val, extras.y_val, extras.sample_weight_val
+        if (X is None) != (y is None):
+            raise ValueError("X_val and y_val must be given together")
+        if X is None or y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val needs X_val and y_val")
+            return None
+        from fastgd._data import ValidationRows
+
+        return ValidationRows(read_validation_rows(self, X, matrix.array), y, sample_weight)
+
+    def _previous(self) -> Previous | None:
+        """Return the fitted model that a stream continues, if any."""
+        from fastgd._data import Coefficients
+        from fastgd._streaming import Previous
+
+        if not hasattr(self, "coef_"):
+            return None
+        model, classes = Coefficients(*coefficients(self)), fitted_array(getattr(self, "classes_", None))
+        history, epochs = getattr(self, "history_", {}), int(getattr(self, "n_iter_", 0))
+        return Previous(model, history, epochs, getattr(self, "_training", None), classes)
+
+    def _store(self, result: FitResult) -> Self:
+        """Set all fitted attributes at once; then raise the error that ended the fit early, if any."""
+        coef, intercept, classes = result.coef, result.intercept, result.data.classes
+        model: dict[str, Any] = {"coef_": coef, "intercept_": intercept}
+        if classes is not None:
+            model["classes_"] = classes
+        elif result.data.is_vector:
+            model = {"coef_": coef[0], "intercept_": float(intercept[0])}
         self.__dict__.update(
-            fitted,
+            model,
             history_=result.history,
             fit_report_=result.report,
-            n_iter_=len(result.history["loss"]) if result.epochs is None else result.epochs,
-            _training=result.training,
+            n_iter_=result.epochs,
+            _training=result.stream,
         )
         if result.error is not None:
             raise result.error

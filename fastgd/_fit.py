@@ -1,171 +1,137 @@
-"""From validated arrays to a fitted theta: what both estimators do alike."""
+"""Fit a model to loaded data: choose a solver, run it, check the solution and report."""
 
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from fastgd._config import Options
-from fastgd._data import Guide, Site
+from fastgd._config import FitConfig
+from fastgd._data import FitData
 from fastgd._inputs import check_finite, check_variation, squares_are_finite
-from fastgd._report import DataReport, FitReport, TimeReport
-from fastgd._training import Training, settings_of
+from fastgd._report import FitReport, FitTimer, report_data
+from fastgd._streaming import FitResult, StreamState
 from fastgd._warnings import (
     Separation,
+    check_collinearity,
+    check_separation,
     is_far,
     is_free_to_move,
-    settle_collinear,
-    settle_separation,
-    tell_what_is_left,
     warn,
+    warn_not_converged,
 )
 from fastgd.arrays import Array
-from fastgd.backends.select import compile_seconds
 from fastgd.blas import single_threaded
+from fastgd.callbacks import Callback
 from fastgd.exceptions import DivergenceError
 from fastgd.history import History
 from fastgd.memory import available_bytes
-from fastgd.objective.coordinates import TargetMoments
-from fastgd.objective.dataset import Data
 from fastgd.objective.duality_gap import telling
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import Frame, Problem
+from fastgd.objective.problem import Frame
 from fastgd.objective.sampling import sample_moments
 from fastgd.optimizers import FullBatch, NormalEquations, Optimizer, WithRate
 from fastgd.solvers.first_order import solve_rule
 from fastgd.solvers.learning_rate import Plan
 from fastgd.solvers.normal_equations import required_bytes
-from fastgd.solvers.progress import NEVER, Deadline, Monitor, Plateau, Solution
+from fastgd.solvers.progress import Monitor, Plateau, Solution
 from fastgd.solvers.select import choose, solve
 
-
-@dataclass
-class Clock:
-    """Started before validation, so that the report and `max_seconds` cover the whole fit."""
-
-    now: Callable[[], float] = time.perf_counter
-    compiled: float = field(default_factory=compile_seconds)
-
-    def __post_init__(self) -> None:
-        self.start = self.now()
-
-    def deadline(self, seconds: float | None) -> Deadline:
-        """When a fit of so many seconds at most ends; None is any number."""
-        return NEVER if seconds is None else Deadline(self.start + seconds, self.now)
+#: Memory for the matrices of normal equations above which a fit warns.
+_LARGE_BYTES = 1 << 30
+#: Updates that a mini-batch rule has to improve the loss, however few an epoch has.
+_LEAST_UPDATES = 100
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a fit found, for raw columns and the user's targets; error is to be raised once that is stored."""
+def run_fit(
+    config: FitConfig, data: FitData, callbacks: tuple[Callback, ...], refit: bool, timer: FitTimer
+) -> FitResult:
+    """Solve, check the solution and report.
 
-    coef: Array
-    intercept: Array
-    history: dict[str, Array]
-    report: FitReport
-    training: Training
-    error: BaseException | None
-    #: Epochs so far, of a stream with those that the history no longer holds; None for the length of the history.
-    epochs: int | None = None
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be fitted: data in working units, the problem, and what leads the fit."""
-
-    data: Data
-    site: Site
-    problem: Problem
-    guide: Guide
-
-
-def run_fit(estimator: Any, options: Options, task: Task, clock: Clock) -> Result:
-    """Solve, certify and report."""
-    plan = _make_plan(estimator, options, task)
+    refit: whether the estimator has been fitted before, so that it keeps that model if the fit ends without a new one.
+    """
     messages: list[str] = []
-    if isinstance(options.optimizer, NormalEquations):
-        _check_memory(task, messages)
-    with single_threaded(task.data.n, task.data.d + task.problem.l1.size):
-        objective = _make_objective(estimator, options, task)
-        monitor = _make_monitor(estimator, options, objective, task.guide, clock)
-        watch = Separation.watched(objective, options)
-        if watch is not None and options.batch_size is None and options.tol > 0.0:
-            monitor.is_hopeless = watch.found_from
-        start = objective.start() if task.guide.start is None else objective.from_user(*task.guide.start)
+    plan = _make_plan(config, data)
+    if isinstance(config.optimizer, NormalEquations):
+        _check_memory(data, messages)
+    with single_threaded(data.rows.n, data.rows.d + data.problem.l1.size):
+        objective = _make_objective(config, data)
+        monitor = _make_monitor(config, data, objective, callbacks, timer)
+        separation = Separation.for_fit(objective, config)
+        if separation is not None and config.batch_size is None and config.tol > 0.0:
+            monitor.is_hopeless = separation.exists
+        start = objective.start() if data.start is None else objective.from_user(*data.start)
         optimizer, reason, expected = (
-            choose(objective) if options.optimizer is None else (options.optimizer, options.reason, {})
+            choose(objective) if config.optimizer is None else (config.optimizer, config.batch_reason, {})
         )
-        try:
-            solution = _solve(plan, optimizer, objective, start, monitor, options.tol)
-        except KeyboardInterrupt as error:
-            if monitor.theta is None and hasattr(estimator, "coef_"):
-                # A model that has been fitted stays as it is.
-                raise
-            # The estimator raises it again once its attributes are set.
-            monitor.error = error
-            theta = start if monitor.theta is None else monitor.theta
-            solution = Solution(theta, False, "interrupted", float("nan"))
-        except DivergenceError as error:
-            # A pass that overflows may have met what a sample's means and scales had not: else the solver knows best.
-            check_finite(task.data, task.site.matrix.names, squares_are_finite(task.data))
-            solution = _diverged(estimator, error, monitor, start)
-        names = getattr(estimator, "feature_names_in_", ())
-        if watch is not None and monitor.error is None:
-            settle_separation(watch, solution, names, messages)
+        solution = _keep_iterate(
+            lambda: _solve(config, plan, optimizer, objective, start, monitor), data, monitor, start, refit
+        )
+        if separation is not None and monitor.error is None:
+            check_separation(separation, solution, data.matrix.names, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
         collinear: list[int] | None = []
-        if not solution.independent and options.is_unpenalized and solution.reason != "diverged":
-            free = is_free_to_move(optimizer, solution, estimator.early_stopping)
-            collinear, final = settle_collinear(objective, solution, final, free, names, messages)
+        if not solution.independent and config.is_unpenalized and solution.reason != "diverged":
+            free = is_free_to_move(optimizer, solution, config.early_stopping)
+            collinear, final = check_collinearity(objective, solution, final, free, data.matrix.names, messages)
         certificate = objective.certificate(final)
         gap = telling(objective.duality_gap(final), objective.value(final))
-        if solution.reason == "certificate" and certificate > options.tol:
-            # What a model of the data promised, a pass over them does not show.
+        if solution.reason == "certificate" and certificate > config.tol:
+            # A model of the data met the tolerance, and a pass over the data does not confirm it.
             solution.converged, solution.reason = False, "no step"
         monitor.history.conclude(solution.reason, certificate, gap)
         if monitor.error is None:
-            tell_what_is_left(messages, objective, plan, options, solution, certificate, monitor.history)
+            warn_not_converged(messages, objective, plan, config, solution, certificate, monitor.history)
         coef, intercept = objective.to_user(final.theta)
     report = FitReport(
-        solver=solution.solver or _name(optimizer, options.batch_size),
+        solver=solution.solver or _describe(optimizer, config.batch_size),
         reason=reason if solution.note is None else f"{reason}; {solution.note}",
         expected_seconds=expected,
         certificate=certificate,
-        tol=options.tol,
-        converged=_has_converged(solution, certificate, options.tol),
+        tol=config.tol,
+        converged=_has_converged(solution, certificate, config.tol),
         stopped_by=solution.reason,
         objective=objective.value(final),
         duality_gap=gap,
         suboptimality=None if solution.gain is None else objective.in_target_units(solution.gain),
         learning_rate=solution.rate,
-        random_state=task.guide.seed,
+        random_state=data.seed,
         collinear=collinear,
         warnings=messages,
-        **what_was_read(objective, task.site),
-        **seconds(clock, task.site),
+        **report_data(data, objective),
+        **timer.report(data),
     )
-    training = _training(objective, task.guide, solution, len(monitor.history), estimator.early_stopping)
-    training.settings = settings_of(estimator)
-    return Result(coef, intercept, monitor.history.arrays(), report, training, monitor.error)
+    history, epochs = monitor.history.arrays(), len(monitor.history)
+    stream = StreamState.after_fit(config, data, objective, solution, epochs)
+    return FitResult(coef, intercept, data, history, epochs, report, stream, monitor.error)
 
 
-def _diverged(estimator: Any, error: DivergenceError, monitor: Monitor, start: Array) -> Solution:
-    """Where a first fit that diverged stands; of a fitted estimator the error is raised at once."""
-    error.history = monitor.history.arrays()
-    if hasattr(estimator, "coef_"):
-        raise error
-    # The estimator raises it again once its attributes are set.
-    monitor.error = error
-    theta = start if monitor.last_finite is None else monitor.last_finite
-    return Solution(theta, False, "diverged", math.nan if error.rate is None else error.rate)
+def _keep_iterate(run: Callable[[], Solution], data: FitData, monitor: Monitor, start: Array, refit: bool) -> Solution:
+    """Run a solver; a first fit that is interrupted or diverges keeps its iterate, a refit raises.
+
+    The monitor holds the error, which the estimator raises once its attributes are set.
+    """
+    try:
+        return run()
+    except KeyboardInterrupt as error:
+        if monitor.theta is None and refit:
+            raise
+        monitor.error = error
+        return Solution(start if monitor.theta is None else monitor.theta, False, "interrupted", math.nan)
+    except DivergenceError as error:
+        # A pass may overflow on rows that a sample for means and scales left out: else the solver's error is the best.
+        check_finite(data.rows, data.matrix.names, squares_are_finite(data.rows))
+        error.history = monitor.history.arrays()
+        if refit:
+            raise
+        monitor.error = error
+        theta = start if monitor.last_finite is None else monitor.last_finite
+        return Solution(theta, False, "diverged", math.nan if error.rate is None else error.rate)
 
 
-def _check_memory(task: Task, messages: list[str]) -> None:
-    """Raise a MemoryError where the matrices of normal equations do not fit in memory; warn where they are large."""
-    columns = task.data.d
-    needed, available = required_bytes(columns, task.problem.l1.size), available_bytes()
+def _check_memory(data: FitData, messages: list[str]) -> None:
+    """Raise a MemoryError if the matrices of normal equations do not fit in memory; warn if they are large."""
+    columns = data.rows.d
+    needed, available = required_bytes(columns, data.problem.l1.size), available_bytes()
     size = f"NormalEquations needs about {needed / 1e9:.3g} GB for matrices of {columns} columns"
     if available is not None and needed > available:
         raise MemoryError(f"{size}, and {available / 1e9:.3g} GB are available: use optimizer='auto'")
@@ -174,135 +140,94 @@ def _check_memory(task: Task, messages: list[str]) -> None:
 
 
 def _has_converged(solution: Solution, certificate: float, tol: float) -> bool:
-    """Whether the certificate is met, or the loss is flat at no great distance; never without an optimum."""
+    """Whether the certificate is met, or the loss is flat and not far from an optimum; never without an optimum."""
     if solution.reason in ("no optimum", "optimum in doubt"):
         return False
     return bool(certificate <= tol) or (solution.converged and not is_far(solution, certificate))
 
 
-def _make_objective(estimator: Any, options: Options, task: Task) -> Objective:
-    data, problem = task.data, task.problem
-    # Solvers with a metric of their own need columns of about one scale only; what all rows hold they see themselves.
-    rough = options.optimizer is None or isinstance(options.optimizer, FullBatch)
-    moments = sample_moments(data) if rough else data.moments()
-    names = task.site.matrix.names
-    check_finite(data, names, bool(np.all(np.isfinite(moments.sd))))
-    check_variation(data, moments, names)
-    return Objective(data, problem, moments, Frame.of(moments, problem, estimator.standardize, data.dtype))
+def _make_objective(config: FitConfig, data: FitData) -> Objective:
+    rows, problem, names = data.rows, data.problem, data.matrix.names
+    # Solvers of the full batch need only rough scales, and detect non-finite rows themselves.
+    moments = rows.moments() if config.runs_rule else sample_moments(rows)
+    check_finite(rows, names, bool(np.all(np.isfinite(moments.sd))))
+    check_variation(rows, moments, names)
+    return Objective(rows, problem, moments, Frame.of(moments, problem, config.standardize, rows.dtype))
 
 
-#: Memory for the matrices of normal equations of which a user is warned.
-_LARGE_BYTES = 1 << 30
-#: Updates that a mini-batch rule has to improve the loss, however few of them an epoch has.
-_LEAST_UPDATES = 100
-
-
-def _make_monitor(estimator: Any, options: Options, objective: Objective, guide: Guide, clock: Clock) -> Monitor:
-    patience = options.patience
-    if options.batch_size is not None and not estimator.early_stopping:
-        patience = max(patience, -(-_LEAST_UPDATES * options.batch_size // objective.data.n))
+def _make_monitor(
+    config: FitConfig, data: FitData, objective: Objective, callbacks: tuple[Callback, ...], timer: FitTimer
+) -> Monitor:
+    patience = config.n_iter_no_change
+    if config.batch_size is not None and not config.early_stopping:
+        patience = max(patience, -(-_LEAST_UPDATES * config.batch_size // data.rows.n))
     return Monitor(
-        History(options.max_iter, bool(estimator.verbose)),
-        Plateau(options.tol * objective.constant_value(), patience),
-        _to_raw(objective, options),
-        guide.validation(objective),
-        estimator.early_stopping,
-        guide.callbacks,
-        clock.deadline(options.max_seconds),
+        History(config.max_iter, config.verbose),
+        Plateau(config.tol * objective.constant_value(), patience),
+        _to_raw(config, objective),
+        _validation_loss(data, objective),
+        config.early_stopping,
+        callbacks,
+        timer.deadline(config.max_seconds),
     )
 
 
-def _to_raw(objective: Objective, options: Options) -> Callable[[Array], tuple[Array, Array]]:
-    """Coefficients and intercepts of theta as the fit would return them."""
-    if options.optimizer is None or isinstance(options.optimizer, FullBatch):
-        return lambda theta: objective.to_user(objective.canonical(theta))
-    return objective.to_user
+def _to_raw(config: FitConfig, objective: Objective) -> Callable[[Array], tuple[Array, Array]]:
+    """Return the function from theta to the coefficients and intercepts that the fit would return."""
+    return objective.to_user if config.runs_rule else lambda theta: objective.to_user(objective.canonical(theta))
 
 
-def _training(objective: Objective, guide: Guide, solution: Solution, epochs: int, early_stopping: bool) -> Training:
-    """What `partial_fit` goes on with: the rule, unless it is past the best epoch, or knows rows by number."""
-    frame = Frame(objective.scaling, objective.shift)
-    training = Training(frame, objective.problem.targets, solution.theta, guide.seed or 0)
-    if np.any(objective.problem.targets.scale != 1.0):
-        training.target_moments = TargetMoments(
-            float(objective.data.n), objective.problem.targets.center, objective.problem.targets.scale**2
-        )
-    if solution.rule is not None and not early_stopping and not solution.rule.recipe.rule.keeps_rows:
-        training.rule, training.theta = solution.rule, solution.rule.theta
-        training.rate, training.schedule_state = solution.automatic, solution.schedule_state
-        training.epochs = epochs
-    return training
-
-
-def what_was_read(objective: Objective, site: Site) -> DataReport:
-    data = objective.data
-    return DataReport(
-        device=data.device,
-        device_reason=site.device.reason,
-        threads=data.n_threads,
-        passes=data.rows_read / data.n,
-        bytes_read=objective.bytes_read,
-        bytes_converted=site.matrix.nbytes,
-        bytes_transferred=site.transferred.bytes,
-        n_rows=data.n,
-        n_features=data.d,
-        n_outputs=objective.outputs,
-        dtype={"f4": "float32", "f8": "float64"}[data.dtype],
-        order=data.order,
-    )
-
-
-def seconds(clock: Clock, site: Site) -> TimeReport:
-    total = clock.now() - clock.start
-    compiling, moving = compile_seconds() - clock.compiled, site.transferred.seconds
-    return TimeReport(
-        seconds_total=total,
-        seconds_compile=compiling,
-        seconds_transfer=moving,
-        seconds_compute=max(0.0, total - compiling - moving),
-    )
-
-
-def _make_plan(estimator: Any, options: Options, task: Task) -> Plan | None:
-    """How to run a rule; None for solvers that find their own steps. What cannot run is told before any pass."""
-    if not isinstance(options.optimizer, WithRate):
+def _validation_loss(data: FitData, objective: Objective) -> Callable[[Array], float] | None:
+    """Return the mean loss on the validation rows as a function of theta, in the units of y and without penalty."""
+    blocks = data.validation
+    if blocks is None:
         return None
-    task.data.check_rule(options.optimizer.recipe(options.batch_size or task.data.n).rule)
-    shuffle, drop_last = estimator.shuffle, estimator.drop_last
+
+    def mean_loss(theta: Array) -> float:
+        total, weight = np.zeros(objective.outputs), 0.0
+        for block in blocks():
+            total += objective.sums(block, theta).losses
+            weight += block.weight
+        return objective.in_target_units(total / weight)
+
+    return mean_loss
+
+
+def _make_plan(config: FitConfig, data: FitData) -> Plan | None:
+    """Return how to run a rule, None for solvers that find their own steps; raise before any pass if it cannot run."""
+    optimizer, n = config.optimizer, data.rows.n
+    if not isinstance(optimizer, WithRate):
+        return None
+    data.rows.check_rule(optimizer.recipe(config.batch_size or n).rule)
     plan = Plan(
-        options.optimizer, options.batch_size, options.max_iter, options.tol, shuffle, drop_last, task.guide.seed or 0
+        optimizer, config.batch_size, config.max_iter, config.tol, config.shuffle, config.drop_last, data.seed or 0
     )
-    if plan.batches(task.data.n) == 0:
+    if plan.batches(n) == 0:
         raise ValueError(
-            f"drop_last=True leaves no batch of batch_size={options.batch_size} in {task.data.n} rows: "
+            f"drop_last=True leaves no batch of batch_size={config.batch_size} in {n} rows: "
             "choose a smaller batch_size or drop_last=False"
         )
     return plan
 
 
 def _solve(
-    plan: Plan | None, optimizer: Optimizer, objective: Objective, start: Array, monitor: Monitor, tol: float
+    config: FitConfig, plan: Plan | None, optimizer: Optimizer, objective: Objective, start: Array, monitor: Monitor
 ) -> Solution:
-    if monitor.history.max_iter == 0:
+    if config.max_iter == 0:
         monitor.watch(lambda: start)
         return Solution(start, False, "max_iter", math.nan)
     if plan is not None:
         return solve_rule(objective, start, plan, monitor)
     assert isinstance(optimizer, FullBatch)
-    solution = solve(optimizer, objective, start, tol, monitor)
-    # Rules report what their formula gives, step by step; an optimum is any of the equally good ones.
+    solution = solve(optimizer, objective, start, config.tol, monitor)
+    # A rule's iterates are those of its formula; a solver's optimum may be any of the equally good ones.
     solution.theta = objective.canonical(solution.theta)
     if solution.evaluation is not None:
         solution.evaluation = solution.evaluation._replace(theta=solution.theta)
     return solution
 
 
-def add_warning(result: Result, message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn, and note it in the report."""
-    warn(result.report["warnings"], message, category)
-
-
-def _name(optimizer: Optimizer, batch_size: int | None) -> str:
+def _describe(optimizer: Optimizer, batch_size: int | None) -> str:
     kind = type(optimizer).__name__
     if isinstance(optimizer, FullBatch):
         return kind

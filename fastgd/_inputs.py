@@ -1,20 +1,17 @@
 """Check X, targets and sample weights."""
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Sequence, Sized
-from typing import Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_n_features,
-    _check_sample_weight,
-    check_array,
-    validate_data,
-)
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from fastgd._values import (
     MATRIX,
@@ -36,13 +33,15 @@ from fastgd._values import (
 from fastgd.arrays import Array
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.objective.coordinates import Moments
-from fastgd.objective.dataset import Data
 from fastgd.parameters import shown
 from fastgd.threads import by_blocks
 
+if TYPE_CHECKING:
+    from fastgd.objective.dataset import Data  # its losses load Numba
 
-def check_gpu_array(estimator: Any, X: GpuArray, *, reset: bool, name: str = "X") -> GpuArray:
-    """Check what kernels ask of X on the GPU: nothing there is converted silently."""
+
+def _check_gpu_array(X: GpuArray, name: str) -> None:
+    """Raise a ValueError unless kernels can read X where it is on the GPU: nothing there is converted silently."""
     refuse_shape(X, name, MATRIX)
     if 0 in X.shape:
         raise ValueError(f"{name} has shape {X.shape}: at least one row and one column are needed")
@@ -56,13 +55,10 @@ def check_gpu_array(estimator: Any, X: GpuArray, *, reset: bool, name: str = "X"
             f"{name} on the GPU has gaps between its numbers (strides {X.strides}): make it contiguous "
             "(cupy.ascontiguousarray, X.contiguous() in PyTorch)"
         )
-    _check_feature_names(estimator, X, reset=reset)
-    _check_n_features(estimator, X, reset=reset)
-    return X
 
 
-def check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray) -> None:
-    """Raise where validation rows are not where X is, or on the GPU have another dtype."""
+def _check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray) -> None:
+    """Raise a ValueError if validation rows are on another device than X, or on the GPU of another dtype."""
     if X_val is None:
         if isinstance(like, GpuArray):
             raise ValueError("X is on the GPU and X_val is not: bring both to one place")
@@ -86,63 +82,82 @@ _TINY_SD = 1e-150
 _WEIGHTS = 1 << 16
 
 
-class Converted(NamedTuple):
-    """An array ready for kernels, the bytes that making it took (0 where the user's memory is used), and names."""
+class Matrix(NamedTuple):
+    """X ready for kernels: C or F order, float32 or float64.
+
+    converted_bytes: size of the copy that this took, 0 where the user's memory is used. names: of the columns, if any.
+    """
 
     array: NDArray[Any] | GpuArray
-    nbytes: int
+    converted_bytes: int = 0
     names: tuple[str, ...] = ()
 
-
-def check_X(estimator: Any, X: ArrayLike, *, reset: bool, finite: bool = False) -> Converted:
-    """Validate X and bring it into C or F order, float32 or float64.
-
-    Finiteness is checked here only where asked for, and never of arrays on the GPU: the first pass over X sees it.
-    """
-    there = gpu_array(X)
-    if there is not None:
-        check_gpu_array(estimator, there, reset=reset)
-        return Converted(there, 0, tuple(getattr(estimator, "feature_names_in_", ())))
-    if reset and not finite and is_ready(X, 2):
-        _note_columns(estimator, X)
-        return Converted(X, 0)
-    checked = validated(estimator, X, reset=reset, finite=finite)
-    if finite:
-        largest = float(max(checked.max(), -checked.min()))
-        if not math.isfinite(largest * largest * checked.shape[0]):
-            refuse_overflow(checked, getattr(estimator, "feature_names_in_", ()))
-    if not (checked.flags.c_contiguous or checked.flags.f_contiguous) or not checked.flags.aligned:
-        checked = np.ascontiguousarray(checked)
-    return Converted(checked, _new_bytes(checked, X), tuple(getattr(estimator, "feature_names_in_", ())))
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether X came on the GPU."""
+        return isinstance(self.array, GpuArray)
 
 
-def validated(
-    estimator: Any,
+def read_rows(
+    estimator: BaseEstimator,
     X: ArrayLike | None,
     *,
     reset: bool,
     finite: bool = True,
     dtype: Any = _FLOATS,
-    input_name: str = "X",
-) -> NDArray[Any]:
-    """What scikit-learn's `validate_data` makes of X, with errors that name the column."""
+    name: str = "X",
+) -> NDArray[Any] | GpuArray:
+    """Return X as scikit-learn's `validate_data` does; errors name the column. Arrays on a GPU stay there.
+
+    Records the columns in the estimator, or without `reset` compares them with the recorded ones. Whether all numbers
+    are finite is checked on request, and never on the GPU: the first pass over X detects it.
+    """
+    there = gpu_array(X)
+    if there is not None:
+        _check_gpu_array(there, name)
+        validate_data(estimator, there, reset=reset, skip_check_array=True)
+        return there
+    if reset and not finite and is_ready(X, 2):
+        estimator.n_features_in_ = X.shape[1]
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+        return X
     if isinstance(X, list | tuple):
         X = _array_of(X)
-    check_not_masked(X, input_name)
-    refuse_dates(X, input_name)
+    check_not_masked(X, name)
+    refuse_dates(X, name)
     try:
         checked: NDArray[Any] = validate_data(
             estimator, X, reset=reset, dtype=dtype, order=None, ensure_all_finite=False, ensure_min_samples=1
         )
     except (TypeError, ValueError, OverflowError):
-        refuse_shape(X, input_name, MATRIX)
-        refuse_values(X, input_name)
+        refuse_shape(X, name, MATRIX)
+        refuse_values(X, name)
         raise
     with np.errstate(over="ignore", invalid="ignore"):
-        # A sum tells faster than a look at each number, and hides none.
+        # One sum is faster than a check of each number, and is not finite if any number is not.
         if finite and not np.isfinite(np.sum(checked)):
-            refuse_not_finite(checked, getattr(estimator, "feature_names_in_", ()), input_name)
+            refuse_not_finite(checked, column_names(estimator), name)
     return checked
+
+
+def column_names(estimator: BaseEstimator) -> tuple[str, ...]:
+    """Return the names of the columns that an estimator was fitted on, if any."""
+    return tuple(getattr(estimator, "feature_names_in_", ()))
+
+
+def read_matrix(estimator: BaseEstimator, X: ArrayLike, *, reset: bool, finite: bool = False) -> Matrix:
+    """Read X for a fit, see `read_rows`; with `finite` sums of squares must be finite too."""
+    array, names = read_rows(estimator, X, reset=reset, finite=finite), column_names(estimator)
+    if isinstance(array, GpuArray):
+        return Matrix(array, 0, names)
+    if finite:
+        largest = float(max(array.max(), -array.min()))
+        if not math.isfinite(largest * largest * array.shape[0]):
+            refuse_overflow(array, names)
+    if not (array.flags.c_contiguous or array.flags.f_contiguous) or not array.flags.aligned:
+        array = np.ascontiguousarray(array)
+    return Matrix(array, 0 if array is X else _new_bytes(array, X), names)
 
 
 def float_array(given: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -180,29 +195,20 @@ def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
     return flags.aligned and (flags.c_contiguous or (ndim == 2 and flags.f_contiguous))
 
 
-def _note_columns(estimator: Any, X: NDArray[Any]) -> None:
-    """What `validate_data` notes of an array, whose columns have no names."""
-    estimator.n_features_in_ = X.shape[1]
-    if hasattr(estimator, "feature_names_in_"):
-        del estimator.feature_names_in_
-
-
-def check_X_val(estimator: Any, X_val: ArrayLike | None, like: NDArray[Any] | GpuArray) -> NDArray[Any] | GpuArray:
-    """Validate the validation rows, in the dtype and order of X, so that they need no kernels of their own.
-
-    On the GPU they are used as they are.
-    """
+def read_validation_rows(
+    estimator: BaseEstimator, X_val: ArrayLike, like: NDArray[Any] | GpuArray
+) -> NDArray[Any] | GpuArray:
+    """Read validation rows in the dtype and order of X, so that they share its kernels; on the GPU as they are."""
     there = gpu_array(X_val)
-    check_same_place(there, like)
-    if there is not None:
-        return check_gpu_array(estimator, there, reset=False, name="X_val")
-    assert not isinstance(like, GpuArray)
+    _check_same_place(there, like)
+    if isinstance(like, GpuArray):
+        return read_rows(estimator, X_val, reset=False, name="X_val")
     if isinstance(X_val, list | tuple):
         X_val = _array_of(X_val)
     shape: tuple[int, ...] = getattr(X_val, "shape", ())
     if len(shape) != 2 or shape[0] == 0 or shape[1] != like.shape[1]:
         raise ValueError(f"X_val must have rows and the {like.shape[1]} columns of X, got shape {shape}")
-    checked = validated(estimator, X_val, reset=False, dtype=like.dtype, input_name="X_val")
+    checked = read_rows(estimator, X_val, reset=False, dtype=like.dtype, name="X_val")
     return np.ascontiguousarray(checked) if like.flags.c_contiguous else np.asfortranarray(checked)
 
 
@@ -218,7 +224,7 @@ def _new_bytes(made: NDArray[Any], given: Any) -> int:
 
 
 def check_finite(data: Data, names: Sequence[str], finite: bool) -> None:
-    """Raise for NaN, infinity or squares that overflow; `finite` tells what the first pass saw."""
+    """Raise a ValueError for NaN, infinity or squares that overflow, unless the first pass found all sums `finite`."""
     if finite:
         return
     refuse_not_finite(data, names)
@@ -327,12 +333,19 @@ def weights_as(weights: NDArray[Any] | None, dtype: Any, n_threads: int = 1) -> 
 _SMALL, _LARGE = 2.0**-400, 2.0**400
 
 
-def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> tuple[NDArray[Any], bool]:
-    """Targets as (n, K), float32 or float64, and whether they came as one vector."""
+class TargetValues(NamedTuple):
+    """Targets (n, K), float32 or float64, and whether they came as a vector (n,)."""
+
+    values: NDArray[Any]
+    is_vector: bool
+
+
+def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> TargetValues:
+    """Check the targets of a regression, one row for each row of X."""
     if y is None:
         raise ValueError(f"{name} is missing: this regressor requires y to be passed, but the target y is None")
     if is_ready(y, 1) and len(y) == len(X) and np.isfinite(y).all():
-        return y[:, None], True
+        return TargetValues(y[:, None], True)
     check_not_masked(y, name)
     refuse_dates(y, name)
     try:
@@ -343,9 +356,7 @@ def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> tuple[NDArr
         refuse_values(y, name)
         raise
     check_rows(targets, X, name)
-    if targets.ndim == 1:
-        return targets[:, None], True
-    return targets, False
+    return TargetValues(targets[:, None], True) if targets.ndim == 1 else TargetValues(targets, False)
 
 
 def refuse_extreme_targets(y: NDArray[Any], scale: Array, constant: NDArray[Any]) -> None:

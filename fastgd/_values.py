@@ -1,16 +1,20 @@
 """Read numbers and columns of any container, and find missing values."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from datetime import date, time, timedelta
 from numbers import Complex, Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.objective.dataset import Data
 from fastgd.parameters import shown
+
+if TYPE_CHECKING:
+    from fastgd.objective.dataset import Data  # its losses load Numba
 
 #: Dimensions that arguments may have, and what messages call them.
 MATRIX = ((2,), "a 2D array of shape (rows, columns)")

@@ -1,16 +1,16 @@
-"""Warn of fits that ended away from an optimum, of problems without one, and of columns that are not independent."""
+"""Warn about fits that did not converge, problems without an optimum, and linearly dependent columns."""
 
 import math
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastgd._config import Options
+from fastgd._config import FitConfig
 from fastgd._values import column_name, combinations
 from fastgd.arrays import Array
 from fastgd.exceptions import RankWarning
@@ -25,15 +25,16 @@ from fastgd.solvers.progress import ROUNDING, Solution
 from fastgd.solvers.select import alternative
 from fastgd.solvers.separation import find_recession
 
-#: A user's rate is called too small where it is this share of the automatic one.
+#: A user's rate below this share of the automatic one is reported as too small.
 _TOO_SMALL = 0.1
-#: Share of the epochs, at the end, over which the loss is flat where a rate that falls to 0 has fallen slowly enough.
+#: Share of the epochs, at the end, over which the loss must be flat where a rate falls to 0.
 _LAST = 0.05
 #: Certificates above this are far from any optimum: a tenth of what a column can have at the constant model.
 _FAR = 0.1
 
 
 def warn(messages: list[str], message: str, category: type[Warning]) -> None:
+    """Warn at the line of the caller's code, and add the message to the report's."""
     messages.append(message)
     warnings.warn(message, category, stacklevel=_level_of_caller())
 
@@ -46,41 +47,41 @@ def _level_of_caller() -> int:
     return level
 
 
-def tell_what_is_left(
+def warn_not_converged(
     messages: list[str],
     objective: Objective,
     plan: Plan | None,
-    options: Options,
+    config: FitConfig,
     solution: Solution,
     certificate: float,
     history: History,
 ) -> None:
-    """Warn of a fit that `max_iter`, time, a loss flat for other reasons or a line search ended before an optimum."""
-    if certificate <= options.tol or options.tol == 0.0:
+    """Warn if `max_iter`, time, a flat loss or a failed line search ended a fit before its tolerance was met."""
+    if certificate <= config.tol or config.tol == 0.0:
         return
     epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
-    where = f"after {epochs} at certificate {certificate:.3g} > tol={options.tol:g}"
+    where = f"after {epochs} at certificate {certificate:.3g} > tol={config.tol:g}"
     far = is_far(solution, certificate)
-    slow = _too_small(objective, plan, history.largest_rate) if far else ""
+    slow = _describe_small_rate(objective, plan, history.largest_rate) if far else ""
     if slow:
         warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
     elif far and solution.reason == "flat loss":
         warn(
             messages,
-            f"the loss has not fallen for {options.patience} epochs, far from an optimum, {where}: what holds it up is "
-            "noise or a rate too large; use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
+            f"the loss has not fallen for {config.n_iter_no_change} epochs, far from an optimum, {where}, because of "
+            "noise or too large a rate: use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
             ConvergenceWarning,
         )
     elif solution.reason == "max_iter" and len(history) > 0 and _rate_fell_to_zero(objective, plan):
         assert plan is not None
         # Its last epoch is the planned end of such a fit.
         fallen = history.fall(math.ceil(_LAST * plan.max_iter))
-        if far or fallen > options.tol * objective.constant_value():
+        if far or fallen > config.tol * objective.constant_value():
             why = f"the rate fell to 0 {where} before the loss was flat"
             warn(messages, f"max_iter reached: {why}: increase max_iter, or use optimizer='auto'", ConvergenceWarning)
     elif solution.reason in ("max_iter", "max_seconds"):
         limit = solution.reason
-        name = alternative(objective, None if options.optimizer is None else type(options.optimizer))
+        name = alternative(objective, None if config.optimizer is None else type(config.optimizer))
         larger = "" if name == "auto" else "alpha, "
         remedy = f"increase {larger}{limit} or tol, or use optimizer={name!r}"
         warn(messages, f"{limit} reached {where}: {remedy}", ConvergenceWarning)
@@ -104,8 +105,8 @@ def _rate_fell_to_zero(objective: Objective, plan: Plan | None) -> bool:
     return plan is not None and plan.batch_size is not None and falls_to_zero(objective, plan)
 
 
-def _too_small(objective: Objective, plan: Plan | None, rate: float) -> str:
-    """What is wrong with a user's rate far below the automatic one, and the remedy; nothing where all is well."""
+def _describe_small_rate(objective: Objective, plan: Plan | None, rate: float) -> str:
+    """Describe a user's rate far below the automatic one, and the remedy; return nothing for other rates."""
     # Accelerated has no rate of its own; a line search finds its rates.
     if plan is None or "learning_rate" not in plan.optimizer.get_params(deep=False) or is_automatic(plan):
         return ""
@@ -118,33 +119,32 @@ def _too_small(objective: Objective, plan: Plan | None, rate: float) -> str:
     )
 
 
-#: Ends at a point that was chosen for more than its loss.
+#: Reasons for ends at a point that was not selected by its loss alone.
 _CHOSEN = ("callback", "callback error", "interrupted", "no optimum")
-#: Columns of a separating direction that are named, and the share of the largest entry from which they belong to it.
+#: How many columns of a separating direction are named, and the least size of their entries, relative to the largest.
 _NAMED, _SHARE = 5, 1e-6
 
 
 @dataclass
 class Separation:
-    """The search for a direction along which the loss of a classifier without penalty falls for ever."""
+    """A search for a direction along which the loss of a classifier without penalty falls without end."""
 
     objective: Objective
     direction: Array | None = None
 
     @classmethod
-    def watched(cls, objective: Objective, options: Options) -> Self | None:
-        """A search where an optimum may not exist, else None."""
-        classifies = objective.problem.loss.classifies
-        return cls(objective) if classifies and options.is_unpenalized else None
+    def for_fit(cls, objective: Objective, config: FitConfig) -> Self | None:
+        """Return a search if an optimum may not exist, else None."""
+        return cls(objective) if objective.problem.loss.classifies and config.is_unpenalized else None
 
-    def found_from(self, theta: Array) -> bool:
-        """Whether there is such a direction; theta: where the fit has come to."""
+    def exists(self, theta: Array) -> bool:
+        """Whether there is such a direction; theta: the current iterate."""
         if self.direction is None:
             self.direction = find_recession(self.objective, theta)
         return self.direction is not None
 
-    def columns(self, names: Sequence[Any]) -> str:
-        """The columns of the direction, largest first."""
+    def columns(self, names: Sequence[str]) -> str:
+        """Name the columns of the direction, largest first."""
         assert self.direction is not None
         sizes = np.ptp(self.direction[:, :-1], axis=0)
         order = [int(j) for j in np.argsort(-sizes, kind="stable") if sizes[j] > _SHARE * sizes.max()]
@@ -156,13 +156,13 @@ class Separation:
         return f"columns {', '.join(column_name(names, j).removeprefix('column ') for j in order[:_NAMED])}{more}"
 
 
-def settle_separation(watch: Separation, solution: Solution, names: Sequence[Any], messages: list[str]) -> None:
-    """Warn where there is no optimum, and say so in the solution."""
-    if not watch.found_from(solution.theta):
+def check_separation(separation: Separation, solution: Solution, names: Sequence[str], messages: list[str]) -> None:
+    """Warn if there is no optimum, and record that in the solution."""
+    if not separation.exists(solution.theta):
         if (
             solution.converged
             and solution.reason != "early stopping"
-            and may_lack_optimum(watch.objective, solution.theta)
+            and may_lack_optimum(separation.objective, solution.theta)
         ):
             solution.converged, solution.reason, solution.gain = False, "optimum in doubt", None
             warn(
@@ -174,7 +174,7 @@ def settle_separation(watch: Separation, solution: Solution, names: Sequence[Any
             )
         return
     solution.converged, solution.reason, solution.gain = False, "no optimum", None
-    columns = watch.columns(names)
+    columns = separation.columns(names)
     verb = "separate" if columns.startswith("columns") else "separates"
     warn(
         messages,
@@ -189,10 +189,10 @@ def is_free_to_move(optimizer: Optimizer, solution: Solution, early_stopping: bo
     return isinstance(optimizer, FullBatch) and not early_stopping and solution.reason not in _CHOSEN
 
 
-def settle_collinear(
-    objective: Objective, solution: Solution, final: Evaluation, free: bool, names: Sequence[Any], messages: list[str]
+def check_collinearity(
+    objective: Objective, solution: Solution, final: Evaluation, free: bool, names: Sequence[str], messages: list[str]
 ) -> tuple[list[int] | None, Evaluation]:
-    """Warn of dependent columns, and move a solution that is free to the optimum of least norm.
+    """Warn about dependent columns, and move a solution that is free to the optimum of least norm.
 
     Returns
     -------
@@ -205,7 +205,7 @@ def settle_collinear(
     if not (found.columns or found.wide):
         return [] if found.complete else None, final
     free = free and not objective.problem.positive
-    least = _of_least_norm(objective, found, final) if free else None
+    least = _least_norm(objective, found, final) if free else None
     if least is not None:
         solution.theta = least.theta
     which = "one" if least is None else "the one of least norm"
@@ -218,8 +218,8 @@ def settle_collinear(
     return list(found.columns) if found.complete else None, final if least is None else least
 
 
-def _of_least_norm(objective: Objective, found: Collinearity, at: Evaluation) -> Evaluation | None:
-    """The evaluation where raw coefficients have the least norm with the same margins; None if F would be larger."""
+def _least_norm(objective: Objective, found: Collinearity, at: Evaluation) -> Evaluation | None:
+    """Evaluate at the raw coefficients of least norm with the same margins; None if F would be larger."""
     if found.least_norm is None:
         # Constant columns have coefficient 0; of too many columns nothing is known.
         return at if found.complete and not found.wide else None
@@ -229,8 +229,8 @@ def _of_least_norm(objective: Objective, found: Collinearity, at: Evaluation) ->
     return moved if moved.total <= at.total + rounding * size else None
 
 
-def _with_coefficients(objective: Objective, change: Any, theta: Array) -> Array:
-    """theta with changed raw coefficients (K, d) and the same margins at the means of columns."""
+def _with_coefficients(objective: Objective, change: Callable[[Array], Array], theta: Array) -> Array:
+    """Return theta with changed raw coefficients (K, d) and the same margins at the means of columns."""
     center = objective.standard.center
     coef, intercept = objective.scaling.to_raw(theta)
     changed = change(coef)

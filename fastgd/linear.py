@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,17 +10,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from fastgd._docs import document
-from fastgd._estimator import LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
-from fastgd._inputs import check_targets, check_weights, check_X, check_X_val, host_array, r2
+from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
+from fastgd._inputs import check_targets, check_weights, host_array, r2
 from fastgd._namespaces import in_namespace_of_X
 from fastgd.arrays import Array
-from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
-
-if TYPE_CHECKING:
-    from fastgd._data import Given, Site
-    from fastgd.objective.problem import Problem
 
 
 @document
@@ -98,30 +92,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         device: Literal["auto", "cpu", "cuda"] = "auto",
         n_threads: int | None = None,
     ) -> None:
-        super().__init__(
-            alpha=alpha,
-            l1_ratio=l1_ratio,
-            fit_intercept=fit_intercept,
-            standardize=standardize,
-            optimizer=optimizer,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            max_iter=max_iter,
-            max_seconds=max_seconds,
-            tol=tol,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-            device=device,
-            n_threads=n_threads,
-        )
-        self.loss = loss
-        self.delta = delta
-        self.positive = positive
+        self._set_parameters(locals())
 
     @restores_process
     @in_namespace_of_X
@@ -161,34 +132,8 @@ class LinearRegression(RegressorMixin, LinearModel):
 
         {ends}
         """
-        from fastgd import _config, _data, _fit
-        from fastgd._data import linear_problem
-        from fastgd.losses import regression_loss
-
-        clock = _fit.Clock()
-        loss = regression_loss(self.loss, self.delta)
-        options = _config.resolve(self)
-        given = _data.Given(coef_init, intercept_init, callbacks, X_val, y_val, sample_weight_val)
-        own_validation = given.has_validation
-        site = _data.site_of(options, check_X(self, X, reset=True))
-        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
-        targets, single = check_targets(y, site.X)
-        weights = check_weights(sample_weight, site.X)
-        guide = _data.make_guide(self, options, given, (targets.shape[1], site.X.shape[1]))
-        held = _data.rows_to_hold_out(options, given, guide, weights, len(targets))
-        kept = _data.weights_of_others(weights, held, len(targets))
-        data, problem = linear_problem(self, options, site, targets, kept, loss)
-        if guide.start is None and options.runs_rule and not self.standardize and problem.targets.center.any():
-            # A rule on raw columns starts at 0, which is not 0 in centred targets.
-            guide = replace(guide, start=(np.zeros((targets.shape[1], data.d)), np.zeros(targets.shape[1])))
-        if own_validation:
-            guide = replace(guide, blocks=self._validation_rows(given, site, problem))
-        elif held is not None:
-            guide = replace(guide, blocks=_data.gathered(data, weights, held))
-        with printed(bool(self.verbose)):
-            result = _fit.run_fit(self, options, _fit.Task(data, site, problem, guide), clock)
-        coef, intercept = (result.coef[0], float(result.intercept[0])) if single else (result.coef, result.intercept)
-        return self._finish(result, coef_=coef, intercept_=intercept)
+        extras = FitExtras(coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks)
+        return self._fit(X, y, sample_weight, extras)
 
     @available_if(can_stream)
     @restores_process
@@ -215,41 +160,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             Finite targets.
         {partial}
         """
-        from fastgd import _config, _data, _fit, _streaming
-        from fastgd._data import partial_linear_problem, target_moments, working_targets
-        from fastgd.losses import regression_loss
-
-        clock = _fit.Clock()
-        loss = regression_loss(self.loss, self.delta)
-        options = _config.resolve_partial(self)
-        matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
-        site = _data.site_of(options, matrix, passes=1)
-        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
-        targets, single = check_targets(y, site.X)
-        before = _streaming.resume(self, options, (targets.shape[1], site.X.shape[1]), means, scales)
-        weights = check_weights(sample_weight, site.X, scale=False)
-        moments = target_moments(targets, weights, options.n_threads)
-        training = before.after_targets(targets, moments)
-        working = working_targets(targets, training.targets, site.X.dtype, options.n_threads)
-        problem = partial_linear_problem(self, options, training.targets, loss, working)
-        data = site.place(working, weights)
-        training = training.after_jump(before.target_moments, moments, data)
-        with printed(bool(self.verbose)):
-            result = _streaming.run_partial(self, options, _streaming.Chunk(data, site, problem), training, clock)
-        coef, intercept = (result.coef[0], float(result.intercept[0])) if single else (result.coef, result.intercept)
-        return self._finish(result, coef_=coef, intercept_=intercept)
-
-    def _validation_rows(self, given: Given, site: Site, problem: Problem) -> Any:
-        """The validation rows of the caller's, as the fit needs them."""
-        from fastgd._data import working_targets
-
-        X, outputs = check_X_val(self, given.X_val, site.X), problem.l1.size
-        targets, _ = check_targets(site.on_host("y_val", given.y_val), X, "y_val")
-        if targets.shape[1] != outputs:
-            raise ValueError(f"y_val has {targets.shape[1]} targets, y has {outputs}")
-        weights = check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X, "sample_weight_val")
-        rows = site.place(working_targets(targets, problem.targets, X.dtype, site.n_threads), weights, X)
-        return lambda: [rows]
+        return self._partial_fit(X, y, sample_weight, (means, scales))
 
     @in_namespace_of_X
     def predict(self, X: ArrayLike) -> Array:

@@ -1,9 +1,8 @@
-"""What a fitted model of classes predicts: margins, labels and probabilities."""
+"""Logistic regression by the gradient-descent family."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,24 +10,163 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 
 from fastgd._docs import document
-from fastgd._estimator import LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
-from fastgd._inputs import check_weights, check_X, check_X_val, host_array
-from fastgd._labels import all_classes, check_labels, labels_among, weight_of_each
+from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
+from fastgd._inputs import check_weights, host_array
+from fastgd._labels import class_numbers
 from fastgd._namespaces import fitted_array, in_namespace_of_X
 from fastgd.arrays import Array
-from fastgd.history import printed
 from fastgd.interrupts import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
 
-if TYPE_CHECKING:
-    from fastgd._data import Given, Site
-
 
 @document
-class LinearClassifier(ClassifierMixin, LinearModel):
-    """A linear model whose margins are log-odds: one of two classes, else one a class, up to a common number."""
+class LogisticRegression(ClassifierMixin, LinearModel):
+    r"""Logistic regression, binary or multinomial, with an elastic-net penalty.
 
+    Minimises over w, b
+
+    .. math::
+        F(w, b) = \frac{1}{\sum_i s_i} \sum_i s_i \, \ell(x_i w + b, y_i)
+        + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right)
+
+    with weights s (sample weights times class weights), rho = l1_ratio, and the loss log(1 + exp(-y z)) with y in
+    -1, +1 for two classes, logsumexp(z) - z_y with one row of coefficients a class for more (softmax). The intercept
+    b is never penalised. `sklearn.linear_model.LogisticRegression` with C minimises the same at
+    alpha = 1 / (C sum_i s_i).
+
+    Parameters
+    ----------
+    alpha : float, default=1e-4
+        Strength of the penalty, at least 0.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, by label; "balanced": the total sample weight over n_classes times that of the class, so
+        that all classes weigh the same. Classes that a dict leaves out weigh 1; it may name classes that y lacks if it
+        names all that y has.
+    {shared}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted labels.
+    coef_ : ndarray of shape (1, d) or (n_classes, d), float64
+        Coefficients of the raw columns. With an intercept, 0 for constant columns.
+    intercept_ : ndarray of shape (1,) or (n_classes,), float64
+    {fitted}
+
+    References
+    ----------
+    Böhning, "Multinomial logistic regression algorithm", 1992.
+    {references}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgd import LogisticRegression
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> model = LogisticRegression(alpha=0.1).fit(X, ["no", "no", "yes", "yes"])
+    >>> model.predict([[0.5], [2.5]])
+    array(['no', 'yes'], dtype=object)
+    """
+
+    class_weight: dict[Any, float] | Literal["balanced"] | None
     classes_: NDArray[Any]
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        alpha: float = 1e-4,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        optimizer: Literal["auto"] | OptimizerName | Optimizer = "auto",
+        batch_size: int | Literal["auto", "full"] = "auto",
+        shuffle: bool = True,
+        drop_last: bool = False,
+        max_iter: int | None = None,
+        max_seconds: float | None = None,
+        tol: float = 1e-4,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = 0,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        self._set_parameters(locals())
+
+    @restores_process
+    @in_namespace_of_X
+    @supports_callbacks
+    @all_or_nothing
+    def fit(  # noqa: PLR0913
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        callbacks: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        {X}
+        y : array-like of shape (n,)
+            Labels: numbers, strings or booleans of at least two kinds.
+        {weights}
+        coef_init : array-like of shape (1, d) or (n_classes, d), default=None
+            Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
+        intercept_init : array-like of shape (1,) or (n_classes,), default=None
+            The same for intercepts.
+        X_val, y_val : array-like of shapes (m, d) and (m,), default=None
+            Rows to validate on after every epoch; with `early_stopping` in place of rows held out. They are brought
+            into the dtype and order of X.
+        sample_weight_val : array-like of shape (m,), default=None
+            Their weights; `class_weight` counts beside them.
+        {callbacks}
+
+        {ends}
+        """
+        extras = FitExtras(coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks)
+        return self._fit(X, y, sample_weight, extras)
+
+    @available_if(can_stream)
+    @restores_process
+    @in_namespace_of_X
+    @all_or_nothing
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        means: ArrayLike | None = None,
+        scales: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with one pass over these rows.
+
+        {stream}
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows of finite numbers.
+        y : array-like of shape (n,)
+            Labels, all among the classes.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will come; needed in the first call where no `fit` came before.
+        {partial}
+        """
+        return self._partial_fit(X, y, sample_weight, (means, scales), classes)
 
     @in_namespace_of_X
     def decision_function(self, X: ArrayLike) -> Array:
@@ -84,8 +222,6 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         float
             In [0, 1].
         """
-        from fastgd._labels import class_numbers
-
         found = self._likeliest(X)
         right = class_numbers(host_array(y), found, fitted_array(self.classes_)) == found
         return float(np.average(right, weights=check_weights(host_array(sample_weight), found[:, None])))
@@ -128,221 +264,3 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         margins -= margins.max(axis=1, keepdims=True)
         margins -= np.log(np.sum(np.exp(margins), axis=1, keepdims=True))
         return margins
-
-
-@document
-class LogisticRegression(LinearClassifier):
-    r"""Logistic regression, binary or multinomial, with an elastic-net penalty.
-
-    Minimises over w, b
-
-    .. math::
-        F(w, b) = \frac{1}{\sum_i s_i} \sum_i s_i \, \ell(x_i w + b, y_i)
-        + \alpha \left( \rho \|w\|_1 + \frac{1 - \rho}{2} \|w\|_2^2 \right)
-
-    with weights s (sample weights times class weights), rho = l1_ratio, and the loss log(1 + exp(-y z)) with y in
-    -1, +1 for two classes, logsumexp(z) - z_y with one row of coefficients a class for more (softmax). The intercept
-    b is never penalised. `sklearn.linear_model.LogisticRegression` with C minimises the same at
-    alpha = 1 / (C sum_i s_i).
-
-    Parameters
-    ----------
-    alpha : float, default=1e-4
-        Strength of the penalty, at least 0.
-    class_weight : dict, "balanced" or None, default=None
-        Weight of each class, by label; "balanced": the total sample weight over n_classes times that of the class, so
-        that all classes weigh the same. Classes that a dict leaves out weigh 1; it may name classes that y lacks if it
-        names all that y has.
-    {shared}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Sorted labels.
-    coef_ : ndarray of shape (1, d) or (n_classes, d), float64
-        Coefficients of the raw columns. With an intercept, 0 for constant columns.
-    intercept_ : ndarray of shape (1,) or (n_classes,), float64
-    {fitted}
-
-    References
-    ----------
-    Böhning, "Multinomial logistic regression algorithm", 1992.
-    {references}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastgd import LogisticRegression
-    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
-    >>> model = LogisticRegression(alpha=0.1).fit(X, ["no", "no", "yes", "yes"])
-    >>> model.predict([[0.5], [2.5]])
-    array(['no', 'yes'], dtype=object)
-    """
-
-    def __init__(  # noqa: PLR0913
-        self,
-        *,
-        alpha: float = 1e-4,
-        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
-        l1_ratio: float = 0.0,
-        fit_intercept: bool = True,
-        standardize: bool = True,
-        optimizer: Literal["auto"] | OptimizerName | Optimizer = "auto",
-        batch_size: int | Literal["auto", "full"] = "auto",
-        shuffle: bool = True,
-        drop_last: bool = False,
-        max_iter: int | None = None,
-        max_seconds: float | None = None,
-        tol: float = 1e-4,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 5,
-        warm_start: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool | int = 0,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
-        n_threads: int | None = None,
-    ) -> None:
-        super().__init__(
-            alpha=alpha,
-            l1_ratio=l1_ratio,
-            fit_intercept=fit_intercept,
-            standardize=standardize,
-            optimizer=optimizer,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            max_iter=max_iter,
-            max_seconds=max_seconds,
-            tol=tol,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-            device=device,
-            n_threads=n_threads,
-        )
-        self.class_weight = class_weight
-
-    @restores_process
-    @in_namespace_of_X
-    @supports_callbacks
-    @all_or_nothing
-    def fit(  # noqa: PLR0913
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        coef_init: ArrayLike | None = None,
-        intercept_init: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-        callbacks: Any = None,
-    ) -> Self:
-        """Fit the model.
-
-        Parameters
-        ----------
-        {X}
-        y : array-like of shape (n,)
-            Labels: numbers, strings or booleans of at least two kinds.
-        {weights}
-        coef_init : array-like of shape (1, d) or (n_classes, d), default=None
-            Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
-        intercept_init : array-like of shape (1,) or (n_classes,), default=None
-            The same for intercepts.
-        X_val, y_val : array-like of shapes (m, d) and (m,), default=None
-            Rows to validate on after every epoch; with `early_stopping` in place of rows held out. They are brought
-            into the dtype and order of X.
-        sample_weight_val : array-like of shape (m,), default=None
-            Their weights; `class_weight` counts beside them.
-        {callbacks}
-
-        {ends}
-        """
-        from fastgd import _config, _data, _fit
-        from fastgd._data import logistic_problem
-
-        clock = _fit.Clock()
-        options = _config.resolve(self)
-        given = _data.Given(coef_init, intercept_init, callbacks, X_val, y_val, sample_weight_val)
-        own_validation = given.has_validation
-        site = _data.site_of(options, check_X(self, X, reset=True))
-        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
-        labels = check_labels(y, site.X, options.n_threads)
-        sample_weight = check_weights(sample_weight, site.X)
-        each = weight_of_each(self.class_weight, labels, sample_weight)
-        weights = labels.weighted(each, sample_weight)
-        guide = _data.make_guide(self, options, given, (labels.outputs, site.X.shape[1]))
-        held = _data.rows_to_hold_out(options, given, guide, weights, labels.codes.size, labels.codes)
-        kept = _data.weights_of_others(weights, held, labels.codes.size)
-        data, problem = logistic_problem(self, options, site, labels, kept)
-        if own_validation:
-            guide = replace(guide, blocks=self._validation_rows(given, site, (labels.classes, each)))
-        elif held is not None:
-            guide = replace(guide, blocks=_data.gathered(data, weights, held))
-        with printed(bool(self.verbose)):
-            result = _fit.run_fit(self, options, _fit.Task(data, site, problem, guide), clock)
-        return self._finish(result, classes_=labels.classes, coef_=result.coef, intercept_=result.intercept)
-
-    @available_if(can_stream)
-    @restores_process
-    @in_namespace_of_X
-    @all_or_nothing
-    def partial_fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        classes: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-        *,
-        means: ArrayLike | None = None,
-        scales: ArrayLike | None = None,
-    ) -> Self:
-        """Go on with one pass over these rows.
-
-        {stream}
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-            Rows of finite numbers.
-        y : array-like of shape (n,)
-            Labels, all among the classes.
-        classes : array-like of shape (n_classes,), default=None
-            All labels that will come; needed in the first call where no `fit` came before.
-        {partial}
-        """
-        from fastgd import _config, _data, _fit, _streaming
-        from fastgd._data import partial_logistic_problem
-
-        clock = _fit.Clock()
-        options = _config.resolve_partial(self)
-        matrix = check_X(self, X, reset=not hasattr(self, "coef_"), finite=True)
-        site = _data.site_of(options, matrix, passes=1)
-        y, sample_weight = site.on_host("y", y), site.on_host("sample_weight", sample_weight)
-        known = all_classes(classes, fitted_array(getattr(self, "classes_", None)))
-        labels = labels_among(y, site.X, known, n_threads=options.n_threads)
-        sample_weight = check_weights(sample_weight, site.X, scale=False)
-        each = weight_of_each(self.class_weight, labels, sample_weight, scale=False)
-        weights = labels.weighted(each, sample_weight, scale=False)
-        training = _streaming.resume(self, options, (labels.outputs, site.X.shape[1]), means, scales)
-        problem = partial_logistic_problem(self, options, labels.outputs)
-        data = site.place(labels.encoded(site.X.dtype), weights)
-        with printed(bool(self.verbose)):
-            result = _streaming.run_partial(self, options, _streaming.Chunk(data, site, problem), training, clock)
-        return self._finish(result, classes_=labels.classes, coef_=result.coef, intercept_=result.intercept)
-
-    def _validation_rows(self, given: Given, site: Site, classes: tuple[NDArray[Any], Any]) -> Any:
-        """Return the given validation rows as the fit needs them; `classes` with their weights or None."""
-        X, (known, each) = check_X_val(self, given.X_val, site.X), classes
-        found = labels_among(site.on_host("y_val", given.y_val), X, known, "y_val", site.n_threads)
-        weights = found.weighted(
-            each, check_weights(site.on_host("sample_weight_val", given.sample_weight_val), X, "sample_weight_val")
-        )
-        rows = site.place(found.encoded(X.dtype), weights, X)
-        return lambda: [rows]

@@ -1,4 +1,4 @@
-"""Entries of a cache on disk: bytes under a key, in one file each, which is complete and of this key, or a miss."""
+"""Entries of a cache on disk: bytes under a key, each in a file of its own that is whole and of this key, or a miss."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 try:
     import filelock as filelock  # for the folder of the cache as well
@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 
 #: Bytes of a digest.
 _DIGEST = 32
-#: Seconds of waiting for another process that compiles the same kernel: before a warning, and in total.
+#: Seconds of waiting for another process that compiles the same kernel: before a warning, and in all.
 NOTICE_SECONDS, PATIENCE_SECONDS = 4.0, 20.0
 
 
@@ -36,20 +36,20 @@ class Entries:
         self.folder = folder
 
     def path(self, name: str, key: str) -> Path:
-        """Return the file of an entry: `name` is for human readers, the key decides."""
+        """The file of an entry: `name` is for the eye, the key decides."""
         return self.folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:_DIGEST]}.entry"
 
-    def lock(self, name: str, key: str):
-        """Return the lock that a process holds from a miss until the entry is saved, not acquired yet."""
+    def lock(self, name: str, key: str) -> Any:
+        """What one process holds from a miss to the entry's save; not held yet."""
         return filelock.FileLock(f"{self.path(name, key)}.lock")
 
     def load(self, name: str, key: str) -> bytes | None:
-        """Return the bytes under a key, or None if there are none.
+        """The bytes under a key, None where there are none.
 
         Raises
         ------
         ValueError
-            If the file holds half an entry, damaged bytes or those of another key; it has been removed.
+            If the file held something else, and has been removed: half an entry, damaged bytes, those of another key.
         OSError
             If it cannot be read.
         """
@@ -65,7 +65,7 @@ class Entries:
         return bytes(data)
 
     def save(self, name: str, key: str, data: bytes) -> None:
-        """Save bytes under a key; a concurrent reader finds the previous bytes, or these."""
+        """Put bytes under a key; who reads meanwhile finds what was there before, or these."""
         handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -84,13 +84,13 @@ def _digest(key: str, data: bytes | memoryview) -> bytes:
 
 
 class CompileLocks:
-    """The locks of a kernel's compilations, for which other processes wait to load the result."""
+    """The locks that a kernel's compilations hold, so that other processes wait for them and load the result."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, filelock.BaseFileLock] = {}
+        self._locks: dict[str, Any] = {}
 
     def load(self, entries: Entries, name: str, key: str, load: Callable[[], Found | None]) -> Found | None:
-        """Load an entry; on a miss hold its lock until `release`, so that this process compiles.
+        """Load an entry; where there is none hold its lock, so that this process compiles, until `release`.
 
         Parameters
         ----------
@@ -98,20 +98,20 @@ class CompileLocks:
         name, key : str
             Of the entry.
         load : callable
-            Returns the content of the entry, or None.
+            Returns what the entry holds, or None.
         """
         found = load()
         if found is not None:
             return found
         lock = self._locks.setdefault(key, entries.lock(name, key))
-        # Without a lock this process compiles for itself, and saves the result.
+        # Without a lock this process compiles for itself, and saves what it has compiled.
         with contextlib.suppress(OSError):
             if not self._wait(lock, name):
                 return None
         return load()
 
-    def _wait(self, lock, name: str) -> bool:
-        """Acquire a lock; False if its holder, perhaps a stopped process, does not release it in time."""
+    def _wait(self, lock: Any, name: str) -> bool:
+        """Acquire a lock; False where its holder, which may be a stopped process, does not release it in time."""
         for seconds, message in (
             (NOTICE_SECONDS, "waiting for another process, which compiles %s and holds %s"),
             (
@@ -125,8 +125,8 @@ class CompileLocks:
             logger.warning(message, name, lock.lock_file)
         return False
 
-    def compile(self, dispatcher_compile, sig):
-        """Compile or load, then release the locks in any case: an interrupt must not lock out other processes."""
+    def compile(self, dispatcher_compile: Callable[[Any], Any], sig: Any) -> Any:
+        """Compile or load, then release the locks whatever happens: an interrupt must lock no other process out."""
         try:
             try:
                 return dispatcher_compile(sig)

@@ -183,6 +183,9 @@ class Data(Rows, Protocol):
     rows_sampled: int
     transferred: Transferred
 
+    def count_weights_as_given(self) -> None:
+        """Let `weight` be the number of rows: weights of a stream are not relative to their mean, which is unknown."""
+
     def sample(self, runs: Runs) -> Rows:
         """Some of the rows."""
 

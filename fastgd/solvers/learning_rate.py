@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,11 @@ from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
 from fastgd.optimizers import WithRate
 from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay, Schedule, is_auto
+
+#: `Plan.max_iter` of a stream, whose length is not known.
+ENDLESS = 1 << 30
+#: Epochs to bind a stream's schedule for: no schedule ends within them.
+_SHORTEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ def bound_schedule(objective: Objective, plan: Plan, rate: float) -> Schedule:
     """The schedule of a fit, in which "auto" stands for `rate`."""
     automatic = is_auto(plan.optimizer.learning_rate)
     schedule = _automatic_decay(objective, plan) if automatic else plan.optimizer.schedule
-    return schedule.bind(rate, plan.max_iter)
+    # Schedules that take their length from a fit have no stream.
+    return schedule.bind(rate, _SHORTEST if plan.max_iter == ENDLESS else plan.max_iter)
 
 
 def rate_of_auto(objective: Objective, plan: Plan) -> float:
@@ -138,7 +145,12 @@ def falls_to_zero(objective: Objective, plan: Plan) -> bool:
 
 
 def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:
-    """How an automatic rate falls: not where gradients have no noise; to 0 where steps are as long near the optimum."""
+    """Return the decay of an automatic rate.
+
+    None where gradients have no noise; to 0 where steps stay as long near the optimum, if the end is known.
+    """
+    if plan.max_iter == ENDLESS:
+        return Constant() if plan.optimizer.adaptive else InverseTimeDecay()
     if plan.optimizer.adaptive:
         return CosineDecay()
     if not plan.is_full(objective.data.n) and share_at_start(objective) < _LINEAR:
@@ -146,6 +158,54 @@ def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:
     if plan.is_full(objective.data.n) or plan.optimizer.constant_rate:
         return Constant()
     return InverseTimeDecay()
+
+
+#: Factor by which rows must be larger than all before for a stream's automatic rate to be derived again, factor by
+#: which the curvature may exceed 1 / rate, and the least rate that shows rows without curvature.
+_LARGER, _STABLE, _NO_CURVATURE = 1.05, 1.5, 1e300
+#: Share of an adaptive rule's automatic rate with which a stream begins after a fit, which leaves a short way.
+_AFTER_A_FIT = 1.0 / 30.0
+
+
+class StreamRate(NamedTuple):
+    """The automatic rate of a stream, and the largest mean square of rows that it suits; NaN where there is none."""
+
+    rate: float
+    size: float
+
+
+#: Of a stream whose rates the user gives, or that has not begun.
+NO_RATE = StreamRate(math.nan, math.nan)
+
+
+def next_stream_rate(objective: Objective, plan: Plan, before: StreamRate, from_zero: bool) -> StreamRate:
+    """Return an automatic rate that suits the next chunk: that of earlier calls, or a lower one.
+
+    1 / L of the first call diverges if later rows are larger. L is taken again if the mean square of rows exceeds all
+    before. Adaptive rules, whose steps do not depend on the size of rows, keep their constant.
+
+    from_zero: whether the stream's parameters are 0.
+    """
+    if not is_automatic(plan):
+        return before
+    if plan.optimizer.adaptive is not None:
+        share = 1.0 if from_zero else _AFTER_A_FIT
+        return before._replace(rate=automatic_rate(objective, plan) * share) if math.isnan(before.rate) else before
+    size = _mean_square(objective)
+    if size <= _LARGER * before.size:
+        return before
+    rate = automatic_rate(objective, plan)
+    if rate > _NO_CURVATURE:
+        # Rows of zeros change nothing, and give no information on the rate.
+        return before if before.rate > 0.0 else StreamRate(1.0, 0.0)
+    is_first = math.isnan(before.rate) or before.size == 0.0
+    return StreamRate(rate if is_first or rate <= before.rate / _STABLE else before.rate, size)
+
+
+def _mean_square(objective: Objective) -> float:
+    """Return the mean square of rows in working coordinates, without the intercept. One pass."""
+    moments, scaling = objective.data.moments(), objective.scaling
+    return float(np.sum((moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2))
 
 
 def safe_rate(objective: Objective, plan: Plan) -> float | None:

@@ -14,6 +14,7 @@ from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
+from fastgd.objective.rule_state import RuleState
 
 #: Epochs after which a fit without penalty is asked for the first time whether it has an optimum.
 FIRST_LOOK = 16
@@ -177,12 +178,12 @@ class Solution:
     #: The learning rate of the first update.
     rate: float
     #: The rule with its memory, and what its schedule remembers; None for solvers that keep neither.
-    rule: Any = None
+    rule: RuleState | None = None
     schedule_state: dict[str, float] | None = None
     #: What "auto" stood for in its schedule, which may begin at another rate; NaN where the user gave rates.
     automatic: float = math.nan
     #: The evaluation at theta, where the solver has one.
-    evaluation: Any = None
+    evaluation: Evaluation | None = None
     #: What ran, where that is not what was asked for.
     solver: str | None = None
     #: What it chose of its own accord.

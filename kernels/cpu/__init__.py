@@ -1,1 +1,1 @@
-"""The loops of fastgd on the CPU, one file per pattern of memory access."""
+"""The loops of fastgd on the CPU, one file an access pattern."""

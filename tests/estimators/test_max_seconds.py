@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from fastgd import LinearRegression, _fit
+from fastgd import LinearRegression, _report
 from fastgd.backends.cpu import data as cpu
 from fastgd.backends.cpu.data import CpuSample
 from fastgd.objective.objective import Objective
@@ -37,7 +37,7 @@ class Hands:
 def hands(monkeypatch):
     """The clock of all fits."""
     made = Hands()
-    monkeypatch.setattr(_fit, "Clock", partial(_fit.Clock, made))
+    monkeypatch.setattr(_report, "FitTimer", partial(_report.FitTimer, made))
     return made
 
 

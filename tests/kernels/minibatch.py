@@ -11,7 +11,7 @@ from fastgd.backends.cpu.data import CpuData
 from fastgd.backends.cpu.epochs import CpuEpochs
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import EpochProblem
-from fastgd.optimizers import KERNEL_RULES, Recipe
+from tests.kernels.recipes import recipe
 from tests.kernels.table import TOLERANCE, Case, Sample
 
 PENALTIES = {"none": (0.0, 0.0), "l1": (0.3, 1.0), "l2": (0.3, 0.0), "elastic net": (0.4, 0.5)}
@@ -20,12 +20,6 @@ PENALTIES = {"none": (0.0, 0.0), "l1": (0.3, 1.0), "l2": (0.3, 0.0), "elastic ne
 ROLLING = {"momentum", "lookahead", "nesterov", "momentum_torch", "nesterov_torch"}
 #: How much farther than gradient descent's an error of a gradient moves theta, see `allowed`.
 GAIN = dict.fromkeys(reference.RULES, 4.0) | {"gd": 1.0, "averaged": 1.0} | dict.fromkeys(ROLLING, 10.0)
-
-
-def recipe(rule: str, **hyper: float) -> Recipe:
-    """Return the recipe of a rule: the reference's hyper-parameters, in its order, are the kernels' numbers."""
-    numbers = list({**reference.RULES[rule].defaults, **hyper}.values())
-    return Recipe(KERNEL_RULES[rule], tuple(float(number) for number in numbers + [0.0] * (4 - len(numbers))))
 
 
 @dataclass(frozen=True)

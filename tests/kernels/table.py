@@ -58,13 +58,6 @@ EPOCH = [
 ]
 
 
-def lines(chosen: list[Case]) -> list:
-    """Return every case as a parameter of a test, slow if it is not chosen: each costs seconds of compiling."""
-    import pytest  # which `bench.gpu` does without
-
-    return [pytest.param(c, id=c.name, marks=[] if c in chosen else [pytest.mark.slow]) for c in ALL]
-
-
 class Sample(NamedTuple):
     """Data and a point, all of it exact in the case's dtype; X, y and s as kernels take them."""
 

@@ -13,13 +13,15 @@ from fastgd.kernels._jit import STAMP, compiled_kernels, cpu_kernel, jitable
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.gram import make_gram
-from fastgd.kernels.cpu.moments import fold_moments, make_largest_norm, make_moments
+from fastgd.kernels.cpu.moments import fold_moments, make_moments
+from fastgd.kernels.cpu.norms import make_largest_norm
 from fastgd.kernels.cpu.quadratic import minimise_quadratic
 from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.cpu.update import update
 from fastgd.objective.rule_state import RuleState
 from tests.kernels import full_pass, minibatch
-from tests.kernels.minibatch import Setup, recipe
+from tests.kernels.minibatch import Setup
+from tests.kernels.recipes import recipe
 from tests.kernels.table import ALL, DTYPES, ORDERS, Case, sample
 
 CASE = Case("squared", "f8", "C")

@@ -11,8 +11,10 @@ from fastgd import reference
 from fastgd.kernels.shuffle import WINDOW
 from fastgd.reference import epoch_order
 from tests.kernels import minibatch
-from tests.kernels.minibatch import PENALTIES, Setup, recipe
-from tests.kernels.table import ALL, EPOCH, LOSSES, Case, lines, sample
+from tests.kernels.lines import lines
+from tests.kernels.minibatch import PENALTIES, Setup
+from tests.kernels.recipes import recipe
+from tests.kernels.table import ALL, EPOCH, LOSSES, Case, sample
 
 RULES = list(reference.RULES)
 #: In float32 at every batch size; the other rules at large ones, where rounding has few updates to grow in. Rules

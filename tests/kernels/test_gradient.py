@@ -9,7 +9,8 @@ from fastgd.backends.cpu import data as cpu
 from fastgd.backends.cpu.data import CpuData
 from fastgd.kernels import records
 from tests.kernels import full_pass
-from tests.kernels.table import DTYPES, FULL_PASS, ORDERS, Case, lines, sample
+from tests.kernels.lines import lines
+from tests.kernels.table import DTYPES, FULL_PASS, ORDERS, Case, sample
 
 #: Around tiles, blocks and groups of rows and columns; two blocks and a rest of column-major data, narrow and wide.
 SHAPES = [

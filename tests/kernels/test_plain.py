@@ -9,9 +9,9 @@ import numpy as np
 from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.kernels import _intrinsics, _jit
 from tests.kernels import full_pass, minibatch
+from tests.kernels.least_squares import check_gram
 from tests.kernels.minibatch import Setup
 from tests.kernels.table import DTYPES, LOSSES, ORDERS, Case, sample
-from tests.kernels.test_least_squares import check_gram
 
 #: Enough rows for two blocks, few enough for Python.
 N, D = 260, 2

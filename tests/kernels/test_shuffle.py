@@ -7,8 +7,7 @@ import pytest
 
 from fastgd.kernels import shuffle
 from fastgd.kernels._jit import cpu_kernel
-from fastgd.kernels.cpu.epoch import write_batch_rows
-from fastgd.kernels.cpu.order import fill_window
+from fastgd.kernels.cpu.epoch import fill_window, name_batch_rows
 from fastgd.kernels.records import Batches, Schedule, Tile, new_tile
 from fastgd.reference import epoch_order
 from fastgd.reference import shuffle as truth
@@ -30,9 +29,9 @@ class Names(NamedTuple):
     ahead: int
 
 
-@cpu_kernel("test_write_batch_rows")
+@cpu_kernel("test_name_batch_rows")
 def name(at, m, n, batches, names):
-    write_batch_rows(at, m, n, batches, names)
+    name_batch_rows(at, m, n, batches, names)
 
 
 def new_schedule(n: int) -> Schedule:

@@ -16,7 +16,8 @@ from fastgd.backends.weights import effective, total
 from fastgd.kernels import records
 from fastgd.kernels._jit import compile_seconds as compile_seconds
 from fastgd.kernels.cpu.gradient import make_gradient
-from fastgd.kernels.cpu.moments import fold_moments, make_largest_norm, make_moments
+from fastgd.kernels.cpu.moments import fold_moments, make_moments
+from fastgd.kernels.cpu.norms import make_largest_norm
 from fastgd.kernels.cpu.tree import fold
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, Sums, Transferred
@@ -57,6 +58,10 @@ class CpuRows(ABC):
     def weight(self) -> float:
         """Sum of the sample weights."""
         return total(self.n, self.weights)
+
+    def count_weights_as_given(self) -> None:
+        """Let `weight` be the number of rows."""
+        self.weight = float(self.n)
 
     @cached_property
     def effective_rows(self) -> float:

@@ -124,6 +124,10 @@ class ChunkedRows(ABC):
         """Sum of the sample weights."""
         return total(self.n, self.weights)
 
+    def count_weights_as_given(self) -> None:
+        """Let `weight` be the number of rows."""
+        self.weight = float(self.n)
+
     @cached_property
     def effective_rows(self) -> float:
         """Rows of equal weights that would tell as much."""

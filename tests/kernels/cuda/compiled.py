@@ -19,7 +19,7 @@ from numba import cuda, float32, float64, int64, types
 from numba.cuda.cudadrv.libs import get_cudalib
 
 from fastgd.kernels import records
-from fastgd.kernels.cuda import epoch, gram, layout, moments, rows
+from fastgd.kernels.cuda import curvature, epoch, gather, gram, joint, layout, margins, moments, norms, reads
 from fastgd.kernels.cuda.gradient import make_fold, make_gradient
 from fastgd.kernels.cuda.slab import make_slab_gradient, plan_slab
 
@@ -84,20 +84,20 @@ def epoch_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> 
     return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order, size)), its
 
 
-def row_order_of(size: Size) -> Compiled:
-    return epoch.make_row_order(), (int64, int64, BATCHES, array(1, int64))
+def name_rows_of(size: Size) -> Compiled:
+    return epoch.make_name_rows(), (int64, int64, BATCHES, array(1, int64))
 
 
 def curvatures_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
     its = (data(kind), point(kind), int64, array(2, kind))
     its_layout = planned(loss, dtype, order, size).for_curvatures()
-    return rows.make_curvatures(loss, dtype, order, bool(shift), its_layout), its
+    return curvature.make_curvatures(loss, dtype, order, bool(shift), its_layout), its
 
 
 def shares_of(size: Size, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    return rows.make_shares(dtype, order, bool(shift), planned("softmax", dtype, order, size).for_curvatures()), (
+    return curvature.make_shares(dtype, order, bool(shift), planned("softmax", dtype, order, size).for_curvatures()), (
         data(kind),
         point(kind),
         int64,
@@ -108,11 +108,11 @@ def shares_of(size: Size, dtype: str, order: str, shift: str = "") -> Compiled:
 def margins_of(size: Size, dtype: str, order: str) -> Compiled:
     kind = KINDS[dtype]
     its = planned("squared", "f8", order, size).for_margins()
-    return rows.make_margins_pass(dtype, order, its), (data(kind), point(float64), int64, array(2, kind))
+    return margins.make_margins_pass(dtype, order, its), (data(kind), point(float64), int64, array(2, kind))
 
 
 def norms_of(size: Size, dtype: str, order: str) -> Compiled:
-    return moments.make_largest_norm(dtype, order), (data(KINDS[dtype]), COORDINATES, int64, int64, array(1))
+    return norms.make_largest_norm(dtype, order), (data(KINDS[dtype]), COORDINATES, int64, int64, array(1))
 
 
 def moments_of(size: Size, dtype: str, order: str) -> Compiled:
@@ -126,12 +126,12 @@ def gram_of(size: Size, dtype: str, order: str, kind: str) -> Compiled:
 
 def gather_of(size: Size, dtype: str, order: str) -> Compiled:
     kind = KINDS[dtype]
-    return rows.make_gather(dtype, order), (array(2, kind), array(1, int64), array(2, kind))
+    return gather.make_gather(dtype, order), (array(2, kind), array(1, int64), array(2, kind))
 
 
 def joint_of(size: Size, dtype: str) -> Compiled:
     kind = KINDS[dtype]
-    return rows.make_joint(dtype), (data(kind), array(2, kind), array(2, kind))
+    return joint.make_joint(dtype), (data(kind), array(2, kind), array(2, kind))
 
 
 MAKERS: dict[str, Callable[..., Compiled]] = {
@@ -146,8 +146,8 @@ MAKERS: dict[str, Callable[..., Compiled]] = {
     "gram": gram_of,
     "gather": gather_of,
     "joint": joint_of,
-    "read": lambda size, dtype: (rows.make_read(dtype), (array(1, KINDS[dtype]), array(1, KINDS[dtype]))),
-    "row_order": row_order_of,
+    "read": lambda size, dtype: (reads.make_read(dtype), (array(1, KINDS[dtype]), array(1, KINDS[dtype]))),
+    "name_rows": name_rows_of,
     "fold": lambda size: (make_fold(), (array(2), array(1))),
     "fold_moments": lambda size: (moments.make_fold_moments(), (array(2), array(1), array(1))),
     "fold_gram": lambda size: (gram.make_fold_gram(), (array(4), array(3))),

@@ -11,7 +11,7 @@ from fastgd.backends.cuda.epochs import numbers_of
 from fastgd.kernels import records
 from fastgd.kernels.cuda._target import SIMULATED, WARP
 from fastgd.kernels.cuda.coordinates import AT_ONCE
-from fastgd.kernels.cuda.epoch import Work, make_epoch, make_row_order
+from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
 from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.kernels.cuda.slab import Slab, make_slab_gradient, plan_slab
@@ -175,7 +175,7 @@ class Epochs:
     def _order(self, batches: records.Batches, first: int, last: int) -> Any:
         start = first * batches.size
         out = device(np.full(min(last * batches.size, self._n) - start, -1, np.int64))
-        make_row_order()[2, 8](self._n, start, batches, out)
+        make_name_rows()[2, 8](self._n, start, batches, out)
         return out
 
 

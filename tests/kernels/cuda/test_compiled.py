@@ -49,7 +49,7 @@ SIZED = [
         ("gradient", "epoch"), DTYPES, ORDERS, ("20x3", "1000x10", "3000x100")
     )
 ]
-OTHERS = ["joint,f4", "joint,f8", "read,f4", "read,f8", "row_order", "fold", "fold_moments", "fold_gram"]
+OTHERS = ["joint,f4", "joint,f8", "read,f4", "read,f8", "name_rows", "fold", "fold_moments", "fold_gram"]
 EVERY = [*BY_CASE, *BY_KIND, *GRAMS, *SLABS, *SIZED, *OTHERS]
 
 #: Instructions by which the accumulators of a full pass in float32 go on in float64.

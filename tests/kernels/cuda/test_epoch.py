@@ -10,8 +10,9 @@ from fastgd.kernels.cuda._target import SIMULATED
 from fastgd.kernels.shuffle import row_at
 from tests.kernels import minibatch
 from tests.kernels.cuda.launch import Epochs, Shape, epochs
+from tests.kernels.lines import lines
 from tests.kernels.minibatch import PENALTIES, Setup
-from tests.kernels.table import ALL, HALF, Case, lines, sample
+from tests.kernels.table import ALL, HALF, Case, sample
 
 N = 29
 FIRST = Case("logistic", "f8", "C")
@@ -96,7 +97,7 @@ def test_all_rows_but_the_first_tile_of_a_launch_are_asked_for(size, n_cuts, mon
     """Rows of 9 numbers of 8 bytes, three sectors or four: every fourth number, and the last one."""
     setup, shape, cuts = Setup("gd", size, weighted=True), Shape(9, 16), tuple(range(1, n_cuts + 1))
     asked, data = set(), sample(FIRST, N, 9, weighted=True)
-    monkeypatch.setattr("fastgd.kernels.cuda.epoch.prefetch", lambda array, at: asked.add((array.shape, at)))
+    monkeypatch.setattr("fastgd.kernels.cuda.ahead.prefetch", lambda array, at: asked.add((array.shape, at)))
     epochs(FIRST, data, setup, shape, cuts=cuts, count=1)
     order = [row_at(position, N, setup.seed, 0) for position in range(N)]
     tile = min(shape.layout(1, "C").rows, size)
@@ -110,7 +111,7 @@ def test_all_rows_but_the_first_tile_of_a_launch_are_asked_for(size, n_cuts, mon
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_columns_are_asked_for_where_rows_are_neighbours(shuffle, monkeypatch):
     asked, data = set(), sample(Case("squared", "f4", "F"), N, 3)
-    monkeypatch.setattr("fastgd.kernels.cuda.epoch.prefetch", lambda array, at: asked.add((array.shape, at)))
+    monkeypatch.setattr("fastgd.kernels.cuda.ahead.prefetch", lambda array, at: asked.add((array.shape, at)))
     epochs(Case("squared", "f4", "F"), data, Setup("gd", 8, shuffle), Shape(3, 8), count=1)
     of_x = {at for shape, at in asked if shape == (3, N)}
     assert of_x == (set() if shuffle else {j * N + i for j in range(3) for i in range(8, N)})
