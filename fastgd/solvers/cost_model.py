@@ -4,6 +4,7 @@ Seconds on the machine that `bench/costs.py` measured last; only their ratios co
 """
 
 import math
+from functools import lru_cache
 from operator import mul
 from typing import NamedTuple
 
@@ -57,6 +58,10 @@ def cost(constants: tuple[float, ...], terms: tuple[float, ...]) -> float:
     return sum(map(mul, constants, terms))
 
 
+#: Computes a property of a shape once: shapes are small tuples, of which a fit has a few.
+_once = lru_cache(maxsize=256)
+
+
 class Shape(NamedTuple):
     """What costs depend on; columns with the intercept's."""
 
@@ -80,71 +85,89 @@ class Shape(NamedTuple):
         return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, rarity)
 
     @property
+    @_once
     def parameters(self) -> int:
         """Parameters that share the rows' information: of softmax all, else an output's."""
         return self.columns * (self.outputs if self.loss.couples_outputs else 1)
 
     @property
+    @_once
     def width(self) -> int:
         """Rows of a curvature."""
         return self.columns * self.outputs if self.joint else self.columns
 
     @property
+    @_once
     def in_its_metric(self) -> "Shape":
         """The same, jointly where that is not expected to take longer."""
         whole = self.jointly
         return self if whole is None or whole.newton > self.newton else whole
 
     @property
+    @_once
     def jointly(self) -> "Shape | None":
         """The same with the joint curvature of softmax; None of other losses, and where that is too much memory."""
         whole = self._replace(joint=True)
         return whole if self.loss.couples_outputs and whole.width <= MOST_JOINT else None
 
     @property
+    @_once
     def newton(self) -> float:
         """Seconds of a fit by SketchedNewton with this curvature."""
         rows = self.sample_rows
         return self.plain if rows == self.rows else self.sketched(rows)
 
     @property
+    @_once
     def matrices(self) -> int:
         """Curvatures of d columns."""
         return 1 if self.loss.shares_curvature else self.outputs
 
     @property
+    @_once
     def full_pass(self) -> float:
         """Seconds of loss and gradient on all rows."""
         return cost(PASS, self.pass_terms)
 
     @property
     def pass_terms(self) -> tuple[float, ...]:
-        """What `PASS` is of."""
-        numbers = self.rows * self.columns
-        return 1.0, self.rows * self.outputs, numbers * self.itemsize, numbers * self.outputs
+        """The terms that the constants of `PASS` multiply."""
+        return self._pass_terms(self.rows)
+
+    def _pass_terms(self, rows: int) -> tuple[float, ...]:
+        numbers = rows * self.columns
+        return 1.0, rows * self.outputs, numbers * self.itemsize, numbers * self.outputs
 
     def curvature(self, rows: float, rough: bool = False) -> float:
         """Seconds of a curvature on so many rows and of its metric; `rough` on a sample."""
-        return cost(CURVATURE, self.curvature_terms(rows, rough)) + self.matrices * cost(METRIC, self.metric_terms)
+        return cost(CURVATURE, self.curvature_terms(rows, rough)) + self._metric
+
+    @property
+    @_once
+    def _metric(self) -> float:
+        """Seconds of the metrics of all matrices."""
+        return self.matrices * cost(METRIC, self.metric_terms)
 
     def curvature_terms(self, rows: float, rough: bool) -> tuple[float, ...]:
-        """What `CURVATURE` is of; products in single precision take half the time."""
+        """The terms of `CURVATURE`; products in single precision take half the time."""
         numbers = self.matrices * rows * self.width
         share = 0.5 if rough and self.itemsize == 4 and self.columns >= LONG and not self.joint else 1.0
         return 1.0, rows * self.outputs, numbers, share * numbers * self.width
 
     @property
+    @_once
     def metric_terms(self) -> tuple[float, ...]:
-        """What `METRIC` is of."""
+        """The terms of `METRIC`."""
         return 1.0, self.width**2, self.width**3 / 3.0
 
     @property
     def gram_terms(self) -> tuple[float, ...]:
-        """What `GRAM` is of."""
+        """The terms of `GRAM`."""
         width = self.columns + self.outputs
         return 1.0, self.rows, self.rows * width, self.rows * width**2
 
     @property
+    @_once
     def _descent(self) -> float:
         """Seconds of coordinate descents in a metric."""
         # As many coordinates as there are parameters, each with a row of the matrix.
@@ -155,12 +178,14 @@ class Shape(NamedTuple):
         a_parameter = max(rows / (self.parameters * self.rarity), 2.0)
         passes = self._coupled_passes if self.couples else 1.0 + self._digits(a_parameter)
         on_sample = _COUPLED_SAMPLE_PASSES if self.couples else _SAMPLE_PASSES
-        first = _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
-        sample = self._replace(rows=int(rows)).full_pass
+        sample = cost(PASS, self._pass_terms(int(rows)))
         steps = (on_sample + passes) * self._descent
-        return first + self.curvature(rows, rough=True) + on_sample * sample + passes * self.full_pass + steps
+        return (
+            self._first_sample + self.curvature(rows, rough=True) + on_sample * sample + passes * self.full_pass + steps
+        )
 
     @property
+    @_once
     def couples(self) -> bool:
         """Whether outputs couple in a way that the curvature does not know."""
         return self.loss.couples_outputs and not self.joint
@@ -178,16 +203,25 @@ class Shape(NamedTuple):
         return math.log(_GAIN / rows_a_parameter) / math.log(max(rows_a_parameter / 1.5, 1.5))
 
     @property
+    @_once
     def has_first_sample(self) -> bool:
         """Whether Newton's method on a smaller sample comes first."""
         return not self.loss.is_quadratic and not self.couples and self.width <= FIRST_COLUMNS
 
     @property
+    @_once
     def first_rows(self) -> int:
         """Rows of the first sample, whose optimum need not be close."""
         return int(min(FIRST_ROWS * self.width * math.sqrt(self.rarity), most_rows(self.rows)))
 
     @property
+    @_once
+    def _first_sample(self) -> float:
+        """Seconds of Newton's method on the first sample."""
+        return _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
+
+    @property
+    @_once
     def plain(self) -> float:
         """Seconds of a fit whose curvatures are of all rows."""
         if self.couples:
@@ -196,6 +230,7 @@ class Shape(NamedTuple):
         return steps * (self.curvature(self.rows) + self._descent)
 
     @property
+    @_once
     def sample_rows(self) -> int:
         """Rows of the sample with which a fit is expected to be the quickest; all rows where none is quicker."""
         most = most_rows(self.rows)
@@ -208,12 +243,12 @@ class Shape(NamedTuple):
     @property
     def _least_with_a_sample(self) -> float:
         """Seconds that a fit takes with a sample of any size: where data are small that spares looking for one."""
-        first = _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
         on_sample = _COUPLED_SAMPLE_PASSES if self.couples else _SAMPLE_PASSES
         passes = self._coupled_passes if self.couples else 1.0 + self._digits(_ROWS_A_PARAMETER[-1])
-        return first + self.curvature(0.0) + on_sample * PASS[0] + passes * self.full_pass
+        return self._first_sample + self.curvature(0.0) + on_sample * PASS[0] + passes * self.full_pass
 
     @property
+    @_once
     def normal_equations(self) -> float:
         """Seconds of a fit by the Gram matrix."""
         descents = self.outputs * DESCENT[1] * self.columns**2 if self.l1 else 0.0
@@ -229,7 +264,7 @@ class Shape(NamedTuple):
 
     @property
     def step_terms(self) -> tuple[float, ...]:
-        """What `LBFGS_STEP` and `ACCELERATED_STEP` are of."""
+        """The terms of `LBFGS_STEP` and `ACCELERATED_STEP`."""
         return 1.0, self.columns * self.outputs
 
 
