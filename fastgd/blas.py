@@ -95,6 +95,11 @@ def single_threaded(rows: int, columns: int) -> AbstractContextManager[None]:
     return nullcontext() if few else SingleThreadedBlas()
 
 
+def limited_blas() -> AbstractContextManager[None]:
+    """Return the limit, or nothing to do where this thread holds it already, as fits do."""
+    return nullcontext() if threading.get_ident() in _holds else SingleThreadedBlas()
+
+
 def holds() -> int:
     """Return how often this thread holds the limit."""
     return _holds.get(threading.get_ident(), 0)

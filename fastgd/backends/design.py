@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastgd import threads
 from fastgd.arrays import Array
-from fastgd.blas import SingleThreadedBlas
+from fastgd.blas import limited_blas
 from fastgd.losses import CoupledLoss, Loss, Stage
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Line, Quadratic, Rows
@@ -83,7 +83,8 @@ class HostDesign:
 
         The curvature of kept rows is found when it is asked for, which that of the last step of a fit never is.
         """
-        point, weight = _Point(loss, theta), self._data.weight
+        matrices = 1 if loss.shares_curvature else len(theta)
+        point, weight = _Point(loss, theta, matrices), self._data.weight
         of_values: list[tuple[int, ...]] = [theta.shape[:1], theta.shape]
         of_curvature: list[tuple[int, ...]] = [(point.matrices, self.columns, self.columns)]
         held: dict[int, Array | None] = {}
@@ -153,7 +154,8 @@ class HostDesign:
         """Sums of these shapes over all blocks."""
         n, D, data = self._data.n, self.columns, self._data
         blocks = -(-n // self._rows)
-        lanes = [[np.zeros(shape) for shape in shapes] for _ in range(_lanes(blocks, shapes))]
+        count = max(1, min(blocks, _LANES, _LANE_NUMBERS // sum(map(math.prod, shapes))))
+        lanes = [list(map(np.zeros, shapes)) for _ in range(count)]
         scratches: dict[int, _Scratch] = {}
 
         def work(slot: int, lane: int) -> None:
@@ -167,7 +169,7 @@ class HostDesign:
             for lane in range(len(lanes)):
                 work(0, lane)
         else:
-            with SingleThreadedBlas():
+            with limited_blas():
                 threads.run(len(lanes), data.n_threads, work)
         if self._kept is None:
             data.count(n)
@@ -188,11 +190,6 @@ class HostDesign:
     def _block_of(self, start: int, stop: int, gathered: Any, out: Array, number: int = 0) -> "_Block":
         X, y, s = self._data.piece(start, stop, gathered)
         return _Block(number, self._make(X, out), y, None if s is None else s.astype(np.float64))
-
-
-def _lanes(blocks: int, shapes: list[tuple[int, ...]]) -> int:
-    numbers = sum(math.prod(shape) for shape in shapes)
-    return max(1, min(blocks, _LANES, _LANE_NUMBERS // numbers))
 
 
 class _Block(NamedTuple):
@@ -236,11 +233,8 @@ class _Point(NamedTuple):
 
     loss: Loss
     theta: Array
-
-    @property
-    def matrices(self) -> int:
-        """Curvatures: one where outputs share it."""
-        return 1 if self.loss.shares_curvature else len(self.theta)
+    #: Curvatures: one where outputs share it.
+    matrices: int
 
     def add_values(self, sums: list[Array], block: _Block) -> Array | None:
         """Add losses and gradient of a block to the first sums; its rows' curvatures (m, B), None where all are 1."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastgd import threads
 from fastgd.arrays import Array
-from fastgd.blas import SingleThreadedBlas
+from fastgd.blas import limited_blas
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Rows
 
@@ -134,7 +134,7 @@ class HostLeastSquares:
             for lane in range(len(lanes)):
                 work(0, lane)
         else:
-            with SingleThreadedBlas():
+            with limited_blas():
                 threads.run(len(lanes), self._data.n_threads, work)
         self._data.count(n)
         total = lanes[0]

@@ -59,6 +59,8 @@ class Loss(ABC):
     is_quadratic: ClassVar[bool] = False
     #: Whether a row's outputs share one loss, which equal changes of all margins leave as it is.
     couples_outputs: ClassVar[bool] = False
+    #: Whether one curvature matrix serves all outputs.
+    shares_curvature: ClassVar[bool] = False
     #: Whether there are rows of a constant slope, which show no curvature and whose gradients do not shrink.
     has_flat_parts: ClassVar[bool] = False
     #: Whether it has a width delta, > 0.
@@ -78,11 +80,6 @@ class Loss(ABC):
     def largest_curvature(self) -> float:
         """An upper bound of the curvature by margins."""
         return kernels.find_loss(self.name).largest_curvature
-
-    @property
-    def shares_curvature(self) -> bool:
-        """Whether one curvature matrix serves all outputs."""
-        return self.is_quadratic or self.couples_outputs
 
     @abstractmethod
     def stage(self, z: Array, y: NDArray[Any]) -> Stage:
@@ -248,7 +245,7 @@ class ClassificationLoss(Loss):
 class CoupledLoss(ClassificationLoss):
     """A loss that the outputs of a row share."""
 
-    couples_outputs = True
+    couples_outputs = shares_curvature = True
 
     @abstractmethod
     def couplings(self, z: Array, s: Array | None) -> Array:

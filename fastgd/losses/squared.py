@@ -13,7 +13,7 @@ class Squared(RegressionLoss):
     """(z - y)^2 / 2."""
 
     name = "squared"
-    is_quadratic = True
+    is_quadratic = shares_curvature = True
     target_scale = "own"
 
     def stage(self, z: Array, y: NDArray[Any]) -> Stage:

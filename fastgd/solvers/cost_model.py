@@ -62,6 +62,11 @@ def cost(constants: tuple[float, ...], terms: tuple[float, ...]) -> float:
 _once = lru_cache(maxsize=256)
 
 
+def informed_parameters(objective: Objective) -> int:
+    """Parameters that share the rows' information: of coupled outputs all, else an output's."""
+    return (objective.data.d + 1) * (objective.outputs if objective.problem.loss.couples_outputs else 1)
+
+
 class Shape(NamedTuple):
     """What costs depend on; columns with the intercept's."""
 
@@ -87,7 +92,7 @@ class Shape(NamedTuple):
     @property
     @_once
     def parameters(self) -> int:
-        """Parameters that share the rows' information: of softmax all, else an output's."""
+        """Parameters that share the rows' information: of coupled outputs all, else an output's."""
         return self.columns * (self.outputs if self.loss.couples_outputs else 1)
 
     @property

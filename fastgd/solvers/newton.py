@@ -171,9 +171,10 @@ class Descent:
             step = lengthened(at, step)
             slope = promised(objective, at, step)
         trial = self._evaluate(at.theta + step)
-        if trial.is_finite and self._remembers:
+        finite = trial.is_finite
+        if finite and self._remembers:
             self.metric.learn(step, trial.slope - at.slope)
-        if self._is_better(trial, step, slope, enough):
+        if finite and self._is_better(trial, step, slope, enough):
             # Of a step of a share t of the model's the promise is t times that of the whole.
             self._expected.append((0.5 * self.promise / self._length, self.at.total))
             self.at, self.failures = trial, 0
@@ -192,8 +193,6 @@ class Descent:
         return min(max(slope / (slope - end), _CUTS[0]), _CUTS[1])
 
     def _is_better(self, trial: Evaluation, step: Array, slope: float, enough: float) -> bool:
-        if not trial.is_finite:
-            return False
         if trial.total < self.at.total + enough * slope:
             return True
         # Where rounding hides the decrease, the slope tells.

@@ -10,7 +10,7 @@ from fastgd.history import logger
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.accelerated import accelerate
-from fastgd.solvers.cost_model import Shape
+from fastgd.solvers.cost_model import Shape, informed_parameters
 from fastgd.solvers.metric import Metric, ProxMetric, make_metric
 from fastgd.solvers.newton import Descent, Newton, promised, solve_newton
 from fastgd.solvers.progress import Course, Deadline, Monitor, Solution
@@ -157,7 +157,7 @@ def _to_the_end(
 
 def _error(sample: Objective, at: Evaluation) -> float:
     """What of F need not be gained on a sample, whose optimum is about parameters / rows from that of all rows."""
-    return _OF_ERROR * Shape.of(sample).parameters / sample.data.effective_rows * at.total
+    return _OF_ERROR * informed_parameters(sample) / sample.data.effective_rows * at.total
 
 
 def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:

@@ -21,7 +21,7 @@ def test_rows_of_unequal_weights_tell_less(loss, outputs):
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
 def test_samples_grow_with_what_a_row_lacks(loss):
     """In proportion where that is the best, up to what a sample may be of all rows."""
-    shape = Shape(10**7, 51, 3 if find_loss(loss) == "softmax" else 1, 4, loss, False)
+    shape = Shape(10**7, 51, 3 if loss == "softmax" else 1, 4, find_loss(loss), False)
     sizes = [shape._replace(rarity=rarity).sample_rows for rarity in (1.0, 2.0, 4.0)]
     assert sizes[0] < sizes[1] < sizes[2] < shape.rows / 4
     assert shape._replace(rarity=1e9).first_rows <= shape.rows / 4
@@ -32,6 +32,6 @@ def test_few_parameters_of_softmax_have_a_joint_curvature():
     """Where passes without it are expected to take far less time, and where it is much memory, they are taken."""
     few = Shape(58_000, 10, 7, 8, find_loss("softmax"), False)
     assert few.in_its_metric.joint
-    assert not few._replace(loss="logistic", outputs=1).in_its_metric.joint
+    assert not few._replace(loss=find_loss("logistic"), outputs=1).in_its_metric.joint
     assert not few._replace(columns=785, outputs=10).in_its_metric.joint
     assert not few._replace(rows=3_000, columns=200, outputs=5).in_its_metric.joint

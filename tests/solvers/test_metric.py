@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fastgd.losses import find_loss
 from fastgd.exceptions import DivergenceError
 from fastgd.objective.problem import Evaluation
 from fastgd.reference import hessian
@@ -184,7 +185,7 @@ def test_pairs_teach_as_dense_bfgs_does(outputs, memory):
 
 def objective_with(l1, loss="logistic"):
     """As much of an objective as a prox metric asks for."""
-    return SimpleNamespace(l1=l1, l2=np.zeros_like(l1), has_l1=True, problem=SimpleNamespace(loss=loss))
+    return SimpleNamespace(l1=l1, l2=np.zeros_like(l1), has_l1=True, problem=SimpleNamespace(loss=find_loss(loss)))
 
 
 def best_of_all_signs(B, c, l1):

@@ -181,7 +181,7 @@ class CpuSample(CpuRows):
 
 
 #: A chunk is one call of a kernel: long enough to hide its cost, short enough to answer Ctrl-C (0.1 s at 5 GB/s).
-_CHUNK_BYTES = (1 << 18, 1 << 29)
+_CHUNK_BYTES = (1 << 20, 1 << 29)
 #: Chunks a thread, so that threads end together.
 _CHUNKS_PER_THREAD = 16
 #: Numbers of X that are held in float64 at a time for margins.
