@@ -16,7 +16,7 @@ from fastgd._inputs import Matrix
 from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.bench.problems import Problem
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import Frame
+from fastgd.objective.problem import WorkingCoordinates
 from fastgd.objective.sampling import sample_moments
 from fastgd.optimizers import FullBatch
 from fastgd.solvers.cost_model import Shape
@@ -64,7 +64,7 @@ def objective_of(task: Task) -> Objective:
     config = FitConfig.of(kind(**task.penalty))
     loaded = load(config, Matrix(data.X), data.y)
     moments = sample_moments(loaded.rows)
-    frame = Frame.of(moments, loaded.problem, True, loaded.rows.dtype)
+    frame = WorkingCoordinates.of(moments, loaded.problem, True, loaded.rows.dtype)
     return Objective(loaded.rows, loaded.problem, moments, frame)
 
 

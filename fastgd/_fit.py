@@ -27,7 +27,7 @@ from fastgd.history import History
 from fastgd.memory import available_bytes
 from fastgd.objective.duality_gap import telling
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import Frame
+from fastgd.objective.problem import WorkingCoordinates
 from fastgd.objective.sampling import sample_moments
 from fastgd.optimizers import FullBatch, NormalEquations, Optimizer, WithRate
 from fastgd.solvers.first_order import solve_rule
@@ -152,7 +152,7 @@ def _make_objective(config: FitConfig, data: FitData) -> Objective:
     moments = rows.moments() if config.runs_rule else sample_moments(rows)
     check_finite(rows, names, bool(np.all(np.isfinite(moments.sd))))
     check_variation(rows, moments, names)
-    return Objective(rows, problem, moments, Frame.of(moments, problem, config.standardize, rows.dtype))
+    return Objective(rows, problem, moments, WorkingCoordinates.of(moments, problem, config.standardize, rows.dtype))
 
 
 def _make_monitor(

@@ -22,7 +22,7 @@ from fastgd.model_file import StoredTraining
 from fastgd.objective.coordinates import Moments, Scaling, TargetMoments, TargetScaling, inverse, load_shift
 from fastgd.objective.dataset import Data
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import Frame
+from fastgd.objective.problem import WorkingCoordinates
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import KERNEL_RULES, Recipe, WithRate
 from fastgd.solvers.first_order import Diverged, Slices, run_epoch
@@ -60,7 +60,7 @@ class StreamState:
     one has compared in size yet.
     """
 
-    frame: Frame
+    frame: WorkingCoordinates
     targets: TargetScaling
     theta: Array
     seed: int
@@ -78,7 +78,7 @@ class StreamState:
     ) -> "StreamState":
         """Return the state after a fit: with its rule, unless that went past the best epoch or keeps rows."""
         targets = data.problem.targets
-        frame = Frame(objective.scaling, objective.shift)
+        frame = WorkingCoordinates(objective.scaling, objective.shift)
         state = cls(frame, targets, solution.theta, data.seed or 0, settings=config.stream_settings)
         if np.any(targets.scale != 1.0):
             state.target_moments = TargetMoments(float(data.rows.n), targets.center, targets.scale**2)
@@ -209,7 +209,7 @@ class StreamState:
 
     @classmethod
     def _of(cls, arrays: dict[str, Array], facts: dict[str, Any]) -> "StreamState":
-        frame = Frame(Scaling(arrays["center"], arrays["inv_scale"]), arrays["shift"])
+        frame = WorkingCoordinates(Scaling(arrays["center"], arrays["inv_scale"]), arrays["shift"])
         targets = TargetScaling(arrays["target_center"], arrays["target_scale"])
         rule = None
         if facts["recipe"] is not None:
@@ -288,7 +288,7 @@ class ColumnScales(NamedTuple):
         """Whether there is one of them."""
         return self.means is not None or self.scales is not None
 
-    def frame(self, config: FitConfig, columns: int) -> Frame:
+    def frame(self, config: FitConfig, columns: int) -> WorkingCoordinates:
         """Return the working coordinates of a stream that begins: raw columns if nothing is given."""
         if self.given and not config.standardize:
             raise ValueError("means and scales have no effect with standardize=False: leave them at None")
@@ -300,10 +300,10 @@ class ColumnScales(NamedTuple):
             raise ValueError("means have no effect with fit_intercept=False, which does not centre: leave them at None")
         scaling = Scaling(center, 1.0 / scale)
         if not self.given:
-            return Frame(scaling, np.zeros(columns))
+            return WorkingCoordinates(scaling, np.zeros(columns))
         scaling = scaling.no_finer_than(math.sqrt(float(np.max(config.alpha)) * (1.0 - config.l1_ratio)))
         # By the stricter limit of the two dtypes: later chunks may have either.
-        return Frame(scaling, load_shift(Moments(1.0, center, scale), "f4"))
+        return WorkingCoordinates(scaling, load_shift(Moments(1.0, center, scale), "f4"))
 
 
 def _column_numbers(name: str, given: ArrayLike, columns: int) -> Array:
@@ -386,7 +386,9 @@ def resume(config: FitConfig, shape: tuple[int, int], previous: Previous | None,
     return state
 
 
-def _begin(config: FitConfig, shape: tuple[int, int], previous: Previous | None, frame: Frame) -> StreamState:
+def _begin(
+    config: FitConfig, shape: tuple[int, int], previous: Previous | None, frame: WorkingCoordinates
+) -> StreamState:
     """Begin at 0, or at the coefficients of a model whose file holds no state."""
     seed = config.draw_seed()
     theta = np.zeros((shape[0], shape[1] + 1)) if previous is None else frame.scaling.from_raw(*previous.model)

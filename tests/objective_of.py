@@ -4,7 +4,7 @@ from fastgd._config import FitConfig
 from fastgd._data import load
 from fastgd._inputs import Matrix
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import Frame
+from fastgd.objective.problem import WorkingCoordinates
 from fastgd.reference import Problem, Scaling, fit_scaling, working_problem
 from tests.estimators.fits import DTYPES, features, model_for, targets
 
@@ -15,7 +15,7 @@ def objective_of(problem: Problem, *, dtype: str = "f8", order: str = "C", stand
     X, s = features(problem, dtype, order), problem.weight.astype(DTYPES[dtype])
     data = load(FitConfig.of(model), Matrix(X), targets(problem), s)
     moments = data.rows.moments()
-    frame = Frame.of(moments, data.problem, standardize, data.rows.dtype)
+    frame = WorkingCoordinates.of(moments, data.problem, standardize, data.rows.dtype)
     return Objective(data.rows, data.problem, moments, frame)
 
 

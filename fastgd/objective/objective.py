@@ -4,6 +4,7 @@ A solver sees an `Objective`, never a layout, a device or a file: it asks for lo
 certificate, for epochs of a rule, for a curvature bound. Parameters are theta (K, d + 1), float64, intercept last.
 """
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from fastgd.arrays import Array
-from fastgd.losses import CoupledLoss
+from fastgd.exceptions import DivergenceError
+from fastgd.losses import CoupledLoss, Squared
 from fastgd.objective.coordinates import Moments, Scaling, inverse
-from fastgd.objective.curvature import Bounded
 from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
 from fastgd.objective.duality_gap import duality_gaps, feasible_share
-from fastgd.objective.problem import Evaluation, Frame, Problem
-from fastgd.objective.sampling import sample_of
+from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
+from fastgd.objective.sampling import sample_data, sample_of
 
 #: Numbers of data whose rows are kept in working coordinates, and of a sample below which its passes are NumPy's.
 _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
@@ -25,9 +26,11 @@ _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
 _COUPLING_ROWS = 8192
 #: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
+#: Rows of a batch whose curvature hardly depends on its largest row.
+_LARGE_BATCH = 64
 
 
-class Objective(Bounded):
+class Objective:
     """The objective of section "The objective" in the README on a data set.
 
     Parameters
@@ -36,11 +39,11 @@ class Objective(Bounded):
     problem : Problem
     moments : Moments
         Of the columns of `data`.
-    frame : Frame
+    frame : WorkingCoordinates
         The working coordinates.
     """
 
-    def __init__(self, data: Data, problem: Problem, moments: Moments, frame: Frame) -> None:
+    def __init__(self, data: Data, problem: Problem, moments: Moments, frame: WorkingCoordinates) -> None:
         self.data = data
         self.problem = problem
         self.moments = moments
@@ -206,7 +209,7 @@ class Objective(Bounded):
         sample: Any = sample_of(self.data, rows)  # without verbs of whole data, which nobody asks of a sample
         if sample is self.data:
             return self
-        found = Objective(sample, self.problem, self.moments, Frame(self.scaling, self.shift))
+        found = Objective(sample, self.problem, self.moments, WorkingCoordinates(self.scaling, self.shift))
         found._rough = True
         return found
 
@@ -315,6 +318,87 @@ class Objective(Bounded):
         centred = evaluation.gradient[:, :-1] * self._scale - derivative * (self.standard.center - scaling.center)
         return evaluation.theta[:, :-1] * scaling.inv_scale, centred
 
+    @cached_property
+    def squares(self) -> Array:
+        """Mean squares of columns in working coordinates (d + 1,), the intercept's last; 0 of what plays no part."""
+        moments, scaling = self.moments, self.scaling
+        columns = (moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2
+        return np.append(columns, float(self.problem.fit_intercept))
+
+    @cached_property
+    def curvature(self) -> float:
+        """Bound on the largest curvature of the mean loss in working coordinates, without L2."""
+        return self._power_iteration(np.zeros(self.data.d + 1))
+
+    @cached_property
+    def smooth_curvature(self) -> float:
+        """The same with L2."""
+        return self._power_iteration(self.l2.max(axis=0)) if np.any(self.l2) else self.curvature
+
+    def _power_iteration(self, ridge: Array) -> float:
+        """Largest eigenvalue of the mean loss's largest curvature plus diag(ridge), times 1.1.
+
+        On a sample of rows where the data are large. It is approached from below, hence the factor; solvers check
+        what they see and raise it.
+        """
+        sample, bound = self._curvature_sample, self.problem.loss.largest_curvature
+        v = np.random.default_rng(0).standard_normal(self.data.d + 1)
+        if not self.problem.fit_intercept:
+            v[-1] = 0.0
+        largest = 0.0
+        for _ in range(100):
+            v /= np.linalg.norm(v)
+            product = bound * self._gram_product(sample, v) + ridge * v
+            before, largest = largest, _finite(float(np.linalg.norm(product)))
+            if largest == 0.0 or abs(largest - before) <= 1e-3 * largest:
+                break
+            v = product
+        return 1.1 * max(largest, np.finfo(float).tiny)
+
+    def _gram_product(self, sample: Data, v: Array) -> Array:
+        """(1 / S) sum_i s_i (x~_i, 1) ((x~_i, 1) . v): the gradient of a squared loss with targets 0."""
+        coef = v[None, :-1] * self.scaling.inv_scale
+        sums = sample.gradient(Squared.name, coef, v[-1:] - coef @ self._offset, self.shift, 0.0)
+        product = np.empty_like(v)
+        product[:-1] = (sums.products[0] - sums.derivatives[0] * self._offset) * self.scaling.inv_scale
+        product[-1] = sums.derivatives[0] if self.problem.fit_intercept else 0.0
+        return product / sample.weight
+
+    @cached_property
+    def _curvature_sample(self) -> Data:
+        """Rows spread over the data, with targets 0."""
+        return sample_data(self.data).without_targets()
+
+    @cached_property
+    def row_curvature(self) -> float:
+        """Bound on the curvature of a row's loss in working coordinates, without L2: max_i s_i |(x~_i, 1)|^2 / s_mean.
+
+        Exact where weights are equal; else the intercept's 1 counts with the largest weight.
+        """
+        return self._row_curvature_of(self.data)
+
+    def _row_curvature_of(self, data: Data) -> float:
+        largest = data.largest_norm(self.scaling)
+        if self.problem.fit_intercept:
+            heaviest = 1.0 if data.weights is None else float(np.max(data.weights))
+            largest += heaviest * data.n / data.weight
+        return self.problem.loss.largest_curvature * _finite(largest)
+
+    def batch_curvature(self, batch_size: int, share: float = 1.0) -> float:
+        """L_B of Gower et al. 2019, sampling without replacement, with L2: between `row_curvature` and `curvature`.
+
+        share: of the loss's largest curvature that is counted.
+        """
+        n, b = self.data.n, min(batch_size, self.data.n)
+        stiffest = float(np.max(self.l2, initial=0.0))
+        smooth = self.smooth_curvature if share == 1.0 else share * self.curvature + stiffest
+        if b == n:
+            return smooth
+        whole = n * (b - 1) / (b * (n - 1)) * smooth
+        # Large batches hardly depend on the largest row: the sample's will do, and saves a pass.
+        row = self.row_curvature if b < _LARGE_BATCH else self._row_curvature_of(self._curvature_sample)
+        return whole + (n - b) / (b * (n - 1)) * (share * row + stiffest)
+
     def constant_value(self) -> float:
         """F of the best constant model, in the units of the user's targets."""
         return self.in_target_units(self.problem.constant.losses)
@@ -349,3 +433,10 @@ class Objective(Bounded):
         if "_curvature_sample" in self.__dict__:
             sampled += self._curvature_sample.rows_read
         return (self.data.rows_read + sampled) * row
+
+
+def _finite(curvature: float) -> float:
+    """The same; a DivergenceError where it overflows, since a rate of 0 would move nothing."""
+    if not math.isfinite(curvature):
+        raise DivergenceError("curvatures overflow: scale down columns of extreme values")
+    return curvature

@@ -30,14 +30,14 @@ class Problem:
     positive: bool = False
 
 
-class Frame(NamedTuple):
+class WorkingCoordinates(NamedTuple):
     """Working coordinates, and what kernels subtract on load."""
 
     scaling: Scaling
     shift: Array
 
     @classmethod
-    def of(cls, moments: Moments, problem: Problem, standardize: bool, dtype: str) -> "Frame":
+    def of(cls, moments: Moments, problem: Problem, standardize: bool, dtype: str) -> "WorkingCoordinates":
         """Standardised columns or raw ones.
 
         A standardised column of scale sd has an L2 weight of l2 / sd^2, which no step of a rule could follow where sd

@@ -12,7 +12,7 @@ from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.objective.coordinates import inverse
 from fastgd.objective.dataset import Data
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import Evaluation, Frame
+from fastgd.objective.problem import Evaluation, WorkingCoordinates
 from fastgd.solvers.collinearity import remove_directions
 from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.metric import require_finite, with_unit_diagonal
@@ -46,7 +46,9 @@ class Condensed(Objective):
 
     def __init__(self, objective: Objective) -> None:
         scaling = objective.scaling if is_centred(objective) else objective.standard
-        super().__init__(objective.data, objective.problem, objective.moments, Frame(scaling, objective.shift))
+        super().__init__(
+            objective.data, objective.problem, objective.moments, WorkingCoordinates(scaling, objective.shift)
+        )
         self._whole = objective
 
     @cached_property

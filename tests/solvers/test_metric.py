@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastgd.losses import find_loss
 from fastgd.exceptions import DivergenceError
+from fastgd.losses import find_loss
 from fastgd.objective.problem import Evaluation
 from fastgd.reference import hessian
 from fastgd.solvers import metric as metrics

@@ -9,7 +9,7 @@ from fastgd.backends.cpu.data import CpuData
 from fastgd.objective import objective as objectives
 from fastgd.objective.dataset import Runs
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import Frame
+from fastgd.objective.problem import WorkingCoordinates
 from fastgd.reference.losses import LOSSES
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of, working
@@ -116,7 +116,7 @@ def test_weights_may_be_absent(kept):
     problem = problem_for("logistic", sample_weight=None)
     weighted = objective_of(problem)
     data = CpuData(weighted.data.rows, weighted.data.data.y, None, 1)
-    plain = Objective(data, weighted.problem, weighted.moments, Frame(weighted.scaling, weighted.shift))
+    plain = Objective(data, weighted.problem, weighted.moments, WorkingCoordinates(weighted.scaling, weighted.shift))
     theta = random_theta(problem)
     for found, expected in zip(plain.second_order(theta), weighted.second_order(theta), strict=True):
         for one, other in zip(found, expected, strict=True):
@@ -135,7 +135,10 @@ def test_constant_columns_have_neither_gradient_nor_curvature(kept):
 def sampled(objective, runs=RUNS):
     """The objective on runs of its rows in place."""
     return Objective(
-        objective.data.sample(runs), objective.problem, objective.moments, Frame(objective.scaling, objective.shift)
+        objective.data.sample(runs),
+        objective.problem,
+        objective.moments,
+        WorkingCoordinates(objective.scaling, objective.shift),
     )
 
 
@@ -144,7 +147,7 @@ def gathered(objective, runs=RUNS):
     data, rows = objective.data, runs.rows
     copy = np.array(data.rows[rows], order=data.order)
     twin = CpuData(copy, data.data.y[:, rows].copy(), data.data.s[rows].copy(), data.n_threads)
-    return Objective(twin, objective.problem, objective.moments, Frame(objective.scaling, objective.shift))
+    return Objective(twin, objective.problem, objective.moments, WorkingCoordinates(objective.scaling, objective.shift))
 
 
 @pytest.mark.parametrize(("dtype", "order"), LAYOUTS)

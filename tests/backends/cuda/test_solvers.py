@@ -6,7 +6,7 @@ import pytest
 from fastgd import schedules
 from fastgd.history import History
 from fastgd.objective.objective import Objective
-from fastgd.objective.problem import Frame
+from fastgd.objective.problem import WorkingCoordinates
 from fastgd.optimizers import (
     LBFGS,
     SAGA,
@@ -36,7 +36,9 @@ def twins(loss, outputs, where, monkeypatch, order="C", **options):
     data = here.data
     data.rows_read = 0
     its = Sample(data.rows, data.data.y, data.weights, *np.zeros((3, 1)), 0.0)
-    there = Objective(placed(its, where, monkeypatch), here.problem, here.moments, Frame(here.scaling, here.shift))
+    there = Objective(
+        placed(its, where, monkeypatch), here.problem, here.moments, WorkingCoordinates(here.scaling, here.shift)
+    )
     return here, there
 
 
