@@ -1,9 +1,8 @@
 """Mutants of a source file: one operator, comparison, constant, call or statement changed at a time."""
 
 import ast
-import copy
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _BINARY: dict[type, type] = {
     ast.Add: ast.Sub,
@@ -47,36 +46,34 @@ def mutants(source: str) -> Iterator[Mutant]:
     Annotations, docstrings, decorators, error messages, `__all__` and code for type checkers are not changed.
     """
     tree = ast.parse(source)
-    for path in _sites(tree, ()):
-        original = _at(tree, path)
+    for parent, container, key in list(_sites(tree)):
+        original = container[key]
         # A constant is shown in its expression.
-        shown = path[:-1] if isinstance(original, ast.Constant) else path
+        constant = isinstance(original, ast.Constant)
+        before = _first_line(parent if constant else original)
         for replacement in _replacements(original):
-            changed = copy.deepcopy(tree)
-            _put(changed, path, replacement)
-            ast.fix_missing_locations(changed)
-            change = "  ->  ".join(_first_line(_at(where, shown)) for where in (tree, changed))
-            yield Mutant(getattr(original, "lineno", 0), change, ast.unparse(changed))
+            container[key] = replacement
+            ast.fix_missing_locations(tree)
+            after = _first_line(parent if constant else replacement)
+            yield Mutant(getattr(original, "lineno", 0), f"{before}  ->  {after}", ast.unparse(tree))
+        container[key] = original
 
 
 def _first_line(node: ast.AST) -> str:
     return ast.unparse(node).split("\n")[0]
 
 
-#: Field names and list positions from the root to a node.
-_Path = tuple[tuple[str, int | None], ...]
-
-
-def _sites(node: ast.AST, path: _Path) -> Iterator[_Path]:
+def _sites(node: ast.AST) -> Iterator[tuple[ast.AST, Any, Any]]:
+    """Iterate over nodes that may be changed: the parent, and the list or fields and the key in them."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params"):
             continue
-        children = value if isinstance(value, list) else [value]
-        for index, child in enumerate(children):
+        container, keys = (value, range(len(value))) if isinstance(value, list) else (vars(node), (name,))
+        for key in keys:
+            child = container[key]
             if isinstance(child, ast.AST) and not _left_alone(child):
-                here = (*path, (name, index if isinstance(value, list) else None))
-                yield here
-                yield from _sites(child, here)
+                yield node, container, key
+                yield from _sites(child)
 
 
 def _left_alone(node: ast.AST) -> bool:
@@ -87,22 +84,6 @@ def _left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.Assign):
         return any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _at(tree: ast.AST, path: _Path) -> ast.AST:
-    node: ast.AST = tree
-    for name, index in path:
-        value = getattr(node, name)
-        node = value if index is None else value[index]
-    return node
-
-
-def _put(tree: ast.AST, path: _Path, replacement: ast.AST) -> None:
-    parent, (name, index) = _at(tree, path[:-1]), path[-1]
-    if index is None:
-        setattr(parent, name, replacement)
-    else:
-        getattr(parent, name)[index] = replacement
 
 
 def _replacements(node: ast.AST) -> Iterator[ast.AST]:

@@ -126,9 +126,9 @@ class Worker:
             content = json.loads(self._to.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return self._last or Progress([], Result(""))
-        told = content["result"]
-        findings = [Finding(**finding) for finding in told["findings"]]
-        return Progress(content["begun"], Result(**told | {"findings": findings}))
+        found = content["result"]
+        findings = [Finding(**finding) for finding in found["findings"]]
+        return Progress(content["begun"], Result(**found | {"findings": findings}))
 
     def end(self) -> None:
         """End the process and all that it has started, such as compilers."""
@@ -155,7 +155,7 @@ def wrong(result: Result) -> list[str]:
     lines = [f"{one['check']}: {one['error']}" for raw in checks for one in raw["failed"]]
     for raw in checks:
         tools = raw["sanitizers"].items()
-        lines += [f"compute-sanitizer {tool}: {told['said']}" for tool, told in tools if told.get("found")]
+        lines += [f"compute-sanitizer {tool}: {facts['said']}" for tool, facts in tools if facts.get("found")]
     return lines + [f"{name}: {why}" for name, why in result.missing.items() if name.startswith(WRONG)]
 
 

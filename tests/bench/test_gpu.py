@@ -176,7 +176,7 @@ def test_a_stream_that_is_wrong_is_not_timed(monkeypatch):
 
 @pytest.mark.slow
 def test_every_time_is_taken_in_the_simulator(monkeypatch):
-    """Times of the simulator say nothing; that all is measured, right and told of does."""
+    """Times of the simulator are meaningless; the test is that everything is measured and right."""
     if not SIMULATED:
         pytest.skip("a GPU is there: python -m bench.gpu --quick")
     monkeypatch.setattr(clock, "_WARM_UPS", 1)

@@ -252,13 +252,13 @@ def test_what_the_sanitizer_says(tmp_path, said, status, expected):
     program = tmp_path / "compute-sanitizer"
     program.write_text(f"#!/bin/sh\necho '{said}'\nexit {status}\n")
     program.chmod(0o755)
-    told = sanitizer.finish(sanitizer.start(str(program)), Budget(60.0), time.monotonic() + 60.0)
-    assert [(one["ran"], one.get("found")) for one in told.values()] == [expected, expected]
-    result = Result("", raw=[{"section": "checks", "failed": [], "sanitizers": told}])
+    facts = sanitizer.finish(sanitizer.start(str(program)), Budget(60.0), time.monotonic() + 60.0)
+    assert [(one["ran"], one.get("found")) for one in facts.values()] == [expected, expected]
+    result = Result("", raw=[{"section": "checks", "failed": [], "sanitizers": facts}])
     assert len(wrong(result)) == (2 if expected[1] else 0)
 
 
-#: As the sanitizer: it tells errors of the driver's calls where nobody says otherwise, and takes a tool's own options.
+#: Like the sanitizer, it reports errors of the driver's calls by default, and takes options per tool.
 REFUSED = """#!/bin/sh
 case "$*" in
   *"--tool memcheck --report-api-errors no "*|*"--tool racecheck --error-exitcode "*) exit 0;;
@@ -272,5 +272,5 @@ def test_plain_memory_that_the_driver_is_asked_about_is_no_error(tmp_path):
     program = tmp_path / "compute-sanitizer"
     program.write_text(REFUSED)
     program.chmod(0o755)
-    told = sanitizer.finish(sanitizer.start(str(program)), Budget(60.0), time.monotonic() + 60.0)
-    assert {tool: one["found"] for tool, one in told.items()} == {"memcheck": False, "racecheck": False}
+    facts = sanitizer.finish(sanitizer.start(str(program)), Budget(60.0), time.monotonic() + 60.0)
+    assert {tool: one["found"] for tool, one in facts.items()} == {"memcheck": False, "racecheck": False}

@@ -1,4 +1,4 @@
-"""First fits of a process, as the GPU's benchmark tells them apart: compiled, loaded from disk, warm."""
+"""First fits of a process, as the GPU's benchmark separates them: compiled, loaded from disk, warm."""
 
 import sys
 
@@ -23,7 +23,7 @@ print(json.dumps({{"paths": {{"compiled": 0, "loaded": 0, how: 2}}, "fits": fits
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch):
+def measured(tmp_path, monkeypatch):
     """What is found of processes; what earlier sections have compiled lies in a folder of theirs."""
     (tmp_path / "kernel").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
@@ -44,8 +44,8 @@ def of(found, beginning):
     return [value for what, value in found.items() if what.startswith(beginning)]
 
 
-def test_compiled_loaded_and_warm_fits_are_told_apart(told):
-    found, result = told()
+def test_compiled_loaded_and_warm_fits_are_separated(measured):
+    found, result = measured()
     assert len(found) == 9
     assert of(found, "First fit of a process, kernels compiled, 200 x 10 float32, X on the host: ") == [9.0] * 3
     assert of(found, "First fit of a process, kernels loaded from disk, ") == [3.0] * 3
@@ -54,14 +54,14 @@ def test_compiled_loaded_and_warm_fits_are_told_apart(told):
     assert [raw["paths"] for raw in result.raw] == [{"compiled": 2, "loaded": 0}, {"compiled": 0, "loaded": 2}]
 
 
-def test_what_was_compiled_anew_is_not_called_loaded(told):
-    found, result = told(keeps=False)
+def test_kernels_that_were_compiled_again_are_not_called_loaded(measured):
+    found, result = measured(keeps=False)
     assert not of(found, "First fit of a process, kernels loaded")
     assert of(found, "Second fit") == [1.0] * 3
     assert list(result.missing.values()) == ["2 kernels were compiled: they were not on disk"]
 
 
-def test_fits_that_take_too_long_are_left_out(told):
-    found, result = told(pause=60.0, seconds=0.5)
+def test_fits_that_take_too_long_are_left_out(measured):
+    found, result = measured(pause=60.0, seconds=0.5)
     assert found == {}
     assert list(result.missing.values()) == [NO_TIME, NO_TIME]

@@ -101,10 +101,10 @@ def test_a_worker_keeps_what_was_found_before_an_error(tmp_path, monkeypatch):
     shares = {"first": 1.0, "second": 1.0, "third": 1.0}
     job = Job(shares, "small", True, True, 1, 60.0, str(tmp_path / "found.json"))
     assert worker.run(job) == 1
-    told = json.loads((tmp_path / "found.json").read_text())
-    assert told["begun"] == ["first", "second"]
-    assert told["result"]["missing"] == {"section second": "ZeroDivisionError: by zero"}
-    error = told["result"]["raw"][-1]
+    facts = json.loads((tmp_path / "found.json").read_text())
+    assert facts["begun"] == ["first", "second"]
+    assert facts["result"]["missing"] == {"section second": "ZeroDivisionError: by zero"}
+    error = facts["result"]["raw"][-1]
     assert (error["section"], error["of"]) == ("error", "second")
     assert error["traceback"][-1] == "ZeroDivisionError: by zero"
     assert "test_gpu_run.py" in "".join(error["traceback"])
@@ -121,9 +121,9 @@ def test_a_worker_says_which_paths_its_sections_took(tmp_path, monkeypatch):
     monkeypatch.setattr(worker.Sections, "run", run)
     job = Job({"first": 1.0}, "small", True, True, 1, 60.0, str(tmp_path / "found.json"))
     assert worker.run(job) == 0
-    (told,) = json.loads((tmp_path / "found.json").read_text())["result"]["raw"]
+    (facts,) = json.loads((tmp_path / "found.json").read_text())["result"]["raw"]
     ways = {"compiled": 0, "loaded": 2, "launched fast": 3, "launched by Numba: gradient": 2}
-    assert told == {"section": "paths", "of": ["first"], **ways}
+    assert facts == {"section": "paths", "of": ["first"], **ways}
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
@@ -215,7 +215,7 @@ def test_a_run_in_which_anything_is_wrong_is_no_tracked_result(run, checked, mis
     assert not content["raw"][-1]["complete"]
 
 
-def test_what_is_wrong_and_what_there_was_no_time_for_are_told(run, capsys):
+def test_wrong_results_and_missing_time_are_printed(run, capsys):
     late = CHECKED | {"left_out": ["a", "b"]}
     status, _, content = run(["--quick"], late, **{"CuPy, pass": NO_TIME, "JAX": "not installed"})
     assert status == 3

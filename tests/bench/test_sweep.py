@@ -1,4 +1,4 @@
-"""Sweeps: the loosest setting that is enough, who is dropped, and what counts."""
+"""Sweeps: the loosest setting that suffices, rivals that are dropped, and what counts."""
 
 import itertools
 import time
@@ -221,8 +221,8 @@ def test_ratios_are_of_repetitions_in_which_a_rival_arrives(monkeypatch: pytest.
     assert result.missing["NumPy Newton by blocks to 0.0001"] == "reached in 2 of 3 repetitions"
     shown = [finding for finding in result.findings if finding.in_readme]
     assert [f.what for f in shown] == [f"A race, fit to {t:g} of the optimum" for t in (1e-2, 1e-3, 1e-4, 1e-6)]
-    nobody, missed = shown[:2]
-    assert (nobody.against, nobody.ratio) == ("no rival gets there in most repetitions", None)
+    no_rival, missed = shown[:2]
+    assert (no_rival.against, no_rival.ratio) == ("no rival gets there in most repetitions", None)
     assert (missed.value, missed.unit) == (2, "of 3 repetitions that get there")
     assert missed.ratio == {"median": 0.0, "min": 0.0, "max": 0.0}
     assert missed.missed
