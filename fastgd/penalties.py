@@ -1,4 +1,4 @@
-"""Proximal maps of the penalties, coordinate by coordinate."""
+"""Proximal maps and optimality of the penalties, coordinate by coordinate."""
 
 import numpy as np
 
@@ -14,3 +14,9 @@ def soft_threshold(v: Array, threshold: Array) -> Array:
 def elastic_net_prox(v: Array, step: float, l1: Array, l2: Array) -> Array:
     """argmin_u (u - v)^2 / (2 step) + l1 |u| + l2 u^2 / 2."""
     return soft_threshold(v, step * l1) / (1.0 + step * l2)
+
+
+def subgradient_distance(theta: Array, slope: Array, l1: Array) -> Array:
+    """Distance of 0 to slope + the subdifferential of l1 |theta|."""
+    distance: Array = np.where(theta != 0.0, np.abs(slope + l1 * np.sign(theta)), np.maximum(np.abs(slope) - l1, 0.0))
+    return distance

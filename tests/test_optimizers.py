@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-import fastgd
 from fastgd import optimizers, reference
 from fastgd.kernels.rules import RULES
 from fastgd.optimizers import (
@@ -142,7 +141,7 @@ class TestAsMethodOfScipy:
     @pytest.fixture
     def asked(self, monkeypatch):
         calls = []
-        monkeypatch.setattr(fastgd, "minimize", lambda *args, **options: calls.append((args, options)), raising=False)
+        monkeypatch.setattr("fastgd.minimization.minimize", lambda *args, **options: calls.append((args, options)))
         return calls
 
     def test_all_arguments_are_passed_on(self, asked):

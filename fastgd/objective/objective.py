@@ -19,6 +19,7 @@ from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, R
 from fastgd.objective.duality_gap import duality_gaps, feasible_share
 from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
 from fastgd.objective.sampling import sample_data, sample_of
+from fastgd.penalties import subgradient_distance
 
 #: Numbers of data whose rows are kept in working coordinates, and of a sample below which its passes are NumPy's.
 _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
@@ -263,8 +264,7 @@ class Objective:
             coef, down = evaluation.theta[:, :-1], (g + l1)[:, :-1]
             distance[:, :-1] = np.where(coef > 0.0, np.abs(down), np.maximum(-down, 0.0))
         elif self.has_l1:
-            theta = evaluation.theta
-            distance = np.where(theta != 0.0, np.abs(g + l1 * np.sign(theta)), np.maximum(distance - l1, 0.0))
+            distance = subgradient_distance(evaluation.theta, g, l1)
         return float((distance * weights).max())
 
     @cached_property

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 from numpy.typing import ArrayLike
@@ -127,14 +128,13 @@ class Optimizer(Parameters):
         ValueError
             If bounds, constraints or second derivatives are given, which first-order rules do not use.
         """
-        # Imported when called: the package's public names stand above this module.
-        import fastgd
-
         for name in ("bounds", "constraints", "hess", "hessp"):
             given = options.pop(name, None)
             if given is not None and not (isinstance(given, tuple | list) and not given):
                 raise ValueError(f"{type(self).__name__} has no use for {name}: leave it out, or take another method")
-        return fastgd.minimize(fun, x0, optimizer=self, args=args, jac=jac, callback=callback, **options)
+        # scipy calls optimizers, which stand below what minimises with them.
+        minimize: Callable[..., Any] = import_module("fastgd.minimization").minimize
+        return minimize(fun, x0, optimizer=self, args=args, jac=jac, callback=callback, **options)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.rule_state import RuleState
 from fastgd.penalties import soft_threshold
 from fastgd.schedules import Constant
+from fastgd.solvers.accelerated import Momentum
 from fastgd.solvers.gram_objective import Condensed, pays
 from fastgd.solvers.learning_rate import (
     Pace,
@@ -139,14 +140,15 @@ def _with_exact_zeros(objective: Objective, solution: Solution, monitor: Monitor
         return solution
     step = 1.0 / objective.smooth_curvature
     at = best = objective.evaluate(solution.theta)
-    before, momentum = solution.theta, 1.0
+    before, momentum = solution.theta, Momentum()
     for _ in range(_FINAL_PASSES):
         moved = soft_threshold(at.theta - step * at.slope, step * objective.l1)
-        following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * momentum**2))
         if float(np.vdot(at.theta - moved, moved - before)) > 0.0:
-            following, momentum = 1.0, 1.0
-        ahead = moved + (momentum - 1.0) / following * (moved - before)
-        before, momentum = moved, following
+            momentum.restart()
+            ahead = moved
+        else:
+            ahead = momentum.extrapolate(moved, before)
+        before = moved
         at = objective.evaluate(ahead)
         if monitor.deadline.passed:
             break

@@ -13,6 +13,7 @@ from fastgd.objective.coordinates import inverse
 from fastgd.objective.dataset import Data
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation, WorkingCoordinates
+from fastgd.penalties import subgradient_distance
 from fastgd.solvers.collinearity import remove_directions
 from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.metric import require_finite, with_unit_diagonal
@@ -140,9 +141,7 @@ class Condensed(Objective):
 
     def _worst(self, at: Evaluation, g: Array, k: int) -> float:
         """The largest violation of an output's optimality."""
-        theta, l1 = at.theta[k], self.l1[k]
-        away = np.where(theta != 0.0, np.abs(g[k] + l1 * np.sign(theta)), np.maximum(np.abs(g[k]) - l1, 0.0))
-        return float(np.max(away))
+        return float(np.max(subgradient_distance(at.theta[k], g[k], self.l1[k])))
 
     def precise(self, theta: Array) -> Evaluation:
         """Loss and gradient at theta from the rows, in more than double precision. One pass."""

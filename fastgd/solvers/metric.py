@@ -12,6 +12,7 @@ from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.exceptions import DivergenceError
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
+from fastgd.penalties import subgradient_distance
 
 
 def require_finite(matrix: Array) -> None:
@@ -133,12 +134,6 @@ def _lift(diagonal: Array, squares: Array) -> None:
     np.copyto(diagonal, usual * squares, where=diagonal < _UNSEEN * usual * squares)
 
 
-def violations(theta: Array, g: Array, l1: Array) -> Array:
-    """Distance of 0 to g + the subdifferential of l1 |theta|, coordinate by coordinate."""
-    away: Array = np.where(theta != 0.0, np.abs(g + l1 * np.sign(theta)), np.maximum(np.abs(g) - l1, 0.0))
-    return away
-
-
 class Factor:
     """B^{-1} for one symmetric matrix B (D, D), positive semidefinite.
 
@@ -234,7 +229,7 @@ class ProxMetric:
         theta, g = at.theta.reshape(-1, self._size), at.slope.reshape(-1, self._size)
         moved = np.empty_like(g)
         for k, B in enumerate(self._curvatures):
-            tolerance = _PROX_ACCURACY * float(np.max(violations(theta[k], g[k], self._l1[k])))
+            tolerance = _PROX_ACCURACY * float(np.max(subgradient_distance(theta[k], g[k], self._l1[k])))
             moved[k] = minimise_quadratic(B, g[k] - B @ theta[k], self._l1[k], theta[k], tolerance)
         return (moved - theta).reshape(at.theta.shape)
 

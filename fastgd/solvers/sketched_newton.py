@@ -1,6 +1,5 @@
 """Newton steps in the metric of a sample of rows, checked by full gradients."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from fastgd.arrays import Array
 from fastgd.history import logger
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
-from fastgd.solvers.accelerated import accelerate
+from fastgd.solvers.accelerated import Momentum, accelerate
 from fastgd.solvers.cost_model import Shape, informed_parameters
 from fastgd.solvers.metric import Metric, ProxMetric, make_metric
 from fastgd.solvers.newton import Descent, Newton, promised, solve_newton
@@ -25,18 +24,19 @@ def accelerate_in(metric: ProxMetric, objective: Objective, at: Evaluation, tol:
     """Minimise from an evaluation, of which the course knows, until the course says why to end."""
     rms = objective.problem.constant.rms
     course.end_after(_STUCK_ACCELERATED)
-    x, inertia, hope, settle = at.theta, 1.0, _HOPE, tol
+    x, momentum, hope, settle = at.theta, Momentum(), _HOPE, tol
     while True:
         step = metric.step(at)
         end, force = at.theta + step, metric.product(step)
         if float((force * (end - x)).sum()) < 0.0:
-            inertia, hope = 1.0, _HOPE
-        following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * inertia * inertia))
-        onward = end + (inertia - 1.0) / following * (end - x)
+            momentum.restart()
+            hope = _HOPE
+        onward = momentum.extrapolate(end, x)
         if abs(force).max() <= settle * rms:
             # Only a step's end has exact zeros: look there next, and not again before steps are half as long.
-            onward, following, settle = end, 1.0, 0.5 * settle
-        x, inertia = end, following
+            momentum.restart()
+            onward, settle = end, 0.5 * settle
+        x = end
         trial = objective.evaluate(onward)
         reason = course.seen(trial)
         if reason is not None:
@@ -44,7 +44,8 @@ def accelerate_in(metric: ProxMetric, objective: Objective, at: Evaluation, tol:
         seen = _share_seen(metric, at, trial)
         if seen > _EXCESS:
             metric.scale(1.1 * seen)
-            inertia, hope = 1.0, 0.5 * hope
+            momentum.restart()
+            hope = 0.5 * hope
         elif seen > 0.0:
             metric.scale(max(seen, 1.0 - hope))
         at = trial

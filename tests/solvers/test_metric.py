@@ -9,6 +9,7 @@ import pytest
 from fastgd.exceptions import DivergenceError
 from fastgd.losses import find_loss
 from fastgd.objective.problem import Evaluation
+from fastgd.penalties import subgradient_distance
 from fastgd.reference import hessian
 from fastgd.solvers import metric as metrics
 from fastgd.solvers.metric import Factor, ProxMetric, SmoothMetric, make_metric
@@ -131,7 +132,7 @@ def test_a_joint_prox_step_knows_what_couples_classes(monkeypatch):
     step = make_metric(objective, curvature(), 0, sampled=False).step(at)
     slope = at.slope + (B @ step.ravel()).reshape(theta.shape) + objective.l2 * step
     # What the intercepts have in common, of which the loss knows nothing, has a curvature all the same.
-    left = metrics.violations(theta + step, slope, objective.l1)
+    left = subgradient_distance(theta + step, slope, objective.l1)
     assert left.max() <= 1e-8
 
 
@@ -222,15 +223,15 @@ def test_a_prox_step_leaves_a_thousandth_of_the_violation():
     theta, slope, l1 = rng.standard_normal((1, 6)), rng.standard_normal((1, 6)), np.full((1, 6), 0.3)
     B = np.cov(rng.standard_normal((6, 40)))
     step = ProxMetric(B[None], objective_with(l1), 3).step(at_point(theta, slope))
-    end = metrics.violations(theta + step, slope + step @ B, l1)
-    assert end.max() <= 1e-3 * metrics.violations(theta, slope, l1).max()
+    end = subgradient_distance(theta + step, slope + step @ B, l1)
+    assert end.max() <= 1e-3 * subgradient_distance(theta, slope, l1).max()
 
 
-def test_violations():
+def test_subgradient_distance():
     theta = np.array([1.0, -1.0, 0.0, 0.0, 0.0])
     g = np.array([-0.5, 0.7, 0.3, -0.9, 2.0])
     l1 = np.array([0.5, 0.5, 0.5, 0.5, 0.0])
-    np.testing.assert_allclose(metrics.violations(theta, g, l1), [0.0, 0.2, 0.0, 0.4, 2.0])
+    np.testing.assert_allclose(subgradient_distance(theta, g, l1), [0.0, 0.2, 0.0, 0.4, 2.0])
 
 
 @pytest.mark.parametrize("memory", [0, 3])
