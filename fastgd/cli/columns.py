@@ -160,10 +160,10 @@ def advise(found: NonNumeric) -> str | None:
         return f"its values are numbers with a sign: remove {' and '.join(sorted(filter(None, signs)))} in the file"
     if len(values) >= found.n_values / 2:
         return None
-    distinct = {example.value for example in found.examples}
-    if len(distinct) == 1:
-        return f"most of its values are numbers: correct it, or read it as missing: --null {shlex.quote(*distinct)}"
-    return f"most of its values are numbers: correct the others, from line {found.examples[0].line:,} on"
+    first = found.examples[0]
+    if all(example.value == first.value for example in found.examples):
+        return f"most of its values are numbers: correct it, or read it as missing: --null {shlex.quote(first.value)}"
+    return f"most of its values are numbers: correct the others, from line {first.line:,} on"
 
 
 def _choose_weight(table: Table, options: FitOptions, others: dict[str, list[str]]) -> str | None:
