@@ -79,7 +79,11 @@ class FitData:
     @property
     def transferred(self) -> Transferred:
         """Everything copied to the device or from it so far."""
-        return Transferred(sum(each.bytes for each in self.transfers), sum(each.seconds for each in self.transfers))
+        total = Transferred()
+        for each in self.transfers:
+            total.bytes += each.bytes
+            total.seconds += each.seconds
+        return total
 
 
 class Loader:
@@ -108,7 +112,7 @@ class Loader:
 
     def to_host(self, name: str, given: Any) -> Any:
         """Return targets or weights on the host, where they are checked."""
-        there = gpu_array(given)
+        there = None if given is None or type(given) is np.ndarray else gpu_array(given)
         if there is None:
             return given
         if not isinstance(self.matrix.array, GpuArray):

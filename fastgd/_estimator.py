@@ -17,9 +17,9 @@ from fastgd._inputs import Matrix, read_matrix, read_rows, read_validation_rows
 from fastgd._namespaces import coefficients, fitted_array, with_numpy_attributes
 from fastgd.arrays import Array
 from fastgd.backends.gpu_arrays import GpuArray
+from fastgd.blas import restores_process
 from fastgd.callbacks import EpochState, check_callbacks
 from fastgd.history import printed
-from fastgd.interrupts import restores_process
 from fastgd.optimizers import BY_NAME, FullBatch, Optimizer, OptimizerName
 from fastgd.parameters import is_one_of, replacements
 from fastgd.schedules import as_schedule
@@ -379,7 +379,8 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         from fastgd._fit import run_fit
         from fastgd._report import FitTimer
 
-        timer, config, callbacks = FitTimer(), FitConfig.of(self), check_callbacks(extras.callbacks)
+        timer, config = FitTimer(), FitConfig.of(self)
+        callbacks = () if extras.callbacks is None else check_callbacks(extras.callbacks)
         matrix = read_matrix(self, X, reset=True)
         validation, start = self._validation_rows(extras, matrix), self._start(extras)
         data = load(config, matrix, y, sample_weight, start, validation)

@@ -56,7 +56,8 @@ def run_fit(
     with single_threaded(data.rows.n, data.rows.d + data.problem.l1.size):
         objective = _make_objective(config, data)
         monitor = _make_monitor(config, data, objective, callbacks, timer)
-        separation = Separation.for_fit(objective, config)
+        may_separate = objective.problem.loss.classifies and config.is_unpenalized
+        separation = Separation(objective) if may_separate else None
         if separation is not None and config.batch_size is None and config.tol > 0.0:
             monitor.is_hopeless = separation.exists
         start = objective.start() if data.start is None else objective.from_user(*data.start)
@@ -79,7 +80,7 @@ def run_fit(
             # A model of the data met the tolerance, and a pass over the data does not confirm it.
             solution.converged, solution.reason = False, "no step"
         monitor.history.conclude(solution.reason, certificate, gap)
-        if monitor.error is None:
+        if monitor.error is None and certificate > config.tol > 0.0:
             warn_not_converged(messages, objective, plan, config, solution, certificate, monitor.history)
         coef, intercept = objective.to_user(final.theta)
     report = FitReport(

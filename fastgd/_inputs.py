@@ -112,16 +112,17 @@ def read_rows(
     Records the columns in the estimator, or without `reset` compares them with the recorded ones. Whether all numbers
     are finite is checked on request, and never on the GPU: the first pass over X detects it.
     """
+    if reset and not finite and is_ready(X, 2):
+        # scikit-learn's check of any possible container takes longer than a small fit.
+        estimator.n_features_in_ = X.shape[1]
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+        return X
     there = gpu_array(X)
     if there is not None:
         _check_gpu_array(there, name)
         validate_data(estimator, there, reset=reset, skip_check_array=True)
         return there
-    if reset and not finite and is_ready(X, 2):
-        estimator.n_features_in_ = X.shape[1]
-        if hasattr(estimator, "feature_names_in_"):
-            del estimator.feature_names_in_
-        return X
     if isinstance(X, list | tuple):
         X = _array_of(X)
     check_not_masked(X, name)
@@ -188,7 +189,7 @@ def _array_of(given: Any) -> Any:
 
 
 def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
-    """Whether an array needs no conversion: scikit-learn's look at anything that could be one costs more than a fit."""
+    """Whether a value is an array that kernels take as it is."""
     if type(given) is not np.ndarray or given.ndim != ndim or given.dtype not in _FLOATS or given.size == 0:
         return False
     flags = given.flags

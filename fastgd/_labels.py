@@ -377,7 +377,8 @@ def _encoded(y: ArrayLike | None, X: Sized, name: str, n_threads: int) -> Encode
     """Number the classes of labels of any kind, one per row of X."""
     if y is None:
         raise ValueError(f"{name} is missing: this classifier requires y to be passed, but the target y is None")
-    column: Any = y if _is_column_of_objects(y) else label_array(y, name)
+    is_ready = type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu"
+    column: Any = y if is_ready or _is_column_of_objects(y) else label_array(y, name)
     check_rows(column, X, name)
     if isinstance(column, np.ndarray) and column.dtype.kind not in "OT":
         codes, classes = encode(column, n_threads)

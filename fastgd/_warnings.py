@@ -5,7 +5,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -56,9 +55,7 @@ def warn_not_converged(
     certificate: float,
     history: History,
 ) -> None:
-    """Warn if `max_iter`, time, a flat loss or a failed line search ended a fit before its tolerance was met."""
-    if certificate <= config.tol or config.tol == 0.0:
-        return
+    """Warn of a fit that `max_iter`, time, a flat loss or a failed line search ended before its tolerance was met."""
     epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
     where = f"after {epochs} at certificate {certificate:.3g} > tol={config.tol:g}"
     far = is_far(solution, certificate)
@@ -131,11 +128,6 @@ class Separation:
 
     objective: Objective
     direction: Array | None = None
-
-    @classmethod
-    def for_fit(cls, objective: Objective, config: FitConfig) -> Self | None:
-        """Return a search if an optimum may not exist, else None."""
-        return cls(objective) if objective.problem.loss.classifies and config.is_unpenalized else None
 
     def exists(self, theta: Array) -> bool:
         """Whether there is such a direction; theta: the current iterate."""

@@ -2,11 +2,13 @@
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import cache
+from functools import cache, wraps
 from types import TracebackType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 #: Numbers and columns of a matrix up to which BLAS shares no product with it, nor a factorisation, among threads:
@@ -111,6 +113,31 @@ def restore_holds(number: int) -> None:
         while True:
             _lock.release()
     _hold(threading.get_ident(), number, again=True)
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def restores_process(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Restore after an exception what belongs to the process or thread: the limit on BLAS, NumPy's error state.
+
+    Python raises KeyboardInterrupt between any two instructions of the main thread, also at the first one of an
+    ``__exit__``, which then does nothing. Here the interrupt has been raised, and nothing that was done is repeated
+    by a successful call.
+    """
+
+    @wraps(function)
+    def restoring(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        held, errors = holds(), np.geterr()
+        try:
+            return function(*args, **kwargs)
+        except BaseException:
+            restore_holds(held)
+            np.seterr(**errors)
+            raise
+
+    return restoring
 
 
 def _forget() -> None:

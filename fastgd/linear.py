@@ -14,7 +14,7 @@ from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream
 from fastgd._inputs import check_targets, check_weights, host_array, r2
 from fastgd._namespaces import in_namespace_of_X
 from fastgd.arrays import Array
-from fastgd.interrupts import restores_process
+from fastgd.blas import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
 
 

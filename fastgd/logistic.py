@@ -15,7 +15,7 @@ from fastgd._inputs import check_weights, host_array
 from fastgd._labels import class_numbers
 from fastgd._namespaces import fitted_array, in_namespace_of_X
 from fastgd.arrays import Array
-from fastgd.interrupts import restores_process
+from fastgd.blas import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
 
 

@@ -11,8 +11,7 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from fastgd import LinearRegression, blas
-from fastgd.blas import SingleThreadedBlas, single_threaded
-from fastgd.interrupts import restores_process
+from fastgd.blas import SingleThreadedBlas, restores_process, single_threaded
 from tests.estimators.fits import fit, problem_for, theta_of
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult
 
-from fastgd.interrupts import restores_process
+from fastgd.blas import restores_process
 from fastgd.minimization._descent import Path, Run, RunOptions, Status, descend, searches_steps
 from fastgd.minimization._function import DIFFERENCES, Array, Function
 from fastgd.optimizers import BY_NAME, Optimizer, OptimizerName, WithRate
