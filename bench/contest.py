@@ -97,9 +97,10 @@ class OwnFit:
 
     def _start(self, objective: Objective, effort: Any) -> Iterator[Floats]:
         kind, (X, y) = estimator(objective.task), (objective.data.X, objective.data.y)
-        how = {"tol": effort.value}
         if self._stochastic:
             how = {**effort._asdict(), "optimizer": OPTIMIZERS[effort.optimizer]}
+        else:
+            how = {"tol": effort.value}
 
         def run() -> Iterator[Floats]:
             model = kind(alpha=objective.alpha, l1_ratio=objective.l1_ratio, random_state=0, **how).fit(X, y)

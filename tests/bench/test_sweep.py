@@ -188,6 +188,25 @@ def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.Mo
     assert ("check their input" in result.included) == validated
 
 
+def test_mini_batch_rules_race_against_stochastic_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contest_module, "_BATCH_SIZES", (64, 256))
+    monkeypatch.setattr(contest_module, "_RULES", ("adam", "averaged"))
+    monkeypatch.setattr(contest_module, "_EPOCHS", (1, 3))
+    monkeypatch.setattr("fastgd.bench.rivals.load", lambda _: ([with_numpy], {}))
+    contest = replace(contest_of(False), stochastic=True, targets=(0.5, 0.1), at_least={0.5: 1.0}, repetitions=1)
+    result = run(contest)
+    shown = [finding for finding in result.findings if finding.in_readme]
+    assert [finding.what for finding in shown] == [f"A race, fit to {target:g} of the optimum" for target in (0.5, 0.1)]
+    sweeps = result.raw[2]["sweep"]
+    assert set(sweeps) == {NAME, "NumPy mini-batch"}
+    assert [one["setting"] for one in sweeps[NAME]][:2] == [
+        "adam, batches of 64, 1 epochs",
+        "adam, batches of 64, 3 epochs",
+    ]
+    assert len(sweeps[NAME]) == 8
+    assert "rate automatic" in result.included
+
+
 def test_the_fastest_that_is_not_stochastic_always_runs_again(course: Course) -> None:
     def swept(seconds: float, rule: str | None) -> Swept:
         racer = Racer(f"{rule} {seconds:g}", ["a"], broken, rule=rule, ordered=rule is None)
