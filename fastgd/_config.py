@@ -1,4 +1,4 @@
-"""Check the parameters of an estimator once, and resolve what they leave to the library."""
+"""Check the parameters of an estimator once, and resolve those left to the library."""
 
 import math
 from collections.abc import Mapping

@@ -58,7 +58,7 @@ class ValidationRows(NamedTuple):
 
 @dataclass(frozen=True)
 class FitData:
-    """The rows of a fit on their device, and what else a fit starts from.
+    """The rows of a fit on their device, its problem and its start.
 
     rows: X, working targets and weights. validation: the validation rows, a data set at a time, or None. start: None
     for the solver's own. seed: of batches and held-out rows, None if nothing is drawn. classes: sorted labels, None in
@@ -172,7 +172,7 @@ class NumericTargets:
     y: NDArray[Any]
     weights: NDArray[Any] | None
     is_vector: bool
-    #: Classes, and the number of each row's: none.
+    #: A regression has neither classes nor strata.
     classes: None = None
     strata: None = None
 
@@ -436,7 +436,7 @@ def _shaped(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> Array
     if value is None:
         return np.zeros(shape)
     array = float_array(value, name)
-    # Of one output the first axis may be left out.
+    # With one output the first axis may be left out.
     if array.shape != shape and (shape[0] > 1 or array.shape != shape[1:]):
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     if not np.all(np.isfinite(array)):

@@ -66,7 +66,7 @@ verbose : bool or int, default=0
     Log an INFO record an epoch to the logger "fastgd"; printed on stderr where no logging has been set up.
 device : {"auto", "cpu", "cuda"}, default="auto"
     Where the fit runs; "cuda" is an NVIDIA GPU, and an error where none can be used. "auto" is the GPU where X is there
-    already, or where a model of the costs says that it is faster by far with the way there; `fit_report_` says why.
+    already, or where a model of the costs says that it is faster by far including transfer; `fit_report_` says why.
 n_threads : int or None, default=None
     Threads; None is `fastgd.get_num_threads`. Results do not depend on it.
 """
@@ -75,15 +75,15 @@ _FITTED = """
 n_iter_ : int
     Epochs run, calls of `partial_fit` included.
 history_ : dict of ndarray of shape (n_iter_,), of a stream at most (10000,)
-    An entry an epoch. "loss": F at the epoch's start (full batch; what "auto" learns from a sample of rows, where it
+    One entry per epoch. "loss": F at the epoch's start (full batch; work of "auto" on a sample of rows, if it
     takes one, is no epoch: F has fallen before the first entry), or the mean over the epoch of F on each batch
     before its update; "validation_loss" where there are validation rows: their mean loss, without penalty;
     "learning_rate" of the epoch's first update (1 of solvers with a metric of their own); "gradient_norm": Euclidean,
     in working coordinates, without L1 term, of the full gradient or of the mean of the batches'; "seconds" of the
-    epoch, of the first with what came before it; for full-batch solvers "certificate".
+    epoch, of the first including the preparation; for full-batch solvers "certificate".
 fit_report_ : dict
-    What the fit did: "solver", "reason", "stopped_by", "converged", "certificate", "objective", "duality_gap",
-    "passes", "warnings" and more; `fastgd.FitReport` says what each key holds. Of a fit that "stopped_by" tells was
+    How the fit went: "solver", "reason", "stopped_by", "converged", "certificate", "objective", "duality_gap",
+    "passes", "warnings" and more; `fastgd.FitReport` documents each key. If "stopped_by" says that a fit was
     ended by "certificate" that is at most `tol`; by "flat loss", which ends mini-batch rules, and by "early stopping"
     it may lie above, and "converged" is True as well.
 n_features_in_ : int
@@ -98,7 +98,7 @@ O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015
 _ROWS = """
 X : array-like of shape (n, d)
     Rows of finite numbers. C- or F-ordered float32 and float64 arrays, memory maps too, are used in place
-    and never written to; anything else is converted once, which `fit_report_` tells. Arrays on a GPU (of CuPy,
+    and never written to; anything else is converted once, as `fit_report_` reports. Arrays on a GPU (of CuPy,
     PyTorch, JAX or Numba: `__cuda_array_interface__` or DLPack) are used in place there, contiguous float32 or float64;
     y and weights may be there as well, and are copied to the host.
 """
@@ -183,8 +183,9 @@ _PARTIAL = """
 sample_weight : array-like of shape (n,) or None, default=None
     Weights of the rows, at least 0; a weight of 1 counts as none given.
 means, scales : array-like of shape (d,), default=None
-    In the first call: what columns are centred by and divided by, such as the means and standard deviations of a
-    first sample of rows. With neither, columns stay as they are: no chunk decides for those that follow.
+    In the first call: the numbers that columns are centred by and divided by, such as means and standard
+    deviations of a first sample of rows. With neither, columns stay as they are: no chunk
+    decides for those that follow.
 
 Returns
 -------
@@ -205,7 +206,7 @@ DeviceError
 Warns
 -----
 UserWarning
-    Once, if columns that nobody has scaled differ in size more than a hundredfold in the first chunk of 10 rows.
+    Once, if unscaled columns differ in size more than a hundredfold in the first chunk of 10 rows.
 """
 
 

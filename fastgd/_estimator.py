@@ -1,4 +1,4 @@
-"""What both estimators share: parameters, the pipeline of a fit, prediction and saving."""
+"""The base class of both estimators: parameters, the pipeline of a fit, prediction and saving."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class FitExtras(NamedTuple):
     callbacks: Any
 
 
-#: What messages call a start from the last fit.
+#: How messages name a start from the last fit.
 _LAST = "warm_start=True (set it to False for data of another form): {} of the last fit"
 
 
@@ -136,7 +136,7 @@ class _EpochTasks:
 
 
 def _attributes(task: dict[str, Any], state: EpochState) -> dict[str, Any]:
-    """Return what makes a copy of the estimator predict as if the fit had ended with this epoch."""
+    """Return the attributes with which a copy of the estimator predicts as if the fit had ended with this epoch."""
     from fastgd._labels import check_labels
 
     coef, intercept = state.coef, state.intercept
@@ -157,9 +157,9 @@ _Model = TypeVar("_Model")
 
 
 def quiet(method: Callable[Concatenate[_Model, _P], _T]) -> Callable[Concatenate[_Model, _P], _T]:
-    """Let a method neither raise nor warn of floating-point errors, whatever `numpy.errstate` it is called in.
+    """Let a method neither raise nor warn of floating-point errors, under any `numpy.errstate` of the caller.
 
-    What overflows is found by looking at the results.
+    The results show whether anything overflowed.
     """
 
     @wraps(method)
@@ -190,14 +190,14 @@ def all_or_nothing(method: Callable[Concatenate[_Model, _P], _T]) -> Callable[Co
     return call
 
 
-#: Rows are predicted this many numbers at a time, so that no float64 copy of X is held.
+#: Numbers of X that are predicted at a time, so that no float64 copy of X is held.
 _BLOCK_NUMBERS = 1 << 20
 
 
 def can_stream(estimator: Any) -> bool:
-    """Whether an estimator's parameters leave it `partial_fit`; an AttributeError says which one does not.
+    """Whether an estimator has `partial_fit`; an AttributeError names the parameter that rules it out.
 
-    What is no parameter at all is left to the call itself, whose message names it.
+    Invalid values are left to the call itself, whose message names them.
     """
     given = estimator.optimizer
     named = BY_NAME.get(given) if isinstance(given, str) else type(given)
@@ -233,7 +233,7 @@ def _needs_length(optimizer: Any) -> bool:
 
 
 def _is_true(value: Any) -> bool:
-    """Whether a flag is set; what is no flag is not."""
+    """Whether a value is a flag that is set."""
     return isinstance(value, bool | np.bool_) and bool(value)
 
 
@@ -296,9 +296,9 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     @restores_process
     @quiet
     def _margins(self, X: ArrayLike) -> Array:
-        """X . coef + intercept, shape (n, K), accumulated in float64 block by block; imports no Numba.
+        """Return X . coef + intercept, (n, K), accumulated in float64 block by block; imports no Numba.
 
-        Of rows on the GPU it is computed there.
+        Rows on the GPU are read there.
         """
         check_is_fitted(self)
         rows = read_rows(self, X, reset=False)
@@ -473,6 +473,6 @@ def _far_margins(X: Array, coef: Array, intercept: Array) -> Array:
     small = np.ldexp(X, -large) @ np.ldexp(coef, -steep) + np.ldexp(intercept, -(large + steep))
     margins = np.ldexp(small, large + steep)
     share = np.abs(small) / np.abs(small).max(axis=1, keepdims=True)
-    # Above all finite ones but a share of 2^-40.
+    # Larger than all finite margins, except for a share of 2^-40.
     clipped = np.copysign(np.finfo(np.float64).max * (1.0 - (1.0 - share) * 2.0**-40), small)
     return np.where(np.isinf(margins), clipped, margins)

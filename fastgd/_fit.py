@@ -25,7 +25,7 @@ from fastgd.callbacks import Callback
 from fastgd.exceptions import DivergenceError
 from fastgd.history import History
 from fastgd.memory import available_bytes
-from fastgd.objective.duality_gap import telling
+from fastgd.objective.duality_gap import informative_gap
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import WorkingCoordinates
 from fastgd.objective.sampling import sample_moments
@@ -75,7 +75,7 @@ def run_fit(
             free = is_free_to_move(optimizer, solution, config.early_stopping)
             collinear, final = check_collinearity(objective, solution, final, free, data.matrix.names, messages)
         certificate = objective.certificate(final)
-        gap = telling(objective.duality_gap(final), objective.value(final))
+        gap = informative_gap(objective.duality_gap(final), objective.value(final))
         if solution.reason == "certificate" and certificate > config.tol:
             # A model of the data met the tolerance, and a pass over the data does not confirm it.
             solution.converged, solution.reason = False, "no step"

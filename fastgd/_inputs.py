@@ -74,7 +74,7 @@ def _check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray) -> 
 logger = logging.getLogger("fastgd")
 
 _FLOATS = [np.float64, np.float32]
-#: Means of columns above which a difference of two values has a square in float64; numbers looked at at a time.
+#: Means of columns above which the squared difference of two values does not underflow; numbers compared at a time.
 _TINY, _BLOCK_NUMBERS = 1e-140, 1 << 18
 #: Standard deviations below which squares lose digits, or their inverses overflow.
 _TINY_SD = 1e-150
@@ -214,10 +214,10 @@ def read_validation_rows(
 
 
 def _new_bytes(made: NDArray[Any], given: Any) -> int:
-    """Bytes of `made` unless it is memory of `given`."""
+    """Return the bytes of `made`, 0 if it is memory of `given`."""
     if isinstance(given, np.ndarray) and np.may_share_memory(made, given):
         return 0
-    # A frame of several dtypes has no one block of memory, and making one to compare with would be a copy.
+    # A frame of several dtypes is not one block of memory, and comparing would make a copy.
     if len(set(getattr(given, "dtypes", ()))) == 1 and np.may_share_memory(made, np.asarray(given)):
         return 0
     logger.info("X was converted once to %s %s, %d bytes", made.dtype, "x".join(map(str, made.shape)), made.nbytes)
@@ -239,7 +239,7 @@ def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
     tiny = np.flatnonzero((moments.sd > 0.0) & (moments.sd < _TINY_SD))
     if tiny.size:
         raise _underflows(column_name(names, tiny[0]))
-    # Differences of larger numbers are multiples of their rounding, whose squares are there.
+    # Differences of larger numbers are multiples of their rounding, whose squares do not underflow.
     suspects = np.flatnonzero(moments.constant & (np.abs(moments.mean) < _TINY))
     if suspects.size == 0:
         return
@@ -314,7 +314,7 @@ def in_range(weights: Array, name: str, *, scale: bool) -> Array:
 
 
 def weights_as(weights: NDArray[Any] | None, dtype: Any, n_threads: int = 1) -> NDArray[Any] | None:
-    """Weights in the dtype of X; relative to their mean, on which no result depends, where float32 cannot hold them."""
+    """Return weights in the dtype of X; divided by their mean, which changes no result, if float32 cannot hold them."""
     if weights is None or weights.dtype == dtype:
         return weights
     cast, lost, tiny = np.empty(weights.shape, dtype), np.zeros(n_threads, bool), np.finfo(dtype).tiny
@@ -330,7 +330,7 @@ def weights_as(weights: NDArray[Any] | None, dtype: Any, n_threads: int = 1) -> 
         return (weights / weights.mean()).astype(dtype) if lost.any() else cast
 
 
-#: Numbers whose squares, and sums of these, float64 holds with all digits.
+#: Range of numbers whose squares and their sums neither overflow nor underflow float64.
 _SMALL, _LARGE = 2.0**-400, 2.0**400
 
 
@@ -363,7 +363,7 @@ def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> TargetValue
 def refuse_extreme_targets(y: NDArray[Any], scale: Array, constant: NDArray[Any]) -> None:
     """Raise a ValueError if squares of targets y (n, K) overflow or underflow float64, as their scales (K,) show.
 
-    constant: what each target equals if it does not vary, shape (K,).
+    constant: the value (K,) of each target that does not vary.
     """
     for k in np.flatnonzero(~((scale > 0.0) & np.isfinite(scale * scale))):
         column, where = y[:, k], "y" if y.shape[1] == 1 else f"column {k} of y"

@@ -30,9 +30,9 @@ from fastgd.threads import by_blocks
 
 #: Rows of a block.
 BLOCK = 1 << 16
-#: From the least to the largest of classes that are counted, and numbered, by a table.
+#: Largest range of integer classes that are counted and numbered by a table.
 _SPAN = 1 << 12
-#: Up to here every integer has its own floating point number.
+#: Up to here float64 holds every integer.
 _LARGEST = 1 << 53
 
 #: Class numbers (n,) and the sorted classes (C,).
@@ -182,12 +182,12 @@ def encode_objects(blocks: Iterable[Any], n: int, name: str) -> Encoded:
     return ranked(codes, _of_one_type(list(numbers), codes, name))
 
 
-#: Beginnings of the names of types of text, of Arrow and of polars.
+#: Prefixes of the names of text types of Arrow and polars.
 _TEXT = ("string", "large_string", "dictionary", "String", "Categorical", "Enum")
 
 
 def _factorized(block: Any) -> tuple[NDArray[Any], list[Any]] | None:
-    """Indices (n,) into distinct values, -1 of rows without one; None where the library makes Python objects of all."""
+    """Return indices (n,) into distinct values, -1 for missing ones; None if the library cannot factorize a block."""
     if hasattr(block, "factorize"):  # pandas
         index, values = block.factorize()
         return index, list(values)
@@ -273,9 +273,9 @@ def _of_one_type(values: list[Any], codes: NDArray[np.uint32], name: str) -> NDA
     raise ValueError(f"{name} holds {shown(large)}, which 64 bits cannot hold exactly: give such labels as text")
 
 
-#: Rows in which scikit-learn looks for labels that seem to be targets of a regression.
+#: Rows in which scikit-learn searches for labels that seem to be targets of a regression.
 _FEW = 1 << 12
-#: Shares of the total weight below which balanced weights are of other units.
+#: Share of the total weight below which totals are rescaled before balanced weights are computed.
 _TINY = 2.0**-1000
 #: Libraries whose columns are converted a block at a time: all at once, text would become Python objects.
 _TABLES = ("pandas", "polars", "pyarrow")
@@ -308,7 +308,7 @@ class Labels:
     def weighted(
         self, each: NDArray[Any] | None, sample_weight: NDArray[Any] | None, *, scale: bool = True
     ) -> NDArray[Any] | None:
-        """Weights of samples times those of classes (C,), None if all are alike; scaled as by `check_weights`."""
+        """Return sample weights times class weights (C,), None if all are equal; scaled as by `check_weights`."""
         if each is None:
             return sample_weight
         weights = np.empty(self.codes.size)
@@ -403,7 +403,7 @@ def _is_column_of_objects(y: Any) -> bool:
 
 
 def label_array(y: ArrayLike, name: str) -> NDArray[Any]:
-    """Labels (n,) as an array of numbers, text or objects, of which no number is missing."""
+    """Return labels (n,) as an array of numbers, text or objects, without missing numbers."""
     check_not_masked(y, name)
     if issparse(y):
         raise TypeError(f"{name} is sparse, but dense data is required: use {name}.toarray().ravel()")
@@ -451,7 +451,7 @@ def _as_float64(array: NDArray[Any], name: str) -> NDArray[np.float64]:
 
 
 def all_classes(given: ArrayLike | None, known: NDArray[Any] | None) -> NDArray[Any]:
-    """The sorted classes of a stream of labels: given in its first call, known from then on."""
+    """Return the sorted classes of a stream of labels: given in its first call, known from then on."""
     if given is None and known is None:
         raise ValueError("classes must be passed on the first call to partial_fit: all labels that will come")
     if given is None:
@@ -471,7 +471,7 @@ def weight_of_each(
     *,
     scale: bool = True,
 ) -> NDArray[np.float64] | None:
-    """Weights (C,) of the classes; None if they weigh the same. With `scale` extreme ones are scaled as sample weights.
+    """Return class weights (C,), None if all are equal. With `scale` extreme ones are scaled as sample weights are.
 
     "balanced": the total weight of all rows, over the number of classes that have weight times that of the class.
     """

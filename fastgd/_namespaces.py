@@ -33,7 +33,7 @@ class Namespace(NamedTuple):
     device: Any
 
     def convert(self, result: Any) -> Any:
-        """Return an array of the namespace; text and what is no array stay as they are."""
+        """Return an array of the namespace; text and other values stay as they are."""
         if not isinstance(result, np.ndarray) or result.dtype.kind not in "biufc":
             return result
         return self.xp.asarray(result, device=self.device)

@@ -12,7 +12,7 @@ from fastgd.solvers.progress import NEVER, Deadline
 
 
 class DataReport(TypedDict):
-    """The part of `FitReport` on what was read, and where."""
+    """The part of `FitReport` on the data, the device and the passes."""
 
     device: str
     device_reason: str
@@ -43,7 +43,7 @@ class FitReport(DataReport, TimeReport):
     Attributes
     ----------
     solver, reason : str
-        Which solver ran, why it was chosen, and what it chose itself.
+        The solver, why it was chosen, and its own choices.
     expected_seconds : dict of str to float
         Solver -> seconds by the model of costs that ``optimizer="auto"`` chooses by, the quickest first: rough for fits
         of a few milliseconds, and for solvers that cannot be the quickest a lower bound. Empty if a solver was given.
@@ -71,21 +71,21 @@ class FitReport(DataReport, TimeReport):
         `tol` is a share of the constant model's loss.
     stopped_by : str
         "certificate", "flat loss", "early stopping", "callback", "callback error", "no step" (of any solver of the
-        full batch: rounding hides what is left to gain), "max_iter", "max_seconds", "interrupted", "no optimum",
+        full batch: rounding hides further progress), "max_iter", "max_seconds", "interrupted", "no optimum",
         "optimum in doubt" (of a classifier at ``alpha=0`` with more than 500 parameters, where neither a direction
         without an optimum nor a proof of one was found) or "diverged" (of a first fit, which raises DivergenceError).
     objective : float
         F at the end, in the units of y.
     duality_gap : float or None
         How much `objective` is at most above its minimum, by Fenchel's gap from the last gradient. A bound where the
-        derivative of F by the intercept is 0, as without an intercept; else one up to what is left of that derivative.
+        derivative of F by the intercept is 0, as without an intercept; else up to the size of that derivative.
         Of a pure L1 penalty the loss derivatives are scaled until they are a dual point. None without a penalty, where
         a gradient bounds nothing, after `partial_fit`, and where it is more than a tenth of `objective`: with little
         L2 it is the squared gradient divided by almost nothing.
     suboptimality : float or None
         How much `objective` is expected to lie above its minimum: half the square of the Newton decrement in the last
-        metric, times what the last steps gained beyond its expectations. An estimate, never a bound: of seventy
-        fits of all kinds, four in five estimates were 0.5 to 1.5 times the truth, all 0.25 to 3 times. None
+        metric, times the ratio of actual to predicted decrease of the last steps. An estimate, never a bound:
+        for seventy fits of all kinds, four in five estimates were 0.5 to 1.5 times the truth, all 0.25 to 3 times. None
         for solvers without a metric, of no more rows than columns, for elastic nets of many classes, whose metric is
         too rough, and where there is no optimum.
     n_rows, n_features, n_outputs : int
@@ -146,7 +146,7 @@ class FitTimer:
 
 
 def report_data(data: FitData, objective: Objective) -> DataReport:
-    """Report what was read, and where."""
+    """Report the data, the device and the passes."""
     rows = data.rows
     return DataReport(
         device=rows.device,

@@ -56,8 +56,8 @@ class StreamState:
 
     target_moments: of all targets so far, to which the targets' scale adapts; None if targets are used as given. rate:
     the value of "auto" in the schedule. epochs: done by the rule, those of an earlier fit included; a call of
-    `partial_fit` is one. settings: parameters that cannot change. unscaled: whether raw columns are in use that no
-    one has compared in size yet.
+    `partial_fit` is one. settings: parameters that cannot change. unscaled: whether raw columns are in use whose
+    sizes have not been compared yet.
     """
 
     frame: WorkingCoordinates
@@ -124,7 +124,7 @@ class StreamState:
         scale = after.moments.sd if intercept else np.hypot(after.mean, after.moments.sd)
         refuse_extreme_targets(y, np.where(finite, scale, np.inf), after.mean)
         found = target_scaling(loss, after.moments, intercept)
-        # Of the first rows mean and scale are taken as they are: no update has been made in other units.
+        # The first rows set mean and scale: no update has been made in other units.
         targets = self.targets.followed(found) if before.weight > 0.0 else found
         draft = replace(self, target_moments=after)
         return draft if targets is self.targets else draft._in_units(targets)
@@ -373,7 +373,7 @@ def resume(config: FitConfig, shape: tuple[int, int], previous: Previous | None,
     had = state.theta.shape[0], state.theta.shape[1] - 1
     if had != shape:
         raise ValueError(
-            f"X has {columns} columns and y {outputs} outputs, what was fitted before had {had[1]} and {had[0]}: "
+            f"X has {columns} columns and y {outputs} outputs, the fitted model has {had[1]} and {had[0]}: "
             "fit anew, or give rows of the same form"
         )
     settings = config.stream_settings

@@ -16,7 +16,7 @@ from fastgd.parameters import shown
 if TYPE_CHECKING:
     from fastgd.objective.dataset import Data  # its losses load Numba
 
-#: Dimensions that arguments may have, and what messages call them.
+#: Numbers of dimensions that arguments may have, and their description in messages.
 MATRIX = ((2,), "a 2D array of shape (rows, columns)")
 TARGETS = ((1, 2), "an array of shape (rows,) or (rows, targets)")
 COLUMN = ((1,), "a 1d array of shape (rows,)")
@@ -83,16 +83,16 @@ def check_not_masked(given: Any, name: str) -> None:
         )
 
 
-#: Numbers looked at at a time.
+#: Numbers checked at a time.
 _BLOCK_NUMBERS = 1 << 20
-#: So many columns are listed where they are combinations of others, and of each so many parts.
+#: How many linearly dependent columns a message lists, and how many parts of each.
 _LISTED, _PARTS = 20, 3
-#: What is not finite, with scikit-learn's words for it.
+#: Kinds of numbers that are not finite, in scikit-learn's words, and their tests.
 _KINDS = (("NaN", np.isnan), ("infinity", np.isinf))
 
 
 def column_name(names: Sequence[Any], j: int) -> str:
-    """What messages call column j."""
+    """Return the name of column j in messages."""
     return f"column {str(names[j])!r}" if len(names) else f"column {j}"
 
 
@@ -117,15 +117,15 @@ def _shape(X: NDArray[Any] | Data) -> tuple[int, int]:
 def refuse_not_finite(X: NDArray[Any] | Data, names: Sequence[Any], input_name: str = "X") -> None:
     """Raise a ValueError that names the first column with NaN or, where there is none, infinity."""
     rows, columns = _shape(X)
-    for what, is_it in _KINDS:
+    for kind, is_of_kind in _KINDS:
         counts = np.zeros(columns, dtype=np.int64)
         for piece in pieces(X):
-            counts += is_it(piece).sum(axis=0)
+            counts += is_of_kind(piece).sum(axis=0)
         found = np.flatnonzero(counts)
         if found.size:
             others = f" and {found.size - 1:,} more columns" if found.size > 1 else ""
             where = f"{column_name(names, found[0])} in {counts[found[0]]:,} of {rows:,} rows{others}"
-            raise ValueError(f"Input {input_name} contains {what}: {where}; leave out those rows or fill in values")
+            raise ValueError(f"Input {input_name} contains {kind}: {where}; leave out those rows or fill in values")
 
 
 def refuse_overflow(data: NDArray[Any] | Data, names: Sequence[Any]) -> None:
@@ -136,24 +136,24 @@ def refuse_overflow(data: NDArray[Any] | Data, names: Sequence[Any]) -> None:
 
 
 def combinations(found: Mapping[int, Sequence[int]], shape: tuple[int, int], names: Sequence[Any]) -> str:
-    """What makes columns combinations of others: too few rows, or the columns found, with what few they are made of."""
+    """Describe linear dependence of columns: too few rows, or the columns found and the few that each depends on."""
     rows, columns = shape
     if rows < columns:
-        return f"fewer rows ({rows:,}) than columns ({columns:,}), which so are combinations of others"
+        return f"fewer rows ({rows:,}) than columns ({columns:,}), so these are linearly dependent"
     listed = []
     for j in list(found)[:_LISTED]:
         this, *parts = (str(names[k]) if len(names) else f"column {k}" for k in (j, *found[j]))
         made = f" (of {' and '.join(parts)})" if len(parts) <= _PARTS else ""
         listed.append(this + (made if parts else " (constant)"))
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    return f"columns that are combinations of others: {', '.join(listed)}{more}"
+    return f"columns that are linear combinations of others: {', '.join(listed)}{more}"
 
 
-#: Beginnings of the names of types of dates and durations: of NumPy, pandas, polars and Arrow.
+#: Prefixes of the names of types of dates and durations in NumPy, pandas, polars and Arrow.
 _DATES = re.compile(r"date|time|period|interval|duration|month", re.IGNORECASE)
-#: Attributes of dtypes that hold values of another: of pandas (sparse, Arrow), Arrow (encoded, extension) and polars.
+#: Attributes of dtypes that contain another dtype: of pandas (sparse, Arrow), Arrow (encoded, extension), polars.
 _INNER = ("subtype", "pyarrow_dtype", "value_type", "storage_type", "inner")
-#: Types whose values need no look.
+#: Types whose values need no check.
 _NUMBERS = {float, int, bool, type(None), np.float64, np.float32, np.int64, np.int32, np.bool_}
 
 
@@ -252,9 +252,9 @@ def holds_dates(where: str, kind: str) -> ValueError:
     )
 
 
-def holds_complex(what: str) -> ValueError:
+def holds_complex(where: str) -> ValueError:
     """Return the error about complex numbers, in words that scikit-learn's checks require."""
-    return ValueError(f"Complex data not supported: {what}: give real numbers, for example its .real")
+    return ValueError(f"Complex data not supported: {where}: give real numbers, for example its .real")
 
 
 def refuse_values(given: Any, name: str) -> None:

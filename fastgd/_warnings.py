@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -71,7 +72,7 @@ def warn_not_converged(
         )
     elif solution.reason == "max_iter" and len(history) > 0 and _rate_fell_to_zero(objective, plan):
         assert plan is not None
-        # Its last epoch is the planned end of such a fit.
+        # Such a fit is planned to end with its last epoch.
         fallen = history.fall(math.ceil(_LAST * plan.max_iter))
         if far or fallen > config.tol * objective.constant_value():
             why = f"the rate fell to 0 {where} before the loss was flat"
@@ -118,7 +119,7 @@ def _describe_small_rate(objective: Objective, plan: Plan | None, rate: float) -
 
 #: Reasons for ends at a point that was not selected by its loss alone.
 _CHOSEN = ("callback", "callback error", "interrupted", "no optimum")
-#: How many columns of a separating direction are named, and the least size of their entries, relative to the largest.
+#: How many columns of a separating direction are named, and the least size of an entry relative to the largest.
 _NAMED, _SHARE = 5, 1e-6
 
 
@@ -160,8 +161,8 @@ def check_separation(separation: Separation, solution: Solution, names: Sequence
             warn(
                 messages,
                 "alpha=0 and it could not be shown that there is an optimum: probabilities of some rows approach 0 or "
-                "1, and of so many parameters not all directions are searched. Coefficients may grow for ever as tol "
-                "falls; set alpha > 0",
+                "1, and with so many parameters not all directions are searched. Coefficients may grow without end as "
+                "tol falls; set alpha > 0",
                 ConvergenceWarning,
             )
         return
@@ -171,7 +172,7 @@ def check_separation(separation: Separation, solution: Solution, names: Sequence
     warn(
         messages,
         f"alpha=0 and {columns} {verb} some rows of a class from the others, which no row contradicts: there is no "
-        "optimum, coefficients grow for ever. This is the last iterate; set alpha > 0 or drop columns",
+        "optimum, coefficients grow without end. This is the last iterate; set alpha > 0 or drop columns",
         ConvergenceWarning,
     )
 
@@ -181,21 +182,20 @@ def is_free_to_move(optimizer: Optimizer, solution: Solution, early_stopping: bo
     return isinstance(optimizer, FullBatch) and not early_stopping and solution.reason not in _CHOSEN
 
 
+class CheckedColumns(NamedTuple):
+    """Columns without which the others span the same space, None if only constant ones were searched; the solution."""
+
+    collinear: list[int] | None
+    final: Evaluation
+
+
 def check_collinearity(
     objective: Objective, solution: Solution, final: Evaluation, free: bool, names: Sequence[str], messages: list[str]
-) -> tuple[list[int] | None, Evaluation]:
-    """Warn about dependent columns, and move a solution that is free to the optimum of least norm.
-
-    Returns
-    -------
-    collinear : list of int or None
-        Columns without which the others span the same space; None where only constant ones were looked for.
-    final : Evaluation
-        At the solution.
-    """
+) -> CheckedColumns:
+    """Warn about dependent columns, and move a solution that is free to the optimum of least norm."""
     found = find_collinear(objective)
     if not (found.columns or found.wide):
-        return [] if found.complete else None, final
+        return CheckedColumns([] if found.complete else None, final)
     free = free and not objective.problem.positive
     least = _least_norm(objective, found, final) if free else None
     if least is not None:
@@ -204,16 +204,16 @@ def check_collinearity(
     cause = combinations(found.columns, (_rows(objective), objective.data.d), names)
     warn(
         messages,
-        f"{cause}; of all optima {which} is found. Drop columns or set alpha > 0 for coefficients that mean something",
+        f"{cause}; of all optima {which} is found. Drop columns or set alpha > 0 for meaningful coefficients",
         RankWarning,
     )
-    return list(found.columns) if found.complete else None, final if least is None else least
+    return CheckedColumns(list(found.columns) if found.complete else None, final if least is None else least)
 
 
 def _least_norm(objective: Objective, found: Collinearity, at: Evaluation) -> Evaluation | None:
     """Evaluate at the raw coefficients of least norm with the same margins; None if F would be larger."""
     if found.least_norm is None:
-        # Constant columns have coefficient 0; of too many columns nothing is known.
+        # Constant columns have coefficient 0; nothing is known of too many columns.
         return at if found.complete and not found.wide else None
     moved = objective.evaluate(_with_coefficients(objective, found.least_norm, at.theta))
     rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)

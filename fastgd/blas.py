@@ -120,7 +120,7 @@ _T = TypeVar("_T")
 
 
 def restores_process(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Restore after an exception what belongs to the process or thread: the limit on BLAS, NumPy's error state.
+    """Restore state of the process or thread after an exception: the limit on BLAS and NumPy's error state.
 
     Python raises KeyboardInterrupt between any two instructions of the main thread, also at the first one of an
     ``__exit__``, which then does nothing. Here the interrupt has been raised, and nothing that was done is repeated

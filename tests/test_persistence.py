@@ -462,7 +462,7 @@ def test_stream_continues_from_coefficients_without_training(tmp_path):
     back.partial_fit(X, y)
     np.testing.assert_allclose(back.coef_, model.coef_ - 1e-3 * residual @ X / 64, rtol=1e-12)
     assert back.intercept_ == pytest.approx(model.intercept_ - 1e-3 * residual.mean(), rel=1e-12)
-    with pytest.raises(ValueError, match="y 3 outputs, what was fitted before had 4 and 1"):
+    with pytest.raises(ValueError, match="y 3 outputs, the fitted model has 4 and 1"):
         fastgd.load(tmp_path / "model").partial_fit(X, X[:, :3])
 
 

@@ -126,7 +126,7 @@ def _automatic(X: NDArray[Any], work: Work) -> tuple[str, str]:
 
 def _expected(work: Work, started: bool, streamed: bool = False) -> str:
     gpu = work.on_gpu(started, streamed)
-    return f"{work.on_cpu():.2g} s expected on the CPU, {gpu:.2g} s on the GPU with the way there"
+    return f"{work.on_cpu():.2g} s expected on the CPU, {gpu:.2g} s on the GPU, including transfer"
 
 
 def _room_on_gpu() -> int:

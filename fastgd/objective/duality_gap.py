@@ -5,12 +5,12 @@ import numpy as np
 from fastgd.arrays import Array
 
 #: Gaps of a larger share of F say nothing: losses are at least 0, so that F bounds what it lies above its minimum.
-_TELLING = 0.1
+_INFORMATIVE = 0.1
 
 
-def telling(gap: float | None, value: float) -> float | None:
-    """A gap that says something of a value of F, else None."""
-    return None if gap is None or gap > _TELLING * value else gap
+def informative_gap(gap: float | None, value: float) -> float | None:
+    """Return the duality gap, or None if it exceeds 10 % of F."""
+    return None if gap is None or gap > _INFORMATIVE * value else gap
 
 
 def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: Array, positive: bool = False) -> Array:

@@ -149,7 +149,7 @@ def test_fewer_rows_than_columns_give_the_minimum_norm(dtype):
     rng = np.random.default_rng(2)
     X = (rng.standard_normal((20, 50)) * 10.0 ** rng.uniform(-2, 2, 50)).astype(dtype)
     y = rng.standard_normal(20)
-    with pytest.warns(RankWarning, match=r"^fewer rows \(20\) than columns \(50\), which so are combinations"):
+    with pytest.warns(RankWarning, match=r"^fewer rows \(20\) than columns \(50\), so these are linearly dependent"):
         model = LinearRegression(tol=1e-10 if dtype == "f8" else 1e-5).fit(X, y)
     exact = minimum_norm(X.astype(float), y)
     assert np.abs((model.coef_ - exact) * X.std(axis=0)).max() < (1e-7 if dtype == "f8" else 1e-3) * np.abs(y).max()

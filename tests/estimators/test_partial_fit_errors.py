@@ -32,7 +32,7 @@ def error_cases():
         "columns": (lambda: linear().partial_fit(X, y).partial_fit(X[:, :1], y), "1 features, but LinearRegression"),
         "targets": (
             lambda: linear().partial_fit(X, y).partial_fit(X, X),
-            "X has 2 columns and y 2 outputs, what was fitted before had 2 and 1",
+            "X has 2 columns and y 2 outputs, the fitted model has 2 and 1",
         ),
         "class weight": (lambda: logistic(class_weight="even").partial_fit(X, y, [0, 1]), "class_weight must be"),
         "negative": (lambda: logistic(class_weight={0: -1.0}).partial_fit(X, y, [0, 1]), "class_weight must be"),
