@@ -40,22 +40,28 @@ class Objective:
     problem : Problem
     moments : Moments
         Of the columns of `data`.
-    frame : WorkingCoordinates
+    coordinates : WorkingCoordinates
         The working coordinates.
     """
 
-    def __init__(self, data: Data, problem: Problem, moments: Moments, frame: WorkingCoordinates) -> None:
+    def __init__(
+        self,
+        data: Data,
+        problem: Problem,
+        moments: Moments,
+        coordinates: WorkingCoordinates,
+        is_sample: bool = False,
+    ) -> None:
         self.data = data
         self.problem = problem
         self.moments = moments
-        self.scaling, self.shift = frame
+        self.scaling, self.shift = coordinates
         self.outputs = problem.l1.size
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
         #: Whether there is an L1 term.
         self.has_l1 = bool(problem.l1.any())
         self._offset = self.scaling.center - self.shift
-        #: Whether this is a sample, of which a curvature of less than double precision will do.
-        self._rough = False
+        self._is_sample = is_sample
 
     @property
     def has_penalties_of_their_own(self) -> bool:
@@ -149,7 +155,7 @@ class Objective:
 
     def couplings(self, theta: Array) -> Array:
         """Of softmax the mean curvature by margins (K, K) there: of a sample's rows, or of some thousands of all."""
-        return (self if self._rough else self.sampled(_COUPLING_ROWS))._design.couplings(self._coupled_loss, theta)
+        return (self if self._is_sample else self.sampled(_COUPLING_ROWS))._design.couplings(self._coupled_loss, theta)
 
     @property
     def _coupled_loss(self) -> CoupledLoss:
@@ -194,7 +200,7 @@ class Objective:
     @cached_property
     def _design(self) -> Design:
         """Rows in working coordinates, kept of samples and small data."""
-        return self.data.design(self.scaling, self.problem.fit_intercept, self._keeps_rows, self._rough)
+        return self.data.design(self.scaling, self.problem.fit_intercept, self._keeps_rows, self._is_sample)
 
     @property
     def _keeps_rows(self) -> bool:
@@ -203,16 +209,15 @@ class Objective:
     @cached_property
     def _is_small_sample(self) -> bool:
         """Whether kernels would take longer to call, run by run, than NumPy takes over kept rows."""
-        return self._rough and self._design.quick
+        return self._is_sample and self._design.quick
 
     def sampled(self, rows: int) -> "Objective":
         """The same objective on a sample of rows, in the same coordinates; itself where that is all of them."""
         sample: Any = sample_of(self.data, rows)  # without verbs of whole data, which nobody asks of a sample
         if sample is self.data:
             return self
-        found = Objective(sample, self.problem, self.moments, WorkingCoordinates(self.scaling, self.shift))
-        found._rough = True
-        return found
+        coordinates = WorkingCoordinates(self.scaling, self.shift)
+        return Objective(sample, self.problem, self.moments, coordinates, is_sample=True)
 
     def sums(self, data: Rows, theta: Array) -> Sums:
         """Sums of loss and gradient over the rows of a data set with these columns. One pass over it."""

@@ -208,9 +208,11 @@ class Course:
 
     def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
         self._objective, self._tol, self._monitor = objective, tol, monitor
-        #: The best evaluation, once there is one: apart from the course, since the monitor, which the course has, reads
-        #: it. In a cycle a GPU's memory would wait for Python's collector, which runs in any thread.
-        self._best: list[Evaluation] = []
+        #: The best evaluation so far.
+        self.best: Evaluation | None = None
+        #: The same for the monitor, which this object holds: in a reference cycle the memory of a GPU would wait for
+        #: Python's collector, which runs in any thread.
+        self._kept: list[Evaluation] = []
         self.certificate = math.inf
         #: Whether the last pass was the best so far.
         self.improved = False
@@ -221,13 +223,8 @@ class Course:
         self._overflows = self._idle = 0
         self._patience = math.inf
         self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
-        best = self._best
-        monitor.watch(lambda: best[0].theta if best else None)
-
-    @property
-    def best(self) -> Evaluation | None:
-        """The best evaluation so far."""
-        return self._best[0] if self._best else None
+        kept = self._kept
+        monitor.watch(lambda: kept[0].theta if kept else None)
 
     def end_after(self, passes: int) -> None:
         """From here on as many passes in a row of which none is the best so far leave nothing but rounding to gain."""
@@ -280,7 +277,8 @@ class Course:
         self.improved = self._is_better(at, certificate)
         self._idle = 0 if self.improved else self._idle + 1
         if self.improved:
-            self._best[:], self.certificate = [at], certificate
+            self.best, self.certificate = at, certificate
+            self._kept[:] = [at]
 
     def _repeats_step(self) -> bool:
         """Whether the first epoch goes on: its step has not lowered F, and a shorter one may."""
