@@ -1,6 +1,6 @@
-"""The compiled floor of fastgd: scalar mathematics and the loops that run it over memory.
+"""The compiled kernels of fastgd: scalar mathematics and the loops that apply it to memory.
 
-Installed as ``fastgd.kernels``. It knows nothing of scikit-learn, scipy, files or users.
+Installed as ``fastgd.kernels``. It depends neither on scikit-learn and scipy nor on the package above it.
 """
 
 if __name__ == "kernels":

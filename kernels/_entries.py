@@ -1,4 +1,4 @@
-"""Entries of a cache on disk: bytes under a key, each in a file of its own that is whole and of this key, or a miss."""
+"""Entries of a cache on disk: bytes under a key, in one file each, which is complete and of this key, or a miss."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 try:
     import filelock as filelock  # for the folder of the cache as well
@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 
 #: Bytes of a digest.
 _DIGEST = 32
-#: Seconds of waiting for another process that compiles the same kernel: before a warning, and in all.
+#: Seconds of waiting for another process that compiles the same kernel: before a warning, and in total.
 NOTICE_SECONDS, PATIENCE_SECONDS = 4.0, 20.0
 
 
@@ -36,20 +36,20 @@ class Entries:
         self.folder = folder
 
     def path(self, name: str, key: str) -> Path:
-        """The file of an entry: `name` is for the eye, the key decides."""
+        """Return the file of an entry: `name` is for human readers, the key decides."""
         return self.folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:_DIGEST]}.entry"
 
-    def lock(self, name: str, key: str) -> Any:
-        """What one process holds from a miss to the entry's save; not held yet."""
+    def lock(self, name: str, key: str):
+        """Return the lock that a process holds from a miss until the entry is saved, not acquired yet."""
         return filelock.FileLock(f"{self.path(name, key)}.lock")
 
     def load(self, name: str, key: str) -> bytes | None:
-        """The bytes under a key, None where there are none.
+        """Return the bytes under a key, or None if there are none.
 
         Raises
         ------
         ValueError
-            If the file held something else, and has been removed: half an entry, damaged bytes, those of another key.
+            If the file holds half an entry, damaged bytes or those of another key; it has been removed.
         OSError
             If it cannot be read.
         """
@@ -65,7 +65,7 @@ class Entries:
         return bytes(data)
 
     def save(self, name: str, key: str, data: bytes) -> None:
-        """Put bytes under a key; who reads meanwhile finds what was there before, or these."""
+        """Save bytes under a key; a concurrent reader finds the previous bytes, or these."""
         handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -76,6 +76,22 @@ class Entries:
                 os.unlink(temporary)
             raise
 
+    def rebuild(self, name: str, key: str, build: Callable[[bytes], Found]) -> Found | None:
+        """Build a kernel from the bytes under a key; None, on a miss, with a warning if they are unreadable."""
+        try:
+            found = self.load(name, key)
+            return None if found is None else build(found)
+        except Exception as error:  # whatever unpickling raises
+            logger.warning("ignored an unreadable cached kernel in %s (%s)", self.folder, error)
+            return None
+
+    def try_save(self, name: str, key: str, dump: Callable[[], bytes]) -> None:
+        """Save a kernel's bytes, or warn."""
+        try:
+            self.save(name, key, dump())
+        except Exception as error:
+            logger.warning("could not cache a compiled kernel in %s (%s)", self.folder, error)
+
 
 def _digest(key: str, data: bytes | memoryview) -> bytes:
     digest = hashlib.sha256(hashlib.sha256(key.encode()).digest())
@@ -84,13 +100,13 @@ def _digest(key: str, data: bytes | memoryview) -> bytes:
 
 
 class CompileLocks:
-    """The locks that a kernel's compilations hold, so that other processes wait for them and load the result."""
+    """The locks of a kernel's compilations, for which other processes wait to load the result."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, Any] = {}
+        self._locks: dict[str, filelock.BaseFileLock] = {}
 
     def load(self, entries: Entries, name: str, key: str, load: Callable[[], Found | None]) -> Found | None:
-        """Load an entry; where there is none hold its lock, so that this process compiles, until `release`.
+        """Load an entry; on a miss hold its lock until `release`, so that this process compiles.
 
         Parameters
         ----------
@@ -98,20 +114,20 @@ class CompileLocks:
         name, key : str
             Of the entry.
         load : callable
-            Returns what the entry holds, or None.
+            Returns the content of the entry, or None.
         """
         found = load()
         if found is not None:
             return found
         lock = self._locks.setdefault(key, entries.lock(name, key))
-        # Without a lock this process compiles for itself, and saves what it has compiled.
+        # Without a lock this process compiles for itself, and saves the result.
         with contextlib.suppress(OSError):
             if not self._wait(lock, name):
                 return None
         return load()
 
-    def _wait(self, lock: Any, name: str) -> bool:
-        """Acquire a lock; False where its holder, which may be a stopped process, does not release it in time."""
+    def _wait(self, lock, name: str) -> bool:
+        """Acquire a lock; False if its holder, perhaps a stopped process, does not release it in time."""
         for seconds, message in (
             (NOTICE_SECONDS, "waiting for another process, which compiles %s and holds %s"),
             (
@@ -125,8 +141,8 @@ class CompileLocks:
             logger.warning(message, name, lock.lock_file)
         return False
 
-    def compile(self, dispatcher_compile: Callable[[Any], Any], sig: Any) -> Any:
-        """Compile or load, then release the locks whatever happens: an interrupt must lock no other process out."""
+    def compile(self, dispatcher_compile, sig):
+        """Compile or load, then release the locks in any case: an interrupt must not lock out other processes."""
         try:
             try:
                 return dispatcher_compile(sig)

@@ -1,59 +1,59 @@
-"""What kernels need of the processor and Python cannot say: bits of floats, fused multiply-add, prefetch, atomics.
+"""Processor operations that Python lacks: bits of floats, fused multiply-add, prefetch, transposition, atomics.
 
 Each has a stand-in for plain Python, NUMBA_DISABLE_JIT and the CUDA simulator.
 """
 
 import os
 import struct
-from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from fastgd.kernels._inlined import INLINED
+from fastgd.kernels._jit import INLINED
 
 
-def fma(a: Any, b: Any, c: Any) -> Any:
-    """a * b + c with one rounding where compiled; opaque to reassociation."""
+def fma(a, b, c):
+    """Return a * b + c with one rounding if compiled; opaque to reassociation."""
     if isinstance(a, np.float32):
         return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
     return a * b + c
 
 
-def floor(x: Any) -> Any:
-    """The largest whole number up to x, a float."""
+def floor(x):
+    """Return the largest whole number up to x, a float."""
     return np.floor(x)
 
 
-def float_bits(x: Any) -> Any:
-    """The bits of a float as a signed integer of the same width."""
+def float_bits(x):
+    """Return the bits of a float as a signed integer of the same width."""
     if isinstance(x, np.float32):
         return np.int32(struct.unpack("<i", struct.pack("<f", x))[0])
     return np.int64(struct.unpack("<q", struct.pack("<d", x))[0])
 
 
-def bits_float(i: Any) -> Any:
-    """The float whose bits are the given int32 or int64."""
+def bits_float(i):
+    """Return the float with the given bits, int32 or int64."""
     if isinstance(i, np.int32):
         return np.float32(struct.unpack("<f", struct.pack("<i", i))[0])
     return np.float64(struct.unpack("<d", struct.pack("<q", i))[0])
 
 
-def prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> None:
-    """Ask for the cache lines of bytes [start, stop) from a row of an array on; lines outside of it do no harm."""
+def prefetch_row(array, row, start, stop):
+    """Prefetch the cache lines of bytes [start, stop) after the start of a row; lines outside do no harm."""
 
 
-#: Rows and columns of a square that `turn` turns.
+#: Rows and columns of a square that `turn` transposes.
 SQUARE = 8
 
 
-def turn(X: Any, row: Any, column: Any, center: Any, inv_scale: Any, Z: Any, to: Any) -> None:
+def turn(X, row, column, center, inv_scale, Z, to):
     """Z[to[0] + j, to[1] + i] = (X[row + i, column + j] - center) * inv_scale for a square of 8 rows and columns.
 
-    Where compiled, by shuffles of vectors: LLVM leaves a transposition to one store a number. center and inv_scale are
-    float64, their numbers from `column` on are taken; Z is float64.
+    Compiled to shuffles of vectors: LLVM leaves a transposition to one store per number. center and inv_scale are
+    float64 and indexed from `column` on; Z is float64.
     """
     for i in range(SQUARE):
         for j in range(SQUARE):
@@ -61,55 +61,55 @@ def turn(X: Any, row: Any, column: Any, center: Any, inv_scale: Any, Z: Any, to:
             Z[to[0] + j, to[1] + i] = (x - center[column + j]) * inv_scale[column + j]
 
 
-def publish(array: Any, i: Any, value: Any) -> None:
-    """array[i] = value for another thread: whoever sees it by `observe` sees all that was written before."""
+def publish(array, i, value):
+    """array[i] = value for another thread: a thread that sees it by `observe` sees all earlier writes."""
     array[i] = value
 
 
-def observe(array: Any, i: Any) -> Any:
-    """array[i] as another thread published it, and with it all that this thread had written before."""
+def observe(array, i):
+    """Return array[i] as another thread published it, and acquire that thread's earlier writes."""
     return array[i]
 
 
 def give_way() -> None:
-    """Let another thread have this one's core, where there is one that waits for it."""
+    """Yield this thread's core to another thread that waits for it, if there is one."""
 
 
 _BITS_OF = {types.float32: types.int32, types.float64: types.int64}
 
 
 @intrinsic
-def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _fma(typingctx, a, b, c):
+    def codegen(context, builder, signature, args):
         return builder.fma(*args)
 
     return a(a, a, a), codegen
 
 
-def _bitcast(result: Any, source: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _bitcast(result, source):
+    def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], context.get_value_type(signature.return_type))
 
     return result(source), codegen
 
 
 @intrinsic
-def _float_bits(typingctx: Any, x: Any) -> Any:
+def _float_bits(typingctx, x):
     return _bitcast(_BITS_OF[x], x)
 
 
 @intrinsic
-def _bits_float(typingctx: Any, i: Any) -> Any:
+def _bits_float(typingctx, i):
     return _bitcast(types.float32 if i == types.int32 else types.float64, i)
 
 
 @intrinsic
-def _prefetch(typingctx: Any, array: Any, row: Any, offset: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _prefetch(typingctx, array, row, offset):
+    def codegen(context, builder, signature, args):
         fields = context.make_array(array)(context, builder, args[0])
         at = builder.add(builder.mul(args[1], builder.extract_value(fields.strides, 0)), args[2])
         address = builder.gep(builder.bitcast(fields.data, cgutils.voidptr_t), [at])
-        i32, ir = cgutils.int32_t, cgutils.ir
+        i32 = cgutils.int32_t
         kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
         function = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
         # Read, into every level of cache, data.
@@ -120,53 +120,52 @@ def _prefetch(typingctx: Any, array: Any, row: Any, offset: Any) -> Any:
 
 
 @overload(fma, strict=False, jit_options=INLINED)
-def _overload_fma(a: Any, b: Any, c: Any) -> Any:
+def _overload_fma(a, b, c):
     return lambda a, b, c: _fma(a, b, c)
 
 
 @overload(floor, strict=False, target="cpu", jit_options=INLINED)
-def _overload_floor(x: Any) -> Any:
+def _overload_floor(x):
     return lambda x: np.floor(x)
 
 
 @overload(float_bits, strict=False, jit_options=INLINED)
-def _overload_float_bits(x: Any) -> Any:
+def _overload_float_bits(x):
     return lambda x: _float_bits(x)
 
 
 @overload(bits_float, strict=False, jit_options=INLINED)
-def _overload_bits_float(i: Any) -> Any:
+def _overload_bits_float(i):
     return lambda i: _bits_float(i)
 
 
 @overload(prefetch_row, strict=False, jit_options=INLINED)
-def _overload_prefetch_row(array: Any, row: Any, start: Any, stop: Any) -> Any:
-    def prefetch(array: Any, row: Any, start: Any, stop: Any) -> None:
+def _overload_prefetch_row(array, row, start, stop):
+    def prefetch(array, row, start, stop):
         for offset in range(start, stop, 64):
             _prefetch(array, row, offset)
 
     return prefetch
 
 
-def _load(builder: Any, context: Any, kind: Any, pointer: Any) -> Any:
-    """Eight numbers from an address on, as float64."""
-    ir = cgutils.ir
+def _load(builder, context, kind, pointer):
+    """Load eight numbers from an address as float64."""
     vector = ir.VectorType(context.get_value_type(kind.dtype), SQUARE)
     found = builder.load(builder.bitcast(pointer, vector.as_pointer()))
     found.align = kind.dtype.bitwidth // 8
     return builder.fpext(found, ir.VectorType(ir.DoubleType(), SQUARE)) if kind.dtype == types.float32 else found
 
 
-def _at(builder: Any, fields: Any, row: Any, column: Any) -> Any:
-    """Address of an element of a 2-D array whose rows are contiguous."""
+def _at(builder, fields, row, column):
+    """Return the address of an element of a 2-D array with contiguous rows."""
     offset = builder.mul(row, builder.extract_value(fields.strides, 0))
     start = builder.gep(builder.bitcast(fields.data, cgutils.voidptr_t), [offset])
     return builder.gep(builder.bitcast(start, fields.data.type), [column])
 
 
-def _turned(builder: Any, rows: list[Any]) -> list[Any]:
-    """The columns of a square of vectors: in three rounds each half is interleaved with the other."""
-    ir, half = cgutils.ir, SQUARE // 2
+def _turned(builder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Return the columns of a square of vectors: in three rounds each half is interleaved with the other."""
+    half = SQUARE // 2
     kind = ir.VectorType(ir.IntType(32), SQUARE)
     masks = [ir.Constant(kind, [start + k // 2 + SQUARE * (k % 2) for k in range(SQUARE)]) for start in (0, half)]
     for _ in range(3):
@@ -175,14 +174,14 @@ def _turned(builder: Any, rows: list[Any]) -> list[Any]:
 
 
 @intrinsic
-def _turn(typingctx: Any, X: Any, row: Any, column: Any, center: Any, inv_scale: Any, Z: Any, to: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _turn(typingctx, X, row, column, center, inv_scale, Z, to):
+    def codegen(context, builder, signature, args):
         fields = [context.make_array(kind)(context, builder, args[i]) for i, kind in ((0, X), (5, Z))]
         c, v = (
             _load(builder, context, kind, _element(context, builder, kind, args[i], args[2]))
             for i, kind in ((3, center), (4, inv_scale))
         )
-        number = cgutils.ir.IntType(64)
+        number = ir.IntType(64)
         rows = []
         for i in range(SQUARE):
             x = _load(builder, context, X, _at(builder, fields[0], builder.add(args[1], number(i)), args[2]))
@@ -197,18 +196,18 @@ def _turn(typingctx: Any, X: Any, row: Any, column: Any, center: Any, inv_scale:
 
 
 @overload(turn, strict=False, jit_options=INLINED)
-def _overload_turn(X: Any, row: Any, column: Any, center: Any, inv_scale: Any, Z: Any, to: Any) -> Any:
+def _overload_turn(X, row, column, center, inv_scale, Z, to):
     return lambda X, row, column, center, inv_scale, Z, to: _turn(X, row, column, center, inv_scale, Z, to)
 
 
-def _element(context: Any, builder: Any, array: Any, value: Any, i: Any) -> Any:
-    """Address of element i of a contiguous array."""
+def _element(context, builder, array, value, i):
+    """Return the address of element i of a contiguous array."""
     return builder.gep(context.make_array(array)(context, builder, value).data, [i])
 
 
 @intrinsic
-def _publish(typingctx: Any, array: Any, i: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _publish(typingctx, array, i, value):
+    def codegen(context, builder, signature, args):
         builder.store_atomic(args[2], _element(context, builder, array, args[0], args[1]), "seq_cst", 8)
         return context.get_dummy_value()
 
@@ -216,27 +215,27 @@ def _publish(typingctx: Any, array: Any, i: Any, value: Any) -> Any:
 
 
 @intrinsic
-def _observe(typingctx: Any, array: Any, i: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _observe(typingctx, array, i):
+    def codegen(context, builder, signature, args):
         return builder.load_atomic(_element(context, builder, array, args[0], args[1]), "seq_cst", 8)
 
     return types.int64(array, types.intp), codegen
 
 
 @overload(publish, strict=False, jit_options=INLINED)
-def _overload_publish(array: Any, i: Any, value: Any) -> Any:
+def _overload_publish(array, i, value):
     return lambda array, i, value: _publish(array, i, value)
 
 
 @overload(observe, strict=False, jit_options=INLINED)
-def _overload_observe(array: Any, i: Any) -> Any:
+def _overload_observe(array, i):
     return lambda array, i: _observe(array, i)
 
 
 @intrinsic
-def _give_way(typingctx: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = cgutils.ir.FunctionType(cgutils.int32_t, [])
+def _give_way(typingctx):
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(cgutils.int32_t, [])
         builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
         return context.get_dummy_value()
 
@@ -244,6 +243,6 @@ def _give_way(typingctx: Any) -> Any:
 
 
 @overload(give_way, strict=False, jit_options=INLINED)
-def _overload_give_way() -> Any:
-    # The name is POSIX's; elsewhere the scheduler takes the core away by itself.
+def _overload_give_way():
+    # POSIX only; elsewhere the scheduler takes the core away by itself.
     return (lambda: _give_way()) if os.name == "posix" else (lambda: None)

@@ -5,8 +5,6 @@ dtype. Error below 2 ulp over the whole range, NaN and infinities as in NumPy (b
 Reductions go through `fma`, which the reassociation that kernels allow cannot undo.
 """
 
-from typing import Any
-
 import numpy as np
 
 from fastgd.kernels._intrinsics import bits_float, float_bits, floor, fma
@@ -26,7 +24,7 @@ _BIG32, _BIG64 = _f(2.0**26), _d(2.0**56)
 
 
 @jitable
-def _exp32(x: Any) -> Any:
+def _exp32(x):
     """exp in float32, degree 7."""
     low = _EXP_LOW32 if not x > _EXP_LOW32 else x
     v = _EXP_HIGH32 if low > _EXP_HIGH32 else low
@@ -51,7 +49,7 @@ def _exp32(x: Any) -> Any:
 
 
 @jitable
-def _exp64(x: Any) -> Any:
+def _exp64(x):
     """exp in float64, degree 13."""
     low = _EXP_LOW64 if not x > _EXP_LOW64 else x
     v = _EXP_HIGH64 if low > _EXP_HIGH64 else low
@@ -81,7 +79,7 @@ def _exp64(x: Any) -> Any:
 
 
 @jitable
-def _log1p32(t: Any) -> Any:
+def _log1p32(t):
     """log(1 + t) in float32."""
     u = _f(1.0) + t
     bits = float_bits(u)
@@ -103,7 +101,7 @@ def _log1p32(t: Any) -> Any:
 
 
 @jitable
-def _log1p64(t: Any) -> Any:
+def _log1p64(t):
     """log(1 + t) in float64."""
     u = 1.0 + t
     bits = float_bits(u)
@@ -130,12 +128,12 @@ def _log1p64(t: Any) -> Any:
 
 
 @by_dtype(_exp32, _exp64)
-def exp(x: Any) -> Any:
+def exp(x):
     """exp(x) for float32 or float64, at most 2 ulp off for every x."""
     return _exp32(x) if isinstance(x, np.float32) else _exp64(np.float64(x))
 
 
 @by_dtype(_log1p32, _log1p64)
-def log1p(t: Any) -> Any:
+def log1p(t):
     """log(1 + t) for float32 or float64, at most 2 ulp off for every t."""
     return _log1p32(t) if isinstance(t, np.float32) else _log1p64(np.float64(t))

@@ -7,11 +7,9 @@ cycle walking (Black and Rogaway 2002; for shuffling: Mitchell et al. 2022). All
 so that plain Python, NumPy, the CPU and the GPU agree.
 """
 
-from typing import Any
-
 from fastgd.kernels._jit import jitable
 
-#: Consecutive rows that travel together into a window: one cache line of a float32 column.
+#: Consecutive rows that stay together in a window: one cache line of a float32 column.
 RUN = 16
 #: Positions within which rows are fully shuffled.
 WINDOW = 8192
@@ -21,28 +19,28 @@ _ODD = 0x45D9F3B
 
 
 @jitable
-def mix(x: Any) -> Any:
-    """A bijection of 32-bit integers in which every input bit moves every output bit (Mueller's 0x45d9f3b hash)."""
+def mix(x):
+    """Return the image of x under a bijection of 32-bit integers that mixes all bits (Mueller's 0x45d9f3b hash)."""
     x = (((x >> 16) ^ x) * _ODD) & _MASK
     x = (((x >> 16) ^ x) * _ODD) & _MASK
     return (x >> 16) ^ x
 
 
 @jitable
-def make_key(seed: Any, epoch: Any, level: Any) -> Any:
-    """The key of one bijection: level 0 permutes runs, level 1 + w the rows of window w."""
+def make_key(seed, epoch, level):
+    """Return the key of one bijection: level 0 permutes runs, level 1 + w the rows of window w."""
     return mix(mix(mix(seed) ^ epoch) ^ level)
 
 
 @jitable
-def feistel(i: Any, bits: Any, key: Any) -> Any:
-    """A keyed bijection of [0, 2^bits)."""
+def feistel(i, bits, key):
+    """Return the image of i under a keyed bijection of [0, 2^bits)."""
     left_bits = bits // 2
     right_bits = bits - left_bits
     left = i >> right_bits
     right = i & ((1 << right_bits) - 1)
     for r in range(6):
-        # Halves of unlike width swap, and their widths with them.
+        # Halves of unequal width swap together with their widths.
         width = left_bits if r % 2 == 0 else right_bits
         hashed = mix(right ^ mix((key + r) & _MASK)) & ((1 << width) - 1)
         left, right = right, left ^ hashed
@@ -50,8 +48,8 @@ def feistel(i: Any, bits: Any, key: Any) -> Any:
 
 
 @jitable
-def bit_length(m: Any) -> Any:
-    """Smallest k >= 2 with m < 2^k."""
+def bit_length(m):
+    """Return the smallest k >= 2 with m < 2^k."""
     bits = 2
     while (m >> bits) > 0:
         bits += 1
@@ -59,8 +57,8 @@ def bit_length(m: Any) -> Any:
 
 
 @jitable
-def permute(i: Any, m: Any, key: Any) -> Any:
-    """A keyed bijection of [0, m)."""
+def permute(i, m, key):
+    """Return the image of i under a keyed bijection of [0, m)."""
     if m <= 1:
         return i
     bits = bit_length(m - 1)
@@ -71,8 +69,8 @@ def permute(i: Any, m: Any, key: Any) -> Any:
 
 
 @jitable
-def row_at(t: Any, n: Any, seed: Any, epoch: Any) -> Any:
-    """The row at position t of an epoch over n rows."""
+def row_at(t, n, seed, epoch):
+    """Return the row at position t of an epoch over n rows."""
     window = t // WINDOW
     base = window * WINDOW
     size = min(WINDOW, n - base)

@@ -25,7 +25,7 @@ class GpuReader:
 
         from fastgd.backends.cuda import device
         from fastgd.kernels.cuda._target import SIMULATED
-        from fastgd.kernels.cuda.reads import make_read
+        from fastgd.kernels.cuda.rows import make_read
 
         flat = X.reshape(X.size)
         per_block, blocks = (8, 2) if SIMULATED else (256, 8 * device.multiprocessors())

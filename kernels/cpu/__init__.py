@@ -1,1 +1,1 @@
-"""The loops of fastgd on the CPU, one file an access pattern."""
+"""The loops of fastgd on the CPU, one file per pattern of memory access."""

@@ -1,28 +1,26 @@
-"""The Gram matrix of rows (1, x~, y), standardised on load, in float64; the tiles it is summed up from.
+"""The Gram matrix of rows (1, x~, y), standardised on load, in float64.
 
-A tile holds a few hundred rows, column by column, in the second-level cache. Products are sums over its rows, twelve
-at a time in registers, seven numbers read for twelve multiplications, while the rows of the next tile are prefetched.
+A tile holds a few hundred rows, column by column, in the second-level cache. Products are sums over its rows, twelve at
+a time in registers, seven numbers read for twelve multiplications, while the rows of the next tile are prefetched.
 """
-
-from typing import Any
 
 import numpy as np
 
 from fastgd.kernels._intrinsics import SQUARE, prefetch_row, turn
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 
-#: Of products in registers: columns on the left and on the right. Twelve sums and what they need fit into 16 registers;
-#: sixteen sums are an eighth faster where there are 32, and half as fast where there are 16.
+#: Columns on the left and on the right of products in registers. Twelve sums and their factors fit into 16 registers;
+#: sixteen sums are an eighth faster with 32 registers, and half as fast with 16.
 LEFT, RIGHT = 4, 3
-#: Empty columns at the end of a tile, which the last block of products may reach into.
+#: Empty columns at the end of a tile, into which the last block of products may reach.
 SPARE = 3
-#: Columns whose part of a tile stays in the first-level cache while it meets all others.
+#: Columns whose part of a tile stays in the first-level cache while it is multiplied with all others.
 _PANEL = 32
 
 
 @jitable
-def load_rows(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m: Any, Z: Any) -> None:
-    """Write m rows of row-major data into Z[first:, :m], by squares; what these leave over by single numbers."""
+def load_rows(X, center, inv_scale, first, start, m, Z):
+    """Write m rows of row-major data to Z[first:, :m], by squares of 8, the rest by single numbers."""
     d = center.size
     whole, high = d // SQUARE * SQUARE, m // SQUARE * SQUARE
     for i in range(0, high, SQUARE):
@@ -35,8 +33,8 @@ def load_rows(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m: An
 
 
 @jitable
-def load_columns(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m: Any, Z: Any) -> None:
-    """Write m rows of column-major data into Z[first:, :m]."""
+def load_columns(X, center, inv_scale, first, start, m, Z):
+    """Write m rows of column-major data to Z[first:, :m]."""
     for j in range(center.size):
         c, v = center[j], inv_scale[j]
         for i in range(m):
@@ -44,8 +42,8 @@ def load_columns(X: Any, center: Any, inv_scale: Any, first: Any, start: Any, m:
 
 
 @jitable
-def load_others(data: Any, first: Any, d: Any, start: Any, m: Any, Z: Any) -> None:
-    """Write the intercept's 1, where there is one, and targets; multiply rows by the roots of their weights."""
+def load_others(data, first, d, start, m, Z):
+    """Write the intercept's 1, if there is one, and targets; multiply rows by the roots of their weights."""
     for j in range(first):
         for i in range(m):
             Z[j, unsigned(i)] = 1.0
@@ -53,7 +51,7 @@ def load_others(data: Any, first: Any, d: Any, start: Any, m: Any, Z: Any) -> No
         for i in range(m):
             Z[first + d + k, unsigned(i)] = np.float64(data.y[k, unsigned(start + i)])
     if data.weight_step:
-        # The last row is scratch: a root is taken once a row.
+        # The last row is scratch, so that each root is computed once.
         last = Z.shape[0] - 1
         for i in range(m):
             Z[last, unsigned(i)] = np.sqrt(np.float64(data.s[unsigned(start + i)]))
@@ -63,7 +61,7 @@ def load_others(data: Any, first: Any, d: Any, start: Any, m: Any, Z: Any) -> No
 
 
 @jitable
-def add_block(Z: Any, m: Any, i: Any, j: Any, G: Any) -> None:
+def add_block(Z, m, i, j, G):
     """G[i : i + 4, j : j + 3] += the products of these columns of a tile."""
     a00 = a01 = a02 = a10 = a11 = a12 = a20 = a21 = a22 = a30 = a31 = a32 = 0.0
     for r in range(m):
@@ -97,25 +95,25 @@ def add_block(Z: Any, m: Any, i: Any, j: Any, G: Any) -> None:
 
 
 @jitable
-def add_products(Z: Any, m: Any, columns: Any, panel: Any, G: Any) -> None:
-    """Add to the blocks of G on and above its diagonal whose rows are those of a panel of the tile's columns."""
+def add_products(Z, m, columns, panel, G):
+    """Add the products of a panel of the tile's columns to the blocks of G on and above its diagonal."""
     for j in range(panel - panel % RIGHT, columns, RIGHT):
         for i in range(panel, min(panel + _PANEL, min(columns, j + RIGHT)), LEFT):
             add_block(Z, m, unsigned(i), unsigned(j), G)
 
 
 @kernel_factory
-def make_gram(dtype: str, order: str) -> Any:
-    """The kernel `gram(data, center, inv_scale, first, start, stop, Z, G)`: add rows [start, stop) to G.
+def make_gram(dtype: str, order: str):
+    """Make the kernel `gram(data, center, inv_scale, first, start, stop, Z, G)`: add rows [start, stop) to G.
 
-    first is 1 where rows begin with a 1, else 0. Z (columns + SPARE + 1, rows of a tile) is scratch, of zeros at first;
-    G (columns + SPARE, columns + SPARE) is written in its upper triangle, and in some places below.
+    first is 1 if rows begin with a 1, else 0. Z (columns + SPARE + 1, rows of a tile) is scratch, of zeros at first; G
+    (columns + SPARE, columns + SPARE) is written in its upper triangle, and in some places below.
     """
     load = load_rows if order == "C" else load_columns
     by_row = order == "C"
 
     @cpu_kernel(f"gram[{dtype},{order}]")
-    def gram(data: Any, center: Any, inv_scale: Any, first: Any, start: Any, stop: Any, Z: Any, G: Any) -> None:
+    def gram(data, center, inv_scale, first, start, stop, Z, G):
         d, rows = center.size, Z.shape[1]
         columns = first + d + data.y.shape[0]
         row_bytes = data.X.shape[1] * data.X.itemsize

@@ -1,20 +1,20 @@
-"""Weighted column means and sums of squared deviations, by block and merged pairwise (Chan, Golub, LeVeque 1983).
+"""Weighted column means and squared deviations by block, merged pairwise, and the largest row norm.
 
-A node is (weight, d means, d sums of squared deviations), float64. Non-finite data make a node non-finite.
+A node is (weight, d means, d sums of squared deviations), float64 (Chan, Golub, LeVeque 1983). Non-finite data make a
+node non-finite.
 """
-
-from typing import Any
 
 import numpy as np
 
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
+from fastgd.kernels.cpu.tree import make_fold, make_tree
 
 
 @jitable
-def merge(left: Any, right: Any) -> None:
+def merge(left, right):
     """Merge the node on the left into `right`."""
     if left[0] == 0.0:
-        # Rows without weight count as absent; what is not finite in them is passed on.
+        # Rows without weight count as absent, but their non-finite values propagate.
         for j in range(1, left.size):
             right[j] += 0.0 * left[j]
         return
@@ -28,49 +28,13 @@ def merge(left: Any, right: Any) -> None:
     right[0] = total
 
 
-@jitable
-def copy(source: Any, target: Any) -> None:
-    """An element at a time: an assignment of slices would look for overlap, and allocate."""
-    for q in range(source.size):
-        target[q] = source[q]
+push_moments, collapse_moments = make_tree(merge)
+fold_moments = make_fold("fold_moments", push_moments, collapse_moments)
 
 
 @jitable
-def push_moments(stack: Any, count: Any, leaf: Any) -> None:
-    """Add leaf number `count` of a node, as `tree.push`."""
-    level = 0
-    while (count >> level) & 1:
-        merge(stack[level], leaf)
-        level += 1
-    copy(leaf, stack[level])
-
-
-@jitable
-def collapse_moments(stack: Any, count: Any, out: Any) -> None:
-    """Write the node of `count` >= 1 leaves into `out`, as `tree.collapse`."""
-    level = 0
-    while not (count >> level) & 1:
-        level += 1
-    copy(stack[level], out)
-    level += 1
-    while (count >> level) > 0:
-        if (count >> level) & 1:
-            merge(stack[level], out)
-        level += 1
-
-
-@cpu_kernel("fold_moments")
-def fold_moments(nodes: Any, stack: Any, out: Any) -> None:
-    """Combine consecutive nodes (count, size), all of one level but the last, into `out` (size,)."""
-    for i in range(nodes.shape[0]):
-        copy(nodes[i], out)
-        push_moments(stack, i, out)
-    collapse_moments(stack, nodes.shape[0], out)
-
-
-@jitable
-def block_weight(data: Any, start: Any, m: Any) -> Any:
-    """Sum of the weights of m consecutive rows."""
+def block_weight(data, start, m):
+    """Return the sum of the weights of m consecutive rows."""
     total = 0.0
     for i in range(m):
         total += np.float64(data.s[unsigned((start + i) * data.weight_step)])
@@ -78,11 +42,11 @@ def block_weight(data: Any, start: Any, m: Any) -> Any:
 
 
 @jitable
-def first_with_weight(data: Any, start: Any, m: Any) -> Any:
-    """The first of m rows with a weight above 0, else the first.
+def first_with_weight(data, start, m):
+    """Return the first of m rows with a weight above 0, else the first.
 
-    Deviations are taken from it: a constant column then has exactly none, and what stands in rows without weight,
-    however large, leaves no rounding behind.
+    Deviations are taken from it: a constant column then has exactly none, and values in rows without weight, however
+    large, cause no rounding.
     """
     for i in range(m):
         if data.s[unsigned((start + i) * data.weight_step)] > 0.0:
@@ -91,8 +55,8 @@ def first_with_weight(data: Any, start: Any, m: Any) -> Any:
 
 
 @jitable
-def add_means(data: Any, start: Any, m: Any, scale: Any, leaf: Any) -> None:
-    """Add the means of rows less the row that stands where the squares will be; four rows at a time.
+def add_means(data, start, m, scale, leaf):
+    """Add the means of rows less the row stored in the place of the squares, four rows at a time.
 
     The sums are then read and written once for four rows, which is a seventh to a third faster.
     """
@@ -115,7 +79,7 @@ def add_means(data: Any, start: Any, m: Any, scale: Any, leaf: Any) -> None:
 
 
 @jitable
-def add_squares(data: Any, start: Any, m: Any, leaf: Any) -> None:
+def add_squares(data, start, m, leaf):
     """Add the squares of rows less the means, four rows at a time."""
     X, s, step = data.X, data.s, unsigned(data.weight_step)
     d = X.shape[1]
@@ -136,8 +100,8 @@ def add_squares(data: Any, start: Any, m: Any, leaf: Any) -> None:
 
 
 @jitable
-def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
-    """Moments of consecutive rows of row-major data."""
+def row_block(data, start, m, leaf):
+    """Compute the moments of consecutive rows of row-major data."""
     d = data.X.shape[1]
     leaf[0] = block_weight(data, start, m)
     scale = 1.0 / leaf[0] if leaf[0] > 0.0 else 0.0
@@ -153,8 +117,8 @@ def row_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
 
 
 @jitable
-def column_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
-    """Moments of consecutive rows of column-major data."""
+def column_block(data, start, m, leaf):
+    """Compute the moments of consecutive rows of column-major data."""
     X, s, step = data.X, data.s, data.weight_step
     d = X.shape[0]
     leaf[0] = block_weight(data, start, m)
@@ -175,12 +139,12 @@ def column_block(data: Any, start: Any, m: Any, leaf: Any) -> None:
 
 
 @kernel_factory
-def make_moments(dtype: str, order: str) -> Any:
-    """The kernel `moments(data, first, last, rows, stack, out)`: the node of blocks [first, last); reads X once."""
+def make_moments(dtype: str, order: str):
+    """Make the kernel `moments(data, first, last, rows, stack, out)`: the node of blocks [first, last)."""
     block = row_block if order == "C" else column_block
 
     @cpu_kernel(f"moments[{dtype},{order}]")
-    def moments(data: Any, first: Any, last: Any, rows: Any, stack: Any, out: Any) -> None:
+    def moments(data, first, last, rows, stack, out):
         n = data.y.shape[1]
         for number in range(first, last):
             start = number * rows
@@ -189,3 +153,29 @@ def make_moments(dtype: str, order: str) -> Any:
         collapse_moments(stack, last - first, out)
 
     return moments
+
+
+@kernel_factory
+def make_largest_norm(dtype: str, order: str):
+    """Make the kernel `largest_norm(data, coordinates, start, stop)`: max_i s_i |x~_i|^2 over rows [start, stop).
+
+    It bounds the step of a single-row update.
+    """
+    by_row = order == "C"
+
+    @cpu_kernel(f"largest_norm[{dtype},{order}]")
+    def largest_norm(data, coordinates, start, stop):
+        X, center, inv_scale = data.X, coordinates.center, coordinates.inv_scale
+        largest = 0.0
+        for i in range(start, stop):
+            at = unsigned(i)
+            norm = 0.0
+            for j in range(center.size):
+                x = np.float64(X[at, j] if by_row else X[j, at])
+                x = (x - center[j]) * inv_scale[j]
+                norm += x * x
+            norm *= np.float64(data.s[unsigned(i * data.weight_step)])
+            largest = max(largest, norm)
+        return largest
+
+    return largest_norm

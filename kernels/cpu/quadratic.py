@@ -1,35 +1,18 @@
 """Coordinate descent on a quadratic model with an L1 penalty: 1/2 t'Ht + c't + sum_j l1_j |t_j|.
 
-Cyclic over an active set (Friedman, Hastie and Tibshirani 2010), the gradient Ht + c kept up to date at the price of a
-row of H a move; full sweeps only look which coordinates belong to the set.
+Cyclic over an active set (Friedman, Hastie and Tibshirani 2010); a move updates the gradient Ht + c by a row of H. Full
+sweeps only find the coordinates of the active set.
 """
 
-from typing import Any
-
 from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
+from fastgd.kernels.penalties import soft_threshold, subgradient_distance
 
 
 @jitable
-def soft_threshold(v: Any, width: Any) -> Any:
-    """The number nearest to 0 within `width` of v."""
-    if v > width:
-        return v - width
-    return v + width if v < -width else 0.0
+def look(H, c, l1, theta, g, active):
+    """Recompute the gradient and list the coordinates that are not 0 or violate optimality there.
 
-
-@jitable
-def violation(t: Any, g: Any, l1: Any) -> Any:
-    """Distance of 0 to g + l1 d|t|."""
-    if t == 0.0:
-        return max(abs(g) - l1, 0.0)
-    return abs(g + l1) if t > 0.0 else abs(g - l1)
-
-
-@jitable
-def look(H: Any, c: Any, l1: Any, theta: Any, g: Any, active: Any) -> Any:
-    """Write the gradient anew and the coordinates that are not 0, or should not be; how many, the largest violation.
-
-    Coordinates without curvature are left where they are.
+    Returns their number and the largest violation. Coordinates without curvature are left as they are.
     """
     count, largest = 0, 0.0
     for j in range(theta.size):
@@ -39,7 +22,7 @@ def look(H: Any, c: Any, l1: Any, theta: Any, g: Any, active: Any) -> Any:
             total += H[at, unsigned(i)] * theta[unsigned(i)]
         g[at] = total
         if H[at, at] > 0.0:
-            found = violation(theta[at], total, l1[at])
+            found = subgradient_distance(theta[at], total, l1[at])
             largest = max(largest, found)
             if found > 0.0 or theta[at] != 0.0:
                 active[count] = j
@@ -48,13 +31,13 @@ def look(H: Any, c: Any, l1: Any, theta: Any, g: Any, active: Any) -> Any:
 
 
 @jitable
-def sweep(H: Any, l1: Any, theta: Any, g: Any, active: Any, count: Any) -> Any:
-    """Minimise over each active coordinate in turn; the largest violation met, and whether anything moved."""
+def sweep(H, l1, theta, g, active, count):
+    """Minimise over each active coordinate in turn; return the largest violation found, and whether any moved."""
     largest, moved = 0.0, False
     for q in range(count):
         at = unsigned(active[q])
         before, curvature = theta[at], H[at, at]
-        largest = max(largest, violation(before, g[at], l1[at]))
+        largest = max(largest, subgradient_distance(before, g[at], l1[at]))
         after = soft_threshold(curvature * before - g[at], l1[at]) / curvature
         move = after - before
         if move != 0.0:
@@ -66,8 +49,8 @@ def sweep(H: Any, l1: Any, theta: Any, g: Any, active: Any, count: Any) -> Any:
 
 
 @cpu_kernel("minimise_quadratic")
-def minimise_quadratic(H: Any, c: Any, l1: Any, theta: Any, tol: Any, max_sweeps: Any, g: Any, active: Any) -> Any:
-    """Move theta until no coordinate violates its optimality by more than tol; the sweeps that took.
+def minimise_quadratic(H, c, l1, theta, tol, max_sweeps, g, active):
+    """Move theta until no coordinate violates optimality by more than tol; return the number of sweeps.
 
     H (D, D) is symmetric; g (D,) float64 and active (D,) int64 are scratch.
     """
@@ -77,7 +60,7 @@ def minimise_quadratic(H: Any, c: Any, l1: Any, theta: Any, tol: Any, max_sweeps
         if largest <= tol:
             break
         moved = False
-        # Half of tol leaves room for the moves that a sweep makes after it met a coordinate.
+        # Half of tol leaves room for moves that a sweep makes after it has visited a coordinate.
         while sweeps < max_sweeps:
             largest, some = sweep(H, l1, theta, g, active, count)
             sweeps += 1

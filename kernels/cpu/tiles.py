@@ -1,12 +1,10 @@
 """The inner loops over a few row-major rows that stay in the first-level cache.
 
-Rows are named by an array of numbers, or by the first of consecutive ones, so that the full pass and shuffled
-mini-batches share the loops; whole groups of rows are worked on in vectors (`groups`), the last few rows one by one.
-While a tile is worked on, the rows of the next one are prefetched, half of them in each of the two loops: spread
-evenly, memory neither idles nor queues (with all prefetches in one of the loops it is slower than without any).
+Rows are given by an array of numbers, or by the first of consecutive ones, so that the full pass and shuffled
+mini-batches share the loops; whole groups of rows are processed in vectors (`groups`), the last few rows one by one.
+Meanwhile the rows of the next tile are prefetched, half of them in each of the two loops: spread evenly, memory neither
+idles nor queues (with all prefetches in one of the loops it is slower than without any).
 """
-
-from typing import Any
 
 from fastgd.kernels._intrinsics import prefetch_row
 from fastgd.kernels._jit import jitable
@@ -14,35 +12,35 @@ from fastgd.kernels.cpu.groups import ADD, DOTS, GROUP, row_at
 
 
 @jitable
-def as_stored(x: Any, shift: Any) -> Any:
+def as_stored(x, shift):
     """x: the data as they are."""
     return x
 
 
 @jitable
-def shifted(x: Any, shift: Any) -> Any:
+def shifted(x, shift):
     """x - shift: for columns whose mean is so large that x . w - mean . w would lose digits."""
     return x - shift
 
 
-#: How a kernel reads an element, by whether its columns are shifted.
+#: The load of an element, by whether columns are shifted.
 LOADS = {False: as_stored, True: shifted}
 
 
 @jitable
-def prefetch_rows(X: Any, rows: Any, start: Any, stop: Any) -> None:
-    """Ask for the cache lines of the named rows."""
+def prefetch_rows(X, rows, start, stop):
+    """Prefetch the cache lines of the given rows."""
     row_bytes = X.shape[1] * X.itemsize
     for i in range(start, stop):
         prefetch_row(X, rows[i], 0, row_bytes)
 
 
-def make_margins(shift: bool) -> Any:
-    """Factory of the loop z[k, i] = (x_i - shift) . w_k + b_k over one tile, for shifted columns or not."""
+def make_margins(shift: bool):
+    """Factory of the loop z[k, i] = (x_i - shift) . w_k + b_k over one tile, with shifted columns or not."""
     load, one, two = LOADS[shift], DOTS[1, shift], DOTS[2, shift]
 
     @jitable
-    def margins(X: Any, point: Any, rows: Any, ahead: Any, m: Any, z: Any) -> None:
+    def margins(X, point, rows, ahead, m, z):
         """Write z[:, :m] of the rows at places [0, m), and prefetch half as many from place `ahead` on."""
         outputs, d = point.w.shape
         odd = outputs % 2
@@ -65,13 +63,13 @@ def make_margins(shift: bool) -> Any:
     return margins
 
 
-def make_accumulate(shift: bool) -> Any:
-    """Factory of the loop g_k += sum_i r[k, i] (x_i - shift) over one tile, for shifted columns or not."""
+def make_accumulate(shift: bool):
+    """Factory of the loop g_k += sum_i r[k, i] (x_i - shift) over one tile, with shifted columns or not."""
     load, one, two = LOADS[shift], ADD[1, shift], ADD[2, shift]
 
     @jitable
-    def accumulate(X: Any, shift: Any, rows: Any, ahead: Any, m: Any, r: Any, g: Any) -> None:
-        """Add the rows at places [0, m) into g (K, d), and prefetch half as many from place `ahead` on."""
+    def accumulate(X, shift, rows, ahead, m, r, g):
+        """Add the rows at places [0, m) to g (K, d), and prefetch half as many from place `ahead` on."""
         outputs, d = g.shape
         odd = outputs % 2
         whole = m // GROUP * GROUP
@@ -91,11 +89,11 @@ def make_accumulate(shift: bool) -> Any:
     return accumulate
 
 
-def make_gather(load: Any) -> Any:
-    """Factory of the copy out[i, j] = x_ij - shift_j of named rows of column-major data (d, n), row-major."""
+def make_gather(load):
+    """Factory of the copy out[i, j] = x_ij - shift_j of given rows of column-major data (d, n), row-major."""
 
     @jitable
-    def gather(X: Any, shift: Any, rows: Any, m: Any, out: Any) -> None:
+    def gather(X, shift, rows, m, out):
         for j in range(X.shape[0]):
             c = shift[j]
             for i in range(m):

@@ -1,4 +1,4 @@
-"""The loops for NVIDIA GPUs: the names and contracts of `cpu`, threads in place of vectors.
+"""The loops for NVIDIA GPUs: the names and contracts of `cpu`, with threads instead of vectors.
 
-Imported by `fastgd.backends.cuda.stream` alone, when a fit asks for a GPU; needs numba-cuda.
+Imported only by `fastgd.backends.cuda` when a fit uses a GPU; needs numba-cuda.
 """

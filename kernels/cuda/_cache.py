@@ -1,7 +1,7 @@
-"""Compiled kernels of the GPU on disk: machine code by all that it is made of, so that it is compiled once a machine.
+"""Compiled kernels of the GPU on disk, so that they are compiled once per machine.
 
-What takes seconds is typing and lowering, then the linker. An entry holds what numba-cuda itself keeps of a kernel,
-its linked machine code included: a process that finds it loads that, and neither types nor links.
+Typing and lowering take seconds, then the linker. An entry holds the state that numba-cuda itself keeps of a kernel,
+including its linked machine code: a process that finds it neither types nor links.
 """
 
 import functools
@@ -12,14 +12,13 @@ import pickle
 import sys
 import zlib
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from fastgd.kernels._cache import cache_folder, filelock, source_stamp
 from fastgd.kernels._entries import CompileLocks, Entries
 
 logger = logging.getLogger("fastgd")
 
-#: What the driver says of machine code that it does not take, which is compiled anew; other errors are of the GPU.
+#: Errors of a driver that refuses machine code, which is then recompiled; others are errors of the GPU.
 _REFUSALS = (
     "INVALID_IMAGE",
     "INVALID_SOURCE",
@@ -28,19 +27,19 @@ _REFUSALS = (
     "UNSUPPORTED_PTX_VERSION",
     "NOT_FOUND",
 )
-#: Packages whose versions machine code, or what is kept of it, depends on.
+#: Packages on whose versions machine code, or its saved form, depends.
 _PACKAGES = "numba", "numba-cuda", "llvmlite", "cuda-core", "cuda-bindings"
-#: Settings of Numba (NUMBA_OPT, ...) that change what it compiles and are no option of a kernel.
+#: Settings of Numba (NUMBA_OPT, ...) that change machine code and are no options of a kernel.
 _SETTINGS = "OPT", "BOUNDSCHECK", "FORCE_CUDA_CC", "CUDA_DEFAULT_PTX_CC", "CUDA_DEBUG_POLY", "CUDA_ENABLE_NRT"
 
 
-#: Read when kernels are, so that what is compiled later is not taken for an edit made meanwhile.
+#: Computed at import, with the sources that this process runs, not with edits made later.
 STAMP = source_stamp("cuda")
 
 
 @functools.cache
 def entries() -> Entries | None:
-    """Where kernels of these sources lie; None where there is no folder to write to, or no filelock."""
+    """Return the entries for these sources, or None without a writable folder or without filelock."""
     folder = cache_folder(STAMP) if filelock else None
     return None if folder is None else Entries(folder)
 
@@ -52,8 +51,8 @@ def _version(package: str) -> str:
         return "none"
 
 
-def _state_of(path: str | None) -> tuple[Any, ...]:
-    """What tells a library from another build of it."""
+def _state_of(path: str | None) -> tuple[object, ...]:
+    """Return values that distinguish a library from another build of it."""
     if path is None or not os.path.isfile(path):
         return (path,)
     found = os.stat(path)
@@ -62,7 +61,7 @@ def _state_of(path: str | None) -> tuple[Any, ...]:
 
 @functools.cache
 def toolchain() -> str:
-    """What compiles and links: versions of packages, the libraries found, the driver, the settings."""
+    """Describe the compilers and linkers: versions of packages, the libraries found, the driver, the settings."""
     from numba.cuda import config
     from numba.cuda.cudadrv import driver, libs
 
@@ -82,47 +81,44 @@ def toolchain() -> str:
 
 
 class KernelCache:
-    """A cache of numba-cuda's kind for one kernel, with no error that could stop a fit.
+    """A cache of numba-cuda's kind for one kernel, whose errors never stop a fit.
 
     Parameters
     ----------
     kernel : CUDADispatcher
-        Once its factory has noted `made_of`: the name alone does not tell kernels apart.
+        It needs the attribute `made_of` of its factory: the name alone does not distinguish kernels.
     """
 
     cache_path = None
 
-    def __init__(self, kernel: Any) -> None:
+    def __init__(self, kernel):
         self._kernel = kernel
         self.locks = CompileLocks()
 
-    def key(self, argument_types: tuple[Any, ...], capability: tuple[int, ...]) -> str:
-        """All that the machine code of a signature is made of."""
+    def key(self, argument_types, capability: tuple[int, ...]) -> str:
+        """Return everything on which the machine code of a signature depends."""
         options = sorted((name, repr(option)) for name, option in self._kernel.targetoptions.items())
-        its = self._kernel.__name__, self._kernel.made_of, [repr(kind) for kind in argument_types], options, capability
-        return repr((its, toolchain()))
+        kinds = [repr(kind) for kind in argument_types]
+        return repr(((self._kernel.__name__, self._kernel.made_of, kinds, options, capability), toolchain()))
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The kernel of a signature; None where it must be compiled, by the process that has its lock now."""
+    def load_overload(self, sig, target_context):
+        """Return the kernel of a signature, or None if this process, which then holds its lock, must compile it."""
         where = self._where(sig)
         if where is None:
             return None
         kept, key = where
         return self.locks.load(kept, self._kernel.__name__, key, lambda: self._load(kept, key, sig))
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a kernel that has been linked."""
+    def save_overload(self, sig, data):
+        """Save a kernel that has been linked."""
         where = self._where(sig)
-        # Machine code for one launch configuration alone; ours is for any.
+        # Only machine code for any launch configuration is saved.
         if where is None or getattr(data, "launch_config_sensitive", False):
             return
         kept, key = where
-        try:
-            kept.save(self._kernel.__name__, key, packed(data))
-        except Exception as error:
-            logger.warning("could not cache a compiled kernel in %s (%s)", kept.folder, error)
+        kept.try_save(self._kernel.__name__, key, lambda: packed(data))
 
-    def _where(self, sig: Any) -> tuple[Entries, str] | None:
+    def _where(self, sig):
         kept = entries() if hasattr(self._kernel, "made_of") else None
         if kept is None:
             return None
@@ -130,21 +126,15 @@ class KernelCache:
 
         try:
             return kept, self.key(tuple(sig), cuda.get_current_device().compute_capability)
-        except Exception as error:  # a release of numba-cuda that has moved what is asked for
+        except Exception as error:  # a release of numba-cuda with other internals
             logger.warning("compiled kernels are not cached (%s)", error)
             return None
 
-    def _load(self, kept: Entries, key: str, sig: Any) -> Any:
+    def _load(self, kept: Entries, key: str, sig):
+        kernel = kept.rebuild(self._kernel.__name__, key, lambda found: unpacked(found, tuple(sig)))
         try:
-            found = kept.load(self._kernel.__name__, key)
-            if found is None:
-                return None
-            kernel = unpacked(found, tuple(sig))
-        except Exception as error:  # whatever unpickling raises
-            logger.warning("ignored an unreadable cached kernel in %s (%s)", kept.folder, error)
-            return None
-        try:
-            kernel.bind()
+            if kernel is not None:
+                kernel.bind()
         except Exception as error:  # of the driver, of which there are many classes
             if not any(name in str(error) for name in _REFUSALS):
                 raise
@@ -153,20 +143,20 @@ class KernelCache:
         return kernel
 
     def enable(self) -> None:
-        """Nothing: a kernel without a folder has no cache."""
+        """Do nothing: a kernel without a folder has no cache."""
 
     disable = flush = enable
 
 
-def packed(kernel: Any) -> bytes:
-    """What numba-cuda keeps of a linked kernel, as bytes."""
+def packed(kernel):
+    """Return the state that numba-cuda keeps of a linked kernel, as bytes."""
     from numba.cuda.serialize import dumps
 
     return zlib.compress(dumps(kernel._reduce_states()), 1)
 
 
-def unpacked(data: bytes, argument_types: tuple[Any, ...]) -> Any:
-    """The kernel of `packed`.
+def unpacked(data: bytes, argument_types):
+    """Return the kernel of `packed`.
 
     Raises
     ------
@@ -181,7 +171,7 @@ def unpacked(data: bytes, argument_types: tuple[Any, ...]) -> Any:
     return kernel
 
 
-def cached(kernel: Any) -> Any:
+def cached(kernel):
     """Let a dispatcher of numba-cuda load its kernels from disk and save them there."""
     if hasattr(kernel, "_cache") and hasattr(kernel, "targetoptions"):
         cache = KernelCache(kernel)

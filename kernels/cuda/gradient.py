@@ -1,12 +1,10 @@
 """The full pass: loss and gradient over all rows, reading X once from device memory.
 
-`gradient(data, point, per_block, spilled, out)`: block b takes rows [b per_block, (b + 1) per_block) and writes
-out[b] (K (d + 1) + K,) float64: sum_i s_i dloss/dz_ik (x_i - shift, 1) output by output, then sum_i s_i loss_ik
-(softmax: all of it in the first). Margins and products are in the dtype of X, sums over more than 256 rows in float64.
-`fold(nodes, out)` adds the blocks' sums in their order, so that the same grid gives the same bits.
+`gradient(data, point, per_block, spilled, out)`: block b takes rows [b per_block, (b + 1) per_block) and writes out[b]
+(K (d + 1) + K,) float64: sum_i s_i dloss/dz_ik (x_i - shift, 1) output by output, then sum_i s_i loss_ik (softmax: all
+of it in the first). Margins and products are in the dtype of X, sums over more than 256 rows in float64. `fold(nodes,
+out)` adds up the blocks' sums in their order, so that the same grid gives the same bits.
 """
-
-from typing import Any
 
 from numba import float64
 
@@ -17,32 +15,32 @@ from fastgd.kernels.cuda.reduce import block_barrier
 from fastgd.kernels.cuda.stages import make_stages
 from fastgd.kernels.cuda.tiles import HELD, TYPES, Tile, clear, make_flush, split
 
-#: Sums that a block of `fold` makes, and threads that share one, a power of two: many, since each waits for its loads.
+#: Sums of a block of `fold`, and threads that share one, a power of two: many, since each waits for its loads.
 FOLD_SUMS, FOLD_SHARES = 8, 32
-#: Registers of a thread at most by dtype, of blocks of more than THREADS, which wait for themselves longest: room for
-#: one more block at a time. Elsewhere the compiler knows best: fewer than it likes cost bytes that are spilled.
+#: Maximum of registers per thread by dtype, for blocks of more than THREADS, whose barriers take longest: one more
+#: block is resident. Elsewhere fewer registers than the compiler's choice would spill.
 REGISTERS = {"f4": 80, "f8": 128}
 
 
 def most_registers(dtype: str, layout: Layout) -> int | None:
-    """Registers of a thread at most, None for as many as the compiler likes."""
+    """Return the maximum of registers per thread, or None for the compiler's choice."""
     return REGISTERS[dtype] if layout.threads > THREADS else None
 
 
 @kernel_factory
-def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout) -> Any:
-    """The full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), shifted columns or not, a layout."""
+def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout):
+    """Make the full-pass kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), a shift or none, a layout."""
     kind, flush = TYPES[dtype], make_flush(dtype)
     derive, add = make_stages(loss, dtype, order, shift, False)
     registers = most_registers(dtype, layout)
 
     @cuda_kernel(f"gradient_{loss}_{dtype}_{order}{'_shift' if shift else ''}", max_registers=registers)
-    def gradient(data: Any, point: Any, per_block: Any, spilled: Any, out: Any) -> None:
+    def gradient(data, point, per_block, spilled, out):
         x = cuda.local.array(HELD, kind)
         columns, node = point.w.shape[1], out[cuda.blockIdx.x]
-        room = split(cuda.shared.array(0, kind), layout, spilled[cuda.blockIdx.x])
-        clear(room.g)
-        clear(room.lost)
+        buffers = split(cuda.shared.array(0, kind), layout, spilled[cuda.blockIdx.x])
+        clear(buffers.g)
+        clear(buffers.loss_sums)
         clear(node)
         at, rows = cuda.blockIdx.x * per_block, layout.groups * ROWS
         stop = min(at + per_block, data.y.shape[1])
@@ -51,20 +49,20 @@ def make_gradient(loss: str, dtype: str, order: str, shift: bool, layout: Layout
             end = min(at + FLUSH_TILES * rows, stop)
             while at < end:
                 tile = Tile(data.s, at, stop)
-                derive(data, point, tile, layout, room, x)
-                add(data, point, tile, layout, room, x)
+                derive(data, point, tile, layout, buffers, x)
+                add(data, point, tile, layout, buffers, x)
                 at += rows
-            flush(layout, room, columns, node, False)
+            flush(layout, buffers, columns, node, False)
 
     return gradient
 
 
 @kernel_factory
-def make_fold() -> Any:
-    """The kernel that adds up nodes (blocks, size) into out (size,)."""
+def make_fold():
+    """Make the kernel that adds up nodes (blocks, size) into out (size,)."""
 
     @cuda_kernel("fold")
-    def fold(nodes: Any, out: Any) -> None:
+    def fold(nodes, out):
         shares = cuda.shared.array((FOLD_SHARES, FOLD_SUMS), float64)
         column, share = cuda.threadIdx.x % FOLD_SUMS, cuda.threadIdx.x // FOLD_SUMS
         at = cuda.blockIdx.x * FOLD_SUMS + column

@@ -1,14 +1,12 @@
 """Weighted Gram matrices of rows in working coordinates: sum_i h_ki t_i t_i', t_i = (x~_i, 1, y_i).
 
-`gram(data, h, h_step, place, intercept, per_chunk, nodes)`: h (B, n) weights of rows, or (B, 1) with `h_step` 0;
-place: center and inv_scale (d,), float64; intercept: 1.0 or 0.0, the column after x~; nodes (chunks, B, C, C) float64,
-C from d + 1 to d + 1 + K: where it is larger than d + 1, targets follow. Written: nodes[chunk, k] of rows
-[chunk per_chunk, (chunk + 1) per_chunk), its upper triangle and some of the rest.
-Launch: `pairs(C, side) * chunks * B` blocks of side * side threads; a block has EACH side columns by as many.
-`fold_gram(nodes, out)` adds up the chunks in their order, out (B, C, C) symmetric; any number of threads.
+`gram(data, h, h_step, place, intercept, per_chunk, nodes)`: h (B, n) weights of rows, or (B, 1) with `h_step` 0; place:
+center and inv_scale (d,), float64; intercept: 1.0 or 0.0, the column after x~; nodes (chunks, B, C, C) float64, C from
+d + 1 to d + 1 + K: beyond d + 1, targets follow. Written: nodes[chunk, k] of rows [chunk per_chunk, (chunk + 1)
+per_chunk), its upper triangle and some of the rest. Launch: `pairs(C, side) * chunks * B` blocks of side * side
+threads; a block computes EACH side columns by as many. `fold_gram(nodes, out)` adds up the chunks in their order, out
+(B, C, C) symmetric; any number of threads.
 """
-
-from typing import Any
 
 import numpy as np
 from numba import float64
@@ -18,22 +16,22 @@ from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
 from fastgd.kernels.cuda.reduce import block_barrier
 from fastgd.kernels.cuda.tiles import TYPES
 
-#: Threads of a block are a square; products of a thread are one, too. A power of two.
+#: Side of the square of threads of a block, and of the square of products of a thread; powers of two.
 SIDE, EACH = 16, 4
 _PRODUCTS = EACH * EACH
-#: Rows of a tile in shared memory, and tiles that are summed up in float32 before the sum goes on in float64.
+#: Rows of a tile in shared memory, and tiles summed up in the dtype of products before the sum continues in float64.
 _ROWS, _FLUSH_TILES = 16, 16
 
 
 def pairs(columns: int, side: int) -> int:
-    """Blocks of a matrix of so many columns: on and above its diagonal."""
+    """Return the number of blocks of a matrix with so many columns: those on and above its diagonal."""
     tiles = -(-columns // (EACH * side))
     return tiles * (tiles + 1) // 2
 
 
 @cuda_device
-def _pair_of(pair: Any, tiles: Any) -> Any:
-    """The pair (a, b), a <= b, of tiles of columns with this number."""
+def _pair_of(pair, tiles):
+    """Return the pair (a, b), a <= b, of tiles of columns with this number."""
     a = 0
     while pair >= tiles - a:
         pair -= tiles - a
@@ -41,12 +39,12 @@ def _pair_of(pair: Any, tiles: Any) -> Any:
     return a, a + pair
 
 
-def _make_read(order: str, side: int) -> Any:
-    """Factory of `read(data, first, at, stop, x)`: a thread's elements of a tile, as they are in memory."""
+def _make_read(order: str, side: int):
+    """Factory of `read(data, first, at, stop, x)`: load a thread's elements of a tile."""
     by_row, threads, tile = order == "C", side * side, EACH * side
 
     @cuda_device
-    def read(data: Any, first: Any, at: Any, stop: Any, x: Any) -> None:
+    def read(data, first, at, stop, x):
         d, targets = data.X.shape[1 if by_row else 0], data.y.shape[0]
         for m in range(_ROWS * tile // threads):
             e = cuda.threadIdx.x + m * threads
@@ -62,12 +60,12 @@ def _make_read(order: str, side: int) -> Any:
     return read
 
 
-def _make_place(order: str, side: int) -> Any:
-    """Factory of `put(x, first, place, intercept, out)`: the same in working coordinates, into shared memory."""
+def _make_place(order: str, side: int):
+    """Factory of `store(x, first, place, intercept, out)`: write them to shared memory in working coordinates."""
     by_row, threads, tile = order == "C", side * side, EACH * side
 
     @cuda_device
-    def put(x: Any, first: Any, place: Any, intercept: Any, out: Any) -> None:
+    def store(x, first, place, intercept, out):
         center, inv_scale = place
         for m in range(_ROWS * tile // threads):
             e = cuda.threadIdx.x + m * threads
@@ -79,14 +77,14 @@ def _make_place(order: str, side: int) -> Any:
                 value = intercept
             out[unsigned(i), unsigned(q)] = value
 
-    return put
+    return store
 
 
-def _make_multiply(side: int) -> Any:
+def _make_multiply(side: int):
     """Factory of `multiply(left, right, weights, u, sums)`: add the products of two tiles to a thread's sums."""
 
     @cuda_device
-    def multiply(left: Any, right: Any, weights: Any, u: Any, sums: Any) -> None:
+    def multiply(left, right, weights, u, sums):
         across, down = cuda.threadIdx.x % side, cuda.threadIdx.x // side
         for i in range(_ROWS):
             weight = weights[i]
@@ -101,18 +99,18 @@ def _make_multiply(side: int) -> Any:
 
 
 @cuda_device
-def _move(sums: Any, total: Any) -> None:
-    """Go on in float64."""
+def _move(sums, total):
+    """Move the sums into float64."""
     for q in range(_PRODUCTS):
         total[q] += sums[q]
         sums[q] = 0
 
 
-def _make_write(side: int) -> Any:
-    """Factory of `write(total, first, second, out)`: a thread's products into the matrix."""
+def _make_write(side: int):
+    """Factory of `write(total, first, second, out)`: write a thread's products into the matrix."""
 
     @cuda_device
-    def write(total: Any, first: Any, second: Any, out: Any) -> None:
+    def write(total, first, second, out):
         across, down = cuda.threadIdx.x % side, cuda.threadIdx.x // side
         for p in range(EACH):
             for q in range(EACH):
@@ -124,18 +122,18 @@ def _make_write(side: int) -> Any:
 
 
 @kernel_factory
-def make_gram(dtype: str, order: str, kind: str, side: int) -> Any:
-    """The kernel for a dtype and an order of X, in a dtype ("f4", "f8") for products, and threads side by side."""
-    number, given, tile, held = TYPES[kind], TYPES[dtype], EACH * side, _ROWS * EACH // side
-    read, put, shape = _make_read(order, side), _make_place(order, side), (_ROWS, EACH * side + 1)
-    multiply, write, tiles_a_sum = _make_multiply(side), _make_write(side), _FLUSH_TILES
+def make_gram(dtype: str, order: str, kind: str, side: int):
+    """Make the kernel for a dtype and an order of X, a dtype ("f4", "f8") of products, and the side of a block."""
+    number, given, tile, loads = TYPES[kind], TYPES[dtype], EACH * side, _ROWS * EACH // side
+    read, store, shape = _make_read(order, side), _make_place(order, side), (_ROWS, EACH * side + 1)
+    multiply, write, flush_tiles = _make_multiply(side), _make_write(side), _FLUSH_TILES
 
     @cuda_kernel(f"gram_{dtype}_{order}_{kind}_{side}")
-    def gram(data: Any, h: Any, h_step: Any, place: Any, intercept: Any, per_chunk: Any, nodes: Any) -> None:
+    def gram(data, h, h_step, place, intercept, per_chunk, nodes):
         left = cuda.shared.array(shape, number)
         right = cuda.shared.array(shape, number)
         weights = cuda.shared.array(_ROWS, number)
-        x, y, u = cuda.local.array(held, given), cuda.local.array(held, given), cuda.local.array(EACH, number)
+        x, y, u = cuda.local.array(loads, given), cuda.local.array(loads, given), cuda.local.array(EACH, number)
         sums, total = cuda.local.array(_PRODUCTS, number), cuda.local.array(_PRODUCTS, float64)
         tiles = (nodes.shape[2] + tile - 1) // tile
         count = tiles * (tiles + 1) // 2
@@ -150,17 +148,17 @@ def make_gram(dtype: str, order: str, kind: str, side: int) -> Any:
                 read(data, first, at, stop, x)
                 read(data, second, at, stop, y)
             block_barrier()
-            put(x, first, place, intercept, left)
-            put(y, second, place, intercept, right)
+            store(x, first, place, intercept, left)
+            store(y, second, place, intercept, right)
             for i in range(cuda.threadIdx.x, _ROWS, side * side):
                 weights[i] = h[unsigned(k), unsigned((at + i) * h_step)] if at + i < stop else 0
             block_barrier()
-            # The next tile is under way while the products of this one are formed.
+            # Load the next tile while the products of this one are formed.
             read(data, first, at + _ROWS, stop, x)
             read(data, second, at + _ROWS, stop, y)
             multiply(left, right, weights, u, sums)
             since += 1
-            if since == tiles_a_sum:
+            if since == flush_tiles:
                 _move(sums, total)
                 since = 0
         _move(sums, total)
@@ -170,11 +168,11 @@ def make_gram(dtype: str, order: str, kind: str, side: int) -> Any:
 
 
 @kernel_factory
-def make_fold_gram() -> Any:
-    """The kernel that adds up nodes (chunks, B, C, C) into out (B, C, C)."""
+def make_fold_gram():
+    """Make the kernel that adds up nodes (chunks, B, C, C) into out (B, C, C)."""
 
     @cuda_kernel("fold_gram")
-    def fold_gram(nodes: Any, out: Any) -> None:
+    def fold_gram(nodes, out):
         begin, threads = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.gridDim.x * cuda.blockDim.x
         columns = out.shape[1]
         for at in range(begin, out.size, threads):

@@ -1,34 +1,37 @@
-"""Weighted column means and sums of squared deviations, merged pairwise (Chan, Golub, LeVeque 1983).
+"""Weighted column means and squared deviations, and the largest row norm.
 
-`moments(data, base, width, per_block, nodes)`: a block takes `width` columns and `per_block` rows and writes its share
-of nodes[chunk] (1 + 2 d,) float64: weight, means less the base, sums of squared deviations. base (d,), float64: a row
-with weight, by which columns far from 0 lose nothing. Deviations are taken from the mean so far, at first from a row
-with weight: a constant column has exactly none. Non-finite data make a node non-finite.
-Launch: chunks * ceil(d / width) blocks, columns first, of at most 256 threads, a multiple of `width`, powers of two
-both; width 1 for column-major data, where neighbouring threads have neighbouring rows.
+`moments(data, base, width, per_block, nodes)`: a block takes `width` columns and `per_block` rows and writes its part
+of nodes[chunk] (1 + 2 d,) float64: weight, means less the base, sums of squared deviations, merged pairwise (Chan,
+Golub, LeVeque 1983). base (d,), float64: a row with weight, so that columns far from 0 lose no digits. Deviations are
+taken from the mean so far, at first from a row with weight: a constant column has exactly none. Non-finite data make a
+node non-finite. Launch: chunks * ceil(d / width) blocks, columns first, of at most 256 threads, a multiple of `width`,
+both powers of two; width 1 for column-major data, where neighbouring threads have neighbouring rows.
 `fold_moments(nodes, base, out)` merges the chunks in their order into weight, means, squares; d threads at least.
-"""
 
-from typing import Any
+`largest_norm(data, coordinates, width, per_block, out)`: block b writes out[b], float64, the largest s_i |x~_i|^2 of
+rows [b per_block, (b + 1) per_block), or NaN if one is; it bounds the step of single-row updates. Launch: blocks of at
+most 256 threads; for row-major data `width` threads, a power of two from 8 to 32, share a row; for column-major data
+each thread has rows of its own.
+"""
 
 import numpy as np
 from numba import float64
 
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
-from fastgd.kernels.cuda.layout import MOST_THREADS
-from fastgd.kernels.cuda.reduce import block_barrier
-from fastgd.kernels.cuda.residual import weight
+from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
+from fastgd.kernels.cuda.reduce import block_barrier, block_largest, larger, row_sums
+from fastgd.kernels.cuda.stages import weight
 
-#: Rows that a thread takes together: a division for all of them.
+#: Rows that a thread processes together, with one division for all of them.
 RUN = 8
 
 
 @cuda_device
-def _merged(left: Any, right: Any) -> Any:
-    """Two nodes (weight, mean, squares) of a column as one."""
+def _merged(left, right):
+    """Merge two nodes (weight, mean, squares) of a column."""
     (a, mean_a, squares_a), (b, mean_b, squares_b) = left, right
-    # Rows without weight count as absent; what is not finite in them is passed on.
+    # Rows without weight count as absent, but their non-finite values propagate.
     if b == 0.0:
         return a, mean_a + 0.0 * mean_b, squares_a + 0.0 * squares_b
     if a == 0.0:
@@ -39,8 +42,8 @@ def _merged(left: Any, right: Any) -> Any:
 
 
 @cuda_device
-def _with_run(node: Any, x: Any, s: Any) -> Any:
-    """A thread's node with a run of its rows, x and their weights s."""
+def _with_run(node, x, s):
+    """Add a run of rows, x with weights s, to a thread's node."""
     total, mean, squares = node
     if total == 0.0:
         for i in range(RUN - 1, -1, -1):
@@ -59,12 +62,12 @@ def _with_run(node: Any, x: Any, s: Any) -> Any:
 
 
 @kernel_factory
-def make_moments(dtype: str, order: str) -> Any:
-    """The kernel of moments for a dtype ("f4", "f8") and an order ("C", "F") of X."""
+def make_moments(dtype: str, order: str):
+    """Make the kernel of moments for a dtype ("f4", "f8") and an order ("C", "F") of X."""
     by_row = order == "C"
 
     @cuda_kernel(f"moments_{dtype}_{order}")
-    def moments(data: Any, base: Any, width: Any, per_block: Any, nodes: Any) -> None:
+    def moments(data, base, width, per_block, nodes):
         x, s = cuda.local.array(RUN, float64), cuda.local.array(RUN, float64)
         weights = cuda.shared.array(MOST_THREADS, float64)
         means = cuda.shared.array(MOST_THREADS, float64)
@@ -80,7 +83,7 @@ def make_moments(dtype: str, order: str) -> Any:
                 row = unsigned(min(at + i * shares, stop - 1))
                 x[i] = np.float64(data.X[row, j] if by_row else data.X[j, row]) - zero
             for i in range(RUN):
-                # The last row stands in the places of those past the end, without weight.
+                # Rows past the end repeat the last one, without weight.
                 row = at + i * shares
                 s[i] = np.float64(weight(data, row)) if row < stop else 0.0
             node = _with_run(node, x, s)
@@ -102,11 +105,11 @@ def make_moments(dtype: str, order: str) -> Any:
 
 
 @kernel_factory
-def make_fold_moments() -> Any:
-    """The kernel that merges nodes (chunks, 1 + 2 d) into out (1 + 2 d,): `fold_moments(nodes, base, out)`."""
+def make_fold_moments():
+    """Make the kernel that merges nodes (chunks, 1 + 2 d) into out (1 + 2 d,): `fold_moments(nodes, base, out)`."""
 
     @cuda_kernel("fold_moments")
-    def fold_moments(nodes: Any, base: Any, out: Any) -> None:
+    def fold_moments(nodes, base, out):
         d, j = (out.size - 1) // 2, cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if j >= d:
             return
@@ -118,3 +121,58 @@ def make_fold_moments() -> Any:
             out[0] = node[0]
 
     return fold_moments
+
+
+@cuda_device
+def _square(x, j, coordinates):
+    """Return the square of an element of column j in working coordinates."""
+    t = (np.float64(x) - coordinates.center[j]) * coordinates.inv_scale[j]
+    return t * t
+
+
+@cuda_device
+def _by_rows(data, coordinates, width, start, stop):
+    """Return the largest norm of this thread's rows, row-major."""
+    part, lane = cuda.local.array(ROWS, float64), cuda.threadIdx.x % width
+    first, groups, largest = cuda.threadIdx.x // width * ROWS, cuda.blockDim.x // width, 0.0
+    for at in range(start, stop, groups * ROWS):
+        for i in range(ROWS):
+            part[i] = 0.0
+        for j in range(lane, data.X.shape[1], width):
+            column = unsigned(j)
+            for i in range(ROWS):
+                part[i] += _square(data.X[unsigned(min(at + first + i, stop - 1)), column], column, coordinates)
+        norm, row = row_sums(part, lane, width), at + first + lane % ROWS
+        if row < stop:
+            largest = larger(largest, norm * weight(data, row))
+    return largest
+
+
+@cuda_device
+def _by_columns(data, coordinates, width, start, stop):
+    """Return the largest norm of this thread's rows, column-major."""
+    largest = 0.0
+    for row in range(start + cuda.threadIdx.x, stop, cuda.blockDim.x):
+        norm = 0.0
+        for j in range(data.X.shape[0]):
+            column = unsigned(j)
+            norm += _square(data.X[column, unsigned(row)], column, coordinates)
+        largest = larger(largest, norm * weight(data, row))
+    return largest
+
+
+@kernel_factory
+def make_largest_norm(dtype: str, order: str):
+    """Make the kernel of norms for a dtype ("f4", "f8") and an order ("C", "F") of X."""
+    look = _by_rows if order == "C" else _by_columns
+
+    @cuda_kernel(f"largest_norm_{dtype}_{order}")
+    def largest_norm(data, coordinates, width, per_block, out):
+        start = cuda.blockIdx.x * per_block
+        found = look(data, coordinates, width, start, min(start + per_block, data.y.shape[1]))
+        block_barrier()
+        found = block_largest(found)
+        if cuda.threadIdx.x == 0:
+            out[cuda.blockIdx.x] = found
+
+    return largest_norm

@@ -1,11 +1,9 @@
-"""Sums over threads in a fixed order: the only file with barriers and warp operations.
+"""Barriers, and sums over threads in a fixed order.
 
 Threads work in groups of `width`, a power of two from `ROWS` on, that share rows; a group of at most a warp's threads
-lies in one warp. Every function is called by all threads of a block alike. Each warp operation has a twin in shared
-memory, which the simulator runs.
+lies in one warp. All threads of a block must call these functions alike. Each warp operation has a stand-in in shared
+memory for the simulator.
 """
-
-from typing import Any
 
 from numba import float64
 
@@ -14,21 +12,21 @@ from fastgd.kernels.cuda._target import SIMULATED, WARP, cuda, cuda_device
 from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
 
 _ALL = 0xFFFFFFFF
-#: Neighbouring threads that `lane_sum` adds up: a power of two, of a warp; as many as a group has rows.
+#: Neighbouring threads of a warp that `lane_sum` adds up, a power of two.
 LANES = ROWS
 
 
 @cuda_device
-def block_barrier() -> None:
+def block_barrier():
     """Wait for all threads of the block."""
     cuda.syncthreads()
 
 
 @cuda_device
-def first_grid_barrier(counter: Any) -> None:
-    """Wait for all threads of the grid; counter: (1,) int64, for `grid_barrier` of this launch.
+def first_grid_barrier(counter):
+    """Wait for all threads of the grid; counter: (1,) int64, for the `grid_barrier`s of this launch.
 
-    By CUDA's own barrier, for which the grid is launched as a whole: so all blocks are there when others wait for them.
+    CUDA's own barrier, for which the grid is launched as a whole: all blocks are resident when others wait for them.
     """
     if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
         counter[0] = 0
@@ -36,12 +34,12 @@ def first_grid_barrier(counter: Any) -> None:
 
 
 @cuda_device
-def grid_barrier(counter: Any, turn: Any) -> None:
+def grid_barrier(counter, turn):
     """Wait for all threads of the grid, for the turn-th time from 1 on after `first_grid_barrier`.
 
-    The blocks count arrivals, which nobody resets. What a thread has written is seen by all after the barrier: the
-    barrier of its block puts it before the first thread's arrival, a release for the whole GPU; the first thread of
-    any block acquires it with the last arrival; and the barrier of that block puts what its threads read after that.
+    The counter of arrivals is never reset. Writes before the barrier are visible to all threads after it: the barrier
+    of a block orders its writes before the first thread's arrival, a release for the whole GPU; the first thread of any
+    block acquires them with the last arrival; the barrier of that block orders its reads after that.
     """
     block_barrier()
     if cuda.gridDim.x > 1:
@@ -53,21 +51,21 @@ def grid_barrier(counter: Any, turn: Any) -> None:
         block_barrier()
 
 
-def _group_barrier(width: Any) -> None:
-    """Wait for all threads of the group: of a warp, or of the block where groups are larger."""
+def _group_barrier(width):
+    """Wait for all threads of the group: a part of a warp, or the block for larger groups."""
     if width <= WARP:
         cuda.syncwarp()
     else:
         cuda.syncthreads()
 
 
-def _group_barrier_twin(width: Any) -> None:
-    """The same, for the whole block."""
+def _group_barrier_twin(width):
+    """Wait for the whole block."""
     cuda.syncthreads()
 
 
-def _row_total(value: Any, width: Any) -> Any:
-    """The sum of the numbers of those threads of a warp and group that have the same row, lane % ROWS."""
+def _row_total(value, width):
+    """Return the sum over the threads of a warp and group that have the same row, lane % ROWS."""
     mask = ROWS
     while mask < width and mask < WARP:
         value += cuda.shfl_xor_sync(_ALL, value, mask)
@@ -75,8 +73,8 @@ def _row_total(value: Any, width: Any) -> Any:
     return value
 
 
-def _row_largest(value: Any, width: Any) -> Any:
-    """The largest number of the same threads; NaN may be passed over."""
+def _row_largest(value, width):
+    """Return the largest value of these threads; NaN may be skipped."""
     mask = ROWS
     while mask < width and mask < WARP:
         other = cuda.shfl_xor_sync(_ALL, value, mask)
@@ -85,8 +83,8 @@ def _row_largest(value: Any, width: Any) -> Any:
     return value
 
 
-def _row_total_twin(value: Any, width: Any) -> Any:
-    """The same through shared memory."""
+def _row_total_twin(value, width):
+    """Return the sum through shared memory."""
     values = _of_row(value, width)
     total = values[0]
     for other in values[1:]:
@@ -94,16 +92,16 @@ def _row_total_twin(value: Any, width: Any) -> Any:
     return total
 
 
-def _row_largest_twin(value: Any, width: Any) -> Any:
-    """The same through shared memory."""
+def _row_largest_twin(value, width):
+    """Return the largest value through shared memory."""
     largest = value
     for other in _of_row(value, width):
         largest = other if other > largest else largest
     return largest
 
 
-def _of_row(value: Any, width: Any) -> Any:
-    """In the simulator: the numbers of the threads of a warp and group that have the same row."""
+def _of_row(value, width):
+    """Return the values of the threads of a warp and group that have the same row, in the simulator."""
     scratch = cuda.shared.array(MOST_THREADS, float64)
     thread, span = cuda.threadIdx.x, min(width, WARP)
     scratch[thread] = value
@@ -118,10 +116,10 @@ row_total = cuda_device(_row_total_twin if SIMULATED else _row_total)
 row_largest = cuda_device(_row_largest_twin if SIMULATED else _row_largest)
 
 
-def _row_sums(part: Any, lane: Any, width: Any) -> Any:
-    """Each thread's ROWS numbers summed over the warp's threads of its group; its own: row lane % ROWS.
+def _row_sums(part, lane, width):
+    """Return, for row lane % ROWS, the sum of this group's threads in the warp; part: ROWS numbers of each thread.
 
-    Half of the numbers are exchanged for the partner's other half, until one is left: 7 shuffles for 8 rows.
+    Each step exchanges half of the numbers for the other half of a partner: 7 shuffles for 8 rows.
     """
     for i in range(4):
         low, high = part[i], part[i + 4]
@@ -137,8 +135,8 @@ def _row_sums(part: Any, lane: Any, width: Any) -> Any:
     return row_total(total, width)
 
 
-def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:
-    """The same through shared memory."""
+def _row_sums_twin(part, lane, width):
+    """Return the sum through shared memory."""
     scratch = cuda.shared.array((MOST_THREADS, ROWS), float64)
     thread, span = cuda.threadIdx.x, min(width, WARP)
     for i in range(ROWS):
@@ -152,8 +150,8 @@ def _row_sums_twin(part: Any, lane: Any, width: Any) -> Any:
     return total
 
 
-def _lane_sum(value: Any) -> Any:
-    """The sum of a number of each of LANES neighbouring threads, the same bits in all of them."""
+def _lane_sum(value):
+    """Return the sum over LANES neighbouring threads, with the same bits in all of them."""
     mask = LANES // 2
     while mask > 0:
         value += cuda.shfl_xor_sync(_ALL, value, mask)
@@ -161,8 +159,8 @@ def _lane_sum(value: Any) -> Any:
     return value
 
 
-def _lane_sum_twin(value: Any) -> Any:
-    """The same through shared memory."""
+def _lane_sum_twin(value):
+    """Return the sum through shared memory."""
     scratch = cuda.shared.array(MOST_THREADS, float64)
     thread, mask = cuda.threadIdx.x, LANES // 2
     while mask > 0:
@@ -175,8 +173,8 @@ def _lane_sum_twin(value: Any) -> Any:
 
 
 @cuda_device
-def fold_lanes(values: Any) -> Any:
-    """The sum of LANES numbers of a thread, in the order of `lane_sum`."""
+def fold_lanes(values):
+    """Return the sum of LANES numbers of a thread, in the order of `lane_sum`."""
     half = LANES // 2
     while half > 0:
         for lane in range(half):
@@ -186,14 +184,14 @@ def fold_lanes(values: Any) -> Any:
 
 
 @cuda_device
-def larger(a: Any, b: Any) -> Any:
-    """The larger of two numbers, NaN where one is."""
+def larger(a, b):
+    """Return the larger of two numbers, or NaN if one is."""
     return b if b > a or b != b else a
 
 
 @cuda_device
-def block_largest(value: Any) -> Any:
-    """The largest of a block's numbers, one a thread; NaN where one is. For the block's first thread."""
+def block_largest(value):
+    """Return the largest of one number per thread of a block to its first thread; NaN if one is."""
     values = cuda.shared.array(MOST_THREADS, float64)
     thread, count = cuda.threadIdx.x, cuda.blockDim.x
     values[thread] = value

@@ -1,11 +1,13 @@
-"""A group's rows in registers: their margins, and what they add to the gradient.
+"""A group's rows in registers: their margins, and their contributions to the gradient.
 
 Thread `lane` of a group holds columns first + lane + c width of `ROWS` rows, c < COLUMNS.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 from numba import float32, float64
+from numpy.typing import NDArray
 
 from fastgd.kernels._jit import unsigned
 from fastgd.kernels.cuda._target import WARP, cuda, cuda_device
@@ -19,44 +21,44 @@ TYPES = {"f4": float32, "f8": float64}
 
 
 class Tile(NamedTuple):
-    """The rows that a block works on: those at positions from `at` on, up to `stop`."""
+    """The rows that a block works on: those at positions [at, stop)."""
 
-    #: Numbers of the rows at these positions, where they are named.
-    rows: Any
-    at: Any
-    stop: Any
+    #: Row numbers at these positions, if rows are indexed.
+    rows: NDArray[np.int64]
+    at: int
+    stop: int
 
 
-class Room(NamedTuple):
-    """Shared memory of a block, of the dtype of X."""
+class SharedBuffers(NamedTuple):
+    """Shared memory of a block, in the dtype of X."""
 
-    #: Margins by (warp, output, group, row), derivatives by (output, group, row), and losses alike.
-    z: Any
-    r: Any
-    lost: Any
+    #: Margins by (warp, output, group, row); derivatives and losses by (output, group, row).
+    z: NDArray[np.floating]
+    r: NDArray[np.floating]
+    loss_sums: NDArray[np.floating]
     #: Gradient by (output, piece, column of a thread, thread).
-    g: Any
+    g: NDArray[np.floating]
     #: Staged rows.
-    staged: Any
+    staged: NDArray[np.floating]
 
 
 @cuda_device
-def split(room: Any, layout: Any, spilled: Any) -> Any:
-    """The parts of shared memory; of a gradient too large for it, `spilled`."""
+def split(buffers, layout, spilled):
+    """Split shared memory into its buffers; a gradient too large for it lies in `spilled`."""
     a = layout.margins
     b = a + layout.derivatives
     c = b + layout.derivatives
-    z, r, lost = room[:a], room[a:b], room[b:c]
+    z, r, loss_sums = buffers[:a], buffers[a:b], buffers[b:c]
     if layout.spilled:
-        return Room(z, r, lost, spilled, room[c:])
+        return SharedBuffers(z, r, loss_sums, spilled, buffers[c:])
     e = c + layout.gradient
-    return Room(z, r, lost, room[c:e], room[e:])
+    return SharedBuffers(z, r, loss_sums, buffers[c:e], buffers[e:])
 
 
 @cuda_device
-def clear(numbers: Any) -> None:
-    """Set to 0, by all threads of a block."""
-    # No range, here and below: how often one with a step runs takes a division of 64 bits.
+def clear(numbers):
+    """Set an array to 0, by all threads of a block."""
+    # While loops, here and below: the number of turns of a range with a step costs a 64-bit division.
     i = cuda.threadIdx.x
     while i < numbers.size:
         numbers[i] = 0
@@ -64,39 +66,39 @@ def clear(numbers: Any) -> None:
 
 
 @cuda_device
-def group_of(layout: Any) -> Any:
-    """The number of this thread's group."""
+def group_of(layout):
+    """Return the number of this thread's group."""
     return cuda.threadIdx.x >> layout.bits
 
 
 @cuda_device
-def lane_of(layout: Any) -> Any:
-    """The number of this thread in its group."""
+def lane_of(layout):
+    """Return the number of this thread in its group."""
     return cuda.threadIdx.x & (layout.width - 1)
 
 
 @cuda_device
-def split_pair(pair: Any) -> Any:
-    """Output and row of a group of the `pair`-th of both: threads next to each other have rows next to each other."""
+def split_pair(pair):
+    """Return output and row of the `pair`-th of a group's pairs; neighbouring threads have neighbouring rows."""
     return pair >> ROW_BITS, pair & (ROWS - 1)
 
 
-def make_margins(dtype: str, offset: bool) -> Any:
-    """Factory of `add_margins(x, point, piece, layout, room)`: margins of a piece's columns, added to room.z.
+def make_margins(dtype: str, offset: bool):
+    """Factory of `add_margins(x, point, piece, layout, buffers)`: add the margins of a piece's columns to buffers.z.
 
-    offset: whether `point.offset` is subtracted from columns, else it is 0.
+    offset: whether `point.offset` is subtracted from columns, which is 0 otherwise.
     """
     kind = TYPES[dtype]
 
     @cuda_device
-    def add_margins(x: Any, point: Any, piece: Any, layout: Any, room: Any) -> None:
+    def add_margins(x, point, piece, layout, buffers):
         part, v = cuda.local.array(ROWS, kind), cuda.local.array(COLUMNS, kind)
         group, lane, last = group_of(layout), lane_of(layout), point.w.shape[1] - 1
         start = piece * layout.width * COLUMNS + lane
         for k in range(layout.outputs):
             far = kind(0)
             for c in range(COLUMNS):
-                # No branch, which the loads of a tile would stop at.
+                # No branch, at which the loads of a tile would stop.
                 j = start + c * layout.width
                 there = unsigned(j if c < layout.sure else min(j, last))
                 w = point.w[unsigned(k), there]
@@ -111,66 +113,66 @@ def make_margins(dtype: str, offset: bool) -> Any:
             total = row_sums(part, lane, layout.width)
             if lane % WARP < ROWS:
                 to = unsigned(((lane // WARP * layout.outputs + k) * layout.groups + group) * ROWS + lane % ROWS)
-                room.z[to] = total if piece == 0 else room.z[to] + total
+                buffers.z[to] = total if piece == 0 else buffers.z[to] + total
 
     return add_margins
 
 
-def make_accumulate(dtype: str) -> Any:
-    """Factory of `accumulate(x, piece, layout, room)`: what a piece's columns add to the gradient, into room.g."""
+def make_accumulate(dtype: str):
+    """Factory of `accumulate(x, piece, layout, buffers)`: add a piece's columns of the gradient to buffers.g."""
     kind = TYPES[dtype]
 
     @cuda_device
-    def accumulate(x: Any, piece: Any, layout: Any, room: Any) -> None:
+    def accumulate(x, piece, layout, buffers):
         r = cuda.local.array(ROWS, kind)
         group, threads = group_of(layout), layout.groups * layout.width
         for k in range(layout.outputs):
             for i in range(ROWS):
-                r[i] = room.r[unsigned((k * layout.groups + group) * ROWS + i)]
+                r[i] = buffers.r[unsigned((k * layout.groups + group) * ROWS + i)]
             for c in range(COLUMNS):
                 total = kind(0)
                 for i in range(ROWS):
                     total += r[i] * x[i * COLUMNS + c]
-                room.g[unsigned(((k * layout.pieces + piece) * COLUMNS + c) * threads + cuda.threadIdx.x)] += total
+                buffers.g[unsigned(((k * layout.pieces + piece) * COLUMNS + c) * threads + cuda.threadIdx.x)] += total
 
     return accumulate
 
 
-def make_flush(dtype: str) -> Any:
-    """Factory of `flush(layout, room, columns, out, first)`: the block's sums go on in float64 out (K columns + K,).
+def make_flush(dtype: str):
+    """Factory of `flush(layout, buffers, columns, out, first)`: add the block's sums to float64 out (K columns + K,).
 
-    first: whether nothing has been written to `out` yet.
+    first: whether `out` has not been written yet.
     """
     flush_gradient, flush_losses = make_flush_gradient(dtype), make_flush_losses(dtype)
 
     @cuda_device
-    def flush(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
-        flush_gradient(layout, room, columns, out, first)
-        flush_losses(layout, room, columns, out, first)
+    def flush(layout, buffers, columns, out, first):
+        flush_gradient(layout, buffers, columns, out, first)
+        flush_losses(layout, buffers, columns, out, first)
 
     return flush
 
 
-def make_flush_gradient(dtype: str) -> Any:
-    """The first part of the same, of sums of columns alone."""
+def make_flush_gradient(dtype: str):
+    """Factory of the part of `flush` for sums of columns."""
     zero = TYPES[dtype](0)
 
     @cuda_device
-    def flush_gradient(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
+    def flush_gradient(layout, buffers, columns, out, first):
         threads, span = layout.groups * layout.width, layout.width * COLUMNS
         block_barrier()
         for k in range(layout.outputs):
             j = cuda.threadIdx.x
             while j < columns:
-                # Shifts: of numbers that may be negative a division by a power of two takes many more instructions.
+                # Shifts: dividing a number that may be negative by a power of two takes many more instructions.
                 piece, within = j >> (layout.bits + COLUMN_BITS), j & (span - 1)
                 start = ((k * layout.pieces + piece) * COLUMNS + (within >> layout.bits)) * threads
                 start += within & (layout.width - 1)
                 total = 0.0
                 for group in range(layout.groups):
                     at = unsigned(start + group * layout.width)
-                    total += room.g[at]
-                    room.g[at] = zero
+                    total += buffers.g[at]
+                    buffers.g[at] = zero
                 at = unsigned(k * columns + j)
                 out[at] = total if first else out[at] + total
                 j += threads
@@ -178,22 +180,22 @@ def make_flush_gradient(dtype: str) -> Any:
     return flush_gradient
 
 
-def make_flush_losses(dtype: str) -> Any:
-    """The second part, of losses."""
+def make_flush_losses(dtype: str):
+    """Factory of the part of `flush` for losses."""
     zero = TYPES[dtype](0)
 
     @cuda_device
-    def flush_losses(layout: Any, room: Any, columns: Any, out: Any, first: Any) -> None:
+    def flush_losses(layout, buffers, columns, out, first):
         threads = layout.groups * layout.width
         share, i = cuda.threadIdx.x >> ROW_BITS, cuda.threadIdx.x & (ROWS - 1)
-        # All threads take as many turns: LANES of them, one a row of a group, add up an output's losses together.
+        # All threads take equally many turns: LANES of them, one per row of a group, add up an output's losses.
         for turn in range(-(-layout.outputs * LANES // threads)):
             k, total = turn * (threads // LANES) + share, 0.0
             if k < layout.outputs:
                 for group in range(layout.groups):
                     at = unsigned((k * layout.groups + group) * ROWS + i)
-                    total += room.lost[at]
-                    room.lost[at] = zero
+                    total += buffers.loss_sums[at]
+                    buffers.loss_sums[at] = zero
             total = lane_sum(total)
             if k < layout.outputs and i == 0:
                 to = unsigned(layout.outputs * columns + k)

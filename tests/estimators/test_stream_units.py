@@ -11,7 +11,7 @@ from fastgd.kernels.rules import RULES
 from fastgd.objective.coordinates import TargetScaling
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import Adam, GradientDescent, Momentum
-from tests.kernels.recipes import recipe
+from tests.kernels.minibatch import recipe
 
 RNG = np.random.default_rng(12)
 X = RNG.normal(size=(1000, 4))

@@ -1,4 +1,4 @@
-"""Loss and gradient sums of a full pass in plain NumPy, and how far rounding may move the kernels' from them."""
+"""Loss and gradient sums of a full pass in plain NumPy, and bounds of the kernels' rounding."""
 
 from typing import NamedTuple
 
@@ -12,21 +12,21 @@ from tests.kernels.table import TOLERANCE, Case, Sample
 
 
 class Expected(NamedTuple):
-    """The sums, and for each the sum of the sizes of its terms, in units of which it may be off."""
+    """The sums, and for each the sum of the absolute terms, the unit of its error."""
 
     sums: Sums
     scales: Sums
 
 
 def expected(case: Case, data: Sample) -> Expected:
-    """The sums from the reference's losses on x - shift, float64."""
+    """Compute the sums with the reference's losses on x - shift, float64."""
     loss = LOSSES[case.loss]
     x = data.X.astype(np.float64) - data.shift
     s = np.ones(len(x)) if data.s is None else data.s.astype(np.float64)
     y = data.y[0].astype(np.int64) if case.loss == "softmax" else data.y.T.astype(np.float64)
     z = x @ data.coef.T + data.intercept
     slopes = s[:, None] * loss.gradient(z, y, data.delta)
-    # The sizes of what a margin sums up: its rounding is in units of it, and so is that of a loss and its derivative.
+    # Absolute terms of a margin, the unit of rounding of margin, loss and derivative.
     sizes = np.abs(x) @ np.abs(data.coef).T + np.abs(data.intercept) + 1.0
     if case.loss == "softmax":
         values = np.zeros_like(slopes)
@@ -45,7 +45,7 @@ def expected(case: Case, data: Sample) -> Expected:
 
 
 def bound(case: Case, n: int, d: int) -> float:
-    """Relative error of a sum in units of its scale: 1e-12, or in float32 what rounding can do at worst.
+    """Return the relative error of a sum in units of its scale: 1e-12, or for float32 the worst case of rounding.
 
     Adding m numbers one by one is off by at most m u of their sizes, u = eps / 2 (Higham 2002, section 4.2). A margin
     adds d products and an intercept; a product sum adds the rows of a block before it is widened; residuals are a few

@@ -1,4 +1,4 @@
-"""A mini-batch fit by the epoch kernel and the same by the reference, and how far rounding may part them."""
+"""A mini-batch fit by the epoch kernel and by the reference, and bounds of their difference by rounding."""
 
 import itertools
 from dataclasses import dataclass
@@ -11,15 +11,21 @@ from fastgd.backends.cpu.data import CpuData
 from fastgd.backends.cpu.epochs import CpuEpochs
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import EpochProblem
-from tests.kernels.recipes import recipe
+from fastgd.optimizers import KERNEL_RULES, Recipe
 from tests.kernels.table import TOLERANCE, Case, Sample
 
 PENALTIES = {"none": (0.0, 0.0), "l1": (0.3, 1.0), "l2": (0.3, 0.0), "elastic net": (0.4, 0.5)}
 
-#: Rules that carry a step on.
+#: Rules that repeat a part of each step.
 ROLLING = {"momentum", "lookahead", "nesterov", "momentum_torch", "nesterov_torch"}
 #: How much farther than gradient descent's an error of a gradient moves theta, see `allowed`.
 GAIN = dict.fromkeys(reference.RULES, 4.0) | {"gd": 1.0, "averaged": 1.0} | dict.fromkeys(ROLLING, 10.0)
+
+
+def recipe(rule: str, **hyper: float) -> Recipe:
+    """Return the recipe of a rule: the reference's hyper-parameters, in its order, are the kernels' numbers."""
+    numbers = list({**reference.RULES[rule].defaults, **hyper}.values())
+    return Recipe(KERNEL_RULES[rule], tuple(float(number) for number in numbers + [0.0] * (4 - len(numbers))))
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Setup:
         return first * (0.1 if self.rule in ROLLING else 1.0) / (1.0 + 0.1 * t)
 
     def hyper(self, dtype: str) -> dict[str, float]:
-        """In float32 a rule whose step is a smooth function of the gradient: its error has a bound."""
+        """For float32, choose hyper-parameters for which a step is a smooth function of the gradient."""
         return {"eps": 1.0} if "eps" in reference.RULES[self.rule].defaults and dtype == "f4" else {}
 
 
@@ -63,7 +69,7 @@ class Twin(NamedTuple):
     plan: EpochProblem
     problem: reference.Problem
     start: np.ndarray
-    #: (n, d) sizes of what an element of x~ is computed from: (|x - shift| + |center - shift|) / scale.
+    #: (n, d) absolute terms of each element of x~: (|x - shift| + |center - shift|) / scale.
     reach: np.ndarray
 
 

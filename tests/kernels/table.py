@@ -1,4 +1,4 @@
-"""The one table that drives the tests of the compiled floor, and random data for any line of it."""
+"""The table of kernels that drives the tests, and random data for any of its lines."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ TOLERANCE = 1e-12
 
 
 class Case(NamedTuple):
-    """One kernel: what it is specialised on."""
+    """The ingredients of one kernel."""
 
     loss: str
     dtype: str
@@ -56,6 +56,13 @@ EPOCH = [
     Case("squared", "f8", "C", True),
     Case("logistic", "f4", "F", True),
 ]
+
+
+def lines(chosen: list[Case]) -> list:
+    """Return every case as a parameter of a test, slow if it is not chosen: each costs seconds of compiling."""
+    import pytest  # which `bench.gpu` does without
+
+    return [pytest.param(c, id=c.name, marks=[] if c in chosen else [pytest.mark.slow]) for c in ALL]
 
 
 class Sample(NamedTuple):

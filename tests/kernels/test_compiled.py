@@ -13,15 +13,13 @@ from fastgd.kernels._jit import STAMP, compiled_kernels, cpu_kernel, jitable
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.gram import make_gram
-from fastgd.kernels.cpu.moments import fold_moments, make_moments
-from fastgd.kernels.cpu.norms import make_largest_norm
+from fastgd.kernels.cpu.moments import fold_moments, make_largest_norm, make_moments
 from fastgd.kernels.cpu.quadratic import minimise_quadratic
 from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.cpu.update import update
 from fastgd.objective.rule_state import RuleState
 from tests.kernels import full_pass, minibatch
-from tests.kernels.minibatch import Setup
-from tests.kernels.recipes import recipe
+from tests.kernels.minibatch import Setup, recipe
 from tests.kernels.table import ALL, DTYPES, ORDERS, Case, sample
 
 CASE = Case("squared", "f8", "C")
@@ -41,7 +39,7 @@ def fit(setup: Setup = Setup(), *, n: int = 40, d: int = 3, outputs: int = 2, se
     RuleState(recipe(setup.rule), np.zeros((2, d + 1))).update(np.ones((2, d + 1)), 0.1, np.zeros((2, d + 1)))
 
 
-def test_kernels_have_names_of_their_own():
+def test_names_of_kernels_are_unique():
     """Those that share a name share a file of the cache; the hash of the sources is in each name."""
     kernels = [make(*case) for case in ALL for make in (make_gradient, make_epoch)]
     kernels += [
@@ -142,7 +140,7 @@ def test_all_rules_together_compile_no_more_than_eight_kernels(order):
     assert 1 <= int(run.stdout) <= 8
 
 
-def test_what_a_kernel_inlines_has_no_machine_code_of_its_own():
+def test_inlined_functions_have_no_machine_code():
     """Which would take as long to make as the kernel's."""
 
     @jitable

@@ -1,4 +1,4 @@
-"""Mini-batch epochs: every rule, batch size and penalty against the reference; slices, bits, and what stays."""
+"""Mini-batch epochs: every rule, batch size and penalty against the reference; slices, bits and inputs."""
 
 import hashlib
 import itertools
@@ -11,10 +11,8 @@ from fastgd import reference
 from fastgd.kernels.shuffle import WINDOW
 from fastgd.reference import epoch_order
 from tests.kernels import minibatch
-from tests.kernels.lines import lines
-from tests.kernels.minibatch import PENALTIES, Setup
-from tests.kernels.recipes import recipe
-from tests.kernels.table import ALL, EPOCH, LOSSES, Case, sample
+from tests.kernels.minibatch import PENALTIES, Setup, recipe
+from tests.kernels.table import ALL, EPOCH, LOSSES, Case, lines, sample
 
 RULES = list(reference.RULES)
 #: In float32 at every batch size; the other rules at large ones, where rounding has few updates to grow in. Rules
@@ -23,7 +21,7 @@ SINGLE = ["gd", "momentum", "adam"]
 N, D = 303, 6
 #: Single rows, less and more than a tile, and a block; all rows and more.
 SIZES = [1, 7, 32, 100, 256, 300, N, 1000]
-#: Rows for the smallest of them, which make a hundred updates of few tiles as well: the reference takes its time.
+#: Fewer rows for the smallest batches, still a hundred updates: the reference is slow.
 FEW_ROWS = {1: 50, 7: 150}
 FIRST = Case("logistic", "f8", "C")
 
@@ -122,8 +120,8 @@ def test_an_epoch_in_slices_is_the_epoch_bit_for_bit(case, rule):
         np.testing.assert_array_equal(cut.losses, whole.losses)
 
 
-def test_an_epoch_that_is_taken_up_elsewhere_is_the_same():
-    """A fit resumed in another process has no window of rows filled yet."""
+def test_an_epoch_resumed_in_another_process_is_the_same():
+    """A fit resumed in another process has no filled window of rows."""
     n, setup = 2 * WINDOW + 100, Setup("gd", 3000)
     data = sample(FIRST, n, 2)
     whole = minibatch.ours(FIRST, data, setup, 2)
@@ -136,7 +134,7 @@ def test_an_epoch_that_is_taken_up_elsewhere_is_the_same():
     np.testing.assert_array_equal(rule.theta, whole.thetas[1])
 
 
-def test_going_back_to_an_earlier_epoch_draws_its_rows_again():
+def test_an_earlier_epoch_draws_its_rows_again():
     data, setup = sample(FIRST, N, D), Setup("gd", 50)
     rates = np.full(7, 0.1)
     both = minibatch.twin(FIRST, data, setup)
@@ -177,7 +175,7 @@ def test_a_bad_row_makes_theta_and_the_loss_not_finite(rule, size):
 
 
 def test_the_seed_and_the_epoch_choose_the_rows():
-    """With one row a batch and rate 1, d = 1, y = 1: theta tells which row came last."""
+    """With one row per batch, rate 1, d = 1 and x = 1, theta is the target of the last row."""
     case = Case("squared", "f8", "C")
     data = sample(case, 40, 1, outputs=1)
     data.X[:] = 1.0

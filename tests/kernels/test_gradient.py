@@ -1,4 +1,4 @@
-"""The full pass: every loss, dtype, order, shift and weights, against the reference; and its bits."""
+"""The full pass: every loss, dtype, order, shift and weights against the reference; bits."""
 
 import hashlib
 
@@ -9,8 +9,7 @@ from fastgd.backends.cpu import data as cpu
 from fastgd.backends.cpu.data import CpuData
 from fastgd.kernels import records
 from tests.kernels import full_pass
-from tests.kernels.lines import lines
-from tests.kernels.table import DTYPES, FULL_PASS, ORDERS, Case, sample
+from tests.kernels.table import DTYPES, FULL_PASS, ORDERS, Case, lines, sample
 
 #: Around tiles, blocks and groups of rows and columns; two blocks and a rest of column-major data, narrow and wide.
 SHAPES = [
@@ -37,14 +36,14 @@ def test_against_the_reference(case):
         full_pass.check(case, sample(case, 300, 7, outputs=outputs, weighted=True))
 
 
-def test_rows_so_long_that_tiles_hold_fewer_of_them():
+def test_tiles_of_few_long_rows():
     """16384 float32 columns: 8 rows a tile."""
     case = Case("squared", "f4", "C")
     assert records.tile_rows(16384 * 4) == 8
     full_pass.check(case, sample(case, 61, 16384, outputs=1))
 
 
-#: Sums of float32 blocks are mostly exact in float64, so that only float64 data tell one order of adding from another.
+#: Only float64 data distinguish orders of addition: sums of float32 blocks are mostly exact in float64.
 TREES = [pytest.param(Case("logistic", "f8", "C"), 7, id="C"), pytest.param(Case("softmax", "f8", "F"), 130, id="F")]
 
 
@@ -86,7 +85,7 @@ def test_blocks_are_added_in_the_fixed_tree(case, d, blocks, small_chunks):
     np.testing.assert_array_equal(got, node(case, data, 0, blocks, rows))
 
 
-def test_sizes_that_fix_the_tree_know_nothing_of_n():
+def test_sizes_that_fix_the_tree_do_not_depend_on_n():
     """Powers of two, so that tiles and chunks nest in blocks."""
     for d in (1, 7, 100, 1000, 100_000):
         for itemsize in (4, 8):

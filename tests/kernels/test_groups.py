@@ -35,7 +35,7 @@ def rows_by(kind):
     ("dtype", "kind", "outputs", "shifted"),
     pairwise(itertools.product([np.float32, np.float64], ["consecutive", "named"], [2, 1], [False, True])),
 )
-def test_vectors_do_what_plain_python_does_whatever_the_columns(dtype, kind, outputs, shifted):
+def test_compiled_groups_agree_with_plain_python(dtype, kind, outputs, shifted):
     rng, rows, eps = np.random.default_rng(0), rows_by(kind), float(np.finfo(dtype).eps)
     dots, add = compiled(DOTS, outputs, shifted), compiled(ADD, outputs, shifted)
     for d in (1, 3, 8, 15, 16, 17, 37):

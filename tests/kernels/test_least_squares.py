@@ -1,16 +1,52 @@
 """Gram matrices, triangular factors and gradients of more than double precision over all rows."""
 
 from fractions import Fraction
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from fastgd.backends.cpu import least_squares as cpu_least_squares
+from fastgd.backends.cpu.data import CpuData
+from fastgd.backends.cpu.least_squares import CpuLeastSquares
 from fastgd.objective.coordinates import Scaling
-from tests.kernels.least_squares import check_gram, rows_of, setup, sums
-from tests.kernels.table import Case, sample
+from tests.kernels.table import Case, Sample, sample
 
 LAYOUTS = [Case("squared", dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
 CASE = Case("squared", "f8", "C")
+
+
+def rows_of(data: Sample, scaling: Scaling, intercept: bool) -> np.ndarray:
+    """Weighted by the roots of the weights, relative to their sum."""
+    n = len(data.X)
+    s = np.ones(n) if data.s is None else data.s.astype(float)
+    x = (data.X.astype(float) - scaling.center) * scaling.inv_scale
+    rows = np.hstack([np.ones((n, int(intercept))), x, data.y.T.astype(float)])
+    return rows * np.sqrt(s / s.sum())[:, None]
+
+
+def setup(case: Case, n: int, d: int, *, weighted: bool = False, outputs: int = 2) -> tuple[Sample, Scaling]:
+    """Return data and another data set's scaling; the last of several columns has scale 0."""
+    rng = np.random.default_rng(n + d)
+    inv_scale = rng.uniform(0.5, 2.0, d)
+    inv_scale[1:][-1:] = 0.0
+    return sample(case, n, d, weighted=weighted, outputs=outputs), Scaling(rng.standard_normal(d), inv_scale)
+
+
+def sums(data: Sample, scaling: Scaling, intercept: bool, n_threads: int = 1) -> CpuLeastSquares:
+    return CpuData(data.X, data.y, data.s, n_threads).least_squares(scaling, intercept)
+
+
+def check_gram(case: Case, n: int, d: int, *, weighted: bool = False, intercept: bool = True) -> None:
+    data, scaling = setup(case, n, d, weighted=weighted)
+    rows = rows_of(data, scaling, intercept)
+    exact = rows.T @ rows
+    # By the kernel, and by NumPy, as that of few rows.
+    for few in (0, data.X.size * 10):
+        with mock.patch.object(cpu_least_squares, "FEW_NUMBERS", few):
+            found = sums(data, scaling, intercept).gram()
+        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-13 * np.abs(exact).max())
+        np.testing.assert_array_equal(found, found.T)
 
 
 @pytest.mark.parametrize("case", LAYOUTS, ids=lambda case: case.name)
@@ -38,7 +74,7 @@ def test_triangle(n, d, weighted, case):
     np.testing.assert_allclose(found.T @ found, exact.T @ exact, rtol=0, atol=1e-13 * np.abs(exact.T @ exact).max())
 
 
-def test_triangle_sees_what_the_gram_matrix_cannot():
+def test_triangle_resolves_nearly_collinear_columns():
     """A column that is another one but for one part in 10^10: its square is lost in the Gram matrix."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_000, 2))

@@ -34,7 +34,7 @@ def plain(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def arguments(name: str, dtype: str, count: int) -> np.ndarray:
-    """The whole range: evenly, in every binade, and closely where the function has its turns."""
+    """Return arguments evenly, in every binade, and densely near branch points."""
     info, rng = np.finfo(dtype), np.random.default_rng(1)
 
     def binades(low: int, high: int) -> np.ndarray:

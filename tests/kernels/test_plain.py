@@ -1,4 +1,4 @@
-"""Every kernel as plain Python, NUMBA_DISABLE_JIT=1: what a debugger steps through, and a check of the stand-ins."""
+"""Every kernel as plain Python (NUMBA_DISABLE_JIT=1), for debuggers; the stand-ins of intrinsics."""
 
 import os
 import subprocess
@@ -9,9 +9,9 @@ import numpy as np
 from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.kernels import _intrinsics, _jit
 from tests.kernels import full_pass, minibatch
-from tests.kernels.least_squares import check_gram
 from tests.kernels.minibatch import Setup
 from tests.kernels.table import DTYPES, LOSSES, ORDERS, Case, sample
+from tests.kernels.test_least_squares import check_gram
 
 #: Enough rows for two blocks, few enough for Python.
 N, D = 260, 2
@@ -79,7 +79,7 @@ def test_without_the_compiler(root):
     assert done.returncode == 0, done.stderr
 
 
-def test_stand_ins_agree_with_what_is_compiled():
+def test_stand_ins_agree_with_compiled_intrinsics():
     @_jit.cpu_kernel("test_stand_ins")
     def fill(x, bits, back, fused):
         for i in range(x.size):

@@ -47,7 +47,7 @@ def test_losses_against_the_reference(loss, dtype):
 @pytest.mark.parametrize("part", ["value", "grad", "curvature"])
 @pytest.mark.parametrize("loss", SEPARABLE)
 def test_compiled_losses_keep_the_dtype_and_the_value(loss, part, dtype):
-    """Plain Python does not tell: there a float literal is weak, in a kernel it makes float64 of float32."""
+    """Only compiled: a float literal is weak in plain Python, and makes float64 of float32 in a kernel."""
     function, kind = getattr(losses.find_loss(loss), part), KINDS[dtype]
 
     @cpu_kernel(f"test_loss[{loss},{part}]")

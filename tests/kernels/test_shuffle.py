@@ -7,7 +7,8 @@ import pytest
 
 from fastgd.kernels import shuffle
 from fastgd.kernels._jit import cpu_kernel
-from fastgd.kernels.cpu.epoch import fill_window, name_batch_rows
+from fastgd.kernels.cpu.epoch import write_batch_rows
+from fastgd.kernels.cpu.order import fill_window
 from fastgd.kernels.records import Batches, Schedule, Tile, new_tile
 from fastgd.reference import epoch_order
 from fastgd.reference import shuffle as truth
@@ -29,9 +30,9 @@ class Names(NamedTuple):
     ahead: int
 
 
-@cpu_kernel("test_name_batch_rows")
+@cpu_kernel("test_write_batch_rows")
 def name(at, m, n, batches, names):
-    name_batch_rows(at, m, n, batches, names)
+    write_batch_rows(at, m, n, batches, names)
 
 
 def new_schedule(n: int) -> Schedule:
@@ -86,7 +87,7 @@ def test_filled_windows_against_the_reference(n):
 
 @pytest.mark.parametrize("shuffled", [True, False])
 @pytest.mark.parametrize("ahead", [32, 40])
-def test_tiles_and_what_they_prefetch_across_windows(shuffled, ahead):
+def test_rows_of_tiles_and_of_prefetches_across_windows(shuffled, ahead):
     """A tile and the rows prefetched for a later one lie in neighbouring windows; every position finds its own row."""
     n, m, seed, epoch = 20000, 32, 4, 1
     order = epoch_order(n, seed, epoch) if shuffled else np.arange(n)

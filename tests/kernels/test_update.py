@@ -9,7 +9,7 @@ from fastgd import reference
 from fastgd.kernels.rules import RULES, STEPS
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import KernelRule, Recipe
-from tests.kernels.recipes import recipe
+from tests.kernels.minibatch import recipe
 
 #: Other numbers than the defaults, at the edges of their ranges where those are harmless.
 OTHERS = {

@@ -16,8 +16,7 @@ from fastgd.backends.weights import effective, total
 from fastgd.kernels import records
 from fastgd.kernels._jit import compile_seconds as compile_seconds
 from fastgd.kernels.cpu.gradient import make_gradient
-from fastgd.kernels.cpu.moments import fold_moments, make_moments
-from fastgd.kernels.cpu.norms import make_largest_norm
+from fastgd.kernels.cpu.moments import fold_moments, make_largest_norm, make_moments
 from fastgd.kernels.cpu.tree import fold
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, Sums, Transferred

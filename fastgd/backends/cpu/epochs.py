@@ -5,8 +5,7 @@ import numpy as np
 from fastgd import threads
 from fastgd.arrays import Array, read_only
 from fastgd.kernels import records
-from fastgd.kernels.cpu.epoch import make_epoch
-from fastgd.kernels.cpu.team import LINE
+from fastgd.kernels.cpu.epoch import LINE, make_epoch
 from fastgd.kernels.shuffle import RUN, WINDOW
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import BatchSums, Data, EpochProblem

@@ -13,9 +13,8 @@ from fastgd.backends.cuda.rows import ChunkedRows
 from fastgd.backends.cuda.transfer import sent
 from fastgd.kernels import records
 from fastgd.kernels.cuda.layout import ROWS, Point, plan
-from fastgd.kernels.cuda.margins import make_margins_pass
-from fastgd.kernels.cuda.moments import RUN, make_fold_moments, make_moments
-from fastgd.kernels.cuda.norms import make_largest_norm
+from fastgd.kernels.cuda.moments import RUN, make_fold_moments, make_largest_norm, make_moments
+from fastgd.kernels.cuda.rows import make_margins_pass
 from fastgd.objective.coordinates import Scaling
 
 #: Threads of a block, and of those that share a row or read neighbouring columns at most.

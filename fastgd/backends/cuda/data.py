@@ -19,7 +19,7 @@ from fastgd.backends.cuda.rows import Chunk, ChunkedRows, Held, Targets
 from fastgd.backends.cuda.transfer import by_rows, is_device_array, to_device
 from fastgd.backends.design import HostDesign
 from fastgd.kernels import records
-from fastgd.kernels.cuda.gather import make_gather
+from fastgd.kernels.cuda.rows import make_gather
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import Design, EpochProblem, Epochs, Piece, Runs, Sums
 from fastgd.objective.rule_state import RuleState
@@ -204,7 +204,7 @@ class CudaData(CudaSet):
         """Rows of X."""
         rows, by_row = stop - start, self.order == "C"
         if rows == self.n:
-            there = self.data.X
+            there: Any = self.data.X
         else:
             # Strided rows would be copied with all that lies between them.
             there = self.data.X[start:stop] if by_row else self.gathered(np.arange(start, stop)).X

@@ -17,9 +17,8 @@ from fastgd.backends.least_squares import HostLeastSquares
 from fastgd.kernels import records
 from fastgd.kernels.cuda import gram as kernels
 from fastgd.kernels.cuda._target import SIMULATED
-from fastgd.kernels.cuda.curvature import make_curvatures, make_shares
-from fastgd.kernels.cuda.joint import make_joint
 from fastgd.kernels.cuda.layout import Layout, Point, plan
+from fastgd.kernels.cuda.rows import make_curvatures, make_joint, make_shares
 from fastgd.losses import CoupledLoss, Loss
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Line, Quadratic

@@ -13,7 +13,7 @@ from fastgd.backends.cuda.rows import ChunkedRows
 from fastgd.backends.cuda.transfer import Parcel, sent
 from fastgd.kernels import records
 from fastgd.kernels.cuda.coordinates import AT_ONCE
-from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
+from fastgd.kernels.cuda.epoch import Work, make_epoch, make_row_order
 from fastgd.kernels.cuda.layout import Point, plan
 from fastgd.kernels.rules import FACTORS, MOST_SLOTS
 from fastgd.objective.dataset import BatchSums, EpochProblem
@@ -172,7 +172,7 @@ class EpochLoop:
             self._order = cuda.device_array(count, np.int64, stream=self._stream)
         order, threads = self._order[:count], device.THREADS or _NAMING_THREADS
         blocks = min(-(-count // threads), _NAMING_BLOCKS * device.multiprocessors())
-        device.launch(make_name_rows(), Grid(blocks, threads), self._stream, batches.rows, start, batches.its, order)
+        device.launch(make_row_order(), Grid(blocks, threads), self._stream, batches.rows, start, batches.its, order)
         return order
 
     def _work(self, rows: int, order: Any, numbers: Any, memory: BlockMemory) -> Work:

@@ -10,8 +10,7 @@ from fastgd.backends.cuda.epochs import part_rows
 from fastgd.kernels.cuda.epoch import Work
 from tests.backends.cuda.rows import CASES, held, placed, streamed
 from tests.kernels import minibatch
-from tests.kernels.minibatch import Setup, run_epochs
-from tests.kernels.recipes import recipe
+from tests.kernels.minibatch import Setup, recipe, run_epochs
 from tests.kernels.table import Case, sample
 
 N, D = 21, 3

@@ -35,7 +35,7 @@ def make_scale(factor: int, end: str) -> Any:
 
 
 def pretend(capability: tuple[int, int]) -> None:
-    """Put a device that is not there behind Numba's names: what it is asked for is its capability."""
+    """Replace Numba's device by one that has a capability and nothing else."""
 
     class Gpu:
         compute_capability, name = capability, b"none"

@@ -1,9 +1,9 @@
 """Kernels compiled without a GPU: `python -m tests.kernels.cuda.compiled 9.0 gradient,logistic,f4,C ...` prints JSON.
 
-A name may end in columns and outputs, `gradient,softmax,f4,C@1000x10`, else they are 100 and 1, or 10 of softmax.
-A process of its own, since in that of the tests the simulator has taken the compiler's place. As numba-cuda does it at
-a launch, NVIDIA's linker optimises the whole and assembles it, which needs no driver; where it is missing PTX is as the
-compiler left it, and registers are not known.
+A name may end in columns and outputs, `gradient,softmax,f4,C@1000x10`; the defaults are 100 and 1, or 10 for softmax. A
+process of its own, since the simulator has replaced the compiler in the tests' process. As numba-cuda does at a launch,
+NVIDIA's linker optimises and assembles, which needs no driver; without it PTX is the compiler's, and registers are
+unknown.
 """
 
 import functools
@@ -19,7 +19,7 @@ from numba import cuda, float32, float64, int64, types
 from numba.cuda.cudadrv.libs import get_cudalib
 
 from fastgd.kernels import records
-from fastgd.kernels.cuda import curvature, epoch, gather, gram, joint, layout, margins, moments, norms, reads
+from fastgd.kernels.cuda import epoch, gram, layout, moments, rows
 from fastgd.kernels.cuda.gradient import make_fold, make_gradient
 from fastgd.kernels.cuda.slab import make_slab_gradient, plan_slab
 
@@ -84,20 +84,20 @@ def epoch_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> 
     return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order, size)), its
 
 
-def name_rows_of(size: Size) -> Compiled:
-    return epoch.make_name_rows(), (int64, int64, BATCHES, array(1, int64))
+def row_order_of(size: Size) -> Compiled:
+    return epoch.make_row_order(), (int64, int64, BATCHES, array(1, int64))
 
 
 def curvatures_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
     its = (data(kind), point(kind), int64, array(2, kind))
     its_layout = planned(loss, dtype, order, size).for_curvatures()
-    return curvature.make_curvatures(loss, dtype, order, bool(shift), its_layout), its
+    return rows.make_curvatures(loss, dtype, order, bool(shift), its_layout), its
 
 
 def shares_of(size: Size, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    return curvature.make_shares(dtype, order, bool(shift), planned("softmax", dtype, order, size).for_curvatures()), (
+    return rows.make_shares(dtype, order, bool(shift), planned("softmax", dtype, order, size).for_curvatures()), (
         data(kind),
         point(kind),
         int64,
@@ -108,11 +108,11 @@ def shares_of(size: Size, dtype: str, order: str, shift: str = "") -> Compiled:
 def margins_of(size: Size, dtype: str, order: str) -> Compiled:
     kind = KINDS[dtype]
     its = planned("squared", "f8", order, size).for_margins()
-    return margins.make_margins_pass(dtype, order, its), (data(kind), point(float64), int64, array(2, kind))
+    return rows.make_margins_pass(dtype, order, its), (data(kind), point(float64), int64, array(2, kind))
 
 
 def norms_of(size: Size, dtype: str, order: str) -> Compiled:
-    return norms.make_largest_norm(dtype, order), (data(KINDS[dtype]), COORDINATES, int64, int64, array(1))
+    return moments.make_largest_norm(dtype, order), (data(KINDS[dtype]), COORDINATES, int64, int64, array(1))
 
 
 def moments_of(size: Size, dtype: str, order: str) -> Compiled:
@@ -126,12 +126,12 @@ def gram_of(size: Size, dtype: str, order: str, kind: str) -> Compiled:
 
 def gather_of(size: Size, dtype: str, order: str) -> Compiled:
     kind = KINDS[dtype]
-    return gather.make_gather(dtype, order), (array(2, kind), array(1, int64), array(2, kind))
+    return rows.make_gather(dtype, order), (array(2, kind), array(1, int64), array(2, kind))
 
 
 def joint_of(size: Size, dtype: str) -> Compiled:
     kind = KINDS[dtype]
-    return joint.make_joint(dtype), (data(kind), array(2, kind), array(2, kind))
+    return rows.make_joint(dtype), (data(kind), array(2, kind), array(2, kind))
 
 
 MAKERS: dict[str, Callable[..., Compiled]] = {
@@ -146,8 +146,8 @@ MAKERS: dict[str, Callable[..., Compiled]] = {
     "gram": gram_of,
     "gather": gather_of,
     "joint": joint_of,
-    "read": lambda size, dtype: (reads.make_read(dtype), (array(1, KINDS[dtype]), array(1, KINDS[dtype]))),
-    "name_rows": name_rows_of,
+    "read": lambda size, dtype: (rows.make_read(dtype), (array(1, KINDS[dtype]), array(1, KINDS[dtype]))),
+    "row_order": row_order_of,
     "fold": lambda size: (make_fold(), (array(2), array(1))),
     "fold_moments": lambda size: (moments.make_fold_moments(), (array(2), array(1), array(1))),
     "fold_gram": lambda size: (gram.make_fold_gram(), (array(4), array(3))),
@@ -155,7 +155,7 @@ MAKERS: dict[str, Callable[..., Compiled]] = {
 
 
 class _Device:
-    """What the compiler asks of a device that is not there."""
+    """The properties of a device that the compiler needs."""
 
     name = b"none"
 
@@ -164,14 +164,14 @@ class _Device:
 
 
 def opcodes(ptx: str) -> list[str]:
-    """The instructions of a kernel and its labels, without operands."""
+    """Return the instructions and labels of a kernel, without operands."""
     body = ptx[ptx.index(".entry") :]
     found = re.findall(r"^\s*(?:@!?%p\d+\s+)?([a-z][a-z0-9_]*(?:\.[A-Za-z0-9_:]+)*)\s|^(\$L\w+):", body, re.MULTILINE)
     return [label or opcode for opcode, label in found]
 
 
 def longest_run_of_loads(found: list[str]) -> int:
-    """Loads from global memory without a branch or a label in between, at most."""
+    """Return the longest run of loads from global memory without a branch or a label."""
     longest = now = 0
     for opcode in found:
         now += opcode.startswith("ld.global")
@@ -182,7 +182,7 @@ def longest_run_of_loads(found: list[str]) -> int:
 
 
 class Linker:
-    """NVIDIA's linker, for a kernel as the compiler leaves it to the link."""
+    """NVIDIA's linker for one kernel."""
 
     def __init__(self, kernel: Any, signature: tuple[Any, ...], capability: tuple[int, int]) -> None:
         from cuda.bindings import nvjitlink
@@ -194,7 +194,7 @@ class Linker:
 
     @functools.cached_property
     def ptx(self) -> str:
-        """What is assembled."""
+        """The linked PTX."""
         handle = self._link(["-ptx"])
         text = bytearray(self._linker.get_linked_ptx_size(handle))
         self._linker.get_linked_ptx(handle, text)
@@ -202,17 +202,17 @@ class Linker:
         return text.decode().strip("\0")
 
     def resources(self) -> dict[str, int]:
-        """Registers a thread, bytes spilled and bytes of shared memory, as the assembler tells."""
+        """Return registers per thread, bytes spilled and bytes of shared memory, as reported by the assembler."""
         handle = self._link(["-verbose", "-Xptxas=-v"])
         log = bytearray(self._linker.get_info_log_size(handle))
         self._linker.get_info_log(handle, log)
         self._linker.destroy(handle)
-        # Of the kernel itself, the only entry: not of what it is linked with.
-        told = log.decode().partition("Compiling entry function")[2].partition("Compile time")[0]
+        # Only the report on the kernel itself, the only entry point.
+        report = log.decode().partition("Compiling entry function")[2].partition("Compile time")[0]
         return {
-            "registers": int(re.findall(r"Used (\d+) registers", told)[0]),
-            "spilled": sum(int(number) for number in re.findall(r"(\d+) bytes (?:stack frame|spill)", told)),
-            "shared": max(map(int, re.findall(r"(\d+) bytes smem", told)), default=0),
+            "registers": int(re.findall(r"Used (\d+) registers", report)[0]),
+            "spilled": sum(int(number) for number in re.findall(r"(\d+) bytes (?:stack frame|spill)", report)),
+            "shared": max(map(int, re.findall(r"(\d+) bytes smem", report)), default=0),
         }
 
     def _link(self, options: list[str]) -> Any:
@@ -220,7 +220,7 @@ class Linker:
         handle, kind = self._linker.create(len(options), options), self._linker.InputType
         self._linker.add_data(handle, kind.LTOIR, self._code, len(self._code), "kernel")
         if "-ptx" not in options and "cudaCGSynchronize" in self.ptx:
-            # What kernels that wait for their whole grid call.
+            # The library of grid barriers.
             self._linker.add_file(handle, kind.LIBRARY, get_cudalib("cudadevrt", static=True))
         self._linker.complete(handle)
         return handle
@@ -243,7 +243,7 @@ def main() -> None:
         out[name] = {
             "opcodes": dict(Counter(opcode for opcode in found if not opcode.startswith("$"))),
             "local": ptx.count("__local_depot"),
-            # CUDA's own barrier of a grid, by which Numba knows to launch all blocks together.
+            # CUDA's own barrier of a grid, for which Numba launches all blocks together.
             "cooperative": "cudaCGSynchronize" in ptx,
             "together": longest_run_of_loads(found),
             "resources": its,

@@ -11,7 +11,7 @@ from fastgd.backends.cuda.epochs import numbers_of
 from fastgd.kernels import records
 from fastgd.kernels.cuda._target import SIMULATED, WARP
 from fastgd.kernels.cuda.coordinates import AT_ONCE
-from fastgd.kernels.cuda.epoch import Work, make_epoch, make_name_rows
+from fastgd.kernels.cuda.epoch import Work, make_epoch, make_row_order
 from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.kernels.cuda.slab import Slab, make_slab_gradient, plan_slab
@@ -26,8 +26,8 @@ from tests.kernels.table import Case, Sample
 class Shape(NamedTuple):
     """Columns of the data, threads of a block, blocks, and whether the gradient's sums lie outside shared memory.
 
-    slab: whether the full pass is that of rows in shared memory. alone: whether each block of a mini-batch loop makes
-    the whole update.
+    slab: whether the full pass keeps rows in shared memory. replicated: whether each block of a mini-batch loop
+    computes the whole update.
     """
 
     d: int
@@ -35,14 +35,14 @@ class Shape(NamedTuple):
     blocks: int = 2
     spilled: bool = False
     slab: bool = False
-    alone: bool = False
+    replicated: bool = False
 
     def layout(self, outputs: int, order: str) -> Layout:
-        """How a block works; on a GPU by whole warps."""
+        """Return the layout of a block; on a GPU of whole warps."""
         return plan(self.d, outputs, order, self._block_threads())._replace(spilled=self.spilled)
 
     def slab_of(self, outputs: int, order: str) -> Slab:
-        """How a block works on rows in shared memory."""
+        """Return the slab of a block."""
         found = plan_slab(self.d, outputs, order, self._block_threads())
         assert found is not None
         return found
@@ -57,7 +57,7 @@ def device(array: Any) -> Any:
 
 
 def poisoned(*shape: int, dtype: Any = np.float64) -> Any:
-    """Memory that nobody may read before it is written."""
+    """Return memory full of NaN, which must be written before it is read."""
     return device(np.full(shape, np.nan, dtype))
 
 
@@ -81,7 +81,7 @@ def shared_bytes(case: Case, numbers: int) -> int:
 
 
 def kernel_of(case: Case, shape: Shape, outputs: int) -> tuple[Any, int, int, int]:
-    """The kernel of a full pass, the threads of its blocks, the rows of a tile, and the bytes of shared memory."""
+    """Return the kernel of a full pass, threads per block, rows per tile and bytes of shared memory."""
     if shape.slab:
         slab = shape.slab_of(outputs, case.order)
         return make_slab_gradient(case.loss, case.order, case.shift, slab), slab.layout.threads, slab.rows, 0
@@ -96,7 +96,7 @@ def full_pass(case: Case, data: Sample, shape: Shape) -> Sums:
     kernel, threads, tile, shared = kernel_of(case, shape, outputs)
     layout = shape.layout(outputs, case.order)
     w = np.hstack([data.coef, data.intercept[:, None]])
-    # Not read: full passes move columns beforehand.
+    # Full passes do not read the offset.
     point = point_of(case, data, w, np.full(d + 1, np.nan))
     per_block = -(-n // (shape.blocks * tile)) * tile
     blocks, size = -(-n // per_block), outputs * (d + 2)
@@ -110,7 +110,7 @@ def full_pass(case: Case, data: Sample, shape: Shape) -> Sums:
 
 
 class Epochs:
-    """The epoch kernel behind what a `Twin` calls; parts of a batch are as small as a block's tile."""
+    """Run the epoch kernel with the interface of a `Twin`'s epochs; parts of a batch are as small as a block's tile."""
 
     def __init__(self, case: Case, data: Sample, problem: EpochProblem, shape: Shape) -> None:
         self._case, self._problem, self._n = case, problem, len(data.X)
@@ -122,17 +122,17 @@ class Epochs:
         self._data = rows_of(case, data)
         weight = self._n if data.s is None else data.s.sum(dtype=np.float64)
         offset = np.append(problem.scaling.center - problem.shift, 0.0)
-        copies = self._blocks if shape.alone else 1
+        copies = self._blocks if shape.replicated else 1
         parts = -(-min(problem.batch_size, self._n) // layout.rows)
+        if shape.replicated:
+            parts = -(-parts // AT_ONCE) * AT_ONCE
         self._work = Work(
             point=point_of(case, data, np.full((copies, outputs, d + 1), np.nan), offset),
             order=None,
             numbers=None,
             rows=self._n,
             part_rows=layout.rows,
-            parts=poisoned(
-                1 + shape.alone, (-(-parts // AT_ONCE) * AT_ONCE if shape.alone else parts) * outputs * (d + 2)
-            ),
+            parts=poisoned(1 + shape.replicated, parts * outputs * (d + 2)),
             spilled=poisoned(self._blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype),
             states=poisoned(copies, 1 + MOST_SLOTS, outputs, d + 1),
             counter=device(np.full(1, -1, np.int64)),
@@ -169,13 +169,13 @@ class Epochs:
         )
         for mine, its in zip((*memory, rule.state.table), (*state.memory, state.table), strict=True):
             mine[...] = its.copy_to_host()
-        lost = work.seen.copy_to_host() + work.penalties.copy_to_host().sum(axis=1)
-        return BatchSums(lost, work.total.copy_to_host())
+        losses = work.seen.copy_to_host() + work.penalties.copy_to_host().sum(axis=1)
+        return BatchSums(losses, work.total.copy_to_host())
 
     def _order(self, batches: records.Batches, first: int, last: int) -> Any:
         start = first * batches.size
         out = device(np.full(min(last * batches.size, self._n) - start, -1, np.int64))
-        make_name_rows()[2, 8](self._n, start, batches, out)
+        make_row_order()[2, 8](self._n, start, batches, out)
         return out
 
 
@@ -187,7 +187,7 @@ def epochs(case: Case, data: Sample, setup: Setup, shape: Shape, cuts: tuple[int
 
 
 def by_rows(case: Case, data: Sample, shape: Shape, make: Callable[[Layout], Any], out: Any) -> np.ndarray:
-    """What the kernel for a layout writes for every row at the sample's point: curvatures or shares."""
+    """Return the numbers that the kernel of a layout writes for every row at the sample's point."""
     n, outputs = len(data.X), len(data.coef)
     layout = shape.layout(outputs, case.order).for_curvatures()
     w = np.hstack([data.coef, data.intercept[:, None]])

@@ -1,4 +1,4 @@
-"""The GPU's compiled kernels on disk: entries, what separates kernels, and processes that find what others left."""
+"""The GPU's compiled kernels on disk: entries, the ingredients of keys, and concurrent processes."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from fastgd.kernels.cuda import _cache
 NAME, KEY, DATA = "scale", "a key", bytes(range(256)) * 20
 
 
-def torn(path: Path) -> None:
+def halved(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -32,17 +32,17 @@ def flipped(path: Path) -> None:
     path.write_bytes(data)
 
 
-def foreign(path: Path) -> None:
-    """A whole entry, but that of another key."""
+def of_another_key(path: Path) -> None:
+    """Replace the entry by a complete one of another key."""
     entries = Entries(path.parent)
     entries.save("other", "another key", DATA)
     entries.path("other", "another key").replace(path)
 
 
-DAMAGES = [torn, empty, flipped, foreign]
+DAMAGES = [halved, empty, flipped, of_another_key]
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_saved_entries_are_loaded(tmp_path):
     entries = Entries(tmp_path)
     assert entries.load(NAME, KEY) is None
     entries.save(NAME, KEY, DATA)
@@ -77,7 +77,7 @@ def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 class Kernel:
-    """A dispatcher as the cache sees it, whose compiled kernels are bytes."""
+    """A dispatcher as the cache sees it; its compiled kernels are bytes."""
 
     def __init__(self, made_of: str = "make_scale(2,)", name: str = NAME, **options: object) -> None:
         self.__name__, self.made_of, self.targetoptions = name, made_of, {"lto": True, **options}
@@ -126,7 +126,7 @@ def test_a_kernel_is_compiled_once(folder):
     assert [hit(), hit(), hit()] == [False, True, True]
 
 
-def test_everything_that_it_is_made_of_tells_it_from_others(folder, monkeypatch):
+def test_every_ingredient_distinguishes_kernels(folder, monkeypatch):
     assert not hit()
     assert not hit("make_scale(3,)")
     assert not hit(name="other")
@@ -144,7 +144,7 @@ def test_everything_that_it_is_made_of_tells_it_from_others(folder, monkeypatch)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_entry_is_a_miss_and_is_mended(folder, damage, caplog):
+def test_a_damaged_entry_is_a_miss_and_is_replaced(folder, damage, caplog):
     hit()
     (path,) = folder.glob("*.entry")
     damage(path)
@@ -152,19 +152,19 @@ def test_a_damaged_entry_is_a_miss_and_is_mended(folder, damage, caplog):
     assert "ignored an unreadable cached kernel" in caplog.text
 
 
-def test_what_the_driver_does_not_take_is_compiled(folder, caplog):
+def test_kernels_refused_by_the_driver_are_compiled(folder, caplog):
     assert [hit("refused"), hit("refused")] == [False, False]
     assert "the GPU's driver refused a cached kernel" in caplog.text
 
 
-def test_an_error_of_the_gpu_is_none_of_the_cache(folder, caplog):
+def test_errors_of_the_gpu_are_not_hidden(folder, caplog):
     assert not hit("lost")
     with pytest.raises(RuntimeError, match="ILLEGAL_ADDRESS"):
         hit("lost")
     assert not caplog.records
 
 
-def test_what_is_of_no_factory_or_of_one_launch_is_not_kept(folder):
+def test_kernels_without_factory_or_for_one_launch_are_not_saved(folder):
     kernel = Kernel()
     kernel._cache.save_overload(("f4",), SimpleNamespace(code=b"", launch_config_sensitive=True))
     del kernel.made_of
@@ -173,7 +173,7 @@ def test_what_is_of_no_factory_or_of_one_launch_is_not_kept(folder):
     assert not list(folder.iterdir())
 
 
-def test_no_folder_and_no_tools_stop_nothing(folder, monkeypatch, caplog):
+def test_kernels_compile_without_folder_and_toolchain(folder, monkeypatch, caplog):
     monkeypatch.setattr(_cache, "entries", lambda: Entries(Path("/dev/null/none")))
     assert not hit()
     assert "could not cache a compiled kernel" in caplog.text
@@ -189,7 +189,7 @@ def test_no_folder_and_no_tools_stop_nothing(folder, monkeypatch, caplog):
     assert "are not cached (no such name in numba-cuda)" in caplog.text
 
 
-def test_a_kernel_that_another_process_is_compiling_is_waited_for_and_loaded(folder):
+def test_a_kernel_in_compilation_elsewhere_is_awaited_and_loaded(folder):
     hit()
     (path,) = folder.glob("*.entry")
     saved = path.read_bytes()
@@ -220,7 +220,7 @@ def test_a_failed_compilation_leaves_no_lock(folder):
 
 @pytest.fixture(scope="module")
 def real(root, tmp_path_factory):
-    """What processes of these sources, or of those in another folder, find in an empty cache."""
+    """Run processes of these sources, or of those in another folder, on an empty cache."""
     pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
     pytest.importorskip("cuda.pathfinder", reason="needs CUDA's compiler: pip install 'numba-cuda[cu13]'")
     cache = tmp_path_factory.mktemp("cache")
@@ -248,12 +248,12 @@ def test_a_second_process_loads_the_same_machine_code(real):
     codes = [its["code"] for its in first["kernels"].values()]
     assert len(set(codes)) == 3
     assert [its["code"] for its in second["kernels"].values()] == codes
-    # Which is to be launched as a whole is known of what was loaded, too.
+    # Loaded kernels also know whether their grid must be launched as a whole.
     for found in (first, second):
         assert [its["whole"] for its in found["kernels"].values()] == [False, False, True]
 
 
-def test_what_differs_is_compiled(real, root, tmp_path):
+def test_other_options_capabilities_and_sources_compile(real, root, tmp_path):
     assert real("4,still", "4,tight", "5,still")[0]["reported"] == {"compiled": 3, "loaded": 0}
     assert real("4,still", capability="8.0")[0]["reported"] == {"compiled": 1, "loaded": 0}
     if not (root / "fastgd" / "kernels").is_symlink():
@@ -266,7 +266,7 @@ def test_what_differs_is_compiled(real, root, tmp_path):
     assert real("4,still", sources=tmp_path)[0]["reported"] == {"compiled": 1, "loaded": 0}
 
 
-def test_a_damaged_file_is_compiled_anew(real):
+def test_a_damaged_file_is_recompiled(real):
     folder = Path(real("7,still")[0]["folder"])
     for path in folder.glob("*.entry"):
         flipped(path)

@@ -1,4 +1,4 @@
-"""Kernels compiled to PTX and machine code without a GPU: what would make them slow is not in them."""
+"""Kernels compiled to PTX and machine code without a GPU contain nothing that makes them slow."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ MORE = [
     "moments,f8,F",
     "gram,f4,C,f4",
 ]
-#: Of them for the oldest GPUs that are looked at.
+#: Kernels checked for the oldest GPUs.
 FEW_OLD = ["gradient,logistic,f4,C", "slab,softmax,F"]
 #: Kernels whose name begins with a loss.
 LOSSES_FIRST = ("gradient", "epoch", "curvatures")
@@ -49,19 +49,19 @@ SIZED = [
         ("gradient", "epoch"), DTYPES, ORDERS, ("20x3", "1000x10", "3000x100")
     )
 ]
-OTHERS = ["joint,f4", "joint,f8", "read,f4", "read,f8", "name_rows", "fold", "fold_moments", "fold_gram"]
+OTHERS = ["joint,f4", "joint,f8", "read,f4", "read,f8", "row_order", "fold", "fold_moments", "fold_gram"]
 EVERY = [*BY_CASE, *BY_KIND, *GRAMS, *SLABS, *SIZED, *OTHERS]
 
 #: Instructions by which the accumulators of a full pass in float32 go on in float64.
 WIDENING = ("add.f64", "cvt.f64.f32", "ld.", "st.", "mov.")
 #: Registers of a thread at most, of 65536: four blocks of 128 threads of passes in which loads wait for shared memory,
-#: one at least of a kernel that waits for its whole grid, or of 256 threads where products are all.
+#: at least one of kernels that wait for their whole grid, or of 256 threads for matrix products.
 REGISTERS = 128
 MOST_REGISTERS = {"epoch": 255, "gram": 255}
 
 
 def compiled(root: Path, capability: str, names: list[str]) -> dict:
-    """What the compiler makes of kernels, in a process of its own."""
+    """Return the compiler's results for kernels, from a process of its own."""
     command = [sys.executable, "-m", "tests.kernels.cuda.compiled", capability, *names]
     run = subprocess.run(
         command, cwd=root, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}, capture_output=True, text=True, check=False
@@ -71,24 +71,24 @@ def compiled(root: Path, capability: str, names: list[str]) -> dict:
 
 
 def check(name: str, found: dict, assembled: bool = True) -> None:
-    """A kernel by its name: its instructions, and registers where it is assembled for what it is tuned for."""
+    """Check a kernel's instructions, and its registers if it is assembled for the GPU that it is tuned for."""
     what, *ingredients = name.partition("@")[0].split(",")
     codes = found["opcodes"]
     assert found["local"] == 0, name
     assert not [code for code in codes if ".local" in code], name
-    # What another block has written in the same launch must not come from a cache for what nobody writes.
+    # Writes of other blocks in the same launch must not be read through the cache for constant data.
     assert not [code for code in codes if code.startswith("ld.global.nc")], name
     if what in ("gradient", "slab", "epoch", "curvatures", "shares"):
-        # Loads do not wait for each other: three of a thread's columns of a tile or all, or half of what it stages.
+        # Loads do not wait for each other: three of a thread's columns or all, or half of its staged numbers.
         assert found["together"] >= (HELD * 3 // 4 if "C" in ingredients else HELD // 2 - 1), name
     if what in ("gradient", "slab", "curvatures", "shares", "margins"):
-        # Loops over tiles divide nothing by what only the host knows.
+        # Loops over tiles have no divisions by runtime values.
         assert not [code for code in codes if code.startswith(("div.s64", "div.u64", "rem."))], name
     if what == "slab":
         # Four numbers are read at a time: of two rows and later of four, of each output's coefficients and derivatives.
         assert codes["ld.shared.v4.f32"] == 2 + 4 + 2 * 10, name
     if what in (*LOSSES_FIRST, "slab", "shares", "margins"):
-        # Shared memory is known as such: no load or store looks up what its address means.
+        # Shared memory is known as such: no load or store has a generic address.
         assert not [code for code in codes if re.match(r"(ld|st)\.[fsub]\d", code)], name
     if what == "slab" or (what in ("gradient", "curvatures", "shares") and "f4" in ingredients):
         double = [code for code in codes if "f64" in code and not code.startswith(WIDENING)]
@@ -100,7 +100,7 @@ def check(name: str, found: dict, assembled: bool = True) -> None:
 
 
 def check_epoch(found: dict) -> None:
-    """What the mini-batch kernel does so as to wait for less."""
+    """Check the prefetches and barriers of a mini-batch kernel."""
     codes = found["opcodes"]
     assert codes["prefetch.global.L2"] >= 3
     assert found["cooperative"]
@@ -110,7 +110,7 @@ def check_epoch(found: dict) -> None:
 
 
 def check_resources(what: str, found: dict) -> None:
-    """What the assembler tells of a kernel."""
+    """Check registers, spills and shared memory reported by the assembler."""
     assert found["registers"] <= MOST_REGISTERS.get(what, REGISTERS), what
     assert found["spilled"] == 0, what
     # Shared memory that the host asks for comes on top; the hardware keeps 1 KB for itself, which is counted.
@@ -136,7 +136,7 @@ def test_more_kernels(root):
 
 @pytest.mark.slow
 def test_float64_in_the_mini_batch_kernel_belongs_to_rules_and_sums(root):
-    """A rule's state is float64 by design; the loss, which is float32, changes nothing in it."""
+    """A rule's state is float64 by design; the loss, in float32, changes none of it."""
     names = ["epoch,squared,f4,C", "epoch,logistic,f4,C"]
     found = compiled(root, "9.0", names)
     first, second = (found[name]["opcodes"] for name in names)
@@ -148,7 +148,7 @@ def test_float64_in_the_mini_batch_kernel_belongs_to_rules_and_sums(root):
 def test_kernels_for_older_gpus(root):
     for name, found in compiled(root, "8.0", FEW_OLD).items():
         check(name, found, assembled=False)
-        # A few numbers of a thread may lie in its cache, tens are none.
+        # A few spilled numbers per thread stay in the cache, tens do not.
         assert found["resources"] is None or found["resources"]["spilled"] <= 32, name
 
 

@@ -14,7 +14,7 @@ THREADS = 4 if SIMULATED else SIDE
 
 
 def gram(case, data, h, extra=0, kind="f8", chunks=2):
-    """The matrices of rows in working coordinates, and what they should be."""
+    """Return the matrices of rows in working coordinates, and the expected ones."""
     n, d = data.X.shape
     center, inv_scale = np.linspace(-1.0, 2.0, d), np.linspace(0.5, 3.0, d)
     step, columns = int(h.shape[1] > 1), d + 1 + extra
@@ -30,7 +30,7 @@ def gram(case, data, h, extra=0, kind="f8", chunks=2):
 
 
 def close(found, want, rounding):
-    """In units of the diagonal, as Cauchy and Schwarz bound what is off it."""
+    """Compare in units of the diagonal, which bounds the other elements (Cauchy and Schwarz)."""
     size = np.sqrt(np.einsum("kaa->ka", want))
     assert (np.abs(found - want) <= rounding * size[:, :, None] * size[:, None, :]).all()
     np.testing.assert_array_equal(found, found.transpose(0, 2, 1))

@@ -7,11 +7,9 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
 
-from fastgd.kernels.cuda.curvature import make_curvatures, make_shares
 from fastgd.kernels.cuda.layout import Point
-from fastgd.kernels.cuda.margins import make_margins_pass
-from fastgd.kernels.cuda.moments import make_fold_moments, make_moments
-from fastgd.kernels.cuda.norms import make_largest_norm
+from fastgd.kernels.cuda.moments import make_fold_moments, make_largest_norm, make_moments
+from fastgd.kernels.cuda.rows import make_curvatures, make_margins_pass, make_shares
 from fastgd.kernels.records import Coordinates
 from fastgd.reference import column_moments
 from tests.kernels.cuda.launch import Shape, by_rows, device, poisoned, rows_of
