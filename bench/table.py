@@ -1,10 +1,12 @@
-"""Write the table of benchmarks from the tracked results: python -m bench.table [--check].
+"""Write the tables of docs/benchmarks.md from the tracked results: python -m bench.table [--check].
 
-The part of the page between two markers is replaced, and between two more the part about GPUs, which is empty if there
-is no result of `python -m bench.gpu`; with --check they are compared instead, and a difference is an error.
+Three parts of the page, each between two markers, are replaced: the comparisons, the passes on real data, and the part
+about GPUs, which is empty if there is no result of `python -m bench.gpu`. With --check they are compared instead, and a
+difference is an error.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from bench.cases import CASES
 from fastgd.bench.result import RESULTS, Finding, quantity, read
 
 #: The page that holds the tables.
-PAGE = RESULTS.parents[1] / "README.md"
+PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+PASSES_BEGIN, PASSES_END = "<!-- passes:begin -->", "<!-- passes:end -->"
 GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
 _HEAD = ("| what | fastgd | compared with | |", "|---|---|---|---|")
 
@@ -38,14 +41,27 @@ def table(folder: Path = RESULTS) -> str:
     if not origins:
         raise ValueError(f"no results in {folder}; run: python -m bench.run")
     note = (
-        "Medians, with the least and the largest in brackets, of rounds in which the things compared were run in turn; "
-        "**missed** is what we hold ourselves to and do not reach. "
-        "What is included, all numbers and the rivals' settings: `bench/results/`; to measure again: "
-        "`python -m bench.run`."
+        "Medians, with minimum and maximum in brackets, of rounds in which the competitors ran alternately; "
+        "**missed** marks a target of the project that is not reached. "
+        "`bench/results/` has what each time includes, all raw numbers and the rivals' settings; "
+        "`python -m bench.run` measures again."
     )
     shared = len(origins) == 1
     places = [f"{'Measured' if shared else ', '.join(cases)}{text}" for text, cases in origins.items()]
     return "\n".join([*lines, "", note, *places])
+
+
+def passes_table(path: Path) -> str:
+    """Return the table of passes and seconds on real data; an empty string if there is no result."""
+    if not path.exists():
+        return ""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    lines = ["| data | rows x columns | loss | solver | passes | time |", "|---|---|---|---|---|---|"]
+    for fit in content["fits"]:
+        size, passes = f"{fit['rows']:,} x {fit['columns']}", f"{fit['passes']:g}"
+        cells = [fit["name"], size, fit["loss"], fit["solver"], passes, quantity(fit["seconds"], "s")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", f"Measured{_origin(content)}"])
 
 
 def gpu_table(path: Path) -> str:
@@ -132,6 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = options.page.read_text(encoding="utf-8")
         wanted = replaced(text, table(options.results), BEGIN, END)
+        wanted = replaced(wanted, passes_table(options.results / "real_data.json"), PASSES_BEGIN, PASSES_END)
         wanted = replaced(wanted, gpu_table(options.results / "gpu.json"), GPU_BEGIN, GPU_END)
     except (OSError, ValueError) as error:
         print(f"bench.table: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""README's table comes from the result files and from nowhere else."""
+"""The page of benchmarks comes from the result files and from nowhere else."""
 
 import json
 from dataclasses import asdict
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.table import BEGIN, END, GPU_BEGIN, GPU_END, main, row
+from bench.chart import CHART, labels, races
+from bench.table import BEGIN, END, GPU_BEGIN, GPU_END, PAGE, PASSES_BEGIN, PASSES_END, main, row
 from fastgd.bench.result import Finding, Result, quantity
 from fastgd.bench.timing import Spread
 
@@ -29,9 +30,9 @@ def results(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def readme(tmp_path: Path) -> Path:
-    path = tmp_path / "README.md"
-    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n{GPU_BEGIN}\n{GPU_END}\nend\n")
+def page(tmp_path: Path) -> Path:
+    path = tmp_path / "benchmarks.md"
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n{GPU_BEGIN}\n{GPU_END}\nend\n{PASSES_BEGIN}\n{PASSES_END}\n")
     return path
 
 
@@ -43,15 +44,15 @@ def _write(folder: Path, findings: list[Finding], quick: bool, name: str = "epoc
     (folder / f"{name}.json").write_text(json.dumps(content))
 
 
-def _run(readme: Path, results: Path, *more: str) -> int:
-    return main(["--page", str(readme), "--results", str(results), *more])
+def _run(page: Path, results: Path, *more: str) -> int:
+    return main(["--page", str(page), "--results", str(results), *more])
 
 
-def test_rows_are_written_between_the_markers(readme: Path, results: Path) -> None:
-    assert _run(readme, results) == 0
-    text = readme.read_text()
+def test_rows_are_written_between_the_markers(page: Path, results: Path) -> None:
+    assert _run(page, results) == 0
+    text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\n|")
-    assert text.endswith(f"\n{END}\nafter\n{GPU_BEGIN}\n{GPU_END}\nend\n")
+    assert text.endswith(f"\n{END}\nafter\n{GPU_BEGIN}\n{GPU_END}\nend\n{PASSES_BEGIN}\n{PASSES_END}\n")
     assert "\nold\n" not in text
     assert "| Pass | 43.2 GB/s | reading | **86.4 %** (80 to 90.1) |" in text
     assert "| Epoch | 12.3 ms | other, 30 ms | **2.4 times** as fast (2.0 to 3.1) |" in text
@@ -61,7 +62,7 @@ def test_rows_are_written_between_the_markers(readme: Path, results: Path) -> No
     assert "on Some CPU, 2 cores of a virtual machine, 25 GB; python 3.11.7." in text
 
 
-def test_gpus_are_told_of_where_there_is_a_result(readme: Path, results: Path) -> None:
+def test_results_of_a_gpu_have_a_part_of_their_own(page: Path, results: Path) -> None:
     gpu = {
         "section": "gpu",
         "name": "Some GPU",
@@ -71,8 +72,8 @@ def test_gpus_are_told_of_where_there_is_a_result(readme: Path, results: Path) -
     }
     checks = {"section": "checks", "ran": 1234, "failed": [], "left_out": []}
     _write(results, FINDINGS, False, "gpu", raw=[gpu, checks], missing={})
-    assert _run(readme, results) == 0
-    part = readme.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
+    assert _run(page, results) == 0
+    part = page.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
     assert part.startswith("\n### On a GPU\n\n| what |")
     assert "| Pass | 43.2 GB/s |" in part
     assert "Detail" not in part
@@ -85,38 +86,62 @@ def test_gpus_are_told_of_where_there_is_a_result(readme: Path, results: Path) -
     checks["left_out"] = ["a", "b"]
     missing = {"CuPy, pass": "not installed", "epochs, batches of 256": "no time was left"}
     _write(results, FINDINGS, False, "gpu", raw=[gpu, checks], missing=missing)
-    assert _run(readme, results) == 0
-    part = readme.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
+    assert _run(page, results) == 0
+    part = page.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
     assert "**1 were wrong**; **for 2 no time was left**." in part
     named = "CuPy, pass (not installed); epochs, batches of 256 (no time was left)"
     assert part.endswith(f"\n\n**Not measured**: {named}.\n")
     _write(results, FINDINGS, True, "gpu", raw=[gpu, checks], missing={})
-    assert _run(readme, results) == 2
+    assert _run(page, results) == 2
     (results / "gpu.json").unlink()
-    assert _run(readme, results) == 0
-    assert f"{GPU_BEGIN}\n{GPU_END}" in readme.read_text()
+    assert _run(page, results) == 0
+    assert f"{GPU_BEGIN}\n{GPU_END}" in page.read_text()
 
 
-def test_check_writes_nothing_and_fails_until_the_table_is_up_to_date(readme: Path, results: Path) -> None:
-    before = readme.read_text()
-    assert _run(readme, results, "--check") == 1
-    assert readme.read_text() == before
-    assert _run(readme, results) == 0
-    assert _run(readme, results, "--check") == 0
+def test_passes_on_real_data_are_listed(page: Path, results: Path) -> None:
+    machine = {"cpu": "Some CPU", "cores": 2, "virtual": False, "memory_gb": 25.3, "versions": {"python": "3.11.7"}}
+    fit = {"name": "flights", "loss": "squared", "rows": 327346, "columns": 11, "solver": "LBFGS", "passes": 6.0}
+    content = {"machine": machine, "fits": [fit | {"seconds": 0.1871}]}
+    (results / "real_data.json").write_text(json.dumps(content))
+    assert _run(page, results) == 0
+    part = page.read_text().partition(PASSES_BEGIN)[2].partition(PASSES_END)[0]
+    assert "| flights | 327,346 x 11 | squared | LBFGS | 6 | 187 ms |\n" in part
+    assert part.endswith("Measured on Some CPU, 2 cores, 25 GB; python 3.11.7.\n")
+
+
+def test_the_tracked_page_is_up_to_date() -> None:
+    assert main(["--check"]) == 0, PAGE
+
+
+def test_the_tracked_chart_shows_every_race() -> None:
+    chart, found = CHART.read_text(encoding="utf-8"), races()
+    assert len(found) >= 14
+    assert CHART.stat().st_size < 200_000
+    for finding in found:
+        for text in labels(finding):
+            assert f">{text}</text>" in chart
+
+
+def test_check_writes_nothing_and_fails_until_the_table_is_up_to_date(page: Path, results: Path) -> None:
+    before = page.read_text()
+    assert _run(page, results, "--check") == 1
+    assert page.read_text() == before
+    assert _run(page, results) == 0
+    assert _run(page, results, "--check") == 0
     _write(results, FINDINGS[:1], quick=False)
-    assert _run(readme, results, "--check") == 1
+    assert _run(page, results, "--check") == 1
 
 
-def test_quick_runs_are_no_results(readme: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_runs_are_no_results(page: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write(results, FINDINGS, quick=True)
-    assert _run(readme, results) == 2
+    assert _run(page, results) == 2
     assert "quick" in capsys.readouterr().err
 
 
-def test_no_results_and_no_markers_are_errors(readme: Path, results: Path, tmp_path: Path) -> None:
-    assert _run(readme, tmp_path / "nowhere") == 2
-    readme.write_text(f"{END}\n{BEGIN}\n")
-    assert _run(readme, results) == 2
+def test_no_results_and_no_markers_are_errors(page: Path, results: Path, tmp_path: Path) -> None:
+    assert _run(page, tmp_path / "nowhere") == 2
+    page.write_text(f"{END}\n{BEGIN}\n")
+    assert _run(page, results) == 2
 
 
 def test_bounds_are_those_of_the_ratio_or_of_the_value() -> None:
