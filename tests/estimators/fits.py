@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from scipy import optimize
 
 from fastgd import LinearRegression, LogisticRegression
@@ -21,6 +22,12 @@ from fastgd.reference import (
 from tests.reference.problems import random_problem
 
 DTYPES = {"f4": np.float32, "f8": np.float64}
+
+
+def refused(match, call, *arguments, error=ValueError, **options):
+    """Check that a call raises an error with this message."""
+    with pytest.raises(error, match=match):
+        call(*arguments, **options)
 
 
 def rounded(problem: Problem, dtype: str) -> Problem:
@@ -127,3 +134,16 @@ def scipy_optimum(problem: Problem) -> np.ndarray:
         # Fits have these sums at 0.
         theta -= theta.mean(axis=0) * ~free[-1]
     return theta
+
+
+class Recorder:
+    """Keeps every state and the raw theta (K, d + 1) at it; ends the fit after `last` epochs."""
+
+    def __init__(self, last: int | None = None):
+        self.last = last
+        self.states, self.thetas = [], []
+
+    def on_epoch_end(self, state):
+        self.states.append(state)
+        self.thetas.append(np.column_stack([state.coef, state.intercept]))
+        return state.epoch == self.last

@@ -6,8 +6,7 @@ import numpy as np
 
 from fastgd.holdout import held_out_rows
 from fastgd.optimizers import GradientDescent, Nesterov
-from tests.estimators.fits import model_for, targets
-from tests.estimators.watch import Recorder
+from tests.estimators.fits import Recorder, model_for, targets
 
 #: Ways to run a fit that stand for all solvers.
 WAYS = {

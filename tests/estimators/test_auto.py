@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn import linear_model
 
-from fastgd import LinearRegression
+from fastgd import LinearRegression, LogisticRegression
+from fastgd.optimizers import SketchedNewton
 from fastgd.reference import duality_gap, fit_scaling, make_problem, objective, working_problem, working_theta
 from tests.covering import pairwise
 from tests.estimators.fits import (
@@ -58,7 +59,7 @@ def test_certificate_and_objective_are_the_references(loss, outputs, intercept, 
 
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.3])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_what_a_fit_says_of_its_end_is_true(loss, outputs, l1_ratio):
+def test_reported_end_of_a_fit_is_true(loss, outputs, l1_ratio):
     """Certificate and objective are the reference's where the fit stands, however near the optimum that is."""
     problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=l1_ratio)
     for tol in (1e-1, 1e-3, 1e-6):
@@ -251,3 +252,41 @@ def test_without_penalty_the_coefficients_of_classes_sum_to_zero(outputs):
     np.testing.assert_allclose(model.coef_.sum(axis=0), 0.0, atol=1e-12)
     assert model.intercept_.sum() == pytest.approx(0.0, abs=1e-12)
     np.testing.assert_allclose(theta_of(model), scipy_optimum(problem), rtol=0, atol=1e-6)
+
+
+def with_a_rare_class(seed, n, d, classes, rare, signal=0.0):
+    """Columns, perhaps correlated, and classes of which the last has so many rows."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    if seed % 2:
+        X = X @ rng.standard_normal((d, d))
+    shares = rng.gumbel(size=(n, classes - 1)) + signal * X @ rng.standard_normal((d, classes - 1))
+    y = np.argmax(shares, axis=1)
+    y[:rare] = classes - 1
+    return X, y
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("signal", [0.0, 5.0])
+@pytest.mark.parametrize(
+    ("n", "d", "classes", "rare"), [(60, 3, 3, 1), (60, 3, 3, 2), (60, 3, 4, 1), (300, 10, 5, 1), (100, 5, 3, 1)]
+)
+def test_rare_classes_take_few_passes(n, d, classes, rare, signal, seed, dtype):
+    """What is rare is flat: a metric that takes all classes for the same needs hundreds of passes."""
+    X, y = with_a_rare_class(seed, n, d, classes, rare, signal)
+    model = LogisticRegression(optimizer="sketched_newton").fit(X.astype(dtype), y)
+    assert model.fit_report_["stopped_by"] == "certificate"
+    assert model.n_iter_ <= 60
+
+
+@pytest.mark.parametrize("sample_rows", [None, 300])
+def test_rare_classes_reach_scipys_optimum(sample_rows):
+    problem = problem_for("softmax", 3, n=1500, alpha=1e-3)
+    problem.y[problem.y == 2] = 0
+    problem.y[[5, 700]] = 2
+    optimizer = "auto" if sample_rows is None else SketchedNewton(sample_rows)
+    model = fit(problem, optimizer=optimizer, tol=1e-8)
+    assert certificate_of(problem, model) <= 1.001e-8
+    assert value_of(problem, model) <= objective(problem, scipy_optimum(problem)) * (1.0 + 1e-10)
+    assert model.n_iter_ <= 80

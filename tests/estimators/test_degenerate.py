@@ -107,7 +107,7 @@ def test_the_least_norm_of_a_logistic_fit(optimizer):
     np.testing.assert_allclose(model.decision_function(X), alone.decision_function(X[:, :2]), rtol=0, atol=1e-6)
 
 
-def test_rules_report_what_their_formula_gives():
+def test_rules_return_the_optimum_of_their_formula():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 2))
     X[:, 1] = 2.0 * X[:, 0]
@@ -135,7 +135,7 @@ def test_more_columns_than_are_looked_at_give_the_minimum_norm(monkeypatch, shap
     np.testing.assert_allclose(model.coef_, exact, rtol=0, atol=1e-7 * np.abs(exact).max())
 
 
-def test_a_warning_can_be_had_without_names_and_leaves_predictions_alone():
+def test_dependent_columns_without_names_leave_predictions_unchanged():
     frame, y = collinear_frame()
     with pytest.warns(RankWarning, match=r"column \d"):
         model = LinearRegression(tol=1e-11).fit(frame.to_numpy(), y)
@@ -156,7 +156,7 @@ def test_fewer_rows_than_columns_give_the_minimum_norm(dtype):
     assert len(model.fit_report_["collinear"]) == 31
 
 
-def test_full_rank_is_not_warned_of():
+def test_full_rank_does_not_warn():
     """Though two columns correlate at 1 - 1e-12, which float64 can tell apart."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((500, 3))
@@ -289,7 +289,7 @@ def test_the_span_of_many_rows_by_their_gram_matrix(monkeypatch, intercept):
     np.testing.assert_allclose(model.coef_, exact, rtol=0, atol=1e-7 * np.abs(exact).max())
 
 
-def test_the_report_says_where_dependent_columns_were_not_looked_for(monkeypatch):
+def test_report_if_dependent_columns_were_not_searched(monkeypatch):
     monkeypatch.setattr(collinearity, "MOST_COLUMNS", 3)
     frame, y = collinear_frame()
     with pytest.warns(RankWarning, match="fixed \\(constant\\); of all optima one is found"):

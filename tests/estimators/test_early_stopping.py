@@ -5,9 +5,8 @@ import pytest
 
 from fastgd import LinearRegression, LogisticRegression, reference, schedules
 from fastgd.optimizers import Adam
-from tests.estimators.fits import theta_of
+from tests.estimators.fits import Recorder, theta_of
 from tests.estimators.holding_out import WAYS, held, without
-from tests.estimators.watch import Recorder
 
 #: Without the rows held out there are fewer than columns.
 pytestmark = pytest.mark.filterwarnings("ignore:fewer rows:fastgd.exceptions.RankWarning")
@@ -28,7 +27,7 @@ def overfitted(way="batches", **parameters):
 
 @pytest.mark.parametrize("patience", [1, 4])
 @pytest.mark.parametrize("way", [way for way in WAYS if way not in DIRECT])
-def test_it_ends_when_the_loss_has_not_fallen_and_returns_to_the_best(way, patience):
+def test_early_stopping_ends_on_a_plateau_and_returns_to_the_best_epoch(way, patience):
     """The constant model's loss by the reference; parameters to the bit those of the epoch where the loss was least."""
     model, recorder, problem = overfitted(way, n_iter_no_change=patience, tol=1e-4)
     assert model.fit_report_["stopped_by"] == "early stopping"
@@ -47,7 +46,7 @@ def test_it_ends_when_the_loss_has_not_fallen_and_returns_to_the_best(way, patie
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "auto"])
-def test_without_tol_it_runs_to_the_end_and_returns_to_the_best(way):
+def test_early_stopping_without_tol_runs_to_the_end(way):
     model, recorder, _ = overfitted(way, tol=0.0)
     best = np.argmin(model.history_["validation_loss"])
     assert best < 40
@@ -81,7 +80,7 @@ def test_a_function_for_a_rate_sees_the_validation_loss():
     assert told == [(5 * epoch, epoch, losses[epoch]) for epoch in range(5)]
 
 
-def test_a_certified_fit_returns_to_its_best_epoch_and_says_so():
+def test_certified_fit_with_early_stopping_returns_to_its_best_epoch():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 10))
     y = (X[:, 0] + rng.standard_normal(60) > 0).astype(int)

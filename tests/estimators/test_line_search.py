@@ -8,16 +8,17 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgd import LinearRegression, LogisticRegression, reference, schedules
 from fastgd.optimizers import GradientDescent
 from tests.estimators.fits import (
+    Recorder,
     certificate_of,
     features,
     fit,
     model_for,
     problem_for,
+    refused,
     scipy_optimum,
     targets,
     theta_of,
 )
-from tests.estimators.watch import Recorder
 from tests.objective_of import working
 from tests.reference.problems import KINDS
 
@@ -144,7 +145,7 @@ def test_they_reach_the_optimum(loss, outputs, search, l1_ratio):
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_where_no_step_lowers_the_loss_the_fit_ends_and_says_so(search):
+def test_line_search_without_a_step_ends_the_fit_with_a_warning(search):
     """The float32 loss is flat long before such a certificate."""
     problem = problem_for("logistic", dtype="f4", alpha=0.1)
     with pytest.warns(ConvergenceWarning, match=r"no step lowers .* float32; increase tol, or give X in float64, or"):
@@ -199,9 +200,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("parameters", "message"), REFUSED, ids=range(len(REFUSED)))
-def test_what_searches_cannot_do(parameters, message):
-    with pytest.raises(ValueError, match=message):
-        LinearRegression(**parameters).fit(np.ones((5, 2)), np.arange(5.0))
+def test_line_search_refuses_unsupported_parameters(parameters, message):
+    refused(message, LinearRegression(**parameters).fit, np.ones((5, 2)), np.arange(5.0))
 
 
 def test_an_l1_ratio_without_penalty_is_no_l1():

@@ -14,8 +14,7 @@ from fastgd.optimizers import SAGA, Adam, AdamW, GradientDescent, Nesterov, Norm
 from fastgd.solvers import first_order as classic
 from fastgd.solvers.progress import NEVER, Deadline
 from fastgd.solvers.select import SOLVERS
-from tests.estimators.fits import fit, model_for, problem_for, targets, theta_of
-from tests.estimators.watch import Recorder
+from tests.estimators.fits import Recorder, fit, model_for, problem_for, targets, theta_of
 from tests.objective_of import objective_of
 
 
@@ -96,7 +95,7 @@ def test_time_enough_changes_nothing(hands, name):
     assert np.array_equal(theta_of(fit(problem, max_seconds=4.5, **options)), theta_of(fit(problem, **options)))
 
 
-def test_nothing_asked_for_nothing_told(hands):
+def test_fit_without_tol_warns_of_no_time_limit(hands):
     """With tol=0, where fits end by their limits, none of them is a failure."""
     model = model_for(problem_for("squared", alpha=0.1), optimizer="accelerated", tol=0.0, max_seconds=2)
     X, y = np.eye(4), np.arange(4.0)

@@ -1,9 +1,11 @@
-"""X is used where it lies, never copied and never written to."""
+"""X is used in place and never written to; conversions are reported, and a fit leaves nothing in memory."""
 
+import gc
 import hashlib
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression
@@ -111,3 +113,61 @@ def test_predictions_of_float32_are_float64_sums():
     model = LinearRegression(alpha=0.1).fit(X, X[:, 0])
     assert np.array_equal(model.predict(X), model.predict(X.astype(np.float64)))
     assert model.predict(X).dtype == np.float64
+
+
+def frame(kinds):
+    return pd.DataFrame({f"c{j}": np.arange(8, dtype=kind) ** j for j, kind in enumerate(kinds)})
+
+
+CONVERTED = {
+    "int64": (np.arange(24).reshape(8, 3), 8 * 24),
+    "bool": (np.eye(8, 3, dtype=bool), 8 * 24),
+    "float16": (np.eye(8, 3, dtype=np.float16), 8 * 24),
+    "float32 of the other byte order": (np.eye(8, 3, dtype=">f4"), None),
+    "strided float32": (np.eye(8, 6, dtype=np.float32)[:, ::2], 4 * 24),
+    "reversed float64": (np.eye(8, 3)[::-1], 8 * 24),
+    "list": (np.eye(8, 3).tolist(), 8 * 24),
+    "frame of float64 and int64": (frame(["f8", "i8", "f8"]), 8 * 24),
+    "frame of float32 and float64": (frame(["f4", "f8", "f4"]), 8 * 24),
+    "C": (np.eye(8, 3), 0),
+    "F": (np.asfortranarray(np.eye(8, 3, dtype=np.float32)), 0),
+    "frame of one block": (pd.DataFrame(np.eye(8, 3)), 0),
+    "rows of a larger array": (np.eye(16, 3)[4:12], 0),
+    "transposed": (np.eye(3, 8).T, 0),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_bytes_converted(name, caplog):
+    X, nbytes = CONVERTED[name]
+    y = np.arange(8.0) % 3
+    with caplog.at_level("INFO", "fastgd"):
+        report = LinearRegression(alpha=0.1).fit(X, y).fit_report_
+    if nbytes is None:
+        nbytes = 24 * np.dtype(report["dtype"]).itemsize
+    assert report["bytes_converted"] == nbytes
+    assert any("converted once" in record.getMessage() for record in caplog.records) == (nbytes > 0)
+    same = LinearRegression(alpha=0.1).fit(np.ascontiguousarray(X, report["dtype"]), y)
+    assert report["objective"] == pytest.approx(same.fit_report_["objective"], rel=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["accelerated", "lbfgs", "momentum", "sketched_newton"])
+def test_a_fit_leaves_nothing_in_cycles(optimizer):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 20))
+    y = X[:, 0] + rng.normal(size=len(X)) > 0
+    # The first fit compiles.
+    LogisticRegression(optimizer=optimizer, tol=0.01).fit(X, y)
+    gc.disable()
+    # What there was before is not looked through, now and later: that takes a second.
+    gc.freeze()
+    try:
+        LogisticRegression(optimizer=optimizer, tol=0.01).fit(X, y)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found = [type(it).__name__ for it in gc.garbage if type(it).__module__.startswith("fastgd")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not found

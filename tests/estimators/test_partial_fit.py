@@ -66,7 +66,7 @@ def test_given_means_and_scales_are_the_references_coordinates(loss, outputs, in
     np.testing.assert_allclose(theta_of(model), reference.raw_theta(run.theta, scaling), rtol=1e-11, atol=1e-13)
 
 
-def test_unequal_columns_that_nobody_has_scaled_are_told_once():
+def test_unscaled_unequal_columns_warn_once():
     X = np.random.default_rng(0).standard_normal((40, 3)) * [1.0, 0.005, 3.0]
     y, told = X[:, 0], r"columns differ in size, from 0\.0\d+ to .* give means and scales in its first call"
     # One row tells nothing of columns.
@@ -92,7 +92,7 @@ def test_unequal_columns_that_nobody_has_scaled_are_told_once():
 
 @pytest.mark.parametrize("name", ["adam", "averaged", "lookahead"])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_a_stream_goes_on_from_a_fit(loss, outputs, name):
+def test_stream_continues_a_fit(loss, outputs, name):
     """In the fit's coordinates, targets scaled as well, with the rule's memory and count of updates."""
     problem = problem_for(loss, outputs, n=N, alpha=0.05, l1_ratio=0.5)
     X, y, s = problem.x, targets(problem), problem.weight / problem.weight.mean()
@@ -163,7 +163,7 @@ def test_a_changed_rate_keeps_the_memory_and_the_time(before, after):
 @pytest.mark.parametrize("name", STREAMED)
 @pytest.mark.parametrize("way", ["pickle", "file"])
 @pytest.mark.parametrize("begun", ["by a fit", "by a stream"])
-def test_what_lies_between_calls_does_not_show(tmp_path, way, begun, name):
+def test_pickling_or_saving_between_calls_changes_no_bit(tmp_path, way, begun, name):
     def by_file(model):
         model.save(tmp_path / "model")
         return fastgd.load(tmp_path / "model")
@@ -187,7 +187,7 @@ def test_what_lies_between_calls_does_not_show(tmp_path, way, begun, name):
 
 
 @pytest.mark.parametrize("parameters", [{}, {"optimizer": rule("adam"), "early_stopping": True}, {"optimizer": "saga"}])
-def test_where_a_rule_cannot_go_on_it_begins_at_the_coefficients(parameters):
+def test_stream_without_rule_memory_begins_at_the_coefficients(parameters):
     """After the automatic solver, early stopping and SAGA: the first update is that of a rule without memory."""
     problem = problem_for("squared", n=N)
     X, y = problem.x, targets(problem)
@@ -206,7 +206,7 @@ def test_where_a_rule_cannot_go_on_it_begins_at_the_coefficients(parameters):
 
 
 @pytest.mark.parametrize("intercept", [True, False])
-def test_weights_count_as_they_are(intercept):
+def test_weights_of_a_stream_are_absolute(intercept):
     """From 0 one step on all rows is -rate / n sum_i s_i (0 - y_i) x_i, in closed form."""
     problem = problem_for("squared", n=N)
     X, y, s = problem.x, targets(problem), 3.0 * problem.weight
@@ -261,7 +261,7 @@ def test_shapes_are_those_of_the_targets():
     assert model.predict(problem.x).shape == (N,)
 
 
-def test_a_chunk_is_used_where_it_lies(monkeypatch):
+def test_chunk_is_used_in_place(monkeypatch):
     read = []
     make = CpuData.__init__
 

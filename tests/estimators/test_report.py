@@ -126,7 +126,7 @@ def test_passes_and_bytes(rows_read, loss, dtype, order, parameters):
     assert model.n_iter_ == 7
 
 
-def test_the_look_for_a_separating_plane_counts(rows_read):
+def test_search_for_a_separating_plane_counts_as_a_pass(rows_read):
     model = fit(problem_for("logistic", n=N, d=D), tol=1e-3)
     assert model.alpha == 0.0
     assert model.fit_report_["passes"] == (rows_read.total() - rows_read["sample"]) / N + 1
@@ -294,7 +294,7 @@ def test_warnings_are_in_the_report():
     assert caught[0].filename == __file__
 
 
-def test_the_rows_of_a_sample_are_told():
+def test_rows_of_a_sample_are_reported():
     problem = problem_for("logistic", n=N, d=D, alpha=0.1, sample_weight=None)
     for rows, told in ((90, f"a metric of 96 of {N} rows"), (N // 4, "Newton's method on all rows")):
         report = fit(problem, optimizer=fastgd.optimizers.SketchedNewton(sample_rows=rows), tol=1e-2).fit_report_

@@ -1,5 +1,6 @@
 """What a fit says where it did not end at an optimum: a rate too small, too few epochs, a rate too large."""
 
+import pickle
 import re
 import warnings
 
@@ -8,9 +9,10 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 
+import fastgd
 from fastgd import DivergenceError, LinearRegression, LogisticRegression, schedules
 from fastgd.optimizers import GradientDescent, Momentum
-from tests.estimators.fits import fit, problem_for, targets, value_of
+from tests.estimators.fits import fit, problem_for, targets, theta_of, value_of
 from tests.objective_of import objective_of
 from tests.solvers.steps import NOISY, RULES
 from tests.solvers.test_learning_rate import scaled
@@ -32,7 +34,7 @@ def warned(problem, **parameters):
 
 
 @pytest.mark.parametrize(("rule", "batch_size"), RUNS)
-def test_a_rate_too_small_is_told_with_the_automatic_one(rule, batch_size):
+def test_too_small_a_rate_warns_and_names_the_automatic_one(rule, batch_size):
     problem = problem_for("logistic", alpha=0.1)
     options = {"batch_size": batch_size, "max_iter": 20, "tol": 1e-9}
     model, message = warned(problem, optimizer=RULES[rule](learning_rate=1e-7), **options)
@@ -44,7 +46,7 @@ def test_a_rate_too_small_is_told_with_the_automatic_one(rule, batch_size):
 
 
 @pytest.mark.parametrize("rule", ["gd", "adam"])
-def test_a_loss_that_is_flat_since_nothing_moves_is_told(rule):
+def test_flat_loss_without_progress_warns(rule):
     problem = problem_for("logistic", alpha=0.1)
     model, message = warned(problem, optimizer=RULES[rule](learning_rate=1e-9), batch_size=16, tol=1e-4)
     assert model.fit_report_["stopped_by"] == "flat loss"
@@ -93,7 +95,7 @@ def test_automatic_rates_are_given_the_time_to_get_there_on_few_rows(rule):
 
 @pytest.mark.parametrize("learning_rate", ["auto", 0.1, schedules.WarmUp(4, then=0.5, start_factor=1e-3)], ids=str)
 @pytest.mark.parametrize("batch_size", ["full", 16])
-def test_too_few_epochs_are_told_as_such(batch_size, learning_rate):
+def test_too_few_epochs_warn(batch_size, learning_rate):
     """A warm-up begins at a tiny rate, but does not stay there."""
     problem = problem_for("logistic", alpha=0.1)
     options = {"optimizer": GradientDescent(learning_rate), "batch_size": batch_size, "max_iter": 6, "tol": 1e-9}
@@ -117,7 +119,7 @@ def test_the_automatic_solver_is_advised_where_it_is_another():
     assert message.endswith("increase max_iter or tol, or use optimizer='auto'")
 
 
-def test_without_tol_nothing_is_asked_for_and_nothing_told():
+def test_fit_without_tol_does_not_warn():
     model = fit(problem_for("logistic"), optimizer=GradientDescent(1e-9), max_iter=3, tol=0.0)
     assert model.fit_report_["warnings"] == []
 
@@ -134,7 +136,7 @@ STEEP = {
 
 @pytest.mark.parametrize("name", STEEP)
 @pytest.mark.parametrize("batch_size", ["full", 16])
-def test_a_schedule_that_diverges_is_told_by_its_largest_rate(batch_size, name):
+def test_divergence_of_a_schedule_names_its_largest_rate(batch_size, name):
     problem = scaled(problem_for("squared", n=300, d=5, seed=4))
     options = {"batch_size": batch_size, "max_iter": 30, "tol": 0.0, "random_state": 0}
     with pytest.raises(DivergenceError, match=r"Momentum diverged in epoch \d+ with learning_rate=10000") as caught:
@@ -186,10 +188,60 @@ def test_a_rate_that_is_only_slow_is_not_called_standing_still():
 
 
 @pytest.mark.parametrize("rate", [0.3, 1.0])
-def test_a_loss_that_is_flat_far_from_an_optimum_is_told(rate):
+def test_flat_loss_far_from_an_optimum_warns(rate):
     """The noise of single rows holds it up."""
     options = {"optimizer": GradientDescent(rate), "batch_size": 1, "tol": 1e-3}
     model, message = warned(problem_for("logistic", n=400, alpha=0.01), **options)
     assert model.fit_report_["stopped_by"] == "flat loss"
     assert model.fit_report_["certificate"] > 0.1
     assert re.match(r"the loss has not fallen for 5 epochs, far from an optimum, after \d+ epochs at cert", message)
+
+
+WAYS = {
+    "full batch": {"optimizer": GradientDescent(3.0), "batch_size": "full"},
+    "batches": {"optimizer": Momentum(3.0), "batch_size": 16, "random_state": 0},
+}
+
+
+def data():
+    problem = problem_for("squared")
+    return problem.x, targets(problem)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_first_fit_keeps_its_history_and_the_last_finite_coefficients(tmp_path, way):
+    model = LinearRegression(**WAYS[way])
+    with pytest.raises(DivergenceError) as caught:
+        model.fit(*data())
+    report, error = model.fit_report_, caught.value
+    assert (report["stopped_by"], report["converged"]) == ("diverged", False)
+    assert model.n_iter_ == len(model.history_["loss"]) == error.epoch
+    assert np.all(np.isfinite(theta_of(model)))
+    assert model.predict(data()[0]).shape == data()[1].shape
+    for name, values in model.history_.items():
+        np.testing.assert_array_equal(error.history[name], values)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.rate, again.safe_rate) == (str(error), error.rate, error.safe_rate)
+    np.testing.assert_array_equal(again.history["loss"], error.history["loss"])
+    model.save(tmp_path / "model")
+    assert fastgd.load(tmp_path / "model").fit_report_["stopped_by"] == "diverged"
+
+
+def test_the_coefficients_are_those_of_as_many_epochs():
+    model = LinearRegression(**WAYS["full batch"])
+    with pytest.raises(DivergenceError) as caught:
+        model.fit(*data())
+    stopped = LinearRegression(max_iter=caught.value.epoch, tol=0.0, **WAYS["full batch"]).fit(*data())
+    np.testing.assert_array_equal(theta_of(model), theta_of(stopped))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_later_fit_leaves_the_model_as_it_was(way):
+    model = LinearRegression().fit(*data())
+    before = dict(vars(model))
+    model.set_params(**WAYS[way])
+    with pytest.raises(DivergenceError) as caught:
+        model.fit(*data())
+    assert len(caught.value.history["loss"]) == caught.value.epoch
+    for name in ("coef_", "intercept_", "history_", "fit_report_", "n_iter_"):
+        assert getattr(model, name) is before[name]

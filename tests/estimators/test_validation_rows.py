@@ -8,9 +8,8 @@ import pytest
 
 from fastgd import LogisticRegression, _data, reference
 from tests.covering import pairwise
-from tests.estimators.fits import features, fit, problem_for, targets, theta_of
+from tests.estimators.fits import Recorder, features, fit, problem_for, targets, theta_of
 from tests.estimators.holding_out import SEED, WAYS, held, model_of, only, stopping, without
-from tests.estimators.watch import Recorder
 from tests.reference.problems import KINDS
 
 

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
 from fastgd.optimizers import SAGA, Adam, GradientDescent, Momentum, SketchedNewton
-from tests.estimators.fits import certificate_of, fit, model_for, problem_for, targets, theta_of, value_of
+from tests.estimators.fits import certificate_of, fit, model_for, problem_for, refused, targets, theta_of, value_of
 from tests.objective_of import working
 from tests.reference.problems import KINDS, random_theta
 from tests.solvers.steps import HYPER, RULES
@@ -55,7 +55,7 @@ def test_three_epochs_and_three_more_are_six(loss, outputs, way):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("loss", "outputs"), [("squared", 3), ("logistic", 1), ("softmax", 3)])
-def test_rules_start_where_they_are_told(loss, outputs, rule):
+def test_rules_start_at_the_given_coefficients(loss, outputs, rule):
     """Two epochs by the reference from there; the rule's memory is empty."""
     problem = problem_for(loss, outputs, n=60, alpha=0.05, l1_ratio=0.5)
     theta, start = start_of(problem)
@@ -73,7 +73,7 @@ def test_rules_start_where_they_are_told(loss, outputs, rule):
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("way", FULL)
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_the_full_batch_starts_where_it_is_told(loss, outputs, way, standardize):
+def test_full_batch_starts_at_the_given_coefficients(loss, outputs, way, standardize):
     problem = problem_for(loss, outputs, alpha=0.05)
     theta, start = start_of(problem)
     model = model_for(problem, standardize=standardize, tol=0.0, max_iter=1, **FULL[way])
@@ -137,7 +137,7 @@ def test_at_the_optimum_a_fit_stays(loss, outputs, way):
 
 
 @pytest.mark.parametrize("name", ["coef_init", "intercept_init"])
-def test_what_is_not_given_starts_at_0(name):
+def test_missing_part_of_a_start_is_0(name):
     problem = problem_for("softmax", 3, alpha=0.05)
     theta, start = start_of(problem)
     model = model_for(problem, tol=0.0, max_iter=0, optimizer="accelerated")
@@ -146,7 +146,7 @@ def test_what_is_not_given_starts_at_0(name):
     np.testing.assert_allclose(theta_of(model), theta, rtol=1e-12, atol=1e-13)
 
 
-def test_what_is_given_goes_before_the_last_fit():
+def test_given_start_takes_precedence_over_the_last_fit():
     problem = problem_for("squared", 3, alpha=0.05)
     theta, start = start_of(problem)
     model = fit(problem, warm_start=True)
@@ -200,7 +200,7 @@ def test_a_start_near_the_optimum_is_where_a_fit_from_a_sample_begins(loss, outp
     assert value_of(problem, last) - optimum < 0.2 * (near - optimum)
 
 
-def test_of_a_start_and_a_samples_optimum_the_better_one_is_gone_on_from():
+def test_fit_continues_from_the_better_of_start_and_sample_optimum():
     """One iteration never leaves more than the start had; from far away the sample's optimum is taken."""
     problem = problem_for("logistic", n=20_000, d=8, sample_weight=None, alpha=1e-3)
     best = fit(problem, optimizer=SketchedNewton(800), tol=1e-6)
@@ -274,8 +274,7 @@ WRONG = [
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_starts_that_cannot_be_used(loss, given, message):
     problem = problem_for(loss)
-    with pytest.raises(ValueError, match=message):
-        model_for(problem).fit(problem.x, targets(problem), **given)
+    refused(message, model_for(problem).fit, problem.x, targets(problem), **given)
 
 
 @pytest.mark.parametrize("shape", [(12,), (4, 3), (1, 4), (4,)])
@@ -304,5 +303,4 @@ def test_a_last_fit_of_another_shape():
 
 @pytest.mark.parametrize("value", [1, None, "yes"])
 def test_the_parameter(value):
-    with pytest.raises(ValueError, match="warm_start must be True or False"):
-        LinearRegression(warm_start=value).fit(np.ones((3, 1)), np.ones(3))
+    refused("warm_start must be True or False", LinearRegression(warm_start=value).fit, np.ones((3, 1)), np.ones(3))

@@ -17,6 +17,7 @@ from fastgd.reference import make_problem, objective
 from fastgd.solvers.lbfgs import solve_lbfgs
 from fastgd.solvers.progress import Monitor, Plateau
 from tests.estimators.fits import (
+    Recorder,
     certificate_of,
     features,
     fit,
@@ -27,7 +28,6 @@ from tests.estimators.fits import (
     theta_of,
     value_of,
 )
-from tests.estimators.watch import Recorder
 from tests.objective_of import objective_of
 from tests.reference.problems import KINDS
 
