@@ -103,7 +103,7 @@ class FitConfig:
         tol = _number(estimator, "tol", 0.0)
         names = ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start")
         flags = {name: _flag(estimator, name) for name in names}
-        batch_size, batch_reason = _batch_size(estimator, optimizer)
+        batches = _batches(estimator, optimizer)
         return cls(
             loss=loss,
             delta=getattr(estimator, "delta", None),
@@ -112,9 +112,9 @@ class FitConfig:
             alpha=alpha,
             l1_ratio=l1_ratio,
             optimizer=optimizer,
-            batch_size=batch_size,
-            batch_reason=batch_reason,
-            max_iter=_max_iter(estimator.max_iter, batch_size),
+            batch_size=batches.size,
+            batch_reason=batches.reason,
+            max_iter=_max_iter(estimator.max_iter, batches.size),
             max_seconds=None if estimator.max_seconds is None else _positive(estimator, "max_seconds"),
             tol=tol,
             validation_fraction=_validation_fraction(estimator),
@@ -253,8 +253,14 @@ def _optimizer(given: Any) -> Optimizer | None:
     raise ValueError(f"optimizer must be one of {names} or an object of fastgd.optimizers, got {shown(given)}{hint}")
 
 
-def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None, str]:
-    """Return the rows of a batch, None for all of them, and the reason for the report."""
+class _Batches(NamedTuple):
+    """Rows of a batch, None for all of them, and the reason for the report."""
+
+    size: int | None
+    reason: str
+
+
+def _batches(estimator: Any, optimizer: Optimizer | None) -> _Batches:
     given = estimator.batch_size
     if not (isinstance(given, str) and given in ("auto", "full")):
         try:
@@ -266,14 +272,14 @@ def _batch_size(estimator: Any, optimizer: Optimizer | None) -> tuple[int | None
         if not isinstance(given, str):
             raise ValueError(f"batch_size={given} needs a rule such as optimizer='adam': {cause} uses all rows")
         _check_unused(estimator, cause)
-        return None, cause if optimizer is None else f"{cause} uses all rows"
+        return _Batches(None, cause if optimizer is None else f"{cause} uses all rows")
     if given == "full":
         _check_full_batch(optimizer)
         _check_unused(estimator, "batch_size='full'")
-        return None, "batch_size='full'"
+        return _Batches(None, "batch_size='full'")
     if given == "auto":
-        return BATCH_SIZE, f"batch_size='auto': {BATCH_SIZE} rows"
-    return given, f"batch_size={given!r}"
+        return _Batches(BATCH_SIZE, f"batch_size='auto': {BATCH_SIZE} rows")
+    return _Batches(given, f"batch_size={given!r}")
 
 
 def _cause_of_full_batch(optimizer: Optimizer | None) -> str:

@@ -392,17 +392,18 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
         X: ArrayLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
-        scales: tuple[ArrayLike | None, ArrayLike | None],
+        means: ArrayLike | None,
+        scales: ArrayLike | None,
         classes: ArrayLike | None = None,
     ) -> Self:
-        """Continue with one pass over these rows; scales: `means` and `scales` of the columns."""
+        """Continue with one pass over these rows; means and scales: of the columns."""
         from fastgd._config import FitConfig
         from fastgd._report import FitTimer
         from fastgd._streaming import ColumnScales, load_chunk, run_chunk
 
         timer, config, previous = FitTimer(), FitConfig.for_stream(self), self._previous()
         matrix = read_matrix(self, X, reset=previous is None, finite=True)
-        chunk = load_chunk(config, matrix, y, sample_weight, previous, ColumnScales(*scales), classes)
+        chunk = load_chunk(config, matrix, y, sample_weight, previous, ColumnScales(means, scales), classes)
         with printed(config.verbose):
             return self._store(run_chunk(config, chunk, previous, timer))
 

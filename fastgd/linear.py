@@ -160,7 +160,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             Finite targets.
         {partial}
         """
-        return self._partial_fit(X, y, sample_weight, (means, scales))
+        return self._partial_fit(X, y, sample_weight, means, scales)
 
     @in_namespace_of_X
     def predict(self, X: ArrayLike) -> Array:

@@ -166,7 +166,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             All labels that will come; needed in the first call where no `fit` came before.
         {partial}
         """
-        return self._partial_fit(X, y, sample_weight, (means, scales), classes)
+        return self._partial_fit(X, y, sample_weight, means, scales, classes)
 
     @in_namespace_of_X
     def decision_function(self, X: ArrayLike) -> Array:
