@@ -18,7 +18,7 @@ def races(folder: Path = RESULTS) -> list[Finding]:
         finding
         for path in folder.glob("optimum_*.json")
         for finding in read(path)[1]
-        if finding.in_readme and finding.what.endswith(TARGET) and finding.ratio is not None
+        if finding.in_table and finding.what.endswith(TARGET) and finding.ratio is not None
     ]
     return sorted(shown, key=lambda finding: -finding.judged)
 

@@ -202,7 +202,7 @@ def _write(tallies: dict[str, Tally], partly: bool) -> Path:
 
     survivors = [survivor for tally in tallies.values() for survivor in tally.survivors]
     total = sum(tally.total for tally in tallies.values())
-    finding = Finding("Mutants that no test detects", len(survivors), f"of {total}", in_readme=False)
+    finding = Finding("Mutants that no test detects", len(survivors), f"of {total}", in_table=False)
     files = {path: {"mutants": t.total, "killed": t.killed, "stuck": t.stuck} for path, t in tallies.items()}
     included = (
         "Tests in plain Python, until the first that fails; stuck mutants, which ran out of time, count as detected."

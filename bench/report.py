@@ -30,7 +30,7 @@ def report(race: Race) -> Result:
         _others(result, race, target, finalists)
     what = f"{contest.label}: first fit of fastgd in a process, with loading or compiling"
     first = race.warm_up[NAME]["first_lap_seconds"]
-    result.findings.append(Finding(what, first, "s", "few rows", in_readme=False))
+    result.findings.append(Finding(what, first, "s", "few rows", in_table=False))
     result.raw = [
         {SECONDS: {swept.racer.name: _best(race, swept) for swept in race.swept}, ARRIVED: _arrived(race)},
         {"repetitions": [_repetition(repetition) for repetition in race.repetitions]},
@@ -42,7 +42,7 @@ def report(race: Race) -> Result:
 
 def race_lines(result: Result) -> list[str]:
     """Return a table of all seconds, the findings with targets, and missing libraries, for the terminal."""
-    judged = [f for f in result.findings if f.in_readme or f.at_least is not None or f.at_most is not None]
+    judged = [f for f in result.findings if f.in_table or f.at_least is not None or f.at_most is not None]
     missing = {rival: error for rival, error in result.missing.items() if rival in ADAPTERS}
     return [*_table(result), *replace(result, findings=judged, missing=missing).lines]
 
@@ -126,7 +126,7 @@ def _compare(result: Result, race: Race, target: float, finalists: list[Swept]) 
         both = [found.seconds for found in race.repetitions if (one.racer.name, target) in found.seconds]
         ours, theirs = ([taken[name, target] for taken in both] for name in (NAME, one.racer.name))
         bound = at_least if place == 0 else None
-        result.add_times(what, ours, said, theirs, at_least=bound, in_readme=place == 0)
+        result.add_times(what, ours, said, theirs, at_least=bound, in_table=place == 0)
         result.findings[-1] = replace(result.findings[-1], value=float(np.median(own)))
     if not there:
         result.findings.append(Finding(what, float(np.median(own)), "s", _NO_RIVAL))
@@ -157,7 +157,7 @@ def _passes(result: Result, race: Race, target: float, what: str) -> None:
     n, d = race.repetitions[0].problem["rows"], race.repetitions[0].problem["columns"]
     at_most = _PASSES if target == 1e-6 and n >= _ROWS_PER_COLUMN * d else None
     what = f"{what}: passes over X"
-    result.findings.append(Finding(what, passes, "passes", solvers, at_most=at_most, in_readme=False))
+    result.findings.append(Finding(what, passes, "passes", solvers, at_most=at_most, in_table=False))
 
 
 def _others(result: Result, race: Race, target: float, finalists: list[Swept]) -> None:
@@ -173,7 +173,7 @@ def _others(result: Result, race: Race, target: float, finalists: list[Swept]) -
         counted = "" if race.contest.counts(swept.racer) else ", not counted"
         what = f"{race.contest.label} to {target:g}: {name}"
         against = f"{arrival.setting}, {arrival.laps} laps, once{counted}"
-        result.findings.append(Finding(what, arrival.seconds, "s", against, in_readme=False))
+        result.findings.append(Finding(what, arrival.seconds, "s", against, in_table=False))
 
 
 def _seconds(race: Race, name: str, target: float) -> list[float]:

@@ -36,7 +36,7 @@ def table(folder: Path = RESULTS) -> str:
         path = folder / f"{case}.json"
         if path.exists():
             content, findings = read(path)
-            lines += [row(finding) for finding in findings if finding.in_readme]
+            lines += [row(finding) for finding in findings if finding.in_table]
             origins.setdefault(_origin(content), []).append(case)
     if not origins:
         raise ValueError(f"no results in {folder}; run: python -m bench.run")
@@ -76,7 +76,7 @@ def gpu_table(path: Path) -> str:
         return ""
     content, findings = read(path)
     sections = {raw["section"]: raw for raw in content["raw"]}
-    rows = [row(finding) for finding in findings if finding.in_readme]
+    rows = [row(finding) for finding in findings if finding.in_table]
     gpu = sections["gpu"]
     versions = ", ".join(f"{name} {number}" for name, number in gpu["versions"].items())
     driver = gpu["nvidia_smi"].get("driver_version", "unknown")

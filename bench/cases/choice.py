@@ -105,7 +105,7 @@ def _summarise(result: Result) -> None:
     result.findings.append(Finding(what, within, f"of {len(ratios)}", quickest, at_least=len(ratios)))
     auto, best = (sum(np.median(entry["seconds"][entry[key]]) for entry in result.raw) for key in ("auto", "best"))
     what, against = "Fits of all these shapes by optimizer='auto'", f"the quickest solver of each, {best:.3g} s"
-    result.findings.append(Finding(what, auto, "s", against, spread(ratios), "cost", in_readme=False))
+    result.findings.append(Finding(what, auto, "s", against, spread(ratios), "cost", in_table=False))
 
 
 def _measure(task: Task) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _add_share(
     """Append the share of its yardstick; the table shows shares with a target."""
     yardstick = measured["yardsticks"][name]
     seconds = (measured["seconds"][name], measured["seconds"][yardstick])
-    more = {"at_least": at_least, "in_readme": at_least is not None}
+    more = {"at_least": at_least, "in_table": at_least is not None}
     result.add_share(f"{what}, {problem.size}", problem.nbytes, *seconds, f"{_READING} ({yardstick})", **more)
 
 
@@ -215,7 +215,7 @@ def rules(quick: bool) -> Result:
         at_most = _AT_MOST_SAGA if rule == "saga" else _AT_MOST
         against, shown = f"gradient descent's epoch, {base * 1e3:.3g} ms", rule in (slowest, "saga")
         took = float(np.median(seconds[rule]))
-        result.findings.append(Finding(what, took, "s", against, ratio, "cost", at_most=at_most, in_readme=shown))
+        result.findings.append(Finding(what, took, "s", against, ratio, "cost", at_most=at_most, in_table=shown))
     result.raw.append({"problem": problem.name, "relative_errors": errors, "seconds": seconds})
     return result
 
@@ -241,7 +241,7 @@ def threads(quick: bool) -> Result:
             raise AssertionError(f"batches of {size}: {name} change the result")
         seconds = alternate({"1 thread": one, name: every}, rounds_of(quick))
         what = f"Epoch, batches of {size}, Adam, shuffled, {name}, {problem.size}"
-        more = {"at_least": at_least, "in_readme": at_least is not None}
+        more = {"at_least": at_least, "in_table": at_least is not None}
         result.add_times(what, seconds[name], "1 thread (the same epoch)", seconds["1 thread"], **more)
         result.raw.append({"problem": problem.name, "batch_size": size, "seconds": seconds})
     return result
@@ -354,5 +354,5 @@ def _updates(result: Result, rounds: int, outputs: int = 10, d: int = 1000, time
         moved = (2 + 2 * (1 + state.memory.slots.shape[0])) * g.nbytes
         speed = times * moved / float(np.median(seconds[rule])) / 1e9
         what = f"Update of {rule}, {outputs} x {d + 1}"
-        result.findings.append(Finding(what, speed, "GB/s", in_readme=False))
+        result.findings.append(Finding(what, speed, "GB/s", in_table=False))
     result.raw.append({"what": "updates", "seconds": seconds})

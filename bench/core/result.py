@@ -23,7 +23,7 @@ class Finding:
     unit: of `value`: "s", "GB/s" or "MB". kind: of `ratio`: "share" of the thing named in `against`, "times" as fast
     as it, or the "cost", times as long; None if there is no ratio. at_least and at_most: the target of the project
     for the ratio's median or, without one, for `value`. A ratio of 0 says that fastgd did not arrive.
-    in_readme: whether the table shows it.
+    in_table: whether the tables of docs/benchmarks.md show it.
     """
 
     what: str
@@ -34,7 +34,7 @@ class Finding:
     kind: str | None = None
     at_least: float | None = None
     at_most: float | None = None
-    in_readme: bool = True
+    in_table: bool = True
 
     @property
     def judged(self) -> float:

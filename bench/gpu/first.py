@@ -51,7 +51,7 @@ def _report(result: Result, name: str, size: str, found: dict[str, Any]) -> None
             result.missing[name] = f"{found['paths']['compiled']} kernels were compiled: they were not on disk"
     for of, fit in fits.items():
         for key, doing in _PARTS.items():
-            result.findings.append(Finding(f"{of}, {size}: {doing}", fit[key], "s", in_readme=False))
+            result.findings.append(Finding(f"{of}, {size}: {doing}", fit[key], "s", in_table=False))
 
 
 def _fit(rows: int, columns: int, folder: str, seconds: float) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def epochs(result: Result, data: Data, sizes: Sizes, budget: Budget, seconds: fl
         times = {"fastgd": taken, "CPU": cpu}
         result.raw.append({"section": "epochs", "what": what, "off_from_cpu": off, "seconds": times})
         bandwidth = data.X.nbytes / float(np.median(taken)) / 1e9
-        result.findings.append(Finding(f"{what}: bytes of X", bandwidth, "GB/s", in_readme=False))
+        result.findings.append(Finding(f"{what}: bytes of X", bandwidth, "GB/s", in_table=False))
         cpu_words = f"fastgd on the CPU, {cores()} cores"
         result.add_times(what, taken, cpu_words, cpu, paired=False, at_least=targets["CPU"])
         measured = {"what": what, "seconds": taken, "expected": expected.tolist()}
@@ -279,7 +279,7 @@ def streams(result: Result, data: Data, sizes: Sizes, budget: Budget, seconds: f
         against = "copying the same memory to the GPU, {} GB/s"
         result.add_share(what, plain.nbytes, taken["pass"], taken["copy"], against, at_least=_STREAM_TARGET)
         rate = plain.nbytes / float(np.median(taken["copy"])) / 1e9
-        result.findings.append(Finding(f"Copy to the GPU from {memory}", rate, "GB/s", in_readme=False))
+        result.findings.append(Finding(f"Copy to the GPU from {memory}", rate, "GB/s", in_table=False))
         budget.log(f"streaming from {memory}")
         # The buffers of a stream stay pinned as long as it lives.
         del run, jobs

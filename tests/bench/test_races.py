@@ -82,7 +82,7 @@ def test_a_race_is_written_to_its_file_and_shown_in_the_table(
         raced.append(race)
         seconds = {"fastgd": {"0.01": 0.25, "1e-06": 1.0}, "scikit-learn sag": {"0.01": 12.0}}
         missing = {"glum": "No module named 'glum'", "scikit-learn sag to 1e-06": "slower than 50 s"}
-        findings = [Finding("A race", 1.0, "s"), Finding("A detail", 1.0, "s", in_readme=False)]
+        findings = [Finding("A race", 1.0, "s"), Finding("A detail", 1.0, "s", in_table=False)]
         return Result("all", findings, [{SECONDS: seconds}], missing)
 
     monkeypatch.setattr(races.contest, "run", lambda race: race)

@@ -163,7 +163,7 @@ def test_a_race_is_reported_line_by_line(validated: bool, monkeypatch: pytest.Mo
         "fastgd.bench.rivals.load", lambda _: ([SimpleNamespace(solvers=two_rivals)], {"other": "no wheel"})
     )
     result = run(contest_of(validated))
-    shown = {finding.what: finding for finding in result.findings if finding.in_readme}
+    shown = {finding.what: finding for finding in result.findings if finding.in_table}
     assert list(shown) == [f"A race, fit to {target:g} of the optimum" for target in (1e-2, 1e-3, 1e-4, 1e-6)]
     assert not shown["A race, fit to 0.001 of the optimum"].missed
     assert shown["A race, fit to 0.0001 of the optimum"].missed
@@ -195,7 +195,7 @@ def test_mini_batch_rules_race_against_stochastic_loops(monkeypatch: pytest.Monk
     monkeypatch.setattr("fastgd.bench.rivals.load", lambda _: ([with_numpy], {}))
     contest = replace(contest_of(False), stochastic=True, targets=(0.5, 0.1), at_least={0.5: 1.0}, repetitions=1)
     result = run(contest)
-    shown = [finding for finding in result.findings if finding.in_readme]
+    shown = [finding for finding in result.findings if finding.in_table]
     assert [finding.what for finding in shown] == [f"A race, fit to {target:g} of the optimum" for target in (0.5, 0.1)]
     sweeps = result.raw[2]["sweep"]
     assert set(sweeps) == {NAME, "NumPy mini-batch"}
@@ -238,7 +238,7 @@ def test_ratios_are_of_repetitions_in_which_a_rival_arrives(monkeypatch: pytest.
     monkeypatch.setattr(contest_module, "_repeat", one_misses)
     result = run(replace(contest_of(False), repetitions=3))
     assert result.missing["NumPy Newton by blocks to 0.0001"] == "reached in 2 of 3 repetitions"
-    shown = [finding for finding in result.findings if finding.in_readme]
+    shown = [finding for finding in result.findings if finding.in_table]
     assert [f.what for f in shown] == [f"A race, fit to {t:g} of the optimum" for t in (1e-2, 1e-3, 1e-4, 1e-6)]
     no_rival, missed = shown[:2]
     assert (no_rival.against, no_rival.ratio) == ("no rival gets there in most repetitions", None)

@@ -17,7 +17,7 @@ FINDINGS = [
     Finding("Epoch", 0.01234, "s", "other, 30 ms", {"median": 2.43, "min": 2.0, "max": 3.14159}, "times"),
     Finding("Rule", 0.03, "s", "gd, 28 ms", {"median": 1.081, "min": 0.9, "max": 1.12}, "cost", at_most=1.15),
     Finding("First fit", 1.234, "s", "its imports", at_most=10.0),
-    Finding("Detail", 1.0, "s", in_readme=False),
+    Finding("Detail", 1.0, "s", in_table=False),
 ]
 
 
