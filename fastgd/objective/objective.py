@@ -32,7 +32,7 @@ _LARGE_BATCH = 64
 
 
 class Objective:
-    """The objective of section "The objective" in the README on a data set.
+    """The penalised mean loss of a data set: F of docs/solvers.md.
 
     Parameters
     ----------

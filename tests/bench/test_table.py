@@ -132,7 +132,7 @@ def test_check_writes_nothing_and_fails_until_the_table_is_up_to_date(page: Path
     assert _run(page, results, "--check") == 1
 
 
-def test_quick_runs_are_no_results(page: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_runs_are_refused(page: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write(results, FINDINGS, quick=True)
     assert _run(page, results) == 2
     assert "quick" in capsys.readouterr().err
@@ -151,7 +151,7 @@ def test_bounds_are_those_of_the_ratio_or_of_the_value() -> None:
     assert Finding("a", 11.0, "s", at_most=10.0).missed
 
 
-def test_what_is_missed_is_said_with_its_bound() -> None:
+def test_missed_targets_are_shown_with_their_bounds() -> None:
     times = {"median": 0.848, "min": 0.8, "max": 0.9}
     slow = Finding("Fit", 0.078, "s", "other", times, "times", at_least=1.2)
     assert (
@@ -165,7 +165,7 @@ def test_what_is_missed_is_said_with_its_bound() -> None:
 
 
 @pytest.mark.parametrize(("at_least", "asked"), [(None, ""), (2.0, ": at least 2 times")])
-def test_a_fit_that_does_not_get_there_is_missed_whatever_was_asked_for(at_least: float | None, asked: str) -> None:
+def test_a_fit_that_does_not_arrive_is_missed_with_any_target(at_least: float | None, asked: str) -> None:
     nothing: Spread = {"median": 0.0, "min": 0.0, "max": 0.0}
     finding = Finding("Fit", 4, "of 5 repetitions", "other, 9 ms", nothing, "times", at_least)
     assert finding.missed
