@@ -130,7 +130,7 @@ def steps(optimizer: FullBatch, sizes: Iterable[Size]) -> Iterator[Measured]:
         problem = problem_of(size, 1e6)
         data, shape = problem.make(), Task(problem).shape
         short, long = (least(_fit(optimizer, data, max_iter=count, tol=0.0)) for count in _ITERATIONS)
-        seconds = (long - short) / (_ITERATIONS[1] - _ITERATIONS[0]) - shape.full_pass
+        seconds = (long - short) / (_ITERATIONS[1] - _ITERATIONS[0]) - shape.seconds_full_pass
         yield Measured(objective_name(size), shape.step_terms, max(seconds, 1e-6))
 
 

@@ -31,10 +31,10 @@ from fastgd.objective.problem import WorkingCoordinates
 from fastgd.objective.sampling import sample_moments
 from fastgd.optimizers import FullBatch, NormalEquations, Optimizer, WithRate
 from fastgd.solvers.first_order import solve_rule
-from fastgd.solvers.learning_rate import Plan
+from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.normal_equations import required_bytes
 from fastgd.solvers.progress import Monitor, Plateau, Solution
-from fastgd.solvers.select import choose, solve
+from fastgd.solvers.select import select_solver, solve
 
 #: Memory for the matrices of normal equations above which a fit warns.
 _LARGE_BYTES = 1 << 30
@@ -62,7 +62,7 @@ def run_fit(
             monitor.is_hopeless = separation.exists
         start = objective.start() if data.start is None else objective.from_user(*data.start)
         optimizer, reason, expected = (
-            choose(objective) if config.optimizer is None else (config.optimizer, config.batch_reason, {})
+            select_solver(objective) if config.optimizer is None else (config.optimizer, config.batch_reason, {})
         )
         solution = _keep_iterate(
             lambda: _solve(config, plan, optimizer, objective, start, monitor), data, monitor, start, refit
@@ -194,13 +194,13 @@ def _validation_loss(data: FitData, objective: Objective) -> Callable[[Array], f
     return mean_loss
 
 
-def _make_plan(config: FitConfig, data: FitData) -> Plan | None:
+def _make_plan(config: FitConfig, data: FitData) -> RulePlan | None:
     """Return how to run a rule, None for solvers that find their own steps; raise before any pass if it cannot run."""
     optimizer, n = config.optimizer, data.rows.n
     if not isinstance(optimizer, WithRate):
         return None
     data.rows.check_rule(optimizer.recipe(config.batch_size or n).rule)
-    plan = Plan(
+    plan = RulePlan(
         optimizer, config.batch_size, config.max_iter, config.tol, config.shuffle, config.drop_last, data.seed or 0
     )
     if plan.batches(n) == 0:
@@ -212,10 +212,10 @@ def _make_plan(config: FitConfig, data: FitData) -> Plan | None:
 
 
 def _solve(
-    config: FitConfig, plan: Plan | None, optimizer: Optimizer, objective: Objective, start: Array, monitor: Monitor
+    config: FitConfig, plan: RulePlan | None, optimizer: Optimizer, objective: Objective, start: Array, monitor: Monitor
 ) -> Solution:
     if config.max_iter == 0:
-        monitor.watch(lambda: start)
+        monitor.begin_run(lambda: start)
         return Solution(start, False, "max_iter", math.nan)
     if plan is not None:
         return solve_rule(objective, start, plan, monitor)

@@ -245,7 +245,7 @@ def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
         return
     weights = data.weights
     first = 0 if weights is None else int(np.argmax(weights))
-    base, start = data.piece(first, first + 1)[0][:, suspects], 0
+    base, start = data.rows_on_host(first, first + 1)[0][:, suspects], 0
     for piece in pieces(data, _BLOCK_NUMBERS):
         differs = piece[:, suspects] != base
         if weights is not None:

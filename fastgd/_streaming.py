@@ -25,18 +25,18 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import WorkingCoordinates
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import KERNEL_RULES, Recipe, WithRate
-from fastgd.solvers.first_order import Diverged, Slices, run_epoch
+from fastgd.solvers.first_order import RunDiverged, Slices, run_epoch
 from fastgd.solvers.learning_rate import (
     ENDLESS,
     NO_RATE,
-    Pace,
-    Plan,
+    RulePlan,
+    RunningSchedule,
     StreamRate,
     bound_schedule,
     is_automatic,
     next_stream_rate,
 )
-from fastgd.solvers.progress import Solution, diverged
+from fastgd.solvers.progress import Solution, has_diverged
 
 #: Up to here float64 holds every integer.
 _MOST_STEPS = 1 << 53
@@ -440,7 +440,7 @@ def run_chunk(config: FitConfig, chunk: Chunk, previous: Previous | None, timer:
     moments = Moments(1.0, scaling.center, inverse(scaling.inv_scale))
     objective = Objective(rows, data.problem, moments, state.frame)
     assert isinstance(config.optimizer, WithRate)
-    plan = Plan(config.optimizer, config.batch_size or rows.n, ENDLESS, 0.0, config.shuffle, False, state.seed)
+    plan = RulePlan(config.optimizer, config.batch_size or rows.n, ENDLESS, 0.0, config.shuffle, False, state.seed)
     rated = state.at_rate(next_stream_rate(objective, plan, state.rate, not np.any(state.theta)))
     call = _run_call(
         objective, plan, rated, np.zeros(0) if previous is None else previous.history.get("loss", np.zeros(0))
@@ -448,15 +448,15 @@ def run_chunk(config: FitConfig, chunk: Chunk, previous: Previous | None, timer:
     notes = [config.batch_reason]
     if rated.rate.rate < state.rate.rate:
         notes.append(f"rows of this call are larger: the automatic learning rate fell from {state.rate.rate:.3g}")
-    after, pace = call.state, call.pace
+    after, schedule = call.state, call.schedule
     if after.rate.rate < rated.rate.rate:
         notes.append(f"the fit diverged at rates above {after.rate.rate:.3g}")
     messages = _warn_of_unequal_columns(after, rows)
     history = History(1, config.verbose)
-    history.add(Epoch(call.loss, pace.first, call.norm), math.nan)
-    pace.end(call.loss)
+    history.add(Epoch(call.loss, schedule.first, call.norm), math.nan)
+    schedule.end(call.loss)
     assert after.rule is not None
-    after.schedule_state, after.epochs = pace.state, after.epochs + 1
+    after.schedule_state, after.epochs = schedule.state, after.epochs + 1
     coef, intercept = objective.to_user(after.rule.reported)
     report = FitReport(
         solver=f"{type(config.optimizer).__name__}, batches of {plan.batch_size}, partial_fit",
@@ -469,7 +469,7 @@ def run_chunk(config: FitConfig, chunk: Chunk, previous: Previous | None, timer:
         objective=call.loss,
         duality_gap=None,
         suboptimality=None,
-        learning_rate=pace.first,
+        learning_rate=schedule.first,
         random_state=state.seed,
         collinear=[],
         warnings=messages,
@@ -484,12 +484,12 @@ class Call(NamedTuple):
     """An epoch over a chunk: the state after it, its schedule, mean loss before updates, norm of the gradient."""
 
     state: StreamState
-    pace: Pace
+    schedule: RunningSchedule
     loss: float
     norm: float
 
 
-def _run_call(objective: Objective, plan: Plan, state: StreamState, losses: Array) -> Call:
+def _run_call(objective: Objective, plan: RulePlan, state: StreamState, losses: Array) -> Call:
     """Run the epoch; if an automatic rate diverges, halve it and begin again, as a fit does.
 
     losses: of earlier calls.
@@ -498,28 +498,29 @@ def _run_call(objective: Objective, plan: Plan, state: StreamState, losses: Arra
         draft = state.draft()
         draft.rule = _continue_rule(plan, objective.data, draft)
         draft.theta = draft.rule.theta
-        schedule = bound_schedule(objective, plan, state.rate.rate)
-        pace = Pace(schedule, plan.batches(objective.data.n), draft.schedule_state, plan.optimizer.check_rates)
+        bound = bound_schedule(objective, plan, state.rate.rate)
+        batches = plan.batches(objective.data.n)
+        schedule = RunningSchedule(bound, batches, draft.schedule_state, plan.optimizer.check_rates)
         try:
-            return _run_epoch(objective, plan, draft, pace, losses)
-        except Diverged:
+            return _run_epoch(objective, plan, draft, schedule, losses)
+        except RunDiverged:
             if not is_automatic(plan):
-                raise _divergence(plan, state, pace) from None
-            logger.info("diverged in partial_fit at rate %.6g, which is halved", pace.first)
+                raise _divergence(plan, state, schedule) from None
+            logger.info("diverged in partial_fit at rate %.6g, which is halved", schedule.first)
             state = state.at_rate(state.rate._replace(rate=0.5 * state.rate.rate))
-    raise _divergence(plan, state, pace)
+    raise _divergence(plan, state, schedule)
 
 
-def _divergence(plan: Plan, state: StreamState, pace: Pace) -> DivergenceError:
+def _divergence(plan: RulePlan, state: StreamState, schedule: RunningSchedule) -> DivergenceError:
     return DivergenceError(
         f"{type(plan.optimizer).__name__} diverged in partial_fit, epoch {state.epochs}, with learning_rate="
-        f"{pace.largest:g}: use a smaller one, and columns of similar scale (means and scales)",
-        rate=pace.largest,
+        f"{schedule.largest:g}: use a smaller one, and columns of similar scale (means and scales)",
+        rate=schedule.largest,
         epoch=state.epochs,
     )
 
 
-def _continue_rule(plan: Plan, data: Data, state: StreamState) -> RuleState:
+def _continue_rule(plan: RulePlan, data: Data, state: StreamState) -> RuleState:
     assert plan.batch_size is not None
     recipe = plan.optimizer.recipe(plan.batch_size)
     if state.rule is None:
@@ -534,23 +535,25 @@ def _continue_rule(plan: Plan, data: Data, state: StreamState) -> RuleState:
     return state.rule.on(np.dtype(data.dtype))
 
 
-def _run_epoch(objective: Objective, plan: Plan, draft: StreamState, pace: Pace, losses: Array) -> Call:
+def _run_epoch(
+    objective: Objective, plan: RulePlan, draft: StreamState, schedule: RunningSchedule, losses: Array
+) -> Call:
     assert plan.batch_size is not None
     assert draft.rule is not None
     data, batches, epoch, start = objective.data, plan.batches(objective.data.n), draft.epochs, draft.theta.copy()
     epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
-    pace.begin(int(draft.rule.memory.step[0]), epoch)
+    schedule.begin(int(draft.rule.memory.step[0]), epoch)
     slices = Slices(data.nbytes / data.n * plan.batch_size)
     with np.errstate(over="ignore", invalid="ignore"):
-        done = run_epoch(epochs, epoch, batches, pace, draft.rule, slices)
+        done = run_epoch(epochs, epoch, batches, schedule, draft.rule, slices)
         norm = float(np.linalg.norm(done.gradient)) / batches
         loss = objective.in_target_units(done.losses / data.n)
         finite = math.isfinite(loss) and bool(np.all(np.isfinite(draft.theta)))
-        if finite and diverged(loss, objective.start_value()):
+        if finite and has_diverged(loss, objective.start_value()):
             finite = not _grew(objective, start, draft.theta, float(np.max(losses, initial=0.0)))
         if not finite:
-            raise Diverged(epoch)
-    return Call(draft, pace, loss, norm)
+            raise RunDiverged(epoch)
+    return Call(draft, schedule, loss, norm)
 
 
 def _grew(objective: Objective, before: Array, after: Array, worst: float) -> bool:

@@ -102,7 +102,7 @@ def pieces(X: NDArray[Any] | Data, numbers: int = _BLOCK_NUMBERS) -> Iterator[ND
     step = max(1, numbers // columns)
     for start in range(0, rows, step):
         stop = min(start + step, rows)
-        yield X[start:stop] if isinstance(X, np.ndarray) else X.piece(start, stop)[0]
+        yield X[start:stop] if isinstance(X, np.ndarray) else X.rows_on_host(start, stop)[0]
 
 
 def largest_values(data: NDArray[Any] | Data) -> NDArray[Any]:

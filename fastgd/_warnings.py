@@ -20,9 +20,9 @@ from fastgd.objective.problem import Evaluation
 from fastgd.optimizers import FullBatch, Optimizer
 from fastgd.solvers.collinearity import Collinearity, find_collinear
 from fastgd.solvers.existence import may_lack_optimum
-from fastgd.solvers.learning_rate import Plan, automatic_rate, falls_to_zero, is_automatic
+from fastgd.solvers.learning_rate import RulePlan, automatic_rate, falls_to_zero, is_automatic
 from fastgd.solvers.progress import ROUNDING, Solution
-from fastgd.solvers.select import alternative
+from fastgd.solvers.select import suggest_solver
 from fastgd.solvers.separation import find_recession
 
 #: A user's rate below this share of the automatic one is reported as too small.
@@ -50,7 +50,7 @@ def _level_of_caller() -> int:
 def warn_not_converged(
     messages: list[str],
     objective: Objective,
-    plan: Plan | None,
+    plan: RulePlan | None,
     config: FitConfig,
     solution: Solution,
     certificate: float,
@@ -79,7 +79,7 @@ def warn_not_converged(
             warn(messages, f"max_iter reached: {why}: increase max_iter, or use optimizer='auto'", ConvergenceWarning)
     elif solution.reason in ("max_iter", "max_seconds"):
         limit = solution.reason
-        name = alternative(objective, None if config.optimizer is None else type(config.optimizer))
+        name = suggest_solver(objective, None if config.optimizer is None else type(config.optimizer))
         larger = "" if name == "auto" else "alpha, "
         remedy = f"increase {larger}{limit} or tol, or use optimizer={name!r}"
         warn(messages, f"{limit} reached {where}: {remedy}", ConvergenceWarning)
@@ -99,11 +99,11 @@ def is_far(solution: Solution, certificate: float) -> bool:
     return certificate > _FAR and solution.reason in ("max_iter", "max_seconds", "flat loss")
 
 
-def _rate_fell_to_zero(objective: Objective, plan: Plan | None) -> bool:
+def _rate_fell_to_zero(objective: Objective, plan: RulePlan | None) -> bool:
     return plan is not None and plan.batch_size is not None and falls_to_zero(objective, plan)
 
 
-def _describe_small_rate(objective: Objective, plan: Plan | None, rate: float) -> str:
+def _describe_small_rate(objective: Objective, plan: RulePlan | None, rate: float) -> str:
     """Describe a user's rate far below the automatic one, and the remedy; return nothing for other rates."""
     # Accelerated has no rate of its own; a line search finds its rates.
     if plan is None or "learning_rate" not in plan.optimizer.get_params(deep=False) or is_automatic(plan):

@@ -14,7 +14,7 @@ from fastgd.bench.result import Finding, Result
 from fastgd.bench.timing import alternate, spread
 from fastgd.losses import find_loss
 from fastgd.solvers.cost_model import Shape
-from fastgd.solvers.select import expected
+from fastgd.solvers.select import expected_seconds
 
 _SHAPES, _SEED, _ROUNDS = 30, 0, 3
 #: How many times as long as the best so far a candidate may take, and the target for the automatic choice.
@@ -123,7 +123,7 @@ def _measure(task: Task) -> dict[str, Any]:
         "best": best,
         "ratio": float(np.median(by_round)) if reports[_AUTO]["converged"] else np.inf,
         "seconds": seconds,
-        "expected": expected(task.shape),
+        "expected": expected_seconds(task.shape),
         "reports": reports,
     }
 
@@ -138,7 +138,7 @@ class _Fits:
     def seconds(self) -> tuple[dict[str, list[float]], dict[str, dict[str, Any]]]:
         """Return seconds by solver, of a slow one those of its only fit, and its report."""
         first = {_AUTO: self._once(_AUTO, None)}
-        for name in sorted(expected(self._task.shape), key=expected(self._task.shape).__getitem__):
+        for name in sorted(expected_seconds(self._task.shape), key=expected_seconds(self._task.shape).__getitem__):
             first[name] = self._once(name, _PATIENCE * min(first.values()))
         in_time = [name for name in first if name == _AUTO or self._reports[name]["stopped_by"] != "max_seconds"]
         measured = alternate({name: self._run(name) for name in in_time}, _ROUNDS)

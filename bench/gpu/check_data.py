@@ -112,7 +112,7 @@ def verbs_check(case: Case, weighted: bool, seed: int) -> Check:
         scaling = Scaling.standard(theirs, True)
         compare("largest norm", gpu.largest_norm(scaling), cpu.largest_norm(scaling), close)
         at = (data.coef, data.intercept, data.shift)
-        compare("margins", *(one.line(*at).piece(0, one.n)[0] for one in (gpu, cpu)), close)
+        compare("margins", *(one.line(*at).rows_on_host(0, one.n)[0] for one in (gpu, cpu)), close)
         for rough in (False, True):
             _compare_designs(case, data, (gpu, cpu), scaling, rough)
         if case.loss == "squared":

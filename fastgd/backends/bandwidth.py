@@ -66,7 +66,7 @@ class HostToGpu:
 
         with device.guarded():
             #: Of a copy.
-            self.nbytes = max(1, min(nbytes, _COPY_BYTES, device.room() // 4))
+            self.nbytes = max(1, min(nbytes, _COPY_BYTES, device.available_bytes() // 4))
             self._here, self._stream = cuda.pinned_array(self.nbytes, np.uint8), cuda.stream()
             self.there = cuda.device_array(self.nbytes, np.uint8)
         self._here[:] = 1

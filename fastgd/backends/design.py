@@ -58,11 +58,11 @@ class HostDesign:
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
         self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
         self.quick = self.columns < LONG and data.n * self.columns <= _FEW_NUMBERS
-        self._kept = self._block_of(0, data.n, None, self.room(data.n)) if keep else None
+        self._kept = self._block_of(0, data.n, None, self.allocate_rows(data.n)) if keep else None
         if keep:
-            data.count(data.n)
+            data.count_rows(data.n)
 
-    def room(self, rows: int) -> Array:
+    def allocate_rows(self, rows: int) -> Array:
         """Memory for rows; by columns where rows are short."""
         if self.columns > _SHORT:
             return np.empty((rows, self.columns), self.dtype)
@@ -172,7 +172,7 @@ class HostDesign:
             with limited_blas():
                 threads.run(len(lanes), data.n_threads, work)
         if self._kept is None:
-            data.count(n)
+            data.count_rows(n)
         total = lanes[0]
         for other in lanes[1:]:
             for mine, its in zip(total, other, strict=True):
@@ -188,7 +188,7 @@ class HostDesign:
         return _Block(number, T[start:stop], y[:, start:stop], None if s is None else s[start:stop])
 
     def _block_of(self, start: int, stop: int, gathered: Any, out: Array, number: int = 0) -> "_Block":
-        X, y, s = self._data.piece(start, stop, gathered)
+        X, y, s = self._data.rows_on_host(start, stop, gathered)
         return _Block(number, self._make(X, out), y, None if s is None else s.astype(np.float64))
 
 
@@ -260,22 +260,22 @@ class _Scratch:
     @cached_property
     def made(self) -> Array:
         """For rows in working coordinates."""
-        return self._design.room(self._rows)
+        return self._design.allocate_rows(self._rows)
 
     @cached_property
     def _scaled(self) -> tuple[Array, Array]:
         """For the same scaled, and their product."""
         design = self._design
-        return design.room(self._rows), np.empty((design.columns, design.columns), design.dtype)
+        return design.allocate_rows(self._rows), np.empty((design.columns, design.columns), design.dtype)
 
     def add_products(self, sums: Array, T: Array, curvatures: Array | None) -> None:
         """Add T' H_k T to each of sums (B, d + 1, d + 1)."""
-        room, product = self._scaled
+        buffer, product = self._scaled
         for k, matrix in enumerate(sums):
             scaled = T
             if curvatures is not None:
                 h = np.sqrt(curvatures[:, k : k + 1], dtype=T.dtype)
-                scaled = np.multiply(T, h, out=room[: len(T)])
+                scaled = np.multiply(T, h, out=buffer[: len(T)])
             # Of a matrix with its own transpose NumPy computes one half; `dot` would copy what is not contiguous.
             np.matmul(scaled.T, scaled, out=product)
             matrix += product

@@ -51,7 +51,7 @@ class HostLeastSquares:
         A, s = self._block(0, data.n, _empty(data.n, self.width, "F"))
         if s is not None:
             A *= np.sqrt(s)[:, None]
-        data.count(data.n)
+        data.count_rows(data.n)
         product: Array = np.matmul(A.T, A)
         product /= data.weight
         return product
@@ -136,7 +136,7 @@ class HostLeastSquares:
         else:
             with limited_blas():
                 threads.run(len(lanes), self._data.n_threads, work)
-        self._data.count(n)
+        self._data.count_rows(n)
         total = lanes[0]
         for other in lanes[1:]:
             total = merge(total, other)
@@ -144,7 +144,7 @@ class HostLeastSquares:
 
     def _block(self, start: int, stop: int, out: Array) -> tuple[Array, Array | None]:
         """Rows (1, x~, y) of rows [start, stop), and their weights."""
-        X, y, s = self._data.piece(start, stop)
+        X, y, s = self._data.rows_on_host(start, stop)
         A = out[: stop - start]
         T = A[:, self._first : self.columns]
         np.copyto(T, X)

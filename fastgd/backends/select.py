@@ -115,12 +115,12 @@ def _automatic(X: NDArray[Any], work: Work) -> tuple[str, str]:
     if missing is not None:
         return "cpu", missing
     try:
-        room = _room_on_gpu()
+        free = _available_gpu_bytes()
     except Exception as error:  # whatever the driver raises where the GPU is full or another's
         return "cpu", f"the GPU cannot be used: {error}"
     # Beside X its targets.
-    streamed = X.nbytes + len(X) * X.itemsize > room
-    why = f"; streamed, as X does not fit in the {room:,} bytes free there" if streamed else ""
+    streamed = X.nbytes + len(X) * X.itemsize > free
+    why = f"; streamed, as X does not fit in the {free:,} bytes free there" if streamed else ""
     return "cuda" if work.pays(started, streamed) else "cpu", f"{_expected(work, started, streamed)}{why}"
 
 
@@ -129,12 +129,12 @@ def _expected(work: Work, started: bool, streamed: bool = False) -> str:
     return f"{work.on_cpu():.2g} s expected on the CPU, {gpu:.2g} s on the GPU, including transfer"
 
 
-def _room_on_gpu() -> int:
+def _available_gpu_bytes() -> int:
     """Bytes that data may take on the GPU."""
     from fastgd.backends.cuda import device as cuda_device
 
     with cuda_device.guarded():
-        return cuda_device.room()
+        return cuda_device.available_bytes()
 
 
 def require_cuda() -> None:

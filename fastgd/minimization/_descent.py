@@ -28,7 +28,7 @@ from fastgd.optimizers import LBFGS, Accelerated, GradientDescent, Optimizer, Wi
 from fastgd.schedules import is_auto
 from fastgd.solvers.accelerated import Momentum, secant_curvature
 from fastgd.solvers.lbfgs import run_lbfgs
-from fastgd.solvers.learning_rate import Pace
+from fastgd.solvers.learning_rate import RunningSchedule
 from fastgd.solvers.line_search import HALVINGS, Trial, backtrack, root_of_slope
 
 #: How often an automatic rate is halved.
@@ -205,17 +205,17 @@ class _ScheduledRates:
     """The rates of a schedule, an iteration being an epoch of one update."""
 
     def __init__(self, optimizer: WithRate, rate: float | None, max_iter: int) -> None:
-        self._pace = Pace(optimizer.schedule.bind(rate, max_iter), 1, check=optimizer.check_rates)
+        self._schedule = RunningSchedule(optimizer.schedule.bind(rate, max_iter), 1, check=optimizer.check_rates)
         self._done = 0
 
     def next(self) -> float:
         """Return the rate of the next step."""
-        self._pace.begin(self._done, self._done)
-        return float(self._pace.rates(0, 1)[0])
+        self._schedule.begin(self._done, self._done)
+        return float(self._schedule.rates(0, 1)[0])
 
     def observe(self, start: Evaluation, end: Evaluation) -> None:
         """Take the step's result into account."""
-        self._pace.end(end.value)
+        self._schedule.end(end.value)
         self._done += 1
 
 

@@ -159,10 +159,10 @@ class Rows(Protocol):
     def effective_rows(self) -> float:
         """Rows of equal weights that would tell as much."""
 
-    def count(self, rows: int) -> None:
+    def count_rows(self, rows: int) -> None:
         """Note that so many rows were read."""
 
-    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
 
     def moments(self) -> Moments:

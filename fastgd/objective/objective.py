@@ -163,7 +163,7 @@ class Objective:
         assert isinstance(loss, CoupledLoss)
         return loss
 
-    def lengthened(self, at: Evaluation, step: Array) -> Array:
+    def lengthen_step(self, at: Evaluation, step: Array) -> Array:
         """A step along the same line to about its minimum, where that takes no pass and F is smooth.
 
         A logistic loss is steepest in curvature at 0: the first step of Newton's method is half as long as it could be.
@@ -310,7 +310,7 @@ class Objective:
         margins = data.line(coef, at.theta[:, -1] - coef @ self._offset, self.shift)
         rows = max(1, _FEW_NUMBERS // self.outputs)
         for start in range(0, data.n, rows):
-            z, y, s = margins.piece(start, min(start + rows, data.n))
+            z, y, s = margins.rows_on_host(start, min(start + rows, data.n))
             found = self.problem.loss.conjugates(z.astype(np.float64), y.T.astype(np.float64), share)
             if found is None:
                 return None

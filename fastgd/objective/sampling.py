@@ -52,14 +52,14 @@ def sample_of(data: Data, size: int, share: int = _MOST) -> Rows:
 def sample_moments(data: Data) -> Moments:
     """Means and scales from a sample of rows where that will do, else from all rows, which takes a pass."""
     if data.n * data.d <= FEW_NUMBERS:
-        data.count(data.n)
-        return Moments.of(data.piece(0, data.n)[0], data.weights)
+        data.count_rows(data.n)
+        return Moments.of(data.rows_on_host(0, data.n)[0], data.weights)
     sample = sample_of(data, int(_MOMENT_ROWS * data.n / data.effective_rows))
     moments = sample.moments()
     if sample is data:
         return moments
-    X, _, s = sample.piece(0, sample.n)
-    sample.count(sample.n)
+    X, _, s = sample.rows_on_host(0, sample.n)
+    sample.count_rows(sample.n)
     largest = np.maximum(X.max(axis=0) - moments.mean, moments.mean - X.min(axis=0))
     share = largest**2 * (1.0 if s is None else float(s.max())) / moments.weight
     # Not a number where the data are none: all rows will tell.

@@ -16,16 +16,16 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.penalties import elastic_net_prox
 from fastgd.solvers.learning_rate import share_at_start
-from fastgd.solvers.progress import Course, Monitor, Solution
+from fastgd.solvers.progress import Monitor, Progress, Solution
 
 #: Relative excess of the curvature seen along a step over L from which L is raised; rounding stays below.
 _EXCESS = 1.02
 #: Roundings of the gradient, in units of eps times the rms of dloss/dz, below which its change tells nothing of L.
 _ROUNDING = 64.0
 #: Passes in a row of which none was the best so far, after which rounding is all that is left.
-_STUCK = 100
+_MOST_IDLE = 100
 #: Share by which L is lowered at each pass in the hope that the bound is loose; halved each time it proves wrong.
-_HOPE = 0.05
+_DECAY = 0.05
 
 
 class Momentum:
@@ -48,11 +48,11 @@ class Momentum:
 
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
-    return accelerate(objective, theta, tol, Course(objective, tol, monitor))
+    return accelerate(objective, theta, tol, Progress(objective, tol, monitor))
 
 
-def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -> Solution:
-    """The same on a course that another solver may have begun."""
+def accelerate(objective: Objective, theta: Array, tol: float, progress: Progress) -> Solution:
+    """The same on a progress that another solver may have begun."""
     # Of what is seen to be too little more is taken.
     curvature = share_at_start(objective) * objective.curvature
     rms = objective.problem.constant.rms * float(np.max(objective.problem.units))
@@ -60,33 +60,33 @@ def accelerate(objective: Objective, theta: Array, tol: float, course: Course) -
     noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * rms * math.sqrt(curvature)
     exact_zeros = bool(np.any(objective.l1 > 0.0))
     y, x = theta, theta
-    momentum, hope = Momentum(), _HOPE
-    seen: Evaluation | None = None
-    settle = tol
-    course.end_after(_STUCK)
+    momentum, decay = Momentum(), _DECAY
+    last: Evaluation | None = None
+    zero_tol = tol
+    progress.limit_idle_passes(_MOST_IDLE)
     while True:
         evaluation = objective.evaluate(y)
-        reason = course.seen(evaluation, 1.0 / curvature)
+        reason = progress.record_pass(evaluation, 1.0 / curvature)
         if reason is not None:
-            return course.solution(reason)
-        before = evaluation if seen is None else seen
-        steeper = secant_curvature(evaluation.theta - before.theta, evaluation.gradient - before.gradient, noise)
-        if steeper > _EXCESS * curvature:
-            logger.debug("curvature raised from %.6g to %.6g", curvature, 1.1 * steeper)
+            return progress.make_solution(reason)
+        before = evaluation if last is None else last
+        seen_curvature = secant_curvature(evaluation.theta - before.theta, evaluation.gradient - before.gradient, noise)
+        if seen_curvature > _EXCESS * curvature:
+            logger.debug("curvature raised from %.6g to %.6g", curvature, 1.1 * seen_curvature)
             momentum.restart()
-            curvature, hope = 1.1 * steeper, 0.5 * hope
-        elif steeper > 0.0:
-            curvature = max((1.0 - hope) * curvature, steeper)
-        seen = evaluation
+            curvature, decay = 1.1 * seen_curvature, 0.5 * decay
+        elif seen_curvature > 0.0:
+            curvature = max((1.0 - decay) * curvature, seen_curvature)
+        last = evaluation
         step = elastic_net_prox(y - evaluation.gradient / curvature, 1.0 / curvature, objective.l1, objective.l2)
         move = y - step
         if np.vdot(move, step - x) > 0.0:
             momentum.restart()
-            hope = _HOPE
-        if exact_zeros and curvature * float(np.max(np.abs(move))) <= settle * rms:
+            decay = _DECAY
+        if exact_zeros and curvature * float(np.max(np.abs(move))) <= zero_tol * rms:
             # Only the prox has exact zeros: look there next, and not again before the map is half as large.
             momentum.restart()
-            y, x, settle = step, step, 0.5 * settle
+            y, x, zero_tol = step, step, 0.5 * zero_tol
             continue
         y, x = momentum.extrapolate(step, x), step
 

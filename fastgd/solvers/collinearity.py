@@ -112,7 +112,7 @@ def _differences(objective: Objective) -> Array:
     """Rows of positive weight (m, d): raw columns less their mean over these, without an intercept as they are."""
     data = objective.data
     rows: Array = _weighing(data, 0, data.n).astype(np.float64)
-    data.count(data.n)
+    data.count_rows(data.n)
     if objective.problem.fit_intercept:
         rows = rows - rows.mean(axis=0)
         rows[:, objective.standard.inv_scale == 0.0] = 0.0
@@ -133,7 +133,7 @@ def _combinations(objective: Objective, found: Rows) -> tuple[dict[int, tuple[in
     """Dependent columns that vary, and the null vectors (d, m) of standardised columns that say so, if any."""
     sample, dtype = _standardised(objective, found, 0, found.n)
     if found is not objective.data:
-        found.count(found.n)
+        found.count_rows(found.n)
     # A column that does not vary in the sample alone is not dependent, only rare.
     live = np.flatnonzero(np.linalg.norm(sample, axis=0) > 1e-3 * np.sqrt(len(sample)))
     tolerance = max(sample.shape) * float(np.finfo(dtype).eps)
@@ -195,7 +195,7 @@ def _standardised(objective: Objective, data: Rows, start: int, stop: int) -> tu
 
 def _weighing(data: Rows, start: int, stop: int) -> Any:
     """Those of rows [start, stop) that have a positive weight."""
-    X, _, s = data.piece(start, stop)
+    X, _, s = data.rows_on_host(start, stop)
     return X if s is None else X[s > 0.0]
 
 
@@ -208,6 +208,6 @@ def _residual(objective: Objective, null: Array) -> Array:
         block = _standardised(objective, data, start, min(start + step, data.n))[0]
         squares += np.sum((block @ null) ** 2, axis=0)
         rows += len(block)
-    data.count(data.n)
+    data.count_rows(data.n)
     norms: Array = np.sqrt(squares / rows) / np.linalg.norm(null, axis=0)
     return norms

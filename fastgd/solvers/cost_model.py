@@ -103,24 +103,24 @@ class Shape(NamedTuple):
 
     @property
     @_once
-    def in_its_metric(self) -> "Shape":
+    def quicker_curvature(self) -> "Shape":
         """The same, jointly where that is not expected to take longer."""
-        whole = self.jointly
-        return self if whole is None or whole.newton > self.newton else whole
+        whole = self.with_joint_curvature
+        return self if whole is None or whole.seconds_newton > self.seconds_newton else whole
 
     @property
     @_once
-    def jointly(self) -> "Shape | None":
+    def with_joint_curvature(self) -> "Shape | None":
         """The same with the joint curvature of softmax; None of other losses, and where that is too much memory."""
         whole = self._replace(joint=True)
         return whole if self.loss.couples_outputs and whole.width <= MOST_JOINT else None
 
     @property
     @_once
-    def newton(self) -> float:
+    def seconds_newton(self) -> float:
         """Seconds of a fit by SketchedNewton with this curvature."""
         rows = self.sample_rows
-        return self.plain if rows == self.rows else self.sketched(rows)
+        return self.seconds_all_rows if rows == self.rows else self.seconds_sampled(rows)
 
     @property
     @_once
@@ -130,7 +130,7 @@ class Shape(NamedTuple):
 
     @property
     @_once
-    def full_pass(self) -> float:
+    def seconds_full_pass(self) -> float:
         """Seconds of loss and gradient on all rows."""
         return cost(PASS, self.pass_terms)
 
@@ -143,13 +143,13 @@ class Shape(NamedTuple):
         numbers = rows * self.columns
         return 1.0, rows * self.outputs, numbers * self.itemsize, numbers * self.outputs
 
-    def curvature(self, rows: float, rough: bool = False) -> float:
+    def seconds_curvature(self, rows: float, rough: bool = False) -> float:
         """Seconds of a curvature on so many rows and of its metric; `rough` on a sample."""
-        return cost(CURVATURE, self.curvature_terms(rows, rough)) + self._metric
+        return cost(CURVATURE, self.curvature_terms(rows, rough)) + self._seconds_metric
 
     @property
     @_once
-    def _metric(self) -> float:
+    def _seconds_metric(self) -> float:
         """Seconds of the metrics of all matrices."""
         return self.matrices * cost(METRIC, self.metric_terms)
 
@@ -173,20 +173,24 @@ class Shape(NamedTuple):
 
     @property
     @_once
-    def _descent(self) -> float:
+    def _seconds_descent(self) -> float:
         """Seconds of coordinate descents in a metric."""
         # As many coordinates as there are parameters, each with a row of the matrix.
         return DESCENT[0] * self.outputs * self.columns * self.width if self.l1 else 0.0
 
-    def sketched(self, rows: float) -> float:
+    def seconds_sampled(self, rows: float) -> float:
         """Seconds of a fit with so many rows in the sample."""
         a_parameter = max(rows / (self.parameters * self.rarity), 2.0)
-        passes = self._coupled_passes if self.couples else 1.0 + self._digits(a_parameter)
+        passes = self._coupled_passes if self.couples else 1.0 + self._count_passes(a_parameter)
         on_sample = _COUPLED_SAMPLE_PASSES if self.couples else _SAMPLE_PASSES
         sample = cost(PASS, self._pass_terms(int(rows)))
-        steps = (on_sample + passes) * self._descent
+        steps = (on_sample + passes) * self._seconds_descent
         return (
-            self._first_sample + self.curvature(rows, rough=True) + on_sample * sample + passes * self.full_pass + steps
+            self._seconds_first_sample
+            + self.seconds_curvature(rows, rough=True)
+            + on_sample * sample
+            + passes * self.seconds_full_pass
+            + steps
         )
 
     @property
@@ -203,7 +207,7 @@ class Shape(NamedTuple):
         """
         return COUPLED_PASSES[self.l1]
 
-    def _digits(self, rows_a_parameter: float) -> float:
+    def _count_passes(self, rows_a_parameter: float) -> float:
         """Passes until the distance from the minimum has shrunk by `_GAIN`, of which the sample does its part."""
         return math.log(_GAIN / rows_a_parameter) / math.log(max(rows_a_parameter / 1.5, 1.5))
 
@@ -221,51 +225,60 @@ class Shape(NamedTuple):
 
     @property
     @_once
-    def _first_sample(self) -> float:
+    def _seconds_first_sample(self) -> float:
         """Seconds of Newton's method on the first sample."""
-        return _FIRST_CURVATURES * self.curvature(self.first_rows) if self.has_first_sample else 0.0
+        return _FIRST_CURVATURES * self.seconds_curvature(self.first_rows) if self.has_first_sample else 0.0
 
     @property
     @_once
-    def plain(self) -> float:
+    def seconds_all_rows(self) -> float:
         """Seconds of a fit whose curvatures are of all rows."""
         if self.couples:
-            return self.curvature(self.rows) + self._coupled_passes * (self.full_pass + self._descent)
+            return self.seconds_curvature(self.rows) + self._coupled_passes * (
+                self.seconds_full_pass + self._seconds_descent
+            )
         steps = _SQUARED_STEPS if self.loss.is_quadratic else NEWTON_STEPS
-        return steps * (self.curvature(self.rows) + self._descent)
+        return steps * (self.seconds_curvature(self.rows) + self._seconds_descent)
 
     @property
     @_once
     def sample_rows(self) -> int:
         """Rows of the sample with which a fit is expected to be the quickest; all rows where none is quicker."""
         most = most_rows(self.rows)
-        if most == 0 or self.plain <= self._least_with_a_sample:
+        if most == 0 or self.seconds_all_rows <= self._least_seconds_sampled:
             return self.rows
         sizes = [min(ratio * self.parameters * self.rarity, most) for ratio in _ROWS_A_PARAMETER]
-        best = min(sizes, key=self.sketched)
-        return int(best) if self.sketched(best) < self.plain else self.rows
+        best = min(sizes, key=self.seconds_sampled)
+        return int(best) if self.seconds_sampled(best) < self.seconds_all_rows else self.rows
 
     @property
-    def _least_with_a_sample(self) -> float:
+    def _least_seconds_sampled(self) -> float:
         """Seconds that a fit takes with a sample of any size: where data are small that spares looking for one."""
         on_sample = _COUPLED_SAMPLE_PASSES if self.couples else _SAMPLE_PASSES
-        passes = self._coupled_passes if self.couples else 1.0 + self._digits(_ROWS_A_PARAMETER[-1])
-        return self._first_sample + self.curvature(0.0) + on_sample * PASS[0] + passes * self.full_pass
+        passes = self._coupled_passes if self.couples else 1.0 + self._count_passes(_ROWS_A_PARAMETER[-1])
+        return (
+            self._seconds_first_sample
+            + self.seconds_curvature(0.0)
+            + on_sample * PASS[0]
+            + passes * self.seconds_full_pass
+        )
 
     @property
     @_once
-    def normal_equations(self) -> float:
+    def seconds_normal_equations(self) -> float:
         """Seconds of a fit by the Gram matrix."""
         descents = self.outputs * DESCENT[1] * self.columns**2 if self.l1 else 0.0
         return cost(GRAM, self.gram_terms) + cost(METRIC, self.metric_terms) + descents
 
-    def lbfgs(self, hardness: float) -> float:
+    def seconds_lbfgs(self, hardness: float) -> float:
         """Seconds of a fit by L-BFGS."""
-        return _passes(LBFGS_PASSES, hardness) * (self.full_pass + cost(LBFGS_STEP, self.step_terms))
+        return _passes(LBFGS_PASSES, hardness) * (self.seconds_full_pass + cost(LBFGS_STEP, self.step_terms))
 
-    def accelerated(self, hardness: float) -> float:
+    def seconds_accelerated(self, hardness: float) -> float:
         """Seconds of a fit by the accelerated gradient."""
-        return _passes(ACCELERATED_PASSES, hardness) * (self.full_pass + cost(ACCELERATED_STEP, self.step_terms))
+        return _passes(ACCELERATED_PASSES, hardness) * (
+            self.seconds_full_pass + cost(ACCELERATED_STEP, self.step_terms)
+        )
 
     @property
     def step_terms(self) -> tuple[float, ...]:

@@ -17,10 +17,10 @@ from fastgd.objective.rule_state import RuleState
 from fastgd.penalties import soft_threshold
 from fastgd.schedules import Constant
 from fastgd.solvers.accelerated import Momentum
-from fastgd.solvers.gram_objective import Condensed, pays
+from fastgd.solvers.gram_objective import GramObjective, gram_is_faster
 from fastgd.solvers.learning_rate import (
-    Pace,
-    Plan,
+    RulePlan,
+    RunningSchedule,
     bound_schedule,
     falls_to_zero,
     follows_losses,
@@ -29,7 +29,7 @@ from fastgd.solvers.learning_rate import (
     safe_rate,
 )
 from fastgd.solvers.line_search import solve_line_search
-from fastgd.solvers.progress import NEVER, Deadline, Monitor, Plateau, Solution, diverged
+from fastgd.solvers.progress import NEVER, Deadline, Monitor, Plateau, Solution, has_diverged
 
 #: How often an automatic rate is halved before the fit gives up.
 _RESTARTS = 20
@@ -37,10 +37,10 @@ _RESTARTS = 20
 _TRIAL_EPOCHS = 10
 
 #: Runs a rule from theta, which it changes in place.
-Run = Callable[[Objective, Array, Plan, Pace, Monitor], Solution]
+RunRule = Callable[[Objective, Array, RulePlan, RunningSchedule, Monitor], Solution]
 
 
-class Diverged(Exception):
+class RunDiverged(Exception):
     """Raised inside a run; carries the epoch."""
 
     def __init__(self, epoch: int) -> None:
@@ -48,29 +48,32 @@ class Diverged(Exception):
         self.epoch = epoch
 
 
-def with_restarts(objective: Objective, theta: Array, plan: Plan, monitor: Monitor, run: Run) -> Solution:
+def with_restarts(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor, run: RunRule) -> Solution:
     """Run; where an automatic rate diverges halve it and start again, where the user's does raise."""
     batches = plan.batches(objective.data.n)
     rate = rate_of_auto(objective, plan)
     for _ in range(_RESTARTS):
-        pace = Pace(bound_schedule(objective, plan, rate), batches, check=plan.optimizer.check_rates)
+        schedule = RunningSchedule(bound_schedule(objective, plan, rate), batches, check=plan.optimizer.check_rates)
         try:
             # A run that diverges may overflow before it is seen to.
             with np.errstate(over="ignore", invalid="ignore"):
-                return replace(run(objective, theta.copy(), plan, pace, monitor), automatic=rate)
-        except Diverged as error:
+                return replace(run(objective, theta.copy(), plan, schedule, monitor), automatic=rate)
+        except RunDiverged as error:
             if math.isnan(rate):
                 # All rates of the epoch count, however it was cut into calls.
-                pace.rates(0, batches)
-                raise _error(objective, theta, plan, pace.largest, error.epoch, run) from None
-            logger.info("diverged in epoch %d at rate %.6g, which is halved", error.epoch, pace.first)
+                schedule.rates(0, batches)
+                raise _error(objective, theta, plan, schedule.largest, error.epoch, run) from None
+            logger.info("diverged in epoch %d at rate %.6g, which is halved", error.epoch, schedule.first)
             rate *= 0.5
     raise DivergenceError(
-        f"the fit diverges at every rate down to {pace.first:.3g}: check the data for extreme values", rate=pace.first
+        f"the fit diverges at every rate down to {schedule.first:.3g}: check the data for extreme values",
+        rate=schedule.first,
     )
 
 
-def _error(objective: Objective, theta: Array, plan: Plan, rate: float, epoch: int, run: Run) -> DivergenceError:
+def _error(
+    objective: Objective, theta: Array, plan: RulePlan, rate: float, epoch: int, run: RunRule
+) -> DivergenceError:
     """The error for a user's rate, with a rate known to be safe."""
     safe = safe_rate(objective, plan)
     if safe is None or not safe < rate:
@@ -85,7 +88,7 @@ def _error(objective: Objective, theta: Array, plan: Plan, rate: float, epoch: i
     )
 
 
-def _first_falling(objective: Objective, theta: Array, plan: Plan, rate: float, run: Run) -> float | None:
+def _first_falling(objective: Objective, theta: Array, plan: RulePlan, rate: float, run: RunRule) -> float | None:
     """The first tenth, hundredth, ... of a rate with which some epochs lower the loss."""
     start = objective.value(objective.evaluate(theta))
     trial_plan = replace(plan, max_iter=_TRIAL_EPOCHS, tol=0.0)
@@ -94,9 +97,9 @@ def _first_falling(objective: Objective, theta: Array, plan: Plan, rate: float, 
         monitor = Monitor(History(_TRIAL_EPOCHS), Plateau(0.0, 1), lambda theta: (theta, theta))
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                pace = Pace(Constant(trial), plan.batches(objective.data.n))
-                run(objective, theta.copy(), trial_plan, pace, monitor)
-        except Diverged:
+                schedule = RunningSchedule(Constant(trial), plan.batches(objective.data.n))
+                run(objective, theta.copy(), trial_plan, schedule, monitor)
+        except RunDiverged:
             continue
         if math.isfinite(monitor.history.last_loss) and monitor.history.last_loss < start:
             return trial
@@ -112,15 +115,15 @@ _FINAL_PASSES = 10
 _GRAM = "gradients from the Gram matrix of one pass"
 
 
-def solve_rule(objective: Objective, theta: Array, plan: Plan, monitor: Monitor) -> Solution:
+def solve_rule(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor) -> Solution:
     """Run a rule from theta: on full gradients until the certificate is met, on batches until the loss is flat."""
-    if plan.batch_size is None and pays(objective, plan.max_iter):
+    if plan.batch_size is None and gram_is_faster(objective, plan.max_iter):
         kind = type(plan.optimizer).__name__
-        return replace(_solve(Condensed(objective), theta, plan, monitor), solver=f"{kind}, full batch, {_GRAM}")
+        return replace(_solve(GramObjective(objective), theta, plan, monitor), solver=f"{kind}, full batch, {_GRAM}")
     return _solve(objective, theta, plan, monitor)
 
 
-def _solve(objective: Objective, theta: Array, plan: Plan, monitor: Monitor) -> Solution:
+def _solve(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor) -> Solution:
     if plan.optimizer.get_params(deep=False).get("line_search") is not None:
         return solve_line_search(objective, theta, plan, monitor)
     if plan.batch_size is None:
@@ -163,21 +166,23 @@ def _ceiling(objective: Objective, theta: Array) -> float:
     return max(start, objective.value(objective.evaluate(theta))) if np.any(theta) else start
 
 
-def _run_full_batch(objective: Objective, theta: Array, plan: Plan, pace: Pace, monitor: Monitor) -> Solution:
+def _run_full_batch(
+    objective: Objective, theta: Array, plan: RulePlan, schedule: RunningSchedule, monitor: Monitor
+) -> Solution:
     start = _ceiling(objective, theta)
     rule = objective.data.rule_state(plan.optimizer.recipe(objective.data.n), theta)
-    monitor.watch(lambda: rule.reported)
+    monitor.begin_run(lambda: rule.reported)
     for epoch in range(plan.max_iter):
         point = rule.point
         evaluation = objective.evaluate(point)
         loss, certificate = objective.value(evaluation), objective.certificate(evaluation)
         g = evaluation.gradient + objective.l2 * point
-        if diverged(loss, start) or not np.all(np.isfinite(g)):
-            raise Diverged(epoch)
-        pace.begin(epoch, epoch)
+        if has_diverged(loss, start) or not np.all(np.isfinite(g)):
+            raise RunDiverged(epoch)
+        schedule.begin(epoch, epoch)
         if follows_losses(plan):
-            pace.factor = rate_factor(objective, evaluation.losses)
-        rate = float(pace.rates(0, 1)[0])
+            schedule.factor = rate_factor(objective, evaluation.losses)
+        rate = float(schedule.rates(0, 1)[0])
         certified = certificate <= plan.tol and plan.tol > 0.0
         if not certified:
             rule.update(g, rate, objective.l1)
@@ -185,47 +190,49 @@ def _run_full_batch(objective: Objective, theta: Array, plan: Plan, pace: Pace, 
         end = point if certified else rule.reported
         reason = monitor.end_epoch(Epoch(loss, rate, float(np.linalg.norm(g)), certificate), end)
         if certified:
-            reason = monitor.certified
+            reason = monitor.certified_reason
         if reason is not None:
-            return _solution(point if reason == "certificate" else monitor.theta, reason, pace, rule)
-        pace.end(monitor.metric)
-    return _solution(monitor.theta, "max_iter", pace, rule)
+            return _solution(point if reason == "certificate" else monitor.theta, reason, schedule, rule)
+        schedule.end(monitor.metric)
+    return _solution(monitor.theta, "max_iter", schedule, rule)
 
 
-def _run_batches(objective: Objective, theta: Array, plan: Plan, pace: Pace, monitor: Monitor) -> Solution:
+def _run_batches(
+    objective: Objective, theta: Array, plan: RulePlan, schedule: RunningSchedule, monitor: Monitor
+) -> Solution:
     assert plan.batch_size is not None
     n, start = objective.data.n, _ceiling(objective, theta)
     rule = objective.data.rule_state(plan.optimizer.recipe(plan.batch_size), theta)
-    monitor.watch(lambda: rule.reported)
+    monitor.begin_run(lambda: rule.reported)
     epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
     batches = plan.batches(n)
     slices = Slices(objective.data.nbytes / n * plan.batch_size)
     saga = rule.recipe.rule.keeps_rows
     for epoch in range(plan.max_iter):
-        pace.begin(epoch * batches, epoch)
-        done = run_epoch(epochs, epoch, batches, pace, rule, slices, monitor.deadline)
+        schedule.begin(epoch * batches, epoch)
+        done = run_epoch(epochs, epoch, batches, schedule, rule, slices, monitor.deadline)
         mean_losses = done.losses / min(done.batches * plan.batch_size, n)
         loss = objective.in_target_units(mean_losses)
-        if diverged(loss, start) or not np.all(np.isfinite(theta)):
-            raise Diverged(epoch)
-        rate = float(pace.rates(0, 1)[0])
+        if has_diverged(loss, start) or not np.all(np.isfinite(theta)):
+            raise RunDiverged(epoch)
+        rate = float(schedule.rates(0, 1)[0])
         reason = monitor.end_epoch(
             Epoch(loss, rate, float(np.linalg.norm(done.gradient)) / done.batches), rule.reported
         )
         if saga:
             if reason is None and _saga_certified(objective, rule, mean_losses, plan.tol):
-                reason = monitor.certified
+                reason = monitor.certified_reason
             flat = False
         else:
-            flat = monitor.flat(loss)
+            flat = monitor.is_flat(loss)
         if reason is None and flat and (epoch == plan.max_iter - 1 or not falls_to_zero(objective, plan)):
             reason = "flat loss"
         if reason is not None:
-            return _solution(monitor.theta, reason, pace, rule)
-        pace.end(monitor.metric)
+            return _solution(monitor.theta, reason, schedule, rule)
+        schedule.end(monitor.metric)
         if follows_losses(plan):
-            pace.factor = rate_factor(objective, mean_losses)
-    return _solution(monitor.theta, "max_iter", pace, rule)
+            schedule.factor = rate_factor(objective, mean_losses)
+    return _solution(monitor.theta, "max_iter", schedule, rule)
 
 
 def _saga_certified(objective: Objective, rule: RuleState, losses: Array, tol: float) -> bool:
@@ -235,13 +242,13 @@ def _saga_certified(objective: Objective, rule: RuleState, losses: Array, tol: f
     return objective.certificate(objective.evaluate(rule.theta)) <= tol
 
 
-def _solution(theta: Array | None, reason: str, pace: Pace, rule: RuleState) -> Solution:
+def _solution(theta: Array | None, reason: str, schedule: RunningSchedule, rule: RuleState) -> Solution:
     assert theta is not None
     converged = reason in ("certificate", "flat loss", "early stopping")
-    return Solution(theta.copy(), converged, reason, pace.first, rule, pace.state)
+    return Solution(theta.copy(), converged, reason, schedule.first, rule, schedule.state)
 
 
-class Done(NamedTuple):
+class EpochSums(NamedTuple):
     """What an epoch has seen: sums of losses (K,) and gradients (K, d + 1), and its batches up to the deadline."""
 
     losses: Array
@@ -253,24 +260,24 @@ def run_epoch(
     epochs: Epochs,
     epoch: int,
     batches: int,
-    pace: Pace,
+    schedule: RunningSchedule,
     rule: RuleState,
     slices: "Slices",
     deadline: Deadline = NEVER,
-) -> Done:
+) -> EpochSums:
     """The batches of an epoch in slices short enough to be interrupted."""
     first, sums = 0, None
     while sums is None or first < batches:
         last = batches if epochs.whole else min(first + slices.length, batches)
         began = time.perf_counter()
-        sums = epochs.run(epoch, first, last, pace.rates(first, last), rule, sums)
-        slices.took(last - first, time.perf_counter() - began)
+        sums = epochs.run(epoch, first, last, schedule.rates(first, last), rule, sums)
+        slices.adapt(last - first, time.perf_counter() - began)
         if not np.all(np.isfinite(sums.seen)):
-            raise Diverged(epoch)
+            raise RunDiverged(epoch)
         first = last
         if deadline.passed:
             break
-    return Done(sums.seen, sums.gradient, first)
+    return EpochSums(sums.seen, sums.gradient, first)
 
 
 class Slices:
@@ -279,7 +286,7 @@ class Slices:
     def __init__(self, batch_bytes: float) -> None:
         self.length = max(1, int(_FIRST_SLICE_BYTES / batch_bytes))
 
-    def took(self, batches: int, seconds: float) -> None:
+    def adapt(self, batches: int, seconds: float) -> None:
         """Take the length of a call into account."""
         wanted = batches * _SLICE_SECONDS / max(seconds, 1e-9)
         self.length = max(1, int(min(wanted, 2.0 * self.length)))

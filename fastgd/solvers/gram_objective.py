@@ -36,7 +36,7 @@ _DEPENDENT = {"f4": 4e-6, "f8": 1e-13}
 _ACTIVE_SETS, _UNMET = 30, 1e-8
 
 
-class Condensed(Objective):
+class GramObjective(Objective):
     """The objective of a squared loss whose evaluations cost d^2, after a pass that makes the Gram matrix.
 
     Parameters
@@ -152,7 +152,7 @@ class Condensed(Objective):
         gradient[:, _places(self.data.d, int(intercept))] = found
         return self.evaluation(theta, losses, self.scaling.gradient_from(exact, gradient))
 
-    def placed_in(self, objective: Objective, at: Evaluation) -> Evaluation:
+    def convert_to(self, objective: Objective, at: Evaluation) -> Evaluation:
         """The same evaluation in the coordinates of another objective on the same data."""
         if objective.scaling is self.scaling:
             return at
@@ -161,7 +161,7 @@ class Condensed(Objective):
         return objective.evaluation(theta, at.losses, gradient)
 
 
-class Orthogonal(Condensed):
+class OrthogonalObjective(GramObjective):
     """The same by an orthogonal factor of the rows in place of their Gram matrix, which has half of its digits.
 
     Of columns that are combinations of others the solution of least norm is found, in raw columns.
@@ -285,12 +285,12 @@ def is_centred(objective: Objective) -> bool:
     return bool((objective.scaling.center == objective.standard.center).all())
 
 
-def pays(objective: Objective, epochs: int) -> bool:
+def gram_is_faster(objective: Objective, epochs: int) -> bool:
     """Whether a squared loss of many rows takes less time condensed than by so many passes."""
     shape = Shape.of(objective)
     if not shape.loss.is_quadratic or shape.rows < _MANY * shape.columns or not is_centred(objective):
         return False
-    return shape.normal_equations < _USED * epochs * shape.full_pass
+    return shape.seconds_normal_equations < _USED * epochs * shape.seconds_full_pass
 
 
 def _places(d: int, intercept: int) -> list[int]:

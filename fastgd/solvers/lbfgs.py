@@ -15,7 +15,7 @@ from scipy import optimize
 from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
-from fastgd.solvers.progress import Course, Monitor, Solution
+from fastgd.solvers.progress import Monitor, Progress, Solution
 
 #: The least curvature of an output that is believed, as a share of the largest: it may be more away from the start.
 _LEAST = 1e-3
@@ -37,30 +37,30 @@ def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor
     Every evaluation is a pass and counts as an epoch, those of line searches too. Where scipy's line search finds no
     lower loss it begins anew at the best point, on differences that rounding spares; "no step" where that gains little.
     """
-    course = Course(objective, tol, monitor)
+    progress = Progress(objective, tol, monitor)
     try:
-        _run(_Passes(objective, course), theta, memory)
+        _run(_Passes(objective, progress), theta, memory)
         before = math.inf
-        while course.best is not None and course.certificate < 0.5 * before:
-            before = course.certificate
-            _run(_Differences(objective, course, course.best), course.best.theta, memory)
+        while progress.best is not None and progress.certificate < 0.5 * before:
+            before = progress.certificate
+            _run(_Differences(objective, progress, progress.best), progress.best.theta, memory)
     except _Ended as ended:
-        return course.solution(ended.reason)
-    return course.solution("no step")
+        return progress.make_solution(ended.reason)
+    return progress.make_solution("no step")
 
 
 class _Passes:
     """The objective as scipy sees it, in units of its own."""
 
-    def __init__(self, objective: Objective, course: Course) -> None:
+    def __init__(self, objective: Objective, progress: Progress) -> None:
         self.units = 1.0 / np.sqrt(_curvatures(objective))
-        self._objective, self._course = objective, course
+        self._objective, self._progress = objective, progress
 
     def __call__(self, x: Array) -> tuple[float, Array]:
         """Value and gradient at a point (K (d + 1),)."""
         objective = self._objective
         at = objective.evaluate(self._balanced(x.reshape(self.units.shape) * self.units))
-        reason = self._course.seen(at) or self._reason()
+        reason = self._progress.record_pass(at) or self._reason()
         if reason is not None:
             raise _Ended(reason)
         return self._value(at), (self._balanced(at.slope) * self.units).ravel()
@@ -83,10 +83,10 @@ class _Differences(_Passes):
     Near a minimum values themselves differ by rounding alone.
     """
 
-    def __init__(self, objective: Objective, course: Course, reference: Evaluation) -> None:
-        super().__init__(objective, course)
+    def __init__(self, objective: Objective, progress: Progress, reference: Evaluation) -> None:
+        super().__init__(objective, progress)
         self._reference = reference
-        self._goal, self._left = 0.5 * course.certificate, _PATIENCE
+        self._goal, self._left = 0.5 * progress.certificate, _PATIENCE
 
     def _value(self, at: Evaluation) -> float:
         slopes = at.slope + self._reference.slope
@@ -94,8 +94,8 @@ class _Differences(_Passes):
 
     def _reason(self) -> str | None:
         self._left -= 1
-        if self._course.certificate <= self._goal:
-            self._goal, self._left = 0.5 * self._course.certificate, _PATIENCE
+        if self._progress.certificate <= self._goal:
+            self._goal, self._left = 0.5 * self._progress.certificate, _PATIENCE
         return "no step" if self._left == 0 else None
 
 

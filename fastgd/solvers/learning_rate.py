@@ -12,14 +12,14 @@ from fastgd.objective.objective import Objective
 from fastgd.optimizers import WithRate
 from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay, Schedule, is_auto
 
-#: `Plan.max_iter` of a stream, whose length is not known.
+#: `RulePlan.max_iter` of a stream, whose length is not known.
 ENDLESS = 1 << 30
 #: Epochs to bind a stream's schedule for: no schedule ends within them.
 _SHORTEST = 1e-9
 
 
 @dataclass(frozen=True)
-class Plan:
+class RulePlan:
     """A rule, its batches and its limits. batch_size is None for the full batch."""
 
     optimizer: WithRate
@@ -40,7 +40,7 @@ class Plan:
         return self.batch_size is None or self.batch_size >= n
 
 
-class Pace:
+class RunningSchedule:
     """Keeps what a bound schedule remembers from epoch to epoch.
 
     Parameters
@@ -105,12 +105,12 @@ _USUAL_UPDATES = 500
 _LINEAR = 0.3
 
 
-def is_automatic(plan: Plan) -> bool:
+def is_automatic(plan: RulePlan) -> bool:
     """Whether the first rate is left to the fit."""
     return plan.optimizer.schedule.automatic
 
 
-def bound_schedule(objective: Objective, plan: Plan, rate: float) -> Schedule:
+def bound_schedule(objective: Objective, plan: RulePlan, rate: float) -> Schedule:
     """The schedule of a fit, in which "auto" stands for `rate`."""
     automatic = is_auto(plan.optimizer.learning_rate)
     schedule = _automatic_decay(objective, plan) if automatic else plan.optimizer.schedule
@@ -118,12 +118,12 @@ def bound_schedule(objective: Objective, plan: Plan, rate: float) -> Schedule:
     return schedule.bind(rate, _SHORTEST if plan.max_iter == ENDLESS else plan.max_iter)
 
 
-def rate_of_auto(objective: Objective, plan: Plan) -> float:
+def rate_of_auto(objective: Objective, plan: RulePlan) -> float:
     """What "auto" stands for in the schedule of a fit; NaN where the user gave rates."""
     return automatic_rate(objective, plan) if is_automatic(plan) else math.nan
 
 
-def automatic_rate(objective: Objective, plan: Plan) -> float:
+def automatic_rate(objective: Objective, plan: RulePlan) -> float:
     """Return the constant of an adaptive rule, scaled to batches and updates, or the multiple of 1 / L of another."""
     adaptive, n = plan.optimizer.adaptive, objective.data.n
     if adaptive is not None:
@@ -132,19 +132,19 @@ def automatic_rate(objective: Objective, plan: Plan) -> float:
     return plan.optimizer.automatic_rate(unit, plan.is_full(n), bounded_gradients=objective.problem.loss.has_flat_parts)
 
 
-def _length(plan: Plan, n: int, longest: float) -> float:
+def _length(plan: RulePlan, n: int, longest: float) -> float:
     """Return how many times longer than usual the steps of an adaptive rule are."""
     noise = math.sqrt(min(plan.batch_size or n, _USUAL_BATCH) / _USUAL_BATCH)
     updates = plan.max_iter * plan.batches(n)
     return max(noise if plan.batch_size else 1.0, min(_USUAL_UPDATES / updates, longest))
 
 
-def falls_to_zero(objective: Objective, plan: Plan) -> bool:
+def falls_to_zero(objective: Objective, plan: RulePlan) -> bool:
     """Whether an automatic rate is 0 at the end of the fit: before it a flat loss only says that it is still large."""
     return is_auto(plan.optimizer.learning_rate) and isinstance(_automatic_decay(objective, plan), CosineDecay)
 
 
-def _automatic_decay(objective: Objective, plan: Plan) -> Schedule:
+def _automatic_decay(objective: Objective, plan: RulePlan) -> Schedule:
     """Return the decay of an automatic rate.
 
     None where gradients have no noise; to 0 where steps stay as long near the optimum, if the end is known.
@@ -178,7 +178,7 @@ class StreamRate(NamedTuple):
 NO_RATE = StreamRate(math.nan, math.nan)
 
 
-def next_stream_rate(objective: Objective, plan: Plan, before: StreamRate, from_zero: bool) -> StreamRate:
+def next_stream_rate(objective: Objective, plan: RulePlan, before: StreamRate, from_zero: bool) -> StreamRate:
     """Return an automatic rate that suits the next chunk: that of earlier calls, or a lower one.
 
     1 / L of the first call diverges if later rows are larger. L is taken again if the mean square of rows exceeds all
@@ -208,14 +208,14 @@ def _mean_square(objective: Objective) -> float:
     return float(np.sum((moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2))
 
 
-def safe_rate(objective: Objective, plan: Plan) -> float | None:
+def safe_rate(objective: Objective, plan: RulePlan) -> float | None:
     """Return a rate strictly inside the rule's bound, see `WithRate.safe_rate`; None for rules without one."""
     if plan.optimizer.adaptive:
         return None
     return plan.optimizer.safe_rate(0.99 / _curvature(objective, plan), plan.is_full(objective.data.n))
 
 
-def follows_losses(plan: Plan) -> bool:
+def follows_losses(plan: RulePlan) -> bool:
     """Whether `rate_factor` applies: to automatic rates of rules whose steps are proportional to gradients."""
     return is_automatic(plan) and plan.optimizer.adaptive is None
 
@@ -230,5 +230,5 @@ def rate_factor(objective: Objective, losses: Array) -> float:
     return objective.problem.loss.rate_factor(objective.problem.constant, losses)
 
 
-def _curvature(objective: Objective, plan: Plan, share: float = 1.0) -> float:
+def _curvature(objective: Objective, plan: RulePlan, share: float = 1.0) -> float:
     return objective.batch_curvature(plan.batch_size or objective.data.n, share)

@@ -12,7 +12,7 @@ from fastgd.history import Epoch
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.penalties import soft_threshold
-from fastgd.solvers.learning_rate import Plan
+from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.progress import Deadline, Monitor, Solution
 
 #: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
@@ -29,7 +29,7 @@ class Step(NamedTuple):
     evaluation: Evaluation
 
 
-def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: Monitor) -> Solution:
+def solve_line_search(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most plan.tol, or no step lowers the loss."""
     params = plan.optimizer.get_params(deep=False)
     search = _backtrack if params["line_search"] == "backtracking" else _exact
@@ -37,7 +37,7 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
     length = 1.0 / objective.batch_curvature(objective.data.n) if given == "auto" else float(given)
     evaluation = objective.evaluate(theta)
     current = [theta]
-    monitor.watch(lambda: current[0])
+    monitor.begin_run(lambda: current[0])
     first, reason = math.nan, "max_iter"
     for _ in range(plan.max_iter):
         g = evaluation.slope
@@ -52,7 +52,7 @@ def solve_line_search(objective: Objective, theta: Array, plan: Plan, monitor: M
             current[0] = evaluation.theta
         stop = monitor.end_epoch(numbers, evaluation.theta)
         if done or stop is not None or step is None:
-            reason = monitor.certified if done else stop or "no step"
+            reason = monitor.certified_reason if done else stop or "no step"
             break
         # A step that was long enough once may be again: twice the last one, or the user's.
         length = 2.0 * step.length if given == "auto" else float(given)

@@ -11,7 +11,7 @@ from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.metric import Metric, make_metric
-from fastgd.solvers.progress import MOST_FAILURES, ROUNDING, Course, Monitor, Solution
+from fastgd.solvers.progress import MOST_FAILURES, ROUNDING, Monitor, Progress, Solution
 
 #: Share of its first value to which a slope has to fall, and slopes at most.
 _FLAT, _SLOPES = 0.05, 60
@@ -19,7 +19,7 @@ _FLAT, _SLOPES = 0.05, 60
 _GROWTH, _SHRINKAGE = 4.0, 0.1
 
 
-def to_line_minimum(objective: Objective, at: Evaluation, step: Array) -> Array:
+def step_to_line_minimum(objective: Objective, at: Evaluation, step: Array) -> Array:
     """The step (K, d + 1), each output's by the length with which it ends at about the minimum of F along it.
 
     The step itself where that would take more than a pass. Newton's method on the slope, safeguarded by a bracket: the
@@ -74,14 +74,14 @@ _CUTS, _LONGER = (0.1, 0.5), 2.0
 _LAST_STEPS = 3
 
 
-def promised(objective: Objective, at: Evaluation, step: Array) -> float:
+def first_order_change(objective: Objective, at: Evaluation, step: Array) -> float:
     """The change of F along a step to first order, L1 exactly: negative for a descent."""
     if not objective.has_l1:
         return float(np.vdot(at.slope, step))
-    return float(promised_by_output(objective, at, step).sum())
+    return float(first_order_changes(objective, at, step).sum())
 
 
-def promised_by_output(objective: Objective, at: Evaluation, step: Array) -> Array:
+def first_order_changes(objective: Objective, at: Evaluation, step: Array) -> Array:
     """The same of each output (K,), in working units."""
     total: Array = (at.slope * step + objective.l1 * (np.abs(at.theta + step) - np.abs(at.theta))).sum(axis=1)
     return total
@@ -119,30 +119,30 @@ class Descent:
         #: At the starts of the last steps what F was expected to fall, and F.
         self._expected: deque[tuple[float, float]] = deque(maxlen=_LAST_STEPS)
         #: What the model expected of the last step, as a share of F: twice the distance to the optimum, about.
-        self.promise = np.inf
+        self.predicted_decrease = np.inf
 
     @property
-    def idle(self) -> bool:
+    def is_stalled(self) -> bool:
         """Whether the last step promised less than rounding, or was the last of many that failed."""
-        return self.failures >= MOST_FAILURES or self.rounded
+        return self.failures >= MOST_FAILURES or self.is_at_rounding
 
     @property
-    def rounded(self) -> bool:
+    def is_at_rounding(self) -> bool:
         """Whether the last step promised less than rounding."""
-        return self.promise <= self.noise * abs(self.at.total)
+        return self.predicted_decrease <= self.noise * abs(self.at.total)
 
-    def told(self, solution: Solution) -> Solution:
+    def with_suboptimality(self, solution: Solution) -> Solution:
         """A solution with what F is expected to fall still: half the Newton decrement's square, as far as it held."""
         at, data = solution.evaluation, self._objective.data
         # Of fewer rows than columns a model of second order knows only what is near.
         if at is None or data.n <= data.d:
             return solution
-        promise = promised_by_output(self._objective, at, self.metric.step(at))
-        gain = np.maximum(-0.5 * promise, 0.0)
-        solution.gain = gain * self._honesty(float(gain.sum()))
+        change = first_order_changes(self._objective, at, self.metric.step(at))
+        gain = np.maximum(-0.5 * change, 0.0)
+        solution.gain = gain * self._correction(float(gain.sum()))
         return solution
 
-    def _honesty(self, gain: float) -> float:
+    def _correction(self, gain: float) -> float:
         """How many times what the model expected F has fallen since any of the last steps; 1 at least."""
         fell = [
             (total - self.at.total) / (expected - gain)
@@ -151,32 +151,32 @@ class Descent:
         ]
         return max([1.0, *fell])
 
-    def use(self, metric: Metric) -> None:
+    def use_metric(self, metric: Metric) -> None:
         """Go on in another metric."""
         self.metric, self.failures = metric, 0
         self._length = 1.0 if self._remembers else min(_LONGER * self._length, 1.0)
 
     def advance(
-        self, lengthened: Callable[[Evaluation, Array], Array] | None = None, enough: float = _ENOUGH
+        self, adjust: Callable[[Evaluation, Array], Array] | None = None, enough: float = _ENOUGH
     ) -> Evaluation:
-        """One pass: go to the end of a step, `lengthened` where that is asked for, or stay and know better.
+        """One pass: go to the end of a step, `adjust` where that is asked for, or stay and know better.
 
         enough: share of the promised decrease for which the step is taken; 0 where it ends at the line's minimum.
         """
         objective, at = self._objective, self.at
         step = self._length * self.metric.step(at)
-        slope = promised(objective, at, step)
-        self.promise = -slope
-        if lengthened is not None:
-            step = lengthened(at, step)
-            slope = promised(objective, at, step)
+        slope = first_order_change(objective, at, step)
+        self.predicted_decrease = -slope
+        if adjust is not None:
+            step = adjust(at, step)
+            slope = first_order_change(objective, at, step)
         trial = self._evaluate(at.theta + step)
         finite = trial.is_finite
         if finite and self._remembers:
             self.metric.learn(step, trial.slope - at.slope)
         if finite and self._is_better(trial, step, slope, enough):
             # Of a step of a share t of the model's the promise is t times that of the whole.
-            self._expected.append((0.5 * self.promise / self._length, self.at.total))
+            self._expected.append((0.5 * self.predicted_decrease / self._length, self.at.total))
             self.at, self.failures = trial, 0
             if self._remembers:
                 self._length = 1.0
@@ -187,7 +187,7 @@ class Descent:
 
     def _cut(self, trial: Evaluation, step: Array, slope: float) -> float:
         """The share of a failed step at which its slope is expected to be 0, as if it grew evenly along the step."""
-        end = -promised(self._objective, trial, -step)
+        end = -first_order_change(self._objective, trial, -step)
         if not end > 0.0 > slope:
             return _CUTS[1]
         return min(max(slope / (slope - end), _CUTS[0]), _CUTS[1])
@@ -197,7 +197,7 @@ class Descent:
             return True
         # Where rounding hides the decrease, the slope tells.
         close = trial.total <= self.at.total + self.noise * abs(trial.total)
-        return close and promised(self._objective, trial, -step) >= _FLATTENED * slope
+        return close and first_order_change(self._objective, trial, -step) >= _FLATTENED * slope
 
 
 class _Passes:
@@ -236,45 +236,45 @@ class Newton:
         return self._descent.at
 
     @property
-    def promise(self) -> float:
-        """As `Descent.promise`."""
-        return self._descent.promise
+    def predicted_decrease(self) -> float:
+        """As `Descent.predicted_decrease`."""
+        return self._descent.predicted_decrease
 
     @property
-    def rounded(self) -> bool:
-        """As `Descent.rounded`."""
-        return self._descent.rounded
+    def is_at_rounding(self) -> bool:
+        """As `Descent.is_at_rounding`."""
+        return self._descent.is_at_rounding
 
     @property
-    def idle(self) -> bool:
-        """As `Descent.idle`."""
-        return self._descent.idle
+    def is_stalled(self) -> bool:
+        """As `Descent.is_stalled`."""
+        return self._descent.is_stalled
 
-    def told(self, solution: Solution) -> Solution:
-        """As `Descent.told`."""
-        return self._descent.told(solution)
+    def with_suboptimality(self, solution: Solution) -> Solution:
+        """As `Descent.with_suboptimality`."""
+        return self._descent.with_suboptimality(solution)
 
     def advance(self) -> Evaluation:
         """A step, in the metric of where the last one ended."""
         if not self._fresh:
-            self._descent.use(self._metric())
+            self._descent.use_metric(self._metric())
         if self._objective.problem.loss.has_flat_parts:
-            trial = self._descent.advance(partial(to_line_minimum, self._objective), enough=0.0)
+            trial = self._descent.advance(partial(step_to_line_minimum, self._objective), enough=0.0)
         else:
-            trial = self._descent.advance(self._objective.lengthened if self._first else None)
+            trial = self._descent.advance(self._objective.lengthen_step if self._first else None)
         self._first = False
         self._fresh = self._descent.failures > 0
         if not self._fresh:
             self._curvature = self._passes.curvature
         return trial
 
-    def to_the_end(self, course: Course, tol: float, reason: str | None) -> Solution:
-        """Steps until the course gives a reason to end, or rounding does."""
+    def run_to_end(self, progress: Progress, tol: float, reason: str | None) -> Solution:
+        """Steps until the progress gives a reason to end, or rounding does."""
         while reason is None:
-            reason = course.tried(self.advance())
-            if reason is None and tol > 0.0 and self.idle and not course.improved:
+            reason = progress.record_trial(self.advance())
+            if reason is None and tol > 0.0 and self.is_stalled and not progress.has_improved:
                 reason = "no step"
-        return self.told(course.solution(reason))
+        return self.with_suboptimality(progress.make_solution(reason))
 
 
 def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor, joint: bool = False) -> Solution:
@@ -282,6 +282,6 @@ def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monito
 
     joint: whether the curvature of softmax is taken whole.
     """
-    course = Course(objective, tol, monitor)
+    progress = Progress(objective, tol, monitor)
     newton = Newton(objective, theta, sampled=False, joint=joint)
-    return newton.to_the_end(course, tol, course.seen(newton.at))
+    return newton.run_to_end(progress, tol, progress.record_pass(newton.at))

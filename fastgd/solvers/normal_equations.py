@@ -12,8 +12,8 @@ from fastgd.arrays import Array
 from fastgd.history import logger
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
-from fastgd.solvers.gram_objective import Condensed, Orthogonal
-from fastgd.solvers.progress import Course, Monitor, Solution
+from fastgd.solvers.gram_objective import GramObjective, OrthogonalObjective
+from fastgd.solvers.progress import Monitor, Progress, Solution
 
 #: The inverse of a condition number below which the Gram matrix gives way to an orthogonal factor.
 _SINGULAR = 1e-8
@@ -49,19 +49,19 @@ def _solve_positive(objective: Objective, tol: float, monitor: Monitor) -> Solut
 
     It ends at the optimum to rounding, which a pass over the rows certifies (Lawson and Hanson 1974).
     """
-    course, model = Course(objective, tol, monitor), Orthogonal(objective)
+    progress, model = Progress(objective, tol, monitor), OrthogonalObjective(objective)
     at = objective.evaluate(objective.scaling.theta_from(model.scaling, model.positive_minimum()))
-    reason = course.seen(at) or "no step"
-    return course.solution(reason)
+    reason = progress.record_pass(at) or "no step"
+    return progress.make_solution(reason)
 
 
 class _Fit:
-    """The passes of a fit, and what its course says of them."""
+    """The passes of a fit, and what its progress says of them."""
 
     def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
         self._objective, self._tol, self._monitor = objective, tol, monitor
-        self._course = Course(objective, tol, monitor)
-        self._model = Condensed(objective)
+        self._progress = Progress(objective, tol, monitor)
+        self._model = GramObjective(objective)
         self._smooth = not objective.has_l1
         self._precise: Evaluation | None = None
 
@@ -71,24 +71,24 @@ class _Fit:
         condition = self._model.reciprocal_condition if self._smooth else 1.0
         if condition < _SINGULAR:
             logger.debug("the Gram matrix is close to singular: an orthogonal factor takes its place, a pass later")
-            self._model = Orthogonal(self._objective)
+            self._model = OrthogonalObjective(self._objective)
         at = self._model.minimum(start)
         reason = self._seen(at)
-        if reason in (None, self._monitor.certified):
+        if reason in (None, self._monitor.certified_reason):
             digits = self._tol <= _CARELESS and condition < _REFINED[self._objective.data.dtype]
             if digits or reason is None or not self._is_trusted(at):
                 at, reason = self._refined(at, digits)
         return self._solution(at, reason)
 
     def _seen(self, at: Evaluation) -> str | None:
-        return self._course.seen(self._model.placed_in(self._objective, at))
+        return self._progress.record_pass(self._model.convert_to(self._objective, at))
 
     def _is_trusted(self, at: Evaluation) -> bool:
         return self._model.rounding(at.theta) <= _TRUSTED * self._tol
 
     def _refined(self, at: Evaluation, digits: bool) -> tuple[Evaluation, str]:
         """Passes until the certificate holds and, for `digits`, steps are small; or until they get no smaller."""
-        certified, size = self._monitor.certified, math.inf
+        certified, size = self._monitor.certified_reason, math.inf
         reason: str | None = certified
         while len(self._monitor.history) < self._monitor.history.max_iter:
             at = self._precise = self._model.precise(at.theta)
@@ -105,7 +105,7 @@ class _Fit:
         return at, certified
 
     def _solution(self, at: Evaluation, reason: str) -> Solution:
-        self._course.end_epoch()
+        self._progress.end_epoch()
         converged, independent = reason in ("certificate", "early stopping"), self._model.independent
         if reason == "early stopping":
             theta = self._monitor.theta
@@ -115,6 +115,6 @@ class _Fit:
         if at is not self._precise and self._is_trusted(at) and not visible:
             # Losses so small neither the model tells nor a pass in the dtype of X.
             at = self._precise = self._model.precise(at.theta)
-        placed = self._model.placed_in(self._objective, at)
+        placed = self._model.convert_to(self._objective, at)
         evaluation = placed if at is self._precise or self._is_trusted(at) else None
         return Solution(placed.theta, converged, reason, 1.0, evaluation=evaluation, independent=independent)

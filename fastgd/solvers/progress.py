@@ -39,7 +39,7 @@ class Plateau:
         self._best = math.inf
         self._waited = 0
 
-    def seen(self, loss: float) -> bool:
+    def observe(self, loss: float) -> bool:
         """Take an epoch's loss; True after `patience` epochs without enough improvement. Never with tolerance 0."""
         if loss < self._best - self._tolerance:
             self._best = loss
@@ -91,7 +91,7 @@ class Monitor:
     _theta: Callable[[], Array | None] | None = None
     _best: tuple[float, Array | None] = field(default=(math.inf, None))
 
-    def watch(self, theta: Callable[[], Array | None]) -> None:
+    def begin_run(self, theta: Callable[[], Array | None]) -> None:
         """Begin a run, whose parameters `theta` tells once there are any; forget the epochs of one that diverged."""
         self._theta = theta
         self._best = (math.inf, None)
@@ -108,7 +108,7 @@ class Monitor:
         return None if self._theta is None else self._theta()
 
     @property
-    def certified(self) -> str:
+    def certified_reason(self) -> str:
         """Why a fit ends whose certificate is met: with early stopping it returns to its best epoch all the same."""
         return "early stopping" if self.early_stopping else "certificate"
 
@@ -122,7 +122,7 @@ class Monitor:
         if self.early_stopping and validation_loss < self._best[0]:
             self._best = (validation_loss, theta.copy())
         reason = self._call_back(row, theta)
-        if reason is None and self.early_stopping and self.plateau.seen(validation_loss):
+        if reason is None and self.early_stopping and self.plateau.observe(validation_loss):
             reason = "early stopping"
         if reason is None and self.deadline.passed:
             reason = "max_seconds"
@@ -135,9 +135,9 @@ class Monitor:
         epochs = len(self.history)
         return epochs >= FIRST_LOOK and epochs & (epochs - 1) == 0
 
-    def flat(self, loss: float) -> bool:
+    def is_flat(self, loss: float) -> bool:
         """Whether the training loss has stopped falling; with early stopping it is not asked."""
-        return not self.early_stopping and self.plateau.seen(loss)
+        return not self.early_stopping and self.plateau.observe(loss)
 
     def _call_back(self, row: dict[str, Any], theta: Array) -> str | None:
         if not self.callbacks:
@@ -157,7 +157,7 @@ class Monitor:
         return reason
 
 
-def diverged(loss: float, start: float) -> bool:
+def has_diverged(loss: float, start: float) -> bool:
     """Whether a loss says that the fit has diverged.
 
     start is the loss of margins 0: no less than the best constant model's, and with very unequal class weights, where
@@ -194,7 +194,7 @@ class Solution:
     independent: bool = False
 
 
-class Course:
+class Progress:
     """Keeps the best evaluation, by F and by certificate where rounding hides F, and says when to stop.
 
     Parameters
@@ -215,22 +215,22 @@ class Course:
         self._kept: list[Evaluation] = []
         self.certificate = math.inf
         #: Whether the last pass was the best so far.
-        self.improved = False
+        self.has_improved = False
         #: The numbers of the epoch under way: those of the pass that it began with.
         self._begun: Epoch | None = None
         self._rate = math.nan
-        #: Steps in a row that overflowed, and passes that were not the best; how many of these end the course.
+        #: Steps in a row that overflowed, and passes that were not the best; how many of these end the progress.
         self._overflows = self._idle = 0
         self._patience = math.inf
         self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         kept = self._kept
-        monitor.watch(lambda: kept[0].theta if kept else None)
+        monitor.begin_run(lambda: kept[0].theta if kept else None)
 
-    def end_after(self, passes: int) -> None:
+    def limit_idle_passes(self, passes: int) -> None:
         """From here on as many passes in a row of which none is the best so far leave nothing but rounding to gain."""
         self._patience, self._idle = passes if self._tol > 0.0 else math.inf, 0
 
-    def seen(self, at: Evaluation, rate: float = 1.0) -> str | None:
+    def record_pass(self, at: Evaluation, rate: float = 1.0) -> str | None:
         """Record a pass, which ends one epoch and begins the next; return why to stop, or None.
 
         rate: the learning rate of the epoch that begins.
@@ -248,7 +248,7 @@ class Course:
         certified = certificate <= self._tol and self._tol > 0.0
         reason = self.end_epoch()
         if reason is not None:
-            return monitor.certified if certified and reason == "max_seconds" else reason
+            return monitor.certified_reason if certified and reason == "max_seconds" else reason
         if len(monitor.history) < monitor.history.max_iter:
             self._begun = Epoch(value, rate, math.sqrt(np.vdot(at.slope, at.slope)), certificate)
             if certified or monitor.deadline.passed:
@@ -256,14 +256,14 @@ class Course:
         else:
             reason = "max_iter"
         if certified:
-            return monitor.certified
+            return monitor.certified_reason
         return "no step" if reason is None and self._idle >= self._patience else reason
 
-    def tried(self, trial: Evaluation) -> str | None:
+    def record_trial(self, trial: Evaluation) -> str | None:
         """Record the end of a step that is taken back where it overflows: the pass then counts as one of the best."""
         self._overflows = 0 if trial.is_finite else self._overflows + 1
         taken_back = 0 < self._overflows < MOST_FAILURES
-        return self.seen(self.best if taken_back and self.best is not None else trial)
+        return self.record_pass(self.best if taken_back and self.best is not None else trial)
 
     def end_epoch(self) -> str | None:
         """End the epoch under way, if any, at the best iterate; return why to stop, or None."""
@@ -274,9 +274,9 @@ class Course:
 
     def _keep(self, at: Evaluation, certificate: float) -> None:
         """Keep a pass that is the best so far."""
-        self.improved = self._is_better(at, certificate)
-        self._idle = 0 if self.improved else self._idle + 1
-        if self.improved:
+        self.has_improved = self._is_better(at, certificate)
+        self._idle = 0 if self.has_improved else self._idle + 1
+        if self.has_improved:
             self.best, self.certificate = at, certificate
             self._kept[:] = [at]
 
@@ -291,7 +291,7 @@ class Course:
         gain, rounding = self.best.total - at.total, self._rounding * abs(at.total)
         return gain > rounding or (gain > -rounding and certificate < self.certificate)
 
-    def solution(self, reason: str) -> Solution:
+    def make_solution(self, reason: str) -> Solution:
         """The best evaluation's, or with early stopping the monitor's."""
         self.end_epoch()
         theta = self._monitor.theta

@@ -32,7 +32,7 @@ def hardness(objective: Objective) -> float:
     """
     data, problem, standard = objective.data, objective.problem, objective.standard
     sample = sample_of(data, _ROWS)
-    rows = sample.piece(0, min(sample.n, _ROWS))[0].astype(np.float64)
+    rows = sample.rows_on_host(0, min(sample.n, _ROWS))[0].astype(np.float64)
     rows = (rows - standard.center) * standard.inv_scale
     products = rows @ rows.T
     lengths = np.diag(products)
@@ -68,7 +68,7 @@ _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
 _MOST_COLUMNS = 4000
 
 
-def choose(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
+def select_solver(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
     """Return the solver that is expected to be the quickest, why, and the seconds that each solver is expected to take.
 
     Solvers without a metric are only bounded from below where they cannot be the quickest.
@@ -76,50 +76,52 @@ def choose(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
     if objective.problem.positive:
         return NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {}
     shape = Shape.of(objective)
-    seconds = _able(expected(shape), objective)
-    open_question = _quickest(seconds)[0] in _WITHOUT_METRIC
+    seconds = _keep_capable(expected_seconds(shape), objective)
+    open_question = _sort_by_seconds(seconds)[0] in _WITHOUT_METRIC
     if open_question:
-        seconds = _able(expected(shape, hardness(objective)), objective)
-    first, *others = _quickest(seconds)
+        seconds = _keep_capable(expected_seconds(shape, hardness(objective)), objective)
+    first, *others = _sort_by_seconds(seconds)
     reason = "optimizer='auto': expected to be the quickest for this shape"
     reason += f", before {', '.join(others)}" if others else ""
     return _BY_NAME[first](), reason, {name: float(seconds[name]) for name in (first, *others)}
 
 
-def alternative(objective: Objective, kind: type[Optimizer] | None) -> str:
+def suggest_solver(objective: Objective, kind: type[Optimizer] | None) -> str:
     """What to try where a solver got no further: "auto", or the next best where that is the same.
 
     kind: the solver, None for the automatic one. Names are those that estimators accept.
     """
-    first, *others = _quickest(_able(expected(Shape.of(objective), hardness(objective)), objective))
+    first, *others = _sort_by_seconds(
+        _keep_capable(expected_seconds(Shape.of(objective), hardness(objective)), objective)
+    )
     if kind is not None and kind.__name__ != first:
         return "auto"
     return _BY_NAME[others[0] if others else "SketchedNewton"].rule
 
 
-def expected(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
+def expected_seconds(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
     """Seconds that each solver is expected to take, of those that can solve the problem.
 
     hard: as `hardness` tells; of solvers without a metric, unless told, the least.
     """
-    seconds = {"Accelerated": shape.accelerated(hard)}
+    seconds = {"Accelerated": shape.seconds_accelerated(hard)}
     if not shape.l1:
-        seconds["LBFGS"] = shape.lbfgs(hard)
+        seconds["LBFGS"] = shape.seconds_lbfgs(hard)
     if shape.columns <= _MOST_COLUMNS:
-        seconds["SketchedNewton"] = shape.in_its_metric.newton
+        seconds["SketchedNewton"] = shape.quicker_curvature.seconds_newton
         if shape.loss.is_quadratic:
-            seconds["NormalEquations"] = shape.normal_equations
+            seconds["NormalEquations"] = shape.seconds_normal_equations
     return seconds
 
 
-def _able(seconds: dict[str, float], objective: Objective) -> dict[str, float]:
+def _keep_capable(seconds: dict[str, float], objective: Objective) -> dict[str, float]:
     """Those of the solvers that can give each output its own L2 weight, where that is asked for."""
     if objective.has_penalties_of_their_own:
         seconds.pop("NormalEquations", None)
     return seconds
 
 
-def _quickest(seconds: dict[str, float]) -> list[str]:
+def _sort_by_seconds(seconds: dict[str, float]) -> list[str]:
     return sorted(seconds, key=lambda name: seconds[name])
 
 

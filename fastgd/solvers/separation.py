@@ -228,16 +228,16 @@ class AllRows:
         """Some rows, and whether they are all."""
         data = self._objective.data
         sample = sample_of(data, max(_ROWS, _ROWS_A_PARAMETER * self.parameters))
-        data.count(data.n) if sample is data else None
-        return self.made(*sample.piece(0, sample.n)), sample is data
+        data.count_rows(data.n) if sample is data else None
+        return self.made(*sample.rows_on_host(0, sample.n)), sample is data
 
     def blocks(self) -> Iterator[Rows]:
         """All of them."""
         data = self._objective.data
         step = max(1, _BLOCK_NUMBERS // data.d)
         for start in range(0, data.n, step):
-            yield self.made(*data.piece(start, min(start + step, data.n)))
-        data.count(data.n)
+            yield self.made(*data.rows_on_host(start, min(start + step, data.n)))
+        data.count_rows(data.n)
 
     def against(self, direction: Array) -> Rows:
         """The rows that contradict a direction (K, D) most, few of each block."""

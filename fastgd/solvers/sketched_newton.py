@@ -11,51 +11,53 @@ from fastgd.objective.problem import Evaluation
 from fastgd.solvers.accelerated import Momentum, accelerate
 from fastgd.solvers.cost_model import Shape, informed_parameters
 from fastgd.solvers.metric import Metric, ProxMetric, make_metric
-from fastgd.solvers.newton import Descent, Newton, promised, solve_newton
-from fastgd.solvers.progress import Course, Deadline, Monitor, Solution
+from fastgd.solvers.newton import Descent, Newton, first_order_change, solve_newton
+from fastgd.solvers.progress import Deadline, Monitor, Progress, Solution
 
-#: Share of the metric's curvature from which it is raised, and by which it falls at a pass in hope.
-_EXCESS, _HOPE = 1.0, 0.03
+#: Share of the metric's curvature from which it is raised, and by which it falls at a pass in decay.
+_EXCESS, _DECAY = 1.0, 0.03
 #: Passes in a row of which none was the best so far, after which rounding is all that is left.
-_STUCK_ACCELERATED = 50
+_MOST_IDLE_ACCELERATED = 50
 
 
-def accelerate_in(metric: ProxMetric, objective: Objective, at: Evaluation, tol: float, course: Course) -> Solution:
-    """Minimise from an evaluation, of which the course knows, until the course says why to end."""
+def accelerate_in_metric(
+    metric: ProxMetric, objective: Objective, at: Evaluation, tol: float, progress: Progress
+) -> Solution:
+    """Minimise from an evaluation, of which the progress knows, until the progress says why to end."""
     rms = objective.problem.constant.rms
-    course.end_after(_STUCK_ACCELERATED)
-    x, momentum, hope, settle = at.theta, Momentum(), _HOPE, tol
+    progress.limit_idle_passes(_MOST_IDLE_ACCELERATED)
+    x, momentum, decay, zero_tol = at.theta, Momentum(), _DECAY, tol
     while True:
         step = metric.step(at)
         end, force = at.theta + step, metric.product(step)
         if float((force * (end - x)).sum()) < 0.0:
             momentum.restart()
-            hope = _HOPE
+            decay = _DECAY
         onward = momentum.extrapolate(end, x)
-        if abs(force).max() <= settle * rms:
+        if abs(force).max() <= zero_tol * rms:
             # Only a step's end has exact zeros: look there next, and not again before steps are half as long.
             momentum.restart()
-            onward, settle = end, 0.5 * settle
+            onward, zero_tol = end, 0.5 * zero_tol
         x = end
         trial = objective.evaluate(onward)
-        reason = course.seen(trial)
+        reason = progress.record_pass(trial)
         if reason is not None:
-            return course.solution(reason)
-        seen = _share_seen(metric, at, trial)
+            return progress.make_solution(reason)
+        seen = _curvature_ratio(metric, at, trial)
         if seen > _EXCESS:
             metric.scale(1.1 * seen)
             momentum.restart()
-            hope = 0.5 * hope
+            decay = 0.5 * decay
         elif seen > 0.0:
-            metric.scale(max(seen, 1.0 - hope))
+            metric.scale(max(seen, 1.0 - decay))
         at = trial
 
 
-def _share_seen(metric: ProxMetric, before: Evaluation, now: Evaluation) -> float:
+def _curvature_ratio(metric: ProxMetric, before: Evaluation, now: Evaluation) -> float:
     """Curvature along the last move as a share of the metric's."""
     move, change = now.theta - before.theta, now.slope - before.slope
-    promised, found = float((move * metric.product(move)).sum()), float((move * change).sum())
-    return found / promised if promised > 0.0 else 0.0
+    predicted, found = float((move * metric.product(move)).sum()), float((move * change).sum())
+    return found / predicted if predicted > 0.0 else 0.0
 
 
 #: What a fit is told to have chosen.
@@ -70,7 +72,7 @@ _HALVINGS = 40
 #: Passes after which the promise must have fallen to a share, else the sample grows, and how much.
 _WINDOW, _SHARE, _GROWTH = 3, 0.1, 4
 #: Passes without any progress after which rounding is all that is left.
-_STUCK = 4
+_MOST_IDLE = 4
 
 
 def solve_sketched(
@@ -82,7 +84,7 @@ def solve_sketched(
     memory: int = 10,
 ) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
-    shape = Shape.of(objective).in_its_metric
+    shape = Shape.of(objective).quicker_curvature
     rows = shape.sample_rows if isinstance(sample_rows, str) else int(sample_rows)
     sample = objective.sampled(rows)
     couples = objective.problem.loss.couples_outputs and not shape.joint
@@ -128,10 +130,10 @@ def _newton(
     newton = Newton(first, theta, sampled=True, joint=metrics.shape.joint)
     for _ in range(_FIRST_STEPS):
         newton.advance()
-        if newton.promise < _error(first, newton.at) or newton.idle or deadline.passed:
+        if newton.predicted_decrease < _error(first, newton.at) or newton.is_stalled or deadline.passed:
             break
     at, metric = metrics.at(sample, newton.at.theta)
-    return _to_the_end(sample, at, metric, _SAMPLE_STEPS, deadline)
+    return _minimise_on_sample(sample, at, metric, _SAMPLE_STEPS, deadline)
 
 
 def _descend(metrics: _Metrics, sample: Objective, theta: Array, deadline: Deadline) -> tuple[Array, Metric]:
@@ -141,17 +143,17 @@ def _descend(metrics: _Metrics, sample: Objective, theta: Array, deadline: Deadl
     one would cost more than the steps it saves.
     """
     at, metric = metrics.at(sample, theta)
-    return _to_the_end(sample, at, metric, _COUPLED_STEPS, deadline)
+    return _minimise_on_sample(sample, at, metric, _COUPLED_STEPS, deadline)
 
 
-def _to_the_end(
+def _minimise_on_sample(
     sample: Objective, at: Evaluation, metric: Metric, steps: int, deadline: Deadline
 ) -> tuple[Array, Metric]:
     """As far on the sample as it tells of all rows; the metric learns on the way."""
     descent = Descent(sample, sample.evaluate, at, metric)
     for _ in range(steps):
         descent.advance()
-        if descent.promise < _error(sample, descent.at) or deadline.passed:
+        if descent.predicted_decrease < _error(sample, descent.at) or deadline.passed:
             break
     return descent.at.theta, metric
 
@@ -178,7 +180,7 @@ class _Passes:
 
     def __init__(self, metrics: _Metrics, sample: Objective, rows: int, tol: float, monitor: Monitor) -> None:
         self._metrics, self._objective, self._sample, self._rows = metrics, metrics.whole, sample, rows
-        self._course, self._tol = Course(metrics.whole, tol, monitor), tol
+        self._progress, self._tol = Progress(metrics.whole, tol, monitor), tol
 
     def run_from(self, theta: Array, find: Callable[[Array], tuple[Evaluation, Metric]]) -> Solution:
         """From a user's start, or from the one that a sample finds where that is better.
@@ -186,23 +188,23 @@ class _Passes:
         All rows tell first: a start nearer to their optimum than the sample's own has nothing to learn from that.
         """
         at = self._objective.evaluate(theta)
-        reason = self._course.seen(at)
+        reason = self._progress.record_pass(at)
         if reason is not None:
-            return self._course.solution(reason)
+            return self._progress.make_solution(reason)
         metric = self._metrics.at(self._sample, theta)[1]
-        if -promised(self._objective, at, metric.step(at)) > _error(self._sample, at) / _OF_ERROR:
+        if -first_order_change(self._objective, at, metric.step(at)) > _error(self._sample, at) / _OF_ERROR:
             objective = self._objective
             # Where rows are certain of what is wrong there is no curvature to go by.
             poor = not objective.in_target_units(at.losses) <= objective.start_value()
             found, its = find(objective.start() if poor else theta)
-            reason = self._course.seen(found)
+            reason = self._progress.record_pass(found)
             if found.total < at.total:
                 at, metric = found, its
         return self._go_on(at, metric, reason)
 
     def run(self, at: Evaluation, metric: Metric) -> Solution:
-        """From an evaluation until the course says why to end."""
-        return self._go_on(at, metric, self._course.seen(at))
+        """From an evaluation until the progress says why to end."""
+        return self._go_on(at, metric, self._progress.record_pass(at))
 
     def _go_on(self, at: Evaluation, metric: Metric, reason: str | None) -> Solution:
         solution = self._run(at, metric, reason)
@@ -211,41 +213,41 @@ class _Passes:
         return replace(solution, note=f"a metric of {self._sample.data.n} of {self._objective.data.n} rows")
 
     def _run(self, at: Evaluation, metric: Metric, reason: str | None) -> Solution:
-        objective, course, metrics = self._objective, self._course, self._metrics
+        objective, progress, metrics = self._objective, self._progress, self._metrics
         descent = Descent(objective, objective.evaluate, at, metric)
         if reason is None and isinstance(metric, ProxMetric) and metric.couples:
             # A metric of outputs one by one does not know how far the optimum is.
-            return accelerate_in(metric, objective, at, self._tol, course)
-        promises: list[float] = []
-        stuck = 0
+            return accelerate_in_metric(metric, objective, at, self._tol, progress)
+        decreases: list[float] = []
+        idle = 0
         while reason is None:
-            reason = course.tried(descent.advance())
-            promises.append(descent.promise)
-            stuck = 0 if course.improved else stuck + 1
+            reason = progress.record_trial(descent.advance())
+            decreases.append(descent.predicted_decrease)
+            idle = 0 if progress.has_improved else idle + 1
             if reason is not None:
                 break
-            if stuck >= _STUCK and descent.idle and self._tol > 0.0:
-                return descent.told(course.solution("no step"))
-            if stuck >= _STUCK and not descent.idle and self._rows >= objective.data.n:
+            if idle >= _MOST_IDLE and descent.is_stalled and self._tol > 0.0:
+                return descent.with_suboptimality(progress.make_solution("no step"))
+            if idle >= _MOST_IDLE and not descent.is_stalled and self._rows >= objective.data.n:
                 return self._on_all_rows(descent.at.theta)
-            if stuck >= _STUCK or self._is_slow(promises):
+            if idle >= _MOST_IDLE or self._is_slow(decreases):
                 self._grow()
                 if self._sample is objective and not metrics.shape.couples:
                     return self._on_all_rows(descent.at.theta)
                 metric = metrics.at(self._sample, descent.at.theta)[1]
-                if stuck < _STUCK:
+                if idle < _MOST_IDLE:
                     # What steps have shown stays true; without it each metric of coupled outputs would begin anew.
                     metric.inherit(descent.metric)
-                descent.use(metric)
-                promises.clear()
-                stuck = 0
-        return descent.told(course.solution(reason))
+                descent.use_metric(metric)
+                decreases.clear()
+                idle = 0
+        return descent.with_suboptimality(progress.make_solution(reason))
 
-    def _is_slow(self, promises: list[float]) -> bool:
+    def _is_slow(self, decreases: list[float]) -> bool:
         """Whether another metric is worth its price: of more rows, or of all where the fit has come to since."""
-        if len(promises) <= max(_WINDOW, self._passes_of_a_metric()):
+        if len(decreases) <= max(_WINDOW, self._passes_of_a_metric()):
             return False
-        return promises[-1] > _SHARE * promises[-1 - _WINDOW]
+        return decreases[-1] > _SHARE * decreases[-1 - _WINDOW]
 
     def _on_all_rows(self, theta: Array) -> Solution:
         """Newton's method where what rows have in common tells too little, of softmax where its metric can be had.
@@ -253,23 +255,23 @@ class _Passes:
         Else, or where that ends too soon, what always works, if slowly.
         """
         shape = self._metrics.shape
-        whole = shape.jointly if shape.couples else shape
+        whole = shape.with_joint_curvature if shape.couples else shape
         if whole is not None:
             logger.debug("poor progress: Newton's method on all rows takes over")
             newton = Newton(self._objective, theta, sampled=False, joint=whole.joint)
-            solution = replace(newton.to_the_end(self._course, self._tol, None), note=_ALL_ROWS)
-            if solution.reason != "no step" or newton.rounded:
+            solution = replace(newton.run_to_end(self._progress, self._tol, None), note=_ALL_ROWS)
+            if solution.reason != "no step" or newton.is_at_rounding:
                 return solution
         logger.info("the metric of all rows gets no further: accelerated gradient takes over")
-        best = self._course.best
+        best = self._progress.best
         assert best is not None
-        solution = accelerate(self._objective, best.theta, self._tol, self._course)
+        solution = accelerate(self._objective, best.theta, self._tol, self._progress)
         return replace(solution, solver="SketchedNewton, then Accelerated")
 
     def _passes_of_a_metric(self) -> float:
         """What the metric of a larger sample costs, in passes."""
         shape = self._metrics.shape
-        return shape.curvature(min(_GROWTH * self._rows, shape.rows)) / shape.full_pass
+        return shape.seconds_curvature(min(_GROWTH * self._rows, shape.rows)) / shape.seconds_full_pass
 
     def _grow(self) -> None:
         """Take a larger sample; all rows once that is most of them."""

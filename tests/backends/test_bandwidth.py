@@ -22,7 +22,7 @@ def test_the_gpu_adds_up_every_number_once(dtype, shape):
 
 @pytest.mark.parametrize(("room", "nbytes"), [(1 << 40, 1000), (400, 100)])
 def test_copies_to_the_gpu_arrive_and_leave_room(monkeypatch, room, nbytes):
-    monkeypatch.setattr(cuda_device, "room", lambda: room)
+    monkeypatch.setattr(cuda_device, "available_bytes", lambda: room)
     copy = HostToGpu(1000)
     copy()
     assert copy.there.copy_to_host().tolist() == [1] * nbytes

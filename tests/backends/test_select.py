@@ -57,7 +57,7 @@ def machine(monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return parts[name]
 
-    def room():
+    def available_bytes():
         if parts["room"] is None:
             raise MemoryError("the GPU has no room left")
         return parts["room"]
@@ -75,7 +75,7 @@ def machine(monkeypatch):
         "numba.cuda.cudadrv.devices": SimpleNamespace(gpus=Gpus()),
     }
     monkeypatch.setattr(driver, "_owner", None)
-    monkeypatch.setattr(select, "_room_on_gpu", room)
+    monkeypatch.setattr(select, "_available_gpu_bytes", available_bytes)
     monkeypatch.setitem(sys.modules, select._STARTED, SimpleNamespace(compile_seconds=lambda: parts["compiled"]))
     monkeypatch.setattr(driver, "simulated", lambda: False)
     monkeypatch.setattr(driver, "driver_version", lambda: parts["driver"])

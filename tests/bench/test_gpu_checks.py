@@ -117,8 +117,8 @@ def late(chunk):
 
 
 def test_streams_whose_rows_come_late_fail(monkeypatch):
-    sent = CudaStream.sent
-    monkeypatch.setattr(CudaStream, "sent", lambda self, parts: map(late, sent(self, parts)))
+    send = CudaStream.send_parts
+    monkeypatch.setattr(CudaStream, "send_parts", lambda self, parts: map(late, send(self, parts)))
     with pytest.raises(AssertionError):
         check_data.stream_check(Case("logistic", "f8", "C"), False, False, 3)[1]()
 

@@ -148,7 +148,7 @@ def test_streams_are_measured_against_copies(device_bench, monkeypatch):
     from fastgd.backends.cuda import device as cuda_device
 
     assert [work.job for work in device_bench("cuda")._yardsticks()] == [READ]
-    monkeypatch.setattr(cuda_device, "room", lambda: 700)
+    monkeypatch.setattr(cuda_device, "available_bytes", lambda: 700)
     (work,) = device_bench("cuda")._yardsticks()
     assert (work.job, work.nbytes) == (COPY, 175)
     work.run()

@@ -92,7 +92,7 @@ AT_ONCE = {
     "normal equations": ({"optimizer": "normal_equations"}, CpuLeastSquares, "gram", 1),
     "newton": ({"optimizer": "sketched_newton"}, Objective, "quadratic", 1),
     "metric": ({"optimizer": SketchedNewton(40)}, Objective, "quadratic", 1),
-    "sample": ({"optimizer": SketchedNewton(40)}, CpuSample, "piece", 1),
+    "sample": ({"optimizer": SketchedNewton(40)}, CpuSample, "rows_on_host", 1),
     "accelerated": ({"optimizer": "accelerated"}, cpu.CpuData, "gradient", 1),
     "lbfgs": ({"optimizer": "lbfgs"}, cpu.CpuData, "gradient", 1),
     "full batch": ({"optimizer": "gd", "batch_size": "full"}, cpu.CpuData, "gradient", 1),

@@ -115,7 +115,7 @@ def test_newtons_first_step_goes_to_the_minimum_of_its_line(loss, outputs, short
     objective = objective_of(problem)
     at, curvature = objective.second_order(objective.start())
     step = shortened * make_metric(objective, curvature, 0, sampled=False).step(at)
-    found = objective.lengthened(at, step)
+    found = objective.lengthen_step(at, step)
     length = np.vdot(found, step) / np.vdot(step, step)
     assert found == pytest.approx(length * step, rel=1e-12)
     slopes = [abs(np.vdot(objective.evaluate(at.theta + move).slope, step)) for move in (step, found)]
@@ -126,10 +126,10 @@ def test_steps_are_as_they_are_where_their_line_would_take_passes(monkeypatch):
     problem = problem_for("logistic", alpha=0.1, l1_ratio=0.5)
     objective = objective_of(problem)
     at = objective.evaluate(objective.start())
-    assert objective.lengthened(at, -at.slope) == pytest.approx(-at.slope, rel=0, abs=0)
+    assert objective.lengthen_step(at, -at.slope) == pytest.approx(-at.slope, rel=0, abs=0)
     monkeypatch.setattr(objectives, "_KEPT_NUMBERS", 0)
     smooth = objective_of(problem_for("logistic", alpha=0.1, l1_ratio=0.0))
-    assert smooth.lengthened(at, -at.slope) == pytest.approx(-at.slope, rel=0, abs=0)
+    assert smooth.lengthen_step(at, -at.slope) == pytest.approx(-at.slope, rel=0, abs=0)
 
 
 FRESH = """
@@ -163,9 +163,9 @@ def test_no_sample_is_missed_where_none_is_looked_for(loss, rows):
         if most_rows(rows) == 0:
             assert shape.sample_rows == rows
             continue
-        quickest = min(shape.sketched(min(size, most_rows(rows))) for size in ratios)
+        quickest = min(shape.seconds_sampled(min(size, most_rows(rows))) for size in ratios)
         assert shape._least_with_a_sample <= quickest * (1 + 1e-12)
-        assert (shape.sample_rows == rows) == (quickest >= shape.plain)
+        assert (shape.sample_rows == rows) == (quickest >= shape.seconds_all_rows)
 
 
 @pytest.mark.parametrize("d", [5, 300])

@@ -182,7 +182,7 @@ def test_a_samples_pieces_are_its_rows(order):
     rows = spread_runs(1000, 24, 100).rows
     for start, stop in ((0, rows.size), (5, 17), (rows.size - 1, rows.size)):
         for out in (None, np.empty((rows.size, 3))):
-            piece, y, s = sample.piece(start, stop, out)
+            piece, y, s = sample.rows_on_host(start, stop, out)
             np.testing.assert_array_equal(piece, X[rows[start:stop]])
             np.testing.assert_array_equal(y, data.data.y[:, rows[start:stop]])
             np.testing.assert_array_equal(s, rows[start:stop])

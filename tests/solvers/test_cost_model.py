@@ -31,7 +31,7 @@ def test_samples_grow_with_what_a_row_lacks(loss):
 def test_few_parameters_of_softmax_have_a_joint_curvature():
     """Where passes without it are expected to take far less time, and where it is much memory, they are taken."""
     few = Shape(58_000, 10, 7, 8, find_loss("softmax"), False)
-    assert few.in_its_metric.joint
-    assert not few._replace(loss=find_loss("logistic"), outputs=1).in_its_metric.joint
-    assert not few._replace(columns=785, outputs=10).in_its_metric.joint
-    assert not few._replace(rows=3_000, columns=200, outputs=5).in_its_metric.joint
+    assert few.quicker_curvature.joint
+    assert not few._replace(loss=find_loss("logistic"), outputs=1).quicker_curvature.joint
+    assert not few._replace(columns=785, outputs=10).quicker_curvature.joint
+    assert not few._replace(rows=3_000, columns=200, outputs=5).quicker_curvature.joint

@@ -7,7 +7,7 @@ import pytest
 
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.metric import SmoothMetric
-from fastgd.solvers.newton import Descent, promised
+from fastgd.solvers.newton import Descent, first_order_change
 from fastgd.solvers.progress import MOST_FAILURES
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of, working
@@ -50,7 +50,7 @@ def test_a_step_in_the_true_metric_is_taken_whole():
     assert len(count) == 1
     np.testing.assert_allclose(trial.theta, 0.0, atol=1e-12)
     # Twice what is gained: 3^2 + 100 2^2.
-    assert descent.promise == pytest.approx(409.0)
+    assert descent.predicted_decrease == pytest.approx(409.0)
     assert descent.failures == 0
 
 
@@ -102,16 +102,16 @@ def test_where_rounding_hides_the_decrease_the_slope_tells():
 def test_it_is_idle_when_nothing_is_promised_or_too_much_has_failed():
     descent, _ = descent_on(lambda x: 1.0 + 0.5 * x @ x, lambda x: x, [1e-3], Watched(np.eye(1)))
     descent.advance()
-    assert not descent.idle
+    assert not descent.is_stalled
     descent.advance()
-    assert descent.idle
+    assert descent.is_stalled
     # A function whose gradient is a lie: nothing ever lowers it.
     lying, _ = descent_on(lambda x: 1.0 + abs(x[0]), lambda x: x * 0 - 1.0, [0.0], Watched(np.eye(1), 0))
     for _ in range(MOST_FAILURES):
-        assert not lying.idle
+        assert not lying.is_stalled
         lying.advance()
-    assert lying.idle
-    lying.use(Watched(np.eye(1)))
+    assert lying.is_stalled
+    lying.use_metric(Watched(np.eye(1)))
     assert lying.failures == 0
 
 
@@ -123,6 +123,6 @@ def test_the_promise_is_the_slope_and_the_exact_change_of_the_l1_term():
     at = objective.evaluate(theta)
     small = 1e-7
     difference = (objective.evaluate(theta + small * step).total - at.total) / small
-    assert promised(objective, at, small * step) / small == pytest.approx(difference, rel=1e-5)
+    assert first_order_change(objective, at, small * step) / small == pytest.approx(difference, rel=1e-5)
     whole = np.vdot(at.slope, step) + np.sum(objective.l1 * (np.abs(theta + step) - np.abs(theta)))
-    assert promised(objective, at, step) == pytest.approx(whole, rel=1e-12)
+    assert first_order_change(objective, at, step) == pytest.approx(whole, rel=1e-12)

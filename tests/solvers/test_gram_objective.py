@@ -5,7 +5,7 @@ import pytest
 
 from fastgd import LinearRegression
 from fastgd.optimizers import Adam, GradientDescent, Momentum, Nesterov
-from fastgd.solvers.gram_objective import Condensed, pays
+from fastgd.solvers.gram_objective import GramObjective, gram_is_faster
 from tests.estimators.fits import certificate_of, features, fit, problem_for, targets, theta_of, value_of
 from tests.objective_of import objective_of
 from tests.reference.problems import random_theta
@@ -31,7 +31,7 @@ def test_the_course_is_that_of_passes(rule, l1_ratio, monkeypatch):
     options = {"optimizer": rule, "batch_size": "full", "tol": 1e-6, "max_iter": 5000}
     condensed = fit(problem, **options)
     assert condensed.fit_report_["solver"].endswith("full batch, gradients from the Gram matrix of one pass")
-    monkeypatch.setattr("fastgd.solvers.first_order.pays", lambda *_: False)
+    monkeypatch.setattr("fastgd.solvers.first_order.gram_is_faster", lambda *_: False)
     passes = fit(problem, **options)
     assert passes.fit_report_["solver"].endswith("full batch")
     assert passes.fit_report_["passes"] > condensed.fit_report_["passes"] == 3.0
@@ -56,7 +56,7 @@ def test_the_final_certificate_is_by_a_pass():
 def test_evaluations_are_those_of_passes(order, intercept):
     problem = problem_for("squared", 3, alpha=0.05, l1_ratio=0.5, fit_intercept=intercept)
     objective = objective_of(problem, order=order)
-    condensed = Condensed(objective)
+    condensed = GramObjective(objective)
     theta = random_theta(problem)
     ours, theirs = condensed.evaluate(theta), objective.evaluate(theta)
     precise = condensed.precise(theta)
@@ -78,11 +78,11 @@ def test_batches_are_batches(batch_size):
 
 def test_few_rows_few_epochs_other_losses_and_raw_columns_keep_to_passes():
     many = problem_for("squared", n=MANY)
-    assert pays(objective_of(many), 1000)
-    assert not pays(objective_of(many), 3)
-    assert not pays(objective_of(many, standardize=False), 1000)
-    assert not pays(objective_of(problem_for("squared", n=100)), 1000)
-    assert not pays(objective_of(problem_for("huber", n=MANY)), 1000)
+    assert gram_is_faster(objective_of(many), 1000)
+    assert not gram_is_faster(objective_of(many), 3)
+    assert not gram_is_faster(objective_of(many, standardize=False), 1000)
+    assert not gram_is_faster(objective_of(problem_for("squared", n=100)), 1000)
+    assert not gram_is_faster(objective_of(problem_for("huber", n=MANY)), 1000)
 
 
 def test_warm_starts_go_on():

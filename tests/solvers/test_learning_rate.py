@@ -11,7 +11,7 @@ from fastgd import DivergenceError, LinearRegression, LogisticRegression, refere
 from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay
 from fastgd.solvers import first_order as classic
 from fastgd.solvers import learning_rate
-from fastgd.solvers.learning_rate import Pace
+from fastgd.solvers.learning_rate import RunningSchedule
 from tests.covering import pairwise
 from tests.estimators.fits import fit, problem_for, theta_of, value_of
 from tests.objective_of import objective_of, working
@@ -84,11 +84,11 @@ def test_automatic_rates_are_what_the_docstrings_say():
 
 @pytest.mark.parametrize("schedule", [Constant(0.5), InverseTimeDecay(0.5), CosineDecay(0.5, epochs=7)])
 def test_rates_do_not_depend_on_how_an_epoch_is_cut(schedule):
-    pace = Pace(schedule, 10)
-    pace.begin(30, 3)
-    whole = pace.rates(0, 10)
-    assert np.array_equal(whole, np.concatenate([pace.rates(0, 4), pace.rates(4, 10)]))
-    assert pace.first == whole[0]
+    running = RunningSchedule(schedule, 10)
+    running.begin(30, 3)
+    whole = running.rates(0, 10)
+    assert np.array_equal(whole, np.concatenate([running.rates(0, 4), running.rates(4, 10)]))
+    assert running.first == whole[0]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -1,4 +1,4 @@
-"""The course of a solver: steps that overflow are taken back, and a fit that finds nothing finite says so."""
+"""The progress of a solver: steps that overflow are taken back, and a fit that finds nothing finite says so."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from fastgd.exceptions import DivergenceError
 from fastgd.history import History
 from fastgd.solvers.newton import solve_newton
-from fastgd.solvers.progress import MOST_FAILURES, Course, Monitor, Plateau
+from fastgd.solvers.progress import MOST_FAILURES, Monitor, Plateau, Progress
 from fastgd.solvers.sketched_newton import solve_sketched
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of
@@ -66,16 +66,16 @@ def test_nothing_but_overflow_is_raised(monkeypatch):
 
 def test_overflows_that_are_not_in_a_row_are_not_counted_together():
     objective = objective_of(problem_for("logistic"))
-    course = Course(objective, 0.0, monitor_for(objective))
+    progress = Progress(objective, 0.0, monitor_for(objective))
     at = objective.evaluate(objective.start())
     spoilt = at._replace(total=np.inf, slope=at.slope * np.nan, gradient=at.gradient * np.nan)
-    course.seen(at)
+    progress.record_pass(at)
     for _ in range(2):
         for _ in range(MOST_FAILURES - 1):
-            assert course.tried(spoilt) is None
-            assert not course.improved
-        assert course.tried(at) is None
+            assert progress.record_trial(spoilt) is None
+            assert not progress.has_improved
+        assert progress.record_trial(at) is None
     for _ in range(MOST_FAILURES - 1):
-        course.tried(spoilt)
+        progress.record_trial(spoilt)
     with pytest.raises(DivergenceError):
-        course.tried(spoilt)
+        progress.record_trial(spoilt)

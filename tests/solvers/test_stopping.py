@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastgd.history import Epoch, History
-from fastgd.solvers.progress import Monitor, Plateau, diverged
+from fastgd.solvers.progress import Monitor, Plateau, has_diverged
 
 
 @pytest.mark.parametrize(
@@ -26,16 +26,16 @@ from fastgd.solvers.progress import Monitor, Plateau, diverged
 )
 def test_plateau(losses, tolerance, patience, ends):
     plateau = Plateau(tolerance, patience)
-    said = [plateau.seen(loss) for loss in losses]
+    said = [plateau.observe(loss) for loss in losses]
     assert (said.index(True) if True in said else None) == ends
 
 
 def test_a_plateau_forgets():
     plateau = Plateau(0.1, 1)
-    assert not plateau.seen(1.0)
+    assert not plateau.observe(1.0)
     plateau.restart()
-    assert not plateau.seen(2.0)
-    assert plateau.seen(2.0)
+    assert not plateau.observe(2.0)
+    assert plateau.observe(2.0)
 
 
 def monitor(**options):
@@ -130,4 +130,4 @@ def test_a_run_that_diverged_is_forgotten():
     [(9.9, 1.0, False), (10.1, 1.0, True), (math.nan, 1.0, True), (math.inf, 0.0, True), (5.0, 0.0, False)],
 )
 def test_divergence(loss, start, expected):
-    assert diverged(loss, start) is expected
+    assert has_diverged(loss, start) is expected

@@ -68,11 +68,11 @@ class CpuRows(ABC):
         return effective(self.n, self.weights, self.n_threads)
 
     @abstractmethod
-    def count(self, rows: int) -> None:
+    def count_rows(self, rows: int) -> None:
         """Note that so many rows were read."""
 
     @abstractmethod
-    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop) of these; `out` is scratch for X, for who needs any."""
 
     @abstractmethod
@@ -145,11 +145,11 @@ class CpuSample(CpuRows):
         """Sample weights (n,) of these rows, or None where all rows weigh the same."""
         return self.data.s[self._numbers] if self.data.weight_step else None
 
-    def count(self, rows: int) -> None:
+    def count_rows(self, rows: int) -> None:
         """Note that so many rows were read, in the whole data's books."""
         self._whole.rows_sampled += rows
 
-    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop) of the sample, X in `out` where given."""
         rows = self._numbers[start:stop]
         held = None if out is None else out[: rows.size]
@@ -173,7 +173,7 @@ class CpuSample(CpuRows):
                 kernel(number, number + 1, length, stacks[slot], nodes[i], slot)
 
         threads.run(-(-numbers.size // _RUNS_A_CHUNK), self.n_threads, work)
-        self.count(self.n)
+        self.count_rows(self.n)
         out = np.empty(size)
         combine(nodes, np.empty((LEVELS, size)), out)
         return out
@@ -223,12 +223,12 @@ class CpuData(CpuRows):
         """Sample weights (n,), read-only, or None where all rows weigh the same."""
         return self.data.s if self.data.weight_step else None
 
-    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop), as views."""
         s = self.weights
         return self.rows[start:stop], self.data.y[:, start:stop], None if s is None else s[start:stop]
 
-    def count(self, rows: int) -> None:
+    def count_rows(self, rows: int) -> None:
         """Note that so many rows were read."""
         self.rows_read += rows
 
@@ -261,7 +261,7 @@ class CpuData(CpuRows):
             kernel(first, min(first + per_chunk, count), rows, stacks[slot], nodes[number], slot)
 
         threads.run(chunks, self.n_threads, work)
-        self.count(self.n)
+        self.count_rows(self.n)
         if chunks == 1:
             return nodes[0]
         out = np.empty(size)
@@ -293,7 +293,7 @@ class CpuData(CpuRows):
             block = X[start : start + step].astype(np.float64)
             block -= shift
             margins[start : start + step] = block @ coef.T + intercept
-        self.count(self.n)
+        self.count_rows(self.n)
         return margins
 
     def largest_norm(self, scaling: Scaling) -> float:
@@ -309,7 +309,7 @@ class CpuData(CpuRows):
             largest[number] = kernel(self.data, coordinates, number * step, min((number + 1) * step, self.n))
 
         threads.run(chunks, self.n_threads, work)
-        self.count(self.n)
+        self.count_rows(self.n)
         return float(largest.max()) * self.n / self.weight
 
     def least_squares(self, scaling: Scaling, intercept: bool) -> CpuLeastSquares:

@@ -79,7 +79,7 @@ class CpuEpochs:
             shared[0] = 1
 
         threads.together(len(team), work, stop)
-        data.count(rows)
+        data.count_rows(rows)
         return BatchSums(team[0].seen.copy(), team[0].total.copy())
 
     def _team(self, size: int, outputs: int) -> list[records.Work]:

@@ -54,7 +54,7 @@ class CpuLeastSquares(HostLeastSquares):
             kernel(self._kernel_data, *self._standard, self._first, lane * step, stop, scratch[slot], sums[lane])
 
         threads.run(len(sums), data.n_threads if n * size**2 > SMALL else 1, work)
-        data.count(n)
+        data.count_rows(n)
         # The sum over lanes, in their order.
         upper = np.triu(np.add.reduce(sums)[:size, :size])
         return (upper + np.triu(upper, 1).T) / data.weight

@@ -10,7 +10,7 @@ from fastgd.backends.cuda import device
 from fastgd.backends.cuda.device import Grid
 from fastgd.backends.cuda.gradient import Reduction, cut_rows, node_memory
 from fastgd.backends.cuda.rows import ChunkedRows
-from fastgd.backends.cuda.transfer import sent
+from fastgd.backends.cuda.transfer import send_arrays
 from fastgd.kernels import records
 from fastgd.kernels.cuda.layout import ROWS, Point, plan
 from fastgd.kernels.cuda.moments import RUN, make_fold_moments, make_largest_norm, make_moments
@@ -38,9 +38,9 @@ def moments(rows: ChunkedRows) -> Array:
     width = _power_of_two(rows.d, min(_WARP, threads)) if rows.order == "C" else 1
     panels = -(-rows.d // width)
     heavy = 0 if rows.weights is None else int(np.argmax(rows.weights))
-    parcel = sent(rows.stream, np.float64, base=rows.piece(heavy, heavy + 1)[0][0], zero=np.zeros(rows.d))
-    base, zero = parcel.device["base"], parcel.device["zero"]
-    its = rows.specimen, base, width, 1, node_memory(rows, 1, size)
+    pinned = send_arrays(rows.stream, np.float64, base=rows.rows_on_host(heavy, heavy + 1)[0][0], zero=np.zeros(rows.d))
+    base, zero = pinned.device["base"], pinned.device["zero"]
+    its = rows.example_rows, base, width, 1, node_memory(rows, 1, size)
     blocks = device.blocks_in_turn(kernel, threads, 0, *its) // panels
     cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, RUN * threads // width, size)
 
@@ -63,9 +63,11 @@ def largest_norm(rows: ChunkedRows, scaling: Scaling) -> float:
     kernel, threads = make_largest_norm(rows.dtype, rows.order), _threads()
     width = _power_of_two(max(rows.d, ROWS), _WARP)
     tile = threads // width * ROWS if rows.order == "C" else threads
-    parcel = sent(rows.stream, np.float64, center=scaling.center, inv_scale=scaling.inv_scale, l1=_NONE, l2=_NONE)
-    coordinates = records.Coordinates(**parcel.device)
-    its = rows.specimen, coordinates, width, 1, cuda.device_array(1, stream=rows.stream)
+    pinned = send_arrays(
+        rows.stream, np.float64, center=scaling.center, inv_scale=scaling.inv_scale, l1=_NONE, l2=_NONE
+    )
+    coordinates = records.Coordinates(**pinned.device)
+    its = rows.example_rows, coordinates, width, 1, cuda.device_array(1, stream=rows.stream)
     cut = cut_rows(rows.chunk_rows, rows.row_bytes, device.blocks_in_turn(kernel, threads, 0, *its), tile, 1)
     found = cuda.device_array(rows.chunk_count * cut.blocks(rows.chunk_rows), stream=rows.stream)
     start = 0
@@ -86,11 +88,11 @@ def margins(rows: ChunkedRows, coef: Array, intercept: Array, shift: Array, dtyp
     layout = plan(rows.d, outputs, rows.order, device.THREADS).for_margins()
     kernel, shared = make_margins_pass(rows.dtype, rows.order, layout), 8 * layout.numbers
     w, offset = np.hstack([coef, intercept[:, None]]), np.zeros(rows.d + 1)
-    parcel = sent(rows.stream, np.float64, w=w, shift=shift, offset=offset)
-    point = Point(p=0.0, **parcel.device)
+    pinned = send_arrays(rows.stream, np.float64, w=w, shift=shift, offset=offset)
+    point = Point(p=0.0, **pinned.device)
     device.require(rows.n * outputs * kind.itemsize, "the margins of all rows")
     found = cuda.device_array((rows.n, outputs), kind, order=rows.order, stream=rows.stream)
-    blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.specimen, point, 1, found)
+    blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.example_rows, point, 1, found)
     cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, 1)
     for chunk in rows.chunks():
         out = found if chunk.rows == rows.n else found[chunk.first : chunk.first + chunk.rows]

@@ -36,7 +36,7 @@ class CudaRows(ChunkedRows):
     @guarded()
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
         """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
-        self.count(self.n)
+        self.count_rows(self.n)
         return self._pass_at(loss, coef, shift)(self, coef, intercept, shift, p)
 
     @guarded()
@@ -55,13 +55,13 @@ class CudaRows(ChunkedRows):
     @guarded()
     def largest_norm(self, scaling: Scaling) -> float:
         """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
-        self.count(self.n)
+        self.count_rows(self.n)
         return columns.largest_norm(self, scaling) * self.n / self.weight
 
     @guarded()
     def moments(self) -> Moments:
         """Weighted mean and sd of each column; not finite where the data are not. One pass."""
-        self.count(self.n)
+        self.count_rows(self.n)
         node = columns.moments(self)
         return Moments(node[0], node[1 : self.d + 1].copy(), np.sqrt(node[self.d + 1 :] / node[0]))
 
@@ -112,7 +112,7 @@ class CudaSet(CudaRows):
     def line(self, coef: Array, intercept: Array, shift: Array) -> "CudaData":
         """The margins (x - shift) . coef + intercept (n, K) in place of the columns. One pass."""
         found = columns.margins(self, coef, intercept, shift)
-        self.count(self.n)
+        self.count_rows(self.n)
         return self._with_columns(found)
 
     def check_rule(self, rule: KernelRule) -> None:
@@ -185,7 +185,7 @@ class CudaData(CudaSet):
         return self.n
 
     @property
-    def specimen(self) -> records.Data:
+    def example_rows(self) -> records.Data:
         """Some rows on the device, for whose types kernels are compiled."""
         return self.data
 
@@ -194,7 +194,7 @@ class CudaData(CudaSet):
         yield Chunk(0, self.data)
 
     @guarded()
-    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
         stop = min(stop, self.n)
         s = None if self.weights is None else self.weights[start:stop]
@@ -253,6 +253,6 @@ class CudaSample(CudaData):
         s = None if whole.weights is None else whole.weights[numbers]
         super().__init__(whole.gathered(numbers), np.ascontiguousarray(whole.y[:, numbers]), s, whole.n_threads)
 
-    def count(self, rows: int) -> None:
+    def count_rows(self, rows: int) -> None:
         """Note that so many rows were read, in the whole data's books."""
         self._whole.rows_sampled += rows

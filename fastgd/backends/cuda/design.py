@@ -12,7 +12,7 @@ from fastgd.backends.cuda import device
 from fastgd.backends.cuda.device import Grid, guarded
 from fastgd.backends.cuda.gradient import NODE_BYTES, Cut, cut_rows
 from fastgd.backends.cuda.rows import ChunkedRows
-from fastgd.backends.cuda.transfer import Parcel, sent
+from fastgd.backends.cuda.transfer import PinnedArrays, send_arrays
 from fastgd.backends.least_squares import HostLeastSquares
 from fastgd.kernels import records
 from fastgd.kernels.cuda import gram as kernels
@@ -51,11 +51,11 @@ class GramPass:
     def __init__(self, rows: ChunkedRows, order: str, scaling: Scaling, shape: tuple[int, int], kind: str) -> None:
         self._stream, self._shape = rows.stream, (shape[0], shape[1], shape[1])
         self._kernel = kernels.make_gram(rows.dtype, order, kind, SIDE)
-        self._kept = sent(rows.stream, np.float64, center=scaling.center, inv_scale=scaling.inv_scale)
+        self._kept = send_arrays(rows.stream, np.float64, center=scaling.center, inv_scale=scaling.inv_scale)
         self._place = self._kept.device["center"], self._kept.device["inv_scale"]
         self._blocks = shape[0] * kernels.pairs(shape[1], SIDE)
         h = cuda.device_array((1, 1), rows.kind, stream=rows.stream)
-        its = rows.specimen, h, 1, self._place, 1.0, 1, self._memory(1)
+        its = rows.example_rows, h, 1, self._place, 1.0, 1, self._memory(1)
         blocks = device.blocks_in_turn(self._kernel, SIDE * SIDE, 0, *its)
         most = NODE_BYTES // (8 * int(np.prod(self._shape))), rows.chunk_rows // _LEAST_ROWS
         chunks = max(1, min(blocks // self._blocks, *most))
@@ -146,7 +146,7 @@ class CudaDesign:
         make = functools.partial(make_shares, rows.dtype, rows.order, bool(self._shift.any()))
         for data, shares in self._margins(make, outputs, self._point(theta, 0.0)):
             gram.add(data._replace(X=shares), *weights_of(data))
-        rows.count(rows.n)
+        rows.count_rows(rows.n)
         total = gram.total()[0] / rows.weight
         found: Array = np.diag(total[:-1, -1]) - total[:-1, :-1]
         return found
@@ -166,7 +166,7 @@ class CudaDesign:
             grid = Grid(min(-(-p.shape[1] // threads), _JOINT_BLOCKS * device.multiprocessors()), threads)
             device.launch(make_joint(rows.dtype), grid, rows.stream, data, p, h)
             gram.add(data, h, 1, self._intercept)
-        rows.count(rows.n)
+        rows.count_rows(rows.n)
         found = np.empty((outputs, columns, outputs, columns))
         for block, k, other in zip(gram.total() / rows.weight, *upper, strict=True):
             found[k, :, other] = found[other, :, k] = block
@@ -184,29 +184,29 @@ class CudaDesign:
             make = functools.partial(make_curvatures, loss.name, rows.dtype, rows.order, bool(self._shift.any()))
             for data, h in self._margins(make, matrices, self._point(theta, p)):
                 gram.add(data, h, 1, self._intercept)
-            rows.count(rows.n)
-        rows.count(rows.n)
+            rows.count_rows(rows.n)
+        rows.count_rows(rows.n)
         return gram.total() / rows.weight
 
     def _raw(self, theta: Array) -> tuple[Array, Array]:
         coef = theta[:, :-1] * self._scaling.inv_scale
         return coef, theta[:, -1] - coef @ self._offset
 
-    def _point(self, theta: Array, p: float) -> tuple[Parcel, Point]:
+    def _point(self, theta: Array, p: float) -> tuple[PinnedArrays, Point]:
         coef, intercept = self._raw(theta)
         w, offset, kind = np.column_stack([coef, intercept]), np.zeros(self._rows.d + 1), self._rows.kind
-        parcel = sent(self._rows.stream, kind, w=w, shift=self._shift, offset=offset)
-        return parcel, Point(p=kind.type(p), **parcel.device)
+        pinned = send_arrays(self._rows.stream, kind, w=w, shift=self._shift, offset=offset)
+        return pinned, Point(p=kind.type(p), **pinned.device)
 
-    def _margins(self, make: Callable[[Layout], Any], count: int, at: tuple[Parcel, Point]) -> Any:
+    def _margins(self, make: Callable[[Layout], Any], count: int, at: tuple[PinnedArrays, Point]) -> Any:
         """Chunk after chunk with what the kernel for a layout makes of its margins, (count, rows)."""
-        rows, (parcel, point) = self._rows, at
-        outputs = parcel.host["w"].shape[0]
+        rows, (pinned, point) = self._rows, at
+        outputs = pinned.host["w"].shape[0]
         layout = plan(rows.d, outputs, rows.order, device.THREADS).for_curvatures()
         kernel, shared = make(layout), layout.numbers * rows.kind.itemsize
         memory = cuda.device_array(count * rows.chunk_rows, rows.kind, stream=rows.stream)
         found = memory.reshape((count, rows.chunk_rows))
-        blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.specimen, point, 1, found)
+        blocks = device.blocks_in_turn(kernel, layout.threads, shared, rows.example_rows, point, 1, found)
         cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, layout.rows, 1)
         for chunk in rows.chunks():
             out = memory[: count * chunk.rows].reshape((count, chunk.rows))
@@ -238,7 +238,7 @@ class CudaLeastSquares(HostLeastSquares):
         found = GramPass(rows, rows.order, self._scaling, (1, rows.d + 1 + len(rows.y)), "f8")
         for chunk in rows.chunks():
             found.add(chunk.data, *weights_of(chunk.data))
-        rows.count(rows.n)
+        rows.count_rows(rows.n)
         # The kernel has the 1 between columns and targets.
         columns, ones, targets = np.split(np.arange(rows.d + 1 + len(rows.y)), [rows.d, rows.d + 1])
         order = np.concatenate([ones[: self._first], columns, targets])

@@ -183,7 +183,7 @@ def require(needed: int, what: str) -> None:
         raise MemoryError(f"the GPU has no room for {what}: {needed:,} bytes are needed, {free:,} are free")
 
 
-def room() -> int:
+def available_bytes() -> int:
     """Bytes that data may take: those free but for some that others need."""
     free = free_bytes()
     return max(0, free - max(_SPARE_BYTES, free // _SPARE_SHARE))

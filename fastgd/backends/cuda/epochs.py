@@ -10,7 +10,7 @@ from fastgd.backends.cuda import device
 from fastgd.backends.cuda.device import Grid, guarded, new_event, wait
 from fastgd.backends.cuda.gradient import lay_out
 from fastgd.backends.cuda.rows import ChunkedRows
-from fastgd.backends.cuda.transfer import Parcel, sent
+from fastgd.backends.cuda.transfer import PinnedArrays, send_arrays
 from fastgd.kernels import records
 from fastgd.kernels.cuda.coordinates import AT_ONCE
 from fastgd.kernels.cuda.epoch import Work, make_epoch, make_row_order
@@ -87,48 +87,48 @@ class EpochLoop:
         self._part_rows = part_rows(problem.batch_size, rows.d)
         self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
         center, inv_scale = problem.scaling.center, problem.scaling.inv_scale
-        where = sent(rows.stream, np.float64, center=center, inv_scale=inv_scale, l1=problem.l1, l2=problem.l2)
+        where = send_arrays(rows.stream, np.float64, center=center, inv_scale=inv_scale, l1=problem.l1, l2=problem.l2)
         offset = np.append(center - problem.shift, 0.0)
-        point = sent(rows.stream, rows.kind, shift=problem.shift, offset=offset)
+        point = send_arrays(rows.stream, rows.kind, shift=problem.shift, offset=offset)
         self._coordinates = records.Coordinates(**where.device)
         self._point = Point(w=None, p=rows.kind.type(problem.p), **point.device)
         self._kept = where, point
         size = outputs * (columns + 1)
         self._alone = self._parts * size * 8 <= ALONE_BYTES
-        room = (2, -(-self._parts // AT_ONCE) * AT_ONCE * size) if self._alone else (1, self._parts * size)
-        self._sums = cuda.device_array(room, stream=rows.stream)
+        shape = (2, -(-self._parts // AT_ONCE) * AT_ONCE * size) if self._alone else (1, self._parts * size)
+        self._sums = cuda.device_array(shape, stream=rows.stream)
         self._constants = rows.n / rows.weight, float(problem.fit_intercept), int(np.any(offset))
         self._order = cuda.device_array(0, np.int64, stream=rows.stream)
         self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)
         self._counter = cuda.device_array(1, np.int64, stream=rows.stream)
-        self._parcels: dict[int, Parcel] = {}
+        self._pinned_by_slots: dict[int, PinnedArrays] = {}
         self._grid: tuple[Grid, BlockMemory] | None = None
 
     def load(self, rule: RuleState, rates: Array, before: BatchSums | None, table: Any = None) -> None:
         """Take a rule's state and the rates of the batches that follow to the device."""
         memory, slots = rule.memory, len(rule.memory.slots)
-        if slots not in self._parcels:
-            self._parcels[slots] = self._new_parcel(slots)
-        parcel = self._parcels[slots]
-        its = parcel.host
+        if slots not in self._pinned_by_slots:
+            self._pinned_by_slots[slots] = self._make_pinned(slots)
+        pinned = self._pinned_by_slots[slots]
+        its = pinned.host
         its["theta"][...], its["slots"][...], its["product"][...] = memory.theta, memory.slots, memory.product
         its["step"].view(np.int64)[...] = memory.step
         its["penalties"][...] = 0.0
         its["seen"][...] = 0.0 if before is None else before.seen
         its["total"][...] = 0.0 if before is None else before.gradient
-        parcel.send()
-        there = parcel.device
+        pinned.send()
+        there = pinned.device
         step = there["step"].view(np.int64)
         its_memory = records.Memory(there["theta"], there["slots"], step, there["product"])
         self._state = records.State(its_memory, self._nothing if table is None else table)
-        self._rule, self._parcel, self._begun = rule.record(rates), parcel, 0
+        self._rule, self._pinned, self._begun = rule.record(rates), pinned, 0
         self._rates = cuda.to_device(np.ascontiguousarray(rates), stream=self._stream)
         self._numbers = cuda.to_device(numbers_of(rule, len(rates)), stream=self._stream)
 
-    def _new_parcel(self, slots: int) -> Parcel:
+    def _make_pinned(self, slots: int) -> PinnedArrays:
         shape, outputs = (self._outputs, self._columns), (self._outputs,)
         shapes: dict[str, tuple[int, ...]] = {"theta": shape, "slots": (slots, *shape), "product": (1,), "step": (1,)}
-        return Parcel(self._stream, np.float64, shapes | {"total": shape, "penalties": shape, "seen": outputs})
+        return PinnedArrays(self._stream, np.float64, shapes | {"total": shape, "penalties": shape, "seen": outputs})
 
     def queue(self, batches: Batches) -> None:
         """Queue batches, whose rates are those that follow the last ones'."""
@@ -176,7 +176,7 @@ class EpochLoop:
         return order
 
     def _work(self, rows: int, order: Any, numbers: Any, memory: BlockMemory) -> Work:
-        its = self._parcel.device
+        its = self._pinned.device
         return Work(
             self._point._replace(w=memory.w),
             order,
@@ -195,7 +195,7 @@ class EpochLoop:
 
     def unload(self, rule: RuleState) -> BatchSums:
         """Wait for what was queued, and give the rule its state back."""
-        its, memory = self._parcel.fetch(), rule.memory
+        its, memory = self._pinned.fetch(), rule.memory
         memory.theta[...], memory.slots[...], memory.product[...] = its["theta"], its["slots"], its["product"]
         memory.step[...] = its["step"].view(np.int64)
         return BatchSums(its["seen"] + its["penalties"].sum(axis=1), its["total"].copy())
@@ -238,7 +238,7 @@ class CudaEpochs:
                 wait(behind, expected=expected)
         finally:
             sums = loop.unload(rule)
-        data.count(min(last * problem.batch_size, data.n) - first * problem.batch_size)
+        data.count_rows(min(last * problem.batch_size, data.n) - first * problem.batch_size)
         return sums
 
     def _table(self, rule: RuleState) -> Any:

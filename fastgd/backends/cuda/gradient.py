@@ -10,7 +10,7 @@ from fastgd.arrays import Array
 from fastgd.backends.cuda import device
 from fastgd.backends.cuda.device import Grid
 from fastgd.backends.cuda.rows import ChunkedRows
-from fastgd.backends.cuda.transfer import Parcel
+from fastgd.backends.cuda.transfer import PinnedArrays
 from fastgd.kernels.cuda import gradient as kernels
 from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.kernels.cuda.slab import make_slab_gradient, plan_slab
@@ -93,7 +93,7 @@ class Reduction:
 
     def __init__(self, rows: ChunkedRows, blocks: int, size: int, fold: Fold = add_up) -> None:
         self._stream, self._fold = rows.stream, fold
-        self._total = Parcel(rows.stream, np.float64, {"total": (size,)})
+        self._total = PinnedArrays(rows.stream, np.float64, {"total": (size,)})
         self._chunks = node_memory(rows, rows.chunk_count, size) if rows.chunk_count > 1 else None
         #: (blocks, size) where a kernel's blocks write.
         self.nodes = node_memory(rows, blocks, size)
@@ -128,10 +128,10 @@ class GradientPass:
     def __init__(self, rows: ChunkedRows, loss: str, outputs: int, shifted: bool) -> None:
         self._kernel, self._block, tile = choose_kernel(rows, loss, outputs, shifted)
         d, size = rows.d, outputs * (rows.d + 2)
-        self._point = Parcel(rows.stream, rows.kind, {"w": (outputs, d + 1), "shift": (d,), "offset": (d + 1,)})
+        self._point = PinnedArrays(rows.stream, rows.kind, {"w": (outputs, d + 1), "shift": (d,), "offset": (d + 1,)})
         self._point.host["offset"][:] = 0.0
         layout, shared, _ = self._block
-        its = (rows.specimen, self._point_with(0.0), 1, self._memory(rows, 1), node_memory(rows, 1, size))
+        its = (rows.example_rows, self._point_with(0.0), 1, self._memory(rows, 1), node_memory(rows, 1, size))
         blocks = device.blocks_in_turn(self._kernel, layout.threads, shared, *its)
         self._cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, tile, size)
         blocks = self._cut.blocks(rows.chunk_rows)

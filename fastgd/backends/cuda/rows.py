@@ -86,7 +86,7 @@ class ChunkedRows(ABC):
 
     @property
     @abstractmethod
-    def specimen(self) -> records.Data:
+    def example_rows(self) -> records.Data:
         """Some rows on the device, for whose types kernels are compiled."""
 
     @property
@@ -104,7 +104,7 @@ class ChunkedRows(ABC):
         """All rows, chunk after chunk, each on the device until the next is asked for."""
 
     @abstractmethod
-    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
 
     @abstractmethod
@@ -133,6 +133,6 @@ class ChunkedRows(ABC):
         """Rows of equal weights that would tell as much."""
         return effective(self.n, self.weights, self.n_threads)
 
-    def count(self, rows: int) -> None:
+    def count_rows(self, rows: int) -> None:
         """Note that so many rows were read."""
         self.rows_read += rows

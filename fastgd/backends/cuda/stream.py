@@ -102,7 +102,7 @@ class CudaStream(CudaSet):
         self._one = to_device(np.ones(1, self.kind), self.stream)
         #: Numbers of a row, its targets and weight.
         self._row = self.d + len(y) + (s is not None)
-        bytes_ = min(CHUNK_BYTES, device.room() // _SHARE)
+        bytes_ = min(CHUNK_BYTES, device.available_bytes() // _SHARE)
         self._chunk_rows = min(self.n, max(1, bytes_ // (self._row * self.kind.itemsize)))
         self._buffers: list[Buffer] = []
         self._capacity = 0
@@ -113,7 +113,7 @@ class CudaStream(CudaSet):
         return self._chunk_rows
 
     @property
-    def specimen(self) -> records.Data:
+    def example_rows(self) -> records.Data:
         """Some rows on the device, for whose types kernels are compiled."""
         self.reserve(self._chunk_rows)
         return self._as_data(self._buffers[0].there, 1)
@@ -121,7 +121,7 @@ class CudaStream(CudaSet):
     def chunks(self) -> Iterator[Chunk]:
         """All rows, chunk after chunk, each on the device until the next is asked for."""
         starts = range(0, self.n, self._chunk_rows)
-        return self.sent(slice(start, min(start + self._chunk_rows, self.n)) for start in starts)
+        return self.send_parts(slice(start, min(start + self._chunk_rows, self.n)) for start in starts)
 
     def reserve(self, rows: int) -> None:
         """Make room for so many rows at a time.
@@ -138,7 +138,7 @@ class CudaStream(CudaSet):
         self._buffers += [Buffer(rows, self._row, self.kind) for _ in range(2)]
         self._capacity = rows
 
-    def sent(self, parts: Iterator[Numbers]) -> Iterator[Chunk]:
+    def send_parts(self, parts: Iterator[Numbers]) -> Iterator[Chunk]:
         """Rows part after part, each on the device until the next is asked for; meanwhile that one travels."""
         self.reserve(self._chunk_rows)
         first = 0
@@ -191,7 +191,7 @@ class CudaStream(CudaSet):
 
         threads.run(-(-rows // step), self.n_threads, work)
 
-    def piece(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Rows [start, stop), as views."""
         X = self.data.X[start:stop] if self.order == "C" else self.data.X[:, start:stop].T
         return X, self.y[:, start:stop], None if self.weights is None else self.weights[start:stop]
@@ -281,17 +281,17 @@ class StreamEpochs:
 
         loop.load(rule, rates, before)
         try:
-            for start, chunk in zip(starts, data.sent(parts()), strict=True):
+            for start, chunk in zip(starts, data.send_parts(parts()), strict=True):
                 count = min(start + self._step, last) - start
                 loop.queue(Batches(chunk.data, chunk.rows, its._replace(shuffle=False), 0, count))
         finally:
             sums = loop.unload(rule)
-        data.count(min(last * size, data.n) - first * size)
+        data.count_rows(min(last * size, data.n) - first * size)
         return sums
 
 
 def place(X: Any, y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> CudaSet:
     """The data set on the GPU: held there where there is room, else streamed through it; parameters of `CudaData`."""
     with guarded():
-        held = is_device_array(X) or X.nbytes + y.nbytes <= device.room()
+        held = is_device_array(X) or X.nbytes + y.nbytes <= device.available_bytes()
     return CudaData(X, y, s, n_threads) if held else CudaStream(X, y, s, n_threads)

@@ -101,16 +101,16 @@ def is_pinned(array: NDArray[Any]) -> bool:
     return error == driver.CUresult.CUDA_SUCCESS and int(kind) == int(driver.CUmemorytype.CU_MEMORYTYPE_HOST)
 
 
-def sent(stream: Any, dtype: Any, **arrays: NDArray[Any]) -> "Parcel":
+def send_arrays(stream: Any, dtype: Any, **arrays: NDArray[Any]) -> "PinnedArrays":
     """Arrays on their way to the device, as numbers of a dtype; to be kept until the stream has got there."""
-    parcel = Parcel(stream, dtype, {name: array.shape for name, array in arrays.items()})
+    pinned = PinnedArrays(stream, dtype, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():
-        parcel.host[name][...] = array
-    parcel.send()
-    return parcel
+        pinned.host[name][...] = array
+    pinned.send()
+    return pinned
 
 
-class Parcel:
+class PinnedArrays:
     """Arrays of a dtype that travel together: pinned on the host, and their twins on the device.
 
     Parameters

@@ -65,10 +65,10 @@ def test_what_is_known_of_rows(case, where, monkeypatch):
     assert there.effective_rows == pytest.approx(here.effective_rows, rel=1e-6)
     assert there.device == "cuda"
     for start, stop in ((0, N), (3, 17), (38, N)):
-        for found, expected in zip(there.piece(start, stop), here.piece(start, stop), strict=True):
+        for found, expected in zip(there.rows_on_host(start, stop), here.rows_on_host(start, stop), strict=True):
             np.testing.assert_array_equal(found, expected)
     scratch = np.empty((20, D), data.X.dtype)
-    np.testing.assert_array_equal(there.piece(5, 9, scratch)[0], data.X[5:9])
+    np.testing.assert_array_equal(there.rows_on_host(5, 9, scratch)[0], data.X[5:9])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -96,7 +96,7 @@ def test_samples_and_parts(case, where, monkeypatch):
         found, expected = both(lambda rows: (cut(rows), cut(rows).gradient(case.loss, *point))[1], there, here)  # noqa: B023
         for name in ("products", "derivatives", "losses"):
             close(getattr(found, name), getattr(expected, name), case, N)
-        np.testing.assert_array_equal(cut(there).piece(0, 4)[0], cut(here).piece(0, 4)[0])
+        np.testing.assert_array_equal(cut(there).rows_on_host(0, 4)[0], cut(here).rows_on_host(0, 4)[0])
     assert there.rows_sampled == RUNS.rows.size
 
 
@@ -155,7 +155,7 @@ def test_pinned_rows_travel_from_where_they_lie(order, monkeypatch):
     assert full_pass.same_bits(there.gradient("logistic", *point), expected)
     # Beside targets and weights no rows but column-major ones, whose chunks lie with gaps between them.
     assert (there.data.X.shape in copied) == (order == "F")
-    close(there.part(np.array([3, 1])).piece(0, 2)[0], data.X[[3, 1]], Case("logistic", "f8", order))
+    close(there.part(np.array([3, 1])).rows_on_host(0, 2)[0], data.X[[3, 1]], Case("logistic", "f8", order))
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -167,8 +167,8 @@ def test_arrays_on_the_gpu_are_used_in_place(order):
     full_pass.compare(case, data, full_pass.gradient(case, data, there))
     assert there.order == order
     X[3, 1] = 9.0
-    assert there.piece(3, 4)[0][0, 1] == 9.0
-    assert there.without_targets().piece(3, 4)[0][0, 1] == 9.0
+    assert there.rows_on_host(3, 4)[0][0, 1] == 9.0
+    assert there.without_targets().rows_on_host(3, 4)[0][0, 1] == 9.0
 
 
 def test_gaps_between_numbers_on_the_gpu():
@@ -181,6 +181,6 @@ def test_gaps_between_numbers_on_the_gpu():
 def test_data_that_have_no_room_are_streamed(monkeypatch):
     data = sample(Case("squared", "f8", "C"), N, D)
     assert place(data.X, data.y, None, 1).chunk_rows == N
-    monkeypatch.setattr("fastgd.backends.cuda.device.room", lambda: 1000)
+    monkeypatch.setattr("fastgd.backends.cuda.device.available_bytes", lambda: 1000)
     assert place(data.X, data.y, None, 1).chunk_rows == 1000 // 4 // (8 * (D + 2))
     assert place(data.X[:4], data.y[:, :4], None, 1).chunk_rows == 4

@@ -18,9 +18,9 @@ from fastgd.optimizers import (
     SketchedNewton,
 )
 from fastgd.solvers.first_order import solve_rule
-from fastgd.solvers.learning_rate import Plan
+from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.progress import Monitor, Plateau
-from fastgd.solvers.select import choose, solve
+from fastgd.solvers.select import select_solver, solve
 from tests.backends.cuda.rows import close, placed
 from tests.estimators.fits import problem_for
 from tests.kernels.table import Case, Sample
@@ -94,7 +94,7 @@ def test_a_sample_gives_the_metric_and_all_rows_the_gradients(monkeypatch):
 )
 def test_rules_take_the_same_steps(optimizer, batch_size, monkeypatch):
     here, there = twins("softmax", 3, "held", monkeypatch, order="F")
-    plan = Plan(optimizer, batch_size, ITERATIONS, 0.0, seed=3)
+    plan = RulePlan(optimizer, batch_size, ITERATIONS, 0.0, seed=3)
     found, expected = (solve_rule(one, one.start(), plan, monitor_for(one, ITERATIONS)) for one in (there, here))
     assert found.reason == expected.reason
     close(found.theta, expected.theta, Case("softmax", "f8", "F"))
@@ -103,4 +103,4 @@ def test_rules_take_the_same_steps(optimizer, batch_size, monkeypatch):
 
 def test_the_automatic_choice(monkeypatch):
     here, there = twins("squared", 1, "held", monkeypatch)
-    assert choose(there)[0] == choose(here)[0]
+    assert select_solver(there)[0] == select_solver(here)[0]

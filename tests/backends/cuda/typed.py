@@ -107,7 +107,7 @@ def use_everything(case: Case, rows: Any, data: Any) -> None:
         design.couplings(Softmax(), theta)
         design.joint(Softmax(), theta)
     rows.least_squares(scaling, True).gram()
-    rows.piece(3, 9)
+    rows.rows_on_host(3, 9)
     epochs = rows.epochs(case.loss, twin(case, data, Setup()).plan)
     for optimizer in (optimizers.Adam(), optimizers.GradientDescent(), optimizers.SAGA()):
         rule = rows.rule_state(optimizer.recipe(32), theta.copy())

@@ -124,11 +124,11 @@ def test_streams():
 def test_what_cannot_run_on_a_stream_is_told_before_any_pass(monkeypatch):
     X, y = data()
 
-    def sent(self, parts):
+    def send_parts(self, parts):
         raise AssertionError("rows were sent")
 
-    monkeypatch.setattr(cuda_device, "room", lambda: 100)
-    monkeypatch.setattr(CudaStream, "sent", sent)
+    monkeypatch.setattr(cuda_device, "available_bytes", lambda: 100)
+    monkeypatch.setattr(CudaStream, "send_parts", send_parts)
     with pytest.raises(ValueError, match=r"optimizer='saga' needs all rows on the GPU, and 960 bytes.*device='cpu'"):
         LinearRegression(device="cuda", optimizer="saga").fit(X, y[:, 0])
     with pytest.raises(ValueError, match="drop_last=True leaves no batch"):
