@@ -69,7 +69,7 @@ FORMULAS = [
         _PASSES,
     ),
     Formula(
-        "a curvature: once, a row's output, a number of a row made anew, a multiplication of its product with itself",
+        "a curvature: once, a row's output, a number of a row made anew, a multiplication of the product",
         "CURVATURE",
         primitives.curvatures,
         _CURVATURES,

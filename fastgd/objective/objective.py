@@ -1,7 +1,7 @@
-"""Data x loss x penalty: the verbs that every solver speaks, in working coordinates.
+"""The objective: data, loss and penalty in working coordinates, as solvers use it.
 
-A solver sees an `Objective`, never a layout, a device or a file: it asks for loss and gradient at theta, for a
-certificate, for epochs of a rule, for a curvature bound. Parameters are theta (K, d + 1), float64, intercept last.
+Solvers depend on `Objective` alone, not on layouts, devices or files. It provides loss and gradient at theta,
+certificates, epochs of a rule and curvature bounds. Parameters are theta (K, d + 1), float64, intercept last.
 """
 
 import math
@@ -21,13 +21,13 @@ from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
 from fastgd.objective.sampling import sample_data, sample_of
 from fastgd.penalties import subgradient_distance
 
-#: Numbers of data whose rows are kept in working coordinates, and of a sample below which its passes are NumPy's.
+#: Most numbers of data to keep in working coordinates, and of a sample for passes by NumPy.
 _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
-#: Rows of which couplings of outputs are taken.
+#: Rows of the sample for couplings of outputs.
 _COUPLING_ROWS = 8192
-#: Newton's steps to the minimum along a line, and how much longer or shorter a step may become.
+#: Newton steps to the minimum along a line, and the range of the step's length.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
-#: Rows of a batch whose curvature hardly depends on its largest row.
+#: Rows from which the curvature of a batch hardly depends on its largest row.
 _LARGE_BATCH = 64
 
 
@@ -39,7 +39,7 @@ class Objective:
     data : Data
     problem : Problem
     moments : Moments
-        Of the columns of `data`.
+        Means and scales of the columns of `data`.
     coordinates : WorkingCoordinates
         The working coordinates.
     """
@@ -65,12 +65,12 @@ class Objective:
 
     @property
     def has_penalties_of_their_own(self) -> bool:
-        """Whether outputs differ in their L2 weights."""
+        """Whether outputs have different L2 weights."""
         return bool((self.problem.l2 != self.problem.l2[0]).any())
 
     @cached_property
     def standard(self) -> Scaling:
-        """The coordinates of certificates."""
+        """The standardised coordinates, which certificates use."""
         return Scaling.standard(self.moments, self.problem.fit_intercept)
 
     @cached_property
@@ -78,22 +78,22 @@ class Objective:
         return inverse(self.scaling.inv_scale)
 
     def start(self) -> Array:
-        """Where fits start: zeros."""
+        """Return the start of a fit: zeros."""
         return np.zeros((self.outputs, self.data.d + 1))
 
     def to_user(self, theta: Array) -> tuple[Array, Array]:
-        """Coefficients (K, d) and intercepts (K,) for raw columns and the user's targets."""
+        """Return coefficients (K, d) and intercepts (K,) for raw columns and the user's targets."""
         coef, intercept = self.scaling.to_raw(theta)
         targets = self.problem.targets
         return coef * targets.scale[:, None], intercept * targets.scale + targets.center
 
     def from_user(self, coef: Array, intercept: Array) -> Array:
-        """The inverse of `to_user`; coefficients of constant columns, which say nothing, become 0."""
+        """Return theta, as the inverse of `to_user`; coefficients of constant columns become 0."""
         targets = self.problem.targets
         return self.scaling.from_raw(coef / targets.scale[:, None], (intercept - targets.center) / targets.scale)
 
     def canonical(self, theta: Array) -> Array:
-        """Of the equally good softmax parameters those with sum_k b_k = 0, without penalty also sum_k w_k = 0."""
+        """Return the equivalent softmax parameters with sum_k b_k = 0, without penalty also sum_k w_k = 0."""
         if not self.problem.loss.couples_outputs:
             return theta
         _, intercept = self.scaling.to_raw(theta)
@@ -105,7 +105,7 @@ class Objective:
         return theta
 
     def evaluate(self, theta: Array) -> Evaluation:
-        """Loss and gradient at theta. One pass."""
+        """Return loss and gradient at theta. One pass."""
         if self._is_small_sample:
             return self.quadratic(theta)[0]
         sums = self.sums(self.data, theta)
@@ -116,7 +116,7 @@ class Objective:
         return self.evaluation(theta, sums.losses / self.data.weight, gradient)
 
     def evaluation(self, theta: Array, losses: Array, gradient: Array) -> Evaluation:
-        """What is known at theta, from the losses (K,) there and their gradient (K, d + 1)."""
+        """Return the evaluation at theta from its losses (K,) and their gradient (K, d + 1)."""
         ridge = self.l2 * theta
         terms = 0.5 * ridge * theta
         if self.has_l1:
@@ -125,21 +125,24 @@ class Objective:
         return Evaluation(theta, losses, penalties, gradient, gradient + ridge, float((losses + penalties).sum()))
 
     def second_order(self, theta: Array) -> tuple[Evaluation, Array]:
-        """Evaluation at theta and the mean loss's curvature there, (B, d + 1, d + 1), for each output or one for all.
+        """Return the evaluation at theta and the mean loss's curvature (B, d + 1, d + 1), per output or one for all.
 
-        Of softmax the mean of the outputs' own, whose product with the matrix of their couplings is about the whole
-        (as Martens and Grosse 2015 factor that of networks). In float64, by NumPy, so that nothing is compiled.
+        For softmax it is the mean over outputs, whose Kronecker product with the couplings approximates the joint
+        curvature (as Martens and Grosse 2015 do for networks). In float64, by NumPy, so that nothing is compiled.
         """
         at, curvature = self.quadratic(theta)
         return at, curvature()
 
     def quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
-        """The same, with what gives the curvature: where rows are kept that costs nothing until it is asked for."""
+        """Return the evaluation and a callable for the curvature, which is lazy if rows are kept."""
         found = self._design.quadratic(self.problem.loss, theta)
         return self.evaluation(theta, found.losses, found.gradient), found.curvature
 
     def smoothed_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
-        """The same with the curvature that all rows have on average near theta, also where few of these show any."""
+        """Return the evaluation and a callable for the curvature, smoothed over theta if few rows have any.
+
+        See `Loss.smoothed`.
+        """
         at, curvature = self.quadratic(theta)
         smoothed = self.problem.loss.smoothed(at.losses)
         if smoothed is None:
@@ -149,12 +152,12 @@ class Objective:
         return at, lambda: found.curvature() * factors[:, None, None]
 
     def joint_quadratic(self, theta: Array) -> tuple[Evaluation, Callable[[], Array]]:
-        """As `quadratic`, of softmax with the whole curvature, (1, K (d + 1), K (d + 1))."""
+        """As `quadratic`, with softmax's joint curvature, (1, K (d + 1), K (d + 1))."""
         at = self.quadratic(theta)[0] if self._keeps_rows else self.evaluate(theta)
         return at, lambda: self._design.joint(self._coupled_loss, theta)[None]
 
     def couplings(self, theta: Array) -> Array:
-        """Of softmax the mean curvature by margins (K, K) there: of a sample's rows, or of some thousands of all."""
+        """Return softmax's mean curvature by margins (K, K), on this sample or on a sample of all rows."""
         return (self if self._is_sample else self.sampled(_COUPLING_ROWS))._design.couplings(self._coupled_loss, theta)
 
     @property
@@ -164,9 +167,9 @@ class Objective:
         return loss
 
     def lengthen_step(self, at: Evaluation, step: Array) -> Array:
-        """A step along the same line to about its minimum, where that takes no pass and F is smooth.
+        """Scale a step to end at about the minimum along it, if that takes no pass and F is smooth.
 
-        A logistic loss is steepest in curvature at 0: the first step of Newton's method is half as long as it could be.
+        The curvature of a logistic loss is largest at 0, which halves the first step of Newton's method.
         """
         line = None
         if not self.has_l1 and not self.problem.loss.is_quadratic and self._keeps_rows:
@@ -182,7 +185,7 @@ class Objective:
         return length * step
 
     def along(self, at: Evaluation, step: Array) -> Line | None:
-        """Slopes and curvatures of the outputs' F, without L1, at theta + t step; None where each would take a pass."""
+        """Return slopes and curvatures of F per output along a step, without L1; None if each t would take a pass."""
         problem = self.problem
         line = self._design.along(problem.loss, at.theta, step)
         if line is None:
@@ -199,7 +202,7 @@ class Objective:
 
     @cached_property
     def _design(self) -> Design:
-        """Rows in working coordinates, kept of samples and small data."""
+        """Rows in working coordinates, kept for samples and small data."""
         return self.data.design(self.scaling, self.problem.fit_intercept, self._keeps_rows, self._is_sample)
 
     @property
@@ -208,28 +211,29 @@ class Objective:
 
     @cached_property
     def _is_small_sample(self) -> bool:
-        """Whether kernels would take longer to call, run by run, than NumPy takes over kept rows."""
+        """Whether NumPy on kept rows takes less time than calls of kernels per run."""
         return self._is_sample and self._design.quick
 
     def sampled(self, rows: int) -> "Objective":
-        """The same objective on a sample of rows, in the same coordinates; itself where that is all of them."""
-        sample: Any = sample_of(self.data, rows)  # without verbs of whole data, which nobody asks of a sample
+        """Return the objective on a sample of rows, in the same coordinates; itself if the sample is all rows."""
+        sample: Any = sample_of(self.data, rows)  # lacks the methods of `Data` that samples do not need
         if sample is self.data:
             return self
         coordinates = WorkingCoordinates(self.scaling, self.shift)
         return Objective(sample, self.problem, self.moments, coordinates, is_sample=True)
 
     def sums(self, data: Rows, theta: Array) -> Sums:
-        """Sums of loss and gradient over the rows of a data set with these columns. One pass over it."""
+        """Return sums of loss and gradient over rows with these columns. One pass over them."""
         coef = theta[:, :-1] * self.scaling.inv_scale
         intercept = theta[:, -1] - coef @ self._offset
         loss = self.problem.loss
         return data.gradient(loss.name, coef, intercept, self.shift, loss.parameter)
 
     def slope_along(self, theta: Array, direction: Array) -> Callable[[float], float]:
-        """d/dt F(theta + t direction) in working units, without L1 term, for any t at the price of two columns.
+        """Return a function of t for d/dt F(theta + t direction), in working units and without the L1 term.
 
-        Margins are linear in t: z + t dz is a model of two columns an output, [z, dz], whose gradient is the slope.
+        Margins are linear in t: z + t dz is a model of two columns per output, [z, dz], whose gradient is the slope.
+        Each t costs a pass over two columns.
         """
         points = np.vstack([theta, direction])
         coef = points[:, :-1] * self.scaling.inv_scale
@@ -245,19 +249,19 @@ class Objective:
         return slope
 
     def value(self, evaluation: Evaluation) -> float:
-        """F in the units of the user's targets."""
+        """Return F in the units of the user's targets."""
         return self.in_target_units(evaluation.losses + evaluation.penalties)
 
     def in_target_units(self, values: Array) -> float:
-        """The sum over outputs of values (K,) of working targets, in the units of the user's."""
+        """Return the sum over outputs of values (K,) of F, in the units of the user's targets."""
         scale = self.problem.targets.scale
         return float((values * scale * scale).sum())
 
     def certificate(self, evaluation: Evaluation) -> float:
-        """How far theta is from optimal, free of the units of columns, y and weights.
+        """Return the certificate: a relative distance to optimality, free of the units of columns, y and weights.
 
-        The largest distance of 0 to a component of the subdifferential of F in standardised coordinates, intercept
-        included, divided by the rms of dloss/dz at the best constant model; each target in its own units.
+        It is the largest distance of 0 to a component of the subdifferential of F in standardised coordinates, with the
+        intercept, divided by the rms of dloss/dz at the best constant model; each target in its own units.
         """
         unscale, recentre, l1, weights = self._standardising
         g = evaluation.slope * unscale
@@ -265,7 +269,7 @@ class Objective:
             g -= evaluation.gradient[:, -1:] * recentre
         distance = np.abs(g)
         if self.problem.positive:
-            # Half-lines end at 0, where any derivative above 0 is optimal; the intercept is free.
+            # At the bound 0 any positive derivative is optimal; the intercept is free.
             coef, down = evaluation.theta[:, :-1], (g + l1)[:, :-1]
             distance[:, :-1] = np.where(coef > 0.0, np.abs(down), np.maximum(-down, 0.0))
         elif self.has_l1:
@@ -274,7 +278,7 @@ class Objective:
 
     @cached_property
     def _standardising(self) -> tuple[Array, Array | None, Array, Array]:
-        """For certificates: from working coordinates to raw ones about the means, L1 there, units; intercept last."""
+        """Factors of certificates: to raw coordinates, recentring, L1 weights there, and units; intercept last."""
         problem, standard = self.problem, self.standard
         unscale, weights, recentre = np.ones((3, self.data.d + 1))
         unscale[:-1], recentre[:-1] = self._scale, standard.center - self.scaling.center
@@ -286,17 +290,17 @@ class Objective:
         return unscale, recentre if recentre.any() else None, l1, weights
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
-        """A bound on what F lies above its minimum, in the units of the user's targets; None without one.
+        """Return a bound on the suboptimality of F, in the units of the user's targets; None without one.
 
-        It is one where the derivatives by the intercepts are 0, else up to what is left of them. Of a pure L1 penalty
-        it takes a pass.
+        The bound holds if the derivatives by the intercepts are 0, else up to their size. For a pure L1 penalty it
+        takes a pass.
         """
         problem = self.problem
         bounded = problem.l2.all() or (problem.l1.all() and not problem.l2.any())
         if not bounded:
             return None
         coef, g = self._for_raw_columns(evaluation)
-        # A constant column has neither coefficient nor, beside an intercept, a say.
+        # Constant columns have no coefficient and, beside an intercept, no effect.
         g *= self.standard.inv_scale > 0.0
         if not problem.l2.any():
             dual = self._dual(evaluation, feasible_share(g, problem.l1, problem.positive))
@@ -304,7 +308,7 @@ class Objective:
         return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2, problem.positive))
 
     def _dual(self, at: Evaluation, share: float) -> Array | None:
-        """The dual of F (K,) without L2 at a share of the loss derivatives, if known. One pass."""
+        """Return the dual of F (K,) without L2 at a share of the loss derivatives, or None if unknown. One pass."""
         data, total = self.data, np.zeros(self.outputs)
         coef = at.theta[:, :-1] * self.scaling.inv_scale
         margins = data.line(coef, at.theta[:, -1] - coef @ self._offset, self.shift)
@@ -318,14 +322,14 @@ class Objective:
         return total / data.weight
 
     def _for_raw_columns(self, evaluation: Evaluation) -> tuple[Array, Array]:
-        """Coefficients of raw columns and the mean loss's gradient in them (K, d), where means of columns stay put."""
+        """Return raw coefficients and the mean loss's gradient by them (K, d), about the means of columns."""
         scaling, derivative = self.scaling, evaluation.gradient[:, -1:]
         centred = evaluation.gradient[:, :-1] * self._scale - derivative * (self.standard.center - scaling.center)
         return evaluation.theta[:, :-1] * scaling.inv_scale, centred
 
     @cached_property
     def squares(self) -> Array:
-        """Mean squares of columns in working coordinates (d + 1,), the intercept's last; 0 of what plays no part."""
+        """Mean squares of columns in working coordinates (d + 1,), the intercept's last; 0 for unused ones."""
         moments, scaling = self.moments, self.scaling
         columns = (moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2
         return np.append(columns, float(self.problem.fit_intercept))
@@ -341,10 +345,10 @@ class Objective:
         return self._power_iteration(self.l2.max(axis=0)) if np.any(self.l2) else self.curvature
 
     def _power_iteration(self, ridge: Array) -> float:
-        """Largest eigenvalue of the mean loss's largest curvature plus diag(ridge), times 1.1.
+        """Return the largest eigenvalue of the mean loss's largest curvature plus diag(ridge), times 1.1.
 
-        On a sample of rows where the data are large. It is approached from below, hence the factor; solvers check
-        what they see and raise it.
+        On a sample of rows if the data are large. The iteration approaches it from below, hence the factor; solvers
+        raise it if they observe a larger curvature.
         """
         sample, bound = self._curvature_sample, self.problem.loss.largest_curvature
         v = np.random.default_rng(0).standard_normal(self.data.d + 1)
@@ -361,7 +365,7 @@ class Objective:
         return 1.1 * max(largest, np.finfo(float).tiny)
 
     def _gram_product(self, sample: Data, v: Array) -> Array:
-        """(1 / S) sum_i s_i (x~_i, 1) ((x~_i, 1) . v): the gradient of a squared loss with targets 0."""
+        """Return (1 / S) sum_i s_i (x~_i, 1) ((x~_i, 1) . v), the gradient of a squared loss with targets 0."""
         coef = v[None, :-1] * self.scaling.inv_scale
         sums = sample.gradient(Squared.name, coef, v[-1:] - coef @ self._offset, self.shift, 0.0)
         product = np.empty_like(v)
@@ -378,7 +382,7 @@ class Objective:
     def row_curvature(self) -> float:
         """Bound on the curvature of a row's loss in working coordinates, without L2: max_i s_i |(x~_i, 1)|^2 / s_mean.
 
-        Exact where weights are equal; else the intercept's 1 counts with the largest weight.
+        Exact if weights are equal; else the intercept's 1 counts with the largest weight.
         """
         return self._row_curvature_of(self.data)
 
@@ -390,9 +394,9 @@ class Objective:
         return self.problem.loss.largest_curvature * _finite(largest)
 
     def batch_curvature(self, batch_size: int, share: float = 1.0) -> float:
-        """L_B of Gower et al. 2019, sampling without replacement, with L2: between `row_curvature` and `curvature`.
+        """Return L_B of Gower et al. 2019, sampling without replacement, with L2.
 
-        share: of the loss's largest curvature that is counted.
+        It lies between `row_curvature` and `curvature`. share: the share of the loss's largest curvature to use.
         """
         n, b = self.data.n, min(batch_size, self.data.n)
         stiffest = float(np.max(self.l2, initial=0.0))
@@ -400,20 +404,20 @@ class Objective:
         if b == n:
             return smooth
         whole = n * (b - 1) / (b * (n - 1)) * smooth
-        # Large batches hardly depend on the largest row: the sample's will do, and saves a pass.
+        # Large batches hardly depend on the largest row: the sample's suffices and saves a pass.
         row = self.row_curvature if b < _LARGE_BATCH else self._row_curvature_of(self._curvature_sample)
         return whole + (n - b) / (b * (n - 1)) * (share * row + stiffest)
 
     def constant_value(self) -> float:
-        """F of the best constant model, in the units of the user's targets."""
+        """Return F of the best constant model, in the units of the user's targets."""
         return self.in_target_units(self.problem.constant.losses)
 
     def start_value(self) -> float:
-        """F at `start`, in the units of the user's targets."""
+        """Return F at `start`, in the units of the user's targets."""
         return self.in_target_units(self.problem.constant.start)
 
     def epochs(self, batch_size: int, seed: int, shuffle: bool) -> Epochs:
-        """A mini-batch loop."""
+        """Return a mini-batch loop."""
         problem = self.problem
         return self.data.epochs(
             problem.loss.name,
@@ -432,7 +436,7 @@ class Objective:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of X that all passes and epochs have read so far, those over samples included."""
+        """Bytes of X read by all passes and epochs so far, including passes over samples."""
         row = self.data.nbytes // self.data.n
         sampled = self.data.rows_sampled
         if "_curvature_sample" in self.__dict__:
@@ -441,7 +445,7 @@ class Objective:
 
 
 def _finite(curvature: float) -> float:
-    """The same; a DivergenceError where it overflows, since a rate of 0 would move nothing."""
+    """Return a curvature; raise a DivergenceError if it overflows, since its rate would be 0."""
     if not math.isfinite(curvature):
         raise DivergenceError("curvatures overflow: scale down columns of extreme values")
     return curvature

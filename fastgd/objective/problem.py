@@ -1,4 +1,4 @@
-"""The problem apart from its data: loss, penalty and units; its working coordinates; and what one pass gives."""
+"""The problem without its data (loss, penalty, units), working coordinates, and the result of a pass."""
 
 import math
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from fastgd.objective.coordinates import Moments, Scaling, TargetScaling, load_s
 
 @dataclass(frozen=True)
 class Problem:
-    """What is minimised, in raw columns and working targets.
+    """A problem in raw columns and working targets.
 
     loss: in working units; l1 and l2 (K,): penalty weights of raw coefficients; constant: the best model without
-    columns; units (K,): of the targets in which certificates are taken, by working ones.
+    columns; units (K,): the units of targets for certificates, relative to working ones.
     """
 
     loss: Loss
@@ -31,17 +31,17 @@ class Problem:
 
 
 class WorkingCoordinates(NamedTuple):
-    """Working coordinates, and what kernels subtract on load."""
+    """Working coordinates, and the shift that kernels subtract on load."""
 
     scaling: Scaling
     shift: Array
 
     @classmethod
     def of(cls, moments: Moments, problem: Problem, standardize: bool, dtype: str) -> "WorkingCoordinates":
-        """Standardised columns or raw ones.
+        """Return the coordinates of standardised columns or of raw ones.
 
-        A standardised column of scale sd has an L2 weight of l2 / sd^2, which no step of a rule could follow where sd
-        is tiny: there sqrt(l2) is the scale, and the weight 1.
+        A standardised column of scale sd has an L2 weight of l2 / sd^2, too stiff for the steps of a rule if sd is
+        tiny: then the scale is sqrt(l2), and the weight 1.
         """
         intercept = problem.fit_intercept
         standard = Scaling.standard(moments, intercept).no_finer_than(math.sqrt(problem.l2.max()))
@@ -50,9 +50,9 @@ class WorkingCoordinates(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What one pass gives: theta, its losses and penalties (K,), the gradient of the mean loss (K, d + 1).
+    """The result of a pass: theta, its losses and penalties (K,), and the gradient of the mean loss (K, d + 1).
 
-    slope (K, d + 1): that gradient with L2's, F's without L1. total: F in working units.
+    slope (K, d + 1): the gradient of F without L1. total: F in working units.
     """
 
     theta: Array
@@ -64,5 +64,5 @@ class Evaluation(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """Whether neither F nor its gradient overflows."""
+        """Whether F and its gradient are finite."""
         return math.isfinite(self.total) and bool(np.isfinite(self.slope).all())

@@ -1,4 +1,4 @@
-"""Update rules with their memory, on the host: what moves in a fit, whatever the device."""
+"""Update rules with their memory, on the host for all devices."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ from fastgd.optimizers import Recipe
 class RuleState:
     """An update rule with its memory: theta (K, d + 1), float64, updated in place.
 
-    rows and dtype are those of X: SAGA keeps a number for every row and output.
+    rows and dtype are those of X: SAGA keeps a number per row and output.
     """
 
     def __init__(self, recipe: Recipe, theta: Array, rows: int = 1, dtype: Any = np.float64) -> None:
         rule = recipe.rule
         on_kernels = find_rule(rule.name)
         self.recipe = recipe
-        # An integer among them would be another signature, and compile again.
+        # An integer would change the signature and compile again.
         numbers = [float(number) for number in recipe.numbers]
         self.ahead = numbers[0] if rule.looks_ahead else 0.0
         codes = STEPS.index(on_kernels.step), FACTORS.index(on_kernels.factors)
@@ -34,7 +34,7 @@ class RuleState:
 
     @property
     def point(self) -> Array:
-        """Where the next gradient is to be taken, a new array (K, d + 1)."""
+        """The point of the next gradient, a new array (K, d + 1)."""
         return self.theta + self.ahead * self.memory.slots[0] if self.ahead else self.theta.copy()
 
     @property
@@ -46,34 +46,34 @@ class RuleState:
         return self.theta
 
     def on(self, dtype: Any) -> "RuleState":
-        """The same rule and memory, for X of a dtype."""
+        """Return this rule and memory, for X of a dtype."""
         if self.state.table.dtype != dtype:
             self.state = records.State(self.memory, np.zeros((1, 1), dtype))
         return self
 
     def copy(self) -> "RuleState":
-        """The same rule with a memory of its own; of SAGA without the table, which belongs to rows."""
+        """Return a copy of the rule and its memory, without SAGA's table, which belongs to rows."""
         other = RuleState(self.recipe, self.theta.copy(), 1, self.state.table.dtype)
         for array, mine in zip(other.memory[1:], self.memory[1:], strict=True):
             array[...] = mine
         return other
 
     def change_unit(self, factors: Array) -> None:
-        """Multiply theta by factors (K,), one for each output, and the memory by what follows for it."""
+        """Multiply theta by factors (K,), one per output, and the memory accordingly."""
         self.theta *= factors[:, None]
         for slot, degree in zip(self.memory.slots, self.recipe.rule.slot_degrees, strict=True):
             slot *= factors[:, None] ** degree
 
     def move_intercepts(self, by: Array) -> None:
-        """Add by (K,) to the intercepts, also to those of parameters in the memory."""
+        """Add `by` (K,) to the intercepts, also to those of parameters in the memory."""
         self.theta[:, -1] += by
         if self.reported is not self.theta:
             self.reported[:, -1] += by
 
     def record(self, rates: Array) -> records.Rule:
-        """The rule as kernels take it, with one rate an update."""
+        """Return the rule as kernels take it, with a rate per update."""
         return self._record._replace(rates=read_only(rates))
 
     def update(self, g: Array, rate: float, l1: Array) -> None:
-        """One update with gradient g (K, d + 1) and L1 weights l1 (K, d + 1)."""
+        """Update theta with gradient g (K, d + 1) and L1 weights l1 (K, d + 1)."""
         update(self.memory, read_only(g), self.record(np.zeros(0)), float(rate), read_only(l1))

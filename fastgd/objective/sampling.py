@@ -1,28 +1,28 @@
-"""A sample of rows: short runs of consecutive rows spread over the data, their places drawn with a fixed seed."""
+"""Samples of rows: short runs of consecutive rows spread over the data, at places drawn with a fixed seed."""
 
 import numpy as np
 
 from fastgd.objective.coordinates import Moments
 from fastgd.objective.dataset import Data, Rows, Runs
 
-#: Bytes of a run, about, and its rows: long enough to read at the speed of memory, short enough to be many.
+#: Approximate bytes of a run and its range of rows: long enough to read at the speed of memory, and many.
 _RUN_BYTES, _RUN_ROWS = 1 << 15, (32, 256)
-#: Runs at least, where runs are longer than they must be: of sorted rows a few runs would hold one kind only.
+#: Least number of runs longer than the shortest: a few runs of sorted rows would be alike.
 _RUNS = 16
 _BYTES = 1 << 22
-#: Rows a column: the largest curvature of so many is at most 1.7 times that of all (Marchenko and Pastur 1967).
+#: Rows per column: their largest curvature is at most 1.7 times that of all rows (Marchenko and Pastur 1967).
 _ROWS_A_COLUMN = 10
-#: Rows from which means and scales are taken, and a row's share of a column's variance from which they are not: of
-#: a column with rare large values, or with one value in the sample, all rows must be asked.
+#: Rows for means and scales, and a row's share of a column's variance from which all rows are needed: the column has
+#: rare large values, or a single value in the sample.
 _MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
-#: Numbers of data whose means and scales are taken by NumPy, so that nothing is compiled.
+#: Most numbers of data for means and scales by NumPy, so that nothing is compiled.
 FEW_NUMBERS = 1 << 15
-#: Where a sample would be this share of the rows or more all rows are taken; of fewer rows than these always.
+#: A sample is less than 1 / _MOST of the rows, of at least so many rows; else all rows are used.
 _MOST, _LEAST_ROWS = 4, 256
 
 
 def spread_runs(n: int, row_bytes: int, size: int) -> Runs:
-    """Runs of together about `size` < n rows, ascending: one in each of equal stretches of the data."""
+    """Return ascending runs of about `size` < n rows together, one in each of equal stretches of the data."""
     length = _RUN_ROWS[0]
     while length < _RUN_ROWS[1] and 2 * length * row_bytes <= 2 * _RUN_BYTES and 2 * length * _RUNS <= size:
         length *= 2
@@ -35,22 +35,21 @@ def spread_runs(n: int, row_bytes: int, size: int) -> Runs:
 
 
 def most_rows(n: int, share: int = _MOST) -> int:
-    """Rows of the largest sample that is taken of n rows: fewer than 1 / share of them; 0 where n is small."""
+    """Return the most rows of a sample of n rows: fewer than 1 / share of them; 0 if n is small."""
     return (n - 1) // share if n >= _LEAST_ROWS else 0
 
 
 def sample_of(data: Data, size: int, share: int = _MOST) -> Rows:
-    """A sample of about `size` rows in place.
+    """Return a sample of about `size` rows in place.
 
-    The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
-    do.
+    Return the data if those are more than `most_rows`, or if the weights of the sample are not typical.
     """
     runs = _representative(data, size, share)
     return data if runs is None else data.sample(runs)
 
 
 def sample_moments(data: Data) -> Moments:
-    """Means and scales from a sample of rows where that will do, else from all rows, which takes a pass."""
+    """Return means and scales from a sample of rows if that suffices, else from all rows, in a pass."""
     if data.n * data.d <= FEW_NUMBERS:
         data.count_rows(data.n)
         return Moments.of(data.rows_on_host(0, data.n)[0], data.weights)
@@ -62,15 +61,14 @@ def sample_moments(data: Data) -> Moments:
     sample.count_rows(sample.n)
     largest = np.maximum(X.max(axis=0) - moments.mean, moments.mean - X.min(axis=0))
     share = largest**2 * (1.0 if s is None else float(s.max())) / moments.weight
-    # Not a number where the data are none: all rows will tell.
+    # NaN in the data makes this false, and all rows are read.
     return moments if np.all(share < _LARGEST_SHARE * moments.sd**2) else data.moments()
 
 
 def sample_data(data: Data) -> Data:
-    """A copy of some rows: 4 MiB of them or 10 d, whichever is more.
+    """Return a copy of some rows: 4 MiB of them or 10 d, whichever is more.
 
-    The data themselves where those are more than `most_rows`, or where the rows picked do not weigh about what others
-    do.
+    Return the data if those are more than `most_rows`, or if the weights of the sample are not typical.
     """
     picked = _representative(data, max(_BYTES // (data.nbytes // data.n), _ROWS_A_COLUMN * data.d), _MOST)
     if picked is None:
@@ -79,7 +77,7 @@ def sample_data(data: Data) -> Data:
 
 
 def _representative(data: Data, size: int, share: int) -> Runs | None:
-    """Rows that weigh about what others do; None where there are none, or those are more than `most_rows`."""
+    """Return runs of typical weights; None if theirs are not, or if they are more than `most_rows`."""
     if max(size, 1) > most_rows(data.n, share):
         return None
     runs = spread_runs(data.n, data.nbytes // data.n, size)

@@ -1,9 +1,9 @@
 """Accelerated proximal gradient with an automatic step and adaptive restart, stopped by the certificate.
 
 FISTA (Beck and Teboulle 2009) with the gradient restart of O'Donoghue and Candes 2015. The elastic net, L2 part
-included, is in the prox, so that a stiff penalty (columns of tiny scale) does not shorten the step. The gradient is
-needed at the extrapolated point alone: one pass an iteration, which also gives loss and certificate. L starts as a
-bound, which for logistic losses is often several times too large; it is lowered while the curvature seen allows it.
+included, is in the prox, so that a stiff penalty (columns of tiny scale) does not shorten the step. Only the
+extrapolated point needs a gradient: one pass per iteration, which also gives loss and certificate. L starts as an upper
+bound, for logistic losses often several times too large; it decays while the observed curvature allows it.
 """
 
 import math
@@ -18,28 +18,28 @@ from fastgd.penalties import elastic_net_prox
 from fastgd.solvers.learning_rate import share_at_start
 from fastgd.solvers.progress import Monitor, Progress, Solution
 
-#: Relative excess of the curvature seen along a step over L from which L is raised; rounding stays below.
+#: Ratio of the observed curvature to L from which L is raised; rounding stays below.
 _EXCESS = 1.02
-#: Roundings of the gradient, in units of eps times the rms of dloss/dz, below which its change tells nothing of L.
+#: Size of a gradient's change, in units of eps times the rms of dloss/dz, below which it is rounding.
 _ROUNDING = 64.0
-#: Passes in a row of which none was the best so far, after which rounding is all that is left.
+#: Consecutive passes without improvement after which only rounding is left.
 _MOST_IDLE = 100
-#: Share by which L is lowered at each pass in the hope that the bound is loose; halved each time it proves wrong.
+#: Share by which L decays at each pass; halved each time L has to be raised again.
 _DECAY = 0.05
 
 
 class Momentum:
-    """FISTA's extrapolation, whose weight (t - 1) / t' grows with the count t of steps since the last restart."""
+    """FISTA's extrapolation with weight (t_k - 1) / t_{k+1}, where t_k grows with the steps since the last restart."""
 
     def __init__(self) -> None:
         self._count = 1.0
 
     def restart(self) -> None:
-        """Begin again without momentum."""
+        """Restart without momentum."""
         self._count = 1.0
 
     def extrapolate(self, after: Array, before: Array) -> Array:
-        """Return the point ahead of the last two iterates."""
+        """Return the extrapolation of two successive iterates."""
         following = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * self._count * self._count))
         weight, self._count = (self._count - 1.0) / following, following
         ahead: Array = after + weight * (after - before)
@@ -52,8 +52,8 @@ def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: M
 
 
 def accelerate(objective: Objective, theta: Array, tol: float, progress: Progress) -> Solution:
-    """The same on a progress that another solver may have begun."""
-    # Of what is seen to be too little more is taken.
+    """Minimise as `solve_accelerated`, with the progress of a solver that may have run before."""
+    # Start below the bound: L is raised if the observed curvature exceeds it.
     curvature = share_at_start(objective) * objective.curvature
     rms = objective.problem.constant.rms * float(np.max(objective.problem.units))
     # A sum of s_i r_i (x_i . move) is at most rms sqrt(L) |move|: its rounding is eps times that.
@@ -84,7 +84,7 @@ def accelerate(objective: Objective, theta: Array, tol: float, progress: Progres
             momentum.restart()
             decay = _DECAY
         if exact_zeros and curvature * float(np.max(np.abs(move))) <= zero_tol * rms:
-            # Only the prox has exact zeros: look there next, and not again before the map is half as large.
+            # Only the prox has exact zeros: evaluate there, and not again before the step is half as long.
             momentum.restart()
             y, x, zero_tol = step, step, 0.5 * zero_tol
             continue
@@ -92,9 +92,9 @@ def accelerate(objective: Objective, theta: Array, tol: float, progress: Progres
 
 
 def secant_curvature(move: Array, change: Array, noise: float) -> float:
-    """Return the curvature along a move, a lower bound of the largest one; 0 where none can be seen.
+    """Return the curvature along a move, a lower bound of the largest curvature; 0 if it is below the noise.
 
-    change: of the gradient. noise: its size that may be rounding or an error of differences.
+    change: of the gradient. noise: size of a change that may be rounding or the error of differences.
     """
     length, along = float(np.vdot(move, move)), float(np.vdot(change, move))
     # The square of a tiny move is 0.

@@ -1,4 +1,4 @@
-"""Which columns are combinations of others: what makes an optimum without penalty not unique."""
+"""Find linearly dependent columns, with which an optimum without penalty is not unique."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,31 +12,30 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.sampling import sample_of
 from fastgd.solvers.metric import require_finite
 
-#: Columns at most whose dependence is examined: a Gram matrix of more takes longer than many a fit (0.3 s here).
+#: Most columns to examine: a Gram matrix of more takes longer than many fits (0.3 s).
 MOST_COLUMNS = 2000
-#: Multiplications at most (rows columns^2) for an orthogonal factor of a sample: two seconds, of suspect columns only;
-#: the same of all rows, where weights allow no sample.
+#: Most multiplications (rows columns^2) for an orthogonal factor of a sample, about two seconds and only for suspect
+#: columns, and of all rows if weights allow no sample.
 _SAMPLE_PRODUCTS, _ALL_PRODUCTS = 2e10, 1e11
-#: Bytes of a sample at least.
+#: Least bytes of a sample.
 _SAMPLE_BYTES = 1 << 22
-#: Rows per column of a sample; those that prove most columns independent are fewer.
+#: Rows per column of a sample, and of the part of it that proves most columns independent.
 _SAMPLE_ROWS, _FEW_ROWS = 10, 2
-#: Multiplications at most (rows^2 columns) for the span of fewer rows than columns by an orthogonal factor, and by the
-#: Gram matrix of the rows, which is quicker and less exact: about a second, and three.
+#: Most multiplications (rows^2 columns) for the span of fewer rows than columns: by an orthogonal factor (a second) and
+#: by the Gram matrix of the rows, which is quicker and less exact (three seconds).
 _SPAN_PRODUCTS, _GRAM_PRODUCTS = 1e10, 1e11
-#: Projections on a span, each of what the one before has left.
+#: Projections on a span, each of the residual of the one before.
 _REFINEMENTS = 3
 _BLOCK_BYTES = 1 << 22
 
 
 class Collinearity(NamedTuple):
-    """Dependent columns.
+    """Linearly dependent columns.
 
-    columns: those without which the others span the same space, each with those that it is a combination of; constant
-    columns are combinations of none. wide: whether rows of positive weight are too few for independent columns.
-    least_norm: raw coefficients (K, d) of least norm with the margins of others, which change by a constant at most;
-    None where columns are independent or that was too much to find. complete: whether dependent columns were searched
-    for, beyond constant ones.
+    columns: redundant columns, each with the columns that it is a combination of; none for a constant column. wide:
+    whether there are too few rows of positive weight for independent columns. least_norm: maps raw coefficients (K, d)
+    to those of least norm with the same margins up to a constant; None if columns are independent or the map costs too
+    much. complete: whether the search went beyond constant columns.
     """
 
     columns: dict[int, tuple[int, ...]]
@@ -46,9 +45,9 @@ class Collinearity(NamedTuple):
 
 
 def find_collinear(objective: Objective) -> Collinearity:
-    """Look for dependent columns: pivoted QR of a sample of standardised rows, confirmed on all rows.
+    """Find dependent columns by a pivoted QR of a sample of standardised rows, confirmed on all rows.
 
-    Above 2000 columns, and where weights allow no sample that is small enough, it finds constant ones only, and the
+    Above 2000 columns, and if weights allow no sample that is small enough, only constant columns are found, and the
     span of fewer rows than columns. Rows of weight 0 do not count.
     """
     data = objective.data
@@ -69,7 +68,7 @@ def find_collinear(objective: Objective) -> Collinearity:
 
 
 def remove_directions(coef: Array, directions: Array) -> Array:
-    """Rows of coef (K, d) less their orthogonal projections on the span of directions (d, m)."""
+    """Subtract from the rows of coef (K, d) their orthogonal projections on the span of directions (d, m)."""
     basis = np.linalg.qr(directions / np.linalg.norm(directions, axis=0))[0]
     removed: Array = coef - (coef @ basis) @ basis.T
     return removed
@@ -80,7 +79,7 @@ def _without(null: Array) -> Callable[[Array], Array]:
 
 
 def _in_span_of(rows: Array) -> Callable[[Array], Array]:
-    """The projection of coefficients on the span of rows (m, d), with m at most d."""
+    """Return the projection of coefficients on the span of rows (m, d), with m at most d."""
     if float(len(rows)) ** 2 * rows.shape[1] > _SPAN_PRODUCTS:
         return _in_span_by_gram(rows)
     basis, upper = np.linalg.qr(rows.T)
@@ -92,7 +91,7 @@ def _in_span_of(rows: Array) -> Callable[[Array], Array]:
 
 
 def _in_span_by_gram(rows: Array) -> Callable[[Array], Array]:
-    """The same from the Gram matrix of the rows, whose loss of digits is repaired by refinement."""
+    """Return the projection from the Gram matrix of the rows, with refinement for the digits that it loses."""
     norms = np.linalg.norm(rows, axis=1)
     require_finite(norms)
     rows = rows[norms > 0.0] / norms[norms > 0.0, None]
@@ -109,7 +108,7 @@ def _in_span_by_gram(rows: Array) -> Callable[[Array], Array]:
 
 
 def _differences(objective: Objective) -> Array:
-    """Rows of positive weight (m, d): raw columns less their mean over these, without an intercept as they are."""
+    """Return the rows of positive weight (m, d), with an intercept centred over these."""
     data = objective.data
     rows: Array = _weighing(data, 0, data.n).astype(np.float64)
     data.count_rows(data.n)
@@ -120,7 +119,7 @@ def _differences(objective: Objective) -> Array:
 
 
 def _sample(objective: Objective) -> Rows | None:
-    """Rows in which dependent columns are looked for; None where these or the columns are too many."""
+    """Return the rows to search for dependent columns; None if these or the columns are too many."""
     data = objective.data
     if data.d > MOST_COLUMNS:
         return None
@@ -130,23 +129,23 @@ def _sample(objective: Objective) -> Rows | None:
 
 
 def _combinations(objective: Objective, found: Rows) -> tuple[dict[int, tuple[int, ...]], Array | None]:
-    """Dependent columns that vary, and the null vectors (d, m) of standardised columns that say so, if any."""
+    """Return dependent columns that vary, and their null vectors (d, m) of standardised columns, if any."""
     sample, dtype = _standardised(objective, found, 0, found.n)
     if found is not objective.data:
         found.count_rows(found.n)
-    # A column that does not vary in the sample alone is not dependent, only rare.
+    # A column that is constant in the sample alone is rare, not dependent.
     live = np.flatnonzero(np.linalg.norm(sample, axis=0) > 1e-3 * np.sqrt(len(sample)))
     tolerance = max(sample.shape) * float(np.finfo(dtype).eps)
     if live.size == 0 or not _is_suspect(sample[:, live], tolerance):
         return {}, None
-    # The factor without pivots first: of many rows that is several times quicker.
+    # A factor without pivots first, which is several times quicker for many rows.
     upper = np.linalg.qr(sample[:, live], mode="r")
     upper, order = linalg.qr(upper, mode="r", pivoting=True, check_finite=False)
     diagonal = np.abs(np.diag(upper))
     rank = int(np.sum(diagonal > tolerance * diagonal[0]))
     if rank == live.size:
         return {}, None
-    # Each dependent column minus its combination of the independent ones: 0 on all rows if it holds.
+    # Each dependent column minus its combination of independent ones: 0 on all rows if it is dependent there.
     null = np.zeros((objective.data.d, live.size - rank))
     null[live[order[rank : upper.shape[1]]], np.arange(live.size - rank)] = 1.0
     if rank:
@@ -161,19 +160,19 @@ def _combinations(objective: Objective, found: Rows) -> tuple[dict[int, tuple[in
 
 
 def _is_suspect(sample: Array, tolerance: float) -> bool:
-    """Whether the Gram matrix is near singular; spares well-conditioned data the QR.
+    """Whether the Gram matrix is near singular; well-conditioned data then need no QR.
 
-    Columns that are independent on some rows are so on all.
+    Columns that are independent on some rows are independent on all.
     """
     few = sample[:: max(1, len(sample) // (_FEW_ROWS * sample.shape[1]))]
     return _is_near_singular(few, tolerance) and (len(few) == len(sample) or _is_near_singular(sample, tolerance))
 
 
 def _is_near_singular(sample: Array, tolerance: float) -> bool:
-    """Whether the inverse condition number of the Gram matrix (in the 1-norm) lies near rounding."""
+    """Whether the reciprocal condition number of the Gram matrix (in the 1-norm) is near rounding."""
     gram = sample.T @ sample
     if not np.all(np.isfinite(gram)):
-        # The solver's own pass will say so.
+        # The solver's own pass reports it.
         return False
     factor, failed = linalg.lapack.dpotrf(gram, lower=1)
     if failed:
@@ -184,7 +183,7 @@ def _is_near_singular(sample: Array, tolerance: float) -> bool:
 
 
 def _standardised(objective: Objective, data: Rows, start: int, stop: int) -> tuple[Array, Any]:
-    """Rows [start, stop) of positive weight in standardised columns, and the dtype that they had."""
+    """Return rows [start, stop) of positive weight in standardised columns, and their original dtype."""
     standard = objective.standard
     X = _weighing(data, start, stop)
     rows: Array = X.astype(np.float64)
@@ -194,13 +193,13 @@ def _standardised(objective: Objective, data: Rows, start: int, stop: int) -> tu
 
 
 def _weighing(data: Rows, start: int, stop: int) -> Any:
-    """Those of rows [start, stop) that have a positive weight."""
+    """Return those of rows [start, stop) that have a positive weight."""
     X, _, s = data.rows_on_host(start, stop)
     return X if s is None else X[s > 0.0]
 
 
 def _residual(objective: Objective, null: Array) -> Array:
-    """Root mean square over all rows of standardised columns times each null vector, relative to its norm."""
+    """Return the root mean square over all rows of standardised columns times null vectors, relative to their norms."""
     data = objective.data
     squares, rows = np.zeros(null.shape[1]), 0
     step = max(1, _BLOCK_BYTES // (data.d * 8))

@@ -1,8 +1,8 @@
-"""Whether a classifier without penalty and with many parameters is near an optimum.
+"""Check whether a classifier without penalty and with many parameters is near an optimum.
 
-Probabilities inside the simplex, for every row, whose residuals are orthogonal to all columns prove one (see
-`separation`). A Newton step that changes no margin by 1 gives them: here by conjugate gradients, up to their tolerance,
-which needs no matrix of the parameters.
+Probabilities inside the simplex, for every row, whose residuals are orthogonal to all columns prove an optimum (see
+`separation`). A Newton step that changes no margin by 1 yields them: here by conjugate gradients, up to their
+tolerance, which need no matrix of the parameters.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,23 +16,23 @@ from fastgd.objective.objective import Objective
 from fastgd.solvers import separation
 from fastgd.solvers.separation import SMALL, AllRows, Rows
 
-#: Newton steps from the fit's end, and from zeros where those fail as probabilities at the end are extreme.
+#: Most Newton steps from the end of the fit, and from zeros if extreme probabilities at the end make those fail.
 _FROM_END, _FROM_ZEROS = 8, 16
-#: Conjugate gradient iterations of a step, and their relative residual: far below that of the fit, as the direction
-#: that separates a few rows shows late.
+#: Most conjugate gradient iterations per step, and their relative residual: far below that of the fit, since a
+#: direction that separates a few rows appears late.
 _ITERATIONS, _RESIDUAL = 60, 1e-5
-#: Halvings of a Newton step, and curvature relative to the largest below which a coordinate is not scaled.
+#: Most halvings of a Newton step, and curvature relative to the largest below which a coordinate is not scaled.
 _HALVINGS, _FLAT = 20, 1e-12
-#: Multiplications at most (rows classes columns^2) for a curvature: about a second.
+#: Most multiplications (rows classes columns^2) for a curvature: about a second.
 _MOST_PRODUCTS = 2e10
-#: Numbers of standardised rows that are kept.
+#: Most numbers of standardised rows to keep.
 _KEPT_NUMBERS = 1 << 25
 
 
 def may_lack_optimum(objective: Objective, theta: Array) -> bool:
-    """Whether an optimum is in doubt: with more than 500 parameters where Newton steps from theta prove none.
+    """Whether an optimum is in doubt: with more than 500 parameters, if Newton steps from theta prove none.
 
-    Rows that are no optimum of the fit may be one of some of its rows, which suffices.
+    An optimum on some of the rows suffices as a proof.
     """
     data = AllRows(objective)
     if data.parameters <= separation.MOST_PARAMETERS:
@@ -47,7 +47,7 @@ def may_lack_optimum(objective: Objective, theta: Array) -> bool:
 
 
 class _Passes:
-    """Passes over blocks of rows and the probabilities (m, K) of their classes, which are kept or made anew."""
+    """Passes over blocks of rows and the probabilities (m, K) of their classes, kept or computed anew."""
 
     def __init__(self, blocks: Callable[[], Iterator[Rows]], keep: bool, classes: int) -> None:
         self.classes = classes
@@ -57,7 +57,7 @@ class _Passes:
         self._at = np.zeros(0)
 
     def move(self, at: Array) -> None:
-        """Go to parameters (K, D)."""
+        """Set the parameters (K, D)."""
         self._at = at
         self._points = None if self._blocks is None else list(self._new())
 
@@ -65,7 +65,7 @@ class _Passes:
         return self._new() if self._points is None else iter(self._points)
 
     def value(self, at: Array) -> float:
-        """The sum of losses at parameters (K, D)."""
+        """Return the sum of losses at parameters (K, D)."""
         total = 0.0
         for block in self._made() if self._blocks is None else self._blocks:
             z = block.x @ at.T
@@ -82,7 +82,7 @@ class _Passes:
 
 
 def _has_optimum(passes: _Passes, start: Array, rows: int) -> bool:
-    """Whether Newton steps from parameters (K, D), or from zeros, arrive where one changes no margin by much."""
+    """Whether Newton steps from parameters (K, D), or from zeros, reach a step that changes no margin by much."""
     zeros = np.zeros_like(start)
     return _arrives(passes, start, rows, _FROM_END) or _arrives(passes, zeros, rows, _FROM_ZEROS)
 
@@ -107,7 +107,7 @@ def _arrives(passes: _Passes, at: Array, rows: int, steps: int) -> bool:
 
 
 def _newton_step(passes: _Passes, whole: bool) -> tuple[Array, bool]:
-    """Newton's step (K, D) by conjugate gradients, and whether they converged."""
+    """Return Newton's step (K, D) by conjugate gradients, and whether they converged."""
     residual: Any = sum((np.eye(p.shape[1])[block.labels] - p).T @ block.x for block, p in passes)
     solve = _by_classes(passes) if whole else _by_diagonal(passes)
     direction = solve(residual)
@@ -128,14 +128,14 @@ def _newton_step(passes: _Passes, whole: bool) -> tuple[Array, bool]:
 
 
 def _by_diagonal(passes: _Passes) -> Callable[[Array], Array]:
-    """A preconditioner: the diagonal of the curvature."""
+    """Return a preconditioner: the inverse diagonal of the curvature."""
     diagonal: Any = sum((p * (1.0 - p)).T @ (block.x * block.x) for block, p in passes)
     diagonal = np.maximum(diagonal, _FLAT * np.max(diagonal))
     return lambda residual: residual / diagonal
 
 
 def _by_classes(passes: _Passes) -> Callable[[Array], Array]:
-    """A preconditioner: the curvature of each class, of two classes the whole."""
+    """Return a preconditioner: the inverse curvature of each class, exact for two classes."""
     factors = []
     for k in range(passes.classes):
         matrix: Any = 0.0
@@ -154,6 +154,6 @@ def _by_classes(passes: _Passes) -> Callable[[Array], Array]:
 
 
 def _change(block: Rows, p: Array, direction: Array) -> Array:
-    """The change of margins (m, K) relative to its mean over classes, each as likely as it is."""
+    """Return the change of margins (m, K) minus its mean over classes, weighted by their probabilities."""
     change: Array = block.x @ direction.T
     return change - np.sum(p * change, axis=1, keepdims=True)

@@ -31,9 +31,9 @@ from fastgd.solvers.learning_rate import (
 from fastgd.solvers.line_search import solve_line_search
 from fastgd.solvers.progress import NEVER, Deadline, Monitor, Plateau, Solution, has_diverged
 
-#: How often an automatic rate is halved before the fit gives up.
+#: Most halvings of an automatic rate.
 _RESTARTS = 20
-#: Epochs that a rate must not leave by: of adaptive rules the first few tell little.
+#: Epochs of a trial of a rate: the first few of adaptive rules are not informative.
 _TRIAL_EPOCHS = 10
 
 #: Runs a rule from theta, which it changes in place.
@@ -41,7 +41,7 @@ RunRule = Callable[[Objective, Array, RulePlan, RunningSchedule, Monitor], Solut
 
 
 class RunDiverged(Exception):
-    """Raised inside a run; carries the epoch."""
+    """Raised inside a run that diverges, with the epoch."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__(epoch)
@@ -49,13 +49,13 @@ class RunDiverged(Exception):
 
 
 def with_restarts(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor, run: RunRule) -> Solution:
-    """Run; where an automatic rate diverges halve it and start again, where the user's does raise."""
+    """Run a rule; if an automatic rate diverges, halve it and restart; if the user's rate diverges, raise."""
     batches = plan.batches(objective.data.n)
     rate = rate_of_auto(objective, plan)
     for _ in range(_RESTARTS):
         schedule = RunningSchedule(bound_schedule(objective, plan, rate), batches, check=plan.optimizer.check_rates)
         try:
-            # A run that diverges may overflow before it is seen to.
+            # A run that diverges may overflow before that is detected.
             with np.errstate(over="ignore", invalid="ignore"):
                 return replace(run(objective, theta.copy(), plan, schedule, monitor), automatic=rate)
         except RunDiverged as error:
@@ -74,7 +74,7 @@ def with_restarts(objective: Objective, theta: Array, plan: RulePlan, monitor: M
 def _error(
     objective: Objective, theta: Array, plan: RulePlan, rate: float, epoch: int, run: RunRule
 ) -> DivergenceError:
-    """The error for a user's rate, with a rate known to be safe."""
+    """Return the error for a user's rate, with a rate known to be safe."""
     safe = safe_rate(objective, plan)
     if safe is None or not safe < rate:
         safe = _first_falling(objective, theta, plan, rate, run)
@@ -89,7 +89,7 @@ def _error(
 
 
 def _first_falling(objective: Objective, theta: Array, plan: RulePlan, rate: float, run: RunRule) -> float | None:
-    """The first tenth, hundredth, ... of a rate with which some epochs lower the loss."""
+    """Return the first tenth, hundredth, ... of a rate with which some epochs lower the loss."""
     start = objective.value(objective.evaluate(theta))
     trial_plan = replace(plan, max_iter=_TRIAL_EPOCHS, tol=0.0)
     for power in range(1, 9):
@@ -106,17 +106,17 @@ def _first_falling(objective: Objective, theta: Array, plan: RulePlan, rate: flo
     return None
 
 
-#: Length of a compiled call that Ctrl-C and progress can wait for.
+#: Seconds of a compiled call, which delays Ctrl-C and the deadline.
 _SLICE_SECONDS = 0.1
 _FIRST_SLICE_BYTES = 1 << 24
 #: Passes over all rows that end a mini-batch fit with an L1 term.
 _FINAL_PASSES = 10
-#: What the report says of full gradients that cost d^2.
+#: Words of the report for full gradients that cost d^2.
 _GRAM = "gradients from the Gram matrix of one pass"
 
 
 def solve_rule(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor) -> Solution:
-    """Run a rule from theta: on full gradients until the certificate is met, on batches until the loss is flat."""
+    """Run a rule from theta, on full gradients until the certificate is met or on batches until the loss is flat."""
     if plan.batch_size is None and gram_is_faster(objective, plan.max_iter):
         kind = type(plan.optimizer).__name__
         return replace(_solve(GramObjective(objective), theta, plan, monitor), solver=f"{kind}, full batch, {_GRAM}")
@@ -132,11 +132,11 @@ def _solve(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor)
 
 
 def _with_exact_zeros(objective: Objective, solution: Solution, monitor: Monitor, tol: float) -> Solution:
-    """End a mini-batch fit with an L1 term by proximal steps on all rows, whose thresholds no noise hides.
+    """End a mini-batch fit with an L1 term by proximal steps on all rows, which set coefficients to exactly 0.
 
-    Thresholds of a rule shrink with its rate and are crossed by the noise of its batches. Full gradients below the L1
-    weight set coefficients to exactly 0; accelerated steps (Beck and Teboulle 2009) do so in few passes. The rule's own
-    parameters stay what a stream goes on from. With tol = 0 the fit is the rule's formula alone.
+    The thresholds of a rule shrink with its rate, and the noise of its batches exceeds them. With full gradients a few
+    accelerated steps (Beck and Teboulle 2009) find the zeros. A stream continues from the rule's own parameters. With
+    tol = 0 the fit is the rule's formula alone.
     """
     ended = solution.reason in ("flat loss", "max_iter", "early stopping")
     if not (objective.has_l1 and ended and tol > 0.0) or monitor.error is not None:
@@ -161,7 +161,7 @@ def _with_exact_zeros(objective: Objective, solution: Solution, monitor: Monitor
 
 
 def _ceiling(objective: Objective, theta: Array) -> float:
-    """The loss above which, tenfold, a fit has diverged: of margins 0, or of theta where that is worse."""
+    """Return the loss to compare with for divergence: that of margins 0, or of theta if larger."""
     start = objective.start_value()
     return max(start, objective.value(objective.evaluate(theta))) if np.any(theta) else start
 
@@ -186,7 +186,7 @@ def _run_full_batch(
         certified = certificate <= plan.tol and plan.tol > 0.0
         if not certified:
             rule.update(g, rate, objective.l1)
-        # The certificate is that of the point; Nesterov's iterate lies behind it.
+        # The certificate belongs to the point; Nesterov's iterate lies behind it.
         end = point if certified else rule.reported
         reason = monitor.end_epoch(Epoch(loss, rate, float(np.linalg.norm(g)), certificate), end)
         if certified:
@@ -236,7 +236,7 @@ def _run_batches(
 
 
 def _saga_certified(objective: Objective, rule: RuleState, losses: Array, tol: float) -> bool:
-    """Whether the certificate is at most tol: by the gradient that SAGA keeps, then by a pass over all rows."""
+    """Whether the certificate is at most tol: by SAGA's stored gradient, then by a pass over all rows."""
     if tol == 0.0 or objective.certificate(objective.evaluation(rule.theta, losses, rule.memory.slots[0])) > tol:
         return False
     return objective.certificate(objective.evaluate(rule.theta)) <= tol
@@ -249,7 +249,7 @@ def _solution(theta: Array | None, reason: str, schedule: RunningSchedule, rule:
 
 
 class EpochSums(NamedTuple):
-    """What an epoch has seen: sums of losses (K,) and gradients (K, d + 1), and its batches up to the deadline."""
+    """Sums of losses (K,) and gradients (K, d + 1) over an epoch, and the number of batches before the deadline."""
 
     losses: Array
     gradient: Array
@@ -265,7 +265,7 @@ def run_epoch(
     slices: "Slices",
     deadline: Deadline = NEVER,
 ) -> EpochSums:
-    """The batches of an epoch in slices short enough to be interrupted."""
+    """Run the batches of an epoch in slices short enough to be interrupted."""
     first, sums = 0, None
     while sums is None or first < batches:
         last = batches if epochs.whole else min(first + slices.length, batches)
@@ -281,12 +281,12 @@ def run_epoch(
 
 
 class Slices:
-    """How many batches a call runs, adapted to how long calls took; it does not show in the result."""
+    """The number of batches per call, adapted to the seconds of calls; results do not depend on it."""
 
     def __init__(self, batch_bytes: float) -> None:
         self.length = max(1, int(_FIRST_SLICE_BYTES / batch_bytes))
 
     def adapt(self, batches: int, seconds: float) -> None:
-        """Take the length of a call into account."""
+        """Adapt the length to the seconds of a call."""
         wanted = batches * _SLICE_SECONDS / max(seconds, 1e-9)
         self.length = max(1, int(min(wanted, 2.0 * self.length)))

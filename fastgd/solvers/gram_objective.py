@@ -1,4 +1,4 @@
-"""The objective of a squared loss after one pass: a d x d matrix stands for the rows."""
+"""Objectives of a squared loss by the Gram matrix, or an orthogonal factor of the rows, from one pass."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -18,31 +18,31 @@ from fastgd.solvers.collinearity import remove_directions
 from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.metric import require_finite, with_unit_diagonal
 
-#: Rows a column from which rows are many, and the share of the epochs allowed that a fit is expected to use.
+#: Rows per column from which the Gram matrix is considered, and the share of max_iter that a fit is expected to use.
 _MANY, _USED = 200, 0.1
-#: The inverse of a condition number above which columns are independent, whatever rounding to their dtype has done.
+#: Reciprocal condition number above which columns are independent despite rounding to their dtype.
 _INDEPENDENT = 1e-6
-#: Coordinate descent ends at this share of the largest violation that it starts with, or where rounding does.
+#: Coordinate descent ends at this share of the largest violation at its start, or at the share for rounding.
 _DESCENT, _LEAST = 1e-6, 1e-15
 _EPS = float(np.finfo(np.float64).eps)
-#: Steps to the minimum of the model: the second one takes back what the first rounds.
+#: Steps to the minimum of the model: the second one corrects the rounding of the first.
 _REFINEMENTS = 2
 #: Singular values of a triangle with columns of norm 1, relative to the largest, below which columns count as
-#: dependent: what rounding to the dtype leaves of a dependent column.
+#: dependent: the rounding of a dependent column to its dtype.
 _DEPENDENT = {"f4": 4e-6, "f8": 1e-13}
 
 
-#: Steps of the active-set method a column at most, and the share of L1 that dependent columns may leave unmet.
+#: Most steps of the active-set method per column, and the share of L1 that dependent columns may leave unmet.
 _ACTIVE_SETS, _UNMET = 30, 1e-8
 
 
 class GramObjective(Objective):
-    """The objective of a squared loss whose evaluations cost d^2, after a pass that makes the Gram matrix.
+    """The objective of a squared loss by the Gram matrix, whose evaluations cost d^2 after one pass.
 
     Parameters
     ----------
     objective : Objective
-        Whose coordinates are taken, or centred ones where those are not.
+        Its coordinates are used if they are centred, else standardised ones.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -54,7 +54,7 @@ class GramObjective(Objective):
 
     @cached_property
     def _model(self) -> tuple[Array, Array, Array]:
-        """Losses (K,) and gradient (K, d + 1) at zeros, curvature (d + 1, d + 1)."""
+        """Losses (K,) and gradient (K, d + 1) at zeros, and curvature (d + 1, d + 1)."""
         d, intercept = self.data.d, int(self.problem.fit_intercept)
         gram = self.data.least_squares(self.scaling, self.problem.fit_intercept).gram()
         require_finite(gram)
@@ -67,7 +67,7 @@ class GramObjective(Objective):
         return 0.5 * gram.diagonal()[cut:], gradient, curvature
 
     def evaluate(self, theta: Array) -> Evaluation:
-        """Loss and gradient at theta, at d^2."""
+        """Return loss and gradient at theta, at a cost of d^2."""
         losses, linear, curvature = self._model
         if not theta.any():
             return self.evaluation(theta, losses, linear)
@@ -76,7 +76,7 @@ class GramObjective(Objective):
         return self.evaluation(theta, np.maximum(found, 0.0), linear + product)
 
     def slope_along(self, theta: Array, direction: Array) -> Callable[[float], float]:
-        """As `Objective.slope_along`, at d^2."""
+        """As `Objective.slope_along`, at a cost of d^2."""
 
         def slope(t: float) -> float:
             return float(np.vdot(self.evaluate(theta + t * direction).slope, direction))
@@ -85,18 +85,18 @@ class GramObjective(Objective):
 
     @cached_property
     def _curvature_sample(self) -> Data:
-        """The objective's own, which tells what was read."""
+        """The sample of the original objective, which counts the rows read."""
         return self._whole._curvature_sample
 
     def rounding(self, theta: Array) -> float:
-        """What rounding may add to a certificate at theta."""
+        """Return a bound on the rounding of a certificate at theta."""
         _, linear, curvature = self._model
         sizes = np.abs(theta) @ np.abs(curvature) + np.abs(linear)
         return _EPS * float((sizes / self.problem.units[:, None]).max()) / self.problem.constant.rms
 
     @cached_property
     def _factor(self) -> tuple[Array, Array, float]:
-        """Scales, Cholesky's factor of curvature and L2 with a unit diagonal, its condition number's inverse or 0."""
+        """Scales, Cholesky's factor of the scaled curvature with L2, and its reciprocal condition number or 0."""
         unit, scale = with_unit_diagonal(self._model[2] + np.diag(self.l2[0]))
         factor, failed = linalg.lapack.dpotrf(unit, lower=1, clean=0)
         if failed:
@@ -106,11 +106,11 @@ class GramObjective(Objective):
 
     @property
     def reciprocal_condition(self) -> float:
-        """Of curvature with L2, columns scaled; 0 where it is singular to rounding."""
+        """Reciprocal condition number of the scaled curvature with L2; 0 if that is singular to rounding."""
         return self._factor[2]
 
     def minimum(self, theta: Array) -> Evaluation:
-        """At the minimum, looked for from theta."""
+        """Return the evaluation at the minimum, from a start theta."""
         at = self.evaluate(theta if self.has_l1 else np.zeros(theta.shape))
         for _ in range(_REFINEMENTS):
             at = self.evaluate(at.theta + self.step(at))
@@ -118,11 +118,11 @@ class GramObjective(Objective):
 
     @property
     def independent(self) -> bool:
-        """Whether the Gram matrix shows that no column is constant or a combination of others."""
+        """Whether the Gram matrix shows that columns are linearly independent and none is constant."""
         return bool((self.scaling.inv_scale > 0.0).all()) and self.reciprocal_condition > _INDEPENDENT
 
     def step(self, at: Evaluation) -> Array:
-        """To the minimum of the model with the gradient of an evaluation, (K, d + 1)."""
+        """Return the step (K, d + 1) to the minimum of the model with the gradient of an evaluation."""
         g = at.slope
         if not self.has_l1:
             return self._smooth_step(g)
@@ -140,11 +140,11 @@ class GramObjective(Objective):
         return step
 
     def _worst(self, at: Evaluation, g: Array, k: int) -> float:
-        """The largest violation of an output's optimality."""
+        """Return the largest violation of an output's optimality conditions."""
         return float(np.max(subgradient_distance(at.theta[k], g[k], self.l1[k])))
 
     def precise(self, theta: Array) -> Evaluation:
-        """Loss and gradient at theta from the rows, in more than double precision. One pass."""
+        """Return loss and gradient at theta from the rows, in more than double precision. One pass."""
         exact, intercept = self.scaling.binary(), self.problem.fit_intercept
         there = exact.theta_from(self.scaling, theta)
         losses, found = self.data.least_squares(exact, intercept).gradient(there[:, :-1], there[:, -1])
@@ -153,7 +153,7 @@ class GramObjective(Objective):
         return self.evaluation(theta, losses, self.scaling.gradient_from(exact, gradient))
 
     def convert_to(self, objective: Objective, at: Evaluation) -> Evaluation:
-        """The same evaluation in the coordinates of another objective on the same data."""
+        """Convert an evaluation to the coordinates of another objective on the same data."""
         if objective.scaling is self.scaling:
             return at
         theta = objective.scaling.theta_from(self.scaling, at.theta)
@@ -162,14 +162,14 @@ class GramObjective(Objective):
 
 
 class OrthogonalObjective(GramObjective):
-    """The same by an orthogonal factor of the rows in place of their Gram matrix, which has half of its digits.
+    """The objective of a squared loss by an orthogonal factor of the rows, whose condition is the Gram matrix's root.
 
-    Of columns that are combinations of others the solution of least norm is found, in raw columns.
+    With dependent columns it finds the solution of least norm in raw columns.
     """
 
     @cached_property
     def _rows(self) -> tuple[Array, Array]:
-        """d + 1 + K rows that stand for all: (x~, 1) and targets."""
+        """d + 1 + K rows (x~, 1) with the Gram matrix of all rows, and their targets."""
         d, intercept = self.data.d, int(self.problem.fit_intercept)
         upper = self.data.least_squares(self.scaling, self.problem.fit_intercept).triangle()
         rows = np.zeros((len(upper), d + 1))
@@ -182,16 +182,16 @@ class OrthogonalObjective(GramObjective):
         return 0.5 * np.sum(targets**2, axis=0), -targets.T @ rows, rows.T @ rows
 
     def evaluate(self, theta: Array) -> Evaluation:
-        """Loss and gradient at theta, at d^2."""
+        """Return loss and gradient at theta, at a cost of d^2."""
         rows, targets = self._rows
         r = rows @ theta.T - targets
         return self.evaluation(theta, 0.5 * np.sum(r**2, axis=0), r.T @ rows)
 
     @cached_property
     def _inverse(self) -> tuple[Array, Array, Array, Array]:
-        """Of those rows beyond the intercept's: scales of columns, right singular vectors, singular values, solution.
+        """Singular value decomposition of `_rows` without the intercept's: scales, right vectors, values, solution.
 
-        The solution (K, d) is taken from rows and targets, not from their products, which would square the condition.
+        The solution (K, d) comes from rows and targets, not from their products, which would square the condition.
         """
         first, d = int(self.problem.fit_intercept), self.data.d
         ridge = np.diag(np.sqrt(self.l2[0, :-1]))
@@ -207,14 +207,14 @@ class OrthogonalObjective(GramObjective):
         return scale, right[kept].T, values[kept], self._of_least_norm(coef, right[~kept] * scale)
 
     def _of_least_norm(self, coef: Array, null: Array) -> Array:
-        """The coefficients (K, d) less what they have in common, as raw ones, with null directions (m, d)."""
+        """Remove null directions (m, d) from coefficients (K, d), as raw ones."""
         null = null[np.any(null, axis=1)] * self.scaling.inv_scale
         if not len(null):
             return coef
         return remove_directions(coef * self.scaling.inv_scale, null.T) * inverse(self.scaling.inv_scale)
 
     def positive_minimum(self) -> Array:
-        """theta (K, d + 1) at the minimum over coefficients of at least 0.
+        """Return theta (K, d + 1) at the minimum over coefficients of at least 0.
 
         L1 is linear there: it moves the targets t to t' with R't' = R't - l1, for rows R with those of L2.
 
@@ -244,7 +244,7 @@ class OrthogonalObjective(GramObjective):
         return found
 
     def minimum(self, theta: Array) -> Evaluation:
-        """At the minimum, of several minima that of least norm."""
+        """Return the evaluation at the minimum, of several that of least norm."""
         if self.has_l1:
             return super().minimum(theta)
         found = np.zeros_like(theta)
@@ -255,7 +255,7 @@ class OrthogonalObjective(GramObjective):
         return self.evaluate(found)
 
     def _smooth_step(self, g: Array) -> Array:
-        """-(R'R + L2)^-1 g by the singular values of the columns beyond the intercept, which is eliminated."""
+        """Return -(R'R + L2)^-1 g by the singular values of the columns, after elimination of the intercept."""
         step = np.zeros_like(g)
         if not self.problem.fit_intercept:
             step[:, :-1] = -self._apply(g[:, :-1])
@@ -272,7 +272,7 @@ class OrthogonalObjective(GramObjective):
 
 
 def _shift(upper: Array, l1: Array) -> Array:
-    """The t of least norm with upper't = l1."""
+    """Return the t of least norm with upper't = l1."""
     shift: Any = np.linalg.lstsq(upper.T, l1, rcond=None)[0]
     if np.abs(upper.T @ shift - l1).max(initial=0.0) > _UNMET * np.abs(l1).max(initial=0.0):
         raise ValueError("positive=True with l1_ratio=1 needs independent columns: drop some, or set l1_ratio below 1")
@@ -281,12 +281,12 @@ def _shift(upper: Array, l1: Array) -> Array:
 
 
 def is_centred(objective: Objective) -> bool:
-    """Whether columns are centred, without which their Gram matrix loses digits."""
+    """Whether columns are centred; without that their Gram matrix loses digits."""
     return bool((objective.scaling.center == objective.standard.center).all())
 
 
 def gram_is_faster(objective: Objective, epochs: int) -> bool:
-    """Whether a squared loss of many rows takes less time condensed than by so many passes."""
+    """Whether a fit by the Gram matrix is expected to take less time than by passes of so many epochs."""
     shape = Shape.of(objective)
     if not shape.loss.is_quadratic or shape.rows < _MANY * shape.columns or not is_centred(objective):
         return False
@@ -294,5 +294,5 @@ def gram_is_faster(objective: Objective, epochs: int) -> bool:
 
 
 def _places(d: int, intercept: int) -> list[int]:
-    """Where the columns (1, x~) of a row stand in theta, whose intercept is last."""
+    """Return the indices in theta, whose intercept is last, of the columns (1, x~) of a row."""
     return [*([d] if intercept else []), *range(d)]

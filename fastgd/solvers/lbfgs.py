@@ -1,9 +1,9 @@
-"""scipy's L-BFGS-B on full passes, for smooth objectives of many columns.
+"""SciPy's L-BFGS-B on full passes, for smooth objectives of many columns.
 
-It works in units in which every coordinate's own curvature at the best constant model is 1, L2 included, and for
-softmax where parameters sum to 0 over classes, which such units would leave. That saves half of the passes or more
-where classes are unequal or L2 is steeper than the loss on some columns, and without `standardize` it is what makes
-columns of different scales feasible at all.
+Coordinates are scaled so that the diagonal of the curvature at the best constant model, L2 included, is 1; softmax
+parameters are projected to sum to 0 over classes, which that scaling would break. This saves half of the passes or more
+if classes are unequal or L2 is steeper than the loss in some columns. Without `standardize`, columns of different
+scales need it to converge at all.
 """
 
 import math
@@ -17,14 +17,14 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.progress import Monitor, Progress, Solution
 
-#: The least curvature of an output that is believed, as a share of the largest: it may be more away from the start.
+#: Least curvature of an output relative to the largest: it may be larger away from the start.
 _LEAST = 1e-3
-#: Passes on differences in which the certificate has to halve: else rounding of gradients is all that is left.
+#: Passes on differences within which the certificate has to halve; else only rounding is left.
 _PATIENCE = 100
 
 
 class _Ended(Exception):
-    """Raised out of scipy's loop; carries the reason."""
+    """Raised to leave SciPy's loop, with the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -34,8 +34,9 @@ class _Ended(Exception):
 def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor, memory: int = 10) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done.
 
-    Every evaluation is a pass and counts as an epoch, those of line searches too. Where scipy's line search finds no
-    lower loss it begins anew at the best point, on differences that rounding spares; "no step" where that gains little.
+    Every evaluation is a pass and counts as an epoch, also in line searches. If SciPy's line search finds no lower
+    loss, the solver restarts at the best point with differences of F from gradients, which rounding affects less. It
+    ends with "no step" if that gains little.
     """
     progress = Progress(objective, tol, monitor)
     try:
@@ -50,14 +51,14 @@ def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor
 
 
 class _Passes:
-    """The objective as scipy sees it, in units of its own."""
+    """The objective as a function for SciPy, in scaled coordinates."""
 
     def __init__(self, objective: Objective, progress: Progress) -> None:
         self.units = 1.0 / np.sqrt(_curvatures(objective))
         self._objective, self._progress = objective, progress
 
     def __call__(self, x: Array) -> tuple[float, Array]:
-        """Value and gradient at a point (K (d + 1),)."""
+        """Return value and gradient at a point (K (d + 1),)."""
         objective = self._objective
         at = objective.evaluate(self._balanced(x.reshape(self.units.shape) * self.units))
         reason = self._progress.record_pass(at) or self._reason()
@@ -66,21 +67,21 @@ class _Passes:
         return self._value(at), (self._balanced(at.slope) * self.units).ravel()
 
     def _balanced(self, theta: Array) -> Array:
-        """Parameters, or a gradient, that sum to 0 over the classes of softmax, as they do at its optimum."""
+        """Project softmax parameters, or a gradient, to sum to 0 over classes, as at its optimum."""
         return theta - theta.mean(axis=0) if self._objective.problem.loss.couples_outputs else theta
 
     def _value(self, at: Evaluation) -> float:
         return at.total
 
     def _reason(self) -> str | None:
-        """A reason of its own to stop."""
+        """Return a further reason to stop, or None."""
         return None
 
 
 class _Differences(_Passes):
-    """Values as differences from a reference, by the trapezoid rule on gradients.
+    """The objective with values as differences from a reference, by the trapezoid rule on gradients.
 
-    Near a minimum values themselves differ by rounding alone.
+    Near a minimum, values of F differ by rounding only.
     """
 
     def __init__(self, objective: Objective, progress: Progress, reference: Evaluation) -> None:
@@ -109,7 +110,7 @@ def run_lbfgs(
     memory: int,
     callback: Callable[[optimize.OptimizeResult], None] | None = None,
 ) -> None:
-    """Run scipy's L-BFGS-B until its line search finds no lower value; its own tolerances and limits are off.
+    """Run SciPy's L-BFGS-B until its line search finds no lower value, without its own tolerances and limits.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def run_lbfgs(
         Value and gradient at a point (n,); an exception ends the run.
     start : ndarray of float64, shape (n,)
     memory : int
-        Pairs of steps and gradient changes.
+        Pairs of steps and gradient changes to keep.
     callback : callable, default=None
         Called with ``intermediate_result`` after each iteration; a StopIteration ends the run.
     """
@@ -127,7 +128,7 @@ def run_lbfgs(
 
 
 def _curvatures(objective: Objective) -> Array:
-    """Of each coordinate (K, d + 1), at the best constant model; 1 for coordinates that play no part."""
+    """Return the diagonal of the curvature (K, d + 1) at the best constant model; 1 for coordinates without any."""
     moments, scaling = objective.moments, objective.scaling
     squares = (moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2
     outputs = objective.problem.constant.curvatures

@@ -1,4 +1,4 @@
-"""Learning rates: automatic ones, safe ones, and a schedule at work."""
+"""Automatic and safe learning rates, and the state of a running schedule."""
 
 import math
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from fastgd.objective.objective import Objective
 from fastgd.optimizers import WithRate
 from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay, Schedule, is_auto
 
-#: `RulePlan.max_iter` of a stream, whose length is not known.
+#: `RulePlan.max_iter` of a stream, whose length is unknown.
 ENDLESS = 1 << 30
-#: Epochs to bind a stream's schedule for: no schedule ends within them.
+#: Epochs to bind a stream's schedule to: a length that no schedule ends within.
 _SHORTEST = 1e-9
 
 
 @dataclass(frozen=True)
 class RulePlan:
-    """A rule, its batches and its limits. batch_size is None for the full batch."""
+    """A rule with its batch size and limits; batch_size is None for the full batch."""
 
     optimizer: WithRate
     batch_size: int | None
@@ -31,24 +31,24 @@ class RulePlan:
     seed: int = 0
 
     def batches(self, n: int) -> int:
-        """Batches an epoch."""
+        """Return the number of batches per epoch."""
         size = self.batch_size or n
         return n // size if self.drop_last else -(-n // size)
 
     def is_full(self, n: int) -> bool:
-        """Whether every batch is all of the n rows."""
+        """Whether every batch holds all n rows."""
         return self.batch_size is None or self.batch_size >= n
 
 
 class RunningSchedule:
-    """Keeps what a bound schedule remembers from epoch to epoch.
+    """A bound schedule with its state from epoch to epoch.
 
     Parameters
     ----------
     schedule : Schedule
         Bound, see `Schedule.bind`.
     batches : int
-        Updates an epoch.
+        Updates per epoch.
     state : dict of str to float or None, default=None
         From an earlier run that this one continues.
     check : callable, default=None
@@ -65,10 +65,10 @@ class RunningSchedule:
         self._schedule = schedule
         self._batches = batches
         self._check = check
-        # A stream may have changed its schedule, which then begins.
+        # A stream may have changed its schedule, which then starts anew.
         self.state = {**schedule.start(), **(state or {})}
         self._step, self._epoch = 0, 0
-        #: What the schedule's rates are multiplied with.
+        #: Factor of the schedule's rates.
         self.factor = 1.0
         #: The rate of the first update of the run, and the largest so far.
         self.first, self.largest = float("nan"), 0.0
@@ -79,7 +79,7 @@ class RunningSchedule:
         self.state = self._schedule.begin(self.state, step, epoch)
 
     def rates(self, first: int, last: int) -> Array:
-        """Rates of the updates [first, last) of the epoch."""
+        """Return the rates of the updates [first, last) of the epoch."""
         updates = np.arange(first, last)
         rates = self._schedule.rates(self._step + updates, self._epoch + updates / self._batches, self.state)
         if self.factor != 1.0:
@@ -92,7 +92,7 @@ class RunningSchedule:
         return rates
 
     def end(self, metric: float) -> None:
-        """End an epoch with its validation or training loss."""
+        """End an epoch, with its validation or training loss."""
         self.state = self._schedule.observe(self.state, metric)
 
 
@@ -106,20 +106,20 @@ _LINEAR = 0.3
 
 
 def is_automatic(plan: RulePlan) -> bool:
-    """Whether the first rate is left to the fit."""
+    """Whether the fit chooses the first rate."""
     return plan.optimizer.schedule.automatic
 
 
 def bound_schedule(objective: Objective, plan: RulePlan, rate: float) -> Schedule:
-    """The schedule of a fit, in which "auto" stands for `rate`."""
+    """Return the schedule of a fit, with `rate` in place of "auto"."""
     automatic = is_auto(plan.optimizer.learning_rate)
     schedule = _automatic_decay(objective, plan) if automatic else plan.optimizer.schedule
-    # Schedules that take their length from a fit have no stream.
+    # Streams refuse schedules whose length is that of the fit.
     return schedule.bind(rate, _SHORTEST if plan.max_iter == ENDLESS else plan.max_iter)
 
 
 def rate_of_auto(objective: Objective, plan: RulePlan) -> float:
-    """What "auto" stands for in the schedule of a fit; NaN where the user gave rates."""
+    """Return the value of "auto" in the schedule of a fit; NaN if the user gave rates."""
     return automatic_rate(objective, plan) if is_automatic(plan) else math.nan
 
 
@@ -140,14 +140,14 @@ def _length(plan: RulePlan, n: int, longest: float) -> float:
 
 
 def falls_to_zero(objective: Objective, plan: RulePlan) -> bool:
-    """Whether an automatic rate is 0 at the end of the fit: before it a flat loss only says that it is still large."""
+    """Whether an automatic rate decays to 0 at the end of the fit; a loss flat before that only shows a large rate."""
     return is_auto(plan.optimizer.learning_rate) and isinstance(_automatic_decay(objective, plan), CosineDecay)
 
 
 def _automatic_decay(objective: Objective, plan: RulePlan) -> Schedule:
     """Return the decay of an automatic rate.
 
-    None where gradients have no noise; to 0 where steps stay as long near the optimum, if the end is known.
+    Constant if gradients have no noise; to 0 if steps do not shrink near the optimum and the length is known.
     """
     if plan.max_iter == ENDLESS:
         return Constant() if plan.optimizer.adaptive else InverseTimeDecay()
@@ -168,13 +168,13 @@ _AFTER_A_FIT = 1.0 / 30.0
 
 
 class StreamRate(NamedTuple):
-    """The automatic rate of a stream, and the largest mean square of rows that it suits; NaN where there is none."""
+    """The automatic rate of a stream, and the largest mean square of rows that it suits; NaN without one."""
 
     rate: float
     size: float
 
 
-#: Of a stream whose rates the user gives, or that has not begun.
+#: The rate of a stream that has not begun or whose rates the user gives.
 NO_RATE = StreamRate(math.nan, math.nan)
 
 
@@ -221,12 +221,12 @@ def follows_losses(plan: RulePlan) -> bool:
 
 
 def share_at_start(objective: Objective) -> float:
-    """Share of its largest curvature that the loss has, on average, at the constant model."""
+    """Return the mean curvature of the loss at the constant model as a share of its largest curvature."""
     return objective.problem.loss.curvature_share(objective.problem.constant)
 
 
 def rate_factor(objective: Objective, losses: Array) -> float:
-    """Return what an automatic rate is multiplied with where the mean losses are these (K,)."""
+    """Return the factor of an automatic rate at mean losses (K,)."""
     return objective.problem.loss.rate_factor(objective.problem.constant, losses)
 
 

@@ -1,4 +1,4 @@
-"""Full-batch gradient descent that searches its step: by halving, or the exact minimum along the gradient."""
+"""Full-batch gradient descent with a line search: backtracking, or the exact minimum along the gradient."""
 
 import math
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from fastgd.penalties import soft_threshold
 from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.progress import Deadline, Monitor, Solution
 
-#: Share of the first-order decrease that a step must reach (Armijo 1966), and how often it is halved.
+#: Share of the first-order decrease that a step must reach (Armijo 1966), and most halvings of a step.
 _ARMIJO = 1e-4
 HALVINGS = 50
-#: An exact search ends where the slope along the line is this share of the first one.
+#: An exact search ends when the slope along the line is this share of the first one.
 _FLAT = 1e-6
 
 
 class Step(NamedTuple):
-    """An accepted step: its length, and what was found there."""
+    """The length of an accepted step, and the evaluation at its end."""
 
     length: float
     evaluation: Evaluation
@@ -54,7 +54,7 @@ def solve_line_search(objective: Objective, theta: Array, plan: RulePlan, monito
         if done or stop is not None or step is None:
             reason = monitor.certified_reason if done else stop or "no step"
             break
-        # A step that was long enough once may be again: twice the last one, or the user's.
+        # Start from twice the last length, or from the user's.
         length = 2.0 * step.length if given == "auto" else float(given)
     found = monitor.theta
     assert found is not None
@@ -62,7 +62,7 @@ def solve_line_search(objective: Objective, theta: Array, plan: RulePlan, monito
 
 
 class Trial(NamedTuple):
-    """A step that is tried: its squared length, and the value at its end."""
+    """The squared length of a trial step, and the value at its end."""
 
     squared_move: float
     value: float
@@ -117,7 +117,7 @@ def _backtrack(objective: Objective, at: Evaluation, g: Array, length: float, de
 
 
 def _exact(objective: Objective, at: Evaluation, g: Array, length: float, deadline: Deadline) -> Step | None:
-    """The minimum of F along -g, by Brent's method on its slope along the line, which takes no passes."""
+    """Return the minimum of F along -g, by Brent's method on the slope along the line, which takes no passes."""
     slope = objective.slope_along(at.theta, -g)
     found = root_of_slope(slope, length)
     if found is None:
@@ -127,9 +127,9 @@ def _exact(objective: Objective, at: Evaluation, g: Array, length: float, deadli
 
 
 def root_of_slope(slope: Callable[[float], float], length: float) -> float | None:
-    """Where a slope that begins below 0 and rises reaches 0, to `_FLAT` of its first value; None where it never does.
+    """Return the root of an increasing slope that starts below 0, to `_FLAT` of its first value; None without a root.
 
-    Brent's method (scipy) in place of Newton's: it needs no curvature and cannot leave its bracket.
+    Brent's method (SciPy) needs no curvature and cannot leave its bracket, unlike Newton's.
     """
     start = slope(0.0)
     if not start < 0.0:

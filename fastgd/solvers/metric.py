@@ -1,4 +1,4 @@
-"""The metric of a Newton step: a curvature factored once, improved by changes of full gradients."""
+"""The metric of a Newton step: a factored curvature, updated by changes of full gradients."""
 
 import math
 from collections import deque
@@ -34,7 +34,7 @@ def with_unit_diagonal(matrix: Array) -> tuple[Array, Array]:
     scaled : ndarray of shape (D, D)
         With the row and the column of a unit vector where the diagonal is 0.
     inverse_scale : ndarray of shape (D,)
-        What rows and columns were multiplied with; 0 there.
+        Factors of rows and columns; 0 where the diagonal is 0.
 
     Raises
     ------
@@ -49,42 +49,42 @@ def with_unit_diagonal(matrix: Array) -> tuple[Array, Array]:
     return scaled, inverse_scale
 
 
-#: Eigenvalues of a curvature with unit diagonal below which directions count as flat, a column.
+#: Eigenvalues of a curvature with unit diagonal, per column, below which directions count as flat.
 _FLAT = 1e-14
-#: What flat directions of a sample are given: not all rows may be flat there.
+#: Relative curvature of flat directions of a sample: other rows may have curvature there.
 _SAMPLED_FLAT = 1e-6
-#: A prox step is found to this share of the largest violation it starts with.
+#: Accuracy of a prox step, relative to the largest violation at its start.
 _PROX_ACCURACY = 1e-3
 _VISIBLE = 1e-12
-#: Share of the curvature that a column's mean square promises, below which the sample has missed where it varies.
+#: Share of the curvature expected from a column's mean square, below which the sample has missed its variation.
 _UNSEEN = 0.1
-#: The least curvature of a combination of outputs that is believed, by the mean: it may be more away from the start.
+#: Least relative curvature of a combination of outputs: it may be larger away from the start.
 _LEAST_COUPLED = 1e-4
 #: Factors by which the curvature of coupled outputs may change at a time.
 _MOST_RISE, _MOST_FALL = 10.0, 0.8
 
 
 class Metric(Protocol):
-    """What turns a gradient into a step."""
+    """A map from a gradient to a step."""
 
     def step(self, at: Evaluation) -> Array:
-        """The minimiser v of g.v + v.Bv / 2 + l1 |theta + v|, of the shape of theta."""
+        """Return the minimiser v of g.v + v.Bv / 2 + l1 |theta + v|, of the shape of theta."""
 
     def learn(self, step: Array, change: Array) -> None:
-        """Take in a step and the change of the smooth gradient along it, so that B step = change."""
+        """Update B by a step and the change of the smooth gradient along it, so that B step = change."""
 
     def inherit(self, other: "Metric") -> None:
-        """Take over the steps that another metric remembers."""
+        """Copy the pairs that another metric remembers."""
 
 
 def make_metric(
     objective: Objective, curvature: Array, memory: int, sampled: bool, couplings: Array | None = None
 ) -> Metric:
-    """Of the mean loss's curvature with the penalty's.
+    """Return the metric of the mean loss's curvature with the penalty's.
 
-    curvature: (B, d + 1, d + 1), or of all outputs jointly (1, K (d + 1), K (d + 1)). memory: steps that are
-    remembered. sampled: whether the curvature is that of a sample of rows. couplings (K, K): of softmax the curvature
-    by margins, its other factor; without it, or with L1, outputs are taken one by one.
+    curvature: (B, d + 1, d + 1), or jointly for all outputs (1, K (d + 1), K (d + 1)). memory: most pairs to remember.
+    sampled: whether the curvature is that of a sample. couplings (K, K): softmax's curvature by margins, its second
+    Kronecker factor; without it, or with L1, each output has its own step.
     """
     require_finite(curvature)
     shared = len(curvature) == 1 and objective.has_penalties_of_their_own
@@ -99,18 +99,18 @@ def make_metric(
     require_finite(blocks)
     if objective.has_l1:
         return ProxMetric(blocks, objective, memory)
-    # Rows of a Huber loss beyond delta have a slope and hardly any curvature, as rows outside a sample have.
+    # Rows of a Huber loss beyond delta show hardly any curvature, like rows outside a sample.
     blind = sampled or objective.problem.loss.has_flat_parts
     return SmoothMetric(blocks, memory, blind, None if couplings is None else _uncoupling(couplings))
 
 
 def _uncoupling(couplings: Array) -> Array:
-    """The inverse of couplings (K, K), of a mean diagonal of 1.
+    """Return the inverse of couplings (K, K), scaled to a mean diagonal of 1.
 
-    Equal changes of all outputs, of which the loss knows nothing, are left as they are.
+    Equal changes of all outputs, which leave the loss unchanged, are mapped to themselves.
     """
     K, trace = len(couplings), float(np.trace(couplings))
-    # Where every row is certain of its class, to rounding, there is no curvature to tell outputs apart by.
+    # If all probabilities are 0 or 1 to rounding there is no curvature.
     share = couplings * (K / trace) + 1.0 / K if trace > 0.0 else np.eye(K)
     require_finite(share)
     values, vectors = np.linalg.eigh(share)
@@ -119,26 +119,26 @@ def _uncoupling(couplings: Array) -> Array:
 
 
 def _balance(joint: Array, objective: Objective) -> None:
-    """Equal changes of all outputs, of which the loss knows nothing, get curvature where no penalty gives them any.
+    """Add curvature to equal changes of all outputs, which leave the loss unchanged, in columns without a penalty.
 
-    The gradient along them is 0 to rounding, which without curvature would be a step.
+    The gradient along them is rounding, which would be a step without curvature.
     """
     for j in np.flatnonzero((objective.l1[0] == 0.0) & (objective.l2[0] == 0.0)):
         joint[:, j, :, j] += np.trace(joint[:, j, :, j]) / len(joint) ** 2
 
 
 def _lift(diagonal: Array, squares: Array) -> None:
-    """Columns that hardly vary where there is curvature get what their mean square (D,) promises, by the others'."""
+    """Raise the curvature of columns that hardly vary in the sample to that expected from their mean squares (D,)."""
     seen = diagonal > 0.0
     usual = diagonal[seen].sum() / squares[seen].sum() if seen.any() else 1.0
     np.copyto(diagonal, usual * squares, where=diagonal < _UNSEEN * usual * squares)
 
 
 class Factor:
-    """B^{-1} for one symmetric matrix B (D, D), positive semidefinite.
+    """The inverse of a symmetric positive semidefinite matrix B (D, D).
 
-    Cholesky's factor of B with a unit diagonal, or its eigenvectors where that is close to singular. Directions in
-    which B is flat are left alone, or of a sample given a small curvature; rows of zeros are left alone.
+    Cholesky's factor of B with a unit diagonal, or its eigenvectors if that is close to singular. Steps have no part
+    in flat directions of B, which get a small curvature on a sample instead, nor in rows of zeros.
     """
 
     def __init__(self, matrix: Array, sampled: bool) -> None:
@@ -154,7 +154,7 @@ class Factor:
         self._values = values
 
     def solve(self, g: Array) -> Array:
-        """B^{-1} g for rows g (K, D)."""
+        """Return B^{-1} g for rows g (K, D)."""
         scaled = g * self._inverse_scale
         if self._cholesky is not None:
             scaled = linalg.lapack.dpotrs(self._cholesky, scaled.T, lower=1)[0].T
@@ -173,7 +173,7 @@ class Pair(NamedTuple):
 
 
 class SmoothMetric:
-    """-B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
+    """A metric without L1: steps -B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
 
     def __init__(self, blocks: Array, memory: int, sampled: bool, uncoupling: Array | None = None) -> None:
         self._factors, self._size = [Factor(B, sampled) for B in blocks], blocks.shape[1]
@@ -213,14 +213,14 @@ class SmoothMetric:
 
 
 class ProxMetric:
-    """The proximal Newton step by coordinate descent; B is kept whole, an output at a time, and updated (BFGS)."""
+    """A metric with L1: proximal Newton steps by coordinate descent, with dense B per output and BFGS updates."""
 
     def __init__(self, curvature: Array, objective: Objective, memory: int) -> None:
         self._size = curvature.shape[1]
         self._l1 = objective.l1.reshape(-1, self._size)
         outputs = len(self._l1)
         self._curvatures = list(curvature) if len(curvature) == outputs else [B.copy() for B in curvature] * outputs
-        #: Whether the curvature is that of each output alone, and outputs have more in common.
+        #: Whether outputs couple and each has a curvature of its own, which leaves that out.
         self.couples = objective.problem.loss.couples_outputs and self._l1.shape == objective.l1.shape
         self._learns = memory > 0
 
@@ -234,15 +234,15 @@ class ProxMetric:
         return (moved - theta).reshape(at.theta.shape)
 
     def scale(self, factor: float) -> None:
-        """Take B times a factor."""
+        """Multiply B by a factor."""
         self._curvatures = [factor * B for B in self._curvatures]
 
     def product(self, step: Array) -> Array:
-        """B step."""
+        """Return B step."""
         return np.vstack([B @ s for B, s in zip(self._curvatures, step, strict=True)])
 
     def learn(self, step: Array, change: Array) -> None:
-        """As `Metric.learn`, output by output, or jointly."""
+        """As `Metric.learn`, per output or jointly."""
         if not self._learns:
             return
         if self.couples:
@@ -255,11 +255,11 @@ class ProxMetric:
                 self._curvatures[k] = self._curvatures[k] + np.outer(y, y) / product - np.outer(Bs, Bs) / float(s @ Bs)
 
     def inherit(self, other: Metric) -> None:
-        """Nothing: its own curvature has taken them in, and a new one begins anew."""
+        """Do nothing: BFGS updates are part of B, and there are no pairs to copy."""
 
     def _rescale(self, step: Array, change: Array) -> None:
-        """Where outputs couple, a change is not of their own doing: it tells the size of the curvature alone."""
+        """Scale B to the curvature along a step: with coupled outputs a change does not belong to single outputs."""
         model = float(np.vdot(step, self.product(step)))
         ratio = float(np.vdot(step, change)) / model if model > 0.0 else 1.0
-        # Up at once, so that the model is no less than what was seen, and down with care.
+        # Raise B at once, so that the model majorises the loss, and lower it slowly.
         self.scale(min(ratio, _MOST_RISE) if ratio > 1.0 else max(ratio, _MOST_FALL))

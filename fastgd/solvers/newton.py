@@ -20,10 +20,10 @@ _GROWTH, _SHRINKAGE = 4.0, 0.1
 
 
 def step_to_line_minimum(objective: Objective, at: Evaluation, step: Array) -> Array:
-    """The step (K, d + 1), each output's by the length with which it ends at about the minimum of F along it.
+    """Return the step (K, d + 1), each output scaled to end at about the minimum of F along it.
 
-    The step itself where that would take more than a pass. Newton's method on the slope, safeguarded by a bracket: the
-    Huber loss has kinks in its slope, and the L1 norm jumps.
+    The step is unchanged if that would take more than a pass. The search is Newton's method on the slope, safeguarded
+    by a bracket: the slope of the Huber loss has kinks, and that of the L1 norm has jumps.
     """
     line = objective.along(at, step)
     if line is None:
@@ -35,7 +35,7 @@ def step_to_line_minimum(objective: Objective, at: Evaluation, step: Array) -> A
         slope, curvature = line(t)
         extra, jump = _with_l1(objective, at, step, t)
         slope = slope + extra
-        # What is no number has overflowed: too long.
+        # NaN shows an overflow, of too long a step.
         searching = ~(np.abs(slope) <= _FLAT * first + jump)
         if not searching.any():
             break
@@ -45,7 +45,7 @@ def step_to_line_minimum(objective: Objective, at: Evaluation, step: Array) -> A
 
 
 def _with_l1(objective: Objective, at: Evaluation, step: Array, t: Array) -> tuple[Array, Array]:
-    """The L1 norm's part of slopes at t (K,), halfway where it jumps, and half of the jumps."""
+    """Return the L1 norm's part of the slopes at t (K,), the middle of a jump, and half the heights of jumps."""
     if not objective.has_l1:
         return np.zeros(len(t)), np.zeros(len(t))
     point = at.theta + t[:, None] * step
@@ -54,7 +54,7 @@ def _with_l1(objective: Objective, at: Evaluation, step: Array, t: Array) -> tup
 
 
 def _next_length(t: Array, low: Array, high: Array, slope: Array, curvature: Array) -> Array:
-    """Where the slope would be 0 by its curvature, if that is inside the bracket, else inside it."""
+    """Return Newton's root of the slope if that is inside the bracket, else a point inside it."""
     closed = np.isfinite(high)
     end = np.where(closed, high, _GROWTH * t)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -64,43 +64,44 @@ def _next_length(t: Array, low: Array, high: Array, slope: Array, curvature: Arr
     return np.where(np.isnan(inside), np.where(closed, middle, end), inside)
 
 
-#: Share of the decrease that the model promises for which a step is taken (Armijo 1966).
+#: Share of the predicted decrease that a step must reach (Armijo 1966).
 _ENOUGH = 1e-4
-#: Slope at the end of a step, relative to its start's, up to which the loss need not be asked.
+#: Ratio of the slopes at the end and at the start of a step that accepts it if rounding hides the decrease.
 _FLATTENED = 0.5
-#: Least and largest share to which a step of a metric that learns nothing is cut, and how much longer the next may be.
+#: Least and largest factor by which a rejected step is shortened, and most growth of the next one's length, for a
+#: metric without memory.
 _CUTS, _LONGER = (0.1, 0.5), 2.0
-#: Steps by which a model's expectations are corrected.
+#: Most recent steps that correct the model's predictions.
 _LAST_STEPS = 3
 
 
 def first_order_change(objective: Objective, at: Evaluation, step: Array) -> float:
-    """The change of F along a step to first order, L1 exactly: negative for a descent."""
+    """Return the change of F along a step to first order, L1 exactly: negative for a descent."""
     if not objective.has_l1:
         return float(np.vdot(at.slope, step))
     return float(first_order_changes(objective, at, step).sum())
 
 
 def first_order_changes(objective: Objective, at: Evaluation, step: Array) -> Array:
-    """The same of each output (K,), in working units."""
+    """Return the first-order change of each output's F (K,), in working units."""
     total: Array = (at.slope * step + objective.l1 * (np.abs(at.theta + step) - np.abs(at.theta))).sum(axis=1)
     return total
 
 
 class Descent:
-    """From an evaluation to better ones.
+    """Safeguarded steps in a metric.
 
     Parameters
     ----------
     objective : Objective
-        Of all rows or a sample of them.
+        On all rows or on a sample.
     evaluate : callable
-        Gives the evaluation at theta; a pass.
+        Returns the evaluation at theta; a pass.
     at : Evaluation
-        Where to start.
+        The start.
     metric : Metric
     remembers : bool, default=True
-        Whether the metric is to last: else it learns nothing, and a step too long is cut to where its slope ends.
+        Whether the metric learns from steps. Else a rejected step is shortened by its slopes.
     """
 
     def __init__(
@@ -116,25 +117,25 @@ class Descent:
         self._objective, self._evaluate = objective, evaluate
         self.noise = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         self.failures = 0
-        #: At the starts of the last steps what F was expected to fall, and F.
+        #: At the starts of the last steps the predicted suboptimality, and F.
         self._expected: deque[tuple[float, float]] = deque(maxlen=_LAST_STEPS)
-        #: What the model expected of the last step, as a share of F: twice the distance to the optimum, about.
+        #: First-order decrease of F along the last step: about twice the suboptimality.
         self.predicted_decrease = np.inf
 
     @property
     def is_stalled(self) -> bool:
-        """Whether the last step promised less than rounding, or was the last of many that failed."""
+        """Whether the last step predicted less than rounding, or too many steps failed."""
         return self.failures >= MOST_FAILURES or self.is_at_rounding
 
     @property
     def is_at_rounding(self) -> bool:
-        """Whether the last step promised less than rounding."""
+        """Whether the last step predicted a decrease below rounding."""
         return self.predicted_decrease <= self.noise * abs(self.at.total)
 
     def with_suboptimality(self, solution: Solution) -> Solution:
-        """A solution with what F is expected to fall still: half the Newton decrement's square, as far as it held."""
+        """Attach the estimated suboptimality: half the squared Newton decrement, corrected by earlier predictions."""
         at, data = solution.evaluation, self._objective.data
-        # Of fewer rows than columns a model of second order knows only what is near.
+        # With fewer rows than columns a second-order model is only local.
         if at is None or data.n <= data.d:
             return solution
         change = first_order_changes(self._objective, at, self.metric.step(at))
@@ -143,7 +144,7 @@ class Descent:
         return solution
 
     def _correction(self, gain: float) -> float:
-        """How many times what the model expected F has fallen since any of the last steps; 1 at least."""
+        """Return the largest ratio of actual to predicted decreases since the last steps; at least 1."""
         fell = [
             (total - self.at.total) / (expected - gain)
             for expected, total in self._expected
@@ -152,16 +153,17 @@ class Descent:
         return max([1.0, *fell])
 
     def use_metric(self, metric: Metric) -> None:
-        """Go on in another metric."""
+        """Continue in another metric."""
         self.metric, self.failures = metric, 0
         self._length = 1.0 if self._remembers else min(_LONGER * self._length, 1.0)
 
     def advance(
         self, adjust: Callable[[Evaluation, Array], Array] | None = None, enough: float = _ENOUGH
     ) -> Evaluation:
-        """One pass: go to the end of a step, `adjust` where that is asked for, or stay and know better.
+        """Try a step, at the cost of a pass; return its evaluation, accepted or not.
 
-        enough: share of the promised decrease for which the step is taken; 0 where it ends at the line's minimum.
+        adjust: changes the length of the step. enough: share of the predicted decrease that accepts the step; 0 if
+        `adjust` ends it at the line's minimum.
         """
         objective, at = self._objective, self.at
         step = self._length * self.metric.step(at)
@@ -175,7 +177,7 @@ class Descent:
         if finite and self._remembers:
             self.metric.learn(step, trial.slope - at.slope)
         if finite and self._is_better(trial, step, slope, enough):
-            # Of a step of a share t of the model's the promise is t times that of the whole.
+            # A step of t times the model's has a prediction of t times the whole step's.
             self._expected.append((0.5 * self.predicted_decrease / self._length, self.at.total))
             self.at, self.failures = trial, 0
             if self._remembers:
@@ -186,7 +188,7 @@ class Descent:
         return trial
 
     def _cut(self, trial: Evaluation, step: Array, slope: float) -> float:
-        """The share of a failed step at which its slope is expected to be 0, as if it grew evenly along the step."""
+        """Return the share of a rejected step where its slope, interpolated linearly, is 0."""
         end = -first_order_change(self._objective, trial, -step)
         if not end > 0.0 > slope:
             return _CUTS[1]
@@ -195,7 +197,7 @@ class Descent:
     def _is_better(self, trial: Evaluation, step: Array, slope: float, enough: float) -> bool:
         if trial.total < self.at.total + enough * slope:
             return True
-        # Where rounding hides the decrease, the slope tells.
+        # If rounding hides the decrease, slopes decide.
         close = trial.total <= self.at.total + self.noise * abs(trial.total)
         return close and first_order_change(self._objective, trial, -step) >= _FLATTENED * slope
 
@@ -203,20 +205,21 @@ class Descent:
 class _Passes:
     """Evaluations, each with its curvature.
 
-    Apart from Newton's method, whose descent has them: in a cycle a GPU's memory would wait for Python's collector.
+    A class of its own, since `Descent` refers to it: in a reference cycle with `Newton` a GPU's memory would wait for
+    Python's garbage collector.
     """
 
     def __init__(self, quadratic: Callable[[Array], tuple[Evaluation, Any]]) -> None:
         self._quadratic = quadratic
 
     def evaluate(self, theta: Array) -> Evaluation:
-        """The evaluation at theta."""
+        """Return the evaluation at theta and keep its curvature."""
         at, self.curvature = self._quadratic(theta)
         return at
 
 
 class Newton:
-    """Newton's method, from theta: a metric of its own for every iterate; of softmax by its `joint` curvature."""
+    """Newton's method from theta, with a new metric at every iterate; `joint` takes softmax's joint curvature."""
 
     def __init__(self, objective: Objective, theta: Array, sampled: bool, joint: bool = False) -> None:
         self._objective, self._sampled = objective, sampled
@@ -224,7 +227,7 @@ class Newton:
         at = self._passes.evaluate(theta)
         self._curvature = self._passes.curvature
         self._descent = Descent(objective, self._passes.evaluate, at, self._metric(), remembers=False)
-        #: Whether the metric is that of the iterate, and whether no step was taken yet.
+        #: Whether the metric belongs to the iterate, and whether no step was taken yet.
         self._fresh = self._first = True
 
     def _metric(self) -> Metric:
@@ -232,7 +235,7 @@ class Newton:
 
     @property
     def at(self) -> Evaluation:
-        """The iterate."""
+        """The evaluation at the iterate."""
         return self._descent.at
 
     @property
@@ -255,7 +258,7 @@ class Newton:
         return self._descent.with_suboptimality(solution)
 
     def advance(self) -> Evaluation:
-        """A step, in the metric of where the last one ended."""
+        """Try a step in the metric of the iterate; return its evaluation."""
         if not self._fresh:
             self._descent.use_metric(self._metric())
         if self._objective.problem.loss.has_flat_parts:
@@ -269,7 +272,7 @@ class Newton:
         return trial
 
     def run_to_end(self, progress: Progress, tol: float, reason: str | None) -> Solution:
-        """Steps until the progress gives a reason to end, or rounding does."""
+        """Step until the progress gives a reason to stop, or rounding does."""
         while reason is None:
             reason = progress.record_trial(self.advance())
             if reason is None and tol > 0.0 and self.is_stalled and not progress.has_improved:
@@ -280,7 +283,7 @@ class Newton:
 def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor, joint: bool = False) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done.
 
-    joint: whether the curvature of softmax is taken whole.
+    joint: whether to take softmax's joint curvature.
     """
     progress = Progress(objective, tol, monitor)
     newton = Newton(objective, theta, sampled=False, joint=joint)

@@ -1,7 +1,7 @@
-"""The squared loss through the Gram matrix, or an orthogonal factor of the rows: a pass, then a d x d problem.
+"""Solve a squared loss by the Gram matrix or an orthogonal factor of the rows: one pass, then a d x d problem.
 
-Where the Gram matrix is ill-conditioned, passes follow whose gradients have more than double precision: their steps
-give coefficients the digits that it has lost (Bjorck 1996, corrected seminormal equations).
+If the Gram matrix is ill-conditioned, further passes with gradients in more than double precision refine the
+coefficients (Bjorck 1996, corrected seminormal equations).
 """
 
 import math
@@ -15,30 +15,30 @@ from fastgd.objective.problem import Evaluation
 from fastgd.solvers.gram_objective import GramObjective, OrthogonalObjective
 from fastgd.solvers.progress import Monitor, Progress, Solution
 
-#: The inverse of a condition number below which the Gram matrix gives way to an orthogonal factor.
+#: Reciprocal condition number below which an orthogonal factor replaces the Gram matrix.
 _SINGULAR = 1e-8
-#: The same below which coefficients are refined: of float64 data ten digits are wanted, of float32 data what it has.
+#: Reciprocal condition number below which coefficients are refined: to ten digits for float64 data.
 _REFINED = {"f4": 1e-10, "f8": 1e-4}
-#: Who asks for less than this gets no digits beyond the certificate.
-_CARELESS = 1e-4
-#: Certificates are taken from the model where its rounding is this share of tol, losses where they are more than this
-#: share of those of the constant model: else from a pass of more than double precision.
+#: Largest tol with which coefficients are refined beyond the certificate.
+_REFINED_TOL = 1e-4
+#: The model gives the certificate if its rounding is at most this share of tol, and losses if they exceed this share of
+#: the constant model's. Else a pass in more than double precision does.
 _TRUSTED, _SEEN = 0.1, 1e-6
-#: Relative size of a step that is the last one, and the share of the step before that a step must not exceed.
+#: Relative size of the last refinement, and the largest ratio of successive refinements.
 _LAST, _SLOW = 1e-9, 0.5
 
 
-#: Matrices of columns by columns that a fit holds at a time: the sums of two threads, their total, its factor.
+#: Most d x d matrices that a fit holds: the sums of two threads, their total and its factor.
 _MATRICES = 4
 
 
 def required_bytes(columns: int, outputs: int) -> int:
-    """Memory that a fit needs beside the data, about."""
+    """Return about the memory that a fit needs beside the data."""
     return _MATRICES * 8 * (columns + 1 + outputs) ** 2
 
 
 def solve_normal_equations(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
-    """Minimise a squared loss in one pass; in a few where columns are nearly dependent or tol is near rounding."""
+    """Minimise a squared loss in one pass, or in a few if columns are nearly dependent or tol is near rounding."""
     if objective.problem.positive:
         return _solve_positive(objective, tol, monitor)
     return _Fit(objective, tol, monitor).run(theta)
@@ -47,7 +47,7 @@ def solve_normal_equations(objective: Objective, theta: Array, tol: float, monit
 def _solve_positive(objective: Objective, tol: float, monitor: Monitor) -> Solution:
     """Find coefficients of at least 0 by the active-set method on an orthogonal factor of the rows.
 
-    It ends at the optimum to rounding, which a pass over the rows certifies (Lawson and Hanson 1974).
+    It finds the optimum to rounding (Lawson and Hanson 1974), which a pass over the rows certifies.
     """
     progress, model = Progress(objective, tol, monitor), OrthogonalObjective(objective)
     at = objective.evaluate(objective.scaling.theta_from(model.scaling, model.positive_minimum()))
@@ -56,7 +56,7 @@ def _solve_positive(objective: Objective, tol: float, monitor: Monitor) -> Solut
 
 
 class _Fit:
-    """The passes of a fit, and what its progress says of them."""
+    """The passes of a fit, with their progress."""
 
     def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
         self._objective, self._tol, self._monitor = objective, tol, monitor
@@ -70,12 +70,12 @@ class _Fit:
         start = self._model.scaling.theta_from(self._objective.scaling, start)
         condition = self._model.reciprocal_condition if self._smooth else 1.0
         if condition < _SINGULAR:
-            logger.debug("the Gram matrix is close to singular: an orthogonal factor takes its place, a pass later")
+            logger.debug("the Gram matrix is close to singular: another pass makes an orthogonal factor")
             self._model = OrthogonalObjective(self._objective)
         at = self._model.minimum(start)
         reason = self._seen(at)
         if reason in (None, self._monitor.certified_reason):
-            digits = self._tol <= _CARELESS and condition < _REFINED[self._objective.data.dtype]
+            digits = self._tol <= _REFINED_TOL and condition < _REFINED[self._objective.data.dtype]
             if digits or reason is None or not self._is_trusted(at):
                 at, reason = self._refined(at, digits)
         return self._solution(at, reason)
@@ -87,7 +87,7 @@ class _Fit:
         return self._model.rounding(at.theta) <= _TRUSTED * self._tol
 
     def _refined(self, at: Evaluation, digits: bool) -> tuple[Evaluation, str]:
-        """Passes until the certificate holds and, for `digits`, steps are small; or until they get no smaller."""
+        """Refine until the certificate is met and, for `digits`, steps are small; or until they shrink no more."""
         certified, size = self._monitor.certified_reason, math.inf
         reason: str | None = certified
         while len(self._monitor.history) < self._monitor.history.max_iter:
@@ -113,7 +113,7 @@ class _Fit:
             return Solution(theta, converged, reason, 1.0, independent=independent)
         visible = bool((at.losses >= _SEEN * self._objective.problem.constant.losses).all())
         if at is not self._precise and self._is_trusted(at) and not visible:
-            # Losses so small neither the model tells nor a pass in the dtype of X.
+            # Neither the model nor a pass in the dtype of X resolves losses so small.
             at = self._precise = self._model.precise(at.theta)
         placed = self._model.convert_to(self._objective, at)
         evaluation = placed if at is self._precise or self._is_trusted(at) else None

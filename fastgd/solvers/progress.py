@@ -16,9 +16,9 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.objective.rule_state import RuleState
 
-#: Epochs after which a fit without penalty is asked for the first time whether it has an optimum.
+#: Epochs after which a fit without penalty is first checked for an optimum.
 FIRST_LOOK = 16
-#: Steps taken back in a row after which nothing more is to be gained.
+#: Consecutive rejected steps after which a solver stops.
 MOST_FAILURES = 20
 #: Rounding of a loss, in units of eps.
 ROUNDING = 4.0
@@ -27,7 +27,7 @@ DIVERGED = 10.0
 
 
 class Plateau:
-    """Says when a loss has stopped falling."""
+    """Detect when a loss has stopped falling."""
 
     def __init__(self, tolerance: float, patience: int) -> None:
         self._tolerance = tolerance
@@ -35,12 +35,15 @@ class Plateau:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was seen."""
+        """Forget all losses."""
         self._best = math.inf
         self._waited = 0
 
     def observe(self, loss: float) -> bool:
-        """Take an epoch's loss; True after `patience` epochs without enough improvement. Never with tolerance 0."""
+        """Record an epoch's loss; return True after `patience` epochs without enough improvement.
+
+        A tolerance of 0 never gives True.
+        """
         if loss < self._best - self._tolerance:
             self._best = loss
             self._waited = 0
@@ -51,14 +54,14 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Deadline:
-    """When a fit has to end: a time of a clock, which tests replace; never, unless told."""
+    """The time at which a fit has to end, by a clock that tests replace; never by default."""
 
     at: float = math.inf
     clock: Callable[[], float] = time.perf_counter
 
     @property
     def passed(self) -> bool:
-        """Whether the time is up."""
+        """Whether the deadline has passed."""
         return self.clock() >= self.at
 
 
@@ -67,10 +70,10 @@ NEVER = Deadline()
 
 @dataclass
 class Monitor:
-    """Watches a fit from epoch to epoch.
+    """Record and check the epochs of a fit.
 
-    validation: mean loss at theta on validation rows, where there are any. plateau: of the validation loss with
-    `early_stopping`, else of the training loss of mini-batches. to_raw: coefficients and intercepts from theta.
+    validation: mean loss at theta on validation rows, if there are any. plateau: for the validation loss with
+    `early_stopping`, else for the training loss of mini-batches. to_raw: coefficients and intercepts from theta.
     """
 
     history: History
@@ -80,11 +83,11 @@ class Monitor:
     early_stopping: bool = False
     callbacks: tuple[Callback, ...] = ()
     deadline: Deadline = NEVER
-    #: Whether there is no optimum to be found, from theta; asked after 16 epochs, 32, 64 and so on.
+    #: Whether the problem has no optimum, from theta; called after 16 epochs, 32, 64 and so on.
     is_hopeless: Callable[[Array], bool] | None = None
-    #: What ended the fit and is to be raised once the model is usable.
+    #: The exception that ended the fit, to be raised once the model is usable.
     error: BaseException | None = None
-    #: Of the last epoch: the validation loss where there is one, else the training loss.
+    #: The last epoch's validation loss, or its training loss without validation rows.
     metric: float = math.nan
     #: Parameters at the end of the last epoch that left them finite.
     last_finite: Array | None = None
@@ -92,7 +95,7 @@ class Monitor:
     _best: tuple[float, Array | None] = field(default=(math.inf, None))
 
     def begin_run(self, theta: Callable[[], Array | None]) -> None:
-        """Begin a run, whose parameters `theta` tells once there are any; forget the epochs of one that diverged."""
+        """Begin a run whose parameters `theta` returns; forget the epochs of a run that diverged."""
         self._theta = theta
         self._best = (math.inf, None)
         self.last_finite = None
@@ -101,7 +104,7 @@ class Monitor:
 
     @property
     def theta(self) -> Array | None:
-        """Where the fit stands; with early stopping where its validation loss was least."""
+        """The current parameters; with early stopping those of the least validation loss."""
         best = self._best[1]
         if best is not None:
             return best
@@ -109,11 +112,11 @@ class Monitor:
 
     @property
     def certified_reason(self) -> str:
-        """Why a fit ends whose certificate is met: with early stopping it returns to its best epoch all the same."""
+        """The reason to report for a met certificate; with early stopping the fit still returns to its best epoch."""
         return "early stopping" if self.early_stopping else "certificate"
 
     def end_epoch(self, epoch: Epoch, theta: Array) -> str | None:
-        """Take an epoch's numbers and parameters; why to stop, or None."""
+        """Record an epoch and its parameters; return the reason to stop, or None."""
         validation_loss = math.nan if self.validation is None else self.validation(theta)
         row = self.history.add(epoch, validation_loss)
         if np.isfinite(theta).all():
@@ -136,14 +139,14 @@ class Monitor:
         return epochs >= FIRST_LOOK and epochs & (epochs - 1) == 0
 
     def is_flat(self, loss: float) -> bool:
-        """Whether the training loss has stopped falling; with early stopping it is not asked."""
+        """Whether the training loss has stopped falling; False with early stopping."""
         return not self.early_stopping and self.plateau.observe(loss)
 
     def _call_back(self, row: dict[str, Any], theta: Array) -> str | None:
         if not self.callbacks:
             return None
         reason = None
-        # The rule goes on with its array; who keeps the state keeps this epoch's.
+        # The rule updates its array in place; a callback may keep the state.
         theta = theta.copy()
         state = EpochState(len(self.history), self.history.max_iter, _raw=lambda: self.to_raw(theta), **row)
         for callback in self.callbacks:
@@ -158,44 +161,46 @@ class Monitor:
 
 
 def has_diverged(loss: float, start: float) -> bool:
-    """Whether a loss says that the fit has diverged.
+    """Whether a loss shows that the fit has diverged.
 
-    start is the loss of margins 0: no less than the best constant model's, and with very unequal class weights, where
-    that is close to 0, so much more that the first epochs stay above ten times the latter.
+    start: the loss of margins 0. The loss of the best constant model would not do: with very unequal class weights it
+    is close to 0, and the first epochs stay above ten times that.
     """
     return not math.isfinite(loss) or (start > 0.0 and loss > DIVERGED * start)
 
 
 @dataclass
 class Solution:
-    """What a solver returns."""
+    """The result of a solver."""
 
     theta: Array
     converged: bool
-    #: Why it ended: "certificate", "flat loss", "early stopping", "callback", "no step", "max_iter", "max_seconds",
-    #: "interrupted", "no optimum" or "optimum in doubt".
+    #: The reason for stopping: "certificate", "flat loss", "early stopping", "callback", "no step", "max_iter",
+    #: "max_seconds", "interrupted", "no optimum" or "optimum in doubt".
     reason: str
     #: The learning rate of the first update.
     rate: float
-    #: The rule with its memory, and what its schedule remembers; None for solvers that keep neither.
+    #: The rule with its memory, and the state of its schedule; None for solvers that have neither.
     rule: RuleState | None = None
     schedule_state: dict[str, float] | None = None
-    #: What "auto" stood for in its schedule, which may begin at another rate; NaN where the user gave rates.
+    #: The value of "auto" in its schedule, which may begin at another rate; NaN if the user gave rates.
     automatic: float = math.nan
-    #: The evaluation at theta, where the solver has one.
+    #: The evaluation at theta, if the solver has one.
     evaluation: Evaluation | None = None
-    #: What ran, where that is not what was asked for.
+    #: The solver that ran, if it is not the requested one.
     solver: str | None = None
-    #: What it chose of its own accord.
+    #: The solver's own choices, for the report.
     note: str | None = None
-    #: What a step is expected to gain of each output's F (K,), in working units: how far it is from its minimum.
+    #: Estimated suboptimality of each output's F (K,), in working units.
     gain: Array | None = None
-    #: Whether the solver has seen that no column is a combination of others.
+    #: Whether the solver has shown that the columns are linearly independent.
     independent: bool = False
 
 
 class Progress:
-    """Keeps the best evaluation, by F and by certificate where rounding hides F, and says when to stop.
+    """Track a full-batch solve: keep the best evaluation and decide when to stop.
+
+    Evaluations compare by F, and by certificate where rounding hides differences in F.
 
     Parameters
     ----------
@@ -203,23 +208,23 @@ class Progress:
     tol : float
         The certificate to reach; 0 for none.
     monitor : Monitor
-        Told of every pass; its history says how many there may be.
+        Records every pass; its history holds the most passes allowed.
     """
 
     def __init__(self, objective: Objective, tol: float, monitor: Monitor) -> None:
         self._objective, self._tol, self._monitor = objective, tol, monitor
         #: The best evaluation so far.
         self.best: Evaluation | None = None
-        #: The same for the monitor, which this object holds: in a reference cycle the memory of a GPU would wait for
-        #: Python's collector, which runs in any thread.
+        #: The best evaluation, shared with the monitor. The monitor must not refer to this object: memory of a GPU in
+        #: a reference cycle would wait for Python's garbage collector, which runs in any thread.
         self._kept: list[Evaluation] = []
         self.certificate = math.inf
         #: Whether the last pass was the best so far.
         self.has_improved = False
-        #: The numbers of the epoch under way: those of the pass that it began with.
+        #: The metrics of the current epoch: those of the pass that it began with.
         self._begun: Epoch | None = None
         self._rate = math.nan
-        #: Steps in a row that overflowed, and passes that were not the best; how many of these end the progress.
+        #: Consecutive steps that overflowed, consecutive passes without improvement, and the most of the latter.
         self._overflows = self._idle = 0
         self._patience = math.inf
         self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
@@ -227,11 +232,11 @@ class Progress:
         monitor.begin_run(lambda: kept[0].theta if kept else None)
 
     def limit_idle_passes(self, passes: int) -> None:
-        """From here on as many passes in a row of which none is the best so far leave nothing but rounding to gain."""
+        """Stop after this many consecutive passes without improvement, when only rounding is left."""
         self._patience, self._idle = passes if self._tol > 0.0 else math.inf, 0
 
     def record_pass(self, at: Evaluation, rate: float = 1.0) -> str | None:
-        """Record a pass, which ends one epoch and begins the next; return why to stop, or None.
+        """Record a pass, which ends one epoch and begins the next; return the reason to stop, or None.
 
         rate: the learning rate of the epoch that begins.
         """
@@ -260,20 +265,20 @@ class Progress:
         return "no step" if reason is None and self._idle >= self._patience else reason
 
     def record_trial(self, trial: Evaluation) -> str | None:
-        """Record the end of a step that is taken back where it overflows: the pass then counts as one of the best."""
+        """Record a trial step; one that overflows is rejected and counts as a pass at the best iterate."""
         self._overflows = 0 if trial.is_finite else self._overflows + 1
         taken_back = 0 < self._overflows < MOST_FAILURES
         return self.record_pass(self.best if taken_back and self.best is not None else trial)
 
     def end_epoch(self) -> str | None:
-        """End the epoch under way, if any, at the best iterate; return why to stop, or None."""
+        """End the current epoch, if any, at the best iterate; return the reason to stop, or None."""
         if self._begun is None or self.best is None:
             return None
         begun, self._begun = self._begun, None
         return self._monitor.end_epoch(begun, self.best.theta)
 
     def _keep(self, at: Evaluation, certificate: float) -> None:
-        """Keep a pass that is the best so far."""
+        """Keep an evaluation that improves on the best one."""
         self.has_improved = self._is_better(at, certificate)
         self._idle = 0 if self.has_improved else self._idle + 1
         if self.has_improved:
@@ -281,7 +286,7 @@ class Progress:
             self._kept[:] = [at]
 
     def _repeats_step(self) -> bool:
-        """Whether the first epoch goes on: its step has not lowered F, and a shorter one may."""
+        """Whether the first epoch continues: its step has not lowered F, and a shorter one may."""
         first = self._begun is not None and len(self._monitor.history) == 0
         return first and 0 < self._idle < MOST_FAILURES and not self._monitor.deadline.passed
 
@@ -292,7 +297,7 @@ class Progress:
         return gain > rounding or (gain > -rounding and certificate < self.certificate)
 
     def make_solution(self, reason: str) -> Solution:
-        """The best evaluation's, or with early stopping the monitor's."""
+        """Return the solution at the best evaluation, or with early stopping at the monitor's best epoch."""
         self.end_epoch()
         theta = self._monitor.theta
         assert theta is not None

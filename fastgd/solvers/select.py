@@ -1,4 +1,4 @@
-"""Select the solver that is expected to be the quickest."""
+"""Select the solver with the least expected time."""
 
 import math
 import sys
@@ -17,18 +17,18 @@ from fastgd.solvers.normal_equations import solve_normal_equations
 from fastgd.solvers.progress import Monitor, Solution
 from fastgd.solvers.sketched_newton import solve_sketched
 
-#: Rows that are looked at.
+#: Rows of the sample that `hardness` is estimated from.
 _ROWS = 128
-#: What L2 does: the hardness at an L2 weight as large as the curvature is the inverse of this at most.
+#: Effect of L2: at an L2 weight as large as the curvature the hardness is at most the inverse of this.
 _RIDGE = 1.2
 
 
 def hardness(objective: Objective) -> float:
-    """1 for uncorrelated columns and many rows, more for correlated ones, less where L2 is steep.
+    """Estimate how many passes first-order solvers need: 1 for uncorrelated columns, more for correlated ones.
 
-    The mean eigenvalue of the columns' correlations, weighted by itself: the trace of their square by that of their
-    own, as the mean squared product of two rows tells; for eigenvalues from 1 down to 1 / c, evenly in their
-    logarithm, log(c) / 2. Few rows a column add to it, and L2 bounds it, about as it bounds the condition number.
+    This is the mean eigenvalue of the correlation matrix C, weighted by itself, trace(C^2) / trace(C), estimated from
+    the squared products of pairs of rows. For eigenvalues from 1 down to 1 / c, uniform in their logarithm, it is
+    log(c) / 2. Few rows per column increase it, and L2 bounds it, about as it bounds the condition number.
     """
     data, problem, standard = objective.data, objective.problem, objective.standard
     sample = sample_of(data, _ROWS)
@@ -48,7 +48,7 @@ def hardness(objective: Objective) -> float:
     return 1.0 / (1.0 / (max(spread, 1.0) + live / data.n) + _RIDGE * math.sqrt(ridge))
 
 
-#: The solvers that find their own steps.
+#: The full-batch solvers.
 SOLVERS: dict[type[FullBatch], Callable[..., Solution]] = {
     Accelerated: solve_accelerated,
     SketchedNewton: solve_sketched,
@@ -58,20 +58,20 @@ SOLVERS: dict[type[FullBatch], Callable[..., Solution]] = {
 
 
 def solve(optimizer: FullBatch, objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
-    """Minimise from theta until the certificate is at most tol, or the monitor says so."""
+    """Minimise from theta until the certificate is at most tol or the monitor gives a reason to stop."""
     return SOLVERS[type(optimizer)](objective, theta, tol, monitor, **optimizer.get_params(deep=False))
 
 
-#: Solvers whose passes depend on the problem's hardness, and the least hardness that is expected.
+#: Solvers whose number of passes depends on the hardness, and the least hardness to expect.
 _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
-#: Columns from which matrices of d columns take more memory than is ours to take.
+#: Most columns for solvers that hold d x d matrices.
 _MOST_COLUMNS = 4000
 
 
 def select_solver(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
-    """Return the solver that is expected to be the quickest, why, and the seconds that each solver is expected to take.
+    """Return the solver with the least expected time, the reason, and the expected seconds of each solver.
 
-    Solvers without a metric are only bounded from below where they cannot be the quickest.
+    The seconds of solvers without a metric are lower bounds if those solvers cannot be the quickest.
     """
     if objective.problem.positive:
         return NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {}
@@ -87,7 +87,7 @@ def select_solver(objective: Objective) -> tuple[FullBatch, str, dict[str, float
 
 
 def suggest_solver(objective: Objective, kind: type[Optimizer] | None) -> str:
-    """What to try where a solver got no further: "auto", or the next best where that is the same.
+    """Return the optimizer to suggest after a solver made no progress: "auto", or the second best after that.
 
     kind: the solver, None for the automatic one. Names are those that estimators accept.
     """
@@ -100,9 +100,9 @@ def suggest_solver(objective: Objective, kind: type[Optimizer] | None) -> str:
 
 
 def expected_seconds(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
-    """Seconds that each solver is expected to take, of those that can solve the problem.
+    """Return the expected seconds of each solver that can solve the problem.
 
-    hard: as `hardness` tells; of solvers without a metric, unless told, the least.
+    hard: the problem's `hardness`; by default the least, which bounds solvers without a metric from below.
     """
     seconds = {"Accelerated": shape.seconds_accelerated(hard)}
     if not shape.l1:
@@ -115,7 +115,7 @@ def expected_seconds(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
 
 
 def _keep_capable(seconds: dict[str, float], objective: Objective) -> dict[str, float]:
-    """Those of the solvers that can give each output its own L2 weight, where that is asked for."""
+    """Drop solvers that cannot give each output its own L2 weight, if outputs differ in it."""
     if objective.has_penalties_of_their_own:
         seconds.pop("NormalEquations", None)
     return seconds

@@ -1,12 +1,13 @@
-"""Whether a classifier without penalty has an optimum.
+"""Check whether a classifier without penalty has an optimum.
 
-It has none where a direction of parameters moves no row towards a wrong class and some row towards its own: F falls
-along it for ever. Such a direction separates all rows, or some of them while the margins of the others stay (Albert and
-Anderson 1984). That there is none is proved by probabilities inside the simplex, for every row, whose residuals are
-orthogonal to all columns (Stiemke's lemma): a Newton step that changes no margin by 1 gives them.
+It has none if a direction of parameters moves no row towards a wrong class and some row towards its own: F then
+decreases along it without bound on the step. Such a direction separates all rows, or some of them while the margins of
+the others are constant (Albert and Anderson 1984). Probabilities inside the simplex, for every row, whose residuals are
+orthogonal to all columns prove that there is none (Stiemke's lemma): a Newton step that changes no margin by 1 yields
+them.
 
-Both are looked for on some rows: what they prove holds for all rows, and a direction is checked on all rows, of which
-those that contradict it are added.
+The search works on some rows. A proof on these holds for all rows; a direction is checked on all rows, and rows that
+contradict it are added.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,37 +21,37 @@ from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
 from fastgd.objective.sampling import sample_of
 
-#: Parameters at most, beyond which columns and blocks of categories are looked at one by one.
+#: Most parameters for a full search; with more, only single columns and blocks of categories are checked.
 MOST_PARAMETERS = 500
-#: Rows that are looked at first, at least and for each parameter.
+#: Least number of rows to start with, and rows per parameter.
 _ROWS, _ROWS_A_PARAMETER = 2048, 10
-#: Numbers of rows that are read at a time.
+#: Numbers of rows to read at a time.
 _BLOCK_NUMBERS = 1 << 19
-#: Newton steps from the fit's end and from zeros, and those between two looks for a direction.
+#: Most Newton steps from the end of the fit and from zeros, and steps between two searches for a direction.
 _FROM_END, _FROM_ZEROS, _LOOKS = 3, 30, 4
-#: Change of margins for which a step proves an optimum, and those at which, look by look, a row counts as growing apart
-#: from a class: the rest settles as Newton's method converges, and what grows may grow slowly for long.
+#: Most change of margins for which a step proves an optimum, and the changes per search from which a row counts as
+#: moving away from a class: the others converge with Newton's method, and rows may move slowly for long.
 SMALL, _GROWING = 0.5, (0.5, 0.1, 0.01, 1e-3)
 #: Curvature of whitened rows below which a step is rounding.
 _FLAT = 1e-10
 #: Singular values, relative to the largest, that are rounding.
 _RANK, _NULL = 1e-12, 1e-10
-#: Margins relative to norms: what is rounding, what may be where columns nearly depend on each other, and what is
+#: Margins relative to norms: most rounding, most rounding with nearly dependent columns, and the least margin that is
 #: clearly above 0.
 _ROUNDING, _NEARLY, _CLEAR = 1e-10, 1e-8, 1e-6
-#: Halvings of a Newton step.
+#: Most halvings of a Newton step.
 _HALVINGS = 30
-#: Indicators at least that make a block.
+#: Least number of indicators in a block.
 _LEAST_BLOCK = 2
-#: Times that rows are added, and how many at a time.
+#: Most rounds of adding rows, and rows to add per block and round.
 _ROUNDS, _ADDED = 20, 64
 
 
 def find_recession(objective: Objective, theta: Array) -> Array | None:
-    """A direction (K, d + 1), of at least two classes, along which a loss without penalty falls for ever, or None.
+    """Return a direction (K, d + 1), K >= 2, along which a loss without penalty always decreases, or None.
 
-    In standardised columns, the intercept last. theta: where a fit has come to; near an optimum that is proved at once.
-    None also where rounding hides the answer, and with more than 500 parameters where neither a single column, nor the
+    In standardised columns, the intercept last. theta: the parameters of a fit; near an optimum the proof is immediate.
+    None also if rounding hides the answer, and with more than 500 parameters if neither a single column, nor the
     category that a block of indicators leaves out, nor theta itself separates the classes.
     """
     data = AllRows(objective)
@@ -85,7 +86,7 @@ class Rows(NamedTuple):
 
 
 class _Subset:
-    """Rows of a data set of so many classes, in columns of variance 1 that are orthogonal."""
+    """Some rows of a data set, in orthogonal columns of variance 1."""
 
     def __init__(self, rows: Rows, classes: int) -> None:
         self._labels, self.classes = rows.labels, classes
@@ -135,7 +136,7 @@ class _Subset:
         return False, self._agreed(at)
 
     def _margins(self, at: Array) -> Array:
-        """Of all classes (m, K), the first one's 0."""
+        """Return the margins of all classes (m, K), 0 for the first."""
         return np.hstack([np.zeros((len(self._x), 1)), self._x @ at.T])
 
     def _value(self, at: Array) -> float:
@@ -150,7 +151,7 @@ class _Subset:
         return p / p.sum(axis=1, keepdims=True)
 
     def _step(self, p: Array) -> Array | None:
-        """Newton's (K - 1, r); None where the curvature is rounding."""
+        """Return Newton's step (K - 1, r); None if the curvature is rounding."""
         others, r, m = self.classes - 1, self._x.shape[1], len(self._x)
         curvature = np.empty((others, r, others, r))
         for a in range(others):
@@ -165,12 +166,12 @@ class _Subset:
         return -linalg.lapack.dpotrs(factor, gradient.ravel(), lower=1)[0].reshape(others, r)
 
     def _slow(self, change: Array, growing: float) -> NDArray[np.bool_]:
-        """Pairs of a row and a wrong class (m, K) that do not grow apart."""
+        """Return the pairs of a row and a wrong class (m, K) whose margins do not move apart."""
         growth = (change * self._own).sum(axis=1, keepdims=True) - change
         return (growth < growing) & (self._own == 0.0)
 
     def _agreed(self, direction: Array | None) -> Array | None:
-        """A direction as (K, D) in the columns of the rows; None if a row contradicts it or none agrees."""
+        """Return a direction as (K, D) in the columns of the rows; None if a row contradicts it or none agrees."""
         if direction is None:
             return None
         z = self._margins(direction)
@@ -181,7 +182,7 @@ class _Subset:
         return np.vstack([np.zeros(len(self._back)), direction @ self._back.T])
 
     def _without(self, step: Array, slow: NDArray[np.bool_]) -> Array | None:
-        """The projection of a step on what changes no margin of these pairs (m, K); None where that is nothing."""
+        """Project a step on directions that change no margin of these pairs (m, K); None if there are none."""
         upper: Any = np.zeros((0, step.size))
         count = max(1, _BLOCK_NUMBERS // step.size)
         rows, wrong = np.nonzero(slow)
@@ -211,11 +212,11 @@ class AllRows:
 
     @property
     def parameters(self) -> int:
-        """Those that the loss tells apart."""
+        """Number of identifiable parameters."""
         return self.columns * (self.classes - 1)
 
     def made(self, X: NDArray[np.floating], y: NDArray[np.floating], s: NDArray[np.floating] | None) -> Rows:
-        """Rows in standardised columns."""
+        """Return rows in standardised columns."""
         standard, live = self._objective.standard, self._live
         if s is not None:
             X, y = X[s > 0.0], y[:, s > 0.0]
@@ -225,14 +226,14 @@ class AllRows:
         return Rows(x, labels)
 
     def first(self) -> tuple[Rows, bool]:
-        """Some rows, and whether they are all."""
+        """Return some rows, and whether they are all rows."""
         data = self._objective.data
         sample = sample_of(data, max(_ROWS, _ROWS_A_PARAMETER * self.parameters))
         data.count_rows(data.n) if sample is data else None
         return self.made(*sample.rows_on_host(0, sample.n)), sample is data
 
     def blocks(self) -> Iterator[Rows]:
-        """All of them."""
+        """Iterate over all rows."""
         data = self._objective.data
         step = max(1, _BLOCK_NUMBERS // data.d)
         for start in range(0, data.n, step):
@@ -240,11 +241,11 @@ class AllRows:
         data.count_rows(data.n)
 
     def against(self, direction: Array) -> Rows:
-        """The rows that contradict a direction (K, D) most, few of each block."""
+        """Return the rows that contradict a direction (K, D) most, a few per block."""
         return self._worst(lambda block: -_apart(block, direction)[0])
 
     def unseen(self, null: Array) -> Rows:
-        """The rows that vary most in directions (D, q), few of each block."""
+        """Return the rows that vary most in directions (D, q), a few per block."""
 
         def size(block: Rows) -> Array:
             found: Array = np.abs(block.x @ null).max(axis=1) / np.linalg.norm(block.x, axis=1)
@@ -263,7 +264,7 @@ class AllRows:
         return clear
 
     def _worst(self, badness: Callable[[Rows], Array]) -> Rows:
-        """Those of each block whose badness is above 0 and largest."""
+        """Return the rows of each block with the largest badness above 0."""
         x, labels = [np.zeros((0, self.columns))], [np.zeros(0, np.intp)]
         for block in self.blocks():
             bad = badness(block)
@@ -274,7 +275,7 @@ class AllRows:
         return Rows(np.vstack(x), np.concatenate(labels))
 
     def extremes(self) -> Rows:
-        """The rows in which columns are least and largest, class by class."""
+        """Return the rows in which columns are least and largest, per class."""
         shape = self.classes, 2, self.columns
         ends, held = np.full(shape, -np.inf), np.zeros((*shape, self.columns))
         for block in self.blocks():
@@ -290,9 +291,9 @@ class AllRows:
         return Rows(held[known], labels[known].astype(np.intp))
 
     def ranges(self, sums: Array | None = None) -> tuple[Array, Array]:
-        """The least and the largest value of each column in each class, (K, D); inf and -inf without rows.
+        """Return the least and the largest value of each column in each class, (K, D); inf and -inf without rows.
 
-        sums (D, q): those of whole numbers x @ sums plus a constant, (K, q).
+        sums (D, q): return the ranges (K, q) of x @ sums instead.
         """
         columns = self.columns if sums is None else sums.shape[1]
         low, high = np.full((self.classes, columns), np.inf), np.full((self.classes, columns), -np.inf)
@@ -304,10 +305,10 @@ class AllRows:
         return low, high
 
     def exclusive(self, low: Array, high: Array) -> Array:
-        """Sums (D, q) of blocks of indicators of which a row has one at most, such as the categories of a variable.
+        """Return the sums (D, q) of blocks of exclusive indicators, such as the categories of a variable.
 
-        low, high (D,): the range of each column. The columns of a block follow each other; a sum changes by 1 where a
-        row is in none of its categories.
+        low, high (D,): the range of each column. The columns of a block are consecutive; its sum is smaller by 1 in
+        rows that are in none of its categories.
         """
         possible, before = high > low, np.full(self.columns, -1)
         for block in self.blocks():
@@ -330,11 +331,11 @@ class AllRows:
 
     @property
     def has_intercept(self) -> bool:
-        """Whether the last column is the intercept's."""
+        """Whether the last column is the intercept."""
         return bool(self._intercept)
 
     def start(self, theta: Array) -> Array:
-        """Parameters (K, D) of theta in standardised columns, of two classes those of the first one 0."""
+        """Return theta as parameters (K, D) of standardised columns; with two classes those of the first are 0."""
         standard, live = self._objective.standard, self._live
         coef, intercept = self._objective.scaling.to_raw(theta)
         at = np.zeros((len(coef), self.columns))
@@ -344,7 +345,7 @@ class AllRows:
         return np.vstack([np.zeros(self.columns), at]) if len(at) == 1 else at
 
     def whole(self, direction: Array) -> Array:
-        """A direction (K, D) with an entry for every column and the intercept, (K, d + 1)."""
+        """Return a direction (K, D) with an entry for every column and the intercept, (K, d + 1)."""
         found = np.zeros((len(direction), self._live.size + 1))
         found[:, :-1][:, self._live] = direction[:, : self._live.sum()]
         if self._intercept:
@@ -353,9 +354,9 @@ class AllRows:
 
 
 def _simplest(data: AllRows, direction: Array) -> Array | None:
-    """The direction of single columns that separate by themselves, if there are any, else this one; None if none does.
+    """Return the direction of single columns that separate classes, else this one; None if neither separates.
 
-    Of dependent columns there are many directions with the same margins.
+    With dependent columns many directions have the same margins.
     """
     single = _by_single_columns(data)
     found = direction if single is None else single
@@ -363,7 +364,7 @@ def _simplest(data: AllRows, direction: Array) -> Array | None:
 
 
 def _parts(block: Rows, classes: int) -> Iterator[tuple[int, Array]]:
-    """The rows of each class that has any."""
+    """Iterate over the classes that have rows, with these."""
     for k in range(classes):
         part = block.x[block.labels == k]
         if len(part):
@@ -371,9 +372,9 @@ def _parts(block: Rows, classes: int) -> Iterator[tuple[int, Array]]:
 
 
 def _apart(block: Rows, direction: Array) -> tuple[Array, Array]:
-    """How far each row's own margin rises above the nearest and the farthest other one, (m,), as a share of norms.
+    """Return the least and the largest lead of each row's own margin over other classes, (m,), relative to norms.
 
-    0 within rounding.
+    Leads within rounding are 0.
     """
     own = block.labels[:, None]
     z = block.x @ direction.T
@@ -387,7 +388,7 @@ def _apart(block: Rows, direction: Array) -> tuple[Array, Array]:
 
 
 def _blocks_of(columns: NDArray[np.intp], before: NDArray[np.intp]) -> list[list[int]]:
-    """Runs of columns none of which meets another in a row; before: the last earlier column that each one meets."""
+    """Return runs of columns that exclude each other; before: the last earlier column in a row with each."""
     blocks: list[list[int]] = []
     for j in columns:
         if not blocks or before[j] >= blocks[-1][0]:
@@ -397,9 +398,9 @@ def _blocks_of(columns: NDArray[np.intp], before: NDArray[np.intp]) -> list[list
 
 
 def _by_single_columns(data: AllRows) -> Array | None:
-    """The sum of the directions (K, D) in which a single column separates a class from the others; None for none.
+    """Return the sum of the directions (K, D) in which a single column separates a class from the others, or None.
 
-    Of many parameters also the categories that blocks of indicators leave out.
+    With many parameters also the categories that blocks of indicators leave out are checked.
     """
     low, high = data.ranges()
     direction = _separating(data, low, high)
@@ -422,7 +423,7 @@ def _by_single_columns(data: AllRows) -> Array | None:
 
 
 def _separating(data: AllRows, low: Array, high: Array) -> Array:
-    """The sum of the directions (K, D) in which a column of these ranges (K, D) separates a class from the others."""
+    """Return the sum of the directions (K, D) in which a column of ranges (K, D) separates a class from the others."""
     direction, count = np.zeros(low.shape), low.shape[1] - int(data.has_intercept)
     for k in range(data.classes):
         its, others = (low[k], high[k]), (np.delete(low, k, axis=0).min(axis=0), np.delete(high, k, axis=0).max(axis=0))

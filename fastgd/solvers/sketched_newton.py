@@ -14,16 +14,16 @@ from fastgd.solvers.metric import Metric, ProxMetric, make_metric
 from fastgd.solvers.newton import Descent, Newton, first_order_change, solve_newton
 from fastgd.solvers.progress import Deadline, Monitor, Progress, Solution
 
-#: Share of the metric's curvature from which it is raised, and by which it falls at a pass in decay.
+#: Ratio of the observed to the metric's curvature from which the metric is scaled up, and its decay per pass.
 _EXCESS, _DECAY = 1.0, 0.03
-#: Passes in a row of which none was the best so far, after which rounding is all that is left.
+#: Consecutive passes of accelerated steps without improvement after which only rounding is left.
 _MOST_IDLE_ACCELERATED = 50
 
 
 def accelerate_in_metric(
     metric: ProxMetric, objective: Objective, at: Evaluation, tol: float, progress: Progress
 ) -> Solution:
-    """Minimise from an evaluation, of which the progress knows, until the progress says why to end."""
+    """Minimise by accelerated steps in a metric, from a recorded evaluation, until a reason to stop."""
     rms = objective.problem.constant.rms
     progress.limit_idle_passes(_MOST_IDLE_ACCELERATED)
     x, momentum, decay, zero_tol = at.theta, Momentum(), _DECAY, tol
@@ -35,7 +35,7 @@ def accelerate_in_metric(
             decay = _DECAY
         onward = momentum.extrapolate(end, x)
         if abs(force).max() <= zero_tol * rms:
-            # Only a step's end has exact zeros: look there next, and not again before steps are half as long.
+            # Only a step's end has exact zeros: evaluate there, and not again before steps are half as long.
             momentum.restart()
             onward, zero_tol = end, 0.5 * zero_tol
         x = end
@@ -54,24 +54,24 @@ def accelerate_in_metric(
 
 
 def _curvature_ratio(metric: ProxMetric, before: Evaluation, now: Evaluation) -> float:
-    """Curvature along the last move as a share of the metric's."""
+    """Return the ratio of the curvature along the last move to the metric's."""
     move, change = now.theta - before.theta, now.slope - before.slope
     predicted, found = float((move * metric.product(move)).sum()), float((move * change).sum())
     return found / predicted if predicted > 0.0 else 0.0
 
 
-#: What a fit is told to have chosen.
+#: Note in the report on the solver's choice.
 _ALL_ROWS = "Newton's method on all rows"
-#: Steps of Newton's method on the first sample.
+#: Most steps of Newton's method on the first sample.
 _FIRST_STEPS = 30
-#: Steps on the sample end when they promise less than this share of the sample's own error.
+#: Steps on the sample end when the predicted decrease is below this share of the sampling error; most steps.
 _OF_ERROR = 0.05
 _SAMPLE_STEPS, _COUPLED_STEPS = 8, 20
-#: Halvings of a start that is worse than the constant model.
+#: Most halvings of a start that is worse than the constant model.
 _HALVINGS = 40
-#: Passes after which the promise must have fallen to a share, else the sample grows, and how much.
+#: The sample grows by a factor unless the predicted decrease falls to a share within so many passes.
 _WINDOW, _SHARE, _GROWTH = 3, 0.1, 4
-#: Passes without any progress after which rounding is all that is left.
+#: Consecutive passes without improvement after which the metric is poor or only rounding is left.
 _MOST_IDLE = 4
 
 
@@ -107,14 +107,14 @@ def solve_sketched(
 
 
 class _Metrics(NamedTuple):
-    """What metrics are made of: the objective of all rows, what its curvature is to be, and the steps remembered."""
+    """Factory of metrics: the objective on all rows, its shape, and the most pairs to remember."""
 
     whole: Objective
     shape: Shape
     memory: int
 
     def at(self, rows: Objective, theta: Array) -> tuple[Evaluation, Metric]:
-        """The evaluation of these rows at theta and the metric of their curvature there."""
+        """Return the evaluation on these rows at theta and the metric of their curvature there."""
         joint, couplings = self.shape.joint, None
         at, curvature = rows.joint_quadratic(theta) if joint else rows.smoothed_quadratic(theta)
         if rows.problem.loss.couples_outputs and not joint and not rows.has_l1:
@@ -126,7 +126,7 @@ class _Metrics(NamedTuple):
 def _newton(
     metrics: _Metrics, first: Objective, sample: Objective, theta: Array, deadline: Deadline
 ) -> tuple[Array, Metric]:
-    """About the sample's optimum, and its metric there, by way of a smaller sample's."""
+    """Return about the sample's optimum and a metric there, starting with Newton's method on a smaller sample."""
     newton = Newton(first, theta, sampled=True, joint=metrics.shape.joint)
     for _ in range(_FIRST_STEPS):
         newton.advance()
@@ -137,10 +137,10 @@ def _newton(
 
 
 def _descend(metrics: _Metrics, sample: Objective, theta: Array, deadline: Deadline) -> tuple[Array, Metric]:
-    """The same with one metric from where the fit starts.
+    """Return about the sample's optimum, with one metric at the start of the fit.
 
-    Of a squared loss that is exact; of coupled outputs it is too rough for Newton's method; with many columns another
-    one would cost more than the steps it saves.
+    For a squared loss the metric is exact; for coupled outputs it is too rough for Newton's method; with many columns
+    another metric would cost more than the steps it saves.
     """
     at, metric = metrics.at(sample, theta)
     return _minimise_on_sample(sample, at, metric, _COUPLED_STEPS, deadline)
@@ -149,7 +149,7 @@ def _descend(metrics: _Metrics, sample: Objective, theta: Array, deadline: Deadl
 def _minimise_on_sample(
     sample: Objective, at: Evaluation, metric: Metric, steps: int, deadline: Deadline
 ) -> tuple[Array, Metric]:
-    """As far on the sample as it tells of all rows; the metric learns on the way."""
+    """Minimise on the sample down to its sampling error, updating the metric."""
     descent = Descent(sample, sample.evaluate, at, metric)
     for _ in range(steps):
         descent.advance()
@@ -159,15 +159,15 @@ def _minimise_on_sample(
 
 
 def _error(sample: Objective, at: Evaluation) -> float:
-    """What of F need not be gained on a sample, whose optimum is about parameters / rows from that of all rows."""
+    """Return the decrease of F to ignore on a sample: a share of its sampling error, parameters / rows of F."""
     return _OF_ERROR * informed_parameters(sample) / sample.data.effective_rows * at.total
 
 
 def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
-    """The evaluation at the start, or halfway to the origin where that is no better than the constant model."""
+    """Return the evaluation at the start, halved until it is no worse than the constant model."""
     at = objective.evaluate(start)
     for _ in range(_HALVINGS):
-        # A comparison with what overflowed is false.
+        # A comparison with NaN is false.
         if objective.in_target_units(at.losses) <= objective.start_value():
             break
         start = 0.5 * start
@@ -176,16 +176,17 @@ def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
 
 
 class _Passes:
-    """Full gradients in a sample's metric; the sample grows where progress is poor."""
+    """Steps of full gradients in a sample's metric; the sample grows if progress is poor."""
 
     def __init__(self, metrics: _Metrics, sample: Objective, rows: int, tol: float, monitor: Monitor) -> None:
         self._metrics, self._objective, self._sample, self._rows = metrics, metrics.whole, sample, rows
         self._progress, self._tol = Progress(metrics.whole, tol, monitor), tol
 
     def run_from(self, theta: Array, find: Callable[[Array], tuple[Evaluation, Metric]]) -> Solution:
-        """From a user's start, or from the one that a sample finds where that is better.
+        """Minimise from a user's start, or from the sample's optimum if that is better.
 
-        All rows tell first: a start nearer to their optimum than the sample's own has nothing to learn from that.
+        A pass over all rows comes first: a sample cannot improve on a start that is nearer to the optimum than its own
+        sampling error.
         """
         at = self._objective.evaluate(theta)
         reason = self._progress.record_pass(at)
@@ -194,7 +195,7 @@ class _Passes:
         metric = self._metrics.at(self._sample, theta)[1]
         if -first_order_change(self._objective, at, metric.step(at)) > _error(self._sample, at) / _OF_ERROR:
             objective = self._objective
-            # Where rows are certain of what is wrong there is no curvature to go by.
+            # Confident wrong predictions have almost no curvature to form a metric from.
             poor = not objective.in_target_units(at.losses) <= objective.start_value()
             found, its = find(objective.start() if poor else theta)
             reason = self._progress.record_pass(found)
@@ -203,7 +204,7 @@ class _Passes:
         return self._go_on(at, metric, reason)
 
     def run(self, at: Evaluation, metric: Metric) -> Solution:
-        """From an evaluation until the progress says why to end."""
+        """Minimise from an evaluation until there is a reason to stop."""
         return self._go_on(at, metric, self._progress.record_pass(at))
 
     def _go_on(self, at: Evaluation, metric: Metric, reason: str | None) -> Solution:
@@ -216,7 +217,7 @@ class _Passes:
         objective, progress, metrics = self._objective, self._progress, self._metrics
         descent = Descent(objective, objective.evaluate, at, metric)
         if reason is None and isinstance(metric, ProxMetric) and metric.couples:
-            # A metric of outputs one by one does not know how far the optimum is.
+            # A metric without the coupling of outputs cannot scale steps.
             return accelerate_in_metric(metric, objective, at, self._tol, progress)
         decreases: list[float] = []
         idle = 0
@@ -236,7 +237,7 @@ class _Passes:
                     return self._on_all_rows(descent.at.theta)
                 metric = metrics.at(self._sample, descent.at.theta)[1]
                 if idle < _MOST_IDLE:
-                    # What steps have shown stays true; without it each metric of coupled outputs would begin anew.
+                    # The remembered pairs remain valid; without them metrics of coupled outputs would start anew.
                     metric.inherit(descent.metric)
                 descent.use_metric(metric)
                 decreases.clear()
@@ -244,15 +245,15 @@ class _Passes:
         return descent.with_suboptimality(progress.make_solution(reason))
 
     def _is_slow(self, decreases: list[float]) -> bool:
-        """Whether another metric is worth its price: of more rows, or of all where the fit has come to since."""
+        """Whether progress is slow enough that a new metric pays."""
         if len(decreases) <= max(_WINDOW, self._passes_of_a_metric()):
             return False
         return decreases[-1] > _SHARE * decreases[-1 - _WINDOW]
 
     def _on_all_rows(self, theta: Array) -> Solution:
-        """Newton's method where what rows have in common tells too little, of softmax where its metric can be had.
+        """Minimise by Newton's method on all rows after samples failed, with softmax's joint curvature if that fits.
 
-        Else, or where that ends too soon, what always works, if slowly.
+        Fall back on the accelerated gradient if Newton's method cannot be used or stops early.
         """
         shape = self._metrics.shape
         whole = shape.with_joint_curvature if shape.couples else shape
@@ -269,12 +270,12 @@ class _Passes:
         return replace(solution, solver="SketchedNewton, then Accelerated")
 
     def _passes_of_a_metric(self) -> float:
-        """What the metric of a larger sample costs, in passes."""
+        """Return the cost of the metric of a larger sample, in passes."""
         shape = self._metrics.shape
         return shape.seconds_curvature(min(_GROWTH * self._rows, shape.rows)) / shape.seconds_full_pass
 
     def _grow(self) -> None:
-        """Take a larger sample; all rows once that is most of them."""
+        """Take a larger sample, or all rows if that is most of them."""
         self._rows = min(_GROWTH * self._rows, self._objective.data.n)
         self._sample = self._objective.sampled(self._rows)
         if self._sample is self._objective:

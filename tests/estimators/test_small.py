@@ -164,7 +164,7 @@ def test_no_sample_is_missed_where_none_is_looked_for(loss, rows):
             assert shape.sample_rows == rows
             continue
         quickest = min(shape.seconds_sampled(min(size, most_rows(rows))) for size in ratios)
-        assert shape._least_with_a_sample <= quickest * (1 + 1e-12)
+        assert shape._least_seconds_sampled <= quickest * (1 + 1e-12)
         assert (shape.sample_rows == rows) == (quickest >= shape.seconds_all_rows)
 
 

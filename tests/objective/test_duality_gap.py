@@ -43,7 +43,7 @@ def test_it_bounds_what_a_fit_leaves(monkeypatch, loss, outputs, l1_ratio, inter
     Not of second order from fit to fit: columns of larger scale count more in the gap, but not in the certificate.
     """
     problem = far(problem_for(loss, outputs, alpha=0.1, l1_ratio=l1_ratio, fit_intercept=intercept))
-    monkeypatch.setattr(gap, "_TELLING", np.inf)
+    monkeypatch.setattr(gap, "_INFORMATIVE", np.inf)
     options = {"optimizer": "accelerated", "max_iter": 20_000}
     optimum = fit(problem, tol=1e-10, **options).fit_report_["objective"]
     rounding = 1e-13 * optimum

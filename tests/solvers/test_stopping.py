@@ -40,7 +40,7 @@ def test_a_plateau_forgets():
 
 def monitor(**options):
     made = Monitor(History(9), Plateau(0.1, 2), lambda theta: (theta[:, :-1], theta[:, -1]), **options)
-    made.watch(lambda: np.array([[7.0, 7.0]]))
+    made.begin_run(lambda: np.array([[7.0, 7.0]]))
     return made
 
 
@@ -68,7 +68,7 @@ def test_without_validation_it_stands_where_the_rule_stands():
     assert its.end_epoch(Epoch(3.0, 0.1, 1.0), at(1.0)) is None
     assert its.metric == 3.0
     assert its.theta.tolist() == [[7.0, 7.0]]
-    assert [its.flat(loss) for loss in (3.0, 3.0, 3.0)] == [False, False, True]
+    assert [its.is_flat(loss) for loss in (3.0, 3.0, 3.0)] == [False, False, True]
 
 
 def test_early_stopping_returns_to_the_best_epoch():
@@ -83,7 +83,7 @@ def test_early_stopping_returns_to_the_best_epoch():
     assert reasons == [None, None, None, "early stopping"]
     assert its.theta.tolist() == [[3.0, 0.0]]
     assert its.metric == 0.96
-    assert not any(its.flat(9.0) for _ in range(5))
+    assert not any(its.is_flat(9.0) for _ in range(5))
 
 
 def test_validation_alone_ends_nothing():
@@ -91,7 +91,7 @@ def test_validation_alone_ends_nothing():
     assert [its.end_epoch(Epoch(9.0, 0.1, 1.0), at(1.0)) for _ in range(5)] == [None] * 5
     assert its.metric == 5.0
     assert its.theta.tolist() == [[7.0, 7.0]]
-    assert [its.flat(9.0) for _ in range(3)] == [False, False, True]
+    assert [its.is_flat(9.0) for _ in range(3)] == [False, False, True]
 
 
 @pytest.mark.parametrize("answer", [True, 1, "enough", np.True_])
@@ -118,7 +118,7 @@ def test_an_exception_is_kept_until_the_model_is_usable(error, reason):
 def test_a_run_that_diverged_is_forgotten():
     its = monitor(validation=lambda theta: theta[0, 0], early_stopping=True)
     its.end_epoch(Epoch(3.0, 0.1, 1.0), at(0.5))
-    its.watch(lambda: at(8.0))
+    its.begin_run(lambda: at(8.0))
     assert len(its.history) == 0
     assert its.theta.tolist() == [[8.0, 0.0]]
     its.end_epoch(Epoch(3.0, 0.1, 1.0), at(2.0))
