@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def test_numbers_of_readme_are_tracked() -> None:
     assert net.against.startswith("glum")
     assert f"**{small.ratio_words[0]}** as fast as scikit-learn's" in README
     assert small.against.startswith("scikit-learn ")
+
+
+def test_passes_of_readme_are_tracked() -> None:
+    fits = json.loads((ROOT / "bench" / "results" / "real_data.json").read_text(encoding="utf-8"))["fits"]
+    *few, third, _, most = sorted(fit["passes"] for fit in fits)
+    assert len(fits) == 13
+    text = " ".join(README.split())
+    assert f"a default fit takes {third:g} to {most:g} passes, on the others {few[0]:g} to {few[-1]:g}." in text
 
 
 @pytest.mark.slow
