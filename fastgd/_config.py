@@ -24,6 +24,8 @@ MAX_ITER_FULL, MAX_ITER_BATCHES = 1000, 50
 BATCH_SIZE = 256
 #: Largest count, so that products of counts stay within 64 bits where it matters.
 _LARGEST_COUNT = 2**62
+#: Parameters that are True or False, of both estimators.
+_FLAGS = ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start")
 #: The estimators' default, to detect a value that the user has set.
 VALIDATION_FRACTION = 0.1
 
@@ -59,7 +61,6 @@ class FitConfig:
 
     loss: RegressionLoss | None
     delta: float | None
-    positive: bool
     class_weight: Mapping[Any, float] | str | None
     alpha: float | Array
     l1_ratio: float
@@ -81,6 +82,7 @@ class FitConfig:
     verbose: bool
     device: str
     n_threads: int
+    positive: bool = False
 
     @classmethod
     def of(cls, estimator: BaseEstimator) -> Self:
@@ -99,15 +101,13 @@ class FitConfig:
     @classmethod
     def _checked(cls, estimator: Any, loss: RegressionLoss | None, optimizer: Optimizer | None) -> Self:
         alpha = _alpha(estimator.alpha, loss, optimizer)
-        l1_ratio = _number(estimator, "l1_ratio", 0.0, 1.0)
-        tol = _number(estimator, "tol", 0.0)
-        names = ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start")
-        flags = {name: _flag(estimator, name) for name in names}
+        l1_ratio = _number(estimator.l1_ratio, "l1_ratio", 0.0, 1.0)
+        tol = _number(estimator.tol, "tol", 0.0)
+        flags = _flags(estimator, _FLAGS if loss is None else (*_FLAGS, "positive"))
         batches = _batches(estimator, optimizer)
         return cls(
             loss=loss,
             delta=getattr(estimator, "delta", None),
-            positive=False if loss is None else _flag(estimator, "positive"),
             class_weight=getattr(estimator, "class_weight", None),
             alpha=alpha,
             l1_ratio=l1_ratio,
@@ -115,7 +115,7 @@ class FitConfig:
             batch_size=batches.size,
             batch_reason=batches.reason,
             max_iter=_max_iter(estimator.max_iter, batches.size),
-            max_seconds=None if estimator.max_seconds is None else _positive(estimator, "max_seconds"),
+            max_seconds=_max_seconds(estimator.max_seconds),
             tol=tol,
             validation_fraction=_validation_fraction(estimator),
             n_iter_no_change=_count(estimator.n_iter_no_change, "n_iter_no_change"),
@@ -193,7 +193,7 @@ def _alpha(given: Any, loss: RegressionLoss | None, optimizer: Optimizer | None)
     """Return a number, or for a linear regression an array of one for each target."""
     values = np.asarray(fitted_array(given, "alpha"), dtype=object)
     if values.ndim == 0 or loss is None:
-        return _in_range(given, "alpha", 0.0)
+        return _number(given, "alpha", 0.0)
     are_numbers = values.ndim == 1 and values.size and all(map(is_number, values))
     if not are_numbers or not all(0.0 <= float(value) < math.inf for value in values):
         raise ValueError(
@@ -225,7 +225,7 @@ def _max_iter(given: Any, batch_size: int | None) -> int:
 
 
 def _validation_fraction(estimator: Any) -> float:
-    share = _number(estimator, "validation_fraction", 0.0, 1.0)
+    share = _number(estimator.validation_fraction, "validation_fraction", 0.0, 1.0)
     if not 0.0 < share < 1.0:
         raise ValueError(f"validation_fraction must be between 0 and 1, both excluded, got {shown(share)}")
     if not estimator.early_stopping and share != VALIDATION_FRACTION:
@@ -309,11 +309,7 @@ def _check_unused(estimator: Any, because: str) -> None:
         raise ValueError(f"drop_last=True has no effect with {because}: leave it at False")
 
 
-def _number(estimator: Any, name: str, low: float, high: float = math.inf) -> float:
-    return _in_range(getattr(estimator, name), name, low, high)
-
-
-def _in_range(value: Any, name: str, low: float, high: float = math.inf) -> float:
+def _number(value: Any, name: str, low: float, high: float = math.inf) -> float:
     if not is_number(value) or not low <= float(value) <= high:
         bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be a number, {bounds}, got {shown(value)}")
@@ -322,11 +318,13 @@ def _in_range(value: Any, name: str, low: float, high: float = math.inf) -> floa
     return float(value)
 
 
-def _positive(estimator: Any, name: str) -> float:
-    value = _number(estimator, name, 0.0)
-    if value == 0.0:
-        raise ValueError(f"{name} must be above 0, got {getattr(estimator, name)!r}")
-    return value
+def _max_seconds(given: Any) -> float | None:
+    if given is None:
+        return None
+    seconds = _number(given, "max_seconds", 0.0)
+    if seconds == 0.0:
+        raise ValueError(f"max_seconds must be above 0, got {given!r}")
+    return seconds
 
 
 def _count(value: Any, name: str, least: int = 1) -> int:
@@ -354,8 +352,11 @@ def _random_state(value: Any) -> Any:
     return value
 
 
-def _flag(estimator: Any, name: str) -> bool:
-    value = getattr(estimator, name)
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be True or False, got {shown(value)}")
-    return bool(value)
+def _flags(estimator: Any, names: tuple[str, ...]) -> dict[str, bool]:
+    flags = {}
+    for name in names:
+        value = getattr(estimator, name)
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{name} must be True or False, got {shown(value)}")
+        flags[name] = bool(value)
+    return flags

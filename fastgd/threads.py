@@ -249,6 +249,9 @@ def by_blocks(n: int, size: int, n_threads: int, work: Callable[[int, slice], No
         work(slot, slice(number * size, min((number + 1) * size, n)))
 
     count = -(-n // size)
+    if count == 1:
+        work(0, slice(0, n))
+        return
     run(count, n_threads if count >= _MANY_BLOCKS else 1, turn)
 
 
