@@ -110,7 +110,7 @@ class Loader:
         """That of X."""
         return self.matrix.array.dtype
 
-    def to_host(self, name: str, given: Any) -> Any:
+    def to_host(self, name: str, given: ArrayLike | None) -> ArrayLike | None:
         """Return targets or weights on the host, where they are checked."""
         there = None if given is None or type(given) is np.ndarray else gpu_array(given)
         if there is None:
@@ -177,7 +177,9 @@ class NumericTargets:
     strata: None = None
 
     @classmethod
-    def read(cls, config: FitConfig, X: Rows, y: Any, sample_weight: Any, *, scale: bool = True) -> Self:
+    def read(
+        cls, config: FitConfig, X: Rows, y: ArrayLike | None, sample_weight: ArrayLike | None, *, scale: bool = True
+    ) -> Self:
         """Check targets and sample weights; with `scale` extreme weights are scaled."""
         found = check_targets(y, X)
         return cls(config, found.values, check_weights(sample_weight, X, scale=scale), found.is_vector)
@@ -270,13 +272,15 @@ class ClassTargets:
     is_vector: bool = False
 
     @classmethod
-    def read(cls, config: FitConfig, X: Rows, y: Any, sample_weight: Any) -> Self:
+    def read(cls, config: FitConfig, X: Rows, y: ArrayLike | None, sample_weight: ArrayLike | None) -> Self:
         """Check labels and sample weights."""
         labels = check_labels(y, X, config.n_threads)
         return cls._weighted(config, labels, check_weights(sample_weight, X), scale=True)
 
     @classmethod
-    def read_known(cls, config: FitConfig, X: Rows, y: Any, sample_weight: Any, classes: NDArray[Any]) -> Self:
+    def read_known(
+        cls, config: FitConfig, X: Rows, y: ArrayLike | None, sample_weight: ArrayLike | None, classes: NDArray[Any]
+    ) -> Self:
         """Check the labels of a chunk, all among known classes, and sample weights, which count as given."""
         labels = labels_among(y, X, classes, n_threads=config.n_threads)
         return cls._weighted(config, labels, check_weights(sample_weight, X, scale=False), scale=False)
@@ -329,8 +333,8 @@ class ClassTargets:
 def load(
     config: FitConfig,
     matrix: Matrix,
-    y: Any,
-    sample_weight: Any = None,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None = None,
     start: Start | None = None,
     validation: ValidationRows | None = None,
 ) -> FitData:

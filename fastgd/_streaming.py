@@ -323,8 +323,8 @@ class Chunk(NamedTuple):
 def load_chunk(
     config: FitConfig,
     matrix: Matrix,
-    y: Any,
-    sample_weight: Any,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
     previous: Previous | None,
     scales: ColumnScales,
     classes: ArrayLike | None = None,
