@@ -10,84 +10,85 @@ Class = TypeVar("Class", bound=type)
 
 _SHARED = """
 l1_ratio : float, default=0.0
-    rho in [0, 1]: share of the L1 norm in the penalty; 0 is ridge, 1 the lasso. L1 sets coefficients to
-    exactly 0; in a `fit` by mini-batches the passes under `tol` do.
+    rho in [0, 1]: share of the L1 norm in the penalty; 0 is ridge, 1 the lasso. L1 sets coefficients to exactly 0. In a
+    `fit` by mini-batches, final passes over all rows do so (see `tol`).
 fit_intercept : bool, default=True
-    Whether to fit b; else b = 0, and the fit does not centre columns.
+    Whether to fit b. Without it b = 0, and columns are not centred.
 standardize : bool, default=True
-    Work on columns centred and divided by their weighted standard deviation (without intercept: by the root mean
-    square; by sqrt(alpha (1 - l1_ratio)) where that is larger), by arithmetic and without a copy. The objective stays
-    the one above; only how fast and how safely it is reached depends on it. Linear models scale y likewise. False runs
-    the textbook formulas on raw columns.
+    Work on columns centred and divided by their weighted standard deviation, by arithmetic and without a copy. Without
+    an intercept the divisor is the root mean square; it is sqrt(alpha (1 - l1_ratio)) if that is larger. The objective
+    stays the one above; only the speed and safety of the way to the optimum change. Linear models scale y likewise.
+    False runs the textbook formulas on raw columns.
 optimizer : "auto", the name of a rule or an object of `fastgd.optimizers`, default="auto"
     "auto" needs no tuning and ends at a certified optimum. Rules:
     {rules}.
     Solvers of the full batch:
     {solvers}.
 batch_size : "auto", "full" or int, default="auto"
-    Rows of a batch: "full" is batch gradient descent, 1 stochastic gradient descent, anything between mini-batches.
-    "auto" is all rows where the optimizer needs them ("auto", a solver of the full batch, a line search) and 256 with
+    Rows per batch: "full" is batch gradient descent, 1 stochastic gradient descent, anything between mini-batches.
+    "auto" is all rows if the optimizer needs them ("auto", a solver of the full batch, a line search) and 256 for
     other rules.
 shuffle : bool, default=True
     Visit rows in a new order every epoch; only for mini-batches.
 drop_last : bool, default=False
-    Leave out the last batch of an epoch where it is short; only for mini-batches.
+    Leave out the last batch of an epoch if it is short; only for mini-batches.
 max_iter : int or None, default=None
-    Epochs at most, 0 or more; None is 1000 for the full batch and 50 for mini-batches. An epoch of the full batch is a
-    pass and a step. 0 returns the start: `coef_init`, with `warm_start` the last fit, else the model that the fit
-    begins with.
+    Most epochs, 0 or more; None is 1000 for the full batch and 50 for mini-batches. An epoch of the full batch
+    is a pass and a step. 0 returns the start: `coef_init`, with `warm_start` the last fit, else the default start.
 max_seconds : float or None, default=None
-    Seconds of wall time, > 0, that the whole fit may take, compiling and validation included: it ends with the epoch in
-    which they pass, on mini-batches within a moment, at coefficients as good as they are by then.
+    Limit of wall time, > 0, for the whole fit, including compilation and validation. A fit on the full batch ends with
+    the epoch in which the time is up, one on mini-batches at once; the current coefficients are returned.
 tol : float, default=1e-4
-    Full-batch solvers stop when the certificate is at most `tol`: the largest component of the (sub)gradient of F in
-    standardised coordinates, intercept included, divided by the root mean square of dloss/dz at the best constant
-    model; free of the units of columns, y and weights. Mini-batch rules stop when the loss has not fallen by `tol`
-    times the constant model's for `n_iter_no_change` epochs, at least 100 updates; adaptive rules with automatic rates
-    not before their last epoch, where the rate is 0. "saga" stops by the
-    certificate. With an L1 term and `tol` above 0 a mini-batch fit ends with 11 proximal passes over all rows, which
-    set coefficients to exactly 0; the rule alone would leave their noise.
-    0 disables every stop but `max_iter`, `max_seconds`, callbacks
-    and divergence; "normal_equations" and "lbfgs" also end where a step would be rounding, as every full-batch solver
-    does ("no step", with a warning) where `tol` is not 0.
+    Full-batch solvers and "saga" stop when the certificate is at most `tol`: the largest component of the (sub)gradient
+    of F in standardised coordinates, intercept included, divided by the root mean square of dloss/dz at the best
+    constant model. It does not depend on the units of columns, y and weights.
+    Other mini-batch rules stop when the loss has not fallen by `tol` times the loss of the constant model for
+    `n_iter_no_change` epochs and at least 100 updates; adaptive rules with automatic rates run to their last epoch,
+    where the rate is 0. With an L1 term and `tol` above 0, a mini-batch fit ends with 11 proximal passes over all rows,
+    which set coefficients to exactly 0.
+    If rounding prevents a further step, full-batch solvers stop with a warning ("no step"). 0 disables every stop but
+    `max_iter`, `max_seconds`, callbacks and divergence; "normal_equations" and "lbfgs" still stop at "no step".
 early_stopping : bool, default=False
-    Hold rows out (or take `X_val` of `fit`), stop when the loss on them has not fallen by `tol` times the constant
-    model's for `n_iter_no_change` epochs, and return to the epoch where it was least.
+    Hold rows out (or take `X_val` of `fit`), stop when the loss on them has not fallen by `tol` times the loss of the
+    constant model for `n_iter_no_change` epochs, and return the epoch with the smallest loss.
 validation_fraction : float, default=0.1
     Share of the rows to hold out with `early_stopping`, in (0, 1): exact, stratified by class, at least one row and
     never all rows of a class. Rows of weight 0 do not count. The seed decides which rows, the same in every epoch.
 n_iter_no_change : int, default=5
     Epochs without improvement after which early stopping, or a mini-batch rule, stops.
 warm_start : bool, default=False
-    Start from the coefficients of the last fit instead of 0; the rule's memory starts anew.
+    Start from the coefficients of the last fit instead of 0; the state of the rule is reset.
 random_state : int, RandomState instance or None, default=None
-    Decides the order of rows. The same number gives the same bits, whatever the number of threads.
+    Seed of the order of rows. The same number gives the same bits, whatever the number of threads.
 verbose : bool or int, default=0
-    Log an INFO record an epoch to the logger "fastgd"; printed on stderr where no logging has been set up.
+    Log one INFO record per epoch to the logger "fastgd", which prints on stderr if no logging is set up.
 device : {"auto", "cpu", "cuda"}, default="auto"
-    Where the fit runs; "cuda" is an NVIDIA GPU, and an error where none can be used. "auto" is the GPU where X is there
-    already, or where a model of the costs says that it is faster by far including transfer; `fit_report_` says why.
+    Where the fit runs. "cuda" is an NVIDIA GPU, and an error if none can be used. "auto" is the GPU if X is there
+    already, or if the cost model expects it to be much faster including transfer; `fit_report_` gives the reason.
 n_threads : int or None, default=None
-    Threads; None is `fastgd.get_num_threads`. Results do not depend on it.
+    Number of threads; None is `fastgd.get_num_threads`. Results do not depend on it.
 """
 
 _FITTED = """
 n_iter_ : int
-    Epochs run, calls of `partial_fit` included.
+    Number of epochs, calls of `partial_fit` included.
 history_ : dict of ndarray of shape (n_iter_,), of a stream at most (10000,)
-    One entry per epoch. "loss": F at the epoch's start (full batch; work of "auto" on a sample of rows, if it
-    takes one, is no epoch: F has fallen before the first entry), or the mean over the epoch of F on each batch
-    before its update; "validation_loss" where there are validation rows: their mean loss, without penalty;
-    "learning_rate" of the epoch's first update (1 of solvers with a metric of their own); "gradient_norm": Euclidean,
-    in working coordinates, without L1 term, of the full gradient or of the mean of the batches'; "seconds" of the
-    epoch, of the first including the preparation; for full-batch solvers "certificate".
+    One entry per epoch.
+    "loss": F at the start of the epoch for the full batch, after the work of "auto" on a sample of rows; for
+    mini-batches the mean over the epoch of F on each batch before its update.
+    "validation_loss": mean loss, without penalty, on the validation rows, if there are any.
+    "learning_rate": of the first update of the epoch; 1 for solvers with a metric of their own.
+    "gradient_norm": Euclidean norm, in working coordinates and without L1 term, of the full gradient or of the mean
+    gradient of the batches.
+    "seconds": of the epoch; the first includes the preparation.
+    "certificate": for full-batch solvers.
 fit_report_ : dict
     How the fit went: "solver", "reason", "stopped_by", "converged", "certificate", "objective", "duality_gap",
-    "passes", "warnings" and more; `fastgd.FitReport` documents each key. If "stopped_by" says that a fit was
-    ended by "certificate" that is at most `tol`; by "flat loss", which ends mini-batch rules, and by "early stopping"
-    it may lie above, and "converged" is True as well.
+    "passes", "warnings" and more; `fastgd.FitReport` documents each key. The certificate is at most `tol` if
+    "stopped_by" is "certificate". It may be larger after "flat loss", which ends mini-batch rules, and after
+    "early stopping", although "converged" is True.
 n_features_in_ : int
-feature_names_in_ : ndarray of shape (d,), only where X had column names
+feature_names_in_ : ndarray of shape (d,), only if X had column names
 """
 
 _REFERENCES = """
