@@ -127,26 +127,26 @@ ValueError
 TypeError
     If the data hold a value of a type that has no number, such as a dict.
 DivergenceError
-    If a rule diverges at the given learning rate; names a rate known to be safe. A first fit then keeps `history_` and
+    If a rule diverges at the given learning rate; the message names a safe rate. A first fit then keeps `history_` and
     the last finite coefficients; a later one leaves the fitted model as it was, and the error has the `history`.
 DeviceError
-    If a GPU is asked for and cannot be used; says what is missing.
+    If a GPU is asked for and cannot be used; the message names the missing part.
 
 Warns
 -----
 ConvergenceWarning
-    If `max_iter`, `max_seconds` or a line search that finds no step ended the fit before `tol` was met (not where the
-    automatic rate of a rule on mini-batches ran its course to 0 and the loss was flat at the end), or there is no
-    optimum: of a classifier at ``alpha=0`` where a direction separates some rows of a class from the others and no row
-    contradicts, such as a category whose rows all have one class. The message names its columns; the fit ends early.
-    With more than 500 parameters not all directions are searched: a fit that then finds no proof of an optimum is not
-    converged and says so.
+    If `max_iter`, `max_seconds` or a line search without a step ended the fit before `tol` was met. A rule on
+    mini-batches whose automatic rate has fallen to 0 does not warn if the loss was flat at the end.
+    Also if there is no optimum: for a classifier at ``alpha=0``, if a direction separates some rows of a class from the
+    others and no row contradicts, such as a category whose rows all have one class. The message names its columns, and
+    the fit ends early. With more than 500 parameters not all directions are searched; a fit that finds no proof of an
+    optimum is then not converged, and the warning says so.
 RankWarning
-    If ``alpha=0`` and columns are combinations of others. Solvers of the full batch then return the optimum whose
-    coefficients have the least norm, as `numpy.linalg.lstsq` does on centred columns (without an intercept on columns
-    as they are); above 2000 columns "normal_equations" does so, and with fewer rows than columns the others where
-    rows^2 columns <= 1e11, which takes about three seconds: ``fit_report_["collinear"]`` is None where dependent
-    columns were not looked for. Update rules return the optimum that their formula leads to.
+    If ``alpha=0`` and columns are linearly dependent. Solvers of the full batch then return the optimum whose
+    coefficients have the least norm, as `numpy.linalg.lstsq` does on centred columns (without an intercept, on raw
+    ones). Above 2000 columns only "normal_equations" does so; with fewer rows than columns, all do if
+    rows^2 columns <= 1e11, which takes about three seconds. ``fit_report_["collinear"]`` is None if dependent columns
+    were not searched. Update rules return the optimum that their formula leads to.
 """
 
 _CALLBACKS = """
@@ -157,26 +157,32 @@ callbacks : object, function or sequence of these, default=None
 """
 
 _STREAM = """
-The rule's memory and its count of updates stay from call to call, also through `save` and `load`: chunks
-of whole batches in order are the same updates as in one `fit` with ``shuffle=False``. A call is an epoch of the
-schedule, after those of an earlier `fit`. Columns are scaled as in that fit, else by `means` and `scales`, else not at
-all. Targets of a linear model are centred and scaled as in that fit, else by mean and standard deviation of the first
-chunk (without `standardize` only where its learning rate is automatic, since given rates are meant for raw targets).
-Where the deviation of all targets so far differs from the scale by more than a factor of two, the scale follows, memory
-included, by a power of two, which rounds nothing; where their mean differs from the center by more than the scale, the
-center follows. Where both the mean target of a chunk of n rows and its mean residual are 1 + 3 / sqrt(n) deviations or
-more from the targets before, the intercept moves by that residual times the chunk's share of all rows, before the pass:
-a small first chunk does not decide where a stream begins.
+The state of the rule and its count of updates persist from call to call, and through `save` and `load`: chunks of whole
+batches in order are the same updates as one `fit` with ``shuffle=False``. A call is an epoch of the schedule, after
+those of an earlier `fit`.
 
-With ``optimizer="auto"`` the rule is AdaGrad. Automatic rates of adaptive rules are a thirtieth after a fit by another
-solver; those of others are 1 / L of the first rows that are not 0, and fall where later rows are larger. A call in
-which the loss grows above tenfold that of margins 0 has diverged: an automatic rate is halved and the call begins
-again, which ``fit_report_["reason"]`` reports, any other raises. An L1 term leaves few coefficients exactly 0 in a
-stream, since no pass over all rows can decide which: `fit` does. `max_iter`, `tol`, `n_iter_no_change` and `warm_start`
-belong to `fit`. `history_` holds the last 10,000 epochs; `n_iter_` counts all.
+Columns are scaled as in an earlier `fit`, else by `means` and `scales`, else not at all. Targets of a linear model are
+centred and scaled as in that fit, else by mean and standard deviation of the first chunk; without `standardize` only if
+the learning rate is automatic, since a given rate is meant for raw targets. A small first chunk does not decide for the
+whole stream:
 
-`saga`, line searches, solvers of the full batch, schedules that take their length from the fit, `early_stopping`,
-`drop_last`, `max_seconds`, ``positive=True`` and ``class_weight="balanced"`` need more than one chunk: with them an
+- If the standard deviation of all targets so far differs from the scale by more than a factor of two, the scale follows
+  by a power of two, which is exact, and so does the state of the rule.
+- If their mean differs from the center by more than the scale, the center follows.
+- If both the mean target of a chunk of n rows and its mean residual are at least 1 + 3 / sqrt(n) standard deviations
+  away from earlier targets, the intercept moves before the pass, by that residual times the chunk's share of all rows.
+
+With ``optimizer="auto"`` the rule is AdaGrad. Automatic rates of adaptive rules are divided by 30 after a fit by
+another solver. Those of other rules are 1 / L of the first rows that are not 0, and fall if later rows are larger. A
+call has diverged if the loss exceeds ten times that of margins 0: an automatic rate is halved and the call begins
+again, which ``fit_report_["reason"]`` reports; a given rate raises.
+
+An L1 term leaves few coefficients exactly 0 in a stream, since that takes passes over all rows, as `fit` makes.
+`max_iter`, `tol`, `n_iter_no_change` and `warm_start` apply to `fit` only. `history_` holds the last 10,000 epochs;
+`n_iter_` counts all.
+
+`saga`, line searches, solvers of the full batch, schedules whose length is that of the fit, `early_stopping`,
+`drop_last`, `max_seconds`, ``positive=True`` and ``class_weight="balanced"`` need more than one chunk. With these an
 estimator has no `partial_fit`.
 """
 

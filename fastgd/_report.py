@@ -45,60 +45,62 @@ class FitReport(DataReport, TimeReport):
     solver, reason : str
         The solver, why it was chosen, and its own choices.
     expected_seconds : dict of str to float
-        Solver -> seconds by the model of costs that ``optimizer="auto"`` chooses by, the quickest first: rough for fits
-        of a few milliseconds, and for solvers that cannot be the quickest a lower bound. Empty if a solver was given.
+        Solver -> seconds by the cost model by which ``optimizer="auto"`` chooses, the fastest first. Rough for fits of
+        a few milliseconds; a lower bound for solvers that cannot be the fastest. Empty if a solver was given.
     device, device_reason : str
         "cpu" or "cuda", and why.
     threads : int
-        Threads that passes over X could use (small mini-batches run on one).
+        Number of threads available to passes over X; small mini-batches run on one.
     passes : float
-        How often all of X was read, epochs included; a fraction where `drop_last` left rows out. Samples, that means,
-        scales and curvatures are taken from, count in `bytes_read` alone. Small data are read once by a solver that
-        keeps them in working coordinates. The duality gap of a pure L1 penalty takes a pass.
+        Number of times that all of X was read, epochs included; a fraction if `drop_last` left rows out. Samples for
+        means, scales and curvatures count in `bytes_read` only. A solver that keeps small data in working coordinates
+        reads them once. The duality gap of a pure L1 penalty takes a pass.
     bytes_read : int
-        Bytes of X that passes, epochs and samples read.
+        Bytes of X read by passes, epochs and samples.
     bytes_converted : int
-        Bytes of the converted copy of X; 0 where X was used in place.
+        Bytes of the converted copy of X; 0 if X was used in place.
     bytes_transferred : int
-        Bytes of X, targets and weights that were copied to the GPU or from it; 0 on the CPU.
+        Bytes of X, targets and weights copied to or from the GPU; 0 on the CPU.
     seconds_total, seconds_compile, seconds_transfer, seconds_compute : float
-        Of the whole fit; of compiling kernels and loading cached ones in this process meanwhile; of waiting for copies
-        to the GPU and from it; the rest.
+        Time of the whole fit; of compiling kernels and loading cached ones, in this process; of waiting for copies to
+        or from the GPU; the rest.
     certificate, tol : float
-        The certificate at the end (see the class) and the tolerance it was asked to reach.
+        The certificate at the end (see the class), and the tolerance requested for it.
     converged : bool
-        Whether the certificate is at most `tol`, or a mini-batch fit's loss or the validation loss became flat: there
-        `tol` is a share of the constant model's loss.
+        Whether the certificate is at most `tol`, or the loss of a mini-batch fit or the validation loss became flat;
+        `tol` is then a share of the constant model's loss.
     stopped_by : str
-        "certificate", "flat loss", "early stopping", "callback", "callback error", "no step" (of any solver of the
-        full batch: rounding hides further progress), "max_iter", "max_seconds", "interrupted", "no optimum",
-        "optimum in doubt" (of a classifier at ``alpha=0`` with more than 500 parameters, where neither a direction
-        without an optimum nor a proof of one was found) or "diverged" (of a first fit, which raises DivergenceError).
+        - "certificate", "flat loss", "early stopping": converged.
+        - "max_iter", "max_seconds", "callback", "callback error", "interrupted": ended before.
+        - "no step": rounding hides the remaining gain (solvers of the full batch).
+        - "no optimum": a direction separates classes (classifiers at ``alpha=0``).
+        - "optimum in doubt": the same with more than 500 parameters, if neither such a direction nor a proof of an
+          optimum was found.
+        - "diverged": a first fit, which raises DivergenceError.
     objective : float
         F at the end, in the units of y.
     duality_gap : float or None
-        How much `objective` is at most above its minimum, by Fenchel's gap from the last gradient. A bound where the
-        derivative of F by the intercept is 0, as without an intercept; else up to the size of that derivative.
-        Of a pure L1 penalty the loss derivatives are scaled until they are a dual point. None without a penalty, where
-        a gradient bounds nothing, after `partial_fit`, and where it is more than a tenth of `objective`: with little
-        L2 it is the squared gradient divided by almost nothing.
+        Upper bound of `objective` minus its minimum: Fenchel's gap from the last gradient. It is a bound if the
+        derivative of F by the intercept is 0, as without an intercept, else a bound up to that derivative. For a pure
+        L1 penalty the loss derivatives are scaled to a dual point. None without a penalty, where a gradient bounds
+        nothing, after `partial_fit`, and if it exceeds a tenth of `objective`: with little L2 it is the squared
+        gradient divided by almost nothing.
     suboptimality : float or None
-        How much `objective` is expected to lie above its minimum: half the square of the Newton decrement in the last
-        metric, times the ratio of actual to predicted decrease of the last steps. An estimate, never a bound:
-        for seventy fits of all kinds, four in five estimates were 0.5 to 1.5 times the truth, all 0.25 to 3 times. None
-        for solvers without a metric, of no more rows than columns, for elastic nets of many classes, whose metric is
-        too rough, and where there is no optimum.
+        Estimate of `objective` minus its minimum: half the squared Newton decrement in the last metric, times the
+        ratio of actual to expected gains of the last steps. Never a bound: of seventy fits of all kinds, four in five
+        estimates were 0.5 to 1.5 times the true value, all 0.25 to 3 times. None for solvers without a metric, without
+        more rows than columns, for elastic nets of many classes, whose metric is too rough, and without an optimum.
     n_rows, n_features, n_outputs : int
-        The problem's size.
+        Size of the problem.
     dtype, order : str
-        Of X as kernels read it.
+        Data type and memory order of X as kernels read it.
     learning_rate : float
-        Rate of the first update in working coordinates; 1 of solvers whose steps are in a metric of their own.
+        Rate of the first update in working coordinates; 1 for solvers whose steps are in a metric of their own.
     random_state : int or None
-        The seed of the batches; None where none were drawn.
+        Seed of the batches; None if none were drawn.
     collinear : list of int or None
-        Columns found to be combinations of others (looked for at ``alpha=0``). None where the search would take longer
-        than the fit: above 2000 columns, unless the solver itself has seen that all are independent.
+        Columns found to be linearly dependent on others, searched at ``alpha=0``. None if the search would take longer
+        than the fit: above 2000 columns, unless the solver itself has found all independent.
     warnings : list of str
         Every warning of the fit.
     """
