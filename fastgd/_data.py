@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,19 +11,22 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd._config import VALIDATION_FRACTION, FitConfig
 from fastgd._inputs import Matrix, check_targets, check_weights, float_array, refuse_extreme_targets, weights_as
 from fastgd._labels import Labels, check_labels, labels_among, weight_of_each
+from fastgd._report import DataReport, TimeReport
 from fastgd.arrays import Array
 from fastgd.backends import select
 from fastgd.backends.cpu.data import CpuData
 from fastgd.backends.cpu.epochs import parts_of
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
-from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Device, Work
+from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Device, Work, compile_seconds
 from fastgd.holdout import blocks_of, held_out_rows, without_rows
 from fastgd.losses import ClassificationLoss, ConstantModel, RegressionLoss, classification_loss
 from fastgd.objective.coordinates import Moments, TargetScaling
 from fastgd.objective.dataset import Data, Transferred
+from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Problem
 from fastgd.objective.sampling import FEW_NUMBERS
 from fastgd.optimizers import NormalEquations, SketchedNewton
+from fastgd.solvers.progress import NEVER, Deadline
 from fastgd.threads import by_blocks
 
 #: X as it came: an array on the host or on the GPU.
@@ -446,3 +449,48 @@ def _shaped(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> Array
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite")
     return array.reshape(shape)
+
+
+@dataclass
+class FitTimer:
+    """Measures a fit from before its input is checked; `clock` is replaced in tests."""
+
+    clock: Callable[[], float] = time.perf_counter
+    compiled: float = field(default_factory=compile_seconds)
+
+    def __post_init__(self) -> None:
+        self.start = self.clock()
+
+    def deadline(self, seconds: float | None) -> Deadline:
+        """Return the end of a fit that takes at most so many seconds; None for no end."""
+        return NEVER if seconds is None else Deadline(self.start + seconds, self.clock)
+
+    def report(self, data: FitData) -> TimeReport:
+        """Return the seconds of the fit so far."""
+        total = self.clock() - self.start
+        compiling, moving = compile_seconds() - self.compiled, data.transferred.seconds
+        return TimeReport(
+            seconds_total=total,
+            seconds_compile=compiling,
+            seconds_transfer=moving,
+            seconds_compute=max(0.0, total - compiling - moving),
+        )
+
+
+def report_data(data: FitData, objective: Objective) -> DataReport:
+    """Report the data, the device and the passes."""
+    rows = data.rows
+    return DataReport(
+        device=rows.device,
+        device_reason=data.device.reason,
+        threads=rows.n_threads,
+        passes=rows.rows_read / rows.n,
+        bytes_read=objective.bytes_read,
+        bytes_converted=data.matrix.converted_bytes,
+        bytes_transferred=data.transferred.bytes,
+        n_rows=rows.n,
+        n_features=rows.d,
+        n_outputs=objective.outputs,
+        dtype={"f4": "float32", "f8": "float64"}[rows.dtype],
+        order=rows.order,
+    )

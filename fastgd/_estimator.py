@@ -375,9 +375,8 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     def _fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, extras: FitExtras) -> Self:
         """Fit the model; `extras` are the other arguments of `fit`."""
         from fastgd._config import FitConfig
-        from fastgd._data import load
+        from fastgd._data import FitTimer, load
         from fastgd._fit import run_fit
-        from fastgd._report import FitTimer
 
         timer, config = FitTimer(), FitConfig.of(self)
         callbacks = () if extras.callbacks is None else check_callbacks(extras.callbacks)
@@ -398,7 +397,7 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     ) -> Self:
         """Continue with one pass over these rows; means and scales: of the columns."""
         from fastgd._config import FitConfig
-        from fastgd._report import FitTimer
+        from fastgd._data import FitTimer
         from fastgd._streaming import ColumnScales, load_chunk, run_chunk
 
         timer, config, previous = FitTimer(), FitConfig.for_stream(self), self._previous()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from fastgd._config import FitConfig
-from fastgd._data import FitData
+from fastgd._data import FitData, FitTimer, report_data
 from fastgd._inputs import check_finite, check_variation, squares_are_finite
-from fastgd._report import FitReport, FitTimer, report_data
+from fastgd._report import FitReport
 from fastgd._streaming import FitResult, StreamState
 from fastgd._warnings import (
     Separation,

@@ -1,14 +1,6 @@
 """The report of a fit: the fitted attribute ``fit_report_``."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypedDict
-
-from fastgd._data import FitData
-from fastgd.backends.select import compile_seconds
-from fastgd.objective.objective import Objective
-from fastgd.solvers.progress import NEVER, Deadline
 
 
 class DataReport(TypedDict):
@@ -119,48 +111,3 @@ class FitReport(DataReport, TimeReport):
     random_state: int | None
     collinear: list[int] | None
     warnings: list[str]
-
-
-@dataclass
-class FitTimer:
-    """Measures a fit from before its input is checked; `clock` is replaced in tests."""
-
-    clock: Callable[[], float] = time.perf_counter
-    compiled: float = field(default_factory=compile_seconds)
-
-    def __post_init__(self) -> None:
-        self.start = self.clock()
-
-    def deadline(self, seconds: float | None) -> Deadline:
-        """Return the end of a fit that takes at most so many seconds; None for no end."""
-        return NEVER if seconds is None else Deadline(self.start + seconds, self.clock)
-
-    def report(self, data: FitData) -> TimeReport:
-        """Return the seconds of the fit so far."""
-        total = self.clock() - self.start
-        compiling, moving = compile_seconds() - self.compiled, data.transferred.seconds
-        return TimeReport(
-            seconds_total=total,
-            seconds_compile=compiling,
-            seconds_transfer=moving,
-            seconds_compute=max(0.0, total - compiling - moving),
-        )
-
-
-def report_data(data: FitData, objective: Objective) -> DataReport:
-    """Report the data, the device and the passes."""
-    rows = data.rows
-    return DataReport(
-        device=rows.device,
-        device_reason=data.device.reason,
-        threads=rows.n_threads,
-        passes=rows.rows_read / rows.n,
-        bytes_read=objective.bytes_read,
-        bytes_converted=data.matrix.converted_bytes,
-        bytes_transferred=data.transferred.bytes,
-        n_rows=rows.n,
-        n_features=rows.d,
-        n_outputs=objective.outputs,
-        dtype={"f4": "float32", "f8": "float64"}[rows.dtype],
-        order=rows.order,
-    )

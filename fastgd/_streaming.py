@@ -8,10 +8,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd._config import FitConfig
-from fastgd._data import ClassTargets, Coefficients, FitData, Loader, NumericTargets, target_scaling
+from fastgd._data import (
+    ClassTargets,
+    Coefficients,
+    FitData,
+    FitTimer,
+    Loader,
+    NumericTargets,
+    report_data,
+    target_scaling,
+)
 from fastgd._inputs import Matrix, check_finite, float_array, refuse_extreme_targets
 from fastgd._labels import all_classes
-from fastgd._report import FitReport, FitTimer, report_data
+from fastgd._report import FitReport
 from fastgd._values import largest_values
 from fastgd._warnings import warn
 from fastgd.arrays import Array
