@@ -1,7 +1,7 @@
-"""Rows in working coordinates, for what needs more than a gradient: curvatures, Gram matrices.
+"""Rows in working coordinates on the host, for curvatures and sums of products.
 
-Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their order: results do not depend on threads.
-Both numbers follow from the shape alone.
+Rows are divided into blocks and blocks are assigned to lanes, whose sums are added in order. The numbers of blocks and
+lanes depend on the shape alone, so that results do not depend on threads.
 """
 
 import math
@@ -19,37 +19,37 @@ from fastgd.losses import CoupledLoss, Loss, Stage
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Line, Quadratic, Rows
 
-#: Numbers of a block of rows, and rows at least: a block stays in the second-level cache, unless rows are long.
+#: Numbers of a block of rows, in the second-level cache unless rows are long, and its least rows.
 _BLOCK_NUMBERS, _BLOCK_ROWS = 1 << 16, 1024
-#: Rows of which a joint curvature is taken at a time.
+#: Rows of a joint curvature at a time.
 _JOINT_ROWS = 1024
-#: Numbers of all lanes' matrices together, and lanes at most.
+#: Most numbers of all lanes' matrices together, and most lanes.
 _LANE_NUMBERS, _LANES = 1 << 22, 64
-#: Columns from which rows are long, and up to which they are short: a loop along a row costs more than its work.
+#: Columns from which rows are long, and up to which they are short: loops along short rows are inefficient.
 LONG, _SHORT = 256, 64
-#: Numbers of rows below which kernels take longer to call than NumPy takes.
+#: Numbers of rows below which NumPy takes less time than calls of kernels.
 _FEW_NUMBERS = 1 << 16
-#: Margins that are kept while a length is looked for along a step.
+#: Most margins to keep during a search along a step.
 _MARGIN_NUMBERS = 1 << 24
-#: Below so many multiplications threads cost more than they save.
+#: Multiplications below which threads cost more than they save.
 _SMALL = 1 << 18
 
 
 class HostDesign:
-    """The rows of a data set as (x~, 1), float64: kept, or made block by block.
+    """The rows of a data set as (x~, 1), float64: kept, or computed block by block.
 
     Parameters
     ----------
     data : Rows
-        Whose pieces are taken, wherever they are.
+        Rows on any device, which are read through the host.
     scaling : Scaling
         The working coordinates.
     intercept : bool
         Whether the last column is 1 rather than 0.
     keep : bool
-        Whether to hold all rows, n (d + 1) numbers, in place of making them anew for every use.
+        Whether to keep all rows, n (d + 1) numbers, instead of computing them for every use.
     rough : bool, default=False
-        Whether rows may be in the dtype of X where they are long, and products of them, which then take half the time.
+        Whether long rows and their products may be in the dtype of X, which halves the time.
     """
 
     def __init__(self, data: Rows, scaling: Scaling, intercept: bool, keep: bool, rough: bool = False) -> None:
@@ -63,14 +63,14 @@ class HostDesign:
             data.count_rows(data.n)
 
     def allocate_rows(self, rows: int) -> Array:
-        """Memory for rows; by columns where rows are short."""
+        """Return memory for rows, by columns if rows are short."""
         if self.columns > _SHORT:
             return np.empty((rows, self.columns), self.dtype)
         # Columns a power of two apart would share a few sets of the cache.
         return np.empty((self.columns, (rows + 7) // 16 * 16 + 8), self.dtype)[:, :rows].T
 
     def _make(self, X: Any, out: Array) -> Array:
-        """X (m, d) in working coordinates."""
+        """Return X (m, d) in working coordinates."""
         T = out[: len(X)]
         columns = T[:, :-1]
         np.subtract(X, self._scaling.center, out=columns)
@@ -79,9 +79,9 @@ class HostDesign:
         return T
 
     def quadratic(self, loss: Loss, theta: Array) -> Quadratic:
-        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows.
+        """Return losses, gradient and curvature at theta (K, d + 1). A pass over the rows.
 
-        The curvature of kept rows is found when it is asked for, which that of the last step of a fit never is.
+        The curvature of kept rows is lazy: the last step of a fit needs none.
         """
         matrices = 1 if loss.shares_curvature else len(theta)
         point, weight = _Point(loss, theta, matrices), self._data.weight
@@ -105,7 +105,7 @@ class HostDesign:
         return Quadratic(losses / weight, gradient / weight, lambda: self._sum(of_curvature, products)[0] / weight)
 
     def couplings(self, loss: CoupledLoss, theta: Array) -> Array:
-        """Of softmax the mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
+        """Return softmax's mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
 
         def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
             sums[0] += loss.couplings(block.rows @ theta.T, block.weights)
@@ -113,7 +113,7 @@ class HostDesign:
         return self._sum([(len(theta), len(theta))], add)[0] / self._data.weight
 
     def joint(self, loss: CoupledLoss, theta: Array) -> Array:
-        """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
+        """Return softmax's joint curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
         K, D = theta.shape
 
         def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
@@ -125,9 +125,9 @@ class HostDesign:
         return self._sum([(K, D, K, D)], add)[0].reshape(K * D, K * D) / self._data.weight
 
     def along(self, loss: Loss, theta: Array, step: Array) -> Line | None:
-        """Slopes and curvatures in t of the mean losses at theta + t step; None where margins are too many to keep.
+        """Return slopes and curvatures in t of the mean losses at theta + t step; None if there are too many margins.
 
-        Margins are linear in t: each t costs as much as a loss's values. Where rows are not kept it takes a pass.
+        Margins are linear in t, so that each t costs only the loss of all margins. Rows that are not kept take a pass.
         """
         if self._data.n * len(theta) > _MARGIN_NUMBERS:
             return None
@@ -151,7 +151,7 @@ class HostDesign:
     def _sum(
         self, shapes: list[tuple[int, ...]], add: "Callable[[list[Array], _Block, _Scratch], None]"
     ) -> list[Array]:
-        """Sums of these shapes over all blocks."""
+        """Return sums of these shapes over all blocks."""
         n, D, data = self._data.n, self.columns, self._data
         blocks = -(-n // self._rows)
         count = max(1, min(blocks, _LANES, _LANE_NUMBERS // sum(map(math.prod, shapes))))
@@ -159,7 +159,7 @@ class HostDesign:
         scratches: dict[int, _Scratch] = {}
 
         def work(slot: int, lane: int) -> None:
-            # One a thread: fresh memory costs as much as the work in it.
+            # One per thread: fresh memory costs as much as the work in it.
             if slot not in scratches:
                 scratches[slot] = _Scratch(self, min(self._rows, n))
             for number in range(lane, blocks, len(lanes)):
@@ -201,7 +201,7 @@ class _Block(NamedTuple):
     weights: Array | None
 
     def stage(self, loss: Loss, margins: Array) -> Stage:
-        """The loss at margins (m, K), weighted."""
+        """Return the weighted losses, derivatives and curvatures at margins (m, K)."""
         stage = loss.stage(margins, loss.targets(self.y))
         return stage if self.weights is None else Stage(*(self.weights[:, None] * part for part in stage))
 
@@ -215,29 +215,29 @@ class _Margins(NamedTuple):
 
     @classmethod
     def of(cls, block: _Block, theta: Array, step: Array) -> "_Margins":
-        """Of the rows, which are not kept: their memory is another block's next."""
+        """Return the margins of a block, without its rows, whose memory the next block uses."""
         return cls(block._replace(rows=np.empty((0, 0))), block.rows @ theta.T, block.rows @ step.T)
 
     def along(self, loss: Loss, t: Array) -> tuple[Array, Array]:
-        """Slopes and curvatures in t, summed over the rows: (K,), of softmax's curvature (1,)."""
+        """Return slopes and curvatures in t, summed over the rows: (K,), or (1,) for softmax's curvature."""
         block, change = self.block, self.change
         z = self.margins + t * change
         stage = block.stage(loss, z)
         bends = loss.curvature_along(z, change, stage.curvatures, block.weights)
-        # Of long vectors BLAS would take dot products on threads.
+        # BLAS would compute dot products of long vectors on threads.
         return (stage.derivatives * change).sum(axis=0), bends.sum(axis=0)
 
 
 class _Point(NamedTuple):
-    """Where to take a loss."""
+    """A loss and the parameters at which to evaluate it."""
 
     loss: Loss
     theta: Array
-    #: Curvatures: one where outputs share it.
+    #: Number of curvature matrices: 1 if outputs share it.
     matrices: int
 
     def add_values(self, sums: list[Array], block: _Block) -> Array | None:
-        """Add losses and gradient of a block to the first sums; its rows' curvatures (m, B), None where all are 1."""
+        """Add losses and gradient of a block to the first sums; return curvatures (m, B) of rows, None if all are 1."""
         stage = block.stage(self.loss, block.rows @ self.theta.T)
         sums[0] += stage.losses.sum(axis=0)
         sums[1] += stage.derivatives.T @ block.rows
@@ -254,17 +254,17 @@ class _Scratch:
 
     @cached_property
     def gathered(self) -> NDArray[Any]:
-        """For rows as they are."""
+        """Memory for raw rows."""
         return np.empty((self._rows, self._design.columns - 1), self._design.given)
 
     @cached_property
     def made(self) -> Array:
-        """For rows in working coordinates."""
+        """Memory for rows in working coordinates."""
         return self._design.allocate_rows(self._rows)
 
     @cached_property
     def _scaled(self) -> tuple[Array, Array]:
-        """For the same scaled, and their product."""
+        """Memory for rows scaled by curvatures, and for their product."""
         design = self._design
         return design.allocate_rows(self._rows), np.empty((design.columns, design.columns), design.dtype)
 
@@ -276,6 +276,6 @@ class _Scratch:
             if curvatures is not None:
                 h = np.sqrt(curvatures[:, k : k + 1], dtype=T.dtype)
                 scaled = np.multiply(T, h, out=buffer[: len(T)])
-            # Of a matrix with its own transpose NumPy computes one half; `dot` would copy what is not contiguous.
+            # NumPy computes half of a product with its own transpose; `dot` would copy if not contiguous.
             np.matmul(scaled.T, scaled, out=product)
             matrix += product

@@ -1,4 +1,4 @@
-"""Arrays of other libraries on a GPU (CuPy, PyTorch, JAX, Numba): what they are, without importing CUDA."""
+"""Describe arrays of other libraries on a GPU (CuPy, PyTorch, JAX, Numba) without importing CUDA."""
 
 import ctypes
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _STREAM = 1
 class GpuArray:
     """An array on a GPU, in place.
 
-    given: the user's, which stays alive with this. strides: in bytes. gpu: its number, or None where nobody tells.
+    given: the user's array, kept alive by this one. strides: in bytes. gpu: number of the GPU, or None if unknown.
     """
 
     given: Any
@@ -34,17 +34,17 @@ class GpuArray:
 
     @property
     def ndim(self) -> int:
-        """How many dimensions there are."""
+        """Number of dimensions."""
         return len(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its numbers."""
+        """Bytes of all numbers."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     @property
     def order(self) -> str | None:
-        """C or F where numbers lie without gaps, else None."""
+        """C or F for contiguous arrays, else None."""
         if self.strides == _packed(self.shape, self.dtype.itemsize):
             return "C"
         return "F" if self.strides == _packed(self.shape[::-1], self.dtype.itemsize)[::-1] else None
@@ -56,24 +56,24 @@ class GpuArray:
         return {"version": 3, "stream": given.get("stream"), **ours}
 
     def on_device(self) -> Any:
-        """The same memory as an array of Numba's."""
+        """Return the array as one of Numba's, on the same memory."""
         from numba import cuda
 
         return self.given if _is_numba(self.given) else cuda.as_cuda_array(self)
 
     def to_host(self) -> NDArray[Any]:
-        """A copy on the host."""
+        """Return a copy on the host."""
         copy: NDArray[Any] = self.on_device().copy_to_host()
         return copy
 
 
 def gpu_array(value: Any) -> GpuArray | None:
-    """An array on a GPU; None for anything else.
+    """Return the description of an array on a GPU; None for anything else.
 
     Raises
     ------
     TypeError
-        If its owner does not show its memory; the message is the owner's.
+        If its library does not export its memory; the message is the library's.
     """
     if value is None or isinstance(value, GpuArray | np.ndarray | list | tuple):
         return value if isinstance(value, GpuArray) else None
@@ -94,31 +94,31 @@ def _is_numba(value: Any) -> bool:
 
 
 def _interface(value: Any) -> dict[str, Any] | None:
-    """What an array tells of its memory on a GPU; None where it has none there."""
+    """Return an array's CUDA array interface; None if it has no memory on a GPU."""
     try:
         shown: dict[str, Any] | None = getattr(value, "__cuda_array_interface__", None)
     except (RuntimeError, TypeError, ValueError) as error:
         if _device(value)[0] in (_CUDA, _MANAGED):
-            # Such as PyTorch's of a tensor that requires a gradient, or of a dtype that NumPy has not.
+            # Such as PyTorch's error for a tensor that requires a gradient, or of a dtype that NumPy lacks.
             raise TypeError(str(error)) from error
         return None
     return shown if isinstance(shown, dict) else None
 
 
 def _device(value: Any) -> tuple[int | None, int | None]:
-    """DLPack's kind and number of the device where an array is."""
+    """Return DLPack's kind and number of an array's device."""
     ask = getattr(value, "__dlpack_device__", None)
     if ask is None or isinstance(value, type):
         return None, None
     try:
         kind, number = ask()
-    except Exception:  # an array-like that merely has the name: it is not on a GPU that we know of
+    except Exception:  # an unrelated method of that name: not an array on a known GPU
         return None, None
     return int(kind), int(number) if int(kind) == _CUDA else None
 
 
 def _packed(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Strides of numbers in C order without gaps."""
+    """Return the strides of a contiguous array in C order."""
     strides = [itemsize]
     for length in shape[:0:-1]:
         strides.append(strides[-1] * length)
@@ -126,7 +126,7 @@ def _packed(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def _normal(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Strides, of which those of axes of length 1 mean nothing, as packed ones where they can be."""
+    """Return the strides of a contiguous array if they differ in axes of length 1 alone, else the given strides."""
     packed = _packed(shape, itemsize)
     of_columns = _packed(shape[::-1], itemsize)[::-1]
     for wanted in (packed, of_columns):
@@ -157,9 +157,9 @@ class _Tensor(ctypes.Structure):
 
 
 def _by_dlpack(value: Any) -> GpuArray:
-    """An array that shows its memory by DLPack alone.
+    """Return the description of an array that exports its memory by DLPack alone.
 
-    The capsule is kept and never taken over: its owner releases the memory when it goes.
+    The capsule is kept, not consumed: it releases the memory when it is deleted.
     """
     capsule = value.__dlpack__(stream=_STREAM)
     read = ctypes.pythonapi.PyCapsule_GetPointer

@@ -1,6 +1,7 @@
-"""Sums over all rows that a squared loss needs: triangular factor, a gradient with twice the digits.
+"""Sums over all rows for a squared loss: Gram matrix, triangular factor, a gradient with twice the digits.
 
-Rows are cut into blocks, blocks are dealt to lanes, lanes are summed in their order: results do not depend on threads.
+Rows are divided into blocks and blocks are assigned to lanes, whose sums are added in order: results do not depend on
+threads.
 """
 
 from collections.abc import Callable
@@ -16,23 +17,23 @@ from fastgd.objective.dataset import Rows
 
 Lane = TypeVar("Lane")
 
-#: Numbers of a block of rows: it stays in the second-level cache. Rows of a block at least, and of a split one at most.
+#: Numbers of a block of rows, in the second-level cache; least rows of a block, and most of a split one.
 _BLOCK_NUMBERS, _LEAST_ROWS, _MOST_ROWS = 1 << 17, 256, 1 << 13
-#: Numbers of all lanes' matrices together, and lanes at most.
+#: Most numbers of all lanes' matrices together, and most lanes.
 LANE_NUMBERS, LANES = 1 << 24, 64
-#: Below so many multiplications threads cost more than they save.
+#: Multiplications below which threads cost more than they save.
 SMALL = 1 << 18
 #: Bits of the upper part of a split number: products of two such sum up without rounding over `_MOST_ROWS` rows.
 _BITS = 20
 
 
 class HostLeastSquares:
-    """The rows (1, x~, y) of a data set, float64, made block by block; the 1 where there is an intercept.
+    """The rows (1, x~, y) of a data set, float64, computed block by block; the 1 only with an intercept.
 
     Parameters
     ----------
     data : Rows
-        K targets; whose pieces are taken, wherever they are.
+        Rows on any device with K targets, which are read through the host.
     scaling : Scaling
         The working coordinates.
     intercept : bool
@@ -41,12 +42,12 @@ class HostLeastSquares:
     def __init__(self, data: Rows, scaling: Scaling, intercept: bool) -> None:
         self._data, self._scaling = data, scaling
         self._first = int(intercept)
-        #: Of a row: the intercept's 1, if any, and columns; with targets.
+        #: Columns of a row with the intercept's 1, if any; and with targets.
         self.columns = data.d + self._first
         self.width = self.columns + data.targets
 
     def gram_of_few(self) -> Array:
-        """Return the Gram matrix of `gram` by NumPy, so that nothing is compiled; by columns, which few rows are."""
+        """Return the Gram matrix of few rows by NumPy, so that nothing is compiled."""
         data = self._data
         A, s = self._block(0, data.n, _empty(data.n, self.width, "F"))
         if s is not None:
@@ -57,7 +58,7 @@ class HostLeastSquares:
         return product
 
     def triangle(self) -> Array:
-        """Upper triangle R (width, width) of the same rows, R'R their mean product: TSQR. One pass.
+        """Return the upper triangle R (width, width) with R'R the Gram matrix, by TSQR. One pass.
 
         References
         ----------
@@ -124,7 +125,7 @@ class HostLeastSquares:
 
         def work(slot: int, lane: int) -> None:
             if slot not in scratch:
-                # One a thread, in the order of X: fresh memory costs as much as the work in it.
+                # One per thread, in the order of X: fresh memory costs as much as the work in it.
                 scratch[slot] = _empty(rows, size, self._data.order)
             for block in range(lane, blocks, len(lanes)):
                 A, s = self._block(block * rows, min((block + 1) * rows, n), scratch[slot])
@@ -143,7 +144,7 @@ class HostLeastSquares:
         return total
 
     def _block(self, start: int, stop: int, out: Array) -> tuple[Array, Array | None]:
-        """Rows (1, x~, y) of rows [start, stop), and their weights."""
+        """Return rows [start, stop) as (1, x~, y), and their weights."""
         X, y, s = self._data.rows_on_host(start, stop)
         A = out[: stop - start]
         T = A[:, self._first : self.columns]
@@ -160,20 +161,20 @@ def _empty(rows: int, columns: int, order: str) -> Array:
 
 
 def _triangle(upper: Array, rows: Array) -> Array:
-    """The triangle of a triangle on top of rows."""
+    """Return the triangular factor of a triangle on top of rows."""
     found: Any = np.linalg.qr(np.concatenate([upper, rows]), mode="r")
     return found
 
 
 def _products(r: Array, T: Array) -> tuple[Array, Array]:
-    """r'T (K, columns) of a block as a sum without rounding and a small rest."""
+    """Return r'T (K, columns) of a block as a sum without rounding and a small remainder."""
     r_upper, T_upper = _upper_part(r), _upper_part(T)
     T_lower = T - T_upper
     return r_upper.T @ T_upper, (r - r_upper).T @ T + r_upper.T @ T_lower
 
 
 def _upper_part(A: Array) -> Array:
-    """A in steps of 2^-_BITS of each column's power of two at or above its largest number."""
+    """Round A to multiples of 2^-_BITS times the power of two at or above each column's largest number."""
     largest = np.max(np.abs(A), axis=0, initial=np.finfo(float).tiny)
     grid = 1.5 * np.exp2(np.ceil(np.log2(largest)) + (52 - _BITS))
     upper: Array = (A + grid) - grid

@@ -15,25 +15,25 @@ from fastgd.backends.gpu_arrays import GpuArray
 from fastgd.exceptions import DeviceError
 from fastgd.objective.dataset import Data
 
-#: Bytes a second: from the host's memory to the GPU's; read by the GPU; by a thread of the CPU, and by all at most.
+#: Bytes per second: from the host's memory to the GPU's; read by the GPU; by a thread of the CPU, and by all at most.
 _TRANSFER, _GPU_READS, _THREAD_READS, _CPU_READS = 1e10, 1e12, 1e10, 1e11
 #: Seconds of a pass beside reading, its launches and the wait for its end; of an update of a mini-batch rule.
 _GPU_PASS, _GPU_UPDATE, _CPU_PASS, _CPU_UPDATE = 2e-4, 1e-5, 5e-5, 2e-6
-#: Seconds to start CUDA and to compile what a fit needs, where this process has not done so yet, 8 to 10 kernels of 1
-#: to 3 s each, whether or not they lie on disk, which is not looked up; else its small copies.
+#: Seconds to start CUDA and to compile the kernels of a fit, 8 to 10 of 1 to 3 s each, in a new process; whether they
+#: are in the cache is not checked. Else the seconds of a fit's small copies.
 _GPU_START, _GPU_FIT = 16.0, 0.02
-#: Passes that solvers of the full batch are expected to take, and rules on it at most.
+#: Expected passes of full-batch solvers, and most expected passes of rules on the full batch.
 FEW_PASSES, MANY_PASSES = 8, 100
-#: How many times the GPU must be faster: so wrong may the assumptions be.
+#: Factor by which the GPU must be faster, since the assumptions are rough.
 _MARGIN = 2.0
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a fit on data of the host will do.
+    """The expected work of a fit on data of the host.
 
-    nbytes: of X. passes: over X, as expected. updates: of all mini-batches, 0 for the full batch. n_threads: of the
-    CPU that share a pass, or a mini-batch.
+    nbytes: of X. passes: over X. updates: of all mini-batches, 0 for the full batch. n_threads: threads of the CPU that
+    share a pass or a mini-batch.
     """
 
     nbytes: int
@@ -42,12 +42,12 @@ class Work:
     n_threads: int
 
     def on_cpu(self) -> float:
-        """Seconds on the CPU."""
+        """Return the expected seconds on the CPU."""
         rate = min(_THREAD_READS * self.n_threads, _CPU_READS)
         return self.passes * (_CPU_PASS + self.nbytes / rate) + self.updates * _CPU_UPDATE
 
     def on_gpu(self, started: bool, streamed: bool = False) -> float:
-        """Seconds on the GPU, the way there included: once, or in every pass where X is streamed through it."""
+        """Return the expected seconds on the GPU, with one transfer of X, or one per pass if X is streamed."""
         start = _GPU_FIT if started else _GPU_START + _GPU_FIT
         there, read = self.nbytes / _TRANSFER, self.nbytes / _GPU_READS
         pass_, once = (max(there, read), 0.0) if streamed else (read, there)
@@ -58,28 +58,28 @@ class Work:
         return _MARGIN * self.on_gpu(started, streamed) < self.on_cpu()
 
 
-#: What the parameter `device` may be.
+#: Values of the parameter `device`.
 DEVICES = ("auto", "cpu", "cuda")
-#: The backend's module that is there once something has asked for the GPU.
+#: The backend's module, which is loaded once the GPU was used.
 _STARTED = "fastgd.backends.cuda.device"
 
 
 class Device(NamedTuple):
-    """A device, and why it was chosen."""
+    """A device, and the reason for its choice."""
 
     name: str
     reason: str
 
 
 def choose(asked: str, X: NDArray[Any] | GpuArray, work: Work) -> Device:
-    """The device of a fit.
+    """Choose the device of a fit.
 
     Parameters
     ----------
     asked : {"auto", "cpu", "cuda"}
     X : ndarray or GpuArray
     work : Work
-        What the fit is expected to do.
+        The expected work of the fit.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def _expected(work: Work, started: bool, streamed: bool = False) -> str:
 
 
 def _available_gpu_bytes() -> int:
-    """Bytes that data may take on the GPU."""
+    """Return the bytes that data may take on the GPU."""
     from fastgd.backends.cuda import device as cuda_device
 
     with cuda_device.guarded():
@@ -138,14 +138,14 @@ def _available_gpu_bytes() -> int:
 
 
 def require_cuda() -> None:
-    """Raise a DeviceError that says what is missing for fits on the GPU."""
+    """Raise a DeviceError that names what fits on the GPU lack, if anything."""
     missing = why_unusable()
     if missing is not None:
         raise DeviceError(f"the GPU cannot be used: {missing}")
 
 
 def _check_same_gpu(X: GpuArray) -> None:
-    """Raise where an array is on another GPU than fits use."""
+    """Raise a ValueError for an array on another GPU than fits use."""
     if X.gpu is None or driver.simulated():
         return
     from numba import cuda
@@ -156,7 +156,7 @@ def _check_same_gpu(X: GpuArray) -> None:
 
 
 def gpu_name() -> str:
-    """The name of the GPU that fits use; only where `why_unusable` is None."""
+    """Return the name of the GPU that fits use; requires that `why_unusable` is None."""
     if driver.simulated():
         return "CUDA's simulator"
     from numba import cuda
@@ -166,12 +166,12 @@ def gpu_name() -> str:
 
 
 def place(X: NDArray[Any] | GpuArray, y: NDArray[Any], s: NDArray[Any] | None, device: str, n_threads: int) -> Data:
-    """A data set on a device.
+    """Return a data set on a device.
 
     Parameters
     ----------
     X : ndarray or GpuArray of shape (n, d), C or F order, float32 or float64
-        Used in place on the device where it is, and never written to; else copied there.
+        Used in place and never written to if it is on the device, else copied there.
     y : ndarray of shape (K, n) and the dtype of X
     s : ndarray of shape (n,) and the dtype of X, or None
     device : {"cpu", "cuda"}
@@ -187,7 +187,7 @@ def place(X: NDArray[Any] | GpuArray, y: NDArray[Any], s: NDArray[Any] | None, d
 
 
 def margins_on_gpu(X: GpuArray, coef: Array, intercept: Array, n_threads: int) -> Array:
-    """X . coef + intercept (n, K), accumulated in float64 on the GPU and copied to the host; coef (K, d)."""
+    """Return X . coef + intercept (n, K), accumulated in float64 on the GPU and copied to the host; coef (K, d)."""
     from fastgd.backends.cuda import columns as cuda_columns
     from fastgd.backends.cuda import device as cuda_device
     from fastgd.backends.cuda import stream as cuda
@@ -200,18 +200,18 @@ def margins_on_gpu(X: GpuArray, coef: Array, intercept: Array, n_threads: int) -
 
 
 def compile_seconds() -> float:
-    """Seconds that this process has spent on compiling kernels, of all devices."""
+    """Return the seconds that this process has spent on compiling kernels for all devices."""
     return cpu.compile_seconds() + _compiled_for_gpu()
 
 
 def _compiled_for_gpu() -> float:
-    """Seconds that this process has spent on compiling kernels for the GPU."""
+    """Return the seconds that this process has spent on compiling kernels for the GPU."""
     started = sys.modules.get(_STARTED)
     return 0.0 if started is None else float(started.compile_seconds())
 
 
 def gpu_kernels() -> dict[str, list[str]]:
-    """Names of the GPU's kernels that this process has "compiled" and "loaded" from disk, one entry a signature."""
+    """Return names of the GPU's kernels "compiled" and "loaded" from disk in this process, one per signature."""
     from fastgd.kernels.cuda._target import compiled_kernels
 
     return compiled_kernels()

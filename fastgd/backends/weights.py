@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from fastgd.threads import by_blocks
 
-#: Weights that are held in float64 at a time.
+#: Weights to convert to float64 at a time.
 _BLOCK = 1 << 16
 
 
 def total(n: int, weights: NDArray[Any] | None) -> float:
-    """The sum of weights (n,); None is 1 each."""
+    """Return the sum of weights (n,); None stands for weights of 1."""
     return float(n) if weights is None else float(np.sum(weights, dtype=np.float64))
 
 
 def effective(n: int, weights: NDArray[Any] | None, n_threads: int = 1) -> float:
-    """Rows of equal weights that would tell as much: (sum s)^2 / sum s^2 (Kish, "Survey sampling", 1965)."""
+    """Return the effective number of rows, (sum s)^2 / sum s^2 (Kish, "Survey sampling", 1965)."""
     if weights is None:
         return float(n)
     mean, squares = np.float64(total(n, weights) / n), np.zeros(-(-n // _BLOCK))

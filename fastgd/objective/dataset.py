@@ -1,4 +1,4 @@
-"""What solvers ask of data, on whatever device they are: the verbs that a backend implements."""
+"""The protocols of data sets that backends implement for their devices."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from fastgd.optimizers import KernelRule, Recipe
 if TYPE_CHECKING:
     from fastgd.objective.rule_state import RuleState  # which loads Numba
 
-#: X (m, d), y (K, m) and weights (m,), or None where all rows weigh the same; on the host.
+#: X (m, d), y (K, m) and weights (m,), or None if all weights are equal; on the host.
 Piece = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
 #: Slopes and curvatures (K,) of the outputs' mean losses along a line, at lengths t (K,), or (1,) for all.
 Line = Callable[[Array], tuple[Array, Array]]
@@ -30,7 +30,7 @@ class Runs(NamedTuple):
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The numbers of all rows."""
+        """The indices of all rows."""
         return (self.numbers[:, None] * self.length + np.arange(self.length)).ravel()
 
 
@@ -45,21 +45,21 @@ class Sums:
 
 @dataclass
 class Transferred:
-    """Bytes copied to the device or from it so far, and the seconds that the host spent on it."""
+    """Bytes copied to and from the device so far, and the seconds that the host spent on it."""
 
     bytes: int = 0
     seconds: float = 0.0
 
     def add(self, nbytes: int, began: float) -> None:
-        """Note a copy that began at a time of `time.perf_counter`."""
+        """Add a copy that began at a time of `time.perf_counter`."""
         self.bytes += nbytes
         self.seconds += time.perf_counter() - began
 
 
 class Quadratic(NamedTuple):
-    """A data set's mean loss near theta: losses (K,), gradient (K, d + 1), what gives the curvature (B, d + 1, d + 1).
+    """The mean loss near theta: losses (K,), gradient (K, d + 1) and a callable for the curvature (B, d + 1, d + 1).
 
-    B is K, or 1 where all outputs have the same curvature; of softmax one, the mean of the outputs' own.
+    B is K, or 1 if all outputs share the curvature; for softmax 1, the mean over outputs.
     """
 
     losses: Array
@@ -69,7 +69,7 @@ class Quadratic(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochProblem:
-    """What a mini-batch loop needs besides the data."""
+    """The inputs of a mini-batch loop other than the data."""
 
     scaling: Scaling
     shift: Array
@@ -90,53 +90,53 @@ class BatchSums(NamedTuple):
 
 
 class Design(Protocol):
-    """Rows as (x~, 1) in working coordinates, for what needs more than a gradient."""
+    """Rows as (x~, 1) in working coordinates, for curvatures."""
 
-    #: Whether `quadratic` takes less time than the rows' `gradient`.
+    #: Whether `quadratic` takes less time than `Rows.gradient`.
     quick: bool
 
     def quadratic(self, loss: Loss, theta: Array) -> Quadratic:
-        """Losses, gradient and curvature at theta (K, d + 1). A pass over the rows."""
+        """Return losses, gradient and curvature at theta (K, d + 1). A pass over the rows."""
 
     def couplings(self, loss: CoupledLoss, theta: Array) -> Array:
-        """The mean of diag(p) - pp' (K, K) over rows, p their softmax probabilities at theta. A pass over the rows."""
+        """Return the mean of diag(p) - pp' (K, K), p softmax probabilities at theta. A pass over the rows."""
 
     def joint(self, loss: CoupledLoss, theta: Array) -> Array:
-        """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
+        """Return softmax's joint curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
 
     def along(self, loss: Loss, theta: Array, step: Array) -> Line | None:
-        """The mean losses at theta + t step, after a pass at most; None where that would take more."""
+        """Return slopes and curvatures along theta + t step, after at most one pass; None if that takes more."""
 
 
 class LeastSquares(Protocol):
     """Sums over the rows (1, x~, y) of a squared loss."""
 
     def gram(self) -> Array:
-        """Mean over rows of the outer product of (1, x~, y) with itself, (width, width). One pass."""
+        """Return the mean of the outer products of rows (1, x~, y), (width, width). One pass."""
 
     def triangle(self) -> Array:
-        """Upper triangle R (width, width) of the same rows, R'R their mean product. One pass."""
+        """Return the upper triangle R (width, width) with R'R the Gram matrix. One pass."""
 
     def gradient(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
-        """Losses (K,) and their gradient by (intercept, coef), in more than double precision. One pass."""
+        """Return losses (K,) and their gradient by (intercept, coef), in more than double precision. One pass."""
 
 
 class Epochs(Protocol):
-    """A mini-batch loop; all that moves is in the state that the caller holds."""
+    """A mini-batch loop, whose state belongs to the caller."""
 
-    #: Whether a call may be asked for a whole epoch, and answers Ctrl-C meanwhile.
+    #: Whether a call may run a whole epoch, since Ctrl-C interrupts it.
     whole: bool
 
     def run(
         self, epoch: int, first: int, last: int, rates: Array, rule: "RuleState", before: BatchSums | None = None
     ) -> BatchSums:
-        """Run batches [first, last) of an epoch; sums go on from those of the batches before."""
+        """Run batches [first, last) of an epoch and add to the sums of the batches before."""
 
 
 class Rows(Protocol):
-    """Rows of a data set: all of them or a sample. n rows, d columns, order "C" or "F", dtype "f4" or "f8".
+    """Rows of a data set, all or a sample: n rows, d columns, order "C" or "F", dtype "f4" or "f8".
 
-    targets: rows of y, which are K, or 1 for class labels.
+    targets: rows of y: K, or 1 for class labels.
     """
 
     n: int
@@ -149,30 +149,30 @@ class Rows(Protocol):
 
     @property
     def weights(self) -> NDArray[Any] | None:
-        """Sample weights (n,) on the host, or None where all rows weigh the same."""
+        """Sample weights (n,) on the host, or None if all weights are equal."""
 
     @property
     def weight(self) -> float:
-        """Their sum."""
+        """Sum of the sample weights."""
 
     @property
     def effective_rows(self) -> float:
-        """Rows of equal weights that would tell as much."""
+        """Number of rows of equal weight that are as informative."""
 
     def count_rows(self, rows: int) -> None:
-        """Note that so many rows were read."""
+        """Add to the number of rows read."""
 
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
-        """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
+        """Return rows [start, stop) on the host; `out` is an optional buffer for X."""
 
     def moments(self) -> Moments:
-        """Weighted mean and sd of each column; not finite where the data are not. One pass."""
+        """Return weighted mean and sd of each column; not finite if the data are not. One pass."""
 
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
-        """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
+        """Return sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
 
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
-        """The rows in working coordinates; `keep` them, `rough`ly where they are long."""
+        """Return the rows in working coordinates, kept in memory with `keep`; `rough` allows the precision of X."""
 
 
 class Data(Rows, Protocol):
@@ -184,31 +184,31 @@ class Data(Rows, Protocol):
     transferred: Transferred
 
     def count_weights_as_given(self) -> None:
-        """Let `weight` be the number of rows: weights of a stream are not relative to their mean, which is unknown."""
+        """Set `weight` to the number of rows, for streams, whose mean weight is unknown."""
 
     def sample(self, runs: Runs) -> Rows:
-        """Some of the rows."""
+        """Return a sample of the rows."""
 
     def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "Data":
-        """A copy of the rows of these numbers, with these weights (of the dtype of X) or none."""
+        """Return a copy of the rows with these indices, with these weights (of the dtype of X) or none."""
 
     def without_targets(self) -> "Data":
-        """The same rows and weights, one target of 0."""
+        """Return the data set with a single target of 0."""
 
     def line(self, coef: Array, intercept: Array, shift: Array) -> "Data":
-        """The margins (x - shift) . coef + intercept (n, K) in place of the columns. One pass."""
+        """Return a data set with the margins (x - shift) . coef + intercept (n, K) as columns. One pass."""
 
     def largest_norm(self, scaling: Scaling) -> float:
-        """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
+        """Return the largest weighted squared norm of a row in working coordinates, by the mean weight. One pass."""
 
     def least_squares(self, scaling: Scaling, intercept: bool) -> LeastSquares:
-        """Sums of a squared loss, in working coordinates."""
+        """Return the sums of a squared loss in working coordinates."""
 
     def epochs(self, loss: str, problem: EpochProblem) -> Epochs:
-        """A mini-batch loop over this data set."""
+        """Return a mini-batch loop over this data set."""
 
     def check_rule(self, rule: KernelRule) -> None:
-        """Raise a ValueError for a rule that cannot run on rows which are where these are."""
+        """Raise a ValueError for a rule that cannot run on these rows."""
 
     def rule_state(self, recipe: Recipe, theta: Array) -> "RuleState":
-        """A rule at the start, at theta (K, d + 1), which it updates in place."""
+        """Return a new rule at theta (K, d + 1), which it updates in place."""

@@ -1,4 +1,4 @@
-"""Rows on the CPU: all of a data set's, or a sample; sums over them on a thread pool, combined in a fixed tree."""
+"""Data sets and samples on the CPU, with sums over rows on a thread pool, combined in a fixed tree."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -23,7 +23,7 @@ from fastgd.objective.dataset import EpochProblem, Piece, Runs, Sums, Transferre
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import KernelRule, Recipe
 
-#: Nodes of the tree of sums that are open at a time, at most.
+#: Most open nodes of the tree of sums.
 LEVELS = 48
 
 
@@ -37,7 +37,7 @@ class CpuRows(ABC):
     order : {"C", "F"}
         Of X.
     n : int
-        How many rows these are.
+        Number of these rows.
     n_threads : int
     """
 
@@ -51,7 +51,7 @@ class CpuRows(ABC):
     @property
     @abstractmethod
     def weights(self) -> NDArray[Any] | None:
-        """Sample weights (n,) of these rows, or None where all rows weigh the same."""
+        """Sample weights (n,) of these rows, or None if all weights are equal."""
 
     @cached_property
     def weight(self) -> float:
@@ -59,21 +59,21 @@ class CpuRows(ABC):
         return total(self.n, self.weights)
 
     def count_weights_as_given(self) -> None:
-        """Let `weight` be the number of rows."""
+        """Set `weight` to the number of rows."""
         self.weight = float(self.n)
 
     @cached_property
     def effective_rows(self) -> float:
-        """Rows of equal weights that would tell as much."""
+        """Number of rows of equal weight that are as informative."""
         return effective(self.n, self.weights, self.n_threads)
 
     @abstractmethod
     def count_rows(self, rows: int) -> None:
-        """Note that so many rows were read."""
+        """Add to the number of rows read."""
 
     @abstractmethod
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
-        """Rows [start, stop) of these; `out` is scratch for X, for who needs any."""
+        """Return rows [start, stop) of these; `out` is an optional buffer for X."""
 
     @abstractmethod
     def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
@@ -81,11 +81,11 @@ class CpuRows(ABC):
 
     @property
     def _block_rows(self) -> int:
-        """Rows a block."""
+        """Rows per block."""
         return records.BLOCK_ROWS if self.order == "C" else records.column_block_rows(self.d, self.data.X.itemsize)
 
     def moments(self) -> Moments:
-        """Weighted mean and sd of each column; not finite where the data are not. One pass."""
+        """Return weighted mean and sd of each column; not finite if the data are not. One pass."""
         kernel = make_moments(self.dtype, self.order)
 
         def run(first: int, last: int, rows: int, stack: Array, out: Array, slot: int) -> None:
@@ -95,7 +95,7 @@ class CpuRows(ABC):
         return Moments(node[0], node[1 : self.d + 1].copy(), np.sqrt(node[self.d + 1 :] / node[0]))
 
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
-        """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
+        """Return sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
         outputs = coef.shape[0]
         kernel = make_gradient(loss, self.dtype, self.order, bool(np.any(shift)))
         point = self._point(coef, intercept, shift, p)
@@ -112,7 +112,7 @@ class CpuRows(ABC):
         return Sums(node[:cut].reshape(outputs, self.d), node[cut : cut + outputs], node[cut + outputs :])
 
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> HostDesign:
-        """The rows in working coordinates."""
+        """Return the rows in working coordinates."""
         return HostDesign(self, scaling, intercept, keep, rough)
 
     def _point(self, coef: Array, intercept: Array, shift: Array, p: float) -> records.Point:
@@ -122,12 +122,12 @@ class CpuRows(ABC):
         )
 
 
-#: Runs that a thread takes at a time.
+#: Runs per call of a thread.
 _RUNS_A_CHUNK = 8
 
 
 class CpuSample(CpuRows):
-    """Runs of a data set's rows, in place: fresh memory for a copy would cost more than what is done with it.
+    """Runs of a data set's rows, in place: a copy would cost more than the passes over it.
 
     Parameters
     ----------
@@ -142,25 +142,25 @@ class CpuSample(CpuRows):
 
     @cached_property
     def weights(self) -> NDArray[Any] | None:
-        """Sample weights (n,) of these rows, or None where all rows weigh the same."""
+        """Sample weights (n,) of these rows, or None if all weights are equal."""
         return self.data.s[self._numbers] if self.data.weight_step else None
 
     def count_rows(self, rows: int) -> None:
-        """Note that so many rows were read, in the whole data's books."""
+        """Add to the number of sampled rows of the whole data set."""
         self._whole.rows_sampled += rows
 
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
-        """Rows [start, stop) of the sample, X in `out` where given."""
+        """Return rows [start, stop) of the sample, with X in `out` if given."""
         rows = self._numbers[start:stop]
         held = None if out is None else out[: rows.size]
-        # Of column-major data along their own rows: NumPy would copy the whole otherwise. A mode other than "raise"
+        # Column-major data are indexed by columns, since NumPy would copy all data otherwise. A mode other than "raise"
         # writes to `out` itself.
         by_row = self.order == "C"
         X = np.take(self.data.X, rows, axis=0, out=held, mode="clip") if by_row else self.data.X[:, rows].T
         return X, self.data.y[:, rows], None if self.weights is None else self.weights[start:stop]
 
     def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
-        """Run the kernel over every run and combine the nodes."""
+        """Call the kernel for every run and combine the nodes."""
         length, numbers = self._runs
         nodes = np.empty((numbers.size, size))
         stacks: dict[int, Array] = {}
@@ -181,9 +181,9 @@ class CpuSample(CpuRows):
 
 #: A chunk is one call of a kernel: long enough to hide its cost, short enough to answer Ctrl-C (0.1 s at 5 GB/s).
 _CHUNK_BYTES = (1 << 20, 1 << 29)
-#: Chunks a thread, so that threads end together.
+#: Chunks per thread, so that threads end together.
 _CHUNKS_PER_THREAD = 16
-#: Numbers of X that are held in float64 at a time for margins.
+#: Numbers of X to convert to float64 at a time for margins.
 _MARGIN_NUMBERS = 1 << 18
 
 
@@ -220,25 +220,25 @@ class CpuData(CpuRows):
 
     @property
     def weights(self) -> NDArray[Any] | None:
-        """Sample weights (n,), read-only, or None where all rows weigh the same."""
+        """Sample weights (n,), read-only, or None if all weights are equal."""
         return self.data.s if self.data.weight_step else None
 
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
-        """Rows [start, stop), as views."""
+        """Return rows [start, stop) as views."""
         s = self.weights
         return self.rows[start:stop], self.data.y[:, start:stop], None if s is None else s[start:stop]
 
     def count_rows(self, rows: int) -> None:
-        """Note that so many rows were read."""
+        """Add to the number of rows read."""
         self.rows_read += rows
 
     def sample(self, runs: Runs) -> CpuSample:
-        """Some of the rows, in place."""
+        """Return a sample of the rows, in place."""
         return CpuSample(self, runs)
 
     @cached_property
     def _blocks(self) -> tuple[int, int, int]:
-        """Rows a block, number of blocks, blocks a chunk (a power of two)."""
+        """Rows per block, number of blocks, and blocks per chunk (a power of two)."""
         rows = self._block_rows
         wanted = self.nbytes / (self.n_threads * _CHUNKS_PER_THREAD)
         chunk_bytes = min(max(wanted, _CHUNK_BYTES[0]), _CHUNK_BYTES[1])
@@ -269,23 +269,23 @@ class CpuData(CpuRows):
         return out
 
     def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "CpuData":
-        """A copy of the rows of these numbers, with these weights or none; in the order of X, for the same kernels."""
+        """Return a copy of rows with these weights or none, in the order of X, for the same kernels."""
         laid_out = np.ascontiguousarray if self.order == "C" else np.asfortranarray
         y = np.ascontiguousarray(self.data.y[:, rows])
         return CpuData(laid_out(self.rows[rows]), y, weights, self.n_threads)
 
     def without_targets(self) -> "CpuData":
-        """The same rows and weights, one target of 0."""
+        """Return the data set with a single target of 0."""
         return CpuData(self.rows, np.zeros((1, self.n), self.data.X.dtype), self.weights, self.n_threads)
 
     def line(self, coef: Array, intercept: Array, shift: Array) -> "CpuData":
-        """The margins (n, K) in place of the columns, in the order of X, which needs no other kernel. One pass."""
+        """Return a data set with the margins (n, K) as columns, in the order of X for the same kernels. One pass."""
         margins = self._margins(coef, intercept, shift)
         columns = margins if self.order == "C" else np.asfortranarray(margins)
         return CpuData(columns, self.data.y, self.weights, self.n_threads)
 
     def _margins(self, coef: Array, intercept: Array, shift: Array) -> NDArray[Any]:
-        """Margins (x - shift) . coef + intercept, (n, K) in the dtype of X, by blocks. One pass."""
+        """Return margins (x - shift) . coef + intercept, (n, K) in the dtype of X, by blocks. One pass."""
         X = self.rows
         margins = np.empty((self.n, coef.shape[0]), X.dtype)
         step = max(1, _MARGIN_NUMBERS // self.d)
@@ -297,7 +297,7 @@ class CpuData(CpuRows):
         return margins
 
     def largest_norm(self, scaling: Scaling) -> float:
-        """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
+        """Return the largest weighted squared norm of a row in working coordinates, by the mean weight. One pass."""
         kernel = make_largest_norm(self.dtype, self.order)
         coordinates = coordinates_of(scaling, np.zeros((1, 1)), np.zeros((1, 1)))
         rows, _, per_chunk = self._blocks
@@ -313,16 +313,16 @@ class CpuData(CpuRows):
         return float(largest.max()) * self.n / self.weight
 
     def least_squares(self, scaling: Scaling, intercept: bool) -> CpuLeastSquares:
-        """Sums of a squared loss, in working coordinates."""
+        """Return the sums of a squared loss in working coordinates."""
         return CpuLeastSquares(self, self.data, scaling, intercept)
 
     def epochs(self, loss: str, problem: EpochProblem) -> CpuEpochs:
-        """A mini-batch loop over this data set."""
+        """Return a mini-batch loop over this data set."""
         return CpuEpochs(self, self.data, loss, problem)
 
     def check_rule(self, rule: KernelRule) -> None:
-        """All rules run."""
+        """Accept every rule."""
 
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
-        """A rule at the start, at theta (K, d + 1), which it updates in place."""
+        """Return a new rule at theta (K, d + 1), which it updates in place."""
         return RuleState(recipe, theta, self.n, self.data.X.dtype)

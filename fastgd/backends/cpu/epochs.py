@@ -1,4 +1,4 @@
-"""The CPU's mini-batch loop: rules with their memory, and threads that share large batches."""
+"""The mini-batch loop on the CPU, with threads that share large batches."""
 
 import numpy as np
 
@@ -11,20 +11,20 @@ from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import BatchSums, Data, EpochProblem
 from fastgd.objective.rule_state import RuleState
 
-#: Numbers of X that make a part of a batch worth a barrier, and parts at most: each has sums of its own.
+#: Least numbers of X in a part of a batch, since each part costs a barrier, and most parts, each with sums of its own.
 _PART_NUMBERS = 1 << 17
 _MOST_PARTS = 16
-#: Bytes of X below which a call is over before other threads have started.
+#: Bytes of X below which a call ends before other threads start.
 _TEAM_BYTES = 1 << 22
 
 
 def coordinates_of(scaling: Scaling, l1: Array, l2: Array) -> records.Coordinates:
-    """Working coordinates as kernels take them."""
+    """Return working coordinates as kernels take them."""
     return records.Coordinates(*(read_only(a) for a in (scaling.center, scaling.inv_scale, l1, l2)))
 
 
 def part_rows(batch_size: int, d: int) -> int:
-    """Rows of a part of a batch: a function of the problem alone, so that threads do not change results."""
+    """Return the rows per part of a batch: a function of the problem alone, so that results ignore threads."""
     least = max(_PART_NUMBERS // d, records.BLOCK_ROWS)
     parts = min(batch_size // least, _MOST_PARTS)
     if parts < 2:
@@ -34,12 +34,12 @@ def part_rows(batch_size: int, d: int) -> int:
 
 
 def parts_of(batch_size: int, n: int, d: int) -> int:
-    """Parts of a batch of n rows of d columns at most: so many threads can share it."""
+    """Return the number of parts of a batch of at most n rows of d columns: the most threads that can share it."""
     return -(-min(batch_size, n) // part_rows(batch_size, d))
 
 
 class CpuEpochs:
-    """Runs batches of an epoch; all that moves is in the state that the caller holds."""
+    """A mini-batch loop on the CPU, whose state belongs to the caller."""
 
     whole = False
 
@@ -56,7 +56,7 @@ class CpuEpochs:
     def run(
         self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
     ) -> BatchSums:
-        """Run batches [first, last) of an epoch; sums go on from those of the batches before, to the same bits."""
+        """Run batches [first, last) of an epoch and add to the sums of the batches before, with the same bits."""
         problem, data = self._problem, self._rows
         rows = min(last * problem.batch_size, data.n) - first * problem.batch_size
         large = rows * data.nbytes // data.n >= _TEAM_BYTES
@@ -83,7 +83,7 @@ class CpuEpochs:
         return BatchSums(team[0].seen.copy(), team[0].total.copy())
 
     def _team(self, size: int, outputs: int) -> list[records.Work]:
-        """Scratch memory for a team of threads, what they share among it."""
+        """Return the scratch memory of a team of threads, including shared memory."""
         if size not in self._teams:
             d = self._rows.d
             shared = (

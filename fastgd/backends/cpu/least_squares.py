@@ -11,12 +11,12 @@ from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Rows
 from fastgd.objective.sampling import FEW_NUMBERS
 
-#: Numbers of a tile of the Gram matrix, in the second-level cache, and rows between which it has.
+#: Numbers of a tile of the Gram matrix, in the second-level cache, and its range of rows.
 _TILE_NUMBERS, _TILE_ROWS = 1 << 16, (136, 1032)
 
 
 class CpuLeastSquares(HostLeastSquares):
-    """The rows (1, x~, y) of a data set; the 1 where there is an intercept.
+    """The rows (1, x~, y) of a data set; the 1 only with an intercept.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class CpuLeastSquares(HostLeastSquares):
         self._standard = read_only(scaling.center), read_only(scaling.inv_scale)
 
     def gram(self) -> Array:
-        """Mean over rows of the outer product of (1, x~, y) with itself, (width, width). One pass."""
+        """Return the mean of the outer products of rows (1, x~, y), (width, width). One pass."""
         data, n, size = self._data, self._data.n, self.width
         if n * size <= FEW_NUMBERS:
             return self.gram_of_few()
@@ -55,13 +55,13 @@ class CpuLeastSquares(HostLeastSquares):
 
         threads.run(len(sums), data.n_threads if n * size**2 > SMALL else 1, work)
         data.count_rows(n)
-        # The sum over lanes, in their order.
+        # Sum over lanes in their order.
         upper = np.triu(np.add.reduce(sums)[:size, :size])
         return (upper + np.triu(upper, 1).T) / data.weight
 
 
 def _uneven(rows: int) -> int:
-    """An odd multiple of 8, no less: with powers of two a tile's columns would share a few sets of the cache."""
+    """Round up to an odd multiple of 8: with powers of two a tile's columns would share a few sets of the cache."""
     return (rows + 7) // 16 * 16 + 8
 
 

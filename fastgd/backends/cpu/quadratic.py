@@ -1,4 +1,4 @@
-"""Quadratic models with an L1 penalty, minimised by coordinate descent."""
+"""Minimise quadratic models with an L1 penalty by coordinate descent."""
 
 import numpy as np
 
@@ -20,16 +20,16 @@ def minimise_quadratic(
     l1 : ndarray of shape (D,), float64
         Weights of 0 or more.
     theta : ndarray of shape (D,), float64
-        Where to start; not written to.
+        The start; not written to.
     tol : float
-        The largest distance of 0 to a coordinate's subdifferential at which to end.
+        The largest distance of 0 to a coordinate's subdifferential to accept.
     max_sweeps : int, default=1000
-        Rounds over the active coordinates at most.
+        Most rounds over the active coordinates.
 
     Returns
     -------
     ndarray of shape (D,), float64
-        With exact zeros. Coordinates are as good as rounding allows where tol cannot be reached.
+        The minimum, with exact zeros; to rounding if tol cannot be reached.
     """
     found = np.array(theta, dtype=np.float64)
     H, c, weights = (read_only(np.ascontiguousarray(part, np.float64)) for part in (curvature, linear, l1))

@@ -1,4 +1,4 @@
-"""Passes over rows on the GPU that ask for something other than a gradient: moments, norms, margins."""
+"""Passes over rows on the GPU for moments, norms and margins."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ from fastgd.kernels.cuda.moments import RUN, make_fold_moments, make_largest_nor
 from fastgd.kernels.cuda.rows import make_margins_pass
 from fastgd.objective.coordinates import Scaling
 
-#: Threads of a block, and of those that share a row or read neighbouring columns at most.
+#: Threads per block, and most threads that share a row or read neighbouring columns.
 _THREADS, _WARP = 256, 32
-#: In the place of penalties, which norms have none of.
+#: Penalties for norms, which have none.
 _NONE = np.zeros((1, 1))
 
 
@@ -28,12 +28,12 @@ def _threads() -> int:
 
 
 def _power_of_two(least: int, most: int) -> int:
-    """The first power of two from `least` on, or `most`, which is one."""
+    """Return the least power of two from `least` on, limited to `most`, a power of two."""
     return min(1 << (least - 1).bit_length(), most)
 
 
 def moments(rows: ChunkedRows) -> Array:
-    """Weight, means and sums of squared deviations (1 + 2 d,)."""
+    """Return weight, means and sums of squared deviations (1 + 2 d,)."""
     kernel, threads, size = make_moments(rows.dtype, rows.order), _threads(), 1 + 2 * rows.d
     width = _power_of_two(rows.d, min(_WARP, threads)) if rows.order == "C" else 1
     panels = -(-rows.d // width)
@@ -59,7 +59,7 @@ def moments(rows: ChunkedRows) -> Array:
 
 
 def largest_norm(rows: ChunkedRows, scaling: Scaling) -> float:
-    """The largest weighted squared norm of a row in working coordinates."""
+    """Return the largest weighted squared norm of a row in working coordinates."""
     kernel, threads = make_largest_norm(rows.dtype, rows.order), _threads()
     width = _power_of_two(max(rows.d, ROWS), _WARP)
     tile = threads // width * ROWS if rows.order == "C" else threads
@@ -82,7 +82,7 @@ def largest_norm(rows: ChunkedRows, scaling: Scaling) -> float:
 
 
 def margins(rows: ChunkedRows, coef: Array, intercept: Array, shift: Array, dtype: Any = None) -> Any:
-    """Margins (x - shift) . coef + intercept on the device, (n, K), in the order of X and its dtype or another."""
+    """Return margins (x - shift) . coef + intercept on the device, (n, K), in the order of X and a dtype."""
     outputs = len(coef)
     kind = rows.kind if dtype is None else np.dtype(dtype)
     layout = plan(rows.d, outputs, rows.order, device.THREADS).for_margins()

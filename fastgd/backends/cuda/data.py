@@ -1,4 +1,4 @@
-"""Data sets on the GPU: rows held there, all of a data set's or some."""
+"""Data sets and samples held on the GPU."""
 
 import time
 from abc import abstractmethod
@@ -35,13 +35,13 @@ class CudaRows(ChunkedRows):
 
     @guarded()
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
-        """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
+        """Return sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
         self.count_rows(self.n)
         return self._pass_at(loss, coef, shift)(self, coef, intercept, shift, p)
 
     @guarded()
     def queued_gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Callable[[], None]:
-        """What queues the kernels of `gradient` and waits for nothing: for benchmarks."""
+        """Return a function that queues the kernels of `gradient` without waiting, for benchmarks."""
         found = self._pass_at(loss, coef, shift)
         point = found.send(coef, intercept, shift, p)
         return lambda: found.queue(self, point)
@@ -54,72 +54,72 @@ class CudaRows(ChunkedRows):
 
     @guarded()
     def largest_norm(self, scaling: Scaling) -> float:
-        """Largest weighted squared norm of a row in working coordinates, relative to the mean weight. One pass."""
+        """Return the largest weighted squared norm of a row in working coordinates, by the mean weight. One pass."""
         self.count_rows(self.n)
         return columns.largest_norm(self, scaling) * self.n / self.weight
 
     @guarded()
     def moments(self) -> Moments:
-        """Weighted mean and sd of each column; not finite where the data are not. One pass."""
+        """Return weighted mean and sd of each column; not finite if the data are not. One pass."""
         self.count_rows(self.n)
         node = columns.moments(self)
         return Moments(node[0], node[1 : self.d + 1].copy(), np.sqrt(node[self.d + 1 :] / node[0]))
 
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
-        """The rows in working coordinates."""
+        """Return the rows in working coordinates."""
         if keep:
-            # Few rows: held by the host, whose steps on them take no pass.
+            # The host keeps few rows, so that its steps take no pass.
             return HostDesign(self, scaling, intercept, keep, rough)
         return CudaDesign(self, scaling, intercept, rough)
 
     def least_squares(self, scaling: Scaling, intercept: bool) -> CudaLeastSquares:
-        """Sums of a squared loss, in working coordinates."""
+        """Return the sums of a squared loss in working coordinates."""
         return CudaLeastSquares(self, scaling, intercept)
 
 
-#: Threads of a block that gathers rows, and such blocks a multiprocessor.
+#: Threads per block that gathers rows, and such blocks per multiprocessor.
 _GATHER_THREADS, _GATHER_BLOCKS = 256, 8
 
 
 class CudaSet(CudaRows):
-    """A data set, wherever its rows lie, whose passes are the GPU's."""
+    """A data set with passes on the GPU and rows there or on the host."""
 
     @abstractmethod
     def gathered(self, numbers: NDArray[Any]) -> Held:
-        """A copy of the rows of these numbers on the device."""
+        """Return a copy of the rows with these indices on the device."""
 
     @abstractmethod
     def _with_columns(self, X: Any) -> "CudaData":
-        """Other columns (n, any) on the device, in the order of X, beside the same targets and weights."""
+        """Return a data set with other columns (n, any) on the device and the same targets and weights."""
 
     @abstractmethod
     def without_targets(self) -> "CudaSet":
-        """The same rows and weights, one target of 0."""
+        """Return the data set with a single target of 0."""
 
     @abstractmethod
     def epochs(self, loss: str, problem: EpochProblem) -> Epochs:
-        """A mini-batch loop over this data set."""
+        """Return a mini-batch loop over this data set."""
 
     def sample(self, runs: Runs) -> "CudaSample":
-        """Some of the rows, gathered."""
+        """Return a sample of the rows, gathered."""
         return CudaSample(self, runs.rows)
 
     def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "CudaData":
-        """A copy of the rows of these numbers, with these weights or none."""
+        """Return a copy of the rows with these indices, with these weights or none."""
         return CudaData(self.gathered(rows), np.ascontiguousarray(self.y[:, rows]), weights, self.n_threads)
 
     @guarded()
     def line(self, coef: Array, intercept: Array, shift: Array) -> "CudaData":
-        """The margins (x - shift) . coef + intercept (n, K) in place of the columns. One pass."""
+        """Return a data set with the margins (x - shift) . coef + intercept (n, K) as columns. One pass."""
         found = columns.margins(self, coef, intercept, shift)
         self.count_rows(self.n)
         return self._with_columns(found)
 
     def check_rule(self, rule: KernelRule) -> None:
-        """All rules run."""
+        """Accept every rule."""
 
     def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
-        """A rule at the start, at theta (K, d + 1), which it updates in place; SAGA's table is the device's."""
+        """Return a new rule at theta (K, d + 1), which it updates in place; SAGA's table is on the device."""
         return RuleState(recipe, theta, 1, self.kind)
 
 
@@ -136,7 +136,7 @@ class CudaData(CudaSet):
     s : ndarray of shape (n,) and the dtype of X, or None
         Sample weights.
     n_threads : int
-        For what the host does.
+        Threads of the host.
 
     Raises
     ------
@@ -149,7 +149,7 @@ class CudaData(CudaSet):
         rows, order = X if isinstance(X, Held) else by_rows(X)
         self._name(rows, order, Targets(y, s), n_threads)
         if is_device_array(rows):
-            # Whatever is still writing to it.
+            # Wait for kernels that still write to it.
             cuda.synchronize()
         weights = np.ones(1, self.kind) if s is None else s
         parts = rows, y, weights
@@ -163,7 +163,7 @@ class CudaData(CudaSet):
         super().__init__((n, d), rows.dtype, order, targets, n_threads)
 
     def _with_columns(self, X: Any) -> "CudaData":
-        """Other columns (n, any) on the device, in the order of X, beside the same targets and weights."""
+        """Return a data set with other columns (n, any) on the device and the same targets and weights."""
         rows, order = by_rows(X)
         found = CudaData.__new__(CudaData)
         found._name(rows, order, Targets(self.y, self.weights), self.n_threads)
@@ -171,7 +171,7 @@ class CudaData(CudaSet):
         return found
 
     def _sent(self, array: Any) -> Any:
-        """An array on the device."""
+        """Return an array on the device, copied if it is on the host."""
         if is_device_array(array):
             return array
         began = time.perf_counter()
@@ -181,32 +181,32 @@ class CudaData(CudaSet):
 
     @property
     def chunk_rows(self) -> int:
-        """All."""
+        """Number of all rows."""
         return self.n
 
     @property
     def example_rows(self) -> records.Data:
-        """Some rows on the device, for whose types kernels are compiled."""
+        """Rows on the device, as examples of types to compile kernels for."""
         return self.data
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows at once."""
+        """Iterate over a single chunk of all rows."""
         yield Chunk(0, self.data)
 
     @guarded()
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
-        """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
+        """Return rows [start, stop) on the host; `out` is an optional buffer for X."""
         stop = min(stop, self.n)
         s = None if self.weights is None else self.weights[start:stop]
         return self._fetched(start, stop, out), self.y[:, start:stop], s
 
     def _fetched(self, start: int, stop: int, out: NDArray[Any] | None) -> NDArray[Any]:
-        """Rows of X."""
+        """Return rows of X on the host."""
         rows, by_row = stop - start, self.order == "C"
         if rows == self.n:
             there: Any = self.data.X
         else:
-            # Strided rows would be copied with all that lies between them.
+            # A copy of strided rows would include everything between them.
             there = self.data.X[start:stop] if by_row else self.gathered(np.arange(start, stop)).X
         began = time.perf_counter()
         fits = out is not None and by_row and out.dtype == self.kind and out.flags.c_contiguous
@@ -216,18 +216,18 @@ class CudaData(CudaSet):
         return here if by_row else here.T
 
     def without_targets(self) -> "CudaData":
-        """The same rows and weights, one target of 0."""
+        """Return the data set with a single target of 0."""
         zeros = np.zeros((1, self.n), self.kind)
         return CudaData(Held(self.data.X, self.order), zeros, self.weights, self.n_threads)
 
     @guarded()
     def epochs(self, loss: str, problem: EpochProblem) -> CudaEpochs:
-        """A mini-batch loop over this data set."""
+        """Return a mini-batch loop over this data set."""
         return CudaEpochs(self, loss, problem)
 
     @guarded()
     def gathered(self, numbers: NDArray[Any]) -> Held:
-        """A copy of the rows of these numbers on the device."""
+        """Return a copy of the rows with these indices on the device."""
         shape = (len(numbers), self.d) if self.order == "C" else (self.d, len(numbers))
         out = cuda.device_array(shape, self.kind, stream=self.stream)
         there = cuda.to_device(np.ascontiguousarray(numbers, np.int64), stream=self.stream)
@@ -239,13 +239,13 @@ class CudaData(CudaSet):
 
 
 class CudaSample(CudaData):
-    """Rows of a data set, gathered: the device copies them faster than its kernels would pick them.
+    """Rows of a data set, gathered: a copy takes less time than passes over scattered rows.
 
     Parameters
     ----------
     whole : CudaSet
     numbers : ndarray of int
-        Of the rows.
+        Indices of the rows.
     """
 
     def __init__(self, whole: CudaSet, numbers: NDArray[Any]) -> None:
@@ -254,5 +254,5 @@ class CudaSample(CudaData):
         super().__init__(whole.gathered(numbers), np.ascontiguousarray(whole.y[:, numbers]), s, whole.n_threads)
 
     def count_rows(self, rows: int) -> None:
-        """Note that so many rows were read, in the whole data's books."""
+        """Add to the number of sampled rows of the whole data set."""
         self._whole.rows_sampled += rows

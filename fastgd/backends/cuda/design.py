@@ -23,29 +23,29 @@ from fastgd.losses import CoupledLoss, Loss
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Line, Quadratic
 
-#: Threads of a block, side by side.
+#: Threads along each side of a block.
 SIDE = 2 if SIMULATED else kernels.SIDE
-#: Rows of a tile, and of a block at least: below these adding up matrices takes as long as making them.
+#: Rows of a tile, and least rows of a block: with fewer, adding matrices takes as long as computing them.
 _TILE_ROWS, _LEAST_ROWS = 16, 64
-#: Threads of a block that adds up matrices, and such blocks a multiprocessor.
+#: Threads per block that adds matrices, and such blocks per multiprocessor.
 _FOLD_THREADS, _FOLD_BLOCKS = 256, 8
 
 
 class GramPass:
-    """sum_i h_ki t_i t_i' over rows, t_i = (x~_i, 1, y_i), for B weightings h of the rows.
+    """Sums sum_i h_ki t_i t_i' over rows t_i = (x~_i, 1, y_i), for B weightings h of the rows.
 
     Parameters
     ----------
     rows : ChunkedRows
-        Whose chunks are added.
+        The rows, chunk by chunk.
     order : {"C", "F"}
-        Of the chunks' columns.
+        Order of the chunks' columns.
     scaling : Scaling
         The working coordinates.
     shape : tuple of int
-        B, and the columns of a matrix: d + 1, or with targets more.
+        B, and the columns of a matrix: d + 1, and more with targets.
     kind : {"f4", "f8"}
-        Of products; sums are float64.
+        Dtype of products; sums are float64.
     """
 
     def __init__(self, rows: ChunkedRows, order: str, scaling: Scaling, shape: tuple[int, int], kind: str) -> None:
@@ -60,7 +60,7 @@ class GramPass:
         most = NODE_BYTES // (8 * int(np.prod(self._shape))), rows.chunk_rows // _LEAST_ROWS
         chunks = max(1, min(blocks // self._blocks, *most))
         self._cut = Cut(-(-rows.chunk_rows // (chunks * _TILE_ROWS)) * _TILE_ROWS)
-        #: The sum so far, then those of the blocks of a chunk.
+        #: The sum so far, then the sums of the blocks of a chunk.
         self._nodes = self._memory(1 + self._cut.blocks(rows.chunk_rows))
         self._begun = False
 
@@ -75,29 +75,29 @@ class GramPass:
         device.launch(self._kernel, grid, self._stream, data, h, h_step, self._place, intercept, self._cut.rows, nodes)
         threads = device.THREADS or _FOLD_THREADS
         grid = Grid(min(-(-int(np.prod(self._shape)) // threads), _FOLD_BLOCKS * device.multiprocessors()), threads)
-        # A thread of the fold writes where it alone reads, so that the sum so far is one of the nodes.
+        # Each thread of the fold reads and writes its own places, so that the sum so far may be one of the nodes.
         found = self._nodes[: 1 + count] if self._begun else nodes
         device.launch(kernels.make_fold_gram(), grid, self._stream, found, self._nodes[0])
         self._begun = True
 
     def total(self) -> Array:
-        """Of all chunks (B, columns, columns)."""
+        """Return the sums over all chunks (B, columns, columns)."""
         found: Array = self._nodes[0].copy_to_host(stream=self._stream)
         self._stream.synchronize()
         return found
 
 
 def weights_of(data: records.Data) -> tuple[Any, int]:
-    """A chunk's weights as `GramPass.add` takes them."""
+    """Return a chunk's weights as `GramPass.add` takes them."""
     return data.s.reshape((1, data.s.size)), data.weight_step
 
 
-#: Threads of a block that pairs outputs, and such blocks a multiprocessor.
+#: Threads per block that pairs outputs, and such blocks per multiprocessor.
 _JOINT_THREADS, _JOINT_BLOCKS = 256, 8
 
 
 class CudaDesign:
-    """The rows of a data set as (x~, 1), made where they are used.
+    """The rows of a data set as (x~, 1), computed on the device in every pass.
 
     Parameters
     ----------
@@ -110,20 +110,20 @@ class CudaDesign:
         Whether curvatures may be sums of products in the dtype of X.
     """
 
-    #: Whether `quadratic` takes less time than the rows' `gradient`.
+    #: Whether `quadratic` takes less time than `ChunkedRows.gradient`.
     quick = False
 
     def __init__(self, rows: ChunkedRows, scaling: Scaling, intercept: bool, rough: bool) -> None:
         self._rows, self._scaling, self._intercept = rows, scaling, float(intercept)
         self._kind = rows.dtype if rough else "f8"
-        # Always centred on load: what is to be a difference must not lose digits first.
+        # Always centred on load, so that differences do not lose digits.
         self._shift = scaling.center.astype(rows.kind).astype(np.float64)
         self._offset = scaling.center - self._shift
 
     def quadratic(self, loss: Loss, theta: Array) -> Quadratic:
-        """Losses, gradient and curvature at theta (K, d + 1). A pass; the curvature, when it is asked for, two more.
+        """Return losses, gradient and a lazy curvature at theta (K, d + 1), by a pass and two more.
 
-        Of parameters p (K,) the largest stands for all.
+        Of several parameters of the loss the largest is used.
         """
         rows, theta, p = self._rows, theta.copy(), loss.parameter
         coef, intercept = self._raw(theta)
@@ -134,12 +134,12 @@ class CudaDesign:
         return Quadratic(sums.losses / rows.weight, gradient / rows.weight, lambda: self._curvature(loss, theta, p))
 
     def along(self, loss: Loss, theta: Array, step: Array) -> Line | None:
-        """None: it would take a pass."""
+        """Return None: a line search would take a pass per step."""
         return None
 
     @guarded()
     def couplings(self, loss: CoupledLoss, theta: Array) -> Array:
-        """Of softmax the mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
+        """Return softmax's mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
         rows, outputs = self._rows, len(theta)
         plain = Scaling(np.zeros(outputs), np.ones(outputs))
         gram = GramPass(rows, "F", plain, (1, outputs + 1), "f8")
@@ -153,7 +153,7 @@ class CudaDesign:
 
     @guarded()
     def joint(self, loss: CoupledLoss, theta: Array) -> Array:
-        """Of softmax the mean loss's whole curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
+        """Return softmax's joint curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
         rows, (outputs, columns) = self._rows, theta.shape
         upper = np.triu_indices(outputs)
         pairs, threads = len(upper[0]), device.THREADS or _JOINT_THREADS
@@ -174,7 +174,7 @@ class CudaDesign:
 
     @guarded()
     def _curvature(self, loss: Loss, theta: Array, p: float) -> Array:
-        """Mean curvature (B, d + 1, d + 1)."""
+        """Return the mean curvature (B, d + 1, d + 1)."""
         rows, matrices = self._rows, 1 if loss.shares_curvature else len(theta)
         gram = GramPass(rows, rows.order, self._scaling, (matrices, rows.d + 1), self._kind)
         if loss.is_quadratic:
@@ -199,7 +199,7 @@ class CudaDesign:
         return pinned, Point(p=kind.type(p), **pinned.device)
 
     def _margins(self, make: Callable[[Layout], Any], count: int, at: tuple[PinnedArrays, Point]) -> Any:
-        """Chunk after chunk with what the kernel for a layout makes of its margins, (count, rows)."""
+        """Iterate over chunks with the kernel's results from their margins, (count, rows)."""
         rows, (pinned, point) = self._rows, at
         outputs = pinned.host["w"].shape[0]
         layout = plan(rows.d, outputs, rows.order, device.THREADS).for_curvatures()
@@ -216,7 +216,7 @@ class CudaDesign:
 
 
 class CudaLeastSquares(HostLeastSquares):
-    """The rows (1, x~, y) of a data set on the GPU; the 1 where there is an intercept.
+    """The rows (1, x~, y) of a data set on the GPU; the 1 only with an intercept.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class CudaLeastSquares(HostLeastSquares):
 
     @guarded()
     def gram(self) -> Array:
-        """Mean over rows of the outer product of (1, x~, y) with itself, (width, width). One pass."""
+        """Return the mean of the outer products of rows (1, x~, y), (width, width). One pass."""
         rows = self._rows
         found = GramPass(rows, rows.order, self._scaling, (1, rows.d + 1 + len(rows.y)), "f8")
         for chunk in rows.chunks():

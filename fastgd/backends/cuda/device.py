@@ -1,4 +1,4 @@
-"""The GPU as the backend sees it: launches, how many blocks it holds, its memory, and what its errors mean."""
+"""Access to the GPU: launches, resident blocks, memory, events and errors."""
 
 import contextlib
 import gc
@@ -15,21 +15,21 @@ from fastgd.backends.cuda import launch as cuda_launch
 from fastgd.exceptions import DeviceError
 from fastgd.kernels.cuda._target import SIMULATED
 
-#: Threads of a block, None for what the layout chooses; blocks of a grid in the simulator, whose threads are Python's.
+#: Threads per block, None to use the layout's; blocks of a grid in the simulator, whose threads are Python's.
 THREADS: int | None = 16 if SIMULATED else None
 SIMULATED_BLOCKS = 2
-#: Blocks in turn on a place of the GPU: where one is slow, others take the rest.
+#: Blocks per resident block, which balances blocks of unequal speed.
 _TURNS = 4
-#: Bytes that are left to others, and the share of what is free that is.
+#: Bytes of free memory to leave unused, and their least share of it.
 _SPARE_BYTES, _SPARE_SHARE = 1 << 28, 16
-#: Seconds between two looks at work under way: at least, at most, and as a share of those that have passed.
+#: Seconds between two polls of an event: least, most, and as a share of the seconds waited.
 _SHORTEST, _LONGEST, _SHARE_OF_PASSED = 2e-5, 1e-3, 1 / 16
-#: Seconds of work for which Ctrl-C may wait.
+#: Seconds of work that Ctrl-C may wait for.
 _SHORT_WORK = 5e-3
 
 _ERROR = re.compile(r"CUDA_ERROR_[A-Z_]+")
 _FORKED = "CUDA_ERROR_NOT_INITIALIZED", "CUDA_ERROR_DEINITIALIZED"
-#: Errors after which nothing runs on the GPU in this process any more.
+#: Errors after which this process can no longer use the GPU.
 _LOST = tuple(
     f"CUDA_ERROR_{name}"
     for name in (
@@ -48,7 +48,7 @@ _LOST = tuple(
         "UNKNOWN",
     )
 )
-#: Errors of code that the driver or the GPU cannot run.
+#: Errors for code that the driver or the GPU cannot run.
 _UNSUITABLE = tuple(
     f"CUDA_ERROR_{name}" for name in ("UNSUPPORTED_PTX_VERSION", "NO_BINARY_FOR_GPU", "INVALID_PTX", "INVALID_IMAGE")
 )
@@ -59,7 +59,7 @@ _compiling = 0.0
 
 
 class Grid(NamedTuple):
-    """How a kernel is launched: blocks, threads of each, bytes of shared memory of each."""
+    """Launch configuration: blocks, threads per block, and bytes of shared memory per block."""
 
     blocks: int
     threads: int
@@ -67,21 +67,21 @@ class Grid(NamedTuple):
 
 
 def compile_seconds() -> float:
-    """Seconds that this process has spent compiling kernels for the GPU, or loading them from disk."""
+    """Return the seconds that this process has spent compiling kernels for the GPU, or loading them from disk."""
     return _compiling
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """What is done on the GPU: errors say what to do.
+    """Translate errors of work on the GPU into errors with a remedy.
 
     Raises
     ------
     MemoryError
-        If the GPU has no room.
+        If the GPU has no memory left.
     DeviceError
-        In a process forked from one that had begun to use the GPU, where what was compiled does not run, and after an
-        error that nothing survives.
+        In a process forked from one that had begun to use the GPU, if compiled code does not run, and after an error
+        that makes the GPU unusable for the process.
     """
     _check_process()
     try:
@@ -112,17 +112,17 @@ def _check_process() -> None:
 
 
 def _tidy_up() -> None:
-    """Drop what compiling has left: errors that it caught keep the frames of the whole fit, and with them its data.
+    """Collect garbage after compiling, which keeps errors with the frames of the whole fit, and so its data.
 
-    Python's collector would find them later, in whichever thread it runs: one that never used the GPU cannot free its
-    memory, and says so.
+    Python's garbage collector would run later in any thread; one that never used the GPU cannot free its memory and
+    prints an error.
     """
     if not SIMULATED:
         gc.collect()
 
 
 def _note_compiling(kernel: Any, began: float) -> None:
-    """Count the seconds since a kernel's newest signature was asked for; loading leaves nothing behind."""
+    """Add the seconds of a kernel's newest signature; a compiled one, not a loaded one, leaves garbage."""
     global _compiling
     if next(reversed(kernel.overloads)) not in kernel.stats.cache_hits:
         _tidy_up()
@@ -145,7 +145,7 @@ def launch(kernel: Any, grid: Grid, stream: Any, *args: Any) -> None:
 
 
 def resident_blocks(kernel: Any, threads: int, shared: int, *args: Any) -> int:
-    """Blocks of a kernel that the GPU holds at the same time; the kernel is compiled for these arguments."""
+    """Return the blocks of a kernel that the GPU can hold at once; compile the kernel for these arguments."""
     if SIMULATED:
         return 1
     with _launching:
@@ -157,40 +157,40 @@ def resident_blocks(kernel: Any, threads: int, shared: int, *args: Any) -> int:
 
 
 def blocks_in_turn(kernel: Any, threads: int, shared: int, *args: Any) -> int:
-    """Blocks to which the rows of a pass are dealt: some for every place on the GPU."""
+    """Return the number of blocks for the rows of a pass: several per resident block."""
     return SIMULATED_BLOCKS if SIMULATED else _TURNS * resident_blocks(kernel, threads, shared, *args)
 
 
 def multiprocessors() -> int:
-    """Of the GPU."""
+    """Return the number of multiprocessors of the GPU."""
     return SIMULATED_BLOCKS if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
 def free_bytes() -> int:
-    """Bytes of the GPU's memory that can be allocated."""
+    """Return the bytes of the GPU's memory that can be allocated."""
     context = cuda.current_context()
     if not SIMULATED:
-        # What Numba has not given back yet.
+        # Free the memory that Numba has not returned yet.
         context.memory_manager.deallocations.clear()
     free = context.get_memory_info().free
     return int(free) if free < float("inf") else 1 << 62
 
 
 def require(needed: int, what: str) -> None:
-    """Raise a MemoryError that says how many bytes are missing, if any are."""
+    """Raise a MemoryError if fewer than `needed` bytes are free."""
     free = free_bytes()
     if needed > free:
         raise MemoryError(f"the GPU has no room for {what}: {needed:,} bytes are needed, {free:,} are free")
 
 
 def available_bytes() -> int:
-    """Bytes that data may take: those free but for some that others need."""
+    """Return the bytes that data may take: the free ones minus a reserve."""
     free = free_bytes()
     return max(0, free - max(_SPARE_BYTES, free // _SPARE_SHARE))
 
 
 def new_event() -> Any:
-    """A mark in a stream that can be waited for."""
+    """Return an event to record in a stream and to wait for."""
     return cuda.event() if SIMULATED else cuda.event(timing=False)
 
 
@@ -201,9 +201,9 @@ def wait(event: Any, longest: float = _LONGEST, expected: float = float("inf")) 
     ----------
     event : Event
     longest : float, default=1e-3
-        Seconds between two looks, at most: so late the end may be noticed.
+        Most seconds between two polls, the most delay after the end.
     expected : float, default=inf
-        Seconds that the work takes.
+        Expected seconds of the work.
     """
     if SIMULATED:
         return

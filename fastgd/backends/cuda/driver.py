@@ -1,4 +1,4 @@
-"""What a GPU needs, looked for one after the other, so that an error can name what is missing. Imports no CUDA."""
+"""Check the requirements of fits on a GPU one by one, so that an error names the missing one. Imports no CUDA."""
 
 import ctypes
 import functools
@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _LIBRARIES = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
-#: What Linux has where a driver runs; on Windows' Linux the second.
+#: Files of a running driver on Linux, and on WSL.
 _SIGNS = "/dev/nvidiactl", "/dev/dxg"
 #: Versions of CUDA that numba-cuda has packages for, each with the least compute capability of a GPU: kernels that wait
 #: for each other by acquire and release need 7.0, CUDA 13's compilers more.
@@ -20,7 +20,7 @@ _OLDEST, _NEWEST = min(LEAST_GPUS), max(LEAST_GPUS)
 #: The oldest numba-cuda that kernels have been compiled with.
 NUMBA_CUDA = 0, 30
 
-#: What is said in a process that cannot use the GPU since another has begun to.
+#: The message in a process forked after CUDA was started.
 AFTER_A_FORK = (
     "this process was forked from one that had begun to use the GPU, and CUDA does not survive a fork: start workers "
     "with the method 'spawn' or 'forkserver' (joblib's default does), or fit with device='cpu' here"
@@ -46,7 +46,7 @@ def simulated() -> bool:
 
 
 def is_hinted() -> bool:
-    """Whether something speaks for a GPU: a look that starts nothing."""
+    """Whether there are signs of a GPU, without starting CUDA."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return False
     return any(map(os.path.exists, _SIGNS)) if sys.platform == "linux" else driver_version() is not None
@@ -54,7 +54,7 @@ def is_hinted() -> bool:
 
 @functools.cache
 def driver_version() -> tuple[int, int] | None:
-    """The newest CUDA that the driver can run; None where there is no driver. Loads its library and starts nothing."""
+    """Return the newest CUDA that the driver can run; None without a driver. Loads its library only."""
     try:
         library = ctypes.CDLL(_LIBRARIES[sys.platform])
         found = ctypes.c_int()
@@ -66,9 +66,9 @@ def driver_version() -> tuple[int, int] | None:
 
 
 def why_unusable() -> str | None:
-    """What is missing for fits on a GPU and how to install it; None where nothing is.
+    """Return the reason that fits cannot use a GPU, with a remedy; None if they can.
 
-    Imports Numba's CUDA and starts the driver, unless something is missing before. Once nothing was, it looks no more.
+    Import Numba's CUDA and start the driver, unless a requirement is missing before. A success is remembered.
     """
     if is_forked():
         return AFTER_A_FORK
@@ -88,17 +88,17 @@ def why_unusable() -> str | None:
 
 
 def install_line(major: int) -> str:
-    """What installs the packages of a version of CUDA, whether or not this package came from an index."""
+    """Return the command that installs the packages of a version of CUDA."""
     return f'pip install "numba-cuda[cu{major}]>={NUMBA_CUDA[0]}.{NUMBA_CUDA[1]}"'
 
 
 def _install(found: tuple[int, int]) -> str:
-    """The line that installs what the driver can run."""
+    """Return the command that installs packages for the driver."""
     return install_line(min(found[0], _NEWEST))
 
 
 def what_would_suit() -> str:
-    """What to install where what the packages compile does not run."""
+    """Return the remedy if code compiled by the installed packages does not run."""
     found, least = driver_version() or (_NEWEST, 0), ".".join(map(str, LEAST_GPUS[_NEWEST]))
     older = f" (cu{_OLDEST} for GPUs of compute capability below {least})" if found[0] >= _NEWEST else ""
     where = f"{_install(found)} in a new environment{older}"
@@ -106,7 +106,7 @@ def what_would_suit() -> str:
 
 
 def _unusable_packages(found: tuple[int, int]) -> str | None:
-    """What is wrong with the versions of packages, or with the libraries that compile for the GPU."""
+    """Return the problem with versions of packages or with libraries that compile for the GPU, or None."""
     compiler, bindings = _release("numba-cuda"), _release("cuda-bindings")
     if compiler is not None and compiler < NUMBA_CUDA:
         return f"numba-cuda {compiler[0]}.{compiler[1]} is too old: {_install(found)}"
@@ -118,7 +118,7 @@ def _unusable_packages(found: tuple[int, int]) -> str | None:
 
 
 def _release(package: str) -> tuple[int, ...] | None:
-    """The first two numbers of an installed package's version; None where it is not there."""
+    """Return the first two numbers of an installed package's version; None if it is not installed."""
     try:
         return tuple(map(int, re.findall(r"\d+", version(package))[:2]))
     except PackageNotFoundError:
@@ -126,12 +126,12 @@ def _release(package: str) -> tuple[int, ...] | None:
 
 
 def _unusable_toolkit(found: tuple[int, int]) -> str | None:
-    """What is wrong with the libraries that compile for the GPU."""
+    """Return the problem with libraries that compile for the GPU, or None."""
     try:
         importlib.import_module("numba.cuda.cudadrv.nvvm").NVVM()
-        # What kernels that wait for their whole grid are linked with.
+        # Kernels with grid synchronisation are linked with this library.
         device_runtime = importlib.import_module("numba.cuda.cudadrv.libs").get_cudalib("cudadevrt", static=True)
-    except Exception as error:  # whatever it is: libraries that cannot be loaded raise errors of many kinds
+    except Exception as error:  # libraries that cannot be loaded raise errors of many kinds
         return f"the CUDA toolkit cannot be used ({_first_line(error)}): {_install(found)}"
     if not os.path.isfile(device_runtime):
         return f"the CUDA toolkit has no {os.path.basename(device_runtime)}: {_install(found)}"
@@ -139,7 +139,7 @@ def _unusable_toolkit(found: tuple[int, int]) -> str | None:
 
 
 def _unusable_gpu() -> str | None:
-    """What the driver says against its GPUs."""
+    """Return the problem with the driver or its GPUs, or None."""
     try:
         driver: Any = importlib.import_module("numba.cuda.cudadrv.driver").driver
         if driver.is_available and driver.get_device_count() > 0:
@@ -151,7 +151,7 @@ def _unusable_gpu() -> str | None:
     except Exception as error:  # CudaSupportError, or what a broken installation raises
         reason = _first_line(error)
     if "before forking" in reason or "NOT_INITIALIZED" in reason:
-        # Others had begun to use it: another library, or the user.
+        # Another library or the user had started CUDA.
         return AFTER_A_FORK
     if "NO_DEVICE" in reason or re.search(r"\(100\)", reason):
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -161,20 +161,20 @@ def _unusable_gpu() -> str | None:
 
 
 def _unusable_age() -> str | None:
-    """What is said of a GPU that kernels cannot be compiled for."""
+    """Return the problem with a GPU of too low a compute capability, or None."""
     gpus: Any = importlib.import_module("numba.cuda.cudadrv.devices").gpus
     gpu = gpus.current or gpus[0]
     found, packages = tuple(gpu.compute_capability), (_release("cuda-bindings") or (_NEWEST,))[0]
-    (oldest, newer), told = (LEAST_GPUS[_OLDEST], LEAST_GPUS[_NEWEST]), "the GPU has compute capability {}.{}, and "
+    (oldest, newer), start = (LEAST_GPUS[_OLDEST], LEAST_GPUS[_NEWEST]), "the GPU has compute capability {}.{}, and "
     if found < oldest:
-        return f"{told.format(*found)}{oldest[0]}.{oldest[1]} is the least that works: use device='cpu'"
+        return f"{start.format(*found)}{oldest[0]}.{oldest[1]} is the least that works: use device='cpu'"
     if packages >= _NEWEST and found < newer:
         needed = f"the packages of CUDA {packages} need {newer[0]}.{newer[1]}"
-        return f"{told.format(*found)}{needed}: {install_line(_OLDEST)} in a new environment, or use device='cpu'"
+        return f"{start.format(*found)}{needed}: {install_line(_OLDEST)} in a new environment, or use device='cpu'"
     return None
 
 
 def _first_line(error: object) -> str:
-    """The first line of a message, with the second where the first announces it."""
+    """Return the first line of a message, with the second if the first ends with a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[: 2 if lines[0].endswith(":") else 1])

@@ -1,4 +1,4 @@
-"""The GPU's mini-batch loop: many batches a launch, and no word between host and device within an epoch."""
+"""The mini-batch loop on the GPU: many batches per launch, without transfers within an epoch."""
 
 from typing import Any, NamedTuple
 
@@ -19,21 +19,21 @@ from fastgd.kernels.rules import FACTORS, MOST_SLOTS
 from fastgd.objective.dataset import BatchSums, EpochProblem
 from fastgd.objective.rule_state import RuleState
 
-#: Parts of a batch at most: of small ones, and of any; rows of a part from which more parts are made.
+#: Most parts of small batches and of any; rows per part from which batches have more than the former.
 _PARTS, _PART_ROWS = (128, 512), 256
-#: Bytes of the sums of a batch's parts up to which each block reads them all: at 64 bytes a clock they take as long as
-#: the wait for the grid that this spares.
+#: Bytes of the sums of a batch's parts up to which each block reads them all: at 64 bytes per clock this takes as long
+#: as the grid synchronisation that it saves.
 ALONE_BYTES = 32 << 10
-#: A launch takes about so long: Ctrl-C waits for two. Seconds of a batch, and bytes of X that are read in a second.
+#: Seconds of a launch (Ctrl-C waits for two), seconds of a batch, and bytes of X read per second.
 _LAUNCH_SECONDS, _BATCH_SECONDS, _BYTES_A_SECOND = 0.2, 1e-5, 1e12
-#: Rows of a launch at most, unless a batch has more: 128 MiB of their numbers.
+#: Most rows of a launch, unless a batch has more: 128 MiB of indices.
 _LAUNCH_ROWS = 1 << 24
-#: Threads of a block that names rows, and such blocks a multiprocessor.
+#: Threads per block that computes the order of rows, and such blocks per multiprocessor.
 _NAMING_THREADS, _NAMING_BLOCKS = 256, 8
 
 
 def part_rows(batch_size: int, d: int) -> int:
-    """Rows of a part of a batch: of the batch and the columns alone, so that results do not depend on the GPU."""
+    """Return the rows per part of a batch, a function of the problem alone, so that results ignore the GPU."""
     tile = plan(d, 1, "F", device.THREADS).rows
     most = min(max(_PARTS[0], batch_size // _PART_ROWS), _PARTS[1])
     return -(-batch_size // (most * tile)) * tile
@@ -51,7 +51,7 @@ def numbers_of(rule: RuleState, count: int) -> Array:
 
 
 class Batches(NamedTuple):
-    """Rows on the device, and which of their batches are to be run."""
+    """Rows on the device, and the range of batches to run."""
 
     data: records.Data
     rows: int
@@ -61,7 +61,7 @@ class Batches(NamedTuple):
 
 
 class BlockMemory(NamedTuple):
-    """What a grid's blocks write to, as `Work` has it: gradients too large for shared memory, points and states."""
+    """Memory of a grid's blocks, as in `Work`: gradients too large for shared memory, points and states."""
 
     spilled: Any
     w: Any
@@ -74,7 +74,7 @@ class EpochLoop:
     Parameters
     ----------
     rows : ChunkedRows
-        Rows of this kind: not kept, so that their memory goes with them.
+        Example of the rows to run on; not kept, so that its memory can be freed.
     loss : str
     problem : EpochProblem
     """
@@ -105,7 +105,7 @@ class EpochLoop:
         self._grid: tuple[Grid, BlockMemory] | None = None
 
     def load(self, rule: RuleState, rates: Array, before: BatchSums | None, table: Any = None) -> None:
-        """Take a rule's state and the rates of the batches that follow to the device."""
+        """Copy a rule's state and the rates of the next batches to the device."""
         memory, slots = rule.memory, len(rule.memory.slots)
         if slots not in self._pinned_by_slots:
             self._pinned_by_slots[slots] = self._make_pinned(slots)
@@ -131,7 +131,7 @@ class EpochLoop:
         return PinnedArrays(self._stream, np.float64, shapes | {"total": shape, "penalties": shape, "seen": outputs})
 
     def queue(self, batches: Batches) -> None:
-        """Queue batches, whose rates are those that follow the last ones'."""
+        """Queue batches, with the rates after those of the last ones."""
         count = batches.last - batches.first
         turn = slice(self._begun, self._begun + count)
         self._begun += count
@@ -165,7 +165,7 @@ class EpochLoop:
         )
 
     def _named(self, batches: Batches) -> Any:
-        """Queue the naming of the rows of batches; their numbers are there when the batches are run."""
+        """Queue the computation of the order of rows in batches; return the indices' array."""
         start = batches.first * batches.its.size
         count = min(batches.last * batches.its.size, batches.rows) - start
         if self._order.size < count:
@@ -194,7 +194,7 @@ class EpochLoop:
         )
 
     def unload(self, rule: RuleState) -> BatchSums:
-        """Wait for what was queued, and give the rule its state back."""
+        """Wait for queued batches, copy the state back to the rule and return the sums."""
         its, memory = self._pinned.fetch(), rule.memory
         memory.theta[...], memory.slots[...], memory.product[...] = its["theta"], its["slots"], its["product"]
         memory.step[...] = its["step"].view(np.int64)
@@ -202,7 +202,7 @@ class EpochLoop:
 
 
 class CudaEpochs:
-    """Runs batches of an epoch over rows that are on the device."""
+    """A mini-batch loop over rows held on the device."""
 
     whole = True
 
@@ -218,9 +218,9 @@ class CudaEpochs:
     def run(
         self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
     ) -> BatchSums:
-        """Run batches [first, last) of an epoch; sums go on from those of the batches before.
+        """Run batches [first, last) of an epoch and add to the sums of the batches before.
 
-        An interrupt leaves the rule after some whole batch, no more than two launches later.
+        An interrupt leaves the rule after a whole batch, at most two launches later.
         """
         problem, data, loop = self._problem, self._data, self._loop
         its = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
@@ -242,7 +242,7 @@ class CudaEpochs:
         return sums
 
     def _table(self, rule: RuleState) -> Any:
-        """Of SAGA the derivative of each row's loss when it was last seen, (K, n)."""
+        """Return SAGA's table of the last derivative of each row's loss, (K, n); None for other rules."""
         if not rule.recipe.rule.keeps_rows:
             return None
         tables = self._data.tables

@@ -1,4 +1,4 @@
-"""Full passes over rows on the GPU: blocks of rows write their sums, which are added in the order of the blocks."""
+"""Full passes over rows on the GPU: blocks write sums of their rows, which are added in the order of the blocks."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,15 +16,15 @@ from fastgd.kernels.cuda.layout import Layout, Point, plan
 from fastgd.kernels.cuda.slab import make_slab_gradient, plan_slab
 from fastgd.objective.dataset import Sums
 
-#: What makes one node of some: of a stream, nodes (blocks, size), into (size,), whether that is the node of all rows.
+#: Combines nodes on a stream: nodes (blocks, size), the result (size,), whether that is the result for all rows.
 Fold = Callable[[Any, Any, Any, bool], None]
 
-#: Bytes of the sums of all blocks at most, and their share of the bytes of the rows that they are of.
+#: Most bytes of the sums of all blocks, and their inverse share of the bytes of rows.
 NODE_BYTES, _NODE_SHARE = 1 << 28, 8
 
 
 class Block(NamedTuple):
-    """A block of threads: its layout, and what of it lies in shared memory."""
+    """A block of threads: its layout and memory."""
 
     layout: Layout
     #: Bytes of shared memory, and numbers of a gradient that is too large for it, else 0.
@@ -33,14 +33,14 @@ class Block(NamedTuple):
 
 
 def lay_out(rows: ChunkedRows, outputs: int) -> Block:
-    """The block for rows and outputs."""
+    """Return the block of threads for rows and outputs."""
     itemsize = rows.kind.itemsize
     layout = plan(rows.d, outputs, rows.order, device.THREADS).for_gradients(itemsize)
     return Block(layout, layout.numbers * itemsize, layout.gradient if layout.spilled else 0)
 
 
 def choose_kernel(rows: ChunkedRows, loss: str, outputs: int, shifted: bool) -> tuple[Any, Block, int]:
-    """The kernel of a full pass, its block, and the rows that it works on at a time."""
+    """Return the kernel of a full pass, its block of threads, and the rows of a tile."""
     slab = plan_slab(rows.d, outputs, rows.order, device.THREADS) if rows.dtype == "f4" else None
     if slab is not None:
         return make_slab_gradient(loss, rows.order, shifted, slab), Block(slab.layout, 0, 0), slab.rows
@@ -49,75 +49,75 @@ def choose_kernel(rows: ChunkedRows, loss: str, outputs: int, shifted: bool) -> 
 
 
 class Cut(NamedTuple):
-    """How rows are dealt to blocks."""
+    """The division of rows into blocks."""
 
-    #: Rows of a block, and how many blocks rows of a number make.
+    #: Rows per block.
     rows: int
 
     def blocks(self, rows: int) -> int:
-        """Blocks of so many rows."""
+        """Return the number of blocks for a number of rows."""
         return -(-rows // self.rows)
 
 
 def cut_rows(rows: int, row_bytes: int, blocks: int, tile: int, size: int) -> Cut:
-    """Deal rows to `blocks` blocks, or to fewer where the sums of `size` numbers of each would outweigh the rows."""
+    """Divide rows into `blocks` blocks, or fewer if their sums of `size` numbers each would outweigh the rows."""
     blocks = max(1, min(blocks, NODE_BYTES // (8 * size), rows * row_bytes // (_NODE_SHARE * 8 * size)))
     return Cut(-(-rows // (blocks * tile)) * tile)
 
 
 def node_memory(rows: ChunkedRows, count: int, size: int) -> Any:
-    """Room on the device for what so many blocks find, float64."""
+    """Return memory on the device for the results of so many blocks, float64."""
     return cuda.device_array((count, size), stream=rows.stream)
 
 
 def add_up(stream: Any, nodes: Any, out: Any, last: bool) -> None:
-    """The sum of nodes (blocks, size) into out (size,)."""
+    """Queue the sum of nodes (blocks, size) into out (size,)."""
     grid = Grid(-(-out.size // kernels.FOLD_SUMS), kernels.FOLD_SUMS * kernels.FOLD_SHARES)
     device.launch(kernels.make_fold(), grid, stream, nodes, out)
 
 
 class Reduction:
-    """What is known of all rows, float64, from what the blocks of chunk after chunk find.
+    """Combination of the results of blocks, chunk by chunk, in float64.
 
     Parameters
     ----------
     rows : ChunkedRows
-        Rows of this kind: not kept, so that their memory goes with them.
+        Example of the rows to run on; not kept, so that its memory can be freed.
     blocks : int
-        Blocks of a chunk, at most.
+        Most blocks of a chunk.
     size : int
-        How many numbers each block finds.
+        Numbers per block.
     fold : callable(stream, nodes, out, last), default=add_up
-        What makes one node of some; last: whether it is that of all rows.
+        Combines nodes; last: whether the result is that of all rows.
     """
 
     def __init__(self, rows: ChunkedRows, blocks: int, size: int, fold: Fold = add_up) -> None:
         self._stream, self._fold = rows.stream, fold
         self._total = PinnedArrays(rows.stream, np.float64, {"total": (size,)})
         self._chunks = node_memory(rows, rows.chunk_count, size) if rows.chunk_count > 1 else None
-        #: (blocks, size) where a kernel's blocks write.
+        #: The results of a kernel's blocks (blocks, size).
         self.nodes = node_memory(rows, blocks, size)
 
     def add(self, number: int, blocks: int) -> None:
-        """Take in what the blocks of a chunk have written."""
+        """Combine the results of a chunk's blocks."""
         nodes = self.nodes if blocks == self.nodes.shape[0] else self.nodes[:blocks]
         out = self._total.device["total"] if self._chunks is None else self._chunks[number]
         self._fold(self._stream, nodes, out, self._chunks is None)
 
     def total(self) -> Array:
-        """Of all chunks (size,), a view that the next pass overwrites."""
+        """Return the result for all chunks (size,), a view that the next pass overwrites."""
         if self._chunks is not None:
             self._fold(self._stream, self._chunks, self._total.device["total"], True)
         return self._total.fetch()["total"]
 
 
 class GradientPass:
-    """Loss and gradient over rows, at one point after the other.
+    """Passes for loss and gradient over rows, at one point after another.
 
     Parameters
     ----------
     rows : ChunkedRows
-        Rows of this kind: not kept, so that their memory goes with them.
+        Example of the rows to run on; not kept, so that its memory can be freed.
     loss : str
     outputs : int
         K.
@@ -138,7 +138,7 @@ class GradientPass:
         self._sums, self._spilled = Reduction(rows, blocks, size), self._memory(rows, blocks)
 
     def __call__(self, rows: ChunkedRows, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
-        """Sums at margins (x - shift) . coef + intercept, coef (K, d)."""
+        """Return sums at margins (x - shift) . coef + intercept, coef (K, d)."""
         outputs, d = coef.shape
         self.queue(rows, self.send(coef, intercept, shift, p))
         total, cut = self._sums.total(), outputs * (d + 1)
@@ -146,7 +146,7 @@ class GradientPass:
         return Sums(by_column[:, :d], by_column[:, d], total[cut:].copy())
 
     def send(self, coef: Array, intercept: Array, shift: Array, p: float) -> Point:
-        """A point on its way to the device; the one before must have been worked on."""
+        """Queue the copy of a point to the device, after the work on the previous one."""
         host, d = self._point.host, coef.shape[1]
         host["w"][:, :d], host["w"][:, d], host["shift"][:] = coef, intercept, shift
         self._point.send()

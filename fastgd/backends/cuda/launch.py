@@ -1,9 +1,9 @@
-"""Launches that cost the host little: of an argument that comes again, what it is passed as is kept.
+"""Fast launches of kernels: converted arguments are cached on the arrays.
 
-Numba looks at the type of every argument and takes every tuple of arrays apart, at each launch, which takes the host
-longer than a short pass takes the GPU. Here an array keeps its part of the argument list, which Numba has made, and a
-list's types lead to the compiled kernel. The first list of each kind is compared with Numba's; whatever is not known
-here, or differs, goes Numba's way.
+Numba inspects the type of every argument and unpacks every tuple of arrays at each launch, which takes the host longer
+than a short pass takes the GPU. Here an array keeps its part of the argument list, as made by Numba, and the types of
+the list select the compiled kernel. The first list of each kind is compared with Numba's; unknown or different ones are
+launched by Numba.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ if not SIMULATED:
 
 logger = logging.getLogger("fastgd")
 
-#: What numbers are passed as, by their type.
+#: Types that numbers are passed as.
 _NUMBERS: dict[type, Any] = {
     bool: bool,
     int: ctypes.c_int64,
@@ -33,21 +33,21 @@ _NUMBERS: dict[type, Any] = {
     np.float64: ctypes.c_double,
     np.float32: ctypes.c_float,
 }
-#: Bits of a number that Numba takes for an int64.
+#: Most bits of an integer that Numba passes as int64.
 _INTEGER_BITS = 63
-#: What a release of numba-cuda raises that has moved what is asked for here.
+#: Errors of releases of numba-cuda that have moved the internals used here.
 _MOVED = AttributeError, TypeError
-#: Where an array keeps its type's number and what it is passed as.
+#: Attribute of an array with its type's code and converted arguments.
 _KEPT = "_fastgd_passed_as"
-#: Compiled kernels by kernel and types of arguments; None for those whose arguments Numba is left to pass.
+#: Compiled kernels by kernel and types of arguments; None for those that Numba launches.
 _ready: dict[tuple[Any, ...], Any] = {}
-#: Launches of this process so far: of all kernels those that went past Numba, and by name those left to it.
+#: Launches of this process so far: fast ones of all kernels, and by name those left to Numba.
 fast_launches = {"all": 0}
 numba_launches: Counter[str] = Counter()
 
 
 class _UnknownError(Exception):
-    """An argument that Numba is left to pass."""
+    """Raised for an argument that Numba has to pass."""
 
 
 def launch(kernel: Any, configured: Any, args: tuple[Any, ...]) -> None:
@@ -78,7 +78,7 @@ def launch(kernel: Any, configured: Any, args: tuple[Any, ...]) -> None:
 
 
 def _by_numba(kernel: Any, configured: Any, args: tuple[Any, ...]) -> None:
-    """Let Numba launch, which is slower and no less right: said once a kernel."""
+    """Launch by Numba, which takes longer; log it once per kernel."""
     name = kernel.__name__
     if name not in numba_launches:
         logger.info("launches of the kernel %s are left to Numba, which takes longer", name)
@@ -87,7 +87,7 @@ def _by_numba(kernel: Any, configured: Any, args: tuple[Any, ...]) -> None:
 
 
 def _take_apart(args: tuple[Any, ...], kinds: list[Any], passed: list[Any]) -> None:
-    """Append the types of arguments and what they are passed as."""
+    """Append the types of arguments and their converted values."""
     for arg in args:
         kind = type(arg)
         if kind is DeviceNDArray:
@@ -107,7 +107,7 @@ def _take_apart(args: tuple[Any, ...], kinds: list[Any], passed: list[Any]) -> N
 
 
 def _keep(array: Any) -> tuple[int, tuple[Any, ...]]:
-    """Let an array, whose place and shape never change, keep what it is passed as."""
+    """Cache the converted arguments on an array, whose address and shape never change."""
     passed: list[Any] = []
     try:
         _Kernel._prepare_args(SimpleNamespace(extensions=()), array._numba_type_, array, 0, [], passed)
@@ -119,7 +119,7 @@ def _keep(array: Any) -> tuple[int, tuple[Any, ...]]:
 
 
 def _compiled(kernel: Any, args: tuple[Any, ...], passed: list[Any]) -> Any:
-    """The kernel compiled for arguments; None where Numba would pass them otherwise."""
+    """Return the kernel compiled for arguments; None if Numba would pass them differently."""
     compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
     its: list[Any] = []
     try:
@@ -128,11 +128,11 @@ def _compiled(kernel: Any, args: tuple[Any, ...], passed: list[Any]) -> Any:
         plain = not (compiled.debug or compiled.launch_config_sensitive) and hasattr(compiled, "library")
     except _MOVED:
         return None
-    return compiled if plain and [_told(one) for one in its] == [_told(one) for one in passed] else None
+    return compiled if plain and [_comparable(one) for one in its] == [_comparable(one) for one in passed] else None
 
 
-def _told(one: Any) -> tuple[type, Any]:
-    """A part of an argument list as what can be compared; NaN by its bits."""
+def _comparable(one: Any) -> tuple[type, Any]:
+    """Return a comparable form of a converted argument; NaN by its bits."""
     return type(one), bytes(one) if hasattr(one, "value") else one
 
 

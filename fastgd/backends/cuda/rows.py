@@ -1,4 +1,4 @@
-"""Rows that are on the GPU a chunk at a time: what passes over them need to know."""
+"""The interface of passes to rows that are on the GPU a chunk at a time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from fastgd.objective.rule_state import RuleState
 
 
 class Chunk(NamedTuple):
-    """Rows that are on the device, and the number of the first."""
+    """Rows on the device, and the index of the first."""
 
     first: int
     data: records.Data
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         return int(self.data.y.shape[1])
 
 
@@ -38,26 +38,26 @@ class Targets(NamedTuple):
 
 
 class Held(NamedTuple):
-    """X on the device: (n, d), or (d, n) where its order is "F"."""
+    """X on the device: (n, d), or (d, n) if its order is "F"."""
 
     X: Any
     order: str
 
 
 class ChunkedRows(ABC):
-    """Rows of a data set, or a sample of them, that are on the device a chunk at a time.
+    """Rows of a data set or a sample that are on the device a chunk at a time.
 
     Parameters
     ----------
     shape : tuple of int
         n rows, d columns.
     kind : dtype
-        Of X.
+        Dtype of X.
     order : {"C", "F"}
-        Of X.
+        Order of X.
     targets : Targets
     n_threads : int
-        For what the host does.
+        Threads of the host.
     """
 
     device = "cuda"
@@ -69,14 +69,14 @@ class ChunkedRows(ABC):
         self.kind, self.order, self.n_threads = np.dtype(kind), order, n_threads
         self.dtype = "f4" if self.kind == np.float32 else "f8"
         self.nbytes = self.n * self.d * self.kind.itemsize
-        #: On the host: targets (K, n), and weights (n,) or None where all rows weigh the same.
+        #: On the host: targets (K, n), and weights (n,) or None if all weights are equal.
         self.y, self.weights = targets
         self.targets = len(self.y)
         self.stream = cuda.stream()
         self.transferred = Transferred()
         #: Rows that passes and epochs have read so far, and those that samples have.
         self.rows_read = self.rows_sampled = 0
-        #: SAGA's derivatives of each row, by the rule that remembers them.
+        #: SAGA's tables of derivatives, by rule.
         self.tables: WeakKeyDictionary[RuleState, Any] = WeakKeyDictionary()
 
     @property
@@ -87,11 +87,11 @@ class ChunkedRows(ABC):
     @property
     @abstractmethod
     def example_rows(self) -> records.Data:
-        """Some rows on the device, for whose types kernels are compiled."""
+        """Rows on the device, as examples of types to compile kernels for."""
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks there are."""
+        """Number of chunks."""
         return -(-self.n // self.chunk_rows)
 
     @property
@@ -101,23 +101,23 @@ class ChunkedRows(ABC):
 
     @abstractmethod
     def chunks(self) -> Iterator[Chunk]:
-        """All rows, chunk after chunk, each on the device until the next is asked for."""
+        """Iterate over all rows by chunks, each on the device until the next one."""
 
     @abstractmethod
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
-        """Rows [start, stop), on the host; `out` is scratch for X, for who needs any."""
+        """Return rows [start, stop) on the host; `out` is an optional buffer for X."""
 
     @abstractmethod
     def moments(self) -> Moments:
-        """Weighted mean and sd of each column; not finite where the data are not. One pass."""
+        """Return weighted mean and sd of each column; not finite if the data are not. One pass."""
 
     @abstractmethod
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
-        """Sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
+        """Return sums of loss and gradient at margins (x - shift) . coef + intercept; coef (K, d). One pass."""
 
     @abstractmethod
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
-        """The rows in working coordinates."""
+        """Return the rows in working coordinates."""
 
     @cached_property
     def weight(self) -> float:
@@ -125,14 +125,14 @@ class ChunkedRows(ABC):
         return total(self.n, self.weights)
 
     def count_weights_as_given(self) -> None:
-        """Let `weight` be the number of rows."""
+        """Set `weight` to the number of rows."""
         self.weight = float(self.n)
 
     @cached_property
     def effective_rows(self) -> float:
-        """Rows of equal weights that would tell as much."""
+        """Number of rows of equal weight that are as informative."""
         return effective(self.n, self.weights, self.n_threads)
 
     def count_rows(self, rows: int) -> None:
-        """Note that so many rows were read."""
+        """Add to the number of rows read."""
         self.rows_read += rows

@@ -1,4 +1,4 @@
-"""Data sets that stream through the GPU in chunks, and the choice between these and rows held there."""
+"""Data sets that stream through the GPU in chunks, and the choice between streams and rows held there."""
 
 import time
 from collections.abc import Iterator
@@ -23,26 +23,26 @@ from fastgd.objective.dataset import BatchSums, EpochProblem, Piece
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import KernelRule
 
-#: Bytes of a buffer, and its share of the memory that is free where that is less.
+#: Most bytes of a buffer, and its largest share of free memory, inverted.
 CHUNK_BYTES, _SHARE = 1 << 26, 4
-#: Bytes of X that a thread copies at a time; rows at least where it copies column by column, for few short copies.
+#: Bytes of X that a thread copies at a time, and least rows per copy by columns, to avoid short copies.
 _COPY_BYTES, _COPY_ROWS = 1 << 20, 4096
-#: Seconds between two looks at a buffer, at most: the copy that follows it is late by so much.
+#: Most seconds between two polls of a buffer, which delay the next copy.
 _PAUSE = 5e-5
 
-#: Numbers of rows, or the first and the one past the last.
+#: Indices of rows, as an array or a slice.
 Numbers = NDArray[np.int64] | slice
 
 
 class Buffer:
-    """Rows on their way: memory on the host, pinned, and as much on the device, for X, y and s one after the other.
+    """A transfer buffer: pinned memory on the host and as much on the device, for X, y and s one after another.
 
     Parameters
     ----------
     rows : int
-        That have room.
+        Capacity in rows.
     row : int
-        Numbers of a row, its targets and weight.
+        Numbers per row, with targets and weight.
     kind : dtype
     """
 
@@ -52,13 +52,14 @@ class Buffer:
         self._sent, self._used = new_event(), new_event()
 
     def free(self) -> None:
-        """Wait until the host's memory may be written to."""
+        """Wait until the memory of the host may be overwritten."""
         wait(self._sent, _PAUSE)
 
     def send(self, numbers: int, streams: tuple[Any, Any], head: NDArray[Any]) -> Any:
-        """Queue so many numbers on a stream that copies; the stream that works waits for them, and copies for it.
+        """Queue the copy of `numbers` numbers on the copying stream; the working stream waits for it.
 
-        head: the first of them, where these lie in pinned memory of their own; else empty.
+        The copy waits for earlier work on the buffer. head: the first numbers, if they are in pinned memory of their
+        own; else empty.
         """
         copying, working = streams
         self._used.wait(copying)
@@ -72,14 +73,14 @@ class Buffer:
         return there
 
     def release(self, working: Any) -> None:
-        """Mark where the work on these rows has been queued."""
+        """Mark the end of the queued work on these rows."""
         self._used.record(working)
 
 
 class CudaStream(CudaSet):
-    """A data set on the host whose rows pass through the GPU.
+    """A data set on the host that streams through the GPU.
 
-    Sums of chunks are added in their order: results depend on the size of chunks, to rounding, and on nothing else.
+    Sums of chunks are added in order: results depend on the size of chunks alone, to rounding.
 
     Parameters
     ----------
@@ -94,13 +95,13 @@ class CudaStream(CudaSet):
         rows, order = by_rows(X)
         super().__init__(X.shape, X.dtype, order, Targets(y, s), n_threads)
         weights = np.ones(1, self.kind) if s is None else s
-        #: On the host.
+        #: The data on the host.
         self.data = records.Data(read_only(rows), read_only(y), read_only(weights), 0 if s is None else 1)
-        #: X itself where it can travel from where it lies, for which it must be writable to Numba.
+        #: X itself if it is pinned and can be copied directly, for which Numba needs it writable.
         self._direct = rows if order == "C" and rows.flags.writeable and is_pinned(rows) else None
         self._copying = cuda.stream()
         self._one = to_device(np.ones(1, self.kind), self.stream)
-        #: Numbers of a row, its targets and weight.
+        #: Numbers per row, with targets and weight.
         self._row = self.d + len(y) + (s is not None)
         bytes_ = min(CHUNK_BYTES, device.available_bytes() // _SHARE)
         self._chunk_rows = min(self.n, max(1, bytes_ // (self._row * self.kind.itemsize)))
@@ -114,22 +115,22 @@ class CudaStream(CudaSet):
 
     @property
     def example_rows(self) -> records.Data:
-        """Some rows on the device, for whose types kernels are compiled."""
+        """Rows on the device, as examples of types to compile kernels for."""
         self.reserve(self._chunk_rows)
         return self._as_data(self._buffers[0].there, 1)
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows, chunk after chunk, each on the device until the next is asked for."""
+        """Iterate over all rows by chunks, each on the device until the next one."""
         starts = range(0, self.n, self._chunk_rows)
         return self.send_parts(slice(start, min(start + self._chunk_rows, self.n)) for start in starts)
 
     def reserve(self, rows: int) -> None:
-        """Make room for so many rows at a time.
+        """Allocate buffers for so many rows at a time.
 
         Raises
         ------
         MemoryError
-            If there is none on the GPU.
+            If the GPU has too little free memory.
         """
         if rows <= self._capacity:
             return
@@ -139,7 +140,7 @@ class CudaStream(CudaSet):
         self._capacity = rows
 
     def send_parts(self, parts: Iterator[Numbers]) -> Iterator[Chunk]:
-        """Rows part after part, each on the device until the next is asked for; meanwhile that one travels."""
+        """Iterate over parts of rows, each on the device until the next one, which is copied meanwhile."""
         self.reserve(self._chunk_rows)
         first = 0
         for number, part in enumerate(parts):
@@ -158,13 +159,13 @@ class CudaStream(CudaSet):
             first += rows
 
     def _head(self, part: Numbers) -> NDArray[Any]:
-        """X of these rows, one-dimensional, where it can travel from where it lies; else empty."""
+        """Return X of these rows, one-dimensional, if it can be copied directly; else an empty array."""
         if self._direct is None or not isinstance(part, slice):
             return np.empty(0, self.kind)
         return self._direct[part].reshape(-1)
 
     def _views(self, flat: Any, rows: int) -> tuple[Any, Any, Any]:
-        """The places of X, y and s of so many rows in memory, on the host or the device."""
+        """Return views of X, y and s of so many rows in a buffer, on the host or the device."""
         of_x, of_y = rows * self.d, rows * len(self.y)
         shape = (rows, self.d) if self.order == "C" else (self.d, rows)
         y = flat[of_x : of_x + of_y].reshape((len(self.y), rows))
@@ -175,7 +176,7 @@ class CudaStream(CudaSet):
         return records.Data(X, y, self._one if s is None else s, self.data.weight_step)
 
     def _fill(self, host: NDArray[Any], rows: int, part: Numbers, with_x: bool) -> None:
-        """Copy rows, with X or without, targets and weights to memory on the host, on threads."""
+        """Copy targets, weights and, with `with_x`, rows of X to a buffer on the host, on threads."""
         X, y, s = self._views(host, rows)
         source, by_row = self.data.X, self.order == "C"
         step = max(_COPY_BYTES // self.row_bytes, 1 if by_row and with_x else _COPY_ROWS)
@@ -192,27 +193,27 @@ class CudaStream(CudaSet):
         threads.run(-(-rows // step), self.n_threads, work)
 
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
-        """Rows [start, stop), as views."""
+        """Return rows [start, stop) as views."""
         X = self.data.X[start:stop] if self.order == "C" else self.data.X[:, start:stop].T
         return X, self.y[:, start:stop], None if self.weights is None else self.weights[start:stop]
 
     def _with_columns(self, X: Any) -> CudaData:
-        """Other columns (n, any) on the device, in the order of X, beside the same targets and weights."""
+        """Return a data set with other columns (n, any) on the device and the same targets and weights."""
         return CudaData(X, self.y, self.weights, self.n_threads)
 
     def without_targets(self) -> "CudaStream":
-        """The same rows and weights, one target of 0."""
+        """Return the data set with a single target of 0."""
         X = self.data.X if self.order == "C" else self.data.X.T
         return CudaStream(X, np.zeros((1, self.n), self.kind), self.weights, self.n_threads)
 
     @guarded()
     def gathered(self, numbers: NDArray[Any]) -> Held:
-        """A copy of the rows of these numbers on the device."""
+        """Return a copy of the rows with these indices on the device."""
         rows = np.take(self.data.X, numbers, axis=0 if self.order == "C" else 1)
         return Held(to_device(rows, self.stream, self.n_threads), self.order)
 
     def check_rule(self, rule: KernelRule) -> None:
-        """Raise a ValueError for SAGA, which keeps a number for every row."""
+        """Raise a ValueError for SAGA, which keeps a number per row."""
         if rule.keeps_rows:
             raise ValueError(
                 f"optimizer='saga' needs all rows on the GPU, and {self.nbytes:,} bytes have no room there: "
@@ -221,11 +222,11 @@ class CudaStream(CudaSet):
 
     @guarded()
     def epochs(self, loss: str, problem: EpochProblem) -> "StreamEpochs":
-        """A mini-batch loop over this data set."""
+        """Return a mini-batch loop over this data set."""
         return StreamEpochs(self, loss, problem)
 
     def order_of(self, first: int, last: int, batches: records.Batches) -> Numbers:
-        """The rows at positions [first, last) of an epoch."""
+        """Return the rows at positions [first, last) of an epoch."""
         if not batches.shuffle:
             return slice(first, last)
         kernel, begin, end = make_order(), first // WINDOW, -(-last // WINDOW)
@@ -240,7 +241,7 @@ class CudaStream(CudaSet):
 
 
 def _take(source: NDArray[Any], its: Numbers, out: NDArray[Any], axis: int) -> None:
-    """Copy rows that lie along an axis."""
+    """Copy rows along an axis."""
     if isinstance(its, slice):
         np.copyto(out, source[its] if axis == 0 else source[:, its])
     elif axis == 0:
@@ -252,7 +253,7 @@ def _take(source: NDArray[Any], its: Numbers, out: NDArray[Any], axis: int) -> N
 
 
 class StreamEpochs:
-    """Runs batches of an epoch: the host gathers their rows in the epoch's order, the device takes them in turn."""
+    """A mini-batch loop over a stream: the host gathers rows in the epoch's order and the device runs their batches."""
 
     whole = True
 
@@ -268,7 +269,7 @@ class StreamEpochs:
     def run(
         self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
     ) -> BatchSums:
-        """Run batches [first, last) of an epoch; sums go on from those of the batches before."""
+        """Run batches [first, last) of an epoch and add to the sums of the batches before."""
         self._data.check_rule(rule.recipe.rule)
         size, data, loop = self._problem.batch_size, self._data, self._loop
         starts = range(first, last, self._step)
@@ -291,7 +292,7 @@ class StreamEpochs:
 
 
 def place(X: Any, y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> CudaSet:
-    """The data set on the GPU: held there where there is room, else streamed through it; parameters of `CudaData`."""
+    """Return a data set, held on the GPU if it fits, else streamed through it; parameters of `CudaData`."""
     with guarded():
         held = is_device_array(X) or X.nbytes + y.nbytes <= device.available_bytes()
     return CudaData(X, y, s, n_threads) if held else CudaStream(X, y, s, n_threads)

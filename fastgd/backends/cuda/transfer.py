@@ -1,4 +1,4 @@
-"""Numbers on their way to the GPU: large arrays in pieces through pinned memory, small ones together in one copy."""
+"""Transfers to the GPU: large arrays in pieces through pinned memory, small ones together in one copy."""
 
 import threading
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from fastgd import threads
 from fastgd.backends.cuda.device import new_event, wait
 from fastgd.kernels.cuda._target import SIMULATED
 
-#: Bytes of each of the two pinned buffers, which are kept for the next copy; bytes that a thread copies at a time.
+#: Bytes of each of two pinned buffers, which are kept for later copies; bytes that a thread copies at a time.
 BUFFER_BYTES = 1 << 25
 _COPY_BYTES = 1 << 21
-#: Bytes below which a copy takes less time than its preparation.
+#: Bytes below which a direct copy takes less time than one through pinned memory.
 _SMALL_BYTES = 1 << 20
 
 _kept: list["_Buffers"] = []
@@ -23,7 +23,7 @@ _keeping = threading.Lock()
 
 
 class _Buffers:
-    """Two pinned buffers: one is filled while the other travels."""
+    """Two pinned buffers: one is filled while the other is copied."""
 
     def __init__(self) -> None:
         self.memory = [cuda.pinned_array(BUFFER_BYTES, np.uint8) for _ in range(2)]
@@ -36,7 +36,7 @@ def is_device_array(X: Any) -> bool:
 
 
 def by_rows(X: Any) -> tuple[Any, str]:
-    """X (n, d) or, where it is column-major, its transpose (d, n): row-major in place, with the order of X.
+    """Return X (n, d), or its transpose (d, n) if column-major, as a row-major view, and the order of X.
 
     On the host or the device, where `X.T` would copy.
     """
@@ -52,7 +52,7 @@ def by_rows(X: Any) -> tuple[Any, str]:
 
 
 def to_device(source: NDArray[Any], stream: Any, n_threads: int = 1) -> Any:
-    """A copy of a row-major array on the device, complete when the call returns."""
+    """Return a copy of a row-major array on the device, complete when the call returns."""
     out = cuda.device_array(source.shape, source.dtype, stream=stream)
     if source.nbytes < _SMALL_BYTES or is_pinned(source):
         if source.size:
@@ -81,7 +81,7 @@ def _copy_in_pieces(source: NDArray[Any], out: Any, stream: Any, n_threads: int)
 
 
 def copy(source: NDArray[Any], out: NDArray[Any], n_threads: int) -> None:
-    """Copy on the host, on threads where that is worth it; both arrays are one-dimensional."""
+    """Copy a one-dimensional array on the host, on threads if it is large."""
     step = max(1, _COPY_BYTES // source.itemsize)
 
     def work(slot: int, number: int) -> None:
@@ -91,7 +91,7 @@ def copy(source: NDArray[Any], out: NDArray[Any], n_threads: int) -> None:
 
 
 def is_pinned(array: NDArray[Any]) -> bool:
-    """Whether memory is pinned already, so that it travels at full speed."""
+    """Whether memory is pinned, so that it is copied at full speed."""
     if SIMULATED:
         return False
     from cuda.bindings import driver  # type: ignore[import-untyped]
@@ -102,7 +102,7 @@ def is_pinned(array: NDArray[Any]) -> bool:
 
 
 def send_arrays(stream: Any, dtype: Any, **arrays: NDArray[Any]) -> "PinnedArrays":
-    """Arrays on their way to the device, as numbers of a dtype; to be kept until the stream has got there."""
+    """Queue the copy of arrays to the device in a dtype; keep the result until the stream has done it."""
     pinned = PinnedArrays(stream, dtype, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():
         pinned.host[name][...] = array
@@ -111,7 +111,7 @@ def send_arrays(stream: Any, dtype: Any, **arrays: NDArray[Any]) -> "PinnedArray
 
 
 class PinnedArrays:
-    """Arrays of a dtype that travel together: pinned on the host, and their twins on the device.
+    """Arrays of a dtype that are copied together: pinned on the host, with counterparts on the device.
 
     Parameters
     ----------
@@ -138,11 +138,11 @@ class PinnedArrays:
             start = stop
 
     def send(self) -> None:
-        """To the device; the host's arrays must stay as they are until the stream has got there."""
+        """Queue the copy to the device; the host's arrays must not change until the stream has done it."""
         self._there.copy_to_device(self._pinned, stream=self._stream)
 
     def fetch(self) -> dict[str, NDArray[Any]]:
-        """Back to the host, once the stream is done."""
+        """Copy back to the host and wait for the stream."""
         self._there.copy_to_host(self._pinned, stream=self._stream)
         self._stream.synchronize()
         return self.host
