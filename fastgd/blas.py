@@ -1,4 +1,4 @@
-"""Limit BLAS to one thread while fits call it: its threads compete with ours, and their number changes results."""
+"""Limit BLAS to one thread during fits: its threads compete with ours, and their number changes results."""
 
 import os
 import threading
@@ -11,27 +11,27 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-#: Numbers and columns of a matrix up to which BLAS shares no product with it, nor a factorisation, among threads:
-#: OpenBLAS has limits of 9216 numbers for products with vectors and of 2^18 multiplications for those of matrices.
+#: Most numbers and columns of a matrix whose products and factorisations BLAS does on one thread by itself: OpenBLAS
+#: has limits of 9216 numbers for products with vectors and of 2^18 multiplications for products of matrices.
 _FEW_NUMBERS, _FEW_COLUMNS = 1 << 13, 32
 
 _lock = threading.RLock()
-#: How often each thread, by its identifier, holds the limit.
+#: Number of times that each thread, by its identifier, holds the limit.
 _holds: dict[int, int] = {}
-#: The libraries with their threads before the limit; None while there is no limit.
+#: The libraries with their threads before the limit; None without a limit.
 _usual: list[tuple[Any, int]] | None = None
 
 
 @cache
 def _libraries() -> list[Any]:
-    """Controllers of the BLAS libraries. The search takes milliseconds, and must come after scipy's has been loaded."""
+    """Return the controllers of the BLAS libraries. The search takes milliseconds, and must follow SciPy's loading."""
     import scipy.linalg  # noqa: F401
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def _free() -> None:
-    """Let any thread set limits: threadpoolctl 3.8 obeys the first one that does alone, and fits come from any."""
+    """Let any thread set limits, since fits run in any: threadpoolctl 3.8 accepts only the first thread that does."""
     for library in _libraries():
         clear = getattr(library, "clear_controlling_thread", None)
         if clear is not None:
@@ -46,11 +46,11 @@ def _set_threads(numbers: list[tuple[Any, int]]) -> None:
 
 
 def _update(again: bool = False) -> None:
-    """Limit BLAS if any thread holds the limit, else lift it; `again` after an interrupt, which left it half done."""
+    """Limit BLAS if any thread holds the limit, else lift it; `again` repeats that after an interrupt."""
     global _usual
     if _holds:
         if _usual is None:
-            # Noted before anything is changed.
+            # Stored before any change.
             _usual, again = [(library, library.num_threads) for library in _libraries()], True
         if again:
             _set_threads([(library, 1) for library, _ in _usual])
@@ -69,7 +69,7 @@ def _hold(thread: int, number: int, again: bool = False) -> None:
 
 
 class SingleThreadedBlas:
-    """``with SingleThreadedBlas():`` the process's limit, set by the first thread that enters, lifted by the last."""
+    """Context manager of the process's limit, set by the first thread that enters and lifted by the last."""
 
     def __enter__(self) -> None:
         self._process, self._thread = os.getpid(), threading.get_ident()
@@ -83,33 +83,33 @@ class SingleThreadedBlas:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A forked child has released it.
+        # In a forked child it was released.
         if os.getpid() == self._process:
             _hold(self._thread, _holds.get(self._thread, 0) - 1)
 
 
 def single_threaded(rows: int, columns: int) -> AbstractContextManager[None]:
-    """Return the limit for work on a matrix of this shape; none where BLAS uses one thread by itself.
+    """Return the limit for work on a matrix of this shape; none if BLAS uses one thread by itself.
 
-    Setting and lifting the limit takes 20 microseconds, of some hundred that a fit of so few numbers takes.
+    Setting and lifting the limit takes 20 microseconds, a large part of a fit of so few numbers.
     """
     few = rows * columns <= _FEW_NUMBERS and columns <= _FEW_COLUMNS
     return nullcontext() if few else SingleThreadedBlas()
 
 
 def limited_blas() -> AbstractContextManager[None]:
-    """Return the limit, or nothing to do where this thread holds it already, as fits do."""
+    """Return the limit, or a null context if this thread holds it already, as during fits."""
     return nullcontext() if threading.get_ident() in _holds else SingleThreadedBlas()
 
 
 def holds() -> int:
-    """Return how often this thread holds the limit."""
+    """Return the number of times that this thread holds the limit."""
     return _holds.get(threading.get_ident(), 0)
 
 
 def restore_holds(number: int) -> None:
-    """Let this thread hold the limit so often, after an interrupt that may have come at any point of this module."""
-    with suppress(RuntimeError):  # raised where this thread does not hold the lock
+    """Set the number of holds of this thread, after an interrupt at any point of this module."""
+    with suppress(RuntimeError):  # raised if this thread does not hold the lock
         while True:
             _lock.release()
     _hold(threading.get_ident(), number, again=True)
@@ -120,11 +120,10 @@ _T = TypeVar("_T")
 
 
 def restores_process(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Restore state of the process or thread after an exception: the limit on BLAS and NumPy's error state.
+    """Decorate a function to restore the limit on BLAS and NumPy's error state after an exception.
 
     Python raises KeyboardInterrupt between any two instructions of the main thread, also at the first one of an
-    ``__exit__``, which then does nothing. Here the interrupt has been raised, and nothing that was done is repeated
-    by a successful call.
+    ``__exit__``, which then does nothing. This wrapper acts after the exception, and does nothing otherwise.
     """
 
     @wraps(function)
@@ -141,7 +140,7 @@ def restores_process(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def _forget() -> None:
-    """Release the limit in a forked child: the threads that held it live in the parent alone."""
+    """Release the limit in a forked child: the threads that held it exist in the parent only."""
     global _lock
     _lock = threading.RLock()
     _holds.clear()
@@ -149,5 +148,5 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # No other thread is inside threadpoolctl, whose lock the child could not release, while the process forks.
+    # During a fork no other thread may be inside threadpoolctl, whose lock the child could not release.
     os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_forget)

@@ -1,4 +1,4 @@
-"""Rows held out for validation: an exact share, stratified by class, chosen by a hash of their numbers."""
+"""Choose rows to hold out for validation: an exact share, stratified by class, by a hash of row numbers."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def held_out_rows(
 ) -> NDArray[np.int64]:
     """Return the rows to hold out: round(fraction * n) of them (halves up), at least 1, never all rows of a class.
 
-    Rows of weight 0 are never held out and do not count: without them the same rows are chosen. Each class gives its
+    Rows of weight 0 are never held out and do not count: without them the choice is the same. Each class gives its
     share rounded down or up (largest remainders). Within a class the rows with the smallest mix(key xor i) are chosen,
     where i is the row's position among the rows that count, so that the result depends on the arguments alone.
 
@@ -56,7 +56,7 @@ def held_out_rows(
     wanted = allocate(sizes, fraction, seed)
     if not wanted.any():
         return np.zeros(0, np.int64)
-    # Some more than are wanted: the count below a bound is about binomial, six deviations are almost always enough.
+    # A margin of six deviations: the count below a bound is about binomial.
     expected = wanted + 6.0 * np.sqrt(wanted) + 12.0
     while True:
         bounds = np.minimum(np.where(wanted > 0, expected / np.maximum(sizes, 1), 0.0) * _HASHES, _HASHES)
@@ -73,15 +73,15 @@ def held_out_rows(
 def allocate(sizes: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
     """Return how many rows of each class (C,) to hold out: proportional, at most all but one.
 
-    The rows that rounding down leaves go to the largest remainders; equal remainders are ordered by a hash.
+    Rows left by rounding down go to the largest remainders; equal remainders are ordered by a hash.
     """
-    n, room = int(sizes.sum()), np.maximum(sizes - 1, 0)
-    total = min(max(1, math.floor(fraction * n + 0.5)), int(room.sum()))
+    n, most = int(sizes.sum()), np.maximum(sizes - 1, 0)
+    total = min(max(1, math.floor(fraction * n + 0.5)), int(most.sum()))
     quotas = sizes * (total / max(n, 1))
-    counts = np.minimum(np.floor(quotas).astype(np.int64), room)
+    counts = np.minimum(np.floor(quotas).astype(np.int64), most)
     order = np.lexsort((mix(make_key(seed, _LEVEL, 1) ^ np.arange(sizes.size)), counts - quotas))
     while (missing := total - int(counts.sum())) > 0:
-        counts[order[(counts < room)[order]][:missing]] += 1
+        counts[order[(counts < most)[order]][:missing]] += 1
     return counts
 
 
@@ -92,7 +92,7 @@ class _Found(NamedTuple):
 
 
 class _CountedRows(NamedTuple):
-    """The rows of positive weight, their classes and hashes; looked at block by block."""
+    """The rows of positive weight, with classes and hashes, processed in blocks."""
 
     n: int
     seed: int

@@ -1,13 +1,13 @@
-"""Memory that can be had, where the system reports it."""
+"""Available memory, where the system reports it."""
 
 from pathlib import Path
 
-#: A file of the kernel's, and of the control group's: its limit and what it uses.
+#: Files with the system's memory, and with the limit and the use of the control group.
 _SYSTEM, _LIMIT, _USED = "/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"
 
 
 def available_bytes() -> int | None:
-    """Bytes that can be allocated without swapping, by the system and by the control group; None where unknown."""
+    """Return the bytes that system and control group can allocate without swapping; None if unknown."""
     found = [size for size in (_available_in_system(), _available_in_group()) if size is not None]
     return min(found, default=None)
 

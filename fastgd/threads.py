@@ -1,4 +1,4 @@
-"""How many threads a fit uses, and the pool that they live in."""
+"""The number of threads of a fit, and the thread pool."""
 
 import itertools
 import os
@@ -14,9 +14,9 @@ import numpy as np
 
 from fastgd.parameters import is_integer, shown
 
-#: More than any machine has processors for; each takes memory of its own.
+#: Most threads: above the processors of any machine, and each needs memory.
 _MOST_THREADS = 1024
-#: Blocks that are worth the start of threads.
+#: Least number of blocks for which threads are started.
 _MANY_BLOCKS = 4
 
 _chosen: int | None = None
@@ -24,7 +24,7 @@ _chosen: int | None = None
 
 @cache
 def _quota() -> int | None:
-    """Processors that the control group allows, or None; read once a process, since its files cost more than a fit."""
+    """Return the processors that the control group allows, or None; read once, since that costs more than a fit."""
     try:
         limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return None if limit == "max" else max(1, round(int(limit) / int(period)))
@@ -40,7 +40,7 @@ def _quota() -> int | None:
 
 
 def available_threads() -> int:
-    """Threads that affinity, the control group's quota and ``NUMBA_NUM_THREADS`` allow together."""
+    """Return the number of threads that affinity, control group quota and ``NUMBA_NUM_THREADS`` allow together."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = [affinity, _quota()]
     asked = os.environ.get("NUMBA_NUM_THREADS", "")
@@ -86,19 +86,19 @@ def check_threads(n: object, name: str) -> int:
 
 
 class _Parts:
-    """The parts of one call: number 0 is the caller's, each other one is begun by its thread or withdrawn.
+    """The parts of one call: part 0 is the caller's, each other part is begun by its thread or withdrawn.
 
     An interrupt can come between any two instructions of the main thread, but not inside an operation of a dict, set,
-    list, queue or lock. So every change is one such operation, and can be repeated by a caller that was interrupted.
+    list, queue or lock. So every change is one such operation, and an interrupted caller can repeat it.
 
     Parameters
     ----------
     size : int
     work : callable
-        Called with self and the number of a part, in its thread. It must not hold self: such a cycle would keep the
+        Called with self and the number of a part, in its thread. It must not refer to self: such a cycle would keep the
         data of a call until Python's garbage collector runs.
     stop : callable
-        Called after an error, to release the parts under way.
+        Called after an error, to release the running parts.
     """
 
     def __init__(self, size: int, work: Callable[["_Parts", int], None], stop: Callable[[], None]) -> None:
@@ -112,14 +112,14 @@ class _Parts:
             lock.acquire()
 
     def run(self, start: Callable[["_Parts", int], object], withdraw: bool) -> None:
-        """Start every part, do the caller's, and return when the others have ended, whatever happens.
+        """Start every part, do the caller's, and return when the others have ended, also after errors.
 
         Parameters
         ----------
         start : callable
             Called with self and the number of a part, to have `serve` called in another thread.
         withdraw : bool
-            Whether parts that have not begun by the end of the caller's are left out.
+            Whether to skip parts that have not begun by the end of the caller's.
         """
         try:
             try:
@@ -138,7 +138,7 @@ class _Parts:
             self._fail()
 
     def serve(self, number: int) -> None:
-        """Do a part that has not been withdrawn."""
+        """Do a part unless it was withdrawn."""
         if self._begun.setdefault(number, True):
             self._attempt(number)
             self._ended.add(number)
@@ -168,7 +168,7 @@ class _Parts:
     def _fail(self) -> Never:
         """Raise the first error; an interrupt before any other."""
         errors = sorted(self._errors, key=lambda error: isinstance(error, Exception))
-        # The frames of an error hold this object, and the data of its work.
+        # The frames of an error refer to this object and the data of its work.
         self._errors.clear()
         try:
             raise errors[0]
@@ -185,33 +185,33 @@ class _Pool:
         self._lock = threading.Lock()
 
     def grow(self, size: int) -> None:
-        """Start threads until there are so many."""
+        """Start threads up to a number."""
         for _ in range(size - self.size):
             start_new_thread(self._live, (size,))
 
     def submit(self, parts: _Parts, number: int) -> None:
-        """Have a part done by the next free thread."""
+        """Queue a part for the next free thread."""
         self._queue.put((parts, number))
 
     def _live(self, size: int) -> None:
-        # Counted here, where no interrupt comes between the count and the start; callers may have asked at once.
+        # Counted here, where no interrupt comes between count and start; several callers may start threads at once.
         with self._lock:
             if self.size >= size:
                 return
             self.size += 1
-        # Every thread has an error state of its own; calls look at their results.
+        # Every thread has its own error state; callers check results instead.
         np.seterr(all="ignore")
         while True:
             parts, number = self._queue.get()
             parts.serve(number)
-            del parts  # it holds data
+            del parts  # it refers to data
 
 
 _pool = _Pool()
 
 
 def _forget() -> None:
-    """Make a new pool in a forked child, which has none of the threads."""
+    """Create a new pool in a forked child, which has none of the threads."""
     global _pool
     _pool = _Pool()
 
@@ -224,8 +224,8 @@ def run(count: int, n_threads: int, work: Callable[[int, int], None]) -> None:
     """Call ``work(slot, number)`` for every number below `count`, from up to `n_threads` threads.
 
     The calling thread is one of them, so that fits in several threads share the pool without waiting for each other.
-    `slot` numbers the threads of this call. After an error or Ctrl-C no further work starts, and the call
-    returns only when every piece under way has ended.
+    `slot` numbers the threads of this call. After an error or Ctrl-C no further work starts, and the call returns when
+    all running work has ended.
     """
     size = min(n_threads, count)
     if size < 2:
@@ -243,7 +243,7 @@ def run(count: int, n_threads: int, work: Callable[[int, int], None]) -> None:
 
 
 def by_blocks(n: int, size: int, n_threads: int, work: Callable[[int, slice], None]) -> None:
-    """Call ``work(slot, rows)`` for every block of `size` rows of n, as `run` does; of few blocks on one thread."""
+    """Call ``work(slot, rows)`` for every block of `size` rows of n, as `run` does; on one thread for few blocks."""
 
     def turn(slot: int, number: int) -> None:
         work(slot, slice(number * size, min((number + 1) * size, n)))
@@ -258,8 +258,8 @@ def by_blocks(n: int, size: int, n_threads: int, work: Callable[[int, slice], No
 def together(size: int, work: Callable[[int], None], stop: Callable[[], None]) -> None:
     """Call ``work(index)`` for every index below `size` at the same time, the caller's thread being the first.
 
-    For work whose parts wait for each other: every part has a thread of its own, never one of the pool, where it
-    could wait for a part that has not begun. `stop` is called where one cannot begin or fails, to release the others.
+    For work whose parts wait for each other: every part has its own thread, not one of the pool, where it could wait
+    for a part that has not begun. `stop` is called to release the others if a part fails or cannot begin.
     """
     if size == 1:
         work(0)

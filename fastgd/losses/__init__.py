@@ -1,4 +1,4 @@
-"""The losses, one file each; everything else asks an object of these for its traits and compares no name."""
+"""The losses, one file each. Other code uses the traits of their objects and compares no names."""
 
 import math
 from typing import Any

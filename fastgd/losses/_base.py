@@ -1,4 +1,4 @@
-"""Losses as objects: the traits that solvers ask for, the best constant model, and the NumPy stage."""
+"""Base classes of losses: traits for solvers, the best constant model, and the stage in NumPy."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,9 +13,9 @@ from fastgd.blas import single_threaded
 from fastgd.kernels import losses as kernels
 from fastgd.threads import by_blocks
 
-#: Targets that are held in float64 at a time.
+#: Targets to convert to float64 at a time.
 _BLOCK = 1 << 16
-#: Iterations for the best constant model at most.
+#: Most iterations for the best constant model.
 _MOST_ITERATIONS = 200
 
 
@@ -29,12 +29,12 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True)
 class ConstantModel:
-    """The best constant margins; without intercept margins 0.
+    """The model of the best constant margins, or of margins 0 without an intercept.
 
     losses: its losses (K,). start: losses (K,) of margins 0, where fits start. rms: of dloss/dz at the constant model,
-    sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 where it would be 0, and of the squared loss, whose
-    targets have units of their own. curvatures: means of d2loss/dz2 there, each output by itself (K,); of the Huber
-    loss those of its majoriser, min(1, delta / |r|), which are never 0.
+    sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 if it would be 0, and for the squared loss, whose
+    targets have their own units. curvatures: means of d2loss/dz2 there, per output (K,); for the Huber loss those of
+    its majoriser, min(1, delta / |r|), which are never 0.
     """
 
     losses: Array
@@ -44,7 +44,7 @@ class ConstantModel:
 
     @classmethod
     def unknown(cls, start: Array) -> "ConstantModel":
-        """Of a stream, where only the losses (K,) of margins 0 on a chunk are known."""
+        """Return the model of a stream, where only the losses (K,) of margins 0 on a chunk are known."""
         return cls(np.zeros(start.size), start, 1.0, np.ones(start.size))
 
 
@@ -57,23 +57,23 @@ class Loss(ABC):
     classifies: ClassVar[bool] = False
     #: Whether the curvature is constant.
     is_quadratic: ClassVar[bool] = False
-    #: Whether a row's outputs share one loss, which equal changes of all margins leave as it is.
+    #: Whether a row's outputs share one loss, which is invariant to equal changes of all margins.
     couples_outputs: ClassVar[bool] = False
-    #: Whether one curvature matrix serves all outputs.
+    #: Whether all outputs share one curvature matrix.
     shares_curvature: ClassVar[bool] = False
-    #: Whether there are rows of a constant slope, which show no curvature and whose gradients do not shrink.
+    #: Whether the loss is linear in parts, where rows have no curvature and gradients do not shrink.
     has_flat_parts: ClassVar[bool] = False
-    #: Whether it has a width delta, > 0.
+    #: Whether the loss has a width delta > 0.
     takes_delta: ClassVar[bool] = False
 
     @classmethod
     def make(cls, delta: float) -> Self:
-        """Return the loss with a width delta, which only losses that take one use."""
+        """Return the loss, with a width delta if it takes one."""
         return cls()
 
     @property
     def parameter(self) -> float:
-        """The parameter of its scalar functions in `fastgd.kernels.losses`; 0 where they have none."""
+        """The parameter of its scalar functions in `fastgd.kernels.losses`; 0 if they have none."""
         return 0.0
 
     @property
@@ -83,14 +83,14 @@ class Loss(ABC):
 
     @abstractmethod
     def stage(self, z: Array, y: NDArray[Any]) -> Stage:
-        """Losses, derivatives and curvatures at margins z (n, K) for the targets that `targets` returns."""
+        """Return losses, derivatives and curvatures at margins z (n, K) for targets from `targets`."""
 
     def targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return targets as `stage` takes them, from those of a data set, (K, n)."""
+        """Return the targets (K, n) of a data set as `stage` takes them."""
         return y.T
 
     def curvature_along(self, z: Array, change: Array, curvatures: Array, s: Array | None) -> Array:
-        """Curvatures (n, K) along a change of margins z; `curvatures` (n, K) contain the weights s (n,)."""
+        """Return curvatures (n, K) along a change of margins z; `curvatures` (n, K) include the weights s (n,)."""
         along: Array = curvatures * (change * change)
         return along
 
@@ -102,30 +102,30 @@ class Loss(ABC):
         return None
 
     def rarity(self, constant: ConstantModel) -> float:
-        """Rows that are as informative as one of balanced classes."""
+        """Return the number of rows that are as informative as one of balanced classes."""
         return 1.0
 
     def curvature_share(self, constant: ConstantModel) -> float:
-        """Share of its largest curvature that the loss has, on average, at the constant model; 1 if steps count on all.
+        """Return the mean curvature at the constant model as a share of the largest, for the length of steps.
 
-        Less where steps that are safe for the largest curvature would be too short to arrive.
+        It is 1 unless steps that are safe for the largest curvature would be far too short.
         """
         return 1.0
 
     def rate_factor(self, constant: ConstantModel, losses: Array) -> float:
-        """Return what an automatic rate is multiplied with where the mean losses are these (K,)."""
+        """Return the factor of an automatic rate at mean losses (K,)."""
         return 1.0
 
     def smoothed(self, losses: Array) -> "tuple[Loss, Array] | None":
-        """Return a loss that shows the mean curvature near losses (K,) on few rows, and factors (K,) of curvatures.
+        """Return a smoother loss with the same mean curvature near losses (K,), and factors (K,) of its curvatures.
 
-        None where this loss itself does.
+        None if few rows suffice to estimate the curvature of the loss itself.
         """
         return None
 
 
 class RegressionLoss(Loss):
-    """A loss of numeric targets, which several outputs have each for itself."""
+    """A loss of numeric targets, a separate one for each output."""
 
     #: The scale of working targets: each output's own, one for all, or none.
     target_scale: ClassVar[Literal["own", "common", "none"]] = "common"
@@ -135,14 +135,14 @@ class RegressionLoss(Loss):
         return self
 
     def start_losses(self, y: NDArray[np.floating]) -> Array:
-        """Mean losses (K,) of margins 0 on working targets y (K, n) of equal weight."""
+        """Return mean losses (K,) of margins 0 on working targets y (K, n) of equal weight."""
         with np.errstate(over="ignore", invalid="ignore"):
             losses = self.stage(np.zeros_like(y.T), y.T).losses
             means: Array = np.mean(losses.T, axis=1, dtype=np.float64)
         return np.atleast_1d(means)
 
     def mean_losses(self, y: NDArray[np.floating], s: NDArray[np.floating] | None, z: Array, n_threads: int) -> Array:
-        """Mean losses (K,) of constant margins z (K,) on working targets y (K, n) with weights s (n,)."""
+        """Return mean losses (K,) of constant margins z (K,) on working targets y (K, n) with weights s (n,)."""
         return np.array([self._means(one, s, float(at), n_threads).loss for one, at in zip(y, z, strict=True)])
 
     def constant_model(
@@ -154,7 +154,7 @@ class RegressionLoss(Loss):
         fit_intercept: bool,
         n_threads: int = 1,
     ) -> ConstantModel:
-        """The best constant model: Newton's method on each output, safeguarded by bisection.
+        """Return the best constant model, by Newton's method per output, safeguarded by bisection.
 
         y (K, n): working targets, with weights s (n,), these means and standard deviations (K,).
         """
@@ -179,13 +179,13 @@ class RegressionLoss(Loss):
                 break
             low, high = (b, high) if at.slope < 0.0 else (low, b)
             newton = b - at.slope / at.curvature if at.curvature > 0.0 else np.inf
-            # Where few targets show curvature Newton's steps go to and fro.
+            # If few targets have curvature Newton's steps oscillate.
             b = newton if low < newton < high and abs(at.slope) <= 0.5 * before else 0.5 * (low + high)
             before = abs(at.slope)
         return at
 
     def _means(self, y: NDArray[np.floating], s: NDArray[np.floating] | None, b: float, n_threads: int) -> "_Means":
-        """Means over targets y (n,) with weights s (n,) at the margin b; by blocks, without a copy of y."""
+        """Return means over targets y (n,) with weights s (n,) at the margin b, by blocks, without a copy of y."""
         parts = np.zeros((-(-y.size // _BLOCK), 6))
 
         def work(slot: int, rows: slice) -> None:
@@ -201,7 +201,7 @@ class RegressionLoss(Loss):
         return _Means(*(total[1:] / total[0]).tolist())
 
     def _at_constant(self, z: Array, y: Array) -> tuple[Stage, Array]:
-        """The stage with true curvatures, and curvatures of a majoriser, which are above 0."""
+        """Return the stage with exact curvatures, and the positive curvatures of a majoriser."""
         stage = self.stage(z, y)
         return stage, stage.curvatures
 
@@ -217,18 +217,18 @@ class _Means(NamedTuple):
 
 
 class ClassificationLoss(Loss):
-    """A loss of class labels: of two classes one output with labels -1 and +1, of more an output per class."""
+    """A loss of class labels: one output with labels -1 and +1 for two classes, else an output per class."""
 
     classifies = True
 
     def start_losses(self, outputs: int) -> Array:
-        """Losses (K,) of margins 0, all in the first output."""
+        """Return losses (K,) of margins 0, all in the first output."""
         start = np.zeros(outputs)
         start[0] = math.log(max(outputs, 2))
         return start
 
     def constant_model(self, weights: Array, fit_intercept: bool) -> ConstantModel:
-        """The best constant model, from the weight of each class (C,), C >= 2."""
+        """Return the best constant model, from the weight of each class (C,), C >= 2."""
         shares = (weights / weights.sum()).tolist()
         shares_at = shares if fit_intercept else [1.0 / len(shares)] * len(shares)
         loss = -math.fsum(p * math.log(q) for p, q in zip(shares, shares_at, strict=True) if p > 0.0)
@@ -243,17 +243,17 @@ class ClassificationLoss(Loss):
 
 
 class CoupledLoss(ClassificationLoss):
-    """A loss that the outputs of a row share."""
+    """A loss shared by the outputs of a row."""
 
     couples_outputs = shares_curvature = True
 
     @abstractmethod
     def couplings(self, z: Array, s: Array | None) -> Array:
-        """The curvature by margins (K, K), summed over rows with weights s (n,)."""
+        """Return the curvature by margins (K, K), summed over rows with weights s (n,)."""
 
     @abstractmethod
     def joint_curvature(self, T: Array, z: Array, s: Array | None) -> Array:
-        """The curvature by all parameters, (K, D, K, D), summed over rows T (n, D) with weights s (n,)."""
+        """Return the curvature by all parameters, (K, D, K, D), summed over rows T (n, D) with weights s (n,)."""
 
 
 def positive(rms: float) -> float:

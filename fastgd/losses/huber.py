@@ -1,4 +1,4 @@
-"""Huber's loss."""
+"""The Huber loss."""
 
 from typing import Any, Self
 
@@ -9,12 +9,12 @@ from fastgd.arrays import Array
 from fastgd.kernels.losses import HUBER_OUTSIDE
 from fastgd.losses._base import ConstantModel, Loss, RegressionLoss, Stage
 
-#: Width within which residuals are taken for evenly spread, in units of their mean size.
+#: Width within which the density of residuals counts as uniform, in units of their mean size.
 _WIDTH = 0.5
 
 
 class Huber(RegressionLoss):
-    """r^2 / 2 up to |r| = delta, delta (|r| - delta / 2) beyond, r = z - y (Huber 1964).
+    """The Huber loss: r^2 / 2 up to |r| = delta, delta (|r| - delta / 2) beyond, r = z - y (Huber 1964).
 
     delta: in the units of the targets; one for all outputs, or (K,).
     """
@@ -33,15 +33,15 @@ class Huber(RegressionLoss):
 
     @property
     def parameter(self) -> float:
-        """Delta, of several the largest."""
+        """The largest delta."""
         return float(np.max(self.delta))
 
     def in_units(self, scale: Array) -> "Huber":
-        """Return the loss for targets divided by scale (K,), of which all are equal."""
+        """Return the loss for targets divided by scale (K,), whose entries are equal."""
         return Huber(self.delta / float(scale[0]))
 
     def stage(self, z: Array, y: NDArray[Any]) -> Stage:
-        """Losses, derivatives and Newton's curvatures (see `kernels.losses`) at margins z (n, K)."""
+        """Return losses, derivatives and curvatures of Newton's model (see `kernels.losses`) at margins z (n, K)."""
         r = z - y
         g = np.clip(r, -self.delta, self.delta)
         outside = g != r
@@ -56,15 +56,15 @@ class Huber(RegressionLoss):
         return found
 
     def curvature_share(self, constant: ConstantModel) -> float:
-        """Share of its largest curvature that the loss has, on average, at the constant model.
+        """Return the mean curvature at the constant model as a share of the largest.
 
-        Its majoriser bends by min(1, delta / |r|): steps that are safe where all residuals are within delta would not
-        arrive from targets whose spread is a thousand times as large.
+        The majoriser has curvature min(1, delta / |r|). Steps that are safe with all residuals within delta are far too
+        short if the spread of targets is a thousand times as large.
         """
         return float(np.max(constant.curvatures))
 
     def rate_factor(self, constant: ConstantModel, losses: Array) -> float:
-        """Return what an automatic rate is multiplied with where the mean losses are these (K,).
+        """Return the factor of an automatic rate at mean losses (K,).
 
         The mean curvature rises as residuals shrink, about like 1 / |r|.
         """
@@ -75,15 +75,15 @@ class Huber(RegressionLoss):
     def smoothed(self, losses: Array) -> tuple[Loss, Array] | None:
         """Return the loss of a larger width h (K,), and delta / h.
 
-        The loss bends within delta alone. Within a width h of about half the mean |r| a share of the rows lies that is
-        h / delta as large, if the density of residuals is even there: a kernel estimate of it (Parzen 1962).
+        The loss has curvature within delta only. About h / delta times as many rows lie within a width h of about half
+        the mean |r|, if the density of residuals is uniform there: a kernel density estimate (Parzen 1962).
         """
         # Losses are delta (|r| - delta / 2) beyond delta.
         width = np.maximum(_WIDTH * (losses / self.delta + 0.5 * self.delta), self.delta)
         return (Huber(width), self.delta / width) if (width > self.delta).any() else None
 
     def _at_constant(self, z: Array, y: Array) -> tuple[Stage, Array]:
-        """The stage with true curvatures, and curvatures min(1, delta / |r|) of a majoriser."""
+        """Return the stage with exact curvatures, and the curvatures min(1, delta / |r|) of a majoriser."""
         r = z - y
         g, a = np.clip(r, -self.delta, self.delta), np.abs(r)
         return Stage(g * (r - 0.5 * g), g, (a <= self.delta).astype(np.float64)), self.delta / np.maximum(a, self.delta)

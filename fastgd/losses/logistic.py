@@ -11,12 +11,12 @@ from fastgd.losses._base import ClassificationLoss, ConstantModel, Stage
 
 
 class Logistic(ClassificationLoss):
-    """log(1 + exp(-y z)), y in {-1, +1}."""
+    """The logistic loss log(1 + exp(-y z)), y in {-1, +1}."""
 
     name = "logistic"
 
     def stage(self, z: Array, y: NDArray[Any]) -> Stage:
-        """Losses, derivatives and curvatures at margins z (n, 1) for labels y (n, 1)."""
+        """Return losses, derivatives and curvatures at margins z (n, 1) for labels y (n, 1)."""
         u = y * z
         e = np.exp(-np.abs(u))
         q = 1.0 / (1.0 + e)
@@ -30,5 +30,5 @@ class Logistic(ClassificationLoss):
         return xlogy(wrong, wrong) + xlogy(1.0 - wrong, 1.0 - wrong)
 
     def rarity(self, constant: ConstantModel) -> float:
-        """Rows that are as informative as one of balanced classes."""
+        """Return the number of rows that are as informative as one of balanced classes."""
         return max(1.0, 0.25 / constant.rms**2)

@@ -11,7 +11,7 @@ from fastgd.losses._base import CoupledLoss, Stage
 
 
 class Softmax(CoupledLoss):
-    """log(sum_k exp(z_k)) - z_y, all of it in the first output; y: numbers of classes."""
+    """The cross-entropy log(sum_k exp(z_k)) - z_y, counted in the first output; y: class numbers."""
 
     name = "softmax"
 
@@ -20,7 +20,7 @@ class Softmax(CoupledLoss):
         return y[0].astype(np.intp)
 
     def stage(self, z: Array, y: NDArray[Any]) -> Stage:
-        """Losses, derivatives and the diagonals of curvatures at margins z (n, K) for class numbers y (n,)."""
+        """Return losses, derivatives and diagonals of curvatures at margins z (n, K) for class numbers y (n,)."""
         rows = np.arange(len(z))
         e, top, total = _probabilities(z)
         losses = np.zeros_like(z)
@@ -30,24 +30,24 @@ class Softmax(CoupledLoss):
         return Stage(losses, e, h)
 
     def curvature_along(self, z: Array, change: Array, curvatures: Array, s: Array | None) -> Array:
-        """Curvatures (n, 1) along a change of margins z: its variance by the probabilities of outputs."""
+        """Return curvatures (n, 1) along a change of margins z: its variance under the probabilities of outputs."""
         p = _probabilities(z).p
         away = change - (p * change).sum(axis=1, keepdims=True)
         along: Array = (p * away * away).sum(axis=1, keepdims=True)
         return along if s is None else s[:, None] * along
 
     def couplings(self, z: Array, s: Array | None) -> Array:
-        """The curvature by margins (K, K), summed with weights s (n,): diag(p) - p p'."""
+        """Return the curvature by margins (K, K), diag(p) - p p', summed with weights s (n,)."""
         p = _probabilities(z).p
         weighted = p if s is None else s[:, None] * p
         summed: Array = np.diag(weighted.sum(axis=0)) - weighted.T @ p
         return summed
 
     def joint_curvature(self, T: Array, z: Array, s: Array | None) -> Array:
-        """The curvature by all parameters, (K, D, K, D), summed over rows T (n, D) with weights s (n,)."""
+        """Return the curvature by all parameters, (K, D, K, D), summed over rows T (n, D) with weights s (n,)."""
         p = _probabilities(z).p.T
         K, (n, D) = len(p), T.shape
-        # One product for all pairs of outputs: those of two outputs are small.
+        # One product for all pairs of outputs, since those of single pairs are small.
         scaled = ((p if s is None else np.sqrt(s) * p)[:, None, :] * T.T).reshape(K * D, n)
         summed = -(scaled @ scaled.T).reshape(K, D, K, D)
         for k in range(K):

@@ -10,14 +10,14 @@ from fastgd.losses._base import ConstantModel, RegressionLoss, Stage
 
 
 class Squared(RegressionLoss):
-    """(z - y)^2 / 2."""
+    """The squared loss (z - y)^2 / 2."""
 
     name = "squared"
     is_quadratic = shares_curvature = True
     target_scale = "own"
 
     def stage(self, z: Array, y: NDArray[Any]) -> Stage:
-        """Losses, derivatives and curvatures at margins z (n, K) for targets y (n, K)."""
+        """Return losses, derivatives and curvatures at margins z (n, K) for targets y (n, K)."""
         r = z - y
         return Stage(0.5 * r * r, r, np.ones_like(z))
 
@@ -36,9 +36,9 @@ class Squared(RegressionLoss):
         fit_intercept: bool,
         n_threads: int = 1,
     ) -> ConstantModel:
-        """The best constant model, from means and standard deviations (K,) of working targets.
+        """Return the best constant model, from means and standard deviations (K,) of working targets.
 
-        Each target counts by itself, as if it were fitted alone: by the rms of its own residuals, its unit.
+        Each target has its own unit, the rms of its residuals, as if it were fitted alone.
         """
         squares = sd**2 if fit_intercept else sd**2 + mean**2
         return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, 1.0, np.ones(sd.shape))

@@ -18,7 +18,7 @@ SHIFT_FROM = {"f4": 30.0, "f8": 1e5}
 
 @dataclass(frozen=True)
 class Moments:
-    """Weighted mean and standard deviation of each column, shapes (d,)."""
+    """Sum of weights, and weighted mean and standard deviation of each column, shapes (d,)."""
 
     weight: float
     mean: Array
@@ -26,8 +26,11 @@ class Moments:
 
     @classmethod
     def of(cls, X: NDArray[Any], s: NDArray[Any] | None) -> "Moments":
-        """Of few rows X (n, d) with weights s (n,) or None; not finite where the data are not. Compiles nothing."""
-        # Differences from a row of weight: a constant column has exactly none.
+        """Return the moments of few rows X (n, d) with weights s (n,) or None, by NumPy, so that nothing is compiled.
+
+        Moments are not finite if the data are not.
+        """
+        # Differences from a row of positive weight are exactly 0 in a constant column.
         base = X[0] if s is None else X[np.argmax(s)]
         weight = float(len(X)) if s is None else float(s.sum(dtype=np.float64))
         shares = np.full(len(X), 1.0 / weight) if s is None else s.astype(np.float64) / weight
@@ -42,7 +45,7 @@ class Moments:
 
     @property
     def constant(self) -> NDArray[np.bool_]:
-        """Which columns hold one value only."""
+        """Mask of the constant columns."""
         return self.sd == 0.0
 
 
@@ -55,25 +58,25 @@ class Scaling:
 
     @classmethod
     def standard(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
-        """Mean and sd; without an intercept no centring and the root mean square."""
+        """Return the scaling by mean and sd; without an intercept by the root mean square alone."""
         if fit_intercept:
             return cls(moments.mean, inverse(moments.sd))
         return cls(np.zeros_like(moments.mean), inverse(np.hypot(moments.mean, moments.sd)))
 
     @classmethod
     def identity(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
-        """Raw columns; beside an intercept a constant column has nothing to say and stays at 0."""
+        """Return the scaling of raw columns; with an intercept constant columns get an inverse scale of 0."""
         silent = moments.constant & fit_intercept
         return cls(np.zeros_like(moments.mean), np.where(silent, 0.0, 1.0))
 
     def no_finer_than(self, scale: float) -> "Scaling":
-        """No column that varies has a smaller scale than this one."""
+        """Return the scaling with scales of at least `scale` for columns that vary."""
         return self if scale == 0.0 else Scaling(self.center, np.minimum(self.inv_scale, 1.0 / scale))
 
     def binary(self) -> "Scaling":
-        """About the same with scales that are powers of two and centers of few digits.
+        """Return a similar scaling with powers of two as scales and centers of few digits.
 
-        (x - center) * inv_scale is then exact for columns of few digits: not the rows, only sums over them are rounded.
+        (x - center) * inv_scale is then exact for columns of few digits: only sums over rows are rounded.
         """
         exponent = np.round(np.log2(np.where(self.inv_scale > 0.0, self.inv_scale, 1.0)))
         inv_scale = np.where(self.inv_scale > 0.0, np.exp2(exponent), 0.0)
@@ -81,7 +84,7 @@ class Scaling:
         return Scaling(np.round(self.center / grid) * grid, inv_scale)
 
     def theta_from(self, other: "Scaling", theta: Array) -> Array:
-        """theta (K, d + 1) of the same model in these coordinates, from those of another scaling."""
+        """Convert theta (K, d + 1) to these coordinates from those of another scaling."""
         if other is self:
             return theta
         coef = theta[:, :-1] * other.inv_scale
@@ -91,7 +94,7 @@ class Scaling:
         return moved
 
     def gradient_from(self, other: "Scaling", gradient: Array) -> Array:
-        """The gradient by theta (K, d + 1) in these coordinates, from that in those of another scaling."""
+        """Convert a gradient by theta (K, d + 1) to these coordinates from those of another scaling."""
         moved = np.empty_like(gradient)
         raw = gradient[:, :-1] * inverse(other.inv_scale) + gradient[:, -1:] * (other.center - self.center)
         moved[:, :-1] = raw * self.inv_scale
@@ -99,7 +102,7 @@ class Scaling:
         return moved
 
     def from_raw(self, coef: Array, intercept: Array) -> Array:
-        """theta (K, d + 1) of raw coefficients (K, d) and intercepts (K,); silent columns' coefficients become 0."""
+        """Return theta (K, d + 1) of raw coefficients (K, d), 0 for constant columns, and intercepts (K,)."""
         heard = np.where(self.inv_scale > 0.0, coef, 0.0)
         theta = np.empty((coef.shape[0], coef.shape[1] + 1))
         theta[:, :-1] = heard * inverse(self.inv_scale)
@@ -107,12 +110,12 @@ class Scaling:
         return theta
 
     def to_raw(self, theta: Array) -> tuple[Array, Array]:
-        """Raw coefficients (K, d) and intercepts (K,) of theta (K, d + 1)."""
+        """Return raw coefficients (K, d) and intercepts (K,) of theta (K, d + 1)."""
         coef = theta[:, :-1] * self.inv_scale
         return coef, theta[:, -1] - coef @ self.center
 
     def penalty_weights(self, l1: Array, l2: Array) -> tuple[Array, Array]:
-        """L1 and L2 weights (K, d + 1) in working coordinates, the intercept's 0, from raw ones, l1 and l2 (K,)."""
+        """Return L1 and L2 weights (K, d + 1) in working coordinates, the intercept's 0, from raw ones (K,)."""
         weights = np.zeros((2, l1.size, self.inv_scale.size + 1))
         weights[0, :, :-1] = l1[:, None] * self.inv_scale
         weights[1, :, :-1] = l2[:, None] * self.inv_scale**2
@@ -121,17 +124,14 @@ class Scaling:
 
 @dataclass(frozen=True)
 class TargetMoments:
-    """Rows so far, and mean and variance of their targets: what the scale of a stream of targets follows.
-
-    Weights count as they are, so that the number of rows is their sum; shapes (), (K,), (K,).
-    """
+    """Sum of weights, and mean and variance of targets so far in a stream; shapes (), (K,), (K,)."""
 
     weight: float
     mean: Array
     variance: Array
 
     def and_of(self, more: Moments) -> "TargetMoments":
-        """Those of all rows, with the moments of some more (Chan, Golub and LeVeque 1983)."""
+        """Return the moments of all rows, with those of additional rows (Chan, Golub and LeVeque 1983)."""
         total = self.weight + more.weight
         share = more.weight / total
         with np.errstate(over="ignore", invalid="ignore"):
@@ -141,7 +141,7 @@ class TargetMoments:
 
     @classmethod
     def none(cls, outputs: int) -> "TargetMoments":
-        """Of no rows."""
+        """Return the moments of no rows."""
         return cls(0.0, np.zeros(outputs), np.zeros(outputs))
 
     @property
@@ -151,12 +151,12 @@ class TargetMoments:
 
 
 def inverse(scale: Array) -> Array:
-    """1 / scale, and 0 where that is 0."""
+    """Return 1 / scale, and 0 where scale is 0."""
     return np.divide(1.0, scale, out=np.zeros(scale.shape), where=scale > 0.0)
 
 
 def load_shift(moments: Moments, dtype: str) -> Array:
-    """What is subtracted from each element on load: means rounded to the dtype where one is very large, else 0."""
+    """Return the shift (d,) to subtract on load: means rounded to the dtype if any is very large, else 0."""
     far = np.abs(moments.mean) > SHIFT_FROM[dtype] * moments.sd
     if not (far & ~moments.constant).any():
         return np.zeros(far.shape)
@@ -165,11 +165,11 @@ def load_shift(moments: Moments, dtype: str) -> Array:
 
 @dataclass(frozen=True)
 class TargetScaling:
-    """Targets of a linear fit are worked on as (y_k - center_k) / scale_k; shapes (K,).
+    """Center and scale of the targets of a linear fit, which become (y_k - center_k) / scale_k; shapes (K,).
 
-    Losses in these units are scale_k^2 times smaller, a1 becomes a1 / scale_k and Huber's delta delta / scale_k.
-    Each target of a squared loss has its own scale, so that fitting several is fitting each alone; Huber's delta
-    is one number a kernel call, so its targets share the root of their mean variance.
+    Losses in these units are scale_k^2 times smaller; a1 becomes a1 / scale_k and Huber's delta becomes
+    delta / scale_k. Each target of a squared loss has its own scale, so that fits of several targets equal separate
+    fits. Kernels take a single delta for the Huber loss, so that its targets share the root of their mean variance.
     """
 
     center: Array
@@ -177,18 +177,18 @@ class TargetScaling:
 
     @classmethod
     def identity(cls, outputs: int) -> "TargetScaling":
-        """Targets as they are."""
+        """Return the scaling of raw targets."""
         return cls(np.zeros(outputs), np.ones(outputs))
 
     @classmethod
     def raw(cls, moments: Moments, fit_intercept: bool, dtype: str) -> "TargetScaling":
-        """Targets as they are, but for means so large that a dtype would lose digits of the deviations."""
+        """Return the scaling of raw targets, centred if the mean is so large that a dtype would lose digits."""
         far = fit_intercept & (np.abs(moments.mean) > SHIFT_FROM[dtype] * moments.sd)
         return cls(np.where(far, moments.mean, 0.0), np.ones(moments.mean.shape))
 
     @classmethod
     def standard(cls, moments: Moments, fit_intercept: bool, shared: bool) -> "TargetScaling":
-        """Mean and sd of the targets (without intercept 0 and the root mean square); `shared`: one scale for all."""
+        """Return the scaling by mean and sd (without intercept 0 and the root mean square); `shared`: one scale."""
         center = moments.mean if fit_intercept else np.zeros_like(moments.mean)
         scale = moments.sd if fit_intercept else np.hypot(moments.mean, moments.sd)
         if shared:
@@ -196,10 +196,10 @@ class TargetScaling:
         return cls(center, np.where(scale > 0.0, scale, 1.0))
 
     def followed(self, found: "TargetScaling") -> "TargetScaling":
-        """The scaling nearer to one found since, or itself where that is near.
+        """Return a scaling closer to one found since, or itself if that is close.
 
-        Scales off by more than a factor of two are multiplied by powers of two, which round nothing; centers off by
-        more than such a scale are replaced.
+        Scales that differ by more than a factor of two are multiplied by powers of two, which is exact; centers that
+        differ by more than such a scale are replaced.
         """
         with np.errstate(over="ignore", under="ignore", divide="ignore"):
             power = np.rint(np.log2(found.scale / self.scale))

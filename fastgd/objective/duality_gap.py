@@ -1,10 +1,10 @@
-"""A bound on how far F lies above its minimum, from one gradient: Fenchel's duality gap."""
+"""Fenchel's duality gap: a bound on the suboptimality of F, from one gradient."""
 
 import numpy as np
 
 from fastgd.arrays import Array
 
-#: Gaps of a larger share of F say nothing: losses are at least 0, so that F bounds what it lies above its minimum.
+#: Largest informative gap as a share of F, which is itself a bound, since losses are at least 0.
 _INFORMATIVE = 0.1
 
 
@@ -14,14 +14,14 @@ def informative_gap(gap: float | None, value: float) -> float | None:
 
 
 def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: Array, positive: bool = False) -> Array:
-    r"""Gaps of the outputs, which add up to a bound on F - F*.
+    r"""Return the gaps of the outputs, whose sum is a bound on F - F*.
 
     .. math::
         \sum_j a_1 |w_j| + \tfrac{a_2}{2} w_j^2 + w_j g_j + \frac{\max(|g_j| - a_1, 0)^2}{2 a_2}
 
-    where a_1 and a_2 weigh the L1 norm and half the squared L2 norm. Each term is at least 0, and 0 where w_j is
-    optimal; without L1 the sum is the squared gradient of F over 2 a_2. Where the derivative by the intercept is 0 the
-    dual point is feasible, and the sum a bound. Where coefficients are constrained to w >= 0, -g_j replaces |g_j|.
+    where a_1 and a_2 weigh the L1 norm and half the squared L2 norm. Each term is at least 0, and 0 if w_j is optimal;
+    without L1 the sum is the squared gradient of F over 2 a_2. If the derivative by the intercept is 0 the dual point
+    is feasible and the sum a bound. With coefficients constrained to w >= 0, -g_j replaces |g_j|.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: Array, positive: b
     l2 : ndarray of shape (K,)
         Weights of half the squared L2 norm, above 0.
     positive : bool, default=False
-        Whether coefficients are constrained to be at least 0, as those given are.
+        Whether coefficients are constrained to be at least 0.
 
     Returns
     -------
@@ -48,22 +48,22 @@ def duality_gaps(coef: Array, gradient: Array, l1: Array, l2: Array, positive: b
     a1, a2 = l1[:, None], l2[:, None]
     excess = np.maximum(_slopes(gradient, positive) - a1, 0.0)
     terms = a1 * np.abs(coef) + 0.5 * a2 * coef**2 + coef * gradient + excess**2 / (2.0 * a2)
-    # What is below 0 is rounding.
+    # Negative terms are rounding.
     gaps: Array = np.maximum(terms, 0.0).sum(axis=1)
     return gaps
 
 
 def feasible_share(gradient: Array, l1: Array, positive: bool = False) -> float:
-    """The largest share, 1 at most, of the loss derivatives that is a dual point of a pure L1 penalty.
+    """Return the largest share, at most 1, of the loss derivatives that is dual feasible for a pure L1 penalty.
 
     Parameters
     ----------
     gradient : ndarray of shape (K, d)
         Of the mean loss.
     l1 : ndarray of shape (K,)
-        Weights of the L1 norm, above 0: the box that the gradient of the share must lie in.
+        Weights of the L1 norm, above 0: bounds of the gradient at the share.
     positive : bool, default=False
-        Whether coefficients are constrained to be at least 0: then the gradient has no upper limit.
+        Whether coefficients are constrained to be at least 0: then the gradient has no upper bound.
 
     References
     ----------
@@ -73,5 +73,5 @@ def feasible_share(gradient: Array, l1: Array, positive: bool = False) -> float:
 
 
 def _slopes(gradient: Array, positive: bool) -> Array:
-    """Return how steeply the loss falls by each coefficient, in the directions that the constraint allows from 0."""
+    """Return the descent rate of the loss by each coefficient, in the directions feasible from 0."""
     return -gradient if positive else np.abs(gradient)
