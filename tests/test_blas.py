@@ -31,7 +31,7 @@ def usual():
         assert limits() == found
 
 
-def test_the_limit_is_lifted_by_the_last_who_holds_it(usual):
+def test_last_holder_lifts_the_limit(usual):
     with SingleThreadedBlas():
         assert set(limits()) == {1}
         with SingleThreadedBlas():
@@ -40,14 +40,14 @@ def test_the_limit_is_lifted_by_the_last_who_holds_it(usual):
     assert limits() == usual
 
 
-def test_an_error_lifts_it_too(usual):
+def test_errors_lift_the_limit(usual):
     with pytest.raises(ZeroDivisionError), SingleThreadedBlas(), SingleThreadedBlas():
         raise ZeroDivisionError
     assert limits() == usual
     assert blas.holds() == 0
 
 
-def test_threads_that_hold_it_by_turns(usual):
+def test_alternating_threads_hold_the_limit(usual):
     """One enters while another holds it, and leaves after that one has left."""
     entered, left, seen = threading.Event(), threading.Event(), []
 
@@ -67,7 +67,7 @@ def test_threads_that_hold_it_by_turns(usual):
     assert limits() == usual
 
 
-def test_a_thread_may_ask_for_it_while_another_has_set_limits_of_its_own(usual):
+def test_limit_beside_limits_of_another_thread(usual):
     seen = []
 
     def ask():
@@ -82,7 +82,7 @@ def test_a_thread_may_ask_for_it_while_another_has_set_limits_of_its_own(usual):
 
 
 @pytest.mark.parametrize("optimizer", ["normal_equations", "sketched_newton", "lbfgs"])
-def test_fits_leave_it_as_it_was(usual, optimizer):
+def test_fits_restore_blas_threads(usual, optimizer):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((4000, 12))
     LinearRegression("squared" if optimizer == "normal_equations" else "huber", optimizer=optimizer).fit(X, X[:, 0])
@@ -105,7 +105,7 @@ INTERRUPTED = [("_free", 1), ("_free", 2), ("_set_threads", 1), ("_update", 1)]
 
 @pytest.mark.parametrize("held", [0, 1])
 @pytest.mark.parametrize(("name", "last"), INTERRUPTED)
-def test_an_interrupt_while_entering_leaves_the_limit_as_it_was(usual, monkeypatch, name, last, held):
+def test_interrupt_while_entering_keeps_the_limit(usual, monkeypatch, name, last, held):
     calls, function = [], getattr(blas, name)
 
     def interrupted(*arguments):
@@ -123,7 +123,7 @@ def test_an_interrupt_while_entering_leaves_the_limit_as_it_was(usual, monkeypat
                 pass
         assert blas.holds() == held
         assert limits() == ([1] * len(usual) if held else usual)
-    test_the_limit_is_lifted_by_the_last_who_holds_it(usual)
+    test_last_holder_lifts_the_limit(usual)
 
 
 @pytest.mark.parametrize("held", [0, 1])
@@ -152,7 +152,7 @@ def test_an_exit_that_an_interrupt_skips_is_made_good(usual, monkeypatch, held):
         assert limits() == ([1] * len(usual) if held else usual)
         assert np.geterr() == errors
     seen = []
-    thread = threading.Thread(target=lambda: seen.append(test_the_limit_is_lifted_by_the_last_who_holds_it(usual)))
+    thread = threading.Thread(target=lambda: seen.append(test_last_holder_lifts_the_limit(usual)))
     thread.start()
     thread.join(10)
     assert seen == [None]
@@ -205,7 +205,7 @@ SOLVED = [
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("loss", "outputs", "optimizer"), SOLVED)
 @pytest.mark.parametrize(("n", "d"), [(2000, 3), (20_000, 3), (256, 31), (600, 300)])
-def test_bits_do_not_depend_on_its_threads(loss, outputs, n, d, optimizer):
+def test_bits_do_not_depend_on_blas_threads(loss, outputs, n, d, optimizer):
     problem = problem_for(loss, outputs, n=n, d=d, alpha=1e-4)
     models = []
     for number in (1, 2, 3):

@@ -95,7 +95,7 @@ def test_processes_together_on_an_empty_cache(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_byte_code_finds_what_sources_compiled(root, tmp_path):
+def test_byte_code_uses_kernels_of_sources(root, tmp_path):
     """The first process after an installation reads sources and writes byte code, which others read."""
     folders = {"NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "PYTHONPYCACHEPREFIX": str(tmp_path / "byte code")}
     compilations = [finish(start("squared", root=root, PYTHONDONTWRITEBYTECODE="", **folders))[1] for _ in range(2)]
@@ -306,7 +306,7 @@ def test_an_interrupt_while_a_lock_is_released_leaves_none(missing, monkeypatch)
         pass
 
 
-def test_a_kernel_survives_that_its_folder_is_removed(folder, caplog):
+def test_kernels_work_after_removal_of_their_folder(folder, caplog):
     """By a process of other sources, between its start and its first fit."""
     hit()
     kernel = new_kernel()

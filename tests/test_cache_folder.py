@@ -85,7 +85,7 @@ def others(tmp_path, monkeypatch):
     return made
 
 
-def test_folders_of_other_sources_that_nobody_has_used_for_a_month_are_removed(others):
+def test_unused_folders_are_removed_after_a_month(others):
     _cache.cache_folder()
     assert [name for name, folder in others.items() if not folder.exists()] == ["1" * 16, "2" * 16]
 
@@ -96,7 +96,7 @@ def test_they_are_left_alone_unless_sources_are_new(others, tmp_path):
     assert all(folder.exists() for folder in others.values())
 
 
-def test_who_starts_with_a_folder_keeps_it(others, monkeypatch):
+def test_process_in_a_folder_keeps_it(others, monkeypatch):
     monkeypatch.setattr(_cache, "STAMP", "1" * 16)
     _cache.cache_folder()
     monkeypatch.setattr(_cache, "STAMP", "3" * 16)
@@ -117,7 +117,7 @@ def test_no_folder_of_somebody_else_or_behind_a_link_is_removed(others, tmp_path
     assert not others["2" * 16].exists()
 
 
-def test_what_cannot_be_removed_stops_nothing(others, monkeypatch):
+def test_undeletable_folders_are_ignored(others, monkeypatch):
     def fail(*_, **__):
         raise PermissionError("not this one")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from fastgd import _data as _problem
+from fastgd._data import working_targets
 from fastgd.losses import Huber, _base
 from fastgd.objective.coordinates import TargetScaling
 
@@ -18,7 +18,7 @@ def mean_loss(b, y, s):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_hubers_constant_is_the_best(monkeypatch, n_threads, weighted):
+def test_best_constant_of_huber(monkeypatch, n_threads, weighted):
     monkeypatch.setattr(_base, "_BLOCK", 16)
     rng = np.random.default_rng(0)
     y, s = rng.standard_normal((2, 200)) ** 3, rng.random(200) if weighted else None
@@ -35,5 +35,5 @@ def test_working_targets(n, outputs):
     rng = np.random.default_rng(0)
     y = rng.standard_normal((n, outputs))
     scaling = TargetScaling(rng.random(outputs), 1.0 + rng.random(outputs))
-    found = _problem.working_targets(y, scaling, np.float32, 3)
+    found = working_targets(y, scaling, np.float32, 3)
     assert np.array_equal(found, ((y - scaling.center) / scaling.scale).T.astype(np.float32))

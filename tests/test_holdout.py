@@ -84,7 +84,7 @@ def test_equal_classes_take_turns():
     assert {sum(counts) for counts in chosen} == {5}
 
 
-def test_rows_of_weight_0_are_as_if_left_out():
+def test_rows_of_weight_0_do_not_count():
     rng = np.random.default_rng(0)
     weights, classes = rng.integers(0, 3, 1000), rng.integers(0, 4, 1000)
     live = np.flatnonzero(weights)

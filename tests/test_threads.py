@@ -89,7 +89,7 @@ def test_an_error_ends_the_work_and_reaches_the_caller(bad_slot):
     assert len(done) == 10
 
 
-def test_an_interrupt_waits_for_what_is_under_way_and_stops_the_rest():
+def test_interrupt_waits_for_running_work_and_stops_the_rest():
     """Scratch memory must not be given up while a kernel writes to it."""
     started, ended, helper = [], [], threading.Event()
 
@@ -124,7 +124,7 @@ class InterruptedOnce:
         self.lock.release()
 
 
-def test_an_interrupt_while_waiting_for_a_helper_comes_after_its_end(monkeypatch):
+def test_interrupt_waits_for_a_helper(monkeypatch):
     """The calling thread has done its piece already."""
     join, helper, ended = threads._Parts._join, threading.Event(), []
 
@@ -211,7 +211,7 @@ def test_passes_from_several_python_threads_at_once():
 
 
 @pytest.mark.parametrize("slots", [(0,), (1,), (0, 1)])
-def test_whichever_threads_do_the_work_the_bits_are_the_same(monkeypatch, slots):
+def test_bits_do_not_depend_on_the_working_threads(monkeypatch, slots):
     """The calling thread may get no chunk at all where the others are quick."""
     case = Case("squared", "f8", "C")
     data = sample(case, 5000, 7)
@@ -259,7 +259,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_has_threads_of_its_own(root):
+def test_forked_child_has_its_own_threads(root):
     """It has the pool's object but none of its threads."""
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, "-c", FORK], cwd=root, env=environment, timeout=60, capture_output=True)

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,13 +69,21 @@ _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
 _MOST_COLUMNS = 4000
 
 
-def select_solver(objective: Objective) -> tuple[FullBatch, str, dict[str, float]]:
-    """Return the solver with the least expected time, the reason, and the expected seconds of each solver.
+class Selection(NamedTuple):
+    """A solver, the reason for its choice, and the expected seconds of each candidate."""
+
+    solver: FullBatch
+    reason: str
+    expected_seconds: dict[str, float]
+
+
+def select_solver(objective: Objective) -> Selection:
+    """Select the solver with the least expected time.
 
     The seconds of solvers without a metric are lower bounds if those solvers cannot be the quickest.
     """
     if objective.problem.positive:
-        return NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {}
+        return Selection(NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {})
     shape = Shape.of(objective)
     seconds = _keep_capable(expected_seconds(shape), objective)
     open_question = _sort_by_seconds(seconds)[0] in _WITHOUT_METRIC
@@ -83,7 +92,7 @@ def select_solver(objective: Objective) -> tuple[FullBatch, str, dict[str, float
     first, *others = _sort_by_seconds(seconds)
     reason = "optimizer='auto': expected to be the quickest for this shape"
     reason += f", before {', '.join(others)}" if others else ""
-    return _BY_NAME[first](), reason, {name: float(seconds[name]) for name in (first, *others)}
+    return Selection(_BY_NAME[first](), reason, {name: float(seconds[name]) for name in (first, *others)})
 
 
 def suggest_solver(objective: Objective, kind: type[Optimizer] | None) -> str:

@@ -65,7 +65,7 @@ def test_shape_dtype_and_order(way, array, order):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_shown_to_numba_as_it_is(way):
+def test_cuda_array_interface_describes_the_array(way):
     given = way(np.asfortranarray(MATRIX))
     shown = gpu_array(given).__cuda_array_interface__
     assert shown["strides"] == (8, 32)
@@ -75,7 +75,7 @@ def test_shown_to_numba_as_it_is(way):
     assert shown["stream"] == (7 if way is Shown else None)
 
 
-def test_memory_lives_as_long_as_it_is_known():
+def test_memory_is_kept_alive():
     """DLPack's capsule holds it, and lets go in the end."""
     array = MATRIX.copy()
     gone = weakref.ref(array)
@@ -96,11 +96,11 @@ def test_the_gpu_of_an_array():
 
 
 @pytest.mark.parametrize("given", [None, MATRIX, [1.0], (1.0,), "text", ByDLPack(MATRIX, (1, 0)), object()])
-def test_what_is_not_on_a_gpu(given):
+def test_other_values_are_not_gpu_arrays(given):
     assert gpu_array(given) is None
 
 
-def test_what_cannot_be_used():
+def test_unusable_gpu_arrays_raise():
     with pytest.raises(TypeError, match="masked arrays on the GPU cannot be used"):
         gpu_array(Shown(MATRIX, mask=MATRIX))
     with pytest.raises(TypeError, match="numbers of DLPack's kind 5 cannot be used"):

@@ -113,7 +113,7 @@ PARTS = {
 
 @pytest.mark.parametrize("missing", MISSING)
 @pytest.mark.parametrize("kind", [LinearRegression, LogisticRegression])
-def test_what_is_missing_is_named(machine, kind, missing):
+def test_missing_requirements_are_named(machine, kind, missing):
     machine[PARTS.get(missing, missing)], message = MISSING[missing]
     with pytest.raises(DeviceError, match=message):
         kind(device="cuda").fit(X, [0, 1, 0, 1, 1, 0])
@@ -130,13 +130,13 @@ def test_packages_that_are_too_new_for_the_driver(machine):
     select.require_cuda()
 
 
-def test_what_would_suit_a_driver(machine):
+def test_remedies_match_the_driver(machine):
     assert (
         '[cu13]>=0.30" in a new environment (cu12 for GPUs of compute capability below 7.5)' in driver.what_would_suit()
     )
 
 
-def test_what_is_asked_for_is_what_extras_install(root):
+def test_remedies_match_the_extras(root):
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for major in driver.LEAST_GPUS:
         assert driver.install_line(major) == f'pip install "{extras[f"cuda{major}"][0]}"'
@@ -186,13 +186,13 @@ def test_fits_in_a_forked_child(machine):
     assert in_a_fork(choose) == "nothing"
 
 
-def test_what_was_found_is_not_looked_for_again(machine):
+def test_found_gpu_is_not_checked_again(machine):
     select.require_cuda()
     machine["cuda-bindings"] = None
     select.require_cuda()
 
 
-def test_a_hidden_gpu_is_told(machine, monkeypatch):
+def test_hidden_gpu_is_reported(machine, monkeypatch):
     machine["gpus"] = 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert "CUDA_VISIBLE_DEVICES='7' may hide it" in driver.why_unusable()
@@ -267,7 +267,7 @@ def test_threads_that_share_batches_are_counted(monkeypatch, batch_size, n_threa
     assert Work(1 << 34, 10, 9, 1).on_cpu() > 3 * Work(1 << 34, 10, 9, 4).on_cpu()
 
 
-def test_auto_does_without_what_is_missing(machine):
+def test_auto_falls_back_on_missing_requirements(machine):
     machine["nvvm"] = "libnvvm.so not found"
     name, reason = select.choose("auto", X, LONG)
     assert name == "cpu"

@@ -17,7 +17,7 @@ def n_threads(request, monkeypatch):
     return request.param
 
 
-def test_rows_that_would_tell_as_much(n_threads):
+def test_effective_rows(n_threads):
     s = np.random.default_rng(0).random(N)
     np.testing.assert_allclose(weights.effective(N, s, n_threads), s.sum() ** 2 / (s @ s), rtol=1e-13)
     assert weights.effective(N, None, n_threads) == N

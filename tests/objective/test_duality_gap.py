@@ -24,7 +24,7 @@ def far(problem):
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_it_is_the_references(loss, outputs, l1_ratio, intercept, standardize):
+def test_gap_equals_the_references(loss, outputs, l1_ratio, intercept, standardize):
     problem = far(problem_for(loss, outputs, alpha=0.1, l1_ratio=l1_ratio, fit_intercept=intercept))
     coef = np.random.default_rng(0).standard_normal(problem.shape)
     coef[:, [1] if intercept else []] = 0.0
@@ -37,7 +37,7 @@ def test_it_is_the_references(loss, outputs, l1_ratio, intercept, standardize):
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_it_bounds_what_a_fit_leaves(monkeypatch, loss, outputs, l1_ratio, intercept):
+def test_gap_bounds_suboptimality(monkeypatch, loss, outputs, l1_ratio, intercept):
     """And is of second order in the certificate, as what is left is: at most `for_certificates_of_1` times its square.
 
     Not of second order from fit to fit: columns of larger scale count more in the gap, but not in the certificate.
@@ -57,7 +57,7 @@ def test_it_bounds_what_a_fit_leaves(monkeypatch, loss, outputs, l1_ratio, inter
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_it_bounds_what_a_lasso_leaves(loss, outputs, intercept, dtype):
+def test_gap_bounds_suboptimality_of_a_lasso(loss, outputs, intercept, dtype):
     problem = problem_for(loss, outputs, alpha=0.05, l1_ratio=1.0, fit_intercept=intercept)
     options = {"optimizer": "accelerated", "max_iter": 20_000, "dtype": dtype}
     best = fit(problem, tol=1e-10, optimizer="accelerated", max_iter=20_000).fit_report_
@@ -90,7 +90,7 @@ def test_without_a_penalty_there_is_none():
     assert stream.fit_report_["duality_gap"] is None
 
 
-def test_what_says_nothing_is_not_told():
+def test_uninformative_gap_is_none():
     """With next to no L2 the gap is more than a tenth of F, which is a bound itself."""
     problem = problem_for("logistic", alpha=1e-6)
     loose, tight = (fit(problem, optimizer="lbfgs", tol=tol, max_iter=1000).fit_report_ for tol in (1e-2, 1e-7))

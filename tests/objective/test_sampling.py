@@ -60,7 +60,7 @@ def test_of_few_rows_all_are_taken(d):
 
 
 @pytest.mark.parametrize("n", [255, 256, 1000, 1003, 100_000])
-def test_who_counts_costs_knows_which_samples_are_taken(n):
+def test_cost_model_uses_possible_sample_sizes(n):
     most = most_rows(n)
     data = data_of(rows_of(n))
     assert (sample_of(data, max(most, 1)) is data) == (most == 0)
@@ -155,7 +155,7 @@ def test_moments_of_unequal_weights_are_taken_from_more_rows(monkeypatch):
 @pytest.mark.parametrize(
     "verb", ["rows", "rows_read", "sample", "part", "line", "largest_norm", "epochs", "rule_state"]
 )
-def test_a_sample_lacks_what_only_all_rows_can_do(verb):
+def test_samples_lack_methods_of_whole_data(verb):
     data = data_of(rows_of(1000))
     assert hasattr(data, verb)
     assert not hasattr(sample_of(data, 100), verb)
@@ -174,7 +174,7 @@ def test_a_row_of_great_weight_counts_as_such(monkeypatch):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_samples_pieces_are_its_rows(order):
+def test_rows_on_host_of_samples(order):
     X = np.asarray(rows_of(1000, 3), order=order)
     data = CpuData(X, np.arange(2000.0).reshape(2, 1000), np.arange(1000.0), 1)
     sample = sample_of(data, 100)
@@ -188,7 +188,7 @@ def test_a_samples_pieces_are_its_rows(order):
             np.testing.assert_array_equal(s, rows[start:stop])
 
 
-def test_what_a_sample_reads_is_in_the_books_of_the_whole():
+def test_whole_data_count_rows_read_by_samples():
     data = data_of(rows_of(1000))
     sample = sample_of(data, 100)
     sample.moments()

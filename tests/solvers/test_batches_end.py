@@ -24,7 +24,7 @@ def test_one_hot_columns_without_effect_are_exactly_0(optimizer):
     assert model.fit_report_["objective"] < best.fit_report_["objective"] + 1e-7
 
 
-def test_saga_row_by_row_reaches_its_tolerance():
+def test_saga_with_single_rows_reaches_tol():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 3))
     y = X @ [1.0, -2.0, 0.0] + rng.normal(size=400) > 0.0

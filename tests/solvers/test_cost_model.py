@@ -10,7 +10,7 @@ from tests.objective_of import objective_of
 
 
 @pytest.mark.parametrize(("loss", "outputs"), [("squared", 1), ("huber", 1), ("softmax", 3)])
-def test_rows_of_unequal_weights_tell_less(loss, outputs):
+def test_unequal_weights_reduce_effective_rows(loss, outputs):
     """Where a quarter of the rows has all the weight, four rows tell as much as one."""
     problem = problem_for(loss, outputs, n=400, sample_weight=np.resize([1.0, 0.0, 0.0, 0.0], 400))
     assert Shape.of(objective_of(problem)).rarity == pytest.approx(4.0, rel=1e-12)
@@ -19,7 +19,7 @@ def test_rows_of_unequal_weights_tell_less(loss, outputs):
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
-def test_samples_grow_with_what_a_row_lacks(loss):
+def test_sample_size_grows_with_rarity(loss):
     """In proportion where that is the best, up to what a sample may be of all rows."""
     shape = Shape(10**7, 51, 3 if loss == "softmax" else 1, 4, find_loss(loss), False)
     sizes = [shape._replace(rarity=rarity).sample_rows for rarity in (1.0, 2.0, 4.0)]

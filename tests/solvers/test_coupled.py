@@ -22,7 +22,7 @@ def _apart(monkeypatch):
 @pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
 @pytest.mark.parametrize("outputs", [3, 10])
 @pytest.mark.parametrize("way", WAYS)
-def test_it_ends_where_the_accelerated_gradient_does(way, outputs, l1_ratio):
+def test_optimum_equals_that_of_accelerated_gradient(way, outputs, l1_ratio):
     problem = problem_for("softmax", outputs, n=600, d=5, alpha=0.02, l1_ratio=l1_ratio, sample_weight=None)
     model = fit(problem, optimizer=WAYS[way], tol=1e-7)
     exact = fit(problem, optimizer="accelerated", tol=1e-9, max_iter=20000)
@@ -34,13 +34,13 @@ def test_it_ends_where_the_accelerated_gradient_does(way, outputs, l1_ratio):
 
 
 @pytest.mark.parametrize("outputs", [3, 10])
-def test_the_condition_of_the_columns_is_the_metrics_matter(outputs):
+def test_metric_saves_passes_on_ill_conditioned_columns(outputs):
     problem = HARD["condition 1e6"]("softmax", outputs, alpha=1e-3, l1_ratio=0.5)
     passes = [fit(problem, optimizer=name, tol=1e-5).n_iter_ for name in ("sketched_newton", "accelerated")]
     assert 2 * passes[0] <= passes[1]
 
 
-def test_it_ends_at_the_rounding_of_float32():
+def test_float32_fits_end_at_rounding():
     problem = problem_for("softmax", 3, dtype="f4", alpha=0.02, l1_ratio=0.5)
     with pytest.warns(ConvergenceWarning, match="no step"):
         model = fit(problem, dtype="f4", optimizer="sketched_newton", tol=1e-12)

@@ -41,7 +41,7 @@ def test_at_most_is_allowed():
 
 
 @pytest.mark.parametrize("batch_size", [8, "full"])
-def test_a_schedule_is_refused_in_the_epoch_in_which_it_gets_there(batch_size):
+def test_schedules_are_refused_when_their_rate_gets_too_large(batch_size):
     rising, watch = WarmUp(4, then=0.5, start_factor=0.1), Epochs()
     model = LinearRegression(optimizer=AdamW(rising, weight_decay=3.0), batch_size=batch_size, max_iter=9, tol=0.0)
     with pytest.raises(ValueError, match=r"AdamW turns the signs of weights"):

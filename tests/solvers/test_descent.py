@@ -42,7 +42,7 @@ def descent_on(f, gradient, start, metric, dtype="f8"):
     return descent, count
 
 
-def test_a_step_in_the_true_metric_is_taken_whole():
+def test_step_in_the_exact_metric_is_accepted_unscaled():
     B = np.diag([1.0, 100.0])
     descent, count = descent_on(lambda x: x @ B @ x / 2, lambda x: B @ x, [3.0, -2.0], Watched(B))
     trial = descent.advance()
@@ -54,7 +54,7 @@ def test_a_step_in_the_true_metric_is_taken_whole():
     assert descent.failures == 0
 
 
-def test_a_step_that_does_not_lower_the_objective_is_taken_back_and_teaches_the_metric():
+def test_rejected_step_updates_the_metric():
     """The metric believes in a tenth of the curvature: it overshoots, ten times as far as the minimum is."""
     metric = Watched(np.eye(1) * 0.1)
     descent, _ = descent_on(lambda x: 0.5 * x @ x, lambda x: x, [1.0], metric)
@@ -74,7 +74,7 @@ def test_a_step_that_does_not_lower_the_objective_is_taken_back_and_teaches_the_
     np.testing.assert_allclose(descent.at.theta, 0.0, atol=1e-12)
 
 
-def test_steps_into_what_is_not_finite_are_taken_back_until_they_are_short():
+def test_non_finite_steps_are_halved():
     """A function that is infinite but for an interval; its metric learns nothing there."""
 
     def f(x):
@@ -88,7 +88,7 @@ def test_steps_into_what_is_not_finite_are_taken_back_until_they_are_short():
     np.testing.assert_allclose(np.ravel(count), [-9.0, -4.0, -1.5, -0.25])
 
 
-def test_where_rounding_hides_the_decrease_the_slope_tells():
+def test_slopes_decide_if_rounding_hides_the_decrease():
     """At 1e9 + x^2 / 2 the values of x = 1e-4 and of 0 are the same number."""
     descent, _ = descent_on(lambda x: 1e9 + 0.5 * x @ x, lambda x: x, [1e-4], Watched(np.eye(1)))
     descent.advance()
@@ -99,7 +99,7 @@ def test_where_rounding_hides_the_decrease_the_slope_tells():
     assert overshooting.at is before
 
 
-def test_it_is_idle_when_nothing_is_promised_or_too_much_has_failed():
+def test_descent_stalls_at_rounding_or_after_many_failures():
     descent, _ = descent_on(lambda x: 1.0 + 0.5 * x @ x, lambda x: x, [1e-3], Watched(np.eye(1)))
     descent.advance()
     assert not descent.is_stalled
@@ -115,7 +115,7 @@ def test_it_is_idle_when_nothing_is_promised_or_too_much_has_failed():
     assert lying.failures == 0
 
 
-def test_the_promise_is_the_slope_and_the_exact_change_of_the_l1_term():
+def test_first_order_change_includes_the_exact_l1_term():
     problem = problem_for("huber", 2, alpha=0.3, l1_ratio=0.5)
     objective, (its, _) = objective_of(problem), working(problem)
     theta, step = random_theta(its), random_theta(its, seed=2)

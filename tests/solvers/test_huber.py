@@ -120,7 +120,7 @@ def test_a_far_start_does_not_matter(rows):
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "momentum", "nesterov", "saga", "adam"])
-def test_rules_move_and_do_not_claim_what_they_did_not_reach(optimizer):
+def test_rules_do_not_report_unreached_convergence(optimizer):
     X, y = data_of(400, 3, tail=3)
     y = 1e4 * y
     with warnings.catch_warnings():

@@ -91,7 +91,7 @@ def test_every_pass_is_an_epoch(monkeypatch):
     assert np.all(model.history_["certificate"][:-1] > 1e-8)
 
 
-def test_max_iter_ends_it_at_the_best_pass():
+def test_max_iter_ends_at_the_best_pass():
     problem = problem_for("huber", 2, alpha=1e-3, d=8)
     with pytest.warns(ConvergenceWarning, match="max_iter reached after 7 epochs"):
         model = fit(problem, optimizer="lbfgs", max_iter=7, tol=1e-10)
@@ -129,7 +129,7 @@ def test_an_interrupt_in_the_first_pass_leaves_the_start(monkeypatch, optimizer)
 
 
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_rounding_is_told(loss, outputs):
+def test_fits_flat_to_rounding_warn(loss, outputs):
     problem = problem_for(loss, outputs, dtype="f4", alpha=0.3)
     with pytest.warns(ConvergenceWarning, match="it is flat to the rounding of float32"):
         model = fit(problem, dtype="f4", optimizer="lbfgs", tol=1e-12)
@@ -144,7 +144,7 @@ def test_values_flat_to_rounding_are_not_the_end(loss, outputs):
     assert certificate_of(problem, fit(problem, optimizer="lbfgs", tol=3e-11)) < 3.1e-11
 
 
-def test_overflow_is_told():
+def test_overflow_raises_divergence_error():
     """Squares of 1e25 are beyond float32."""
     made = objective_of(problem_for("squared", dtype="f4"), dtype="f4")
     monitor = Monitor(History(5), Plateau(0.0, 1), made.to_user)

@@ -122,7 +122,7 @@ def test_a_joint_metric_has_newtons_step(alpha):
     np.testing.assert_allclose(step, newton, rtol=1e-8, atol=1e-10)
 
 
-def test_a_joint_prox_step_knows_what_couples_classes(monkeypatch):
+def test_joint_prox_step_includes_coupling_of_classes(monkeypatch):
     """The minimiser of the joint model: next to no violation at its end."""
     monkeypatch.setattr(metrics, "_PROX_ACCURACY", 1e-12)
     objective = objective_of(problem_for("softmax", 3, alpha=0.05, l1_ratio=0.5))
@@ -136,7 +136,7 @@ def test_a_joint_prox_step_knows_what_couples_classes(monkeypatch):
     assert left.max() <= 1e-8
 
 
-def test_a_metric_inherits_what_another_remembers():
+def test_metric_inherits_pairs():
     rng = np.random.default_rng(0)
     old, new = (SmoothMetric(definite()[None], 3, sampled=False) for _ in range(2))
     for _ in range(5):
@@ -159,7 +159,7 @@ def bfgs(H, pairs):
 
 @pytest.mark.parametrize("memory", [0, 1, 3, 10])
 @pytest.mark.parametrize("outputs", [1, 2])
-def test_pairs_teach_as_dense_bfgs_does(outputs, memory):
+def test_pairs_equal_dense_bfgs(outputs, memory):
     rng = np.random.default_rng(4)
     blocks = np.array([definite(4, k, 10.0) for k in range(outputs)])
     truth = definite(4 * outputs, 7, 100.0)

@@ -173,7 +173,7 @@ def test_other_losses_are_refused(model):
 
 
 @pytest.mark.parametrize(("tol", "certified"), [(1e-8, True), (1e-10, True), (1e-18, False)])
-def test_a_loss_of_nothing_but_rounding_is_certified_by_more_digits(tol, certified):
+def test_loss_at_rounding_is_certified_in_higher_precision(tol, certified):
     """A pass in float32 shows a certificate of 3e-8 there; who asks for more than there is, is told."""
     X = np.random.default_rng(0).standard_normal((2000, 5)).astype(np.float32)
     y = X.astype(float) @ np.arange(1.0, 6.0)

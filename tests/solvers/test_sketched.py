@@ -158,7 +158,7 @@ def test_softmax_from_a_sample(outputs, l1_ratio):
 
 
 @pytest.mark.parametrize("optimizer", ["auto", SketchedNewton(10**9)], ids=["auto", "all rows"])
-def test_classes_whose_curvature_lies_in_few_rows(optimizer):
+def test_classes_with_curvature_in_few_rows(optimizer):
     """Columns of heavy tails, nearly separable classes, next to no penalty: what a sample knows of them is wrong."""
     rng = np.random.default_rng(0)
     X = np.exp(3.0 * rng.standard_normal((6000, 4))) * np.sign(rng.standard_normal((6000, 4)))
@@ -186,7 +186,7 @@ DISTANCES = {
 
 
 @pytest.mark.parametrize("case", DISTANCES)
-def test_the_distance_told_is_about_the_distance_left(case):
+def test_reported_suboptimality_is_about_the_actual_one(case):
     """Within a factor of four, of random labels too; nothing is told by rough metrics, of fewer rows than columns."""
     options, outputs = DISTANCES[case]
     problem = problem_for("softmax" if outputs > 1 else "logistic", outputs, sample_weight=None, alpha=1e-4, **options)

@@ -30,7 +30,7 @@ def test_plateau(losses, tolerance, patience, ends):
     assert (said.index(True) if True in said else None) == ends
 
 
-def test_a_plateau_forgets():
+def test_plateau_restarts():
     plateau = Plateau(0.1, 1)
     assert not plateau.observe(1.0)
     plateau.restart()
@@ -63,7 +63,7 @@ class Ends:
         return self.what
 
 
-def test_without_validation_it_stands_where_the_rule_stands():
+def test_monitor_without_validation_returns_the_rules_parameters():
     its = monitor()
     assert its.end_epoch(Epoch(3.0, 0.1, 1.0), at(1.0)) is None
     assert its.metric == 3.0
@@ -95,7 +95,7 @@ def test_validation_alone_ends_nothing():
 
 
 @pytest.mark.parametrize("answer", [True, 1, "enough", np.True_])
-def test_a_true_value_ends_the_fit_and_all_callbacks_are_told(answer):
+def test_true_value_of_a_callback_ends_the_fit_after_all_callbacks(answer):
     first, second = Ends(2, answer), Ends(5)
     its = monitor(callbacks=(first, second))
     assert its.end_epoch(Epoch(3.0, 0.1, 1.0), at(1.0)) is None
@@ -107,7 +107,7 @@ def test_a_true_value_ends_the_fit_and_all_callbacks_are_told(answer):
 @pytest.mark.parametrize(
     ("error", "reason"), [(ArithmeticError("mine"), "callback error"), (KeyboardInterrupt(), "interrupted")]
 )
-def test_an_exception_is_kept_until_the_model_is_usable(error, reason):
+def test_callback_exceptions_are_stored(error, reason):
     second = Ends(5)
     its = monitor(callbacks=(Ends(1, error), second))
     assert its.end_epoch(Epoch(3.0, 0.1, 1.0), at(1.0)) == reason
@@ -115,7 +115,7 @@ def test_an_exception_is_kept_until_the_model_is_usable(error, reason):
     assert second.told == []
 
 
-def test_a_run_that_diverged_is_forgotten():
+def test_new_run_forgets_a_diverged_one():
     its = monitor(validation=lambda theta: theta[0, 0], early_stopping=True)
     its.end_epoch(Epoch(3.0, 0.1, 1.0), at(0.5))
     its.begin_run(lambda: at(8.0))

@@ -70,7 +70,7 @@ def test_no_room(monkeypatch):
         ("INVALID_VALUE", ArithmeticError, "^Call to cuLaunch results in CUDA_ERROR_INVALID_VALUE$"),
     ],
 )
-def test_errors_say_what_to_do(name, kind, told):
+def test_errors_name_a_remedy(name, kind, told):
     with pytest.raises(kind, match=told), guarded():
         raise ArithmeticError(f"Call to cuLaunch results in CUDA_ERROR_{name}")
 
@@ -81,7 +81,7 @@ def test_errors_of_others_pass():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
-def test_a_forked_child_is_told(monkeypatch):
+def test_forked_child_raises_device_error(monkeypatch):
     data = sample(CASE, 40, 3)
     rows = held(data)
     monkeypatch.setattr(driver.os, "getpid", lambda: -1)

@@ -64,7 +64,7 @@ def test_cuts_and_short_launches_do_not_show(rule, monkeypatch):
     np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-14)
 
 
-def test_the_size_of_a_batch_chooses_who_makes_updates_and_does_not_show(monkeypatch):
+def test_results_do_not_depend_on_the_update_strategy(monkeypatch):
     data, setup, shapes = sample(PLAIN, N, D), Setup("adam", 12), []
 
     def recorded(kernel, grid, stream, *args):
@@ -96,7 +96,7 @@ def test_a_batch_that_has_no_room(monkeypatch):
         rows.epochs("logistic", problem)
 
 
-def test_saga_of_a_stream_says_what_to_do(monkeypatch):
+def test_saga_on_a_stream_names_a_remedy(monkeypatch):
     data = sample(PLAIN, N, D)
     rows = streamed(data, monkeypatch)
     epochs = rows.epochs("logistic", minibatch.twin(PLAIN, data, Setup(batch_size=4)).plan)

@@ -28,16 +28,16 @@ def test_arguments_are_passed_as_numba_passes_them(launches):
     assert {name: its["same"] for name, its in launches.items()} == dict.fromkeys(launches, True)
 
 
-def test_what_is_not_known_or_passed_otherwise_is_left_to_numba(launches):
+def test_unknown_arguments_are_launched_by_numba(launches):
     assert {name for name, its in launches.items() if its["by"] == "numba"} == set(BY_NUMBA)
     assert {its["by"] for its in launches.values()} == {"numba", "driver"}
 
 
-def test_types_are_looked_at_once(launches):
+def test_types_are_inspected_once(launches):
     assert {name for name, its in launches.items() if its["typed"]} == set(NEW)
 
 
-def test_launches_are_counted_and_what_is_left_to_numba_is_said_once(launches):
+def test_launches_are_counted_and_numbas_are_logged_once(launches):
     for its in launches.values():
         by_numba = int(its["by"] == "numba")
         assert its["counted"] == [1 - by_numba, by_numba]

@@ -57,7 +57,7 @@ def test_more_outputs_and_another_loss_of_the_same_rows():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_is_known_of_rows(case, where, monkeypatch):
+def test_properties_and_rows_on_host(case, where, monkeypatch):
     data, here, there = rows_of(case, where, monkeypatch)
     for name in ("n", "d", "order", "dtype", "nbytes"):
         assert getattr(there, name) == getattr(here, name), name
@@ -145,7 +145,7 @@ def test_sums_of_a_squared_loss(case, where, intercept, monkeypatch):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_pinned_rows_travel_from_where_they_lie(order, monkeypatch):
+def test_pinned_rows_are_copied_directly(order, monkeypatch):
     data = sample(Case("logistic", "f8", order), N, D, weighted=True)
     point = data.coef, data.intercept, data.shift, data.delta
     expected = placed(data, "streamed", monkeypatch).gradient("logistic", *point)

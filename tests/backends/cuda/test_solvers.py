@@ -103,4 +103,4 @@ def test_rules_take_the_same_steps(optimizer, batch_size, monkeypatch):
 
 def test_the_automatic_choice(monkeypatch):
     here, there = twins("squared", 1, "held", monkeypatch)
-    assert select_solver(there)[0] == select_solver(here)[0]
+    assert select_solver(there).solver == select_solver(here).solver

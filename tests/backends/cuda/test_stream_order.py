@@ -59,7 +59,7 @@ def buffer(log):
     return made
 
 
-def test_a_buffer_is_overwritten_when_it_has_been_used_and_worked_on_when_it_has_come(buffer, log):
+def test_buffers_are_synchronised_between_streams(buffer, log):
     there = buffer.send(12, (COPYING, WORKING), np.empty(0, np.float32))
     assert (there.start, there.stop) == (0, 12)
     assert log == [
@@ -81,7 +81,7 @@ def test_both_copies_of_pinned_rows_are_waited_for(buffer, log):
     ]
 
 
-def test_the_host_writes_when_a_buffer_has_left_and_releases_it_when_work_is_queued(buffer, log):
+def test_host_waits_for_copies_and_releases_buffers(buffer, log):
     buffer.free()
     buffer.release(WORKING)
     assert log == [("wait", "sent", "host"), ("record", "used", WORKING)]
@@ -139,7 +139,7 @@ def test_buffers_take_turns_and_each_is_freed_filled_sent_worked_on_and_released
     ]
 
 
-def test_work_that_is_broken_off_releases_its_buffer(turns):
+def test_interrupted_work_releases_its_buffer(turns):
     stream, found = turns
     chunks = stream.chunks()
     next(chunks)
