@@ -1,4 +1,4 @@
-"""BLAS on one thread while anyone asks for it, and as before afterwards."""
+"""BLAS runs on one thread while the limit is held, and as before afterwards."""
 
 import os
 import subprocess
@@ -16,13 +16,13 @@ from tests.estimators.fits import fit, problem_for, theta_of
 
 
 def limits():
-    """Threads of every BLAS library of this process."""
+    """Return the threads of every BLAS library of this process."""
     return [library.num_threads for library in ThreadpoolController().select(user_api="blas").lib_controllers]
 
 
 @pytest.fixture
 def usual():
-    """BLAS has three threads."""
+    """Set three threads of BLAS."""
     with ThreadpoolController().limit(limits=3, user_api="blas"):
         found = limits()
         assert found
@@ -48,7 +48,7 @@ def test_errors_lift_the_limit(usual):
 
 
 def test_alternating_threads_hold_the_limit(usual):
-    """One enters while another holds it, and leaves after that one has left."""
+    """One thread enters while another holds the limit, and leaves after it."""
     entered, left, seen = threading.Event(), threading.Event(), []
 
     def second():
@@ -91,7 +91,7 @@ def test_fits_restore_blas_threads(usual, optimizer):
 
 
 def test_small_work_does_not_ask_for_it(usual):
-    """BLAS shares nothing so small among threads: results are the same, and the 20 microseconds are saved."""
+    """BLAS computes so small matrices on one thread: results are equal, and 20 microseconds are saved."""
     with single_threaded(1000, 8):
         assert limits() == usual
     for shape in ((1025, 8), (33, 33)):
@@ -128,7 +128,7 @@ def test_interrupt_while_entering_keeps_the_limit(usual, monkeypatch, name, last
 
 @pytest.mark.parametrize("held", [0, 1])
 def test_an_exit_that_an_interrupt_skips_is_made_good(usual, monkeypatch, held):
-    """At the first instruction of ``__exit__``, while the lock is held, and with NumPy's errors ignored."""
+    """Interrupt at the first instruction of ``__exit__``, while the lock is held, and with NumPy's errors ignored."""
 
     def skipped(*_):
         blas._lock.acquire()
@@ -188,7 +188,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_lets_go_of_it(root):
-    """Who held it lives in the parent alone, and so does who holds its lock."""
+    """The holders of the limit and of its lock exist in the parent only."""
     environment = {**os.environ, "PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", FORK], cwd=root, env=environment, timeout=60, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()

@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: hits, misses after any edit, several processes at once, and files that cannot be used."""
+"""The kernel cache: hits, misses after any edit, several processes at once, and unusable files."""
 
 import json
 import os
@@ -47,7 +47,7 @@ EXPECTED = {
 
 
 def start(*losses: str, root: Path, code: str = FIT, **environment: str) -> subprocess.Popen:
-    """A new process that knows nothing but the sources in `root`."""
+    """Run a new process with the sources in `root`."""
     env = {**os.environ, "PYTHONPATH": str(root), **environment}
     words = [sys.executable, "-c", code, *losses]
     return subprocess.Popen(words, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -71,7 +71,7 @@ def together(losses: Iterable[str], root: Path, folder: Path, compiled: bool) ->
 
 @pytest.fixture(scope="module")
 def cache(root, tmp_path_factory):
-    """A cache folder in which the kernels of two losses lie, by two processes at once."""
+    """Return a cache folder with kernels of two losses, compiled by two processes at once."""
     folder = tmp_path_factory.mktemp("cache")
     together(FEW, root, folder, compiled=True)
     return folder
@@ -151,7 +151,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def new_kernel():
-    """The same kernel as a new process has it: not compiled yet."""
+    """Return the kernel as in a new process, not compiled yet."""
 
     def add_two(x):
         return x + 2
@@ -160,7 +160,7 @@ def new_kernel():
 
 
 def hit() -> bool:
-    """Whether a new process would load the kernel."""
+    """Return whether a new process would load the kernel."""
     kernel = new_kernel()
     assert kernel(40) == 42
     (hits,) = kernel.stats.cache_hits.values() or [0]
@@ -184,7 +184,7 @@ def garbage(path: Path) -> None:
 
 
 def foreign(path: Path) -> None:
-    """A pickle, but of something else."""
+    """A pickle of another object."""
     path.write_bytes(b"\x80\x04N.")
 
 
@@ -195,7 +195,7 @@ def flipped(path: Path) -> None:
 
 
 def of_another_kernel(path: Path) -> None:
-    """Whole, and machine code, but under the name of another entry."""
+    """Complete machine code under the name of another entry."""
     entries = Entries(path.parent)
     entries.save("other", "another key", path.read_bytes()[32:])
     entries.path("other", "another key").replace(path)
@@ -212,7 +212,7 @@ def test_a_damaged_file_is_a_miss_and_is_rewritten(folder, damage, caplog):
 
 @pytest.mark.parametrize("end", [".entry", ".entry.lock"])
 def test_a_file_that_cannot_be_opened_stops_nothing(folder, end, caplog):
-    """A folder in its place, since root may write to any file."""
+    """A folder replaces the file, since root may write to any file."""
     hit()
     (entry,) = folder.glob("*.entry")
     path = entry.with_suffix(end)
@@ -267,7 +267,7 @@ def test_a_kernel_that_a_stopped_process_is_compiling_is_compiled_here(missing, 
 
 
 def test_a_failed_compilation_leaves_no_lock(folder):
-    """Its thread is still alive when another one compiles."""
+    """The reader's thread is still alive when another one compiles."""
     kernel, failed, end = new_kernel(), threading.Event(), threading.Event()
     errors = []
 

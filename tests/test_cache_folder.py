@@ -1,4 +1,4 @@
-"""The folder of compiled kernels: which it is, what its name stands for, and what becomes of those of other sources."""
+"""The folder of compiled kernels: its place and name, and removal of folders of other sources."""
 
 import os
 import shutil
@@ -60,7 +60,7 @@ def test_the_kernels_of_a_device_have_a_folder_of_their_own(tmp_path, monkeypatc
 
 
 def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
-    """It could hold machine code of theirs."""
+    """It could contain machine code of other users."""
     for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr(_cache.tempfile, "tempdir", str(tmp_path))
@@ -74,7 +74,7 @@ DAY = 86400.0
 
 @pytest.fixture
 def others(tmp_path, monkeypatch):
-    """Folders of other sources, by name, and how many days ago they were touched."""
+    """Create folders of other sources, by name, with their age in days."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     made = {}
     for name, days in {"0" * 16: 29, "1" * 16: 31, "2" * 16: 400, "2" * 15: 400, "notes": 400}.items():
@@ -129,7 +129,7 @@ def test_undeletable_folders_are_ignored(others, monkeypatch):
 
 @pytest.mark.parametrize(("device", "other"), [("cpu", "cuda"), ("cuda", "cpu")])
 def test_every_source_file_is_in_the_stamp(device, other, tmp_path, monkeypatch):
-    """But for those of the other device."""
+    """Except those of the other device."""
     whole = _cache.source_stamp(device)
     assert (whole == _cache.STAMP) == (device == "cpu")
     copy = tmp_path / "kernels"

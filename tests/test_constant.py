@@ -1,4 +1,4 @@
-"""The best constant of Huber's loss: that of a search, on any number of threads."""
+"""The best constant of the Huber loss equals that of a search, on any number of threads."""
 
 import numpy as np
 import pytest

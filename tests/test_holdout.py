@@ -1,4 +1,4 @@
-"""Rows held out: an exact, stratified share that depends on positions, classes, weights and seed alone."""
+"""Held-out rows: an exact, stratified share, a function of positions, classes, weights and seed."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_least_hashes_of_each_class_are_held_out(monkeypatch, seed, fraction, n_
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 31])
 @pytest.mark.parametrize("kinds", [1, 2, 5])
 def test_at_least_one_row_and_never_a_whole_class(n, kinds):
-    """Whatever the size, the share and the seed; only classes of one row leave nothing to hold out."""
+    """For any size, share and seed; only with classes of one row no row is held out."""
     for seed in range(20):
         classes = np.random.default_rng(seed).integers(0, kinds, n)
         sizes = np.bincount(classes, minlength=kinds)
@@ -49,7 +49,7 @@ def test_at_least_one_row_and_never_a_whole_class(n, kinds):
 
 
 def test_each_class_gives_its_share():
-    """Within one row of share times size, where no class is too small for that."""
+    """Within one row of share times size, with large enough classes."""
     for seed in range(50):
         sizes = np.random.default_rng(seed).integers(10, 1000, 7)
         held = allocate(sizes, 0.1, seed)
@@ -78,7 +78,7 @@ def test_shares_by_hand(sizes, share, expected):
 
 
 def test_equal_classes_take_turns():
-    """Of ten classes of five rows one row each is left over: which classes give it depends on the seed."""
+    """Ten classes of five rows give five rows: the seed selects the classes."""
     chosen = {tuple(allocate(np.full(10, 5), 0.1, seed)) for seed in range(20)}
     assert len(chosen) > 10
     assert {sum(counts) for counts in chosen} == {5}

@@ -1,4 +1,4 @@
-"""How many threads there are: limits of the machine and of control groups, and the number that is set."""
+"""The number of threads: limits of the machine and of control groups, and the user's number."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from fastgd import threads
 
 @pytest.fixture(autouse=True)
 def nothing_chosen(monkeypatch):
-    """Leave the number of threads of other tests alone."""
+    """Keep the number of threads of other tests."""
     monkeypatch.setattr(threads, "_chosen", None)
 
 

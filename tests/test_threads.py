@@ -17,7 +17,7 @@ from tests.kernels.table import Case, sample
 
 @pytest.fixture(autouse=True)
 def own_pool(monkeypatch):
-    """Leave the pool of other tests alone."""
+    """Use a pool apart from that of other tests."""
     monkeypatch.setattr(threads, "_pool", threads._Pool())
 
 
@@ -56,7 +56,7 @@ def test_every_number_is_worked_on_once_and_no_slot_by_two_at_a_time(count, n_th
 
 
 def test_threads_run_at_the_same_time():
-    """Each piece waits for the other."""
+    """Each call waits for the other."""
     barrier = threading.Barrier(3)
     threads.run(3, 3, lambda slot, number: barrier.wait(10))
 
@@ -90,7 +90,7 @@ def test_an_error_ends_the_work_and_reaches_the_caller(bad_slot):
 
 
 def test_interrupt_waits_for_running_work_and_stops_the_rest():
-    """Scratch memory must not be given up while a kernel writes to it."""
+    """Scratch memory must not be freed while a kernel writes to it."""
     started, ended, helper = [], [], threading.Event()
 
     def work(slot, number):
@@ -125,7 +125,7 @@ class InterruptedOnce:
 
 
 def test_interrupt_waits_for_a_helper(monkeypatch):
-    """The calling thread has done its piece already."""
+    """The calling thread has already done its part."""
     join, helper, ended = threads._Parts._join, threading.Event(), []
 
     def interrupted(parts, withdraw):
@@ -182,7 +182,7 @@ def test_more_threads_than_the_pool_has_make_a_larger_one():
 
 
 def test_passes_from_several_python_threads_at_once():
-    """More callers than processors, all through one pool, over data of their own and over the same data.
+    """More callers than processors share one pool, on separate and on the same data.
 
     Chunks are so long that kernels of several callers run at the same time.
     """
@@ -212,7 +212,7 @@ def test_passes_from_several_python_threads_at_once():
 
 @pytest.mark.parametrize("slots", [(0,), (1,), (0, 1)])
 def test_bits_do_not_depend_on_the_working_threads(monkeypatch, slots):
-    """The calling thread may get no chunk at all where the others are quick."""
+    """The calling thread may get no chunk if the others are quick."""
     case = Case("squared", "f8", "C")
     data = sample(case, 5000, 7)
     alone = full_pass.run(case, data)
@@ -260,7 +260,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_forked_child_has_its_own_threads(root):
-    """It has the pool's object but none of its threads."""
+    """The child has the pool's object but none of its threads."""
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, "-c", FORK], cwd=root, env=environment, timeout=60, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()

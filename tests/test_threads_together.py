@@ -1,4 +1,4 @@
-"""Threads that must all run at once: each has its own, and whatever fails, none is left waiting."""
+"""Parts that must run at once: each has its own thread, and a failure leaves none waiting."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from tests.kernels.table import Case, sample
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left(monkeypatch):
-    """Neither one of a team, nor any of the pool's: teams do not use it."""
+    """Teams use no thread of the pool, nor one of another team."""
     monkeypatch.setattr(threads, "_pool", threads._Pool())
     before = set(threading.enumerate())
     yield
@@ -43,7 +43,7 @@ def test_all_run_at_the_same_time_and_the_caller_is_the_first(size):
 
 
 class Waiting:
-    """Work of which one member does something else while the others wait to be released."""
+    """Return work in which one member acts while the others wait to be released."""
 
     def __init__(self, member, does):
         self.member, self.does = member, does
@@ -164,7 +164,7 @@ def test_teams_inside_teams_and_of_several_callers():
 @pytest.mark.parametrize("member", [0, 1, 2])
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 def test_kernels_that_wait_for_a_member_that_fails_return(monkeypatch, member, error):
-    """At the barrier of a batch, for ever if nobody told them; afterwards the same team runs again."""
+    """Without a release they would wait at the barrier forever; afterwards the same team runs again."""
     monkeypatch.setattr(cpu_epochs, "_TEAM_BYTES", 1)
     monkeypatch.setattr(cpu_epochs, "_PART_NUMBERS", 1)
     case, setup = Case("squared", "f8", "C"), Setup("gd", 1500, n_threads=3)

@@ -1,4 +1,4 @@
-"""The yardsticks read every number."""
+"""Bandwidth benchmarks read every number."""
 
 import numpy as np
 import pytest

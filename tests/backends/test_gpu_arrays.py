@@ -1,4 +1,4 @@
-"""What arrays on a GPU tell of themselves; none is needed for that."""
+"""Descriptions of arrays on a GPU, without a GPU."""
 
 import gc
 import weakref
@@ -12,7 +12,7 @@ MATRIX = np.arange(12.0).reshape(4, 3)
 
 
 class Shown:
-    """An array that shows `__cuda_array_interface__`."""
+    """An array with `__cuda_array_interface__`."""
 
     def __init__(self, array, **changes):
         self._array, self._changes = array, changes
@@ -25,7 +25,7 @@ class Shown:
 
 
 class ByDLPack:
-    """An array that shows its memory by DLPack alone, which says that it is on a GPU."""
+    """An array on a GPU that exports its memory by DLPack alone."""
 
     def __init__(self, array, device=(2, 1)):
         self.array, self.device = array, device
@@ -76,7 +76,7 @@ def test_cuda_array_interface_describes_the_array(way):
 
 
 def test_memory_is_kept_alive():
-    """DLPack's capsule holds it, and lets go in the end."""
+    """DLPack's capsule keeps it, until it is deleted."""
     array = MATRIX.copy()
     gone = weakref.ref(array)
     found = gpu_array(ByDLPack(array))

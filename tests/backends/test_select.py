@@ -1,4 +1,4 @@
-"""Whether there is a GPU, and what is said where there is none."""
+"""The choice of a device, and messages on missing requirements of a GPU."""
 
 import importlib
 import importlib.metadata
@@ -26,7 +26,7 @@ LONG, SHORT = Work(1 << 34, 1000, 0, 1), Work(1 << 20, 10, 0, 1)
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine with a driver, the packages and a GPU, of which parts can be taken away."""
+    """Imitate a machine with driver, packages and GPU, of which parts can be removed."""
     parts = {
         "driver": (13, 0),
         "numba_cuda": True,
@@ -209,7 +209,7 @@ def test_no_hint_where_gpus_are_hidden(monkeypatch, hidden):
 
 
 def test_long_fits_go_to_the_gpu(machine):
-    """What the constants are, nobody has measured; on which side lie extremes, nobody doubts."""
+    """The constants are assumptions; extremes have a clear choice."""
     assert select.choose("auto", X, LONG).name == "cuda"
     name, reason = select.choose("auto", X, SHORT)
     assert name == "cpu"
@@ -250,7 +250,7 @@ def test_data_larger_than_the_gpus_memory_travel_in_every_pass(machine, monkeypa
 
 @pytest.mark.parametrize(("batch_size", "n_threads"), [(64, 1), (1000, 1), (2048, 4), ("full", 8)])
 def test_threads_that_share_batches_are_counted(monkeypatch, batch_size, n_threads):
-    """131,072 numbers are a part of a batch that a thread of its own is worth."""
+    """A thread needs a part of at least 131,072 numbers of a batch."""
     seen = []
 
     def choose(asked, matrix, work):

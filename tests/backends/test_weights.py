@@ -1,4 +1,4 @@
-"""Sample weights, on any number of threads: their sums, and their conversion."""
+"""Sums and conversion of sample weights, on any number of threads."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ N = 1000
 
 @pytest.fixture(params=[1, 3])
 def n_threads(request, monkeypatch):
-    """Return how many threads share blocks of 16 weights."""
+    """Return the number of threads that share blocks of 16 weights."""
     monkeypatch.setattr(weights, "_BLOCK", 16)
     monkeypatch.setattr(_inputs, "_WEIGHTS", 16)
     return request.param

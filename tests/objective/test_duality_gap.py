@@ -1,4 +1,4 @@
-"""The duality gap: the reference's where the intercept is the best one, and a bound on what a fit leaves."""
+"""The duality gap equals the reference's at the best intercept and bounds the suboptimality of fits."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from tests.reference.problems import KINDS
 
 
 def far(problem):
-    """Columns of several scales and far from 0, so that intercepts matter, one of them constant."""
+    """Return a problem with columns of several scales and far from 0, one of them constant."""
     x = problem.x * np.logspace(-1, 1, problem.x.shape[1]) + 5.0
     x[:, 1] = 3.0
     return replace(problem, x=x)
@@ -38,7 +38,7 @@ def test_gap_equals_the_references(loss, outputs, l1_ratio, intercept, standardi
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_gap_bounds_suboptimality(monkeypatch, loss, outputs, l1_ratio, intercept):
-    """And is of second order in the certificate, as what is left is: at most `for_certificates_of_1` times its square.
+    """It is of second order in the certificate: at most `for_certificates_of_1` times its square.
 
     Not of second order from fit to fit: columns of larger scale count more in the gap, but not in the certificate.
     """
@@ -76,7 +76,7 @@ def test_gap_bounds_suboptimality_of_a_lasso(loss, outputs, intercept, dtype):
 
 
 def for_certificates_of_1(problem):
-    """The largest gap: with distances e of 0 to F's subdifferential, by raw columns, it is at most |e|^2 / (2 a_2).
+    """Return the largest gap: with distances e of 0 to the subdifferential of F, by raw columns, |e|^2 / (2 a_2).
 
     For the conjugate of a function convex by a_2 has gradients that are Lipschitz by 1 / a_2.
     """
@@ -91,7 +91,7 @@ def test_without_a_penalty_there_is_none():
 
 
 def test_uninformative_gap_is_none():
-    """With next to no L2 the gap is more than a tenth of F, which is a bound itself."""
+    """With almost no L2 the gap exceeds a tenth of F, which is a bound itself."""
     problem = problem_for("logistic", alpha=1e-6)
     loose, tight = (fit(problem, optimizer="lbfgs", tol=tol, max_iter=1000).fit_report_ for tol in (1e-2, 1e-7))
     assert loose["duality_gap"] is None

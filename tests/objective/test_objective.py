@@ -110,7 +110,7 @@ def test_curvature_bounds_that_of_softmax():
 
 
 def test_curvature_of_many_rows_is_that_of_a_sample():
-    """More bytes than the sample holds, sorted by a column, so that a sample from one end would not do."""
+    """Return more bytes than a sample holds, sorted by a column, so that one end is no sample."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((150_000, 20))
     X = X[np.argsort(X[:, 0])]

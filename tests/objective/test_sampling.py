@@ -1,4 +1,4 @@
-"""Samples of rows: where their runs lie, when all rows are asked in their place."""
+"""Samples of rows: places of their runs, and the cases that need all rows."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_a_quarter_of_the_rows_is_as_good_as_all(n, size, whole):
 
 @pytest.mark.parametrize("d", [5, 300])
 def test_of_few_rows_all_are_taken(d):
-    """There may be no whole run among them; who counts costs knows."""
+    """There may be no whole run among them, as in the cost model."""
     for n in range(1, 41):
         data = data_of(rows_of(n, d))
         for size in (1, n // 5, n // 4, n):
@@ -71,7 +71,7 @@ def test_cost_model_uses_possible_sample_sizes(n):
 
 @pytest.mark.parametrize("heavy", [slice(0, 10), slice(0, 4000, 4)], ids=["few rows", "a quarter"])
 def test_rows_that_weigh_unlike_others_are_no_sample(heavy):
-    """A sample of rows of which hardly any count says nothing; one that happens to weigh about the mean does."""
+    """A sample with hardly any weight is not used; one of about the mean weight is."""
     s = np.zeros(4000)
     s[heavy] = 1.0
     data = data_of(rows_of(4000), s)
@@ -93,7 +93,7 @@ def test_moments_of_ordinary_columns_come_from_a_sample(monkeypatch):
 
 
 def rare(X):
-    """A column that is 0 but for some rows."""
+    """Return a column that is 0 except in some rows."""
     X[::997, 1] = np.arange(1.0, 1.0 + len(X[::997]))
     X[np.arange(len(X)) % 997 != 0, 1] = 0.0
 
@@ -126,7 +126,7 @@ def test_columns_of_which_a_sample_says_little_are_taken_from_all_rows(monkeypat
 
 
 def test_rows_of_unequal_weights_count_as_fewer():
-    """A quarter of them with all the weight tells as much as so many rows; of equal weights each is one row."""
+    """With all weight on a quarter of the rows these are the effective rows."""
     s = np.zeros(400_000, np.float32)
     s[::4] = 1e30
     X = rows_of(400_000)
@@ -162,7 +162,7 @@ def test_samples_lack_methods_of_whole_data(verb):
 
 
 def test_a_row_of_great_weight_counts_as_such(monkeypatch):
-    """Of unlike weights a single row may be most of a column's variance."""
+    """With unequal weights a single row may have most of a column's variance."""
     monkeypatch.setattr(samples, "_MOMENT_ROWS", 1000)
     X, s = rows_of(20_000, 2), np.ones(20_000)
     s[0] = 200.0

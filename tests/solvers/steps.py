@@ -1,4 +1,4 @@
-"""A classic rule through the public API, and the same run by the reference."""
+"""Run rules through the public API and by the reference."""
 
 from functools import partial
 from typing import NamedTuple
@@ -53,7 +53,7 @@ NOISY = {"averaged", "saga"}
 
 
 class Steps(NamedTuple):
-    """Raw parameters after the last epoch, the epochs' losses, and how many updates there were."""
+    """Raw parameters after the last epoch, losses per epoch, and the number of updates."""
 
     theta: np.ndarray
     losses: np.ndarray
@@ -61,7 +61,7 @@ class Steps(NamedTuple):
 
 
 def steady_rate(problem: reference.Problem, rule: str, batch_size: int | str, standardize: bool) -> float:
-    """A rate with which the rule moves a good part of the way, and stays stable."""
+    """Return a stable rate with large steps."""
     if "eps" in reference.RULES[rule].defaults:
         return 0.3 if rule == "adadelta" else 0.05
     its, _ = working(problem, standardize)
@@ -75,7 +75,7 @@ def steady_rate(problem: reference.Problem, rule: str, batch_size: int | str, st
 def both(
     problem: reference.Problem, rule: str, rate: float, epochs: int, *, dtype: str = "f8", order: str = "C", **options
 ) -> tuple[Steps, Steps]:
-    """The library's run and the reference's, on the same batches."""
+    """Return the library's run and the reference's, on the same batches."""
     hyper = options.pop("hyper", HYPER[rule])
     model = fit(
         problem,

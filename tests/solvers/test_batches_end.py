@@ -1,4 +1,4 @@
-"""Where mini-batch fits end: exact zeros of an L1 term, and SAGA at its tolerance."""
+"""The end of mini-batch fits: exact zeros of an L1 term, and SAGA at its tolerance."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from fastgd import LogisticRegression
 @pytest.mark.parametrize("optimizer", ["gd", "momentum", "adagrad", "adam", "rmsprop", "saga"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_one_hot_columns_without_effect_are_exactly_0(optimizer):
-    """68 columns of six categories, four with an effect: the support of the optimum, found by another solver."""
+    """Of 68 columns of six categories four have an effect: the support equals that of another solver's optimum."""
     rng = np.random.default_rng(0)
     groups = [rng.integers(0, size, 3000) for size in (3, 8, 5, 12, 30, 10)]
     X = np.hstack([np.eye(group.max() + 1)[group] for group in groups])

@@ -1,4 +1,4 @@
-"""Sizes of samples: what they depend on beside the shape of the data."""
+"""Sizes of samples, and the choice of the joint curvature."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.objective_of import objective_of
 
 @pytest.mark.parametrize(("loss", "outputs"), [("squared", 1), ("huber", 1), ("softmax", 3)])
 def test_unequal_weights_reduce_effective_rows(loss, outputs):
-    """Where a quarter of the rows has all the weight, four rows tell as much as one."""
+    """With all weight on a quarter of the rows four rows are as informative as one."""
     problem = problem_for(loss, outputs, n=400, sample_weight=np.resize([1.0, 0.0, 0.0, 0.0], 400))
     assert Shape.of(objective_of(problem)).rarity == pytest.approx(4.0, rel=1e-12)
     equal = problem_for(loss, outputs, n=400, sample_weight=None)
@@ -20,7 +20,7 @@ def test_unequal_weights_reduce_effective_rows(loss, outputs):
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
 def test_sample_size_grows_with_rarity(loss):
-    """In proportion where that is the best, up to what a sample may be of all rows."""
+    """Up to the largest share of all rows."""
     shape = Shape(10**7, 51, 3 if loss == "softmax" else 1, 4, find_loss(loss), False)
     sizes = [shape._replace(rarity=rarity).sample_rows for rarity in (1.0, 2.0, 4.0)]
     assert sizes[0] < sizes[1] < sizes[2] < shape.rows / 4
@@ -29,7 +29,7 @@ def test_sample_size_grows_with_rarity(loss):
 
 
 def test_few_parameters_of_softmax_have_a_joint_curvature():
-    """Where passes without it are expected to take far less time, and where it is much memory, they are taken."""
+    """Unless passes without it are expected to take far less time, or it needs much memory."""
     few = Shape(58_000, 10, 7, 8, find_loss("softmax"), False)
     assert few.quicker_curvature.joint
     assert not few._replace(loss=find_loss("logistic"), outputs=1).quicker_curvature.joint

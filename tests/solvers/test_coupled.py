@@ -1,4 +1,4 @@
-"""Accelerated proximal steps in a metric, which classes with an L1 penalty take: the optimum, zeros, and how soon."""
+"""Accelerated proximal steps in a metric, for classes with an L1 penalty: optimum, zeros and number of passes."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ WAYS = {"all rows": SketchedNewton(), "sample": SketchedNewton(120)}
 
 @pytest.fixture(autouse=True)
 def _apart(monkeypatch):
-    """Few classes of few columns have a metric of all outputs jointly."""
+    """Switch off the joint metric of few classes of few columns."""
     monkeypatch.setattr(cost_model, "MOST_JOINT", 0)
 
 

@@ -1,4 +1,4 @@
-"""A decay of AdamW's that would turn the signs of weights is refused: at once where the rate is known, else in time."""
+"""Decays of AdamW that flip the signs of weights are refused: at once for known rates, else during the fit."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ WORDS = r"learning_rate=0.5 of AdamW turns the signs of weights, .*weight_decay=
 
 
 class Epochs:
-    """A callback that counts."""
+    """A callback that counts epochs."""
 
     def __init__(self):
         self.count = 0

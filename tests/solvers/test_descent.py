@@ -1,4 +1,4 @@
-"""Safeguarded steps: which are taken, which are taken back, and what the metric is taught."""
+"""Safeguarded steps: acceptance, rejection, and updates of the metric."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from tests.reference.problems import random_theta
 
 
 class Watched(SmoothMetric):
-    """A metric that remembers what it was taught."""
+    """A metric that records its updates."""
 
     def __init__(self, B, memory=5):
         super().__init__(np.array([B]), memory, sampled=False)
@@ -27,7 +27,7 @@ class Watched(SmoothMetric):
 
 
 def descent_on(f, gradient, start, metric, dtype="f8"):
-    """A descent on a function of a vector."""
+    """Return a descent on a function of a vector."""
     count = []
 
     def evaluate(theta):
@@ -55,7 +55,7 @@ def test_step_in_the_exact_metric_is_accepted_unscaled():
 
 
 def test_rejected_step_updates_the_metric():
-    """The metric believes in a tenth of the curvature: it overshoots, ten times as far as the minimum is."""
+    """The metric has a tenth of the curvature: its step is ten times too long."""
     metric = Watched(np.eye(1) * 0.1)
     descent, _ = descent_on(lambda x: 0.5 * x @ x, lambda x: x, [1.0], metric)
     before = descent.at
@@ -75,7 +75,7 @@ def test_rejected_step_updates_the_metric():
 
 
 def test_non_finite_steps_are_halved():
-    """A function that is infinite but for an interval; its metric learns nothing there."""
+    """The function is infinite outside an interval; the metric is not updated there."""
 
     def f(x):
         return 0.5 * x[0] ** 2 if abs(x[0]) < 1.4 else np.inf
@@ -89,7 +89,7 @@ def test_non_finite_steps_are_halved():
 
 
 def test_slopes_decide_if_rounding_hides_the_decrease():
-    """At 1e9 + x^2 / 2 the values of x = 1e-4 and of 0 are the same number."""
+    """Values of 1e9 + x^2 / 2 at x = 1e-4 and 0 are equal in float64."""
     descent, _ = descent_on(lambda x: 1e9 + 0.5 * x @ x, lambda x: x, [1e-4], Watched(np.eye(1)))
     descent.advance()
     np.testing.assert_allclose(descent.at.theta, 0.0, atol=1e-16)

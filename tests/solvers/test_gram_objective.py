@@ -1,4 +1,4 @@
-"""Full-batch rules on a squared loss of many rows: one pass for all epochs, and the same course as by passes."""
+"""Full-batch rules on a squared loss of many rows: one pass for all epochs, with the iterates of passes."""
 
 import numpy as np
 import pytest

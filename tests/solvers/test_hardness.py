@@ -1,4 +1,4 @@
-"""Hardness: what correlations, L2 and few rows make of it."""
+"""Hardness as a function of correlations, L2 and rows."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def test_penalty_lowers_hardness_more_for_classes() -> None:
 
 
 def test_hardness_with_weights_on_a_single_class() -> None:
-    """Any penalty beats a curvature of 0; without a penalty only the columns count."""
+    """Any penalty exceeds a curvature of 0; without a penalty only the columns count."""
     made = {}
     for alpha in (0.0, 0.1):
         problem = problem_for("logistic", alpha=alpha)

@@ -1,4 +1,4 @@
-"""Huber fits for any ratio of the targets' spread to delta, against an optimum found by scipy."""
+"""Huber fits for any ratio of the targets' spread to delta, against an optimum found by SciPy."""
 
 import warnings
 
@@ -11,7 +11,7 @@ from fastgd import LinearRegression, LogisticRegression
 
 
 def huber_objective(X, y, delta, coef, intercept, s=None, alpha=0.0, l1_ratio=0.0):
-    """F as the documentation defines it."""
+    """Return F as the documentation defines it."""
     r = np.abs(X @ coef + intercept - y)
     losses = np.where(r <= delta, 0.5 * r * r, delta * (r - 0.5 * delta))
     penalty = alpha * (l1_ratio * np.abs(coef).sum() + 0.5 * (1.0 - l1_ratio) * (coef**2).sum())
@@ -19,7 +19,7 @@ def huber_objective(X, y, delta, coef, intercept, s=None, alpha=0.0, l1_ratio=0.
 
 
 def least_absolute_deviations(X, y, fit_intercept=True):
-    """min mean |y - X w - b| by linear programming."""
+    """Return min mean |y - X w - b| by linear programming."""
     n, d = X.shape
     columns = np.column_stack([X, np.full(n, float(fit_intercept))])
     bounds = [(None, None)] * (d + 1) + [(0, None)] * (2 * n)
@@ -91,7 +91,7 @@ def test_each_target_is_fitted_as_alone():
 
 @pytest.mark.parametrize("spread", [1.0, 1e4])
 def test_weights_and_zeros_of_an_elastic_net(spread):
-    """A subgradient of 0 at the end, taken from the documented objective."""
+    """The subdifferential of the documented objective contains 0."""
     X, y = data_of(120, 6, tail=3, seed=1)
     y, s = spread * y, np.random.default_rng(2).uniform(0.0, 2.0, 120)
     alpha, l1_ratio = 0.2, 0.9
@@ -145,7 +145,7 @@ def test_columns_whose_squares_overflow_end_in_an_error(optimizer, l1_ratio):
 
 
 def test_steps_of_no_length_are_cut_too():
-    """Without tol steps go on at the optimum, where rounding leaves a slope of 0 or above."""
+    """Without tol steps continue at the optimum, where rounding makes slopes 0 or positive."""
     for seed in (0, 3, 4, 5):
         rng = np.random.default_rng(seed)
         X, y = rng.standard_normal((17, 3)), rng.integers(0, 2, 17)

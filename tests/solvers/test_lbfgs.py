@@ -1,4 +1,4 @@
-"""L-BFGS ends at the optimum that independent methods find, in few passes, and says where rounding ends it."""
+"""L-BFGS ends at the optimum of independent methods, in few passes, and reports rounding."""
 
 import warnings
 
@@ -139,7 +139,7 @@ def test_fits_flat_to_rounding_warn(loss, outputs):
 
 @pytest.mark.parametrize(("loss", "outputs"), [("huber", 2), ("softmax", 3)])
 def test_values_flat_to_rounding_are_not_the_end(loss, outputs):
-    """Gradients tell more: certificates far below the root of eps, where no value falls any more."""
+    """By differences from gradients certificates get far below the root of eps."""
     problem = problem_for(loss, outputs, alpha=1e-3, d=8)
     assert certificate_of(problem, fit(problem, optimizer="lbfgs", tol=3e-11)) < 3.1e-11
 
@@ -153,14 +153,14 @@ def test_overflow_raises_divergence_error():
 
 
 def unequal(rng):
-    """Rows of classes of which the last is rare, whose columns need other units."""
+    """Return rows of classes with a rare last one."""
     X = rng.standard_normal((3000, 10)) * np.logspace(-2, 2, 10)
     margins = X / X.std(axis=0) @ rng.standard_normal((10, 5)) + rng.gumbel(size=(3000, 5)) - 1.2 * np.arange(5)
     return X, margins.argmax(axis=1)
 
 
 def test_units_halve_the_passes_on_unequal_classes():
-    """Counted against scipy on the same objective in standardised coordinates."""
+    """Counted against SciPy on the same objective in standardised coordinates."""
     X, y = unequal(np.random.default_rng(0))
     model = LogisticRegression(alpha=1e-3, optimizer="lbfgs", tol=1e-5).fit(X, y)
     made = objective_of(make_problem(X, y, "softmax", alpha=1e-3))
@@ -184,7 +184,7 @@ def test_units_halve_the_passes_on_unequal_classes():
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_raw_columns_of_any_scale(loss):
-    """Without `standardize` plain gradients would have to cross scales of 1e6."""
+    """Without `standardize` scales differ by 1e6."""
     problem = problem_for(loss, alpha=1e-3, n=500, d=6)
     scaled = problem.x * np.logspace(-3, 3, 6)
     model = model_for(problem, optimizer="lbfgs", standardize=False, tol=1e-6)
@@ -200,7 +200,7 @@ def test_memory_is_used():
 
 
 def test_columns_and_classes_that_say_nothing():
-    """A constant column, and a class without weight, play no part."""
+    """A constant column and a class without weight have no effect."""
     rng = np.random.default_rng(2)
     X, y = rng.standard_normal((90, 3)), np.arange(90) % 3
     X[:, 1] = 4.0
@@ -213,7 +213,7 @@ def test_columns_and_classes_that_say_nothing():
 
 
 def test_blas_runs_on_one_thread_meanwhile():
-    """Its threads would fight those of the passes, and their number would show in the bits."""
+    """Its threads would compete with those of the passes, and their number would change bits."""
 
     class Look:
         def on_epoch_end(self, state):

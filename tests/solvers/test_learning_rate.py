@@ -1,4 +1,4 @@
-"""Automatic rates, divergence, and what the order of rows and the number of threads may not change."""
+"""Automatic rates, divergence, and independence of the order of rows and of threads."""
 
 import logging
 import pickle
@@ -21,7 +21,7 @@ KINDS = [("squared", 1), ("huber", 1), ("logistic", 1), ("softmax", 3)]
 
 
 def scaled(problem):
-    """Columns in units from 1e-6 to 1e6."""
+    """Return columns in units from 1e-6 to 1e6."""
     return replace(problem, x=problem.x * 10.0 ** np.linspace(6, -6, problem.x.shape[1]))
 
 
@@ -174,7 +174,7 @@ def test_divergence_names_a_rate_that_works(loss, rule, batch_size):
 
 @pytest.mark.parametrize("rule", ["gd", "momentum", "saga"])
 def test_the_safe_rate_of_single_rows_holds_on_rows_of_equal_length(rule):
-    """2 / L is a reflection on each of them, and noise adds up."""
+    """A rate of 2 / L reflects each iterate, and noise accumulates."""
     rng = np.random.default_rng(0)
     X, y = np.sign(rng.standard_normal((2000, 1))), rng.standard_normal(2000)
     with pytest.raises(DivergenceError) as caught:

@@ -1,4 +1,4 @@
-"""Metrics: factors of singular matrices, what pairs teach against dense BFGS, prox steps against every sign pattern."""
+"""Metrics: factors of singular matrices, pairs against dense BFGS, prox steps against every sign pattern."""
 
 import itertools
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from tests.reference.problems import KINDS, random_theta
 
 
 def definite(D=5, seed=0, condition=1e4):
-    """A random matrix of this condition, in units that differ."""
+    """Return a random matrix of this condition, in different units."""
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.standard_normal((D, D)))[0]
     B = (Q * np.geomspace(1.0, condition, D)) @ Q.T
@@ -28,7 +28,7 @@ def definite(D=5, seed=0, condition=1e4):
 
 
 def at_point(theta, slope):
-    """An evaluation of which metrics read two things."""
+    """Return an evaluation with the two fields that metrics read."""
     zeros = np.zeros(len(theta))
     return Evaluation(theta, zeros, zeros, slope, slope, 0.0)
 
@@ -44,7 +44,7 @@ def test_a_factor_solves(sampled):
 
 @pytest.mark.parametrize("sampled", [True, False])
 def test_rows_of_zeros_are_left_alone(sampled):
-    """Those of constant columns and of an intercept that is not fitted."""
+    """As of constant columns and of an intercept that is not fitted."""
     B, g = np.zeros((5, 5)), np.random.default_rng(1).standard_normal((2, 5))
     live = [0, 2, 3]
     B[np.ix_(live, live)] = definite(3)
@@ -54,14 +54,14 @@ def test_rows_of_zeros_are_left_alone(sampled):
 
 
 def singular(D=6, rank=4):
-    """A matrix of unit diagonal with a null space, and that space (D, D - rank)."""
+    """Return a matrix of unit diagonal with a null space, and that space (D, D - rank)."""
     rows = np.random.default_rng(2).standard_normal((rank, D))
     rows /= np.linalg.norm(rows, axis=0)
     return rows.T @ rows, np.linalg.svd(rows)[2][rank:].T
 
 
 def test_flat_directions_are_left_alone():
-    """The step is the one of least norm, with nothing in the null space whatever the gradient says there."""
+    """The step has least norm, without a part in the null space for any gradient."""
     B, null = singular()
     g = np.random.default_rng(3).standard_normal((2, 6))
     found = Factor(B, sampled=False).solve(g)
@@ -70,7 +70,7 @@ def test_flat_directions_are_left_alone():
 
 
 def test_flat_directions_of_a_sample_are_followed():
-    """All rows may not be flat there: the gradient is followed as down a small curvature, 1e-6 of the largest."""
+    """Other rows may have curvature there: the curvature is 1e-6 of the largest."""
     B, null = singular()
     g = np.random.default_rng(3).standard_normal((1, 6))
     found = Factor(B, sampled=True).solve(g)
@@ -82,7 +82,7 @@ def test_flat_directions_of_a_sample_are_followed():
 
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_a_metric_has_the_penaltys_curvature_too(loss, outputs):
-    """Block by block of the reference's Hessian, L2 included; what outputs share counts for each of them."""
+    """Per block of the reference's Hessian with L2; a shared block serves each output."""
     problem = problem_for(loss, outputs, alpha=0.3)
     objective, (its, _) = objective_of(problem), working(problem)
     theta = random_theta(its)
@@ -95,7 +95,7 @@ def test_a_metric_has_the_penaltys_curvature_too(loss, outputs):
 
 
 def test_with_couplings_softmax_has_newtons_step_where_all_rows_have_the_same_shares():
-    """There its curvature is the product of the two factors: the step of least norm by the reference's whole Hessian.
+    """There the curvature is the product of two factors: the step of least norm by the reference's full Hessian.
 
     The shares of classes differ by a factor of a hundred.
     """
@@ -111,7 +111,7 @@ def test_with_couplings_softmax_has_newtons_step_where_all_rows_have_the_same_sh
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 def test_a_joint_metric_has_newtons_step(alpha):
-    """By the reference's whole Hessian; of equal changes of all classes it makes none."""
+    """By the reference's full Hessian, without equal changes of all classes."""
     problem = problem_for("softmax", 4, alpha=alpha)
     objective, (its, _) = objective_of(problem), working(problem)
     theta = random_theta(its)
@@ -123,7 +123,7 @@ def test_a_joint_metric_has_newtons_step(alpha):
 
 
 def test_joint_prox_step_includes_coupling_of_classes(monkeypatch):
-    """The minimiser of the joint model: next to no violation at its end."""
+    """The step minimises the joint model: the violation at its end is almost 0."""
     monkeypatch.setattr(metrics, "_PROX_ACCURACY", 1e-12)
     objective = objective_of(problem_for("softmax", 3, alpha=0.05, l1_ratio=0.5))
     theta = random_theta(problem_for("softmax", 3))
@@ -149,7 +149,7 @@ def test_metric_inherits_pairs():
 
 
 def bfgs(H, pairs):
-    """The inverse of a curvature after pairs of steps and changes: Broyden, Fletcher, Goldfarb and Shanno, 1970."""
+    """Return the inverse of a curvature after BFGS updates (Broyden, Fletcher, Goldfarb and Shanno, 1970)."""
     eye = np.eye(len(H))
     for s, y in pairs:
         rho = 1.0 / (s @ y)
@@ -185,12 +185,12 @@ def test_pairs_equal_dense_bfgs(outputs, memory):
 
 
 def objective_with(l1, loss="logistic"):
-    """As much of an objective as a prox metric asks for."""
+    """Return the part of an objective that a prox metric uses."""
     return SimpleNamespace(l1=l1, l2=np.zeros_like(l1), has_l1=True, problem=SimpleNamespace(loss=find_loss(loss)))
 
 
 def best_of_all_signs(B, c, l1):
-    """The minimiser of t'Bt / 2 + c't + l1 |t|: of every choice of signs and zeros the best that keeps them."""
+    """Return the minimiser of t'Bt / 2 + c't + l1 |t|, by enumeration of signs and zeros."""
     best, least = None, np.inf
     for signs in itertools.product((-1.0, 0.0, 1.0), repeat=len(c)):
         sign = np.array(signs)
@@ -236,7 +236,7 @@ def test_subgradient_distance():
 
 @pytest.mark.parametrize("memory", [0, 3])
 def test_a_prox_metric_learns_as_dense_bfgs_does(monkeypatch, memory):
-    """Output by output; seen by its steps with next to no penalty."""
+    """Per output, by its steps with almost no penalty."""
     monkeypatch.setattr(metrics, "_PROX_ACCURACY", 1e-13)
     rng = np.random.default_rng(5)
     blocks = np.array([np.cov(rng.standard_normal((4, 30))) for _ in range(2)])

@@ -17,7 +17,7 @@ LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
 
 
 def closed_form(problem, alpha):
-    """(X' S X / sum s + alpha I) w = X' S y / sum s, intercept unpenalised."""
+    """Solve (X' S X / sum s + alpha I) w = X' S y / sum s, with an unpenalised intercept."""
     rows = np.column_stack([problem.x, np.full(problem.n_rows, float(problem.fit_intercept))])
     share = problem.weight / problem.weight.sum()
     gram = (rows.T * share) @ rows + alpha * np.diag([1.0] * problem.x.shape[1] + [0.0])
@@ -69,7 +69,7 @@ def test_zeros_are_exact():
 
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
 def test_columns_in_units_of_all_sizes(l1_ratio):
-    """Some so small that L2 is steeper than the loss."""
+    """Some columns are so small that L2 is steeper than the loss."""
     problem = problem_for("squared", alpha=0.05, l1_ratio=l1_ratio, d=6)
     problem.x[:] *= 10.0 ** np.array([-9.0, -4.0, 0.0, 2.0, 5.0, 8.0])
     model = fit(problem, tol=1e-10, **SOLVER)
@@ -174,7 +174,7 @@ def test_other_losses_are_refused(model):
 
 @pytest.mark.parametrize(("tol", "certified"), [(1e-8, True), (1e-10, True), (1e-18, False)])
 def test_loss_at_rounding_is_certified_in_higher_precision(tol, certified):
-    """A pass in float32 shows a certificate of 3e-8 there; who asks for more than there is, is told."""
+    """A pass in float32 gives a certificate of 3e-8; a smaller tol warns."""
     X = np.random.default_rng(0).standard_normal((2000, 5)).astype(np.float32)
     y = X.astype(float) @ np.arange(1.0, 6.0)
     with nullcontext() if certified else pytest.warns(ConvergenceWarning, match="no step"):

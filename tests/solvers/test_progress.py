@@ -1,4 +1,4 @@
-"""The progress of a solver: steps that overflow are taken back, and a fit that finds nothing finite says so."""
+"""Progress of a solver: steps that overflow are rejected, and fits without a finite step raise."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def monitor_for(objective, max_iter=100):
 
 
 def overflowing(objective, monkeypatch, numbers):
-    """The objective, whose losses and gradients overflow at calls of these numbers; counted from 0."""
+    """Return an objective whose losses and gradients overflow at these calls, counted from 0."""
     quadratic, evaluate, calls = objective.quadratic, objective.evaluate, []
 
     def spoilt(at):

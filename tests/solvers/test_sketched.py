@@ -1,4 +1,4 @@
-"""Sketched Newton on data that mislead a sample: wherever the sample looks, fits end at the optimum of all rows."""
+"""Sketched Newton on data that mislead a sample: fits end at the optimum of all rows."""
 
 from dataclasses import replace
 
@@ -30,12 +30,12 @@ LOSSES = ["logistic", "huber", "squared"]
 
 
 def plain(loss, n=N, d=D, **options):
-    """Ordinary columns, a noisy signal, equal weights."""
+    """Return ordinary columns with a noisy signal and equal weights."""
     return problem_for(loss, n=n, d=d, sample_weight=None, **options)
 
 
 def in_order(problem, order):
-    """The problem with its rows in another order."""
+    """Return the problem with its rows in another order."""
     return replace(problem, x=problem.x[order], y=problem.y[order], weight=problem.weight[order])
 
 
@@ -50,26 +50,26 @@ def with_weights(problem, weight):
 
 
 def rows_of_samples(d=D):
-    """Numbers of the rows that the samples of a fit with `SAMPLED` are made of."""
+    """Return the indices of the rows in the samples of a fit with `SAMPLED`."""
     return np.union1d(spread_runs(N, 8 * d, ROWS).rows, spread_runs(N, 8 * d, 20 * (d + 1)).rows)
 
 
 def blind_to_noise(problem):
-    """Classes of the sample's rows are separable."""
+    """Return a problem with separable classes in the sample."""
     y, rows = problem.y.copy(), rows_of_samples()
     y[rows, 0] = np.where(problem.x[rows, 3] > np.median(problem.x[:, 3]), 1.0, -1.0)
     return replace(problem, y=y)
 
 
 def one_class(problem):
-    """The sample's rows are all of the one class."""
+    """Return a problem with a single class in the sample."""
     y = problem.y.copy()
     y[rows_of_samples(), 0] = 1.0
     return replace(problem, y=y)
 
 
 def drawn(kind, *options):
-    """N random numbers, always the same."""
+    """Return N fixed random numbers."""
     return getattr(np.random.default_rng(0), kind)(*options, size=N)
 
 
@@ -94,7 +94,7 @@ CLASSES = {"separable sample": blind_to_noise, "one class in the sample": one_cl
 
 
 def made(loss, case, **options):
-    """A problem whose sample misleads."""
+    """Return a problem with a misleading sample."""
     return {**CASES, **CLASSES}[case](plain(loss, **options))
 
 
@@ -159,7 +159,7 @@ def test_softmax_from_a_sample(outputs, l1_ratio):
 
 @pytest.mark.parametrize("optimizer", ["auto", SketchedNewton(10**9)], ids=["auto", "all rows"])
 def test_classes_with_curvature_in_few_rows(optimizer):
-    """Columns of heavy tails, nearly separable classes, next to no penalty: what a sample knows of them is wrong."""
+    """Columns of heavy tails, nearly separable classes and almost no penalty make samples misleading."""
     rng = np.random.default_rng(0)
     X = np.exp(3.0 * rng.standard_normal((6000, 4))) * np.sign(rng.standard_normal((6000, 4)))
     scores = np.column_stack([np.arcsinh(X @ rng.standard_normal(4)) for _ in range(4)])
@@ -187,7 +187,7 @@ DISTANCES = {
 
 @pytest.mark.parametrize("case", DISTANCES)
 def test_reported_suboptimality_is_about_the_actual_one(case):
-    """Within a factor of four, of random labels too; nothing is told by rough metrics, of fewer rows than columns."""
+    """Within a factor of four, also for random labels; none is reported with fewer rows than columns."""
     options, outputs = DISTANCES[case]
     problem = problem_for("softmax" if outputs > 1 else "logistic", outputs, sample_weight=None, alpha=1e-4, **options)
     y = np.random.default_rng(1).integers(0, max(outputs, 2), problem.y.shape).astype(float)
@@ -220,7 +220,7 @@ def test_numbers_that_are_not_finite_are_found_wherever_they_are(estimator, bad)
 
 
 def test_poor_progress_makes_the_sample_grow(caplog):
-    """Two columns are the same in the sample: after some passes a larger one is taken, and the fit is done."""
+    """Two columns are equal in the sample: after some passes the sample grows, and the fit converges."""
     problem = made("logistic", "the same in the sample", alpha=1e-3)
     with caplog.at_level("DEBUG", "fastgd"):
         model = fit(problem, optimizer=SketchedNewton(64, memory=0), tol=1e-7, max_iter=60)
@@ -242,7 +242,7 @@ def test_memory_makes_up_for_a_small_sample():
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_millionth_takes_eight_passes_at_most(loss, l1_ratio):
-    """Of the objective, with 200 rows a column and more; passes for means and the certificate included."""
+    """With 200 rows per column and more, including passes for means and the certificate."""
     for n, d in ((4000, 20), (20_000, 20)):
         problem = plain(loss, n=n, d=d, alpha=1e-3, l1_ratio=l1_ratio)
         exact = fit(problem, optimizer="sketched_newton", tol=1e-9)

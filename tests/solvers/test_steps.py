@@ -1,4 +1,4 @@
-"""Every classic rule, through the public API, does the reference's steps on the reference's batches."""
+"""Every rule takes the reference's steps on the reference's batches, through the public API."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ LAYOUTS = [("logistic", 1, "f4", "C"), ("squared", 1, "f4", "F"), ("softmax", 3,
 
 
 def agree(ours, theirs, tolerance):
-    """Parameters relative to the largest, losses relative to each."""
+    """Compare parameters relative to the largest, and losses relative to each."""
     assert np.abs(ours.theta - theirs.theta).max() <= tolerance * np.abs(theirs.theta).max()
     np.testing.assert_allclose(ours.losses, theirs.losses, rtol=tolerance)
     assert np.abs(theirs.theta).max() > 1e-3
@@ -25,7 +25,7 @@ RUNS = [(rule, size) for rule in RULES for size in BATCHES if size != "full" or 
 
 
 def sized(loss, outputs, batch_size, **options):
-    """Few rows, but more than one batch of each size."""
+    """Return a problem of few rows, but more than one batch of each size."""
     return problem_for(loss, outputs, n=300 if batch_size == 256 else 50, **options)
 
 
@@ -97,7 +97,7 @@ def test_every_layout(loss, outputs, rule, dtype, order, batch_size):
 
 
 def test_columns_far_from_zero_in_float64():
-    """More than 1e5 standard deviations: the kernel with shifts, the reference with its own centring."""
+    """Means of more than 1e5 standard deviations: the kernel uses shifts, the reference its own centring."""
     problem = problem_for("squared", n=50)
     far = problem.x + 1e7 * problem.x.std(axis=0)
     moved = type(problem)(**{**vars(problem), "x": far})

@@ -1,4 +1,4 @@
-"""What ends a fit: a loss that is flat, validation, callbacks, divergence; and where the fit then stands."""
+"""The end of a fit by a flat loss, validation, callbacks or divergence, and its final parameters."""
 
 import math
 
@@ -49,7 +49,7 @@ def at(value):
 
 
 class Ends:
-    """A callback that returns, or raises, a given thing in a given epoch."""
+    """A callback that returns a value, or raises an exception, in a given epoch."""
 
     def __init__(self, epoch, what=True):
         self.epoch, self.what, self.told = epoch, what, []

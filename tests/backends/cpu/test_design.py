@@ -24,7 +24,7 @@ RUNS = Runs(16, np.array([0, 3, 4, 9, 11]))
 
 @pytest.fixture(params=[True, False], ids=["kept", "made"])
 def kept(request, monkeypatch):
-    """Blocks of 16 rows, which are kept in working coordinates or made for every use, on threads."""
+    """Use blocks of 16 rows, kept in working coordinates or computed for every use, on threads."""
     monkeypatch.setattr(design, "_BLOCK_NUMBERS", 1)
     monkeypatch.setattr(design, "_BLOCK_ROWS", 16)
     monkeypatch.setattr(design, "_SMALL", 0)
@@ -33,7 +33,7 @@ def kept(request, monkeypatch):
 
 
 def curvature_of(its, theta):
-    """The diagonal blocks (K, D, D) of the reference's Hessian without L2, their mean where outputs share one."""
+    """Return diagonal blocks (K, D, D) of the reference's Hessian without L2, their mean if outputs share one."""
     outputs, columns = theta.shape
     ridge = np.diag(np.column_stack([its.l2, np.zeros(outputs)]).ravel())
     whole = (reference.hessian(its, theta) - ridge).reshape(outputs, columns, outputs, columns)
@@ -57,7 +57,7 @@ def test_loss_gradient_and_curvature(kept, loss, outputs, standardize, intercept
 
 
 def test_couplings_of_classes(kept):
-    """The curvature by margins that the loss of each row has in the reference, the mean over rows."""
+    """The mean over rows of the curvature by margins in the reference."""
     problem = problem_for("softmax", 4)
     objective, (its, _) = objective_of(problem), working(problem)
     theta = random_theta(its)
@@ -83,7 +83,7 @@ def test_the_joint_curvature_of_classes_is_the_references_hessian(kept, standard
 
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_slope_and_curvature_along_a_line(loss, outputs):
-    """Those of the reference's gradient and Hessian there."""
+    """As by the reference's gradient and Hessian there."""
     problem = problem_for(loss, outputs, alpha=0.2)
     objective, (its, _) = objective_of(problem), working(problem)
     theta, step = random_theta(its), random_theta(its, 1)
@@ -100,7 +100,7 @@ def test_slope_and_curvature_along_a_line(loss, outputs):
 @pytest.mark.parametrize(("dtype", "order"), LAYOUTS)
 @pytest.mark.parametrize(("loss", "outputs"), [("squared", 2), ("logistic", 1), ("softmax", 3)])
 def test_layouts(kept, loss, outputs, dtype, order):
-    """Arithmetic is float64 whatever X is; only targets in working units are rounded to its dtype."""
+    """Arithmetic is float64 for any X; only targets in working units are rounded to its dtype."""
     problem = problem_for(loss, outputs, dtype=dtype)
     objective = objective_of(problem, dtype=dtype, order=order)
     its, _ = working(problem)
@@ -133,7 +133,7 @@ def test_constant_columns_have_neither_gradient_nor_curvature(kept):
 
 
 def sampled(objective, runs=RUNS):
-    """The objective on runs of its rows in place."""
+    """Return the objective on runs of its rows in place."""
     return Objective(
         objective.data.sample(runs),
         objective.problem,
@@ -143,7 +143,7 @@ def sampled(objective, runs=RUNS):
 
 
 def gathered(objective, runs=RUNS):
-    """The same on a copy of these rows."""
+    """Return the objective on a copy of these rows."""
     data, rows = objective.data, runs.rows
     copy = np.array(data.rows[rows], order=data.order)
     twin = CpuData(copy, data.data.y[:, rows].copy(), data.data.s[rows].copy(), data.n_threads)
@@ -190,7 +190,7 @@ def test_threads_change_no_bit(kept, loss, outputs, part):
 
 
 def test_few_lanes_are_the_same_sums(kept, monkeypatch):
-    """Where matrices are large, several blocks are added up in each lane."""
+    """With large matrices each lane adds several blocks."""
     problem = problem_for("huber", 2)
     theta = random_theta(problem)
     usual = objective_of(problem).second_order(theta)[1]
@@ -200,7 +200,7 @@ def test_few_lanes_are_the_same_sums(kept, monkeypatch):
 
 @pytest.mark.parametrize("loss", ["logistic", "squared"])
 def test_the_curvature_of_long_rows_of_a_sample_may_be_rounded(kept, monkeypatch, loss):
-    """To the dtype of X; that of all rows is not."""
+    """A sample's curvature is rounded to the dtype of X; that of all rows is not."""
     monkeypatch.setattr(design, "LONG", 5)
     problem = problem_for(loss, dtype="f4", n=600)
     objective = objective_of(problem, dtype="f4")

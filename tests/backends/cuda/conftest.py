@@ -1,4 +1,4 @@
-"""Data on GPUs: in Numba's simulator, or on a GPU where NUMBA_ENABLE_CUDASIM=0."""
+"""Tests of data on GPUs run in Numba's simulator, or on a GPU with NUMBA_ENABLE_CUDASIM=0."""
 
 import pytest
 
@@ -12,7 +12,7 @@ __all__ = ["few_threads", "threads_take_turns"]
 
 @pytest.fixture(autouse=True)
 def few_threads(monkeypatch):
-    """Of a block: the simulator's are Python's."""
+    """Limit the threads of a block: the simulator's are Python's."""
     if SIMULATED:
         monkeypatch.setattr(cuda_device, "THREADS", 8)
         monkeypatch.setattr(gradient, "FOLD_SUMS", 4)

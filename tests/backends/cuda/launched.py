@@ -1,4 +1,4 @@
-"""What launches pass, without a GPU: `python -m tests.backends.cuda.launched` prints JSON.
+"""Arguments of launches, without a GPU: `python -m tests.backends.cuda.launched` prints JSON.
 
 The kernel is compiled, not loaded, and arrays are addresses of nothing; what would go to the driver, or to Numba, is
 noted instead.
@@ -48,12 +48,12 @@ def arguments(X: Any, **its: Any) -> tuple[Any, ...]:
 
 
 def plain(passed: Any) -> list[Any]:
-    """What is passed, told by type and value, NaN and -0 included."""
+    """Return arguments as comparable types and values, including NaN and -0."""
     return [(type(one).__name__, repr(getattr(one, "value", one))) for one in passed]
 
 
 class Notes:
-    """Who launched with what."""
+    """Record launches and their arguments."""
 
     def __init__(self) -> None:
         self.by, self.passed, self.typed = "", [], 0
@@ -92,7 +92,7 @@ class Notes:
 
 
 def by_numba(args: tuple[Any, ...]) -> list[Any]:
-    """What Numba passes."""
+    """Return the arguments that Numba passes."""
     its, passed = object.__new__(_Kernel), []
     its.extensions = []
     for arg in args:

@@ -1,4 +1,4 @@
-"""The same rows on the CPU, on the GPU, and passing through it."""
+"""Equal rows on the CPU, on the GPU, and streamed through it."""
 
 from collections.abc import Callable
 
@@ -20,12 +20,12 @@ CASES = [
 
 
 def held(data: Sample) -> CudaData:
-    """In the GPU's memory."""
+    """Return rows in the GPU's memory."""
     return CudaData(data.X, data.y, data.s, 2)
 
 
 def streamed(data: Sample, monkeypatch) -> CudaStream:
-    """In chunks of nine rows."""
+    """Return a stream with chunks of nine rows."""
     row = data.X.shape[1] + len(data.y) + (data.s is not None)
     monkeypatch.setattr(cuda_stream, "CHUNK_BYTES", 9 * row * data.X.itemsize)
     found = CudaStream(data.X, data.y, data.s, 2)
@@ -39,13 +39,13 @@ def placed(data: Sample, where: str, monkeypatch) -> CudaSet:
 
 
 def close(found, expected, case: Case, size: float = 1.0) -> None:
-    """Equal but for rounding, in units of the largest of the numbers expected or of `size`."""
+    """Compare to rounding, relative to the largest expected number or to `size`."""
     unit = max(size, float(np.abs(expected).max(initial=0.0)))
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=100 * case.eps * unit)
 
 
 def both(verb: Callable[[Data], object], left: Data, right: Data) -> tuple[object, object]:
-    """What a verb gives on two data sets, which then have read the same."""
+    """Return a method's results on two data sets, and check that both read as many rows."""
     before = left.rows_read - right.rows_read, left.rows_sampled - right.rows_sampled
     found = verb(left), verb(right)
     assert (left.rows_read - right.rows_read, left.rows_sampled - right.rows_sampled) == before

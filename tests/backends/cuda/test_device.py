@@ -1,4 +1,4 @@
-"""Copies to the GPU, and what its errors say."""
+"""Copies to the GPU, and messages of its errors."""
 
 import os
 import threading
@@ -24,7 +24,7 @@ CASE = Case("logistic", "f8", "C")
 
 @pytest.mark.parametrize("numbers", [1, 7, 8, 9, 16, 100])
 def test_large_arrays_travel_in_pieces(numbers, monkeypatch):
-    """Through buffers of eight numbers, copied to by threads three at a time."""
+    """Use buffers of eight numbers, filled by threads with three numbers at a time."""
     monkeypatch.setattr(cuda_transfer, "_SMALL_BYTES", 0)
     monkeypatch.setattr(cuda_transfer, "BUFFER_BYTES", 64)
     monkeypatch.setattr(cuda_transfer, "_COPY_BYTES", 24)
@@ -92,7 +92,7 @@ def test_forked_child_raises_device_error(monkeypatch):
 
 
 class Work:
-    """An event behind work that takes so many seconds of a clock that only sleeps move."""
+    """An event after work of so many seconds of a clock that only sleeps advance."""
 
     def __init__(self, seconds, monkeypatch):
         self.now, self.end, self.pauses, self.waited = 0.0, seconds, [], False
@@ -112,7 +112,7 @@ class Work:
 
 
 def test_the_end_of_work_is_noticed_soon(monkeypatch):
-    """No later than a sixteenth of its time, or 20 microseconds; nor than a millisecond, or what is asked for."""
+    """Within a sixteenth of its time or 20 microseconds, and within a millisecond or the given limit."""
     for seconds, late in ((1e-4, 2e-5), (5e-3, 5e-3 / 16), (1.0, 1e-3)):
         work = Work(seconds, monkeypatch)
         cuda_device.wait(work)

@@ -1,4 +1,4 @@
-"""Mini-batches on the GPU: the reference's steps for every rule, held and streamed, however calls are cut."""
+"""Mini-batches on the GPU: the reference's steps for every rule, held and streamed, for any division into calls."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ PLAIN = Case("logistic", "f8", "C")
 
 
 def path(case, data, setup, rows, count=2, cuts=()):
-    """Where a fit on rows goes."""
+    """Return the end of a fit on rows."""
     stated = minibatch.twin(case, data, setup)
     stated = stated._replace(data=rows, epochs=rows.epochs(case.loss, stated.plan))
     return run_epochs(stated, case, N, setup, count, cuts)
@@ -128,7 +128,7 @@ def test_an_interrupt_leaves_the_rule_after_a_whole_batch(monkeypatch):
 
 
 def test_parts_of_a_batch():
-    """Of the batch and its columns alone: 128 of small batches, 512 of the largest."""
+    """A function of the batch and its columns: 128 for small batches, 512 for the largest."""
     for size, most in ((1, 1), (256, 128), (4096, 128), (1 << 17, 512), (1 << 22, 512)):
         rows = part_rows(size, 100)
         assert rows >= 1

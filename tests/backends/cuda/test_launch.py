@@ -1,4 +1,4 @@
-"""What kernels are launched with: the list that Numba would make, without its looking at what it has seen."""
+"""Fast launches pass the arguments that Numba would pass."""
 
 import json
 import os

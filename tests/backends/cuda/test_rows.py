@@ -1,4 +1,4 @@
-"""Every verb of rows on the GPU: what the CPU's gives, from the same number of rows."""
+"""Every method of rows on the GPU gives the CPU's result, from as many rows read."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def where(request):
 
 
 def rows_of(case, where, monkeypatch, weighted=True):
-    """A sample, its rows on the CPU and on the GPU."""
+    """Return a sample, with its rows on the CPU and on the GPU."""
     data = sample(case, N, D, weighted=weighted)
     return data, data.on_cpu(), placed(data, where, monkeypatch)
 

@@ -1,4 +1,4 @@
-"""Whole fits on data on the GPU: where the CPU's go."""
+"""Fits on data on the GPU end where the CPU's do."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ ITERATIONS = 6
 
 
 def twins(loss, outputs, where, monkeypatch, order="C", **options):
-    """The objective on the CPU and on the GPU."""
+    """Return the objective on the CPU and on the GPU."""
     here = objective_of(problem_for(loss, outputs, n=N, d=D, alpha=0.1, **options), order=order)
     data = here.data
     data.rows_read = 0

@@ -15,7 +15,7 @@ COPYING, WORKING = "copying", "working"
 
 
 class Event:
-    """One that says what is done with it."""
+    """An event that records its use."""
 
     def __init__(self, name, log):
         self.name, self._log = name, log
@@ -28,7 +28,7 @@ class Event:
 
 
 class Memory(NamedTuple):
-    """Some of a buffer's memory on the device."""
+    """A part of a buffer's memory on the device."""
 
     log: list
     start: int
@@ -45,7 +45,7 @@ class Memory(NamedTuple):
 
 @pytest.fixture
 def log(monkeypatch):
-    """What is done with events and copies, in its order."""
+    """Return the log of events and copies, in order."""
     found, names = [], iter(["sent", "used"])
     monkeypatch.setattr(cuda_stream, "new_event", lambda: Event(next(names), found))
     monkeypatch.setattr(cuda_stream, "wait", lambda event, *_: found.append(("wait", event.name, "host")))
@@ -89,7 +89,7 @@ def test_host_waits_for_copies_and_releases_buffers(buffer, log):
 
 @pytest.fixture
 def turns(monkeypatch):
-    """A stream of five chunks, and what is done with its two buffers."""
+    """Return a stream of five chunks, and the log of its two buffers."""
     found, numbers = [], iter(range(100))
 
     class Told(Buffer):

@@ -14,7 +14,7 @@ pytest.importorskip("cuda.pathfinder", reason="needs CUDA's compiler: pip instal
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["softmax f4 C", "huber f8 F", "logistic f8 C", "squared f4 F"])
 def test_every_verb_compiles_each_kernel_once(root, case):
-    """But for margins of column-major chunks, which lie with gaps between them."""
+    """Except margins of column-major chunks, which are not contiguous."""
     command = [sys.executable, "-m", "tests.backends.cuda.typed", *case.split()]
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
     run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What the backend launches, compiled without a GPU: `python -m tests.backends.cuda.typed softmax f4 C` prints JSON.
+"""Compile the backend's launches without a GPU: `python -m tests.backends.cuda.typed softmax f4 C` prints JSON.
 
 The simulator has no types. Here memory is the simulator's and the compiler the real one: a launch compiles its kernel
 for its arguments, and runs nothing.
@@ -50,7 +50,7 @@ class Event:
 
 
 def numba_type(array: Any) -> types.Array:
-    """As that of an array on a GPU: no number is repeated where there is none."""
+    """Return strides as of an array on a GPU."""
     repeats = 0 in array.strides and array.size != 0
     layout = "A"
     if not repeats:
@@ -73,7 +73,7 @@ def resident_blocks(kernel: Any, threads: int, shared: int, *args: Any) -> int:
 
 
 def pretend() -> None:
-    """Put memory without a GPU behind Numba's names, and a compilation in the place of a launch."""
+    """Replace Numba's memory by memory without a GPU, and launches by compilations."""
     dispatcher.get_current_device = cuda.get_current_device = Gpu
     devicearray.FakeCUDAArray._numba_type_ = property(numba_type)
     cuda.device_array, cuda.to_device = devicearray.device_array, devicearray.to_device
@@ -89,7 +89,7 @@ def pretend() -> None:
 
 
 def use_everything(case: Case, rows: Any, data: Any) -> None:
-    """Every verb."""
+    """Call every method."""
     from fastgd.losses import Softmax, find_loss
     from tests.kernels.minibatch import Setup, twin
 
