@@ -1,10 +1,12 @@
 """The best constant of the Huber loss equals that of a search, on any number of threads."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from fastgd._data import working_targets
+from fastgd._data import NumericTargets
 from fastgd.losses import Huber, _base
 from fastgd.objective.coordinates import TargetScaling
 
@@ -35,5 +37,6 @@ def test_working_targets(n, outputs):
     rng = np.random.default_rng(0)
     y = rng.standard_normal((n, outputs))
     scaling = TargetScaling(rng.random(outputs), 1.0 + rng.random(outputs))
-    found = working_targets(y, scaling, np.float32, 3)
+    targets = NumericTargets(SimpleNamespace(n_threads=3), y, None, is_vector=False)
+    found = targets.working(scaling, np.dtype(np.float32))
     assert np.array_equal(found, ((y - scaling.center) / scaling.scale).T.astype(np.float32))

@@ -1,5 +1,4 @@
-"""Which of the host, the copies and the work of a stream waits for which: nothing else keeps a buffer from being
-overwritten while it travels or is worked on, and no simulator works late enough to show it."""
+"""Synchronisation of host, copies and kernels of a stream, which the simulator is too fast to test by results."""
 
 from typing import NamedTuple
 
