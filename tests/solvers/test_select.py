@@ -1,0 +1,89 @@
+"""Selection of a solver: hardness, sizes of samples, and the choice of the joint curvature."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bench.cases.choice import Task
+from bench.primitives import objective_of as bench_objective_of
+from fastgd import LogisticRegression
+from fastgd.bench.problems import Problem
+from fastgd.losses import find_loss
+from fastgd.solvers.cost_model import Shape
+from fastgd.solvers.select import hardness
+from tests.estimators.fits import problem_for
+from tests.objective_of import objective_of
+
+
+def hardness_of(problem: Problem, **penalty: float) -> float:
+    return hardness(bench_objective_of(Task(problem, **penalty)))
+
+
+@pytest.mark.parametrize("condition", [2.0, 30.0, 1e3, 1e5])
+def test_hardness_is_the_mean_square_eigenvalue_of_correlations(condition: float) -> None:
+    problem = Problem("linear", 40_000, 60, "f8", condition=condition)
+    X = problem.make().X
+    values = np.linalg.eigvalsh(np.corrcoef(X.T))
+    # Of 8128 pairs of rows.
+    assert hardness_of(problem) == pytest.approx(np.mean(values**2), rel=0.15)
+
+
+def test_hardness_grows_with_few_rows_and_falls_with_a_penalty() -> None:
+    many, few = (Problem("linear", n, 60, "f8", condition=2.0) for n in (40_000, 120))
+    assert hardness_of(few) > hardness_of(many) + 0.3
+    assert hardness_of(many, alpha=1e-3) < hardness_of(many)
+    assert hardness_of(many, alpha=1.0) < 0.8
+
+
+def test_penalty_lowers_hardness_more_for_classes() -> None:
+    assert hardness_of(Problem("logistic", 5_000, 30, "f8"), alpha=0.05) < hardness_of(
+        Problem("linear", 5_000, 30, "f8"), alpha=0.05
+    )
+
+
+def test_hardness_with_weights_on_a_single_class() -> None:
+    """Any penalty exceeds a curvature of 0; without a penalty only the columns count."""
+    made = {}
+    for alpha in (0.0, 0.1):
+        problem = problem_for("logistic", alpha=alpha)
+        one_class = replace(problem, weight=(problem.y[:, 0] > 0.0).astype(np.float64))
+        made[alpha] = hardness(objective_of(one_class))
+    assert made[0.1] == pytest.approx(0.0, abs=1e-100)
+    assert made[0.0] >= 0.5
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the optimum is at infinity
+@pytest.mark.parametrize("optimizer", ["gd", "nesterov"])
+def test_fits_with_weights_on_a_single_class_predict_it(optimizer: str) -> None:
+    X, y = np.random.default_rng(0).uniform(size=(10, 3)), np.arange(10) % 2
+    model = LogisticRegression(optimizer=optimizer, max_iter=5, random_state=0).fit(X, y, y)
+    assert np.all(model.predict(X) == 1)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("squared", 1), ("huber", 1), ("softmax", 3)])
+def test_unequal_weights_reduce_effective_rows(loss, outputs):
+    """With all weight on a quarter of the rows four rows are as informative as one."""
+    problem = problem_for(loss, outputs, n=400, sample_weight=np.resize([1.0, 0.0, 0.0, 0.0], 400))
+    assert Shape.of(objective_of(problem)).rarity == pytest.approx(4.0, rel=1e-12)
+    equal = problem_for(loss, outputs, n=400, sample_weight=None)
+    assert Shape.of(objective_of(equal)).rarity == 1.0
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
+def test_sample_size_grows_with_rarity(loss):
+    """Up to the largest share of all rows."""
+    shape = Shape(10**7, 51, 3 if loss == "softmax" else 1, 4, find_loss(loss), False)
+    sizes = [shape._replace(rarity=rarity).sample_rows for rarity in (1.0, 2.0, 4.0)]
+    assert sizes[0] < sizes[1] < sizes[2] < shape.rows / 4
+    assert shape._replace(rarity=1e9).first_rows <= shape.rows / 4
+    assert shape._replace(rarity=1e9).sample_rows <= shape.rows
+
+
+def test_few_parameters_of_softmax_have_a_joint_curvature():
+    """Unless passes without it are expected to take far less time, or it needs much memory."""
+    few = Shape(58_000, 10, 7, 8, find_loss("softmax"), False)
+    assert few.quicker_curvature.joint
+    assert not few._replace(loss=find_loss("logistic"), outputs=1).quicker_curvature.joint
+    assert not few._replace(columns=785, outputs=10).quicker_curvature.joint
+    assert not few._replace(rows=3_000, columns=200, outputs=5).quicker_curvature.joint
