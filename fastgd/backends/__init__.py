@@ -1,1 +1,1 @@
-"""Who implements the verbs of `fastgd.objective.objective`: one module a device."""
+"""Implementations of the data set protocols in `fastgd.objective.dataset`, one package per device."""

@@ -247,7 +247,7 @@ class _Point(NamedTuple):
 
 
 class _Scratch:
-    """Of a thread: room for blocks of so many rows, made when it is needed."""
+    """Memory of a thread for blocks of rows, allocated when needed."""
 
     def __init__(self, design: HostDesign, rows: int) -> None:
         self._design, self._rows = design, rows

@@ -94,7 +94,7 @@ class HostLeastSquares:
             return merge(total, block)
 
         def merge(total: Array, other: Array) -> Array:
-            """Sums of the upper parts by Knuth's TwoSum, what they round off goes to the lower ones."""
+            """Add upper parts by Knuth's TwoSum, and their rounding errors to the lower parts."""
             cut = outputs * columns
             a, b = total[:cut], other[:cut]
             total[cut:] += other[cut:]

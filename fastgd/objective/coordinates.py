@@ -66,8 +66,8 @@ class Scaling:
     @classmethod
     def identity(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
         """Return the scaling of raw columns; with an intercept constant columns get an inverse scale of 0."""
-        silent = moments.constant & fit_intercept
-        return cls(np.zeros_like(moments.mean), np.where(silent, 0.0, 1.0))
+        constant = moments.constant & fit_intercept
+        return cls(np.zeros_like(moments.mean), np.where(constant, 0.0, 1.0))
 
     def no_finer_than(self, scale: float) -> "Scaling":
         """Return the scaling with scales of at least `scale` for columns that vary."""
@@ -103,10 +103,10 @@ class Scaling:
 
     def from_raw(self, coef: Array, intercept: Array) -> Array:
         """Return theta (K, d + 1) of raw coefficients (K, d), 0 for constant columns, and intercepts (K,)."""
-        heard = np.where(self.inv_scale > 0.0, coef, 0.0)
+        varying = np.where(self.inv_scale > 0.0, coef, 0.0)
         theta = np.empty((coef.shape[0], coef.shape[1] + 1))
-        theta[:, :-1] = heard * inverse(self.inv_scale)
-        theta[:, -1] = intercept + heard @ self.center
+        theta[:, :-1] = varying * inverse(self.inv_scale)
+        theta[:, -1] = intercept + varying @ self.center
         return theta
 
     def to_raw(self, theta: Array) -> tuple[Array, Array]:

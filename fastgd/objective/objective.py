@@ -341,7 +341,7 @@ class Objective:
 
     @cached_property
     def smooth_curvature(self) -> float:
-        """The same with L2."""
+        """Upper bound of the curvature with L2."""
         return self._power_iteration(self.l2.max(axis=0)) if np.any(self.l2) else self.curvature
 
     def _power_iteration(self, ridge: Array) -> float:

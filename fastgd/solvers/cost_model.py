@@ -232,7 +232,7 @@ class Shape(NamedTuple):
     @property
     @_once
     def seconds_all_rows(self) -> float:
-        """Seconds of a fit whose curvatures are of all rows."""
+        """Seconds of a fit with curvatures on all rows."""
         if self.couples:
             return self.seconds_curvature(self.rows) + self._coupled_passes * (
                 self.seconds_full_pass + self._seconds_descent

@@ -148,7 +148,7 @@ def _unusable_gpu() -> str | None:
                 note_start()
             return too_old
         reason = _first_line(driver.initialization_error or "CUDA_ERROR_NO_DEVICE")
-    except Exception as error:  # CudaSupportError, or what a broken installation raises
+    except Exception as error:  # CudaSupportError, or any error of a broken installation
         reason = _first_line(error)
     if "before forking" in reason or "NOT_INITIALIZED" in reason:
         # Another library or the user had started CUDA.
