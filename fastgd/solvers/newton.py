@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -209,7 +208,7 @@ class _Passes:
     Python's garbage collector.
     """
 
-    def __init__(self, quadratic: Callable[[Array], tuple[Evaluation, Any]]) -> None:
+    def __init__(self, quadratic: Callable[[Array], tuple[Evaluation, Callable[[], Array]]]) -> None:
         self._quadratic = quadratic
 
     def evaluate(self, theta: Array) -> Evaluation:
@@ -226,47 +225,24 @@ class Newton:
         self._passes = _Passes(objective.joint_quadratic if joint else objective.quadratic)
         at = self._passes.evaluate(theta)
         self._curvature = self._passes.curvature
-        self._descent = Descent(objective, self._passes.evaluate, at, self._metric(), remembers=False)
+        #: The iterate, and the outcome of the last step.
+        self.descent = Descent(objective, self._passes.evaluate, at, self._metric(), remembers=False)
         #: Whether the metric belongs to the iterate, and whether no step was taken yet.
         self._fresh = self._first = True
 
     def _metric(self) -> Metric:
         return make_metric(self._objective, self._curvature(), 0, self._sampled)
 
-    @property
-    def at(self) -> Evaluation:
-        """The evaluation at the iterate."""
-        return self._descent.at
-
-    @property
-    def predicted_decrease(self) -> float:
-        """As `Descent.predicted_decrease`."""
-        return self._descent.predicted_decrease
-
-    @property
-    def is_at_rounding(self) -> bool:
-        """As `Descent.is_at_rounding`."""
-        return self._descent.is_at_rounding
-
-    @property
-    def is_stalled(self) -> bool:
-        """As `Descent.is_stalled`."""
-        return self._descent.is_stalled
-
-    def with_suboptimality(self, solution: Solution) -> Solution:
-        """As `Descent.with_suboptimality`."""
-        return self._descent.with_suboptimality(solution)
-
     def advance(self) -> Evaluation:
         """Try a step in the metric of the iterate; return its evaluation."""
         if not self._fresh:
-            self._descent.use_metric(self._metric())
+            self.descent.use_metric(self._metric())
         if self._objective.problem.loss.has_flat_parts:
-            trial = self._descent.advance(partial(step_to_line_minimum, self._objective), enough=0.0)
+            trial = self.descent.advance(partial(step_to_line_minimum, self._objective), enough=0.0)
         else:
-            trial = self._descent.advance(self._objective.lengthen_step if self._first else None)
+            trial = self.descent.advance(self._objective.lengthen_step if self._first else None)
         self._first = False
-        self._fresh = self._descent.failures > 0
+        self._fresh = self.descent.failures > 0
         if not self._fresh:
             self._curvature = self._passes.curvature
         return trial
@@ -275,9 +251,9 @@ class Newton:
         """Step until the progress gives a reason to stop, or rounding does."""
         while reason is None:
             reason = progress.record_trial(self.advance())
-            if reason is None and tol > 0.0 and self.is_stalled and not progress.has_improved:
+            if reason is None and tol > 0.0 and self.descent.is_stalled and not progress.has_improved:
                 reason = "no step"
-        return self.with_suboptimality(progress.make_solution(reason))
+        return self.descent.with_suboptimality(progress.make_solution(reason))
 
 
 def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor, joint: bool = False) -> Solution:
@@ -287,4 +263,4 @@ def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monito
     """
     progress = Progress(objective, tol, monitor)
     newton = Newton(objective, theta, sampled=False, joint=joint)
-    return newton.run_to_end(progress, tol, progress.record_pass(newton.at))
+    return newton.run_to_end(progress, tol, progress.record_pass(newton.descent.at))

@@ -130,9 +130,10 @@ def _newton(
     newton = Newton(first, theta, sampled=True, joint=metrics.shape.joint)
     for _ in range(_FIRST_STEPS):
         newton.advance()
-        if newton.predicted_decrease < _error(first, newton.at) or newton.is_stalled or deadline.passed:
+        descent = newton.descent
+        if descent.predicted_decrease < _error(first, descent.at) or descent.is_stalled or deadline.passed:
             break
-    at, metric = metrics.at(sample, newton.at.theta)
+    at, metric = metrics.at(sample, newton.descent.at.theta)
     return _minimise_on_sample(sample, at, metric, _SAMPLE_STEPS, deadline)
 
 
@@ -261,7 +262,7 @@ class _Passes:
             logger.debug("poor progress: Newton's method on all rows takes over")
             newton = Newton(self._objective, theta, sampled=False, joint=whole.joint)
             solution = replace(newton.run_to_end(self._progress, self._tol, None), note=_ALL_ROWS)
-            if solution.reason != "no step" or newton.is_at_rounding:
+            if solution.reason != "no step" or newton.descent.is_at_rounding:
                 return solution
         logger.info("the metric of all rows gets no further: accelerated gradient takes over")
         best = self._progress.best
