@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from fastgd import LinearRegression, _report
+from fastgd import LinearRegression, _data
 from fastgd.backends.cpu import data as cpu
 from fastgd.backends.cpu.data import CpuSample
 from fastgd.objective.objective import Objective
@@ -36,7 +36,7 @@ class Hands:
 def hands(monkeypatch):
     """The clock of all fits."""
     made = Hands()
-    monkeypatch.setattr(_report, "FitTimer", partial(_report.FitTimer, made))
+    monkeypatch.setattr(_data, "FitTimer", partial(_data.FitTimer, made))
     return made
 
 
