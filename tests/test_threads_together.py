@@ -52,7 +52,7 @@ class Waiting:
     def work(self, index):
         if index == self.member:
             self.does()
-        assert self.stopped.wait(10), "nobody released this thread"
+        assert self.stopped.wait(10), "this thread was not released"
         self.ended.append(index)
 
 

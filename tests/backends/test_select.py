@@ -151,10 +151,10 @@ def in_a_fork(work):
     if child == 0:
         try:
             work()
-            told = "nothing"
+            reported = "nothing"
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-        os.write(writer, told.encode())
+            reported = f"{type(error).__name__}: {error}"
+        os.write(writer, reported.encode())
         os._exit(0)
     os.close(writer)
     os.waitpid(child, 0)
@@ -272,7 +272,7 @@ def test_auto_falls_back_on_missing_requirements(machine):
     name, reason = select.choose("auto", X, LONG)
     assert name == "cpu"
     assert "libnvvm.so not found" in reason
-    # Where the CPU wins nobody looks.
+    # Not looked up where the CPU is faster.
     assert "libnvvm" not in select.choose("auto", X, SHORT).reason
     machine["driver"] = None
     assert select.choose("auto", X, LONG) == ("cpu", "device='auto': no NVIDIA GPU was found")

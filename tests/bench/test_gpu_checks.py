@@ -168,7 +168,7 @@ PART = """
 import json, os, sys, time
 job = json.load(open(sys.argv[1]))
 part = job["part"][0]
-def tell(ran, failed, left_out):
+def report(ran, failed, left_out):
     found = {"section": "checks", "ran": ran, "failed": failed, "left_out": left_out, "absent": {"d": "no"}}
     raw = [found, {"section": "paths", "of": ["checks"], "loaded": ran, f"by {part}": 1}]
     result = {"included": "", "findings": [], "raw": raw, "missing": {}}
@@ -178,13 +178,13 @@ def tell(ran, failed, left_out):
 wrong = {"check": "a", "error": "off"}
 if part == 3:
     sys.exit(0)
-tell(0, [], ["a", "b", "c"])
-tell(1, [wrong], ["b", "c"])
+report(0, [], ["a", "b", "c"])
+report(1, [wrong], ["b", "c"])
 if part == 0:
     os.abort()
 if part == 1:
     time.sleep(60)
-tell(2, [], ["c"])
+report(2, [], ["c"])
 """
 
 

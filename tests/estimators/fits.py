@@ -123,7 +123,7 @@ def scipy_optimum(problem: Problem) -> np.ndarray:
         method="trust-ncg",
         options={"gtol": 1e-12, "maxiter": 500},
     ).x
-    # It ends where values no longer tell points apart, at half of the digits; Newton's steps give the others.
+    # It ends where values no longer distinguish points, at half of the digits; Newton's steps give the others.
     for _ in range(5):
         h = curvature(found)
         scale = np.sqrt(np.diag(h))

@@ -48,7 +48,7 @@ def model_of(problem, way, **parameters):
 
 
 def stopping(problem, way="batches", **parameters):
-    """A fit with early stopping, and what it told a callback."""
+    """A fit with early stopping, and the states that a callback got."""
     recorder = Recorder()
     model = model_of(problem, way, **{"early_stopping": True, "validation_fraction": 0.2, **parameters})
     return model.fit(problem.x, targets(problem), problem.weight, callbacks=recorder), recorder

@@ -47,8 +47,8 @@ def test_states_are_the_history(way, validated):
     assert all(state.max_iter == 6 for state in recorder.states)
     nothing = np.full(model.n_iter_, np.nan)
     for name in ("loss", "validation_loss", "learning_rate", "gradient_norm", "certificate", "seconds"):
-        told = [getattr(state, name) for state in recorder.states]
-        np.testing.assert_array_equal(told, model.history_.get(name, nothing), err_msg=name)
+        reported = [getattr(state, name) for state in recorder.states]
+        np.testing.assert_array_equal(reported, model.history_.get(name, nothing), err_msg=name)
     assert ("certificate" in model.history_) == WAYS[way][1]
     assert ("validation_loss" in model.history_) == validated
 

@@ -1,4 +1,4 @@
-"""What of X cannot be used is told by column: its name, or its number where columns have none."""
+"""Errors about X name the column, by its number if columns have no names."""
 
 import numpy as np
 import pandas as pd

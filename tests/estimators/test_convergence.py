@@ -69,7 +69,7 @@ class Setting(NamedTuple):
 
         Where F is a parabola of curvature lambda, a step eta on gradients of variance sigma^2 keeps an iterate at
         E[F - F*] = eta sigma^2 / (2 (2 - eta lambda)) <= eta sigma^2 / 2 for every coordinate (eta lambda <= 1; a prox
-        brings iterates closer together). Momentum's steps are eta / (1 - mu) all told. A mean of iterates is no
+        brings iterates closer together). Momentum's steps are eta / (1 - mu) in all. A mean of iterates is no
         higher than their mean. Adaptive rules step eta / sigma, AdaGrad eta / (sigma sqrt(t)), and AdaDelta eta
         sqrt(d) / sigma with a d that grows by (1 - decay) eps at each update.
         """

@@ -157,7 +157,7 @@ def test_fewer_rows_than_columns_give_the_minimum_norm(dtype):
 
 
 def test_full_rank_does_not_warn():
-    """Though two columns correlate at 1 - 1e-12, which float64 can tell apart."""
+    """Though two columns correlate at 1 - 1e-12, which float64 distinguishes."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((500, 3))
     X[:, 2] = X[:, 1] + 1e-6 * X[:, 2]
@@ -179,7 +179,7 @@ def test_collinear_columns_of_a_logistic_fit(dtype):
     problem = problem_for("logistic", dtype=dtype)
     y = targets(problem)
     X = np.column_stack([problem.x, problem.x[:, 0] - 2.0 * problem.x[:, 1]]).astype(dtype)
-    # In float32 the last column is rounded, yet dependent as far as float32 can tell.
+    # In float32 the last column is rounded, yet dependent to the precision of float32.
     with pytest.warns(RankWarning):
         model = LogisticRegression(alpha=0.0, tol=1e-6 if dtype == "f4" else 1e-10).fit(X, y, problem.weight)
     alone = LogisticRegression(alpha=0.0, tol=1e-10).fit(problem.x, y, problem.weight)
@@ -238,7 +238,7 @@ def test_one_row_and_one_column():
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
 def test_classes_by_nearly_equal_columns_end_where_rounding_does(seed, monkeypatch):
-    """In float32 no step tells columns apart whose difference is rounding; what F still had to fall is gained.
+    """In float32 no step distinguishes columns whose difference is rounding; what F still had to fall is gained.
 
     By a metric that is not of all classes jointly.
     """

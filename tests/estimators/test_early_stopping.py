@@ -69,15 +69,15 @@ def test_a_plateau_schedule_sees_the_validation_loss():
 
 
 def test_a_function_for_a_rate_sees_the_validation_loss():
-    told = []
+    reported = []
 
     def rate(step, epoch, metric):
-        told.append((step, epoch, metric))
+        reported.append((step, epoch, metric))
         return 0.01
 
     model, _, _ = overfitted(tol=0.0, max_iter=5, optimizer=Adam(rate))
     losses = [None, *model.history_["validation_loss"]]
-    assert told == [(5 * epoch, epoch, losses[epoch]) for epoch in range(5)]
+    assert reported == [(5 * epoch, epoch, losses[epoch]) for epoch in range(5)]
 
 
 def test_certified_fit_with_early_stopping_returns_to_its_best_epoch():

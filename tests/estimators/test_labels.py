@@ -279,7 +279,7 @@ def test_strangers_are_named(n_threads, kind, classes, stranger):
 
 
 def test_labels_that_look_like_targets_warn():
-    """As scikit-learn tells of them."""
+    """As in scikit-learn."""
     y = np.arange(100)
     with pytest.warns(UserWarning, match="number of unique classes is greater than 50%"):
         check_labels(y, y)

@@ -73,8 +73,8 @@ def test_a_fit_ends_with_the_epoch_in_which_its_time_is_up(hands, name):
     ended = fit_with(problem, [Recorder(2)], **options)
     assert np.array_equal(theta_of(model), theta_of(ended))
     (message,) = (str(warning.message) for warning in caught)
-    told = f"max_seconds reached after 2 epochs at certificate {report['certificate']:.3g} > tol=1e-15: "
-    assert message == f"{told}increase max_seconds or tol, or use optimizer='auto'"
+    reported = f"max_seconds reached after 2 epochs at certificate {report['certificate']:.3g} > tol=1e-15: "
+    assert message == f"{reported}increase max_seconds or tol, or use optimizer='auto'"
     assert report["warnings"] == [message]
 
 

@@ -68,10 +68,10 @@ def test_given_means_and_scales_are_the_references_coordinates(loss, outputs, in
 
 def test_unscaled_unequal_columns_warn_once():
     X = np.random.default_rng(0).standard_normal((40, 3)) * [1.0, 0.005, 3.0]
-    y, told = X[:, 0], r"columns differ in size, from 0\.0\d+ to .* give means and scales in its first call"
-    # One row tells nothing of columns.
+    y, reported = X[:, 0], r"columns differ in size, from 0\.0\d+ to .* give means and scales in its first call"
+    # One row shows no scales of columns.
     model = LinearRegression().partial_fit(X[:1], y[:1])
-    with pytest.warns(UserWarning, match=told) as caught:
+    with pytest.warns(UserWarning, match=reported) as caught:
         model.partial_fit(X[1:20], y[1:20])
     assert caught[0].filename == __file__
     assert model.fit_report_["warnings"] == [str(caught[0].message)]

@@ -296,6 +296,6 @@ def test_warnings_are_in_the_report():
 
 def test_rows_of_a_sample_are_reported():
     problem = problem_for("logistic", n=N, d=D, alpha=0.1, sample_weight=None)
-    for rows, told in ((90, f"a metric of 96 of {N} rows"), (N // 4, "Newton's method on all rows")):
+    for rows, reported in ((90, f"a metric of 96 of {N} rows"), (N // 4, "Newton's method on all rows")):
         report = fit(problem, optimizer=fastgd.optimizers.SketchedNewton(sample_rows=rows), tol=1e-2).fit_report_
-        assert report["reason"].endswith(f"; {told}")
+        assert report["reason"].endswith(f"; {reported}")

@@ -18,16 +18,16 @@ def fitted(X, y, sample_weight=None, **parameters):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = LogisticRegression(alpha=0.0, **parameters).fit(X, y, sample_weight)
-    told = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
-    return model, [message for message in told if "no optimum" in message]
+    reported = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
+    return model, [message for message in reported if "no optimum" in message]
 
 
 def has_no_optimum(X, y, sample_weight=None, **parameters):
     """Whether a fit says so, in all the places that it must or in none."""
-    model, told = fitted(X, y, sample_weight, **parameters)
+    model, reported = fitted(X, y, sample_weight, **parameters)
     report = model.fit_report_
     found = report["stopped_by"] == "no optimum"
-    assert found == (len(told) == 1) == any("no optimum" in message for message in report["warnings"])
+    assert found == (len(reported) == 1) == any("no optimum" in message for message in report["warnings"])
     if found:
         assert not report["converged"]
         assert report["suboptimality"] is None
@@ -49,7 +49,7 @@ def is_separable(X, y, intercept):
 
 
 def one_category(rows=400, dtype="f8"):
-    """A category whose rows all have class 1, and a column that tells classes apart by chance only."""
+    """A category whose rows all have class 1, and a column that separates classes by chance only."""
     rng = np.random.default_rng(5)
     u = rng.standard_normal(rows)
     x = rng.random(rows) < 0.2
@@ -126,12 +126,12 @@ def test_hard_data_are_not_called_separable(scale):
 def test_a_fit_without_an_optimum_ends_early():
     X, y = np.arange(20.0)[:, None], np.arange(20) > 9
     for parameters in ({"optimizer": "accelerated"}, {"optimizer": "gd", "batch_size": "full"}):
-        model, told = fitted(X, y, tol=1e-9, **parameters)
-        assert (model.n_iter_, len(told)) == (16, 1)
+        model, reported = fitted(X, y, tol=1e-9, **parameters)
+        assert (model.n_iter_, len(reported)) == (16, 1)
         assert model.score(X, y) == 1.0
     # tol=0 disables this stop as well, and what a callback ends is said to have no optimum all the same.
-    model, told = fitted(X, y, tol=0.0, max_iter=40, optimizer="accelerated")
-    assert (model.n_iter_, model.fit_report_["stopped_by"], len(told)) == (40, "no optimum", 1)
+    model, reported = fitted(X, y, tol=0.0, max_iter=40, optimizer="accelerated")
+    assert (model.n_iter_, model.fit_report_["stopped_by"], len(reported)) == (40, "no optimum", 1)
 
 
 def test_dependent_columns_do_not_hide_the_category():

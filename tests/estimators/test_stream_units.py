@@ -195,8 +195,8 @@ def test_an_automatic_rate_falls_where_later_rows_are_larger(optimizer, intercep
         model = LinearRegression(optimizer=optimizer, fit_intercept=intercept).partial_fit(first[:20], y[:20])
         before = model.fit_report_["learning_rate"]
         model.partial_fit(rest[:200], y[:200])
-        told = "rows of this call are larger: the automatic learning rate fell from" in model.fit_report_["reason"]
-        assert told == (model.fit_report_["learning_rate"] < 0.4 * before)
+        reported = "rows of this call are larger: the automatic learning rate fell from" in model.fit_report_["reason"]
+        assert reported == (model.fit_report_["learning_rate"] < 0.4 * before)
         for _ in range(60):
             model.partial_fit(rest[:200], y[:200])
         assert np.abs(model.coef_).max() < 20.0

@@ -75,8 +75,10 @@ def test_the_planned_end_of_a_rate_that_falls_to_zero_is_no_failure(rule):
     report = model.fit_report_
     assert (report["stopped_by"], report["converged"], report["warnings"]) == ("max_iter", False, [])
     assert report["certificate"] > report["tol"]
-    told = r"max_iter reached: the rate fell to 0 after 3 epochs .* before the loss was flat: increase max_iter, or use"
-    with pytest.warns(ConvergenceWarning, match=told):
+    reported = (
+        r"max_iter reached: the rate fell to 0 after 3 epochs .* before the loss was flat: increase max_iter, or use"
+    )
+    with pytest.warns(ConvergenceWarning, match=reported):
         model.set_params(max_iter=3).fit(X, y)
     with pytest.warns(ConvergenceWarning, match="max_iter reached after 50 epochs"):
         model.set_params(max_iter=50, optimizer=RULES[rule](learning_rate=0.01)).fit(X, y)
@@ -178,7 +180,7 @@ def test_a_stream_names_its_largest_rate():
 
 
 def test_a_rate_that_is_only_slow_is_not_called_standing_still():
-    """Near the optimum what is left to do is told, not what a larger rate would have done."""
+    """Near the optimum the warning names the remedy for what is left, not a larger rate."""
     problem = problem_for("logistic", alpha=0.1)
     options = {"batch_size": "full", "max_iter": 500, "tol": 1e-9}
     usual = fit(problem, optimizer="gd", **options).fit_report_["learning_rate"]

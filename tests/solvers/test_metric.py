@@ -252,8 +252,8 @@ def test_a_prox_metric_learns_as_dense_bfgs_does(monkeypatch, memory):
     slope = rng.standard_normal((2, 4))
     step = metric.step(at_point(np.zeros((2, 4)), slope))
     for k in range(2):
-        told = [(s[k], y[k]) for s, y in pairs] if memory else []
-        np.testing.assert_allclose(step[k], -bfgs(np.linalg.inv(blocks[k]), told) @ slope[k], rtol=1e-6, atol=1e-8)
+        reported = [(s[k], y[k]) for s, y in pairs] if memory else []
+        np.testing.assert_allclose(step[k], -bfgs(np.linalg.inv(blocks[k]), reported) @ slope[k], rtol=1e-6, atol=1e-8)
 
 
 def test_of_coupled_outputs_only_the_size_of_the_curvature_is_learned(monkeypatch):

@@ -46,7 +46,7 @@ def test_steps_that_overflow_are_taken_back(monkeypatch, loss, solve, numbers):
     expected = solve(plain, plain.start(), 1e-8, monitor_for(plain))
     assert found.reason == "certificate"
     np.testing.assert_allclose(plain.canonical(found.theta), plain.canonical(expected.theta), atol=1e-6)
-    # Passes are counted, and told as where the fit stands.
+    # Passes are counted, and reported as the position of the fit.
     history = monitor.history.arrays()
     assert np.all(np.isfinite(history["loss"]))
     assert np.all(np.isfinite(history["certificate"]))

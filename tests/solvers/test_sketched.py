@@ -224,10 +224,10 @@ def test_poor_progress_makes_the_sample_grow(caplog):
     problem = made("logistic", "the same in the sample", alpha=1e-3)
     with caplog.at_level("DEBUG", "fastgd"):
         model = fit(problem, optimizer=SketchedNewton(64, memory=0), tol=1e-7, max_iter=60)
-    told = [record.args[0] for record in caplog.records if record.msg.startswith("poor progress")]
-    assert told
-    assert told == sorted(told)
-    assert told[0] > 64
+    reported = [record.args[0] for record in caplog.records if record.msg.startswith("poor progress")]
+    assert reported
+    assert reported == sorted(reported)
+    assert reported[0] > 64
     assert model.fit_report_["converged"]
 
 

@@ -52,10 +52,10 @@ class Ends:
     """A callback that returns a value, or raises an exception, in a given epoch."""
 
     def __init__(self, epoch, what=True):
-        self.epoch, self.what, self.told = epoch, what, []
+        self.epoch, self.what, self.reported = epoch, what, []
 
     def on_epoch_end(self, state):
-        self.told.append((state.epoch, state.loss, state.coef[0, 0]))
+        self.reported.append((state.epoch, state.loss, state.coef[0, 0]))
         if state.epoch != self.epoch:
             return False
         if isinstance(self.what, BaseException):
@@ -100,7 +100,7 @@ def test_true_value_of_a_callback_ends_the_fit_after_all_callbacks(answer):
     its = monitor(callbacks=(first, second))
     assert its.end_epoch(Epoch(3.0, 0.1, 1.0), at(1.0)) is None
     assert its.end_epoch(Epoch(2.0, 0.1, 1.0), at(2.0)) == "callback"
-    assert first.told == second.told == [(1, 3.0, 1.0), (2, 2.0, 2.0)]
+    assert first.reported == second.reported == [(1, 3.0, 1.0), (2, 2.0, 2.0)]
     assert its.error is None
 
 
@@ -112,7 +112,7 @@ def test_callback_exceptions_are_stored(error, reason):
     its = monitor(callbacks=(Ends(1, error), second))
     assert its.end_epoch(Epoch(3.0, 0.1, 1.0), at(1.0)) == reason
     assert its.error is error
-    assert second.told == []
+    assert second.reported == []
 
 
 def test_new_run_forgets_a_diverged_one():

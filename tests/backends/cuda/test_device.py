@@ -54,7 +54,7 @@ def test_no_room(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "told"),
+    ("name", "kind", "reported"),
     [
         ("OUT_OF_MEMORY", MemoryError, "the GPU has no room left: .* bytes are free"),
         ("NOT_INITIALIZED", DeviceError, "does not survive a fork.*'spawn'"),
@@ -70,8 +70,8 @@ def test_no_room(monkeypatch):
         ("INVALID_VALUE", ArithmeticError, "^Call to cuLaunch results in CUDA_ERROR_INVALID_VALUE$"),
     ],
 )
-def test_errors_name_a_remedy(name, kind, told):
-    with pytest.raises(kind, match=told), guarded():
+def test_errors_name_a_remedy(name, kind, reported):
+    with pytest.raises(kind, match=reported), guarded():
         raise ArithmeticError(f"Call to cuLaunch results in CUDA_ERROR_{name}")
 
 
