@@ -1,6 +1,8 @@
 """Sums of sample weights, which are on the host whatever the device of the rows."""
 
 import math
+from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,3 +30,29 @@ def effective(n: int, weights: NDArray[Any] | None, n_threads: int = 1) -> float
 
     by_blocks(n, _BLOCK, n_threads, work)
     return float(n**2 / math.fsum(squares))
+
+
+class WeightedRows(ABC):
+    """The sums of weights that rows on every device have: n rows, on a host of n_threads."""
+
+    n: int
+    n_threads: int
+
+    @property
+    @abstractmethod
+    def weights(self) -> NDArray[Any] | None:
+        """Sample weights (n,) of these rows, on the host, or None if all weights are equal."""
+
+    @cached_property
+    def weight(self) -> float:
+        """Sum of the sample weights."""
+        return total(self.n, self.weights)
+
+    def count_weights_as_given(self) -> None:
+        """Set `weight` to the number of rows."""
+        self.weight = float(self.n)
+
+    @cached_property
+    def effective_rows(self) -> float:
+        """Number of rows of equal weight that are as informative."""
+        return effective(self.n, self.weights, self.n_threads)

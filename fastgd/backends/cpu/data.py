@@ -1,6 +1,6 @@
 """Data sets and samples on the CPU, with sums over rows on a thread pool, combined in a fixed tree."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from fastgd.arrays import Array, read_only
 from fastgd.backends.cpu.epochs import CpuEpochs, coordinates_of
 from fastgd.backends.cpu.least_squares import CpuLeastSquares
 from fastgd.backends.design import HostDesign
-from fastgd.backends.weights import effective, total
+from fastgd.backends.weights import WeightedRows
 from fastgd.kernels import records
 from fastgd.kernels._jit import compile_seconds as compile_seconds
 from fastgd.kernels.cpu.gradient import make_gradient
@@ -27,7 +27,7 @@ from fastgd.optimizers import KernelRule, Recipe
 LEVELS = 48
 
 
-class CpuRows(ABC):
+class CpuRows(WeightedRows):
     """Rows of a data set: all of them or a sample.
 
     Parameters
@@ -47,25 +47,6 @@ class CpuRows(ABC):
         self.targets = data.y.shape[0]
         self.dtype = "f4" if data.X.dtype == np.float32 else "f8"
         self.nbytes = n * self.d * data.X.itemsize
-
-    @property
-    @abstractmethod
-    def weights(self) -> NDArray[Any] | None:
-        """Sample weights (n,) of these rows, or None if all weights are equal."""
-
-    @cached_property
-    def weight(self) -> float:
-        """Sum of the sample weights."""
-        return total(self.n, self.weights)
-
-    def count_weights_as_given(self) -> None:
-        """Set `weight` to the number of rows."""
-        self.weight = float(self.n)
-
-    @cached_property
-    def effective_rows(self) -> float:
-        """Number of rows of equal weight that are as informative."""
-        return effective(self.n, self.weights, self.n_threads)
 
     @abstractmethod
     def count_rows(self, rows: int) -> None:

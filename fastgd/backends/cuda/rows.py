@@ -1,8 +1,7 @@
 """The interface of passes to rows that are on the GPU a chunk at a time."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -11,7 +10,7 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from fastgd.arrays import Array
-from fastgd.backends.weights import effective, total
+from fastgd.backends.weights import WeightedRows
 from fastgd.kernels import records
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import Design, Piece, Sums, Transferred
@@ -44,7 +43,7 @@ class Held(NamedTuple):
     order: str
 
 
-class ChunkedRows(ABC):
+class ChunkedRows(WeightedRows):
     """Rows of a data set or a sample that are on the device a chunk at a time.
 
     Parameters
@@ -70,7 +69,7 @@ class ChunkedRows(ABC):
         self.dtype = "f4" if self.kind == np.float32 else "f8"
         self.nbytes = self.n * self.d * self.kind.itemsize
         #: On the host: targets (K, n), and weights (n,) or None if all weights are equal.
-        self.y, self.weights = targets
+        self.y, self._weights = targets
         self.targets = len(self.y)
         self.stream = cuda.stream()
         self.transferred = Transferred()
@@ -78,6 +77,11 @@ class ChunkedRows(ABC):
         self.rows_read = self.rows_sampled = 0
         #: SAGA's tables of derivatives, by rule.
         self.tables: WeakKeyDictionary[RuleState, Any] = WeakKeyDictionary()
+
+    @property
+    def weights(self) -> NDArray[Any] | None:
+        """Sample weights (n,), or None if all weights are equal."""
+        return self._weights
 
     @property
     @abstractmethod
@@ -118,20 +122,6 @@ class ChunkedRows(ABC):
     @abstractmethod
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> Design:
         """Return the rows in working coordinates."""
-
-    @cached_property
-    def weight(self) -> float:
-        """Sum of the sample weights."""
-        return total(self.n, self.weights)
-
-    def count_weights_as_given(self) -> None:
-        """Set `weight` to the number of rows."""
-        self.weight = float(self.n)
-
-    @cached_property
-    def effective_rows(self) -> float:
-        """Number of rows of equal weight that are as informative."""
-        return effective(self.n, self.weights, self.n_threads)
 
     def count_rows(self, rows: int) -> None:
         """Add to the number of rows read."""
