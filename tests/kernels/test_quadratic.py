@@ -49,6 +49,26 @@ def test_violation_is_at_most_tol(d, l1, tol):
     np.testing.assert_array_equal(start, kept)
 
 
+@pytest.mark.parametrize("l1", [1e-5, 1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize(("noise", "ridge"), [(0.1, 0.0), (0.01, 0.0), (0.001, 0.0), (0.001, 1e-5), (0.0, 0.0)])
+def test_nearly_singular_curvatures_are_solved_to_rounding(noise, ridge, l1):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 10)) @ rng.standard_normal((10, 60)) + noise * rng.standard_normal((500, 60))
+    y = X @ rng.standard_normal(60) + rng.standard_normal(500)
+    X, weights = X / X.std(axis=0), np.full(60, l1)
+    H, c = X.T @ X / 500 + ridge * np.eye(60), -X.T @ y / 500
+    found = minimise_quadratic(H, c, weights, np.zeros(60), 1e-12)
+    assert violation(H, c, weights, found) <= 1e-11
+
+
+def test_a_limit_of_sweeps_that_ends_before_a_newton_step_is_kept():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 5)) @ rng.standard_normal((5, 40)) + 1e-3 * rng.standard_normal((500, 40))
+    H, c, l1 = X.T @ X / 500, -X.T @ X[:, 0] / 500, np.full(40, 1e-4)
+    few, more = (minimise_quadratic(H, c, l1, np.ones(40), 1e-12, max_sweeps=sweeps) for sweeps in (10, 1000))
+    assert violation(H, c, l1, few) > 1e3 * violation(H, c, l1, more)
+
+
 def test_already_optimal_parameters_stay():
     H, c, l1 = model(8)
     found = minimise_quadratic(H, c, l1, np.zeros(8), 1e-10)

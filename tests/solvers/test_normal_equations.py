@@ -57,6 +57,22 @@ def test_elastic_net_of_scikit_learn(l1_ratio, intercept, standardize):
     assert ours.intercept_ == pytest.approx(theirs.intercept_, rel=1e-8)
 
 
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+@pytest.mark.parametrize("noise", [0.1, 0.001])
+def test_elastic_nets_of_almost_dependent_columns_meet_the_optimality_conditions(noise, l1_ratio):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 10)) @ rng.standard_normal((10, 100)) + noise * rng.standard_normal((2000, 100))
+    y, alpha = X @ rng.standard_normal(100) + rng.standard_normal(2000), 1e-3
+    model = LinearRegression(alpha=alpha, l1_ratio=l1_ratio, optimizer="normal_equations").fit(X, y)
+    coef = model.coef_
+    slope = X.T @ (X @ coef + model.intercept_ - y) / len(X) + alpha * (1.0 - l1_ratio) * coef
+    bound = alpha * l1_ratio
+    violation = np.where(coef == 0.0, np.maximum(np.abs(slope) - bound, 0.0), np.abs(slope + bound * np.sign(coef)))
+    assert violation.max() <= 1e-9
+    assert model.fit_report_["converged"]
+    assert model.fit_report_["duality_gap"] <= 1e-8
+
+
 def test_zeros_are_exact():
     rng = np.random.default_rng(3)
     X = rng.standard_normal((300, 30))
