@@ -5,8 +5,9 @@ lanes depend on the shape alone, so that results do not depend on threads.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,16 +59,17 @@ class HostDesign:
         self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
         self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
         self.quick = self.columns < LONG and data.n * self.columns <= _FEW_NUMBERS
-        self._kept = self._block_of(0, data.n, None, self.allocate_rows(data.n)) if keep else None
+        self._blocks = -(-data.n // self._rows)
+        size = min(self._rows, data.n), self.columns
+        #: By the slots of threads, since fresh memory costs as much as the work in it.
+        self._scratches: dict[int, _Scratch] = defaultdict(partial(_Scratch, *size, self.given, self.dtype))
+        #: All rows as a single block, if they are kept, and as blocks.
+        self._kept: _Block | None = None
+        self._kept_blocks: list[_Block] = []
         if keep:
             data.count_rows(data.n)
-
-    def allocate_rows(self, rows: int) -> Array:
-        """Return memory for rows, by columns if rows are short."""
-        if self.columns > _SHORT:
-            return np.empty((rows, self.columns), self.dtype)
-        # Columns a power of two apart would share a few sets of the cache.
-        return np.empty((self.columns, (rows + 7) // 16 * 16 + 8), self.dtype)[:, :rows].T
+            self._kept = self._block_of(0, data.n, None, _allocate_rows(data.n, self.columns, self.dtype))
+            self._kept_blocks = self._kept.split(self._rows)
 
     def _make(self, X: Any, out: Array) -> Array:
         """Return X (m, d) in working coordinates."""
@@ -139,7 +141,7 @@ class HostDesign:
         if self._kept is None:
             self._sum([(1,)], add)
         else:
-            add([], self._kept, _Scratch(self, 0))
+            add([], self._kept, self._scratches[0])
         weight = self._data.weight
 
         def at(t: Array) -> tuple[Array, Array]:
@@ -153,39 +155,29 @@ class HostDesign:
     ) -> list[Array]:
         """Return sums of these shapes over all blocks."""
         n, D, data = self._data.n, self.columns, self._data
-        blocks = -(-n // self._rows)
-        count = max(1, min(blocks, _LANES, _LANE_NUMBERS // sum(map(math.prod, shapes))))
-        lanes = [list(map(np.zeros, shapes)) for _ in range(count)]
-        scratches: dict[int, _Scratch] = {}
-
-        def work(slot: int, lane: int) -> None:
-            # One per thread: fresh memory costs as much as the work in it.
-            if slot not in scratches:
-                scratches[slot] = _Scratch(self, min(self._rows, n))
-            for number in range(lane, blocks, len(lanes)):
-                add(lanes[lane], self._block(number, scratches[slot]), scratches[slot])
-
-        if n * D * D < _SMALL:
-            for lane in range(len(lanes)):
-                work(0, lane)
-        else:
-            with limited_blas():
-                threads.run(len(lanes), data.n_threads, work)
         if self._kept is None:
             data.count_rows(n)
-        total = lanes[0]
-        for other in lanes[1:]:
+        count = max(1, min(self._blocks, _LANES, _LANE_NUMBERS // sum(map(math.prod, shapes))))
+        total, *others = lanes = [list(map(np.zeros, shapes)) for _ in range(count)]
+
+        def work(slot: int, lane: int) -> None:
+            scratch = self._scratches[slot]
+            for number in range(lane, self._blocks, count):
+                add(lanes[lane], self._kept_blocks[number] if self._kept_blocks else self._read(number, scratch), scratch)
+
+        if n * D * D < _SMALL:
+            threads.run(count, 1, work)
+        else:
+            with limited_blas():
+                threads.run(count, data.n_threads, work)
+        for other in others:
             for mine, its in zip(total, other, strict=True):
                 mine += its
         return total
 
-    def _block(self, number: int, scratch: "_Scratch") -> "_Block":
+    def _read(self, number: int, scratch: "_Scratch") -> "_Block":
         start = number * self._rows
-        stop = min(start + self._rows, self._data.n)
-        if self._kept is None:
-            return self._block_of(start, stop, scratch.gathered, scratch.made, number)
-        _, T, y, s = self._kept
-        return _Block(number, T[start:stop], y[:, start:stop], None if s is None else s[start:stop])
+        return self._block_of(start, min(start + self._rows, self._data.n), scratch.gathered, scratch.made, number)
 
     def _block_of(self, start: int, stop: int, gathered: Any, out: Array, number: int = 0) -> "_Block":
         X, y, s = self._data.rows_on_host(start, stop, gathered)
@@ -199,6 +191,12 @@ class _Block(NamedTuple):
     rows: Array
     y: NDArray[Any]
     weights: Array | None
+
+    def split(self, size: int) -> "list[_Block]":
+        """Return blocks of `size` rows, views of this one's."""
+        _, T, y, s = self
+        cuts = [slice(start, start + size) for start in range(0, len(T), size)]
+        return [_Block(k, T[cut], y[:, cut], None if s is None else s[cut]) for k, cut in enumerate(cuts)]
 
     def stage(self, loss: Loss, margins: Array) -> Stage:
         """Return the weighted losses, derivatives and curvatures at margins (m, K)."""
@@ -246,27 +244,45 @@ class _Point(NamedTuple):
         return stage.curvatures if self.matrices == len(self.theta) else stage.curvatures.mean(axis=1, keepdims=True)
 
 
-class _Scratch:
-    """Memory of a thread for blocks of rows, allocated when needed."""
+def _allocate_rows(rows: int, columns: int, dtype: np.dtype[Any]) -> Array:
+    """Return memory for rows, by columns if rows are short."""
+    if columns > _SHORT:
+        return np.empty((rows, columns), dtype)
+    # Columns a power of two apart would share a few sets of the cache.
+    return np.empty((columns, (rows + 7) // 16 * 16 + 8), dtype)[:, :rows].T
 
-    def __init__(self, design: HostDesign, rows: int) -> None:
-        self._design, self._rows = design, rows
+
+class _Scratch:
+    """Memory of a thread for blocks of rows, allocated when needed.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of a block.
+    given : dtype
+        Of X.
+    dtype : dtype
+        Of rows in working coordinates.
+    """
+
+    def __init__(self, rows: int, columns: int, given: np.dtype[Any], dtype: np.dtype[Any]) -> None:
+        self._rows, self._columns, self._given, self._dtype = rows, columns, given, dtype
 
     @cached_property
     def gathered(self) -> NDArray[Any]:
         """Memory for raw rows."""
-        return np.empty((self._rows, self._design.columns - 1), self._design.given)
+        return np.empty((self._rows, self._columns - 1), self._given)
 
     @cached_property
     def made(self) -> Array:
         """Memory for rows in working coordinates."""
-        return self._design.allocate_rows(self._rows)
+        return _allocate_rows(self._rows, self._columns, self._dtype)
 
     @cached_property
     def _scaled(self) -> tuple[Array, Array]:
         """Memory for rows scaled by curvatures, and for their product."""
-        design = self._design
-        return design.allocate_rows(self._rows), np.empty((design.columns, design.columns), design.dtype)
+        product = np.empty((self._columns, self._columns), self._dtype)
+        return _allocate_rows(self._rows, self._columns, self._dtype), product
 
     def add_products(self, sums: Array, T: Array, curvatures: Array | None) -> None:
         """Add T' H_k T to each of sums (B, d + 1, d + 1)."""
