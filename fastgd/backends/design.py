@@ -163,7 +163,8 @@ class HostDesign:
         def work(slot: int, lane: int) -> None:
             scratch = self._scratches[slot]
             for number in range(lane, self._blocks, count):
-                add(lanes[lane], self._kept_blocks[number] if self._kept_blocks else self._read(number, scratch), scratch)
+                block = self._kept_blocks[number] if self._kept_blocks else self._read(number, scratch)
+                add(lanes[lane], block, scratch)
 
         if n * D * D < _SMALL:
             threads.run(count, 1, work)
