@@ -1,11 +1,18 @@
 """Arrays as the whole package names and passes them: below everything, so that any module may use it."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+def all_finite(array: NDArray[Any]) -> bool:
+    """Whether all numbers are finite."""
+    # A finite sum of squares, which takes a third of the time on few numbers, leaves no other number.
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -59,14 +59,9 @@ class Objective:
         self.outputs = problem.l1.size
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
         #: Whether there is an L1 term.
-        self.has_l1 = bool(problem.l1.any())
+        self.has_l1 = problem.has_l1
         self._offset = self.scaling.center - self.shift
         self._is_sample = is_sample
-
-    @property
-    def has_penalties_of_their_own(self) -> bool:
-        """Whether outputs have different L2 weights."""
-        return bool((self.problem.l2 != self.problem.l2[0]).any())
 
     @cached_property
     def standard(self) -> Scaling:
@@ -97,7 +92,7 @@ class Objective:
         if not self.problem.loss.couples_outputs:
             return theta
         _, intercept = self.scaling.to_raw(theta)
-        if not self.problem.l2.any() and not self.has_l1:
+        if not self.problem.has_l2 and not self.has_l1:
             theta = theta - theta.mean(axis=0)
         elif self.problem.fit_intercept:
             theta = theta.copy()
@@ -296,13 +291,13 @@ class Objective:
         takes a pass.
         """
         problem = self.problem
-        bounded = problem.l2.all() or (problem.l1.all() and not problem.l2.any())
+        bounded = problem.l2.all() or (problem.l1.all() and not problem.has_l2)
         if not bounded:
             return None
         coef, g = self._for_raw_columns(evaluation)
         # Constant columns have no coefficient and, beside an intercept, no effect.
         g *= self.standard.inv_scale > 0.0
-        if not problem.l2.any():
+        if not problem.has_l2:
             dual = self._dual(evaluation, feasible_share(g, problem.l1, problem.positive))
             return None if dual is None else max(0.0, self.value(evaluation) - self.in_target_units(dual))
         return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2, problem.positive))
@@ -342,7 +337,7 @@ class Objective:
     @cached_property
     def smooth_curvature(self) -> float:
         """Upper bound of the curvature with L2."""
-        return self._power_iteration(self.l2.max(axis=0)) if np.any(self.l2) else self.curvature
+        return self._power_iteration(self.l2.max(axis=0)) if self.problem.has_l2 else self.curvature
 
     def _power_iteration(self, ridge: Array) -> float:
         """Return the largest eigenvalue of the mean loss's largest curvature plus diag(ridge), times 1.1.

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from fastgd.arrays import Array
+from fastgd.arrays import Array, all_finite
 from fastgd.losses import ConstantModel, Loss
 from fastgd.objective.coordinates import Moments, Scaling, TargetScaling, load_shift
 
@@ -28,6 +29,21 @@ class Problem:
     units: Array
     #: Whether coefficients must be at least 0.
     positive: bool = False
+
+    @cached_property
+    def has_l1(self) -> bool:
+        """Whether there is an L1 term."""
+        return bool(self.l1.any())
+
+    @cached_property
+    def has_l2(self) -> bool:
+        """Whether there is an L2 term."""
+        return bool(self.l2.any())
+
+    @cached_property
+    def has_penalties_of_their_own(self) -> bool:
+        """Whether outputs have different L2 weights."""
+        return bool((self.l2 != self.l2[0]).any())
 
 
 class WorkingCoordinates(NamedTuple):
@@ -65,4 +81,4 @@ class Evaluation(NamedTuple):
     @property
     def is_finite(self) -> bool:
         """Whether F and its gradient are finite."""
-        return math.isfinite(self.total) and bool(np.isfinite(self.slope).all())
+        return math.isfinite(self.total) and all_finite(self.slope)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from scipy import linalg
 
-from fastgd.arrays import Array
+from fastgd.arrays import Array, all_finite
 from fastgd.backends.cpu.quadratic import minimise_quadratic
 from fastgd.exceptions import DivergenceError
 from fastgd.objective.objective import Objective
@@ -17,7 +17,7 @@ from fastgd.penalties import subgradient_distance
 
 def require_finite(matrix: Array) -> None:
     """Raise a DivergenceError for a matrix of sums of squares or products that overflow."""
-    if not np.isfinite(matrix).all():
+    if not all_finite(matrix):
         raise DivergenceError("sums of squares overflow: scale down columns of extreme values")
 
 
@@ -86,8 +86,7 @@ def make_metric(
     sampled: whether the curvature is that of a sample. couplings (K, K): softmax's curvature by margins, its second
     Kronecker factor; without it, or with L1, each output has its own step.
     """
-    require_finite(curvature)
-    shared = len(curvature) == 1 and objective.has_penalties_of_their_own
+    shared = len(curvature) == 1 and objective.problem.has_penalties_of_their_own
     blocks = np.repeat(curvature, objective.outputs, axis=0) if shared else curvature.copy()
     diagonals = blocks.reshape(len(blocks), -1)[:, :: blocks.shape[1] + 1].reshape(-1, objective.l2.shape[1])
     if sampled:
@@ -96,8 +95,8 @@ def make_metric(
     if len(diagonals) > len(blocks):
         _balance(blocks[0].reshape(diagonals.shape * 2), objective)
     diagonals += objective.l2[: len(diagonals)]
-    require_finite(blocks)
     if objective.has_l1:
+        require_finite(blocks)
         return ProxMetric(blocks, objective, memory)
     # Rows of a Huber loss beyond delta show hardly any curvature, like rows outside a sample.
     blind = sampled or objective.problem.loss.has_flat_parts

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.arrays import Array
+from fastgd.arrays import Array, all_finite
 from fastgd.callbacks import Callback, EpochState, ends_fit
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History
@@ -119,7 +119,7 @@ class Monitor:
         """Record an epoch and its parameters; return the reason to stop, or None."""
         validation_loss = math.nan if self.validation is None else self.validation(theta)
         row = self.history.add(epoch, validation_loss)
-        if np.isfinite(theta).all():
+        if all_finite(theta):
             self.last_finite = theta.copy()
         self.metric = epoch.loss if self.validation is None else validation_loss
         if self.early_stopping and validation_loss < self._best[0]:

@@ -125,7 +125,7 @@ def expected_seconds(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
 
 def _keep_capable(seconds: dict[str, float], objective: Objective) -> dict[str, float]:
     """Drop solvers that cannot give each output its own L2 weight, if outputs differ in it."""
-    if objective.has_penalties_of_their_own:
+    if objective.problem.has_penalties_of_their_own:
         seconds.pop("NormalEquations", None)
     return seconds
 
