@@ -8,8 +8,6 @@ from functools import lru_cache
 from operator import mul
 from typing import NamedTuple
 
-import numpy as np
-
 from fastgd.backends.design import LONG
 from fastgd.losses import Loss
 from fastgd.objective.objective import Objective
@@ -67,6 +65,14 @@ def informed_parameters(objective: Objective) -> int:
     return (objective.data.d + 1) * (objective.outputs if objective.problem.loss.couples_outputs else 1)
 
 
+class _SampleCosts(NamedTuple):
+    """Seconds of a fit with a sample: once, per row of it, and per pass over all rows."""
+
+    fixed: float
+    row: float
+    step: float
+
+
 class Shape(NamedTuple):
     """The properties of a problem that costs depend on; columns include the intercept."""
 
@@ -85,7 +91,7 @@ class Shape(NamedTuple):
     def of(cls, objective: Objective) -> "Shape":
         """Return the shape of an objective."""
         data = objective.data
-        loss, l1 = objective.problem.loss, bool(np.any(objective.problem.l1))
+        loss, l1 = objective.problem.loss, objective.has_l1
         rarity = loss.rarity(objective.problem.constant) * data.n / data.effective_rows
         return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, rarity)
 
@@ -180,17 +186,21 @@ class Shape(NamedTuple):
 
     def seconds_sampled(self, rows: float) -> float:
         """Return the seconds of a fit with a sample of `rows` rows."""
-        a_parameter = max(rows / (self.parameters * self.rarity), 2.0)
-        passes = self._coupled_passes if self.couples else 1.0 + self._count_passes(a_parameter)
+        costs = self._sample_costs
+        return costs.fixed + rows * costs.row + self._count_passes(rows / (self.parameters * self.rarity)) * costs.step
+
+    @property
+    @_once
+    def _sample_costs(self) -> "_SampleCosts":
         on_sample = _COUPLED_SAMPLE_PASSES if self.couples else _SAMPLE_PASSES
-        sample = cost(PASS, self._pass_terms(int(rows)))
-        steps = (on_sample + passes) * self._seconds_descent
-        return (
+        curvature, gradient = self.curvature_terms(1.0, rough=True), self._pass_terms(1)
+        return _SampleCosts(
             self._seconds_first_sample
-            + self.seconds_curvature(rows, rough=True)
-            + on_sample * sample
-            + passes * self.seconds_full_pass
-            + steps
+            + CURVATURE[0]
+            + self._seconds_metric
+            + on_sample * (PASS[0] + self._seconds_descent),
+            cost(CURVATURE[1:], curvature[1:]) + on_sample * cost(PASS[1:], gradient[1:]),
+            self.seconds_full_pass + self._seconds_descent,
         )
 
     @property
@@ -209,7 +219,10 @@ class Shape(NamedTuple):
 
     def _count_passes(self, rows_a_parameter: float) -> float:
         """Return the passes that reduce the suboptimality by `_GAIN`, after the reduction on the sample."""
-        return math.log(_GAIN / rows_a_parameter) / math.log(max(rows_a_parameter / 1.5, 1.5))
+        if self.couples:
+            return self._coupled_passes
+        ratio = max(rows_a_parameter, 2.0)
+        return 1.0 + math.log(_GAIN / ratio) / math.log(max(ratio / 1.5, 1.5))
 
     @property
     @_once
@@ -247,21 +260,20 @@ class Shape(NamedTuple):
         most = most_rows(self.rows)
         if most == 0 or self.seconds_all_rows <= self._least_seconds_sampled:
             return self.rows
-        sizes = [min(ratio * self.parameters * self.rarity, most) for ratio in _ROWS_A_PARAMETER]
-        best = min(sizes, key=self.seconds_sampled)
-        return int(best) if self.seconds_sampled(best) < self.seconds_all_rows else self.rows
+        best, least = float(most), math.inf
+        for ratio in _ROWS_A_PARAMETER:
+            size = min(ratio * self.parameters * self.rarity, most)
+            seconds = self.seconds_sampled(size)
+            # Seconds are convex in the logarithm of the size.
+            if seconds >= least:
+                break
+            best, least = size, seconds
+        return int(best) if least < self.seconds_all_rows else self.rows
 
     @property
     def _least_seconds_sampled(self) -> float:
         """Lower bound of the seconds with any sample; on small data it spares the search for a size."""
-        on_sample = _COUPLED_SAMPLE_PASSES if self.couples else _SAMPLE_PASSES
-        passes = self._coupled_passes if self.couples else 1.0 + self._count_passes(_ROWS_A_PARAMETER[-1])
-        return (
-            self._seconds_first_sample
-            + self.seconds_curvature(0.0)
-            + on_sample * PASS[0]
-            + passes * self.seconds_full_pass
-        )
+        return self._sample_costs.fixed + self._count_passes(_ROWS_A_PARAMETER[-1]) * self._sample_costs.step
 
     @property
     @_once
