@@ -1,0 +1,228 @@
+"""Fit the problem set "real", check the reports and race the best rivals: ``python -m bench.real``.
+
+For each case: passes, iterations, median seconds, their parts by stage, the true suboptimality (F - F*) / (F of the
+constant model - F*) by the tracked optimum, the claims of the report that are untrue, and the ratio to the fastest
+solver of scikit-learn, scikit-learn-intelex and glum that reaches 1e-4 of that distance. With --write the numbers go
+to ``bench/results/real.json``.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bench.real_cases import Case, cases
+from bench.real_optima import Optimum, read
+from fastgd.bench.machine import describe
+from fastgd.bench.objective import Objective
+from fastgd.bench.ours import estimator
+from fastgd.bench.result import RESULTS
+from fastgd.bench.rivals.estimators import theta_of
+
+#: A fit that has converged, and a rival that counts, is at most this share of the constant model's distance off.
+GOAL = 1e-4
+#: An estimate of the suboptimality is true within these factors.
+_LOW, _HIGH = 0.25, 4.0
+#: Differences of F below this share of F of the constant model are rounding, by dtype.
+_ROUNDING = {"f8": 1e-11, "f4": 1e-6}
+_REPEATS, _LONG_SECONDS = 3, 5.0
+#: Functions by file and qualified name, and the stage that their time belongs to; the first match counts.
+_STAGES = [
+    ("sampling", r"objective/sampling\.py|\.(sampled|sample|part|moments)$"),
+    ("passes", r"backends/cpu/data\.py.*\.(gradient|line|_margins)$|design\.py.*\.(values|along|quadratic)$"),
+    ("curvature", r"backends/(cpu/)?(design|least_squares)\.py|joint_curvature$"),
+    ("factor", r"solvers/(metric|collinearity|gram_objective)\.py|backends/cpu/quadratic\.py"),
+]
+
+
+@dataclass
+class Fit:
+    """The median seconds of repeated fits, their report, the number of iterations and F of the model in float64."""
+
+    seconds: float
+    report: dict[str, Any]
+    n_iter: int
+    value: float
+    stages: dict[str, float]
+
+
+class StageProfile:
+    """Seconds of the calling thread by stage while active; functions without a stage belong to their caller's."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(["Python", *(stage for stage, _ in _STAGES)], 0.0)
+        self._stack, self._known = ["Python"], {}
+        self._since = 0.0
+
+    def __enter__(self) -> "StageProfile":
+        self._since = time.perf_counter()
+        sys.setprofile(self._on_event)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(None)
+        self._charge()
+
+    def _charge(self) -> None:
+        now = time.perf_counter()
+        self.seconds[self._stack[-1]] += now - self._since
+        self._since = now
+
+    def _on_event(self, frame: FrameType, event: str, argument: object) -> None:
+        if event == "call":
+            self._charge()
+            code = frame.f_code
+            if code not in self._known:
+                self._known[code] = _stage_of(f"{code.co_filename}:{code.co_qualname}")
+            self._stack.append(self._known[code] or self._stack[-1])
+        elif event == "return" and len(self._stack) > 1:
+            self._charge()
+            self._stack.pop()
+
+
+def _stage_of(function: str) -> str | None:
+    if "fastgd" not in function:
+        return None
+    return next((stage for stage, pattern in _STAGES if re.search(pattern, function)), None)
+
+
+def untrue_claims(report: dict[str, Any], value: float, optimum: Optimum, rounding: float) -> list[str]:
+    """Return the claims of a report that the optimum refutes; `rounding` is a share of F of the constant model."""
+    floor = max(rounding * optimum.constant, 2.0 * optimum.left)
+    distance = value - optimum.value
+    far = distance > GOAL * (optimum.constant - optimum.value) + floor
+    stopped, estimate, gap = (report[key] for key in ("stopped_by", "suboptimality", "duality_gap"))
+    found = []
+    if report["converged"] and far:
+        found.append("converged")
+    if stopped == "no step" and far:
+        found.append("no step")
+    if stopped == "no optimum" and optimum.attained:
+        found.append("no optimum")
+    if not optimum.attained and stopped != "no optimum":
+        found.append("no optimum not recognised")
+    if estimate is not None:
+        low, high = (factor * max(distance, floor) for factor in (_LOW, _HIGH))
+        if estimate > high or (distance > floor and estimate < low):
+            found.append("suboptimality")
+    if gap is not None and gap < distance - floor:
+        found.append("duality_gap")
+    return found
+
+
+def fit(objective: Objective, limit: float, threads: int, stages: bool) -> Fit:
+    """Fit once to compile, then repeatedly; long fits are timed once."""
+    parameters = {"alpha": objective.alpha, "l1_ratio": objective.l1_ratio, "max_seconds": limit, "n_threads": threads}
+    X, y = objective.data.X, objective.data.y
+    seconds: list[float] = []
+    for number in range(_REPEATS + 1):
+        model = estimator(objective.task)(**parameters)
+        began = time.perf_counter()
+        model.fit(X, y)
+        taken = time.perf_counter() - began - model.fit_report_["seconds_compile"]
+        if number or taken > _LONG_SECONDS:
+            seconds.append(taken)
+        if taken > _LONG_SECONDS:
+            break
+    profile = StageProfile()
+    if stages and seconds[-1] <= _LONG_SECONDS:
+        with profile:
+            estimator(objective.task)(**parameters).fit(X, y)
+    value = float(objective.values(theta_of(model)[None])[0])
+    parts = {stage: round(part, 5) for stage, part in profile.seconds.items() if part}
+    return Fit(statistics.median(seconds), model.fit_report_, int(np.max(model.n_iter_)), value, parts)
+
+
+def measure(case: Case, optimum: Optimum, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure a case.
+
+    Raises
+    ------
+    ValueError
+        If the tracked optimum is one of other data.
+    """
+    objective = case.objective()
+    if abs(objective.constant - optimum.constant) > 1e-6 * optimum.constant:
+        raise ValueError(f"F of the constant model is {objective.constant:.9g}, tracked is {optimum.constant:.9g}")
+    found = fit(objective, options.limit_seconds, options.threads, not options.no_stages)
+    distance = optimum.constant - optimum.value
+    estimate = found.report["suboptimality"]
+    return {
+        "name": case.name,
+        "data": case.data,
+        "loss": objective.data.problem.loss,
+        "rows": objective.data.problem.n,
+        "columns": objective.data.problem.d,
+        "solver": found.report["solver"],
+        "passes": round(found.report["passes"], 1),
+        "n_iter": found.n_iter,
+        "seconds": found.seconds,
+        "stages": found.stages,
+        "true_suboptimality": (found.value - optimum.value) / distance,
+        "reported_suboptimality": None if estimate is None else estimate / distance,
+        **{key: found.report[key] for key in ("certificate", "converged", "stopped_by", "warnings")},
+        "attained": optimum.attained,
+        "untrue": untrue_claims(found.report, found.value, optimum, _ROUNDING[case.dtype]),
+    }
+
+
+def line(entry: dict[str, Any]) -> str:
+    """Return a line for the terminal."""
+    if "error" in entry:
+        return f"{entry['name']:60} {entry['error']}"
+    estimate = entry["reported_suboptimality"]
+    end = entry["stopped_by"] if entry["converged"] else f"({entry['stopped_by']})"
+    stages = " ".join(f"{stage[:5]} {1e3 * part:.0f}" for stage, part in entry["stages"].items())
+    return (
+        f"{entry['name']:60} {entry['passes']:6g} {entry['n_iter']:5} {1e3 * entry['seconds']:9.1f} ms "
+        f"{entry['true_suboptimality']:9.1e} {'-' if estimate is None else f'{estimate:.1e}':>8} {end:14} "
+        f"{entry['solver']} [{stages}] {'UNTRUE: ' if entry['untrue'] else ''}{', '.join(entry['untrue'])}"
+    )
+
+
+def _entries(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    optima = read()
+    for case in cases():
+        if not re.search(options.case, case.name):
+            continue
+        try:
+            if case.key not in optima:
+                raise ValueError("no tracked optimum; run python -m bench.real_optima")
+            entry = measure(case, optima[case.key], options)
+        except Exception as error:  # whatever a missing folder, a reader or a solver raises
+            entry = {"name": case.name, "error": f"{type(error).__name__}: {error}"}
+        print(line(entry), flush=True)
+        yield entry
+
+
+def main() -> int:
+    """Measure the chosen cases; return 1 if one could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m bench.real", description=__doc__)
+    parser.add_argument("--case", default="", metavar="PATTERN", help="regular expression for the names of cases")
+    parser.add_argument("--no-rivals", action="store_true", help="only fastgd")
+    parser.add_argument("--no-stages", action="store_true", help="without a profiled fit for the seconds by stage")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--limit-seconds", type=float, default=60.0, help="most seconds per fit")
+    parser.add_argument("--write", action="store_true", help="write bench/results/real.json")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    with threadpool_limits(options.threads):
+        entries = list(_entries(options))
+    if options.write:
+        text = json.dumps({"machine": describe(), "threads": options.threads, "fits": entries}, indent=1)
+        (RESULTS / "real.json").write_text(text + "\n", encoding="utf-8")
+    return int(any("error" in entry for entry in entries))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
