@@ -32,8 +32,8 @@ LONG, _SHORT = 256, 64
 _FEW_NUMBERS = 1 << 16
 #: Most margins to keep during a search along a step.
 _MARGIN_NUMBERS = 1 << 24
-#: Multiplications below which threads cost more than they save.
-_SMALL = 1 << 18
+#: Multiplications below which BLAS uses one thread by itself, and below which threads cost more than they save.
+_SMALL, _MEDIUM = 1 << 18, 1 << 22
 
 
 class HostDesign:
@@ -154,7 +154,8 @@ class HostDesign:
         self, shapes: list[tuple[int, ...]], add: "Callable[[list[Array], _Block, _Scratch], None]"
     ) -> list[Array]:
         """Return sums of these shapes over all blocks."""
-        n, D, data = self._data.n, self.columns, self._data
+        n, data = self._data.n, self._data
+        multiplications = n * self.columns**2
         if self._kept is None:
             data.count_rows(n)
         count = max(1, min(self._blocks, _LANES, _LANE_NUMBERS // sum(map(math.prod, shapes))))
@@ -166,11 +167,11 @@ class HostDesign:
                 block = self._kept_blocks[number] if self._kept_blocks else self._read(number, scratch)
                 add(lanes[lane], block, scratch)
 
-        if n * D * D < _SMALL:
+        if multiplications < _SMALL:
             threads.run(count, 1, work)
         else:
             with limited_blas():
-                threads.run(count, data.n_threads, work)
+                threads.run(count, data.n_threads if multiplications >= _MEDIUM else 1, work)
         for other in others:
             for mine, its in zip(total, other, strict=True):
                 mine += its

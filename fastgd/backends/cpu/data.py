@@ -25,6 +25,8 @@ from fastgd.optimizers import KernelRule, Recipe
 
 #: Most open nodes of the tree of sums.
 LEVELS = 48
+#: Bytes of rows below which threads cost more than they save: to wake one can take as long as to read them.
+_FEW_BYTES = 1 << 21
 
 
 class CpuRows(WeightedRows):
@@ -59,6 +61,11 @@ class CpuRows(WeightedRows):
     @abstractmethod
     def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
         """Run `kernel(first, last, rows, stack, out, slot)` over blocks of rows and combine their nodes."""
+
+    @property
+    def _threads(self) -> int:
+        """Number of threads for a pass."""
+        return self.n_threads if self.nbytes >= _FEW_BYTES else 1
 
     @property
     def _block_rows(self) -> int:
@@ -153,7 +160,7 @@ class CpuSample(CpuRows):
                 number = int(numbers[i])
                 kernel(number, number + 1, length, stacks[slot], nodes[i], slot)
 
-        threads.run(-(-numbers.size // _RUNS_A_CHUNK), self.n_threads, work)
+        threads.run(-(-numbers.size // _RUNS_A_CHUNK), self._threads, work)
         self.count_rows(self.n)
         out = np.empty(size)
         combine(nodes, np.empty((LEVELS, size)), out)
@@ -241,7 +248,7 @@ class CpuData(CpuRows):
             first = number * per_chunk
             kernel(first, min(first + per_chunk, count), rows, stacks[slot], nodes[number], slot)
 
-        threads.run(chunks, self.n_threads, work)
+        threads.run(chunks, self._threads, work)
         self.count_rows(self.n)
         if chunks == 1:
             return nodes[0]
@@ -289,7 +296,7 @@ class CpuData(CpuRows):
         def work(slot: int, number: int) -> None:
             largest[number] = kernel(self.data, coordinates, number * step, min((number + 1) * step, self.n))
 
-        threads.run(chunks, self.n_threads, work)
+        threads.run(chunks, self._threads, work)
         self.count_rows(self.n)
         return float(largest.max()) * self.n / self.weight
 
