@@ -164,7 +164,7 @@ class Factor:
 
 
 class Pair(NamedTuple):
-    """A step, the change of the gradient along it, and 1 / (step . change)."""
+    """A step and the change of the gradient along it, as vectors, and 1 / (step . change)."""
 
     step: Array
     change: Array
@@ -183,15 +183,15 @@ class SmoothMetric:
         """As `Metric.step`."""
         if not self._pairs:
             return -self._inverse(at.slope)
-        q, shares = at.slope.copy(), []
+        q, shares = at.slope.flatten(), []
         for pair in reversed(self._pairs):
-            share = pair.inverse * float(np.vdot(pair.step, q))
+            share = pair.inverse * float(pair.step.dot(q))
             q -= share * pair.change
             shares.append(share)
-        r = self._inverse(q)
+        r = self._inverse(q.reshape(at.slope.shape)).ravel()
         for pair, share in zip(self._pairs, reversed(shares), strict=True):
-            r += (share - pair.inverse * float(np.vdot(pair.change, r))) * pair.step
-        return -r
+            r += (share - pair.inverse * float(pair.change.dot(r))) * pair.step
+        return -r.reshape(at.slope.shape)
 
     def _inverse(self, g: Array) -> Array:
         if len(self._factors) == 1:
@@ -201,8 +201,9 @@ class SmoothMetric:
 
     def learn(self, step: Array, change: Array) -> None:
         """As `Metric.learn`."""
-        product = float(np.vdot(step, change))
-        if product > _VISIBLE * math.sqrt(np.vdot(step, step) * np.vdot(change, change)):
+        step, change = step.ravel(), change.ravel()
+        product = float(step.dot(change))
+        if product > _VISIBLE * math.sqrt(step.dot(step) * change.dot(change)):
             self._pairs.append(Pair(step, change, 1.0 / product))
 
     def inherit(self, other: Metric) -> None:
