@@ -124,12 +124,12 @@ class Monitor:
         self.metric = epoch.loss if self.validation is None else validation_loss
         if self.early_stopping and validation_loss < self._best[0]:
             self._best = (validation_loss, theta.copy())
-        reason = self._call_back(row, theta)
+        reason = self._call_back(row, theta) if self.callbacks else None
         if reason is None and self.early_stopping and self.plateau.observe(validation_loss):
             reason = "early stopping"
         if reason is None and self.deadline.passed:
             reason = "max_seconds"
-        if reason is None and self._asks_for_hope and self.is_hopeless is not None and self.is_hopeless(theta):
+        if reason is None and self.is_hopeless is not None and self._asks_for_hope and self.is_hopeless(theta):
             reason = "no optimum"
         return reason
 
@@ -143,8 +143,6 @@ class Monitor:
         return not self.early_stopping and self.plateau.observe(loss)
 
     def _call_back(self, row: dict[str, Any], theta: Array) -> str | None:
-        if not self.callbacks:
-            return None
         reason = None
         # The rule updates its array in place; a callback may keep the state.
         theta = theta.copy()
@@ -279,7 +277,10 @@ class Progress:
 
     def _keep(self, at: Evaluation, certificate: float) -> None:
         """Keep an evaluation that improves on the best one."""
-        self.has_improved = self._is_better(at, certificate)
+        self.has_improved = self.best is None or certificate <= self._tol
+        if self.best is not None and not self.has_improved:
+            gain, rounding = self.best.total - at.total, self._rounding * abs(at.total)
+            self.has_improved = gain > rounding or (gain > -rounding and certificate < self.certificate)
         self._idle = 0 if self.has_improved else self._idle + 1
         if self.has_improved:
             self.best, self.certificate = at, certificate
@@ -287,14 +288,8 @@ class Progress:
 
     def _repeats_step(self) -> bool:
         """Whether the first epoch continues: its step has not lowered F, and a shorter one may."""
-        first = self._begun is not None and len(self._monitor.history) == 0
-        return first and 0 < self._idle < MOST_FAILURES and not self._monitor.deadline.passed
-
-    def _is_better(self, at: Evaluation, certificate: float) -> bool:
-        if self.best is None or certificate <= self._tol:
-            return True
-        gain, rounding = self.best.total - at.total, self._rounding * abs(at.total)
-        return gain > rounding or (gain > -rounding and certificate < self.certificate)
+        may_repeat = self._begun is not None and 0 < self._idle < MOST_FAILURES
+        return may_repeat and len(self._monitor.history) == 0 and not self._monitor.deadline.passed
 
     def make_solution(self, reason: str) -> Solution:
         """Return the solution at the best evaluation, or with early stopping at the monitor's best epoch."""
