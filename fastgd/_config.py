@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -152,12 +153,12 @@ class FitConfig:
         """Whether an update rule runs, whose every step the user sees, and not a solver of the full batch."""
         return self.optimizer is not None and not isinstance(self.optimizer, FullBatch)
 
-    @property
+    @cached_property
     def is_unpenalized(self) -> bool:
         """Whether the coefficients of some output have no penalty."""
         return float(np.min(self.alpha)) == 0.0
 
-    @property
+    @cached_property
     def has_l1(self) -> bool:
         """Whether some output has an L1 term."""
         return self.l1_ratio * float(np.max(self.alpha)) > 0.0
@@ -191,8 +192,10 @@ def _loss(estimator: Any) -> RegressionLoss | None:
 
 def _alpha(given: Any, loss: RegressionLoss | None, optimizer: Optimizer | None) -> float | Array:
     """Return a number, or for a linear regression an array of one for each target."""
+    if loss is None or is_number(given):
+        return _number(given, "alpha", 0.0)
     values = np.asarray(fitted_array(given, "alpha"), dtype=object)
-    if values.ndim == 0 or loss is None:
+    if values.ndim == 0:
         return _number(given, "alpha", 0.0)
     are_numbers = values.ndim == 1 and values.size and all(map(is_number, values))
     if not are_numbers or not all(0.0 <= float(value) < math.inf for value in values):

@@ -234,7 +234,7 @@ def check_finite(data: Data, names: Sequence[str], finite: bool) -> None:
 
 def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
     """Raise a ValueError if squares of a column's deviations underflow float64, so that it seems to be constant."""
-    if data.dtype != "f8":
+    if data.dtype != "f8" or moments.sd.min() >= _TINY_SD:
         return
     tiny = np.flatnonzero((moments.sd > 0.0) & (moments.sd < _TINY_SD))
     if tiny.size:
