@@ -88,18 +88,21 @@ class SingleThreadedBlas:
             _hold(self._thread, _holds.get(self._thread, 0) - 1)
 
 
+_NO_CHANGE = nullcontext()
+
+
 def single_threaded(rows: int, columns: int) -> AbstractContextManager[None]:
     """Return the limit for work on a matrix of this shape; none if BLAS uses one thread by itself.
 
     Setting and lifting the limit takes 20 microseconds, a large part of a fit of so few numbers.
     """
     few = rows * columns <= _FEW_NUMBERS and columns <= _FEW_COLUMNS
-    return nullcontext() if few else SingleThreadedBlas()
+    return _NO_CHANGE if few else SingleThreadedBlas()
 
 
 def limited_blas() -> AbstractContextManager[None]:
     """Return the limit, or a null context if this thread holds it already, as during fits."""
-    return nullcontext() if threading.get_ident() in _holds else SingleThreadedBlas()
+    return _NO_CHANGE if threading.get_ident() in _holds else SingleThreadedBlas()
 
 
 def holds() -> int:
