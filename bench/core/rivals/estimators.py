@@ -73,7 +73,7 @@ def _ridge(objective: Objective) -> dict[str, Any]:
 
 
 def _inverse(objective: Objective) -> dict[str, Any]:
-    return {"C": 1.0 / _ridge(objective)["alpha"]}
+    return {"C": 1.0 / _ridge(objective)["alpha"] if objective.alpha else np.inf}
 
 
 def _inverse_net(objective: Objective) -> dict[str, Any]:
@@ -92,7 +92,9 @@ def _nothing(objective: Objective) -> dict[str, Any]:
     return {}
 
 
-_SMOOTH, _NETS, _RIDGE = ("logistic", "softmax"), ("linear net", "logistic net"), ("linear", "linear plain")
+_NETS, _RIDGE = ("linear net", "logistic net"), ("linear", "linear plain")
+_PLAIN = ("logistic plain", "softmax plain")
+_SMOOTH = ("logistic", "softmax", *_PLAIN)
 _SKLEARN, _INTELEX, _GLUM = "sklearn.linear_model", "sklearnex.linear_model", "glum:GeneralizedLinearRegressor"
 
 
@@ -113,6 +115,8 @@ def _sklearn() -> Iterator[Estimator]:
     where = f"{_SKLEARN}:LogisticRegression"
     for solver in ("newton-cholesky", "lbfgs", "newton-cg"):
         yield Estimator(f"{name} {solver}", where, _SMOOTH, tolerances(), {"solver": solver, **_LONG}, _inverse_net)
+    scaled = "fastgd.bench.rivals.with_sklearn:ScaledLogisticRegression"
+    yield Estimator(f"{name} lbfgs, scaled columns", scaled, _PLAIN, tolerances(), _LONG, _inverse)
     for solver, suits in (("sag", _SMOOTH), ("saga", (*_SMOOTH, "logistic net", "softmax net"))):
         yield Estimator(f"{name} {solver}", where, suits, iterations(), {"solver": solver, "tol": 0.0}, _inverse_net)
 
@@ -129,7 +133,7 @@ def _intelex() -> Iterator[Estimator]:
 
 
 def _glums() -> Iterator[Estimator]:
-    smooth = (*_RIDGE, "logistic")
+    smooth = (*_RIDGE, "logistic", "logistic plain")
     for solver, suits in (("irls-cd", _NETS), ("irls-ls", smooth), ("lbfgs", smooth)):
         for order in ("C", "F"):
             name, parameters = f"glum {solver}", {"solver": solver, "copy_X": False, **_LONG}

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from sklearn._loss import HalfBinomialLoss
-from sklearn.linear_model import SGDClassifier, SGDRegressor
+from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
 from sklearn.linear_model._linear_loss import LinearModelLoss
+from sklearn.preprocessing import StandardScaler
 
 from fastgd.bench.machine import cores
 from fastgd.bench.objective import Floats, Objective
@@ -17,6 +18,18 @@ from fastgd.bench.problems import Data
 from fastgd.bench.rivals import estimators
 from fastgd.bench.rivals.racers import LAPS, Racer, Setting, lap_rows, stochastic
 from fastgd.bench.timing import Job
+
+
+class ScaledLogisticRegression(LogisticRegression):
+    """Logistic regression on standardised columns with coefficients for raw ones: the same optimum if C is infinite."""
+
+    def fit(self, X: Any, y: Any) -> "ScaledLogisticRegression":
+        """Scale the columns, fit, and convert the coefficients."""
+        scaler = StandardScaler()
+        super().fit(scaler.fit_transform(X), y)
+        self.coef_: Any = self.coef_ / scaler.scale_
+        self.intercept_: Any = self.intercept_ - self.coef_ @ scaler.mean_
+        return self
 
 
 def full_passes(objective: Objective, theta: Floats, device: str = "cpu") -> Iterator[Job]:
