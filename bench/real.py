@@ -2,8 +2,8 @@
 
 For each case: passes, iterations, median seconds, their parts by stage, the true suboptimality (F - F*) / (F of the
 constant model - F*) by the tracked optimum, the claims of the report that are untrue, and the ratio to the fastest
-solver of scikit-learn, scikit-learn-intelex and glum that reaches 1e-4 of that distance. With --write the numbers go
-to ``bench/results/real.json``.
+solver of scikit-learn, scikit-learn-intelex and glum that reaches 1e-4 of that distance. With --write the numbers
+replace those of the same cases in ``bench/results/real.json``.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from fastgd.bench.ours import estimator
 from fastgd.bench.result import RESULTS
 from fastgd.bench.rivals.estimators import theta_of
 
+PATH = RESULTS / "real.json"
 #: A fit that has converged, and a rival that counts, is at most this share of the constant model's distance off.
 GOAL = 1e-4
 #: An estimate of the suboptimality is true within these factors.
@@ -171,6 +172,7 @@ def measure(case: Case, optimum: Optimum, options: argparse.Namespace) -> dict[s
     return {
         "name": case.name,
         "data": case.data,
+        "in_table": case.is_typical,
         "loss": objective.data.problem.loss,
         "rows": objective.data.problem.n,
         "columns": objective.data.problem.d,
@@ -248,7 +250,18 @@ def _entries(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         except Exception as error:  # whatever a missing folder, a reader or a solver raises
             entry = {"name": case.name, "error": f"{type(error).__name__}: {error}"}
         print(line(entry), flush=True)
+        if options.write:
+            _write(entry, options.threads)
         yield entry
+
+
+def _write(entry: dict[str, Any], threads: int) -> None:
+    """Replace the case's entry of the results file; entries of cases that no longer exist are dropped."""
+    before = json.loads(PATH.read_text(encoding="utf-8"))["fits"] if PATH.exists() else []
+    entries = {one["name"]: one for one in [*before, entry]}
+    kept = [entries[case.name] for case in cases() if case.name in entries]
+    text = json.dumps({"machine": describe(), "threads": threads, "fits": kept}, indent=1)
+    PATH.write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> int:
@@ -266,9 +279,6 @@ def main() -> int:
     with threadpool_limits(options.threads):
         entries = list(_entries(options))
     print("\n".join(summary(entries)))
-    if options.write:
-        text = json.dumps({"machine": describe(), "threads": options.threads, "fits": entries}, indent=1)
-        (RESULTS / "real.json").write_text(text + "\n", encoding="utf-8")
     return int(any("error" in entry for entry in entries))
 
 

@@ -34,17 +34,21 @@ class Case:
         """Data, penalty and dtype in words."""
         return f"{self.key}, {self.dtype}"
 
+    @property
+    def is_typical(self) -> bool:
+        """Whether the tables of docs/benchmarks.md show it: real data in float64 with alpha = 1 / n."""
+        return self.data in datasets.LOADERS and (self.strength, self.l1_ratio, self.dtype) == (1, 0.0, "f8")
+
     def objective(self) -> Objective:
         """Return the objective with its data; the last data set is cached."""
-        data = _load(self.data, self.dtype)
-        return Objective(data, self.strength / len(data.y), self.l1_ratio)
+        data = _load(self.data)
+        problem, X = replace(data.problem, dtype=self.dtype), data.X.astype(np.dtype(self.dtype), copy=False)
+        return Objective(replace(data, problem=problem, X=X), self.strength / len(data.y), self.l1_ratio)
 
 
 @functools.lru_cache(maxsize=1)
-def _load(name: str, dtype: str) -> Data:
-    data = kinds.make(name) if name in kinds.KINDS else datasets.load(name)
-    problem = replace(data.problem, dtype=dtype)
-    return replace(data, problem=problem, X=data.X.astype(np.dtype(dtype), copy=False))
+def _load(name: str) -> Data:
+    return kinds.make(name) if name in kinds.KINDS else datasets.load(name)
 
 
 def cases() -> Iterator[Case]:

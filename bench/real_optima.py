@@ -9,13 +9,16 @@ import argparse
 import json
 import re
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.optimize import linprog
 
+from bench.optimum import find_optimum
 from bench.real_cases import Case, cases
 from fastgd.bench.objective import Floats, Objective
 from fastgd.bench.result import RESULTS
@@ -28,6 +31,8 @@ _PRECISION = 1e-10
 _RANK = 1e-12
 #: Eigenvalues below this share of the largest one may belong to directions that separate rows.
 _FLAT = 1e-6
+#: With more parameters than this the Hessian matrix is avoided or restricted to those that are not zero.
+_MANY = 2_000
 #: A separating direction changes other rows by at most this share: flat directions are known to some digits only.
 _TOLERANCE = 1e-5
 _BLOCK_ROWS = 1 << 14
@@ -72,22 +77,22 @@ class _Columns:
         """Return the gradient of the mean loss (K, d + 1)."""
         return self.objective.loss.slope(z, self.y).T @ self.X / len(z)
 
-    def hessian(self, z: Floats) -> Floats:
-        """Return the second derivative of F without L1 (K (d + 1), K (d + 1))."""
-        outputs, width = z.shape[1], self.X.shape[1]
-        total = np.zeros((outputs, width, outputs, width))
-        units = np.eye(outputs)
+    def hessian(self, z: Floats, free: NDArray[np.bool_]) -> Floats:
+        """Return the second derivative of F without L1 in the free parameters, row by row of theta."""
+        outputs, units = z.shape[1], np.eye(z.shape[1])
         curves = [self.objective.loss.curve(z, units[k : k + 1]) * np.ones_like(z) for k in range(outputs)]
+        columns = [np.flatnonzero(row) for row in free]
+        ends = np.cumsum([0, *map(len, columns)])
+        matrix = np.zeros((ends[-1], ends[-1]))
         for start in range(0, len(z), _BLOCK_ROWS):
-            X = self.X[start : start + _BLOCK_ROWS]
+            rows = slice(start, start + _BLOCK_ROWS)
+            parts = [self.X[rows][:, chosen] for chosen in columns]
             for k in range(outputs):
                 for other in range(k + 1):
-                    total[k, :, other] += (X.T * curves[k][start : start + _BLOCK_ROWS, other]) @ X
-        for k in range(outputs):
-            for other in range(k):
-                total[other, :, k] = total[k, :, other]
-        matrix = total.reshape(outputs * width, -1) / len(z)
-        matrix[np.diag_indices(len(matrix))] += self.l2.ravel()
+                    block = (parts[k].T * curves[k][rows, other]) @ parts[other]
+                    matrix[ends[k] : ends[k + 1], ends[other] : ends[other + 1]] += block
+        matrix = (np.tril(matrix) + np.tril(matrix, -1).T) / len(z)
+        matrix[np.diag_indices(len(matrix))] += self.l2[free]
         return matrix
 
     def left(self, theta: Floats, z: Floats, g: Floats) -> float:
@@ -104,6 +109,8 @@ class _Columns:
 
 def find(objective: Objective) -> Optimum:
     """Minimise an objective, or approach its infimum."""
+    if np.prod(objective.shape) > _MANY and not objective.l1:
+        return _find_large(objective)
     columns = _Columns(objective)
     theta = np.zeros((objective.shape[0], columns.X.shape[1]))
     theta[:, -1] = objective.constant_theta()[:, -1]
@@ -114,17 +121,15 @@ def find(objective: Objective) -> Optimum:
         if not objective.alpha and _separates(objective, z):
             return Optimum(0.0, constant, 0.0, False, "all rows separated")
         g = columns.gradient(z)
-        if objective.alpha:
-            left = max(columns.left(theta, z, g), 0.0)
-            if left <= _PRECISION * (constant - value):
-                break
+        free = np.ones(theta.shape, dtype=bool)
+        if theta.size > _MANY:
+            free = (theta != 0.0) | (np.abs(g) > columns.l1) | (columns.l1 == 0.0)
         if not matrix.size or objective.task != "linear":
-            matrix = columns.hessian(z)
-        step, decrement = _step(columns, theta, g, matrix)
-        if not objective.alpha:
-            left = decrement
-            if left <= _PRECISION * (constant - value):
-                break
+            matrix = columns.hessian(z, free)
+        step, decrement = _step(columns, theta, g, matrix, free)
+        left = max(columns.left(theta, z, g), 0.0) if objective.alpha else decrement
+        if left <= _PRECISION * (constant - value):
+            break
         theta, z, lower = _descend(columns, theta, z, value, step)
         if lower >= value:
             break  # at the limit of float64; `left` says how good it is
@@ -132,6 +137,22 @@ def find(objective: Objective) -> Optimum:
     method = "proximal Newton" if objective.l1 else "Newton"
     attained = objective.task == "linear" or bool(objective.alpha) or not _has_recession(columns, z, matrix)
     return Optimum(value, constant, left, attained, method)
+
+
+def _find_large(objective: Objective) -> Optimum:
+    """Minimise by conjugate gradients inside; without a penalty only if a slightly penalised model separates rows.
+
+    Raises
+    ------
+    ArithmeticError
+        If it does not.
+    """
+    found = find_optimum(objective if objective.alpha else replace(objective, alpha=1e-2 / len(objective.y)))
+    if objective.alpha:
+        return Optimum(found.value, objective.constant, found.left, True, "Newton, conjugate gradients")
+    if not _separates(objective, objective.margins(found.theta)):
+        raise ArithmeticError("many parameters without a penalty, and rows that are not separated")
+    return Optimum(0.0, objective.constant, 0.0, False, "all rows separated")
 
 
 def _separates(objective: Objective, z: Floats) -> bool:
@@ -143,29 +164,30 @@ def _separates(objective: Objective, z: Floats) -> bool:
     return bool((own > np.where(objective.y > 0.0, -np.inf, z).max(axis=1)).all())
 
 
-def _step(columns: _Columns, theta: Floats, g: Floats, matrix: Floats) -> tuple[Floats, float]:
+def _step(columns: _Columns, theta: Floats, g: Floats, matrix: Floats, free: NDArray[np.bool_]) -> tuple[Floats, float]:
     """Return the step to the minimum of the quadratic model and, without a penalty, the squared decrement."""
-    flat = (g + columns.l2 * theta).ravel()
+    step, slope = np.zeros_like(theta), (g + columns.l2 * theta)[free]
     if not columns.objective.alpha:
         values, vectors = eigh(matrix)
         kept = values > _RANK * values[-1]
-        parts = flat @ vectors[:, kept]
-        step = -vectors[:, kept] @ (parts / values[kept])
-        return step.reshape(theta.shape), float(np.sum(parts**2 / values[kept]))
-    if not columns.objective.l1:
-        return _solve(matrix, -flat).reshape(theta.shape), np.inf
-    point, l1 = theta.ravel().copy(), columns.l1.ravel()
-    _coordinate_descent(matrix, flat.copy(), point, l1, _SWEEPS)
-    moved = point - theta.ravel()
-    support = np.flatnonzero((point != 0.0) | (l1 == 0.0))
-    signs = np.sign(point[support])
-    rest = flat[support] + l1[support] * signs + matrix[np.ix_(support, support)] @ moved[support]
-    fixed = np.setdiff1d(np.flatnonzero(moved), support)
-    rest += matrix[np.ix_(support, fixed)] @ moved[fixed]
+        parts = slope @ vectors[:, kept]
+        step[free] = -vectors[:, kept] @ (parts / values[kept])
+        return step, float(np.sum(parts**2 / values[kept]))
+    step[free] = _proximal(matrix, slope, theta[free], columns.l1[free]) if columns.l1.any() else _solve(matrix, -slope)
+    return step, np.inf
+
+
+def _proximal(matrix: Floats, slope: Floats, start: Floats, l1: Floats) -> Floats:
+    """Return the step by coordinate descent, then by the equations of its support unless a sign changes."""
+    point = start.copy()
+    _coordinate_descent(matrix, slope.copy(), point, l1, _SWEEPS)
+    support = (point != 0.0) | (l1 == 0.0)
+    signs, moved = np.sign(point[support]), point - start
+    rest = slope[support] + l1[support] * signs + matrix[support] @ moved
     polished = point[support] + _solve(matrix[np.ix_(support, support)], -rest)
-    if (polished * signs >= 0.0).all():
-        moved[support] = polished - theta.ravel()[support]
-    return moved.reshape(theta.shape), np.inf
+    if ((polished * signs >= 0.0) | (l1[support] == 0.0)).all():
+        moved[support] = polished - start[support]
+    return moved
 
 
 def _solve(matrix: Floats, right: Floats) -> Floats:
@@ -179,7 +201,7 @@ def _solve(matrix: Floats, right: Floats) -> Floats:
     return found * scale
 
 
-@njit(cache=False)
+@njit(cache=True)
 def _coordinate_descent(matrix, slope, point, l1, sweeps):  # type: ignore[no-untyped-def]
     """Minimise slope . (u - point) + (u - point)' matrix (u - point) / 2 + l1 |u| over u, in place."""
     for _ in range(sweeps):

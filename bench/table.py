@@ -56,11 +56,16 @@ def passes_table(path: Path) -> str:
     if not path.exists():
         return ""
     content = json.loads(path.read_text(encoding="utf-8"))
-    lines = ["| data | rows x columns | loss | solver | passes | time |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| data | rows x columns | loss | solver | passes | time | fastest rival |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for fit in content["fits"]:
-        size, passes = f"{fit['rows']:,} x {fit['columns']}", f"{fit['passes']:g}"
-        cells = [fit["name"], size, fit["loss"], fit["solver"], passes, quantity(fit["seconds"], "s")]
-        lines.append("| " + " | ".join(cells) + " |")
+        if fit.get("in_table"):
+            size, passes = f"{fit['rows']:,} x {fit['columns']}", f"{fit['passes']:g}"
+            against = f"{fit['rival']}, {quantity(fit['rival_seconds'], 's')}" if fit.get("rival") else ""
+            cells = [fit["data"], size, fit["loss"], fit["solver"], passes, quantity(fit["seconds"], "s"), against]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", f"Measured{_origin(content)}"])
 
 
@@ -148,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = options.page.read_text(encoding="utf-8")
         wanted = replaced(text, table(options.results), BEGIN, END)
-        wanted = replaced(wanted, passes_table(options.results / "real_data.json"), PASSES_BEGIN, PASSES_END)
+        wanted = replaced(wanted, passes_table(options.results / "real.json"), PASSES_BEGIN, PASSES_END)
         wanted = replaced(wanted, gpu_table(options.results / "gpu.json"), GPU_BEGIN, GPU_END)
     except (OSError, ValueError) as error:
         print(f"bench.table: {error}", file=sys.stderr)

@@ -100,12 +100,16 @@ def test_results_of_a_gpu_have_a_part_of_their_own(page: Path, results: Path) ->
 
 def test_passes_on_real_data_are_listed(page: Path, results: Path) -> None:
     machine = {"cpu": "Some CPU", "cores": 2, "virtual": False, "memory_gb": 25.3, "versions": {"python": "3.11.7"}}
-    fit = {"name": "flights", "loss": "squared", "rows": 327346, "columns": 11, "solver": "LBFGS", "passes": 6.0}
-    content = {"machine": machine, "fits": [fit | {"seconds": 0.1871}]}
-    (results / "real_data.json").write_text(json.dumps(content))
+    fit = {"data": "flights", "loss": "squared", "rows": 327346, "columns": 11, "solver": "LBFGS", "passes": 6.0}
+    fit |= {"in_table": True, "seconds": 0.1871}
+    raced = fit | {"data": "bike", "rival": "Ridge", "rival_seconds": 1.25}
+    content = {"machine": machine, "fits": [fit, raced, fit | {"data": "adult", "in_table": False}, {"error": "none"}]}
+    (results / "real.json").write_text(json.dumps(content))
     assert _run(page, results) == 0
     part = page.read_text().partition(PASSES_BEGIN)[2].partition(PASSES_END)[0]
-    assert "| flights | 327,346 x 11 | squared | LBFGS | 6 | 187 ms |\n" in part
+    assert "| flights | 327,346 x 11 | squared | LBFGS | 6 | 187 ms |  |\n" in part
+    assert "| bike | 327,346 x 11 | squared | LBFGS | 6 | 187 ms | Ridge, 1.25 s |\n" in part
+    assert "adult" not in part
     assert part.endswith("Measured on Some CPU, 2 cores, 25 GB; python 3.11.7.\n")
 
 
