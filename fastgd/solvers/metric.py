@@ -78,13 +78,19 @@ class Metric(Protocol):
 
 
 def make_metric(
-    objective: Objective, curvature: Array, memory: int, sampled: bool, couplings: Array | None = None
+    objective: Objective,
+    curvature: Array,
+    memory: int,
+    sampled: bool,
+    couplings: Array | None = None,
+    damping: float = 0.0,
 ) -> Metric:
     """Return the metric of the mean loss's curvature with the penalty's.
 
     curvature: (B, d + 1, d + 1), or jointly for all outputs (1, K (d + 1), K (d + 1)). memory: most pairs to remember.
     sampled: whether the curvature is that of a sample. couplings (K, K): softmax's curvature by margins, its second
-    Kronecker factor; without it, or with L1, each output has its own step.
+    Kronecker factor; without it, or with L1, each output has its own step. damping: the curvature to add, relative to
+    the mean squares of columns.
     """
     shared = len(curvature) == 1 and objective.problem.has_penalties_of_their_own
     blocks = np.repeat(curvature, objective.outputs, axis=0) if shared else curvature.copy()
@@ -95,6 +101,8 @@ def make_metric(
     if len(diagonals) > len(blocks):
         _balance(blocks[0].reshape(diagonals.shape * 2), objective)
     diagonals += objective.l2[: len(diagonals)]
+    if damping > 0.0:
+        diagonals += damping * objective.squares
     if objective.has_l1:
         require_finite(blocks)
         return ProxMetric(blocks, objective, memory)

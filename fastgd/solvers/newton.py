@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -67,9 +67,8 @@ def _next_length(t: Array, low: Array, high: Array, slope: Array, curvature: Arr
 _ENOUGH = 1e-4
 #: Ratio of the slopes at the end and at the start of a step that accepts it if rounding hides the decrease.
 _FLATTENED = 0.5
-#: Least and largest factor by which a rejected step is shortened, and most growth of the next one's length, for a
-#: metric without memory.
-_CUTS, _LONGER = (0.1, 0.5), 2.0
+#: Least and largest factor by which a rejected step is shortened.
+_CUTS = 0.1, 0.5
 #: Most recent steps that correct the model's predictions.
 _LAST_STEPS = 3
 
@@ -100,7 +99,7 @@ class Descent:
         The start.
     metric : Metric
     remembers : bool, default=True
-        Whether the metric learns from steps. Else a rejected step is shortened by its slopes.
+        Whether the metric learns from steps and rejected steps are halved. Else the caller changes the metric.
     """
 
     def __init__(
@@ -120,6 +119,9 @@ class Descent:
         self._expected: deque[tuple[float, float]] = deque(maxlen=_LAST_STEPS)
         #: First-order decrease of F along the last step: about twice the suboptimality.
         self.predicted_decrease = np.inf
+        #: Actual decrease by the last accepted step relative to the first-order one: 1/2 for a quadratic. After a
+        #: rejected step the share of it where its slope, interpolated linearly, is 0.
+        self.achieved, self.cut = 0.5, 1.0
 
     @property
     def is_stalled(self) -> bool:
@@ -153,8 +155,11 @@ class Descent:
 
     def use_metric(self, metric: Metric) -> None:
         """Continue in another metric."""
-        self.metric, self.failures = metric, 0
-        self._length = 1.0 if self._remembers else min(_LONGER * self._length, 1.0)
+        self.metric, self.failures, self._length = metric, 0, 1.0
+
+    def use_damped_metric(self, metric: Metric) -> None:
+        """Try a step in another metric after a rejected one."""
+        self.metric = metric
 
     def advance(
         self, adjust: Callable[[Evaluation, Array], Array] | None = None, enough: float = _ENOUGH
@@ -178,15 +183,16 @@ class Descent:
         if finite and self._is_better(trial, step, slope, enough):
             # A step of t times the model's has a prediction of t times the whole step's.
             self._expected.append((0.5 * self.predicted_decrease / self._length, self.at.total))
-            self.at, self.failures = trial, 0
-            if self._remembers:
-                self._length = 1.0
+            self.achieved = (self.at.total - trial.total) / -slope if slope < 0.0 else 0.0
+            self.at, self.failures, self._length = trial, 0, 1.0
         else:
             self.failures += 1
-            self._length *= 0.5 if self._remembers else self._cut(trial, step, slope)
+            self.cut = self._share_to_keep(trial, step, slope)
+            if self._remembers:
+                self._length *= 0.5
         return trial
 
-    def _cut(self, trial: Evaluation, step: Array, slope: float) -> float:
+    def _share_to_keep(self, trial: Evaluation, step: Array, slope: float) -> float:
         """Return the share of a rejected step where its slope, interpolated linearly, is 0."""
         end = -first_order_change(self._objective, trial, -step)
         if not end > 0.0 > slope:
@@ -217,21 +223,46 @@ class _Passes:
         return at
 
 
+#: Damping after a first rejected step relative to the curvature at the constant model, the growth until a step is short
+#: enough, and the share that remains after a step that achieves as much of the first-order decrease.
+_DAMPING, _MORE, _LESS, _ACHIEVED = 1e-5, 4.0, 0.1, 0.35
+
+
 class Newton:
-    """Newton's method from theta, with a new metric at every iterate; `joint` takes softmax's joint curvature."""
+    """Newton's method from theta, with a new metric at every iterate; `joint` takes softmax's joint curvature.
+
+    A rejected step is repeated with a damped curvature (Levenberg 1944), which shortens the step along directions of
+    little curvature and hardly along others.
+    """
 
     def __init__(self, objective: Objective, theta: Array, sampled: bool, joint: bool = False) -> None:
         self._objective, self._sampled = objective, sampled
         self._passes = _Passes(objective.joint_quadratic if joint else objective.quadratic)
         at = self._passes.evaluate(theta)
-        self._curvature = self._passes.curvature
+        self._curvature, self._damping = cache(self._passes.curvature), 0.0
         #: The iterate, and the outcome of the last step.
         self.descent = Descent(objective, self._passes.evaluate, at, self._metric(), remembers=False)
         #: Whether the metric belongs to the iterate, and whether no step was taken yet.
         self._fresh = self._first = True
 
     def _metric(self) -> Metric:
-        return make_metric(self._objective, self._curvature(), 0, self._sampled)
+        return make_metric(self._objective, self._curvature(), 0, self._sampled, damping=self._damping)
+
+    def _damp(self) -> None:
+        """Damp the curvature until the step from the iterate is as short as the rejected one shows."""
+        descent = self.descent
+        longest = descent.cut * self._length(descent.metric)
+        usual = float(self._objective.problem.constant.curvatures.mean())
+        while True:
+            self._damping = max(_MORE * self._damping, _DAMPING * usual)
+            metric = self._metric()
+            if self._length(metric) <= longest or self._damping > usual / _DAMPING:
+                break
+        descent.use_damped_metric(metric)
+
+    def _length(self, metric: Metric) -> float:
+        """Return the rms of the change of margins along the metric's step if columns were uncorrelated."""
+        return float(np.sqrt((metric.step(self.descent.at) ** 2 @ self._objective.squares).sum()))
 
     def advance(self) -> Evaluation:
         """Try a step in the metric of the iterate; return its evaluation."""
@@ -244,7 +275,11 @@ class Newton:
         self._first = False
         self._fresh = self.descent.failures > 0
         if not self._fresh:
-            self._curvature = self._passes.curvature
+            self._curvature = cache(self._passes.curvature)
+            if self.descent.achieved >= _ACHIEVED:
+                self._damping = _LESS * self._damping if self._damping > _DAMPING else 0.0
+        elif not self.descent.is_at_rounding:
+            self._damp()
         return trial
 
     def run_to_end(self, progress: Progress, tol: float, reason: str | None) -> Solution:
