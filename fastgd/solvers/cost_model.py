@@ -224,6 +224,19 @@ class Shape(NamedTuple):
         ratio = max(rows_a_parameter, 2.0)
         return 1.0 + math.log(_GAIN / ratio) / math.log(max(ratio / 1.5, 1.5))
 
+    def passes_of_metric(self, rows: float) -> float:
+        """Return the cost of a metric of `rows` rows, in passes."""
+        return self.seconds_curvature(rows) / self.seconds_full_pass
+
+    def passes_in_new_metric(self, rows: int, ahead: float) -> float:
+        """Return the cost in passes of a new metric and of the steps that reduce the suboptimality by exp(ahead)."""
+        metric = self.passes_of_metric(rows)
+        if rows == self.rows and not self.couples:
+            # Newton's method squares the error at each step.
+            return (1.0 + metric) * math.log2(max(ahead, 2.0))
+        fall = math.log(max(rows / (self.parameters * self.rarity) / 1.5, 1.5))
+        return metric + ahead / (min(fall, math.log(_GAIN) / self._coupled_passes) if self.couples else fall)
+
     @property
     @_once
     def has_first_sample(self) -> bool:

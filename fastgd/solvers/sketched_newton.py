@@ -1,5 +1,6 @@
 """Newton steps in the metric of a sample of rows, checked by full gradients."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -69,8 +70,11 @@ _OF_ERROR = 0.05
 _SAMPLE_STEPS, _COUPLED_STEPS = 8, 20
 #: Most halvings of a start that is worse than the constant model.
 _HALVINGS = 40
-#: The sample grows by a factor unless the predicted decrease falls to a share within so many passes.
-_WINDOW, _SHARE, _GROWTH = 3, 0.1, 4
+#: Growth of a sample whose metric is poor, the passes to judge it by, and the ratio of the expected times with this and
+#: with a better metric from which it is replaced.
+_GROWTH, _WINDOW, _LONGER = 4, 2, 1.5
+#: Logarithm of the decrease to expect of a fit without tolerance.
+_AHEAD = 30.0
 #: Consecutive passes without improvement after which the metric is poor or only rounding is left.
 _MOST_IDLE = 4
 
@@ -232,8 +236,9 @@ class _Passes:
                 return descent.with_suboptimality(progress.make_solution("no step"))
             if idle >= _MOST_IDLE and not descent.is_stalled and self._rows >= objective.data.n:
                 return self._on_all_rows(descent.at.theta)
-            if idle >= _MOST_IDLE or self._is_slow(decreases):
-                self._grow()
+            rows = self._rows_of_next_metric(decreases, idle, descent)
+            if rows:
+                self._grow(rows)
                 if self._sample is objective and not metrics.shape.couples:
                     return self._on_all_rows(descent.at.theta)
                 metric = metrics.at(self._sample, descent.at.theta)[1]
@@ -245,11 +250,22 @@ class _Passes:
                 idle = 0
         return descent.with_suboptimality(progress.make_solution(reason))
 
-    def _is_slow(self, decreases: list[float]) -> bool:
-        """Whether progress is slow enough that a new metric pays."""
-        if len(decreases) <= max(_WINDOW, self._passes_of_a_metric()):
-            return False
-        return decreases[-1] > _SHARE * decreases[-1 - _WINDOW]
+    def _rows_of_next_metric(self, decreases: list[float], idle: int, descent: Descent) -> int:
+        """Return the rows of a new metric if that is expected to end the fit sooner than the present one, else 0."""
+        shape = self._metrics.shape
+        larger = min(_GROWTH * self._rows, shape.rows)
+        if idle >= _MOST_IDLE:
+            return larger
+        # A step may fail once; the curvature of all rows changes only with theta.
+        least = max(_WINDOW, shape.passes_of_metric(larger)) if larger == self._rows else _WINDOW
+        if len(decreases) < least or descent.failures == 1:
+            return 0
+        # The predicted decrease falls with the square of the certificate.
+        ahead = 2.0 * math.log(max(self._progress.certificate / self._tol, 2.0)) if self._tol > 0.0 else _AHEAD
+        fell = math.log(decreases[0] / decreases[-1]) / (len(decreases) - 1) if decreases[-1] > 0.0 else math.inf
+        passes = {rows: shape.passes_in_new_metric(rows, ahead) for rows in (larger, shape.rows)}
+        best = min(passes, key=lambda rows: passes[rows])
+        return best if ahead > _LONGER * passes[best] * fell else 0
 
     def _on_all_rows(self, theta: Array) -> Solution:
         """Minimise by Newton's method on all rows after samples failed, with softmax's joint curvature if that fits.
@@ -270,14 +286,9 @@ class _Passes:
         solution = accelerate(self._objective, best.theta, self._tol, self._progress)
         return replace(solution, solver="SketchedNewton, then Accelerated")
 
-    def _passes_of_a_metric(self) -> float:
-        """Return the cost of the metric of a larger sample, in passes."""
-        shape = self._metrics.shape
-        return shape.seconds_curvature(min(_GROWTH * self._rows, shape.rows)) / shape.seconds_full_pass
-
-    def _grow(self) -> None:
+    def _grow(self, rows: int) -> None:
         """Take a larger sample, or all rows if that is most of them."""
-        self._rows = min(_GROWTH * self._rows, self._objective.data.n)
+        self._rows = rows
         self._sample = self._objective.sampled(self._rows)
         if self._sample is self._objective:
             self._rows = self._objective.data.n
