@@ -118,6 +118,7 @@ def test_tracked_optima_belong_to_cases_and_are_accurate() -> None:
 CLAIMS: list[tuple[dict[str, Any], float, bool, list[str]]] = [
     ({}, 1.0 + 5e-5, True, []),
     ({}, 1.0 + 2e-4, True, ["converged"]),
+    ({}, 0.99, True, ["below the tracked optimum"]),
     ({"converged": False, "stopped_by": "max_iter"}, 1.5, True, []),
     ({"converged": False, "stopped_by": "no step"}, 1.5, True, ["no step"]),
     ({"converged": False, "stopped_by": "no optimum"}, 1.0, True, ["no optimum"]),
