@@ -41,7 +41,7 @@ _BLOCK_ROWS = 1 << 14
 class Optimum(NamedTuple):
     """F*, or the infimum of F; F of the constant model; a bound on the error of F*; the method.
 
-    left: with a penalty the duality gap, which is a bound up to the intercept's share, else the Newton decrement.
+    left: the squared Newton decrement or, if smaller, the duality gap, which is a bound up to the intercept's share.
     attained: whether F has a minimum, that is, no direction separates rows without a penalty.
     """
 
@@ -127,7 +127,7 @@ def find(objective: Objective) -> Optimum:
         if not matrix.size or objective.task != "linear":
             matrix = columns.hessian(z, free)
         step, decrement = _step(columns, theta, g, matrix, free)
-        left = max(columns.left(theta, z, g), 0.0) if objective.alpha else decrement
+        left = min(max(columns.left(theta, z, g), 0.0), decrement) if objective.alpha else decrement
         if left <= _PRECISION * (constant - value):
             break
         theta, z, lower = _descend(columns, theta, z, value, step)
@@ -165,7 +165,7 @@ def _separates(objective: Objective, z: Floats) -> bool:
 
 
 def _step(columns: _Columns, theta: Floats, g: Floats, matrix: Floats, free: NDArray[np.bool_]) -> tuple[Floats, float]:
-    """Return the step to the minimum of the quadratic model and, without a penalty, the squared decrement."""
+    """Return the step to the minimum of the quadratic model, and the squared Newton decrement."""
     step, slope = np.zeros_like(theta), (g + columns.l2 * theta)[free]
     if not columns.objective.alpha:
         values, vectors = eigh(matrix)
@@ -173,8 +173,20 @@ def _step(columns: _Columns, theta: Floats, g: Floats, matrix: Floats, free: NDA
         parts = slope @ vectors[:, kept]
         step[free] = -vectors[:, kept] @ (parts / values[kept])
         return step, float(np.sum(parts**2 / values[kept]))
-    step[free] = _proximal(matrix, slope, theta[free], columns.l1[free]) if columns.l1.any() else _solve(matrix, -slope)
-    return step, np.inf
+    start, l1 = theta[free], columns.l1[free]
+    step[free] = _proximal(matrix, slope, start, l1) if l1.any() else _solve(matrix, -slope)
+    return step, _decrement(matrix, slope, start, start + step[free], l1)
+
+
+def _decrement(matrix: Floats, slope: Floats, start: Floats, point: Floats, l1: Floats) -> float:
+    """Return twice the decrease of the quadratic model and what its gradient at the point still promises."""
+    moved = point - start
+    decrease = -slope @ moved - 0.5 * moved @ matrix @ moved - l1 @ (np.abs(point) - np.abs(start))
+    at, support = slope + matrix @ moved, np.flatnonzero((point != 0.0) | (l1 == 0.0))
+    rest = at[support] + l1[support] * np.sign(point[support])
+    if (np.abs(at) > l1 * (1.0 + 1e-6))[point == 0.0].any():
+        return np.inf
+    return float(2.0 * abs(decrease) + abs(rest @ _solve(matrix[np.ix_(support, support)], rest)))
 
 
 def _proximal(matrix: Floats, slope: Floats, start: Floats, l1: Floats) -> Floats:
