@@ -193,8 +193,9 @@ def _proximal(matrix: Floats, slope: Floats, start: Floats, l1: Floats) -> Float
     """Return the step to the minimum by coordinate descent and, alternately, Newton's method within signs."""
     point = start.copy()
     for _ in range(_ROUNDS):
-        if _coordinate_descent(matrix, slope + matrix @ (point - start), point, l1, _SWEEPS):
-            break
+        done = _coordinate_descent(matrix, slope + matrix @ (point - start), point, l1, _SWEEPS)
+        if done or len(point) > _MANY:
+            break  # with many parameters the next model continues
         for _ in range(_CROSSINGS):
             at = slope + matrix @ (point - start)
             support = np.flatnonzero((point != 0.0) | (l1 == 0.0))
