@@ -59,12 +59,14 @@ class FitReport(DataReport, TimeReport):
     certificate, tol : float
         The certificate at the end (see the class), and the tolerance requested for it.
     converged : bool
-        Whether the certificate is at most `tol`, or the loss of a mini-batch fit or the validation loss became flat;
-        `tol` is then a share of the constant model's loss.
+        Whether the certificate is at most `tol` and `suboptimality`, where there is one, at most `tol` of the decrease
+        of F from the best constant model or hidden by rounding; or the loss of a mini-batch fit or the validation loss
+        became flat, where `tol` is a share of the constant model's loss.
     stopped_by : str
         - "certificate", "flat loss", "early stopping": converged.
         - "max_iter", "max_seconds", "callback", "callback error", "interrupted": ended before.
-        - "no step": rounding hides the remaining gain (solvers of the full batch).
+        - "no step": rounding hides the remaining gain, or the certificate is met but not the suboptimality (solvers of
+          the full batch).
         - "no optimum": a direction separates classes (classifiers at ``alpha=0``).
         - "optimum in doubt": the same with more than 500 parameters, if neither such a direction nor a proof of an
           optimum was found.
@@ -80,8 +82,9 @@ class FitReport(DataReport, TimeReport):
     suboptimality : float or None
         Estimate of `objective` minus its minimum: half the squared Newton decrement in the last metric, times the
         ratio of actual to expected gains of the last steps. Never a bound: of seventy fits of all kinds, four in five
-        estimates were 0.5 to 1.5 times the true value, all 0.25 to 3 times. None for solvers without a metric, without
-        more rows than columns, for elastic nets of many classes, whose metric is too rough, and without an optimum.
+        estimates were 0.5 to 1.5 times the true value, all 0.25 to 3 times. LBFGS and Accelerated estimate it at the
+        end, by the curvature of a sample. None for other solvers without a metric, without more rows than columns, for
+        elastic nets of many classes, whose metric is too rough, and without an optimum.
     n_rows, n_features, n_outputs : int
         Size of the problem.
     dtype, order : str

@@ -94,6 +94,18 @@ def warn_not_converged(
         )
 
 
+def warn_not_close(messages: list[str], objective: Objective, solution: Solution) -> None:
+    """Warn about a certificate that is met although the estimated suboptimality is not."""
+    assert solution.gain is not None
+    gain = objective.in_target_units(solution.gain)
+    warn(
+        messages,
+        f"stopped by {solution.reason} at a small gradient but about {gain:.3g} above the optimum, more than tol times "
+        "the fall of F from the constant model: increase max_iter or alpha, or use optimizer='sketched_newton'",
+        ConvergenceWarning,
+    )
+
+
 def is_far(solution: Solution, certificate: float) -> bool:
     """Whether a fit that no certificate ended is far from any optimum, however flat its loss."""
     return certificate > _FAR and solution.reason in ("max_iter", "max_seconds", "flat loss")

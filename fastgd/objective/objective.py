@@ -23,6 +23,8 @@ from fastgd.penalties import subgradient_distance
 
 #: Most numbers of data to keep in working coordinates, and of a sample for passes by NumPy.
 _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
+#: Rounding of F, in units of eps.
+_ROUNDING = 4.0
 #: Rows of the sample for couplings of outputs.
 _COUPLING_ROWS = 8192
 #: Newton steps to the minimum along a line, and the range of the step's length.
@@ -284,6 +286,17 @@ class Objective:
         weights = weights / (problem.units[:, None] * problem.constant.rms)
         return unscale, recentre if recentre.any() else None, l1, weights
 
+    def is_close(self, gain: Array, evaluation: Evaluation, tol: float) -> bool:
+        """Whether a suboptimality (K,) in working units is at most tol of the fall of F from the best constant model.
+
+        Or not visible beside the rounding of F. The fall is from the start if no model is better than the constant one,
+        as for weights that leave one class.
+        """
+        value, constant = self.value(evaluation), self.constant_value()
+        fall = (constant if constant > value else self.start_value()) - value
+        rounding = _ROUNDING * float(np.finfo(self.data.dtype).eps) * abs(value)
+        return self.in_target_units(gain) <= max(tol * fall, rounding)
+
     def duality_gap(self, evaluation: Evaluation) -> float | None:
         """Return a bound on the suboptimality of F, in the units of the user's targets; None without one.
 
@@ -291,16 +304,19 @@ class Objective:
         takes a pass.
         """
         problem = self.problem
-        bounded = problem.l2.all() or (problem.l1.all() and not problem.has_l2)
-        if not bounded:
+        if problem.l2.all():
+            return self.in_target_units(self.ridge_gaps(evaluation))
+        if problem.l2.any() or not problem.l1.all():
             return None
-        coef, g = self._for_raw_columns(evaluation)
-        # Constant columns have no coefficient and, beside an intercept, no effect.
-        g *= self.standard.inv_scale > 0.0
-        if not problem.has_l2:
-            dual = self._dual(evaluation, feasible_share(g, problem.l1, problem.positive))
-            return None if dual is None else max(0.0, self.value(evaluation) - self.in_target_units(dual))
-        return self.in_target_units(duality_gaps(coef, g, problem.l1, problem.l2, problem.positive))
+        dual = self._dual(
+            evaluation, feasible_share(self._for_raw_columns(evaluation)[1], problem.l1, problem.positive)
+        )
+        return None if dual is None else max(0.0, self.value(evaluation) - self.in_target_units(dual))
+
+    def ridge_gaps(self, evaluation: Evaluation) -> Array:
+        """Return the duality gaps (K,) of a penalty with L2, in working units, without a pass."""
+        problem = self.problem
+        return duality_gaps(*self._for_raw_columns(evaluation), problem.l1, problem.l2, problem.positive)
 
     def _dual(self, at: Evaluation, share: float) -> Array | None:
         """Return the dual of F (K,) without L2 at a share of the loss derivatives, or None if unknown. One pass."""
@@ -320,7 +336,8 @@ class Objective:
         """Return raw coefficients and the mean loss's gradient by them (K, d), about the means of columns."""
         scaling, derivative = self.scaling, evaluation.gradient[:, -1:]
         centred = evaluation.gradient[:, :-1] * self._scale - derivative * (self.standard.center - scaling.center)
-        return evaluation.theta[:, :-1] * scaling.inv_scale, centred
+        # Constant columns have no coefficient and, beside an intercept, no effect.
+        return evaluation.theta[:, :-1] * scaling.inv_scale, centred * (self.standard.inv_scale > 0.0)
 
     @cached_property
     def squares(self) -> Array:

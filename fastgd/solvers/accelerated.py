@@ -16,6 +16,7 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.penalties import elastic_net_prox
 from fastgd.solvers.learning_rate import share_at_start
+from fastgd.solvers.newton import SampledEstimate, attach_suboptimality
 from fastgd.solvers.progress import Monitor, Progress, Solution
 
 #: Ratio of the observed curvature to L from which L is raised; rounding stays below.
@@ -48,7 +49,9 @@ class Momentum:
 
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
-    return accelerate(objective, theta, tol, Progress(objective, tol, monitor))
+    progress = Progress(objective, tol, monitor)
+    estimate = progress.estimate = SampledEstimate(objective)
+    return attach_suboptimality(accelerate(objective, theta, tol, progress), estimate)
 
 
 def accelerate(objective: Objective, theta: Array, tol: float, progress: Progress) -> Solution:

@@ -47,6 +47,8 @@ _ROWS_A_PARAMETER = [8 * 2 ** (k / 2) for k in range(12)]
 FIRST_ROWS = 20
 #: Columns up to which Newton's method on a first sample costs little.
 FIRST_COLUMNS = 200
+#: Most columns for solvers that hold d x d matrices.
+MOST_COLUMNS = 4000
 #: Most parameters of softmax for their joint curvature, whose memory is their square.
 MOST_JOINT = 1024
 

@@ -15,6 +15,7 @@ from scipy import optimize
 from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
+from fastgd.solvers.newton import SampledEstimate, attach_suboptimality
 from fastgd.solvers.progress import Monitor, Progress, Solution
 
 #: Least curvature of an output relative to the largest: it may be larger away from the start.
@@ -39,6 +40,7 @@ def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor
     ends with "no step" if that gains little.
     """
     progress = Progress(objective, tol, monitor)
+    estimate = progress.estimate = SampledEstimate(objective)
     try:
         _run(_Passes(objective, progress), theta, memory)
         before = math.inf
@@ -46,8 +48,8 @@ def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor
             before = progress.certificate
             _run(_Differences(objective, progress, progress.best), progress.best.theta, memory)
     except _Ended as ended:
-        return progress.make_solution(ended.reason)
-    return progress.make_solution("no step")
+        return attach_suboptimality(progress.make_solution(ended.reason), estimate)
+    return attach_suboptimality(progress.make_solution("no step"), estimate)
 
 
 class _Passes:

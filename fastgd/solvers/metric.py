@@ -13,6 +13,7 @@ from fastgd.exceptions import DivergenceError
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.penalties import subgradient_distance
+from fastgd.solvers.cost_model import Shape
 
 
 def require_finite(matrix: Array) -> None:
@@ -271,3 +272,20 @@ class ProxMetric:
         ratio = float(np.vdot(step, change)) / model if model > 0.0 else 1.0
         # Raise B at once, so that the model majorises the loss, and lower it slowly.
         self.scale(min(ratio, _MOST_RISE) if ratio > 1.0 else max(ratio, _MOST_FALL))
+
+
+class Metrics(NamedTuple):
+    """Factory of metrics: the objective on all rows, its shape, and the most pairs to remember."""
+
+    whole: Objective
+    shape: Shape
+    memory: int
+
+    def at(self, rows: Objective, theta: Array) -> tuple[Evaluation, Metric]:
+        """Return the evaluation on these rows at theta and the metric of their curvature there."""
+        joint, couplings = self.shape.joint, None
+        at, curvature = rows.joint_quadratic(theta) if joint else rows.smoothed_quadratic(theta)
+        if rows.problem.loss.couples_outputs and not joint and not rows.has_l1:
+            # With L1 a step would no longer be one of each output alone.
+            couplings = rows.couplings(theta)
+        return at, make_metric(rows, curvature(), self.memory, rows is not self.whole, couplings)

@@ -1,5 +1,6 @@
 """Newton's method: safeguarded steps in the metric of a curvature."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
@@ -9,7 +10,8 @@ import numpy as np
 from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
-from fastgd.solvers.metric import Metric, make_metric
+from fastgd.solvers.cost_model import FIRST_ROWS, MOST_COLUMNS, Shape
+from fastgd.solvers.metric import Metric, Metrics, make_metric
 from fastgd.solvers.progress import MOST_FAILURES, ROUNDING, Monitor, Progress, Solution
 
 #: Share of its first value to which a slope has to fall, and slopes at most.
@@ -86,6 +88,38 @@ def first_order_changes(objective: Objective, at: Evaluation, step: Array) -> Ar
     return total
 
 
+def attach_suboptimality(solution: Solution, estimate: Callable[[Evaluation], Array | None]) -> Solution:
+    """Set the estimated suboptimality of a solution that has an evaluation."""
+    solution.gain = None if solution.evaluation is None else estimate(solution.evaluation)
+    return solution
+
+
+class SampledEstimate:
+    """The estimated suboptimality of solvers without a metric: by the curvature of a sample of rows.
+
+    It is taken at the first evaluation to estimate, once the certificate is met: along nearly dependent columns the
+    gradient is small far from an optimum, too. Elastic nets of coupled outputs have the duality gap instead.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._metric: Metric | None = None
+
+    def __call__(self, at: Evaluation) -> Array | None:
+        """Return the suboptimality of each output (K,) in working units; None if unknown."""
+        objective, data, problem = self._objective, self._objective.data, self._objective.problem
+        if problem.loss.couples_outputs and objective.has_l1:
+            return objective.ridge_gaps(at) if problem.l2.all() else None
+        # With fewer rows than columns a second-order model is only local.
+        if data.n <= data.d or data.d >= MOST_COLUMNS:
+            return None
+        if self._metric is None:
+            shape = Shape.of(objective)
+            sample = objective.sampled(int(FIRST_ROWS * shape.parameters * math.sqrt(shape.rarity)))
+            self._metric = Metrics(objective, shape, memory=0).at(sample, at.theta)[1]
+        return np.maximum(-0.5 * first_order_changes(objective, at, self._metric.step(at)), 0.0)
+
+
 class Descent:
     """Safeguarded steps in a metric.
 
@@ -133,16 +167,16 @@ class Descent:
         """Whether the last step predicted a decrease below rounding."""
         return self.predicted_decrease <= self.noise * abs(self.at.total)
 
-    def with_suboptimality(self, solution: Solution) -> Solution:
-        """Attach the estimated suboptimality: half the squared Newton decrement, corrected by earlier predictions."""
-        at, data = solution.evaluation, self._objective.data
-        # With fewer rows than columns a second-order model is only local.
-        if at is None or data.n <= data.d:
-            return solution
-        change = first_order_changes(self._objective, at, self.metric.step(at))
-        gain = np.maximum(-0.5 * change, 0.0)
-        solution.gain = gain * self._correction(float(gain.sum()))
-        return solution
+    def suboptimality(self, at: Evaluation, metric: Metric | None = None) -> Array | None:
+        """Estimate the suboptimality of each output (K,): half the squared Newton decrement, corrected by past steps.
+
+        None with fewer rows than columns, where a second-order model is only local. metric: instead of the present one.
+        """
+        if self._objective.data.n <= self._objective.data.d:
+            return None
+        step = (self.metric if metric is None else metric).step(at)
+        gain = np.maximum(-0.5 * first_order_changes(self._objective, at, step), 0.0)
+        return gain * self._correction(float(gain.sum()))
 
     def _correction(self, gain: float) -> float:
         """Return the largest ratio of actual to predicted decreases since the last steps; at least 1."""
@@ -282,13 +316,23 @@ class Newton:
             self._damp()
         return trial
 
-    def run_to_end(self, progress: Progress, tol: float, reason: str | None) -> Solution:
-        """Step until the progress gives a reason to stop, or rounding does."""
+    def run_to_end(self, progress: Progress, tol: float, begins: bool) -> Solution:
+        """Step until the progress gives a reason to stop, or rounding does.
+
+        begins: whether the start is not yet recorded.
+        """
+        progress.estimate = self.suboptimality
+        reason = progress.record_pass(self.descent.at) if begins else None
         while reason is None:
             reason = progress.record_trial(self.advance())
             if reason is None and tol > 0.0 and self.descent.is_stalled and not progress.has_improved:
                 reason = "no step"
-        return self.descent.with_suboptimality(progress.make_solution(reason))
+        return attach_suboptimality(progress.make_solution(reason), self.suboptimality)
+
+    def suboptimality(self, at: Evaluation) -> Array | None:
+        """As `Descent.suboptimality`, by the curvature without damping."""
+        undamped = None if self._damping == 0.0 else make_metric(self._objective, self._curvature(), 0, self._sampled)
+        return self.descent.suboptimality(at, undamped)
 
 
 def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor, joint: bool = False) -> Solution:
@@ -296,6 +340,5 @@ def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monito
 
     joint: whether to take softmax's joint curvature.
     """
-    progress = Progress(objective, tol, monitor)
     newton = Newton(objective, theta, sampled=False, joint=joint)
-    return newton.run_to_end(progress, tol, progress.record_pass(newton.descent.at))
+    return newton.run_to_end(Progress(objective, tol, monitor), tol, begins=True)

@@ -226,6 +226,8 @@ class Progress:
         self._overflows = self._idle = 0
         self._patience = math.inf
         self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
+        #: The solver's estimate of the suboptimality of each output (K,) at an evaluation, if it has one.
+        self.estimate: Callable[[Evaluation], Array | None] | None = None
         kept = self._kept
         monitor.begin_run(lambda: kept[0].theta if kept else None)
 
@@ -248,7 +250,7 @@ class Progress:
         self._keep(at, certificate)
         if self._repeats_step():
             return None
-        certified = certificate <= self._tol and self._tol > 0.0
+        certified = certificate <= self._tol and self._tol > 0.0 and self._is_close(at)
         reason = self.end_epoch()
         if reason is not None:
             return monitor.certified_reason if certified and reason == "max_seconds" else reason
@@ -285,6 +287,11 @@ class Progress:
         if self.has_improved:
             self.best, self.certificate = at, certificate
             self._kept[:] = [at]
+
+    def _is_close(self, at: Evaluation) -> bool:
+        """Whether the estimated suboptimality, if there is an estimate, meets the tolerance too."""
+        gain = None if self.estimate is None else self.estimate(at)
+        return gain is None or self._objective.is_close(gain, at, self._tol)
 
     def _repeats_step(self) -> bool:
         """Whether the first epoch continues: its step has not lowered F, and a shorter one may."""

@@ -12,7 +12,7 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.sampling import sample_of
 from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, Optimizer, SketchedNewton
 from fastgd.solvers.accelerated import solve_accelerated
-from fastgd.solvers.cost_model import Shape
+from fastgd.solvers.cost_model import MOST_COLUMNS, Shape
 from fastgd.solvers.lbfgs import solve_lbfgs
 from fastgd.solvers.normal_equations import solve_normal_equations
 from fastgd.solvers.progress import Monitor, Solution
@@ -65,8 +65,6 @@ def solve(optimizer: FullBatch, objective: Objective, theta: Array, tol: float, 
 
 #: Solvers whose number of passes depends on the hardness, and the least hardness to expect.
 _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
-#: Most columns for solvers that hold d x d matrices.
-_MOST_COLUMNS = 4000
 
 
 class Selection(NamedTuple):
@@ -116,7 +114,7 @@ def expected_seconds(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
     seconds = {"Accelerated": shape.seconds_accelerated(hard)}
     if not shape.l1:
         seconds["LBFGS"] = shape.seconds_lbfgs(hard)
-    if shape.columns <= _MOST_COLUMNS:
+    if shape.columns <= MOST_COLUMNS:
         seconds["SketchedNewton"] = shape.quicker_curvature.seconds_newton
         if shape.loss.is_quadratic:
             seconds["NormalEquations"] = shape.seconds_normal_equations

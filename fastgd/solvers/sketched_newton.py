@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 from fastgd.arrays import Array
 from fastgd.history import logger
@@ -11,8 +10,15 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.accelerated import Momentum, accelerate
 from fastgd.solvers.cost_model import Shape, informed_parameters
-from fastgd.solvers.metric import Metric, ProxMetric, make_metric
-from fastgd.solvers.newton import Descent, Newton, first_order_change, solve_newton
+from fastgd.solvers.metric import Metric, Metrics, ProxMetric
+from fastgd.solvers.newton import (
+    Descent,
+    Newton,
+    SampledEstimate,
+    attach_suboptimality,
+    first_order_change,
+    solve_newton,
+)
 from fastgd.solvers.progress import Deadline, Monitor, Progress, Solution
 
 #: Ratio of the observed to the metric's curvature from which the metric is scaled up, and its decay per pass.
@@ -27,6 +33,7 @@ def accelerate_in_metric(
     """Minimise by accelerated steps in a metric, from a recorded evaluation, until a reason to stop."""
     rms = objective.problem.constant.rms
     progress.limit_idle_passes(_MOST_IDLE_ACCELERATED)
+    progress.estimate = SampledEstimate(objective)
     x, momentum, decay, zero_tol = at.theta, Momentum(), _DECAY, tol
     while True:
         step = metric.step(at)
@@ -94,7 +101,7 @@ def solve_sketched(
     couples = objective.problem.loss.couples_outputs and not shape.joint
     if sample is objective and not couples:
         return replace(solve_newton(objective, theta, tol, monitor, shape.joint), note=_ALL_ROWS)
-    metrics = _Metrics(objective, shape, memory)
+    metrics = Metrics(objective, shape, memory)
     passes = _Passes(metrics, sample, rows, tol, monitor)
     if sample is objective:
         return passes.run(*metrics.at(objective, theta))
@@ -110,25 +117,8 @@ def solve_sketched(
     return passes.run_from(theta, find) if theta.any() else passes.run(*find(theta))
 
 
-class _Metrics(NamedTuple):
-    """Factory of metrics: the objective on all rows, its shape, and the most pairs to remember."""
-
-    whole: Objective
-    shape: Shape
-    memory: int
-
-    def at(self, rows: Objective, theta: Array) -> tuple[Evaluation, Metric]:
-        """Return the evaluation on these rows at theta and the metric of their curvature there."""
-        joint, couplings = self.shape.joint, None
-        at, curvature = rows.joint_quadratic(theta) if joint else rows.smoothed_quadratic(theta)
-        if rows.problem.loss.couples_outputs and not joint and not rows.has_l1:
-            # With L1 a step would no longer be one of each output alone.
-            couplings = rows.couplings(theta)
-        return at, make_metric(rows, curvature(), self.memory, rows is not self.whole, couplings)
-
-
 def _newton(
-    metrics: _Metrics, first: Objective, sample: Objective, theta: Array, deadline: Deadline
+    metrics: Metrics, first: Objective, sample: Objective, theta: Array, deadline: Deadline
 ) -> tuple[Array, Metric]:
     """Return about the sample's optimum and a metric there, starting with Newton's method on a smaller sample."""
     newton = Newton(first, theta, sampled=True, joint=metrics.shape.joint)
@@ -141,7 +131,7 @@ def _newton(
     return _minimise_on_sample(sample, at, metric, _SAMPLE_STEPS, deadline)
 
 
-def _descend(metrics: _Metrics, sample: Objective, theta: Array, deadline: Deadline) -> tuple[Array, Metric]:
+def _descend(metrics: Metrics, sample: Objective, theta: Array, deadline: Deadline) -> tuple[Array, Metric]:
     """Return about the sample's optimum, with one metric at the start of the fit.
 
     For a squared loss the metric is exact; for coupled outputs it is too rough for Newton's method; with many columns
@@ -183,7 +173,7 @@ def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
 class _Passes:
     """Steps of full gradients in a sample's metric; the sample grows if progress is poor."""
 
-    def __init__(self, metrics: _Metrics, sample: Objective, rows: int, tol: float, monitor: Monitor) -> None:
+    def __init__(self, metrics: Metrics, sample: Objective, rows: int, tol: float, monitor: Monitor) -> None:
         self._metrics, self._objective, self._sample, self._rows = metrics, metrics.whole, sample, rows
         self._progress, self._tol = Progress(metrics.whole, tol, monitor), tol
 
@@ -206,24 +196,28 @@ class _Passes:
             reason = self._progress.record_pass(found)
             if found.total < at.total:
                 at, metric = found, its
-        return self._go_on(at, metric, reason)
+        return self._go_on(self._begin(at, metric), reason)
 
     def run(self, at: Evaluation, metric: Metric) -> Solution:
         """Minimise from an evaluation until there is a reason to stop."""
-        return self._go_on(at, metric, self._progress.record_pass(at))
+        return self._go_on(self._begin(at, metric), self._progress.record_pass(at))
 
-    def _go_on(self, at: Evaluation, metric: Metric, reason: str | None) -> Solution:
-        solution = self._run(at, metric, reason)
+    def _begin(self, at: Evaluation, metric: Metric) -> Descent:
+        descent = Descent(self._objective, self._objective.evaluate, at, metric)
+        self._progress.estimate = descent.suboptimality
+        return descent
+
+    def _go_on(self, descent: Descent, reason: str | None) -> Solution:
+        solution = self._run(descent, reason)
         if solution.note is not None:
             return solution
         return replace(solution, note=f"a metric of {self._sample.data.n} of {self._objective.data.n} rows")
 
-    def _run(self, at: Evaluation, metric: Metric, reason: str | None) -> Solution:
-        objective, progress, metrics = self._objective, self._progress, self._metrics
-        descent = Descent(objective, objective.evaluate, at, metric)
+    def _run(self, descent: Descent, reason: str | None) -> Solution:
+        objective, progress, metrics, metric = self._objective, self._progress, self._metrics, descent.metric
         if reason is None and isinstance(metric, ProxMetric) and metric.couples:
             # A metric without the coupling of outputs cannot scale steps.
-            return accelerate_in_metric(metric, objective, at, self._tol, progress)
+            return accelerate_in_metric(metric, objective, descent.at, self._tol, progress)
         decreases: list[float] = []
         idle = 0
         while reason is None:
@@ -233,7 +227,7 @@ class _Passes:
             if reason is not None:
                 break
             if idle >= _MOST_IDLE and descent.is_stalled and self._tol > 0.0:
-                return descent.with_suboptimality(progress.make_solution("no step"))
+                return attach_suboptimality(progress.make_solution("no step"), descent.suboptimality)
             if idle >= _MOST_IDLE and not descent.is_stalled and self._rows >= objective.data.n:
                 return self._on_all_rows(descent.at.theta)
             rows = self._rows_of_next_metric(decreases, idle, descent)
@@ -248,7 +242,7 @@ class _Passes:
                 descent.use_metric(metric)
                 decreases.clear()
                 idle = 0
-        return descent.with_suboptimality(progress.make_solution(reason))
+        return attach_suboptimality(progress.make_solution(reason), descent.suboptimality)
 
     def _rows_of_next_metric(self, decreases: list[float], idle: int, descent: Descent) -> int:
         """Return the rows of a new metric if that is expected to end the fit sooner than the present one, else 0."""
@@ -277,7 +271,7 @@ class _Passes:
         if whole is not None:
             logger.debug("poor progress: Newton's method on all rows takes over")
             newton = Newton(self._objective, theta, sampled=False, joint=whole.joint)
-            solution = replace(newton.run_to_end(self._progress, self._tol, None), note=_ALL_ROWS)
+            solution = replace(newton.run_to_end(self._progress, self._tol, begins=False), note=_ALL_ROWS)
             if solution.reason != "no step" or newton.descent.is_at_rounding:
                 return solution
         logger.info("the metric of all rows gets no further: accelerated gradient takes over")

@@ -149,7 +149,8 @@ def test_small_data_are_read_once_by_newtons_method(rows_read, loss, outputs, dt
 def test_a_sample_counts_in_bytes_and_nothing_but_gradients_in_passes(rows_read, loss, outputs, dtype, order):
     problem = problem_for(loss, outputs, n=N, d=D, dtype=dtype, alpha=0.1)
     optimizer = fastgd.optimizers.SketchedNewton(sample_rows=90)
-    model = fit(problem, dtype=dtype, order=order, optimizer=optimizer, tol=1e-3)
+    # With a smaller tol all of so few rows would be quicker.
+    model = fit(problem, dtype=dtype, order=order, optimizer=optimizer, tol=2e-2)
     they_add_up(model.fit_report_, rows_read, dtype)
     assert rows_read["sample"] >= 90
     assert rows_read["make_gradient"] == model.n_iter_ * N
@@ -297,5 +298,5 @@ def test_warnings_are_in_the_report():
 def test_rows_of_a_sample_are_reported():
     problem = problem_for("logistic", n=N, d=D, alpha=0.1, sample_weight=None)
     for rows, reported in ((90, f"a metric of 96 of {N} rows"), (N // 4, "Newton's method on all rows")):
-        report = fit(problem, optimizer=fastgd.optimizers.SketchedNewton(sample_rows=rows), tol=1e-2).fit_report_
+        report = fit(problem, optimizer=fastgd.optimizers.SketchedNewton(sample_rows=rows), tol=0.1).fit_report_
         assert report["reason"].endswith(f"; {reported}")

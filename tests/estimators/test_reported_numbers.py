@@ -4,6 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression as Theirs
+from sklearn.metrics import log_loss
 
 from fastgd import LinearRegression, LogisticRegression
 from tests.estimators.optimum import Coordinates, Small
@@ -115,3 +119,41 @@ def test_reported_numbers_are_right(first):
 @pytest.mark.parametrize("first", range(100, 20100, 1000))
 def test_reported_numbers_of_20000_fits_are_right(first):
     assert [one for seed in range(first, first + 1000) for one in findings(seed)] == []
+
+
+@pytest.mark.parametrize(("optimizer", "arrives"), [("lbfgs", True), ("accelerated", False), ("sketched_newton", True)])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_small_gradients_far_from_the_optimum_are_not_convergence(optimizer, arrives):
+    """Only the difference of two almost equal columns predicts: the gradient by each is small from the start."""
+    rng = np.random.default_rng(0)
+    x, difference, other = rng.standard_normal((3, 5000))
+    y = (2.0 * difference + rng.logistic(size=5000) > 0.0).astype(int)
+    apart = np.column_stack([x, difference, other])
+    best = log_loss(y, Theirs(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(apart, y).predict_proba(apart))
+    model = LogisticRegression(alpha=0.0, optimizer=optimizer, max_iter=100).fit(
+        np.column_stack([x, x + 1e-5 * difference, other]), y
+    )
+    report = model.fit_report_
+    above, fall = report["objective"] - best, log_loss(y, np.full(5000, y.mean())) - best
+    assert report["certificate"] <= report["tol"]
+    assert report["converged"] == (above <= 1e-4 * fall) == arrives
+    assert report["stopped_by"] == ("certificate" if arrives else "max_iter")
+    if not arrives:
+        assert 0.25 * above <= report["suboptimality"] <= 4.0 * above
+
+
+def test_the_warning_of_a_small_gradient_says_how_far_the_optimum_is():
+    rng = np.random.default_rng(0)
+    x, difference = rng.standard_normal((2, 1000))
+    X = np.column_stack([x, x + 1e-5 * difference])
+    with pytest.warns(ConvergenceWarning, match=r"about 0\.\d+ above the optimum.*use optimizer='sketched_newton'"):
+        LogisticRegression(alpha=0.0, optimizer="accelerated", max_iter=50).fit(
+            X, 2.0 * difference + rng.logistic(size=1000) > 0.0
+        )
+
+
+def test_elastic_nets_of_many_classes_end_at_a_small_duality_gap():
+    X, y = load_digits(return_X_y=True)
+    report = LogisticRegression(alpha=1.0 / len(X), l1_ratio=0.5).fit(X, y).fit_report_
+    assert report["converged"]
+    assert report["duality_gap"] <= 1e-4 * (np.log(10.0) - report["objective"])

@@ -79,3 +79,14 @@ def test_overflows_that_are_not_in_a_row_are_not_counted_together():
         progress.record_trial(spoilt)
     with pytest.raises(DivergenceError):
         progress.record_trial(spoilt)
+
+
+def test_a_met_certificate_ends_a_fit_only_with_a_small_suboptimality():
+    objective = objective_of(problem_for("logistic", alpha=1e-2))
+    best = solve_newton(objective, objective.start(), 1e-10, monitor_for(objective)).evaluation
+    progress = Progress(objective, 1e-3, monitor_for(objective))
+    fall = objective.constant_value() - objective.value(best)
+    progress.estimate = lambda at: np.array([2e-3 * fall])
+    assert progress.record_pass(best) is None
+    progress.estimate = lambda at: np.array([0.5e-3 * fall])
+    assert progress.record_pass(best) == "certificate"
