@@ -31,6 +31,7 @@ _PRECISION = 1e-10
 _RANK = 1e-12
 #: Eigenvalues below this share of the largest one may belong to directions that separate rows.
 _FLAT = 1e-6
+_FLATTENING_STEPS = 15
 #: With more parameters than this the Hessian matrix is avoided or restricted to those that are not zero.
 _MANY = 2_000
 #: A separating direction changes other rows by at most this share: flat directions are known to some digits only.
@@ -135,7 +136,7 @@ def find(objective: Objective) -> Optimum:
             break  # at the limit of float64; `left` says how good it is
         value = lower
     method = "proximal Newton" if objective.l1 else "Newton"
-    attained = objective.task == "linear" or bool(objective.alpha) or not _has_recession(columns, z, matrix)
+    attained = objective.task == "linear" or bool(objective.alpha) or not _has_recession(columns, theta, z)
     return Optimum(value, constant, left, attained, method)
 
 
@@ -265,8 +266,16 @@ def _descend(columns: _Columns, theta: Floats, z: Floats, value: float, step: Fl
     return theta, z, value
 
 
-def _has_recession(columns: _Columns, z: Floats, matrix: Floats) -> bool:
-    """Return whether a flat direction of F leaves no row worse and makes one better, by a linear program."""
+def _has_recession(columns: _Columns, theta: Floats, z: Floats) -> bool:
+    """Return whether a flat direction of F leaves no row worse and makes one better, by a linear program.
+
+    Further Newton steps, each of which lowers the curvature of separated rows e times, flatten such directions.
+    """
+    free = np.ones(theta.shape, dtype=bool)
+    for _ in range(_FLATTENING_STEPS):
+        matrix = columns.hessian(z, free)
+        theta = theta + _step(columns, theta, columns.gradient(z), matrix, free)[0]
+        z = columns.X @ theta.T
     values, vectors = eigh(matrix)
     flat = vectors[:, values <= _FLAT * values[-1]].T.reshape(-1, *columns.l1.shape)
     if not len(flat):
