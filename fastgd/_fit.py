@@ -77,14 +77,17 @@ def run_fit(
             collinear, final = check_collinearity(objective, solution, final, free, data.matrix.names, messages)
         certificate = objective.certificate(final)
         gap = informative_gap(objective.duality_gap(final), objective.value(final))
-        is_close = solution.gain is None or objective.is_close(solution.gain, final, config.tol)
-        if solution.reason == "certificate" and (certificate > config.tol or not is_close):
-            # A model of the data met the tolerance, and a pass over the data or the curvature does not confirm it.
+        if solution.reason == "certificate" and certificate > config.tol:
+            # A model of the data met the tolerance, and a pass over the data does not confirm it.
             solution.converged, solution.reason = False, "no step"
         monitor.history.conclude(solution.reason, certificate, gap)
         if monitor.error is None and certificate > config.tol > 0.0:
             warn_not_converged(messages, objective, plan, config, solution, certificate, monitor.history)
-        elif monitor.error is None and config.tol > 0.0 and not is_close:
+        elif (
+            monitor.error is None
+            and not solution.is_close
+            and solution.reason in ("max_iter", "max_seconds", "no step")
+        ):
             warn_not_close(messages, objective, solution)
         coef, intercept = objective.to_user(final.theta)
     report = FitReport(
@@ -93,7 +96,7 @@ def run_fit(
         expected_seconds=expected,
         certificate=certificate,
         tol=config.tol,
-        converged=_has_converged(solution, certificate, config.tol, is_close),
+        converged=_has_converged(solution, certificate, config.tol),
         stopped_by=solution.reason,
         objective=objective.value(final),
         duality_gap=gap,
@@ -144,9 +147,9 @@ def _check_memory(data: FitData, messages: list[str]) -> None:
         warn(messages, f"{size}, and time in proportion to their cube: optimizer='auto' needs neither", UserWarning)
 
 
-def _has_converged(solution: Solution, certificate: float, tol: float, is_close: bool) -> bool:
+def _has_converged(solution: Solution, certificate: float, tol: float) -> bool:
     """Whether certificate and estimate are met, or the loss is flat close to an optimum; never without an optimum."""
-    if solution.reason in ("no optimum", "optimum in doubt") or not is_close:
+    if solution.reason in ("no optimum", "optimum in doubt") or not solution.is_close:
         return False
     return bool(certificate <= tol) or (solution.converged and not is_far(solution, certificate))
 

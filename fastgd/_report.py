@@ -65,8 +65,7 @@ class FitReport(DataReport, TimeReport):
     stopped_by : str
         - "certificate", "flat loss", "early stopping": converged.
         - "max_iter", "max_seconds", "callback", "callback error", "interrupted": ended before.
-        - "no step": rounding hides the remaining gain, or the certificate is met but not the suboptimality (solvers of
-          the full batch).
+        - "no step": rounding hides the remaining gain (solvers of the full batch).
         - "no optimum": a direction separates classes (classifiers at ``alpha=0``).
         - "optimum in doubt": the same with more than 500 parameters, if neither such a direction nor a proof of an
           optimum was found.

@@ -96,11 +96,10 @@ def warn_not_converged(
 
 def warn_not_close(messages: list[str], objective: Objective, solution: Solution) -> None:
     """Warn about a certificate that is met although the estimated suboptimality is not."""
-    assert solution.gain is not None
-    gain = objective.in_target_units(solution.gain)
+    above = "" if solution.gain is None else f"about {objective.in_target_units(solution.gain):.3g} "
     warn(
         messages,
-        f"stopped by {solution.reason} at a small gradient but about {gain:.3g} above the optimum, more than tol times "
+        f"stopped by {solution.reason} at a small gradient but {above}above the optimum, more than tol times "
         "the fall of F from the constant model: increase max_iter or alpha, or use optimizer='sketched_newton'",
         ConvergenceWarning,
     )

@@ -23,8 +23,8 @@ from fastgd.penalties import subgradient_distance
 
 #: Most numbers of data to keep in working coordinates, and of a sample for passes by NumPy.
 _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
-#: Rounding of F, in units of eps.
-_ROUNDING = 4.0
+#: Rounding of F, in units of eps, and how many times an estimated suboptimality may be too small.
+_ROUNDING, _SAFETY = 4.0, 2.0
 #: Rows of the sample for couplings of outputs.
 _COUPLING_ROWS = 8192
 #: Newton steps to the minimum along a line, and the range of the step's length.
@@ -287,15 +287,15 @@ class Objective:
         return unscale, recentre if recentre.any() else None, l1, weights
 
     def is_close(self, gain: Array, evaluation: Evaluation, tol: float) -> bool:
-        """Whether a suboptimality (K,) in working units is at most tol of the fall of F from the best constant model.
+        """Whether an estimated suboptimality (K,) in working units is surely at most tol of the fall of F.
 
-        Or not visible beside the rounding of F. The fall is from the start if no model is better than the constant one,
-        as for weights that leave one class.
+        The fall is that from the best constant model, or from the start if no model is better than the constant one, as
+        for weights that leave one class. A suboptimality that rounding of F hides is small enough.
         """
         value, constant = self.value(evaluation), self.constant_value()
         fall = (constant if constant > value else self.start_value()) - value
         rounding = _ROUNDING * float(np.finfo(self.data.dtype).eps) * abs(value)
-        return self.in_target_units(gain) <= max(tol * fall, rounding)
+        return _SAFETY * self.in_target_units(gain) <= max(tol * fall, rounding)
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
         """Return a bound on the suboptimality of F, in the units of the user's targets; None without one.

@@ -191,6 +191,8 @@ class Solution:
     note: str | None = None
     #: Estimated suboptimality of each output's F (K,), in working units.
     gain: Array | None = None
+    #: Whether the suboptimality meets tol, as far as the solver estimates it.
+    is_close: bool = True
     #: Whether the solver has shown that the columns are linearly independent.
     independent: bool = False
 
@@ -304,4 +306,7 @@ class Progress:
         theta = self._monitor.theta
         assert theta is not None
         at = self.best if self.best is not None and theta is self.best.theta else None
-        return Solution(theta, reason in ("certificate", "early stopping"), reason, self._rate, evaluation=at)
+        solution = Solution(theta, reason in ("certificate", "early stopping"), reason, self._rate, evaluation=at)
+        if at is not None and reason != "certificate" and self.certificate <= self._tol:
+            solution.is_close = self._is_close(at)
+        return solution

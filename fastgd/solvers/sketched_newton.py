@@ -25,17 +25,23 @@ from fastgd.solvers.progress import Deadline, Monitor, Progress, Solution
 _EXCESS, _DECAY = 1.0, 0.03
 #: Consecutive passes of accelerated steps without improvement after which only rounding is left.
 _MOST_IDLE_ACCELERATED = 50
+#: Passes of accelerated steps after which the joint curvature of all outputs takes over if it fits into memory.
+_MOST_ACCELERATED = 40
 
 
 def accelerate_in_metric(
-    metric: ProxMetric, objective: Objective, at: Evaluation, tol: float, progress: Progress
-) -> Solution:
-    """Minimise by accelerated steps in a metric, from a recorded evaluation, until a reason to stop."""
+    metric: ProxMetric, objective: Objective, at: Evaluation, tol: float, progress: Progress, most: float = math.inf
+) -> Solution | None:
+    """Minimise by accelerated steps in a metric, from a recorded evaluation, until a reason to stop.
+
+    Return None after `most` passes without one.
+    """
     rms = objective.problem.constant.rms
     progress.limit_idle_passes(_MOST_IDLE_ACCELERATED)
     progress.estimate = SampledEstimate(objective)
-    x, momentum, decay, zero_tol = at.theta, Momentum(), _DECAY, tol
-    while True:
+    x, momentum, decay, zero_tol, passes = at.theta, Momentum(), _DECAY, tol, 0
+    while passes < most:
+        passes += 1
         step = metric.step(at)
         end, force = at.theta + step, metric.product(step)
         if float((force * (end - x)).sum()) < 0.0:
@@ -59,6 +65,7 @@ def accelerate_in_metric(
         elif seen > 0.0:
             metric.scale(max(seen, 1.0 - decay))
         at = trial
+    return None
 
 
 def _curvature_ratio(metric: ProxMetric, before: Evaluation, now: Evaluation) -> float:
@@ -217,7 +224,10 @@ class _Passes:
         objective, progress, metrics, metric = self._objective, self._progress, self._metrics, descent.metric
         if reason is None and isinstance(metric, ProxMetric) and metric.couples:
             # A metric without the coupling of outputs cannot scale steps.
-            return accelerate_in_metric(metric, objective, descent.at, self._tol, progress)
+            most = math.inf if metrics.shape.with_joint_curvature is None else _MOST_ACCELERATED
+            found = accelerate_in_metric(metric, objective, descent.at, self._tol, progress, most)
+            assert progress.best is not None
+            return found or self._on_all_rows(progress.best.theta)
         decreases: list[float] = []
         idle = 0
         while reason is None:

@@ -88,5 +88,5 @@ def test_a_met_certificate_ends_a_fit_only_with_a_small_suboptimality():
     fall = objective.constant_value() - objective.value(best)
     progress.estimate = lambda at: np.array([2e-3 * fall])
     assert progress.record_pass(best) is None
-    progress.estimate = lambda at: np.array([0.5e-3 * fall])
+    progress.estimate = lambda at: np.array([0.4e-3 * fall])
     assert progress.record_pass(best) == "certificate"
