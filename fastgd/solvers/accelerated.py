@@ -50,8 +50,8 @@ class Momentum:
 def solve_accelerated(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or `monitor.history.max_iter` passes are done."""
     progress = Progress(objective, tol, monitor)
-    estimate = progress.estimate = SampledEstimate(objective)
-    return attach_suboptimality(accelerate(objective, theta, tol, progress), estimate)
+    estimate = progress.estimate = SampledEstimate(objective, tol)
+    return attach_suboptimality(accelerate(objective, theta, tol, progress), estimate.by_curvature)
 
 
 def accelerate(objective: Objective, theta: Array, tol: float, progress: Progress) -> Solution:

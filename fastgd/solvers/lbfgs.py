@@ -40,7 +40,7 @@ def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor
     ends with "no step" if that gains little.
     """
     progress = Progress(objective, tol, monitor)
-    estimate = progress.estimate = SampledEstimate(objective)
+    estimate = progress.estimate = SampledEstimate(objective, tol)
     try:
         _run(_Passes(objective, progress), theta, memory)
         before = math.inf
@@ -48,8 +48,8 @@ def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor
             before = progress.certificate
             _run(_Differences(objective, progress, progress.best), progress.best.theta, memory)
     except _Ended as ended:
-        return attach_suboptimality(progress.make_solution(ended.reason), estimate)
-    return attach_suboptimality(progress.make_solution("no step"), estimate)
+        return attach_suboptimality(progress.make_solution(ended.reason), estimate.by_curvature)
+    return attach_suboptimality(progress.make_solution("no step"), estimate.by_curvature)
 
 
 class _Passes:

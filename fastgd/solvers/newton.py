@@ -98,18 +98,21 @@ class SampledEstimate:
     """The estimated suboptimality of solvers without a metric: by the curvature of a sample of rows.
 
     It is taken at the first evaluation to estimate, once the certificate is met: along nearly dependent columns the
-    gradient is small far from an optimum, too. Elastic nets of coupled outputs have the duality gap instead.
+    gradient is small far from an optimum, too. A duality gap that meets the tolerance takes its place, since it costs
+    nothing, and so does any gap for elastic nets of coupled outputs.
     """
 
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
+    def __init__(self, objective: Objective, tol: float) -> None:
+        self._objective, self._tol = objective, tol
         self._metric: Metric | None = None
 
     def __call__(self, at: Evaluation) -> Array | None:
-        """Return the suboptimality of each output (K,) in working units; None if unknown."""
+        """Return the suboptimality of each output (K,) in working units, or a bound of it; None if unknown."""
         objective, data, problem = self._objective, self._objective.data, self._objective.problem
-        if problem.loss.couples_outputs and objective.has_l1:
-            return objective.ridge_gaps(at) if problem.l2.all() else None
+        nets = problem.loss.couples_outputs and objective.has_l1
+        gaps = objective.ridge_gaps(at) if problem.l2.all() else None
+        if nets or (gaps is not None and objective.is_close(gaps, at, self._tol)):
+            return gaps
         # With fewer rows than columns a second-order model is only local.
         if data.n <= data.d or data.d >= MOST_COLUMNS:
             return None
@@ -117,7 +120,13 @@ class SampledEstimate:
             shape = Shape.of(objective)
             sample = objective.sampled(int(FIRST_ROWS * shape.parameters * math.sqrt(shape.rarity)))
             self._metric = Metrics(objective, shape, memory=0).at(sample, at.theta)[1]
-        return np.maximum(-0.5 * first_order_changes(objective, at, self._metric.step(at)), 0.0)
+        return self.by_curvature(at)
+
+    def by_curvature(self, at: Evaluation) -> Array | None:
+        """Return the estimate (K,) by the sample's curvature if that was needed."""
+        if self._metric is None:
+            return None
+        return np.maximum(-0.5 * first_order_changes(self._objective, at, self._metric.step(at)), 0.0)
 
 
 class Descent:

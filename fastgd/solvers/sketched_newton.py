@@ -38,7 +38,7 @@ def accelerate_in_metric(
     """
     rms = objective.problem.constant.rms
     progress.limit_idle_passes(_MOST_IDLE_ACCELERATED)
-    progress.estimate = SampledEstimate(objective)
+    progress.estimate = SampledEstimate(objective, tol)
     x, momentum, decay, zero_tol, passes = at.theta, Momentum(), _DECAY, tol, 0
     while passes < most:
         passes += 1
