@@ -15,13 +15,13 @@ from fastgd._values import column_name, combinations
 from fastgd.arrays import Array
 from fastgd.exceptions import RankWarning
 from fastgd.history import History
-from fastgd.objective.objective import Objective
+from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.optimizers import FullBatch, Optimizer
 from fastgd.solvers.collinearity import Collinearity, find_collinear
 from fastgd.solvers.existence import may_lack_optimum
 from fastgd.solvers.learning_rate import RulePlan, automatic_rate, falls_to_zero, is_automatic
-from fastgd.solvers.progress import ROUNDING, Solution
+from fastgd.solvers.progress import Solution
 from fastgd.solvers.select import suggest_solver
 from fastgd.solvers.separation import find_recession
 

@@ -23,8 +23,10 @@ from fastgd.penalties import subgradient_distance
 
 #: Most numbers of data to keep in working coordinates, and of a sample for passes by NumPy.
 _KEPT_NUMBERS, _FEW_NUMBERS = 1 << 19, 1 << 16
-#: Rounding of F, in units of eps, and how many times an estimated suboptimality may be too small.
-_ROUNDING, _SAFETY = 4.0, 2.0
+#: Rounding of F, in units of eps.
+ROUNDING = 4.0
+#: How many times an estimated suboptimality may be too small.
+_SAFETY = 2.0
 #: Rows of the sample for couplings of outputs.
 _COUPLING_ROWS = 8192
 #: Newton steps to the minimum along a line, and the range of the step's length.
@@ -294,7 +296,7 @@ class Objective:
         """
         value, constant = self.value(evaluation), self.constant_value()
         fall = (constant if constant > value else self.start_value()) - value
-        rounding = _ROUNDING * float(np.finfo(self.data.dtype).eps) * abs(value)
+        rounding = ROUNDING * float(np.finfo(self.data.dtype).eps) * abs(value)
         return _SAFETY * self.in_target_units(gain) <= max(tol * fall, rounding)
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:

@@ -8,11 +8,11 @@ from functools import cache, partial
 import numpy as np
 
 from fastgd.arrays import Array
-from fastgd.objective.objective import Objective
+from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.cost_model import FIRST_ROWS, MOST_COLUMNS, Shape
 from fastgd.solvers.metric import Metric, Metrics, make_metric
-from fastgd.solvers.progress import MOST_FAILURES, ROUNDING, Monitor, Progress, Solution
+from fastgd.solvers.progress import MOST_FAILURES, Monitor, Progress, Solution
 
 #: Share of its first value to which a slope has to fall, and slopes at most.
 _FLAT, _SLOPES = 0.05, 60
@@ -88,6 +88,12 @@ def first_order_changes(objective: Objective, at: Evaluation, step: Array) -> Ar
     return total
 
 
+def half_decrements(objective: Objective, at: Evaluation, metric: Metric) -> Array:
+    """Return half the squared Newton decrement of each output (K,): the suboptimality of the metric's model."""
+    half: Array = np.maximum(-0.5 * first_order_changes(objective, at, metric.step(at)), 0.0)
+    return half
+
+
 def attach_suboptimality(solution: Solution, estimate: Callable[[Evaluation], Array | None]) -> Solution:
     """Set the estimated suboptimality of a solution that has an evaluation."""
     solution.gain = None if solution.evaluation is None else estimate(solution.evaluation)
@@ -126,7 +132,7 @@ class SampledEstimate:
         """Return the estimate (K,) by the sample's curvature if that was needed."""
         if self._metric is None:
             return None
-        return np.maximum(-0.5 * first_order_changes(self._objective, at, self._metric.step(at)), 0.0)
+        return half_decrements(self._objective, at, self._metric)
 
 
 class Descent:
@@ -183,8 +189,7 @@ class Descent:
         """
         if self._objective.data.n <= self._objective.data.d:
             return None
-        step = (self.metric if metric is None else metric).step(at)
-        gain = np.maximum(-0.5 * first_order_changes(self._objective, at, step), 0.0)
+        gain = half_decrements(self._objective, at, self.metric if metric is None else metric)
         return gain * self._correction(float(gain.sum()))
 
     def _correction(self, gain: float) -> float:

@@ -12,7 +12,7 @@ from fastgd.arrays import Array, all_finite
 from fastgd.callbacks import Callback, EpochState, ends_fit
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History
-from fastgd.objective.objective import Objective
+from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.objective.rule_state import RuleState
 
@@ -20,8 +20,6 @@ from fastgd.objective.rule_state import RuleState
 FIRST_LOOK = 16
 #: Consecutive rejected steps after which a solver stops.
 MOST_FAILURES = 20
-#: Rounding of a loss, in units of eps.
-ROUNDING = 4.0
 #: A fit has diverged when its loss is this many times that of its start.
 DIVERGED = 10.0
 
