@@ -65,6 +65,8 @@ def solve(optimizer: FullBatch, objective: Objective, theta: Array, tol: float, 
 
 #: Solvers whose number of passes depends on the hardness, and the least hardness to expect.
 _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
+#: Expected seconds of a fit in a metric up to which it is chosen: an estimate of the hardness would take about 1 ms.
+_QUICK = 5e-3
 
 
 class Selection(NamedTuple):
@@ -84,10 +86,16 @@ def select_solver(objective: Objective) -> Selection:
         return Selection(NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {})
     shape = Shape.of(objective)
     seconds = _keep_capable(expected_seconds(shape), objective)
-    open_question = _sort_by_seconds(seconds)[0] in _WITHOUT_METRIC
-    if open_question:
+    in_metric = [name for name in _sort_by_seconds(seconds) if name not in _WITHOUT_METRIC]
+    if in_metric and seconds[in_metric[0]] <= _QUICK:
+        return _select(seconds, in_metric[0])
+    if _sort_by_seconds(seconds)[0] in _WITHOUT_METRIC:
         seconds = _keep_capable(expected_seconds(shape, hardness(objective)), objective)
-    first, *others = _sort_by_seconds(seconds)
+    return _select(seconds, _sort_by_seconds(seconds)[0])
+
+
+def _select(seconds: dict[str, float], first: str) -> Selection:
+    others = [name for name in _sort_by_seconds(seconds) if name != first]
     reason = "optimizer='auto': expected to be the quickest for this shape"
     reason += f", before {', '.join(others)}" if others else ""
     return Selection(_BY_NAME[first](), reason, {name: float(seconds[name]) for name in (first, *others)})

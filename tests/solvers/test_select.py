@@ -10,8 +10,9 @@ from bench.primitives import objective_of as bench_objective_of
 from fastgd import LogisticRegression
 from fastgd.bench.problems import Problem
 from fastgd.losses import find_loss
+from fastgd.solvers import select
 from fastgd.solvers.cost_model import Shape
-from fastgd.solvers.select import hardness
+from fastgd.solvers.select import hardness, select_solver
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of
 
@@ -51,6 +52,17 @@ def test_hardness_with_weights_on_a_single_class() -> None:
         made[alpha] = hardness(objective_of(one_class))
     assert made[0.1] == pytest.approx(0.0, abs=1e-100)
     assert made[0.0] >= 0.5
+
+
+def test_small_fits_use_a_metric_without_an_estimate_of_the_hardness(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(objective: object) -> float:
+        raise AssertionError("estimated the hardness")
+
+    monkeypatch.setattr(select, "hardness", fail)
+    small, wide = (bench_objective_of(Task(Problem("logistic", 5_000, d, "f8"))) for d in (30, 400))
+    assert type(select_solver(small).solver).__name__ == "SketchedNewton"
+    with pytest.raises(AssertionError, match="estimated the hardness"):
+        select_solver(wide)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the optimum is at infinity
