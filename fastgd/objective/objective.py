@@ -31,6 +31,8 @@ _SAFETY = 2.0
 _COUPLING_ROWS = 8192
 #: Newton steps to the minimum along a line, and the range of the step's length.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
+#: Rows of the sample for the tails of rows, and the kurtosis of a normal distribution.
+_TAIL_ROWS, _NORMAL = 1024, 3.0
 #: Rows from which the curvature of a batch hardly depends on its largest row.
 _LARGE_BATCH = 64
 
@@ -347,6 +349,24 @@ class Objective:
         moments, scaling = self.moments, self.scaling
         columns = (moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2
         return np.append(columns, float(self.problem.fit_intercept))
+
+    @cached_property
+    def tail_weight(self) -> float:
+        """Rows that determine a curvature as well as one normally distributed row: 1, or more for heavy tails.
+
+        The mean of |x|^4 over the squared mean of |x|^2, in standardised columns, relative to a normal variable's
+        kurtosis; estimated from a sample. 1 for data so small that the curvature of all rows costs little.
+        """
+        if self._keeps_rows:
+            return 1.0
+        sample = sample_of(self.data, _TAIL_ROWS)
+        X, _, s = sample.rows_on_host(0, min(sample.n, _TAIL_ROWS))
+        weights = np.ones(len(X)) if s is None else s.astype(np.float64)
+        squares = (((X.astype(np.float64) - self.standard.center) * self.standard.inv_scale) ** 2).sum(axis=1)
+        total = float(weights @ squares)
+        if not (math.isfinite(total) and total > 0.0):
+            return 1.0
+        return max(1.0, float(weights.sum() * (weights @ squares**2)) / total**2 / _NORMAL)
 
     @cached_property
     def curvature(self) -> float:

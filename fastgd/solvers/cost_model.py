@@ -87,7 +87,7 @@ class Shape(NamedTuple):
     itemsize: int
     loss: Loss
     l1: bool
-    #: Rows that are as informative as one row of balanced classes and equal weights.
+    #: Rows that are as informative as one row of balanced classes, equal weights and no heavy tails.
     rarity: float = 1.0
     #: Whether softmax uses the joint curvature of all outputs.
     joint: bool = False
@@ -97,7 +97,7 @@ class Shape(NamedTuple):
         """Return the shape of an objective."""
         data = objective.data
         loss, l1 = objective.problem.loss, objective.has_l1
-        rarity = loss.rarity(objective.problem.constant) * data.n / data.effective_rows
+        rarity = loss.rarity(objective.problem.constant) * objective.tail_weight * data.n / data.effective_rows
         return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, rarity)
 
     @property

@@ -54,6 +54,30 @@ def test_hardness_with_weights_on_a_single_class() -> None:
     assert made[0.0] >= 0.5
 
 
+def test_tail_weight_is_the_kurtosis_of_rows() -> None:
+    """Rows of a normal distribution have none; those of two scales have about that of the scales."""
+    n, random = 60_000, np.random.default_rng(0)
+    normal, scales = random.standard_normal((n, 20)), np.where(random.random((n, 1)) < 0.1, 5.0, 1.0)
+    problem = replace(problem_for("squared", n=n, d=20), weight=np.ones(n))
+    tails = replace(problem, x=normal * scales)
+    assert objective_of(replace(problem, x=normal)).tail_weight == 1.0
+    kurtosis = np.mean(scales**4) / np.mean(scales**2) ** 2
+    # A tenth of about a thousand rows is large; |x|^2 of 20 normal columns has a kurtosis of 1 + 2 / 20.
+    assert objective_of(tails).tail_weight == pytest.approx(1.1 * kurtosis / 3.0, rel=0.3)
+    # Without the weight of the large rows nothing is left.
+    light = replace(tails, weight=np.where(scales[:, 0] > 1.0, 0.0, 1.0))
+    assert objective_of(light).tail_weight == 1.0
+
+
+def test_heavy_tails_make_all_rows_quicker_than_a_sample_of_a_squared_loss() -> None:
+    n, d = 20_000, 200
+    random = np.random.default_rng(0)
+    normal, scales = random.standard_normal((n, d)), np.where(random.random((n, 1)) < 0.01, 20.0, 1.0)
+    problem = replace(problem_for("squared", n=n, d=d), weight=np.ones(n))
+    solvers = [type(select_solver(objective_of(replace(problem, x=x))).solver) for x in (normal, normal * scales)]
+    assert [kind.__name__ for kind in solvers] == ["SketchedNewton", "NormalEquations"]
+
+
 def test_small_fits_use_a_metric_without_an_estimate_of_the_hardness(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(objective: object) -> float:
         raise AssertionError("estimated the hardness")
