@@ -4,14 +4,18 @@ Counts the files and the Python calls that a warm default fit enters, the files 
 of Adam on its way to the compiled loop, circles of imports (type checking included), and lines.
 """
 
-import ast
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import grimp
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from fastgd.optimizers import Adam
 
@@ -20,21 +24,31 @@ ROOT = Path(__file__).resolve().parents[1]
 _RATE = 0.0123456789
 
 
-def calls_of(run: Any) -> Counter[tuple[str, str]]:
+def calls_of(run: Callable[[], Any]) -> Counter[tuple[str, str]]:
     """Count the calls of our Python functions by (file, function)."""
     found: Counter[tuple[str, str]] = Counter()
-    folders = tuple(str(ROOT / folder) for folder in ("fastgd", "kernels"))
 
-    def profile(frame: Any, event: str, _: Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(folders):
+    def count(frame: FrameType, event: str) -> None:
+        if event == "call":
             found[frame.f_code.co_filename, frame.f_code.co_qualname] += 1
 
-    sys.setprofile(profile)
+    profile(run, count)
+    return found
+
+
+def profile(run: Callable[[], Any], on_event: Callable[[FrameType, str], None]) -> None:
+    """Run with a callback for the events of our Python functions."""
+    folders = tuple(str(ROOT / folder) for folder in ("fastgd", "kernels"))
+
+    def ours(frame: FrameType, event: str, _: Any) -> None:
+        if frame.f_code.co_filename.startswith(folders):
+            on_event(frame, event)
+
+    sys.setprofile(ours)
     try:
         run()
     finally:
         sys.setprofile(None)
-    return found
 
 
 def default_fit(optimizer: Any = "auto") -> Any:
@@ -55,57 +69,15 @@ def default_fit(optimizer: Any = "auto") -> Any:
     return run
 
 
-def modules() -> dict[str, Path]:
-    """Every module of the package by its name."""
-    found = {}
-    for folder, name in ((ROOT / "fastgd", "fastgd"), (ROOT / "kernels", "fastgd.kernels")):
-        for path in folder.rglob("*.py"):
-            if not (folder.name == "fastgd" and "kernels" in path.parts):
-                parts = path.relative_to(folder).with_suffix("").parts
-                found[".".join([name, *(part for part in parts if part != "__init__")])] = path
-    return found
-
-
-def imports(known: dict[str, Path]) -> dict[str, set[str]]:
-    """For each module those that it imports at any place, those for type checking included."""
-    found: dict[str, set[str]] = {}
-    for name, path in known.items():
-        wanted: set[str] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                inside = {f"{node.module}.{alias.name}" for alias in node.names}
-                wanted |= {one if one in known else node.module for one in inside}
-            elif isinstance(node, ast.Import):
-                wanted |= {alias.name for alias in node.names}
-        found[name] = (wanted & known.keys()) - {name}
-    return found
-
-
-def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Strongly connected components of more than one module (Tarjan 1972)."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[list[str]] = []
-
-    def visit(name: str) -> None:
-        index[name] = low[name] = len(index)
-        stack.append(name)
-        for other in graph[name]:
-            if other not in index:
-                visit(other)
-                low[name] = min(low[name], low[other])
-            elif other in stack:
-                low[name] = min(low[name], index[other])
-        if low[name] == index[name]:
-            at = stack.index(name)
-            found.append(sorted(stack[at:]))
-            del stack[at:]
-
-    for name in graph:
-        if name not in index:
-            visit(name)
-    return [circle for circle in found if len(circle) > 1]
+def circles() -> list[list[str]]:
+    """Groups of modules that import each other, directly or not, at any place; those for type checking included."""
+    graph = grimp.build_graph("fastgd", exclude_type_checking_imports=False, cache_dir=None)
+    names = sorted(graph.modules)
+    imported = map(graph.find_modules_directly_imported_by, names)
+    edges = [[other in its for other in names] for its in imported]
+    count, group = connected_components(csr_array(edges), connection="strong")
+    groups = ([name for name, its in zip(names, group, strict=True) if its == number] for number in range(count))
+    return [found for found in groups if len(found) > 1]
 
 
 def holds_rate(value: Any) -> bool:
@@ -122,19 +94,12 @@ def holds_rate(value: Any) -> bool:
 def rate_path() -> list[str]:
     """Files whose functions hold the learning rate of Adam, on its way from the parameter to the compiled loop."""
     found: dict[str, None] = {}
-    folders = tuple(str(ROOT / folder) for folder in ("fastgd", "kernels"))
 
-    def profile(frame: Any, event: str, _: Any) -> None:
-        name = frame.f_code.co_filename
-        if event == "return" and name.startswith(folders) and any(map(holds_rate, list(frame.f_locals.values()))):
-            found[name] = None
+    def look(frame: FrameType, event: str) -> None:
+        if event == "return" and any(map(holds_rate, list(frame.f_locals.values()))):
+            found[frame.f_code.co_filename] = None
 
-    run = default_fit(Adam(_RATE))
-    sys.setprofile(profile)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
+    profile(default_fit(Adam(_RATE)), look)
     return list(found)
 
 
@@ -156,7 +121,7 @@ def main() -> None:
         print(f"  {number:5d} {Path(file).relative_to(ROOT)}")
     path = rate_path()
     print(f"learning_rate of Adam: {len(path)} files\n  " + "\n  ".join(str(Path(f).relative_to(ROOT)) for f in path))
-    rings = circles(imports(modules()))
+    rings = circles()
     print(f"import circles: {len(rings)}")
     for ring in rings:
         print("  " + ", ".join(ring))
