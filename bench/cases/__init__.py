@@ -12,7 +12,6 @@ CASES: dict[str, str | None] = {
     "race": None,
     "choice": "choice",
     "memory": "memory",
-    "kernels": "loops",
     **dict.fromkeys(name for name in RACES if name != "race"),
 }
 

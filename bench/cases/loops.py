@@ -1,12 +1,10 @@
 """Single loops: full passes, epochs and other kernels, against the memory's bandwidth and other libraries."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastgd import LogisticRegression, reference
 from fastgd.bench import ours, problems, rivals
@@ -18,8 +16,6 @@ from fastgd.bench.result import Finding, Result
 from fastgd.bench.rivals.estimators import theta_of
 from fastgd.bench.timing import ROUNDS, Job, alternate, best_settings, ratios
 from fastgd.bench.yardstick import measure_shares
-from fastgd.objective.coordinates import Scaling
-from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import GradientDescent
 from fastgd.reference import epoch_order
 
@@ -292,67 +288,3 @@ def _sgd_fit(data: Data, plan: EpochPlan) -> Job:
             return theta_of(model.fit(data.X, data.y)).ravel()
 
     return Job("fastgd LogisticRegression.fit", "one epoch", run)
-
-
-_LAYOUTS = [("f4", "C"), ("f8", "C"), ("f4", "F")]
-_BATCH_SIZES = (1, 16, 256, 4096)
-
-
-def kernels(quick: bool) -> Result:
-    """Single kernels in every layout: the share of the memory's read bandwidth of those that read X."""
-    result = Result("One call each on data in memory, kernels compiled; bytes are those of X, or of an update's state.")
-    rounds = rounds_of(quick)
-    for task in ("linear", "logistic", "softmax"):
-        made = problems.problem(f"kernels-{task}", quick).make()
-        for dtype, order in _LAYOUTS:
-            X: NDArray[Any] = np.array(made.X, dtype, order="F" if order == "F" else "C")
-            problem = Problem(task, *X.shape, dtype, order, classes=made.problem.classes)
-            data = Data(problem, X, made.y, made.coef)
-            jobs = {name: (Job(name, "", run), threads) for name, run, threads in _kernels(data)}
-            measured = measure_shares(X, jobs, rounds)
-            for name in jobs:
-                _add_share(result, measured, name, f"{task}: {name}", problem, None)
-            result.raw.append({"problem": problem.name, **measured})
-    _updates(result, rounds)
-    return result
-
-
-def _kernels(data: Data) -> Iterator[tuple[str, Callable[[], Any], int]]:
-    """Iterate over name, function and threads of the kernels that read all rows."""
-    problem, (one, every) = data.problem, (ours.load(data, threads=count) for count in (1, cores()))
-    shape = (problem.outputs, problem.d + 1)
-    for loaded, count in ((one, 1), (every, cores())):
-        for loss in ("squared", "huber") if problem.task == "linear" else (problem.loss,):
-            run = ours.full_pass(loaded, loss, np.full(shape, 0.01))
-            yield f"gradient of {loss}, {thread_words(count)}", run, count
-    if problem.task != "logistic":
-        return
-    shift, coef = np.full(problem.d, 0.5), np.full((1, problem.d), 0.01)
-    shifted = partial(every.gradient, "logistic", coef, np.zeros(1), shift, 0.0)
-    yield "gradient of shifted columns", shifted, cores()
-    yield "moments", every.moments, cores()
-    standard = Scaling(np.zeros(problem.d), np.ones(problem.d))
-    yield "largest norm", partial(every.largest_norm, standard), cores()
-    for size in _BATCH_SIZES:
-        for shuffle in (True, False):
-            run = ours.epoch(one, "logistic", 1, EpochPlan("adam", size, shuffle=shuffle))
-            yield f"epoch, batches of {size}, {'shuffled' if shuffle else 'in order'}", run, 1
-
-
-def _updates(result: Result, rounds: int, outputs: int = 10, d: int = 1000, times: int = 100) -> None:
-    """Append the bandwidth of every rule's update."""
-    g, l1 = np.full((outputs, d + 1), 0.1), np.full((outputs, d + 1), 0.01)
-    states = {rule: RuleState(one.recipe(1), np.zeros((outputs, d + 1))) for rule, one in ours.OPTIMIZERS.items()}
-
-    def repeat(state: RuleState) -> None:
-        for _ in range(times):
-            state.update(g, 1e-3, l1)
-
-    seconds = alternate({rule: partial(repeat, state) for rule, state in states.items()}, rounds)
-    for rule, state in states.items():
-        # Read: g, l1, theta and memory; written: theta and memory.
-        moved = (2 + 2 * (1 + state.memory.slots.shape[0])) * g.nbytes
-        speed = times * moved / float(np.median(seconds[rule])) / 1e9
-        what = f"Update of {rule}, {outputs} x {d + 1}"
-        result.findings.append(Finding(what, speed, "GB/s", in_table=False))
-    result.raw.append({"what": "updates", "seconds": seconds})

@@ -167,7 +167,6 @@ PROBLEMS = {
     **{f"pass-100-{dtype}-columns": _of_bytes(100, dtype, "F") for dtype in ("f4", "f8")},
     **{name: Problem("logistic", 2_000_000, 100) for name in ("rivals", "memory")},
     "epoch": Problem("logistic", 1_000_000, 100),
-    **{f"kernels-{task}": Problem(task, 500_000, 100, classes=5) for task in ("linear", "logistic", "softmax")},
 }
 
 

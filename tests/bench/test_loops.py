@@ -68,7 +68,7 @@ def test_every_way_of_the_yardstick_reads_all_of_an_array() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["full_pass", "full_pass_rivals", "epoch", "rules", "threads", "sgd", "kernels"])
+@pytest.mark.parametrize("case", ["full_pass", "full_pass_rivals", "epoch", "rules", "threads", "sgd"])
 def test_cases_run_on_few_rows(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def few(name: str, quick: bool = False) -> Problem:
         full = loops.problems.PROBLEMS[name]
