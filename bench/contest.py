@@ -38,8 +38,8 @@ class Contest:
 
     make: data from a seed and a number of rows. rows: their number. at_least: how many times as fast as the fastest
     rival fastgd is to be, by target. alpha: 1 / n if None. validated: only rivals that check their input count.
-    shuffled: whether seeds only shuffle the rows, so that every optimum is the same. targets: distances to the optimum.
-    stochastic: whether mini-batch rules of fastgd run against stochastic loops, in place of the automatic solver.
+    targets: distances to the optimum. stochastic: whether mini-batch rules of fastgd run against stochastic loops, in
+    place of the automatic solver.
     """
 
     label: str
@@ -50,7 +50,6 @@ class Contest:
     l1_ratio: float = 0.0
     repetitions: int = 5
     validated: bool = False
-    shuffled: bool = False
     targets: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-6)
     stochastic: bool = False
 
@@ -181,13 +180,12 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], missing: dict[
         if racer.name != NAME and contest.counts(racer):
             bars = lowered(bars, swept[-1])
     finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in contest.targets}
-    start = course.optimum.theta if contest.shuffled else None
     del objective, course
     repetitions = []
     for number in range(1, contest.repetitions + 1):
         begin = time.perf_counter()
         fresh = contest.objective(_SWEEP_SEED + number, contest.rows)
-        repetitions.append(_repeat(fresh, start, finalists, own, number))
+        repetitions.append(_repeat(fresh, finalists, own, number))
         _log(time.perf_counter() - begin, f"repetition {number} of {contest.repetitions}")
     return Race(contest, missing, swept, finalists, repetitions, warm_up)
 
@@ -213,11 +211,9 @@ def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]
     return fastest
 
 
-def _repeat(
-    objective: Objective, start: Floats | None, finalists: dict[float, list[Swept]], own: OwnFit, number: int
-) -> Repetition:
+def _repeat(objective: Objective, finalists: dict[float, list[Swept]], own: OwnFit, number: int) -> Repetition:
     """Run every finalist in its setting, each run serving all targets that were won with it; the order rotates."""
-    course = Course(objective, find_optimum(objective, start))
+    course = Course(objective, find_optimum(objective))
     jobs: dict[tuple[str, str], tuple[Racer, dict[float, Arrival]]] = {}
     for target, those in finalists.items():
         for swept in those:

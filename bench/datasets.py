@@ -136,18 +136,13 @@ def _a9a() -> Rows:
     return Rows(np.array(X), np.array(y))
 
 
-def mnist(part: str) -> Rows:
-    """Return pixels and digits of the part "train" or "t10k"."""
-    with gzip.open(folder() / f"mnist/{part}-images-idx3-ubyte.gz") as images:
+def _mnist() -> Rows:
+    """Load pixels from 0 to 1 and digits of the first images for training."""
+    with gzip.open(folder() / "mnist/train-images-idx3-ubyte.gz") as images:
         X = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 784)
-    with gzip.open(folder() / f"mnist/{part}-labels-idx1-ubyte.gz") as labels:
+    with gzip.open(folder() / "mnist/train-labels-idx1-ubyte.gz") as labels:
         y = np.frombuffer(labels.read(), np.uint8, offset=8)
-    return Rows(X, y.astype(int))
-
-
-def _mnist_part() -> Rows:
-    X, y = mnist("train")
-    return Rows(X[:_DIGITS_ROWS] / np.float32(255.0), y[:_DIGITS_ROWS])
+    return Rows(X[:_DIGITS_ROWS] / np.float32(255.0), y[:_DIGITS_ROWS].astype(int))
 
 
 def _pmlb(name: str) -> Rows:
@@ -183,7 +178,7 @@ LOADERS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "connect-4": ("softmax", lambda: _pmlb("connect-4")),
     "connect-4 one-hot": ("softmax", lambda: _dummies("connect-4")),
     "shuttle": ("softmax", lambda: _pmlb("shuttle")),
-    "MNIST": ("softmax", _mnist_part),
+    "MNIST": ("softmax", _mnist),
     "diabetes": ("linear", lambda: _bundled("diabetes")),
     "breast cancer": ("logistic", lambda: _bundled("breast_cancer")),
     "iris": ("softmax", lambda: _bundled("iris")),

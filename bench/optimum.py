@@ -40,7 +40,7 @@ def distances(objective: Objective, optimum: Optimum, thetas: Floats) -> Floats:
         return (objective.values(thetas) - optimum.value) / optimum.unit
 
 
-def find_optimum(objective: Objective, start: Floats | None = None) -> Optimum:
+def find_optimum(objective: Objective) -> Optimum:
     """Minimise by Newton's method with conjugate gradients or, for the elastic net, coordinate descent inside.
 
     Raises
@@ -48,7 +48,7 @@ def find_optimum(objective: Objective, start: Floats | None = None) -> Optimum:
     ArithmeticError
         If 100 steps are not enough.
     """
-    theta = objective.constant_theta() if start is None else start
+    theta = objective.constant_theta()
     step = _proximal_step if objective.l1 else _newton_step
     z = objective.margins(theta)
     value = float(objective.values(theta[None])[0])

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from bench import contest, datasets
+from bench import contest
 from bench.contest import Contest
 from bench.report import report
 from fastgd.bench.problems import Data, Problem
@@ -14,31 +12,16 @@ from fastgd.bench.result import Result
 
 #: Values of alpha with which about half of the coefficients of the generated problems are 0.
 _HALF_ZERO = {"logistic": 0.008, "linear": 0.05}
-_PIXELS, _DIGITS, _IMAGES = 784, 10, 60_000
 #: A quick run of a race with many rows has a part of them.
 _QUICK_PART, _MANY_ROWS = 10, 50_000
 
 
-class MissingData(Exception):
-    """The data of a race are not there."""
-
-
 def run_race(name: str, quick: bool) -> Result:
-    """Run one race.
-
-    Raises
-    ------
-    MissingData
-        If a file is missing.
-    """
+    """Run one race."""
     race = RACES[name]
     if quick:
         rows = race.rows // _QUICK_PART if race.rows > _MANY_ROWS else race.rows
         race = replace(race, rows=rows, repetitions=min(race.repetitions, 2))
-    try:
-        race.make(0, 1)
-    except FileNotFoundError as error:
-        raise MissingData(f"{error}; name its folder with --data or $FASTGD_BENCH_DATA") from error
     return report(contest.run(race))
 
 
@@ -57,14 +40,6 @@ def _bounds(*ratios: float) -> dict[float, float]:
 
 def _tall(task: str, dtype: str = "f4", **more: Any) -> Problem:
     return Problem(task, 1_000_000, 100, dtype, **more)
-
-
-def _mnist(seed: int, rows: int) -> Data:
-    """Return pixels from 0 to 1 in an order that depends on the seed."""
-    X, y = datasets.mnist("train")
-    chosen = np.random.default_rng(seed).permutation(len(y))[:rows]
-    problem = Problem("softmax", rows, _PIXELS, classes=_DIGITS, seed=seed)
-    return Data(problem, X[chosen].astype(np.float32) / np.float32(255.0), y[chosen], np.zeros((_DIGITS, _PIXELS)))
 
 
 _KINDS = {"logistic": "Logistic regression", "linear": "Linear regression", "softmax": "Softmax regression, 10 classes"}
@@ -89,8 +64,6 @@ def _optima() -> Iterator[tuple[str, Contest]]:
         kind = f"{_KINDS[task]}, elastic net, half of the coefficients 0"
         yield f"net_{task}", _generated(_tall(task), kind, 2, 3, 5, alpha=alpha, l1_ratio=0.5)
     yield "softmax", _generated(_SOFTMAX, _KINDS["softmax"], 1.5, 2, 3, repetitions=3)
-    mnist = f"MNIST, {_IMAGES:,} x {_PIXELS} float32, {_DIGITS} classes"
-    yield "mnist", Contest(mnist, _mnist, _IMAGES, _bounds(1.5, 2, 3), repetitions=3, shuffled=True)
     for size, n, d in (("small", 20_000, 20), ("tiny", 1_000, 10)):
         for task, more in (("logistic", {}), ("linear", {"alpha": 0.0})):
             problem = Problem(task, n, d, "f8")

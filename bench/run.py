@@ -4,14 +4,12 @@ With --rivals the cases are races to the optimum against whole libraries.
 """
 
 import argparse
-import os
 import sys
 import time
 import traceback
 from pathlib import Path
 
 from bench.cases import CASES, load
-from bench.races import MissingData
 from bench.report import race_lines
 from fastgd.bench.result import RESULTS, write
 
@@ -24,14 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--case", nargs="+", action="extend", metavar="NAME", help=f"of these: {', '.join(loops)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, 3 rounds: to see that all works")
     parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
-    parser.add_argument("--data", help="folder with further data, in place of $FASTGD_BENCH_DATA")
     options = parser.parse_args(arguments)
     cases = races if options.rivals else loops
     unknown = set(options.case or ()) - set(cases)
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
-    if options.data:
-        os.environ["FASTGD_BENCH_DATA"] = options.data
     folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
     failed = [case for case in options.case or cases if not _run(case, options.quick, folder)]
     if failed:
@@ -44,9 +39,6 @@ def _run(case: str, quick: bool, folder: Path) -> bool:
     start = time.perf_counter()
     try:
         result = load(case)(quick)
-    except MissingData as error:
-        print(f"\n{case}: left out, {error}")
-        return True
     except Exception:
         traceback.print_exc()
         return False

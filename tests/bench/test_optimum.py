@@ -97,12 +97,3 @@ def test_distances_are_relative_to_the_optimum_or_where_that_is_tiny_to_the_cons
     tiny = find_optimum(exact)
     assert tiny.value < 1e-3 * exact.constant
     assert distances(exact, tiny, exact.constant_theta()[None])[0] == pytest.approx(1.0, rel=1e-3)
-
-
-def test_it_is_found_from_anywhere() -> None:
-    objective = objective_of("softmax")
-    optimum = find_optimum(objective)
-    again = find_optimum(objective, optimum.theta)
-    np.testing.assert_array_equal(again.theta, optimum.theta)
-    elsewhere = find_optimum(objective, np.ones(objective.shape))
-    assert elsewhere.value == pytest.approx(optimum.value, rel=1e-9)

@@ -1,6 +1,5 @@
 """The races by name, and how they are run from the command line."""
 
-import gzip
 import json
 from pathlib import Path
 
@@ -21,10 +20,9 @@ def test_every_race_has_bounds_and_data() -> None:
         assert name.startswith("optimum_") or name == "race"
         assert list(race.at_least) == ([1e-2, 1e-3] if name == "race" else [1e-3, 1e-4, 1e-6])
         assert set(race.at_least) <= set(race.targets)
-        if name != "optimum_mnist":
-            objective = race.objective(1, 50)
-            assert len(objective.data.y) == 50
-            assert not np.array_equal(objective.data.X, race.objective(2, 50).data.X), "fresh data"
+        objective = race.objective(1, 50)
+        assert len(objective.data.y) == 50
+        assert not np.array_equal(objective.data.X, race.objective(2, 50).data.X), "fresh data"
 
 
 def test_races_ask_for_what_their_names_say() -> None:
@@ -37,40 +35,6 @@ def test_races_ask_for_what_their_names_say() -> None:
     assert RACES["optimum_linear"].objective(1, 50).alpha == 0.0
     ill = RACES["optimum_logistic_ill_f4"].objective(1, 20_000).X
     assert np.linalg.cond(ill.T @ ill) == pytest.approx(1e6, rel=0.3)
-
-
-def mnist_folder(path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    (path / "mnist").mkdir()
-    for name, header, shape in (("images-idx3", 16, (30, 784)), ("labels-idx1", 8, (30,))):
-        values = rng.integers(0, 256 if header == 16 else 10, shape, np.uint8)
-        content = gzip.compress(bytes(header) + values.tobytes())
-        (path / "mnist" / f"train-{name}-ubyte.gz").write_bytes(content)
-    return path
-
-
-def test_mnist_is_shuffled_and_in_units_of_its_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FASTGD_BENCH_DATA", str(mnist_folder(tmp_path)))
-    one, two = (RACES["optimum_mnist"].objective(seed, 30) for seed in (1, 2))
-    assert one.shape == (10, 785)
-    assert one.data.X.dtype == np.float32
-    assert one.data.X.max() == 1.0
-    assert not np.array_equal(one.data.y, two.data.y)
-    theta = np.random.default_rng(0).standard_normal((1, *one.shape))
-    assert one.values(theta)[0] == pytest.approx(two.values(theta)[0])
-
-
-def test_a_race_without_its_data_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FASTGD_BENCH_DATA", "elsewhere")
-    options = ["--rivals", "--case", "optimum_mnist", "--data", str(tmp_path), "--out", str(tmp_path)]
-    assert main(options) == 0
-    shown = capsys.readouterr().out
-    assert "optimum_mnist: left out" in shown
-    assert str(tmp_path) in shown
-    assert "--data" in shown
-    assert not list(tmp_path.glob("*.json")), "an earlier result is kept"
 
 
 def test_a_race_is_written_to_its_file_and_shown_in_the_table(

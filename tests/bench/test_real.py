@@ -1,8 +1,10 @@
 """The problem set "real": its data, its independent optima, the check of reports and the race."""
 
 import argparse
+import gzip
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import ElasticNet, LinearRegression
 
 from bench import kinds
-from bench.datasets import as_data, indicators, is_categorical, one_hot
+from bench.datasets import as_data, indicators, is_categorical, load, one_hot
 from bench.real import StageProfile, line, measure, summary, untrue_claims
 from bench.real_cases import Case, cases
 from bench.real_optima import Optimum, find, read
@@ -46,6 +48,18 @@ def test_float32_holds_the_values_of_float64() -> None:
     np.testing.assert_array_equal(data.X, data.X.astype(np.float32))
     np.testing.assert_array_equal(data.y, [1, 0, 2])
     assert data.problem.outputs == 3
+
+
+def test_mnist_is_in_units_of_its_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "mnist").mkdir()
+    for name, header, shape in (("images-idx3", 16, (30, 784)), ("labels-idx1", 8, (30,))):
+        values = rng.integers(0, 256 if header == 16 else 10, shape, np.uint8)
+        (tmp_path / f"mnist/train-{name}-ubyte.gz").write_bytes(gzip.compress(bytes(header) + values.tobytes()))
+    monkeypatch.setenv("FASTGD_BENCH_DATA", str(tmp_path))
+    data = load("MNIST")
+    assert data.X.shape == (30, 784)
+    assert (data.X.min(), data.X.max(), data.problem.outputs) == (0.0, 1.0, 10)
 
 
 def test_kinds_have_the_shape_of_their_name_and_the_same_numbers_on_every_run() -> None:
