@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from scipy.linalg import cho_factor, cho_solve
 
 from fastgd.bench.objective import Floats, Objective
@@ -15,6 +16,8 @@ _INNER_STEPS, _INNER_PRECISION = 500, 1e-2
 #: Rows whose curvature is added at once: in products of few rows threads wait for each other.
 _BLOCK_ROWS = 1 << 15
 _STEPS = 100
+#: Most sweeps of coordinate descent per step.
+_SWEEPS = 1000
 #: Largest suboptimality relative to F.
 _PRECISION = 1e-10
 #: If F* is less than this share of F of the best constant model, distances are in units of the latter.
@@ -82,14 +85,19 @@ def _lower(
 def _left(objective: Objective, theta: Floats, z: Floats, gradient: Floats, decrement: float) -> float:
     if not objective.l2:
         return 2.0 * decrement
-    w, (l1, l2) = theta[:, :-1], (objective.l1, objective.l2)
-    g = gradient[:, :-1] - l2 * w
-    gap = l1 * np.abs(w) + 0.5 * l2 * w**2 + w * g + np.maximum(np.abs(g) - l1, 0.0) ** 2 / (2.0 * l2)
-    curvature = float(_diagonal(objective, z).mean(axis=0).min())
-    return float(gap.sum() + np.sum(gradient[:, -1] ** 2) / (2.0 * curvature))
+    w = theta[:, :-1]
+    gap = duality_gap(w, gradient[:, :-1] - objective.l2 * w, objective.l1, objective.l2)
+    curvature = float(curvatures(objective, z).mean(axis=0).min())
+    return gap + float(np.sum(gradient[:, -1] ** 2) / (2.0 * curvature))
 
 
-def _diagonal(objective: Objective, z: Floats) -> Floats:
+def duality_gap(w: Floats, slope: Floats, l1: Floats | float, l2: Floats | float) -> float:
+    """Return the duality gap in w from the gradient of the mean loss; l2 is positive."""
+    parts = l1 * np.abs(w) + 0.5 * l2 * w**2 + w * slope + np.maximum(np.abs(slope) - l1, 0.0) ** 2 / (2.0 * l2)
+    return float(parts.sum())
+
+
+def curvatures(objective: Objective, z: Floats) -> Floats:
     """Return the second derivative of each row's loss in each of its margins (n, K)."""
     units = np.eye(z.shape[1])
     return np.column_stack(
@@ -121,7 +129,7 @@ def _solver(matrix: Floats) -> Callable[[Floats], Floats]:
 
 def _newton_step(objective: Objective, theta: Floats, z: Floats, gradient: Floats) -> tuple[Floats, float]:
     """Return the direction by preconditioned conjugate gradients on all rows, and half of g M^-1 g."""
-    mean = _diagonal(objective, z[:_SAMPLE_ROWS]).mean(axis=1)
+    mean = curvatures(objective, z[:_SAMPLE_ROWS]).mean(axis=1)
     solve = _solver(_curvature(objective, mean))
     direction, residual = np.zeros_like(theta), -gradient
     preconditioned = solve(residual)
@@ -144,18 +152,33 @@ def _proximal_step(objective: Objective, theta: Floats, z: Floats, gradient: Flo
     """Return the direction to the minimum of the quadratic model plus L1 by coordinate descent; one output."""
     if len(theta) > 1 or not objective.l2:
         raise ValueError("the optimum of an elastic net is found for one output and an l1_ratio below 1")
-    H = _curvature(objective, _diagonal(objective, z)[:, 0])
-    start, point, slope = theta[0], theta[0].copy(), gradient[0].copy()
-    weights = np.append(np.full(len(start) - 1, objective.l1), 0.0)
-    for _ in range(1000):
-        largest = 0.0
-        for j in range(len(start)):
-            middle = point[j] - slope[j] / H[j, j]
-            moved = np.sign(middle) * max(abs(middle) - weights[j] / H[j, j], 0.0) - point[j]
-            if moved:
-                point[j] += moved
-                slope += moved * H[j]
-                largest = max(largest, moved**2 * H[j, j])
-        if largest <= 1e-18 * objective.constant:
-            break
-    return (point - start)[None], 0.0
+    H = _curvature(objective, curvatures(objective, z)[:, 0])
+    point = theta[0].copy()
+    weights = np.append(np.full(len(point) - 1, objective.l1), 0.0)
+    coordinate_descent(H, gradient[0].copy(), point, weights, _SWEEPS)
+    return (point - theta[0])[None], 0.0
+
+
+@njit(cache=True)
+def coordinate_descent(matrix, slope, point, l1, sweeps):  # type: ignore[no-untyped-def]
+    """Minimise slope . (u - point) + (u - point)' matrix (u - point) / 2 + l1 |u| over u, in place.
+
+    Returns whether it has converged.
+    """
+    for _ in range(sweeps):
+        largest, total = 0.0, 0.0
+        for j in range(len(point)):
+            h = matrix[j, j]
+            if h <= 0.0:
+                continue
+            middle = point[j] - slope[j] / h
+            new = np.sign(middle) * max(abs(middle) - l1[j] / h, 0.0)
+            moved = new - point[j]
+            if moved != 0.0:
+                point[j] = new
+                slope += moved * matrix[j]
+                largest = max(largest, moved * moved * h)
+            total += new * new * h
+        if largest <= 1e-22 * total:
+            return True
+    return False

@@ -13,12 +13,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.optimize import linprog
 
-from bench.optimum import find_optimum
+from bench.optimum import coordinate_descent, curvatures, duality_gap, find_optimum
 from bench.real_cases import Case, cases
 from fastgd.bench.objective import Floats, Objective
 from fastgd.bench.result import RESULTS
@@ -98,14 +97,8 @@ class _Columns:
 
     def left(self, theta: Floats, z: Floats, g: Floats) -> float:
         """Return the duality gap in w plus the estimate g^2 / (2 h) of the intercepts' share."""
-        w, l1, l2 = theta[:, :-1], self.l1[:, :-1], self.l2[:, :-1]
-        slope = g[:, :-1]
-        gap = l1 * np.abs(w) + 0.5 * l2 * w**2 + w * slope + np.maximum(np.abs(slope) - l1, 0.0) ** 2 / (2.0 * l2)
-        units = np.eye(len(theta))
-        curves = [
-            (self.objective.loss.curve(z, units[k : k + 1])[:, k] * np.ones(len(z))).mean() for k in range(len(g))
-        ]
-        return float(gap.sum() + np.sum(g[:, -1] ** 2 / (2.0 * np.array(curves))))
+        gap = duality_gap(theta[:, :-1], g[:, :-1], self.l1[:, :-1], self.l2[:, :-1])
+        return gap + float(np.sum(g[:, -1] ** 2 / (2.0 * curvatures(self.objective, z).mean(axis=0))))
 
 
 def find(objective: Objective) -> Optimum:
@@ -194,7 +187,7 @@ def _proximal(matrix: Floats, slope: Floats, start: Floats, l1: Floats) -> Float
     """Return the step to the minimum by coordinate descent and, alternately, Newton's method within signs."""
     point = start.copy()
     for _ in range(_ROUNDS):
-        done = _coordinate_descent(matrix, slope + matrix @ (point - start), point, l1, _SWEEPS)
+        done = coordinate_descent(matrix, slope + matrix @ (point - start), point, l1, _SWEEPS)
         if done or len(point) > _MANY:
             break  # with many parameters the next model continues
         for _ in range(_CROSSINGS):
@@ -227,31 +220,6 @@ def _solve(matrix: Floats, right: Floats) -> Floats:
     for _ in range(2):
         found += cho_solve(factor, right * scale - scaled @ found)
     return found * scale
-
-
-@njit(cache=True)
-def _coordinate_descent(matrix, slope, point, l1, sweeps):  # type: ignore[no-untyped-def]
-    """Minimise slope . (u - point) + (u - point)' matrix (u - point) / 2 + l1 |u| over u, in place.
-
-    Returns whether it has converged.
-    """
-    for _ in range(sweeps):
-        largest, total = 0.0, 0.0
-        for j in range(len(point)):
-            h = matrix[j, j]
-            if h <= 0.0:
-                continue
-            middle = point[j] - slope[j] / h
-            new = np.sign(middle) * max(abs(middle) - l1[j] / h, 0.0)
-            moved = new - point[j]
-            if moved != 0.0:
-                point[j] = new
-                slope += moved * matrix[j]
-                largest = max(largest, moved * moved * h)
-            total += new * new * h
-        if largest <= 1e-22 * total:
-            return True
-    return False
 
 
 def _descend(columns: _Columns, theta: Floats, z: Floats, value: float, step: Floats) -> tuple[Floats, Floats, float]:
