@@ -25,6 +25,8 @@ _INDEPENDENT = 1e-6
 #: Coordinate descent ends at this share of the largest violation at its start, or at the share for rounding.
 _DESCENT, _LEAST = 1e-6, 1e-15
 _EPS = float(np.finfo(np.float64).eps)
+#: Share of the largest coefficient, in columns of unit scale, from which the digits of others count.
+_COUNTS = 1e-6
 #: Steps to the minimum of the model: the second one corrects the rounding of the first.
 _REFINEMENTS = 2
 #: Singular values of a triangle with columns of norm 1, relative to the largest, below which columns count as
@@ -108,6 +110,20 @@ class GramObjective(Objective):
     def reciprocal_condition(self) -> float:
         """Reciprocal condition number of the scaled curvature with L2; 0 if that is singular to rounding."""
         return self._factor[2]
+
+    def relative_error(self, theta: Array) -> float:
+        """Return a bound on the relative error of coefficients at the minimum by the Gram matrix's rounding.
+
+        The bound of Bauer 1966 does not depend on the scales of columns.
+        """
+        scale, factor, _ = self._factor
+        lower = np.tril(linalg.lapack.dpotri(factor, lower=1)[0])
+        inverse = np.abs(lower + np.tril(lower, -1).T)
+        _, linear, curvature = self._model
+        sizes = np.abs(theta) @ np.abs(curvature + np.diag(self.l2[0])) + np.abs(linear)
+        errors, found = _EPS * (sizes * scale) @ inverse * scale, np.abs(theta)
+        counts = found > _COUNTS * found.max()
+        return float((errors[counts] / found[counts]).max(initial=0.0))
 
     def minimum(self, theta: Array) -> Evaluation:
         """Return the evaluation at the minimum, from a start theta."""

@@ -15,10 +15,13 @@ from fastgd.objective.problem import Evaluation
 from fastgd.solvers.gram_objective import GramObjective, OrthogonalObjective
 from fastgd.solvers.progress import Monitor, Progress, Solution
 
-#: Reciprocal condition number below which an orthogonal factor replaces the Gram matrix.
-_SINGULAR = 1e-8
+#: Reciprocal condition number below which an orthogonal factor replaces the Gram matrix, and that for more than `_FEW`
+#: float64 numbers: there refinements with the Gram matrix's factor, which gain four digits each, take less time.
+_SINGULAR, _LESS_SINGULAR, _FEW = 1e-8, 1e-11, 1 << 16
 #: Reciprocal condition number below which coefficients are refined: to ten digits for float64 data.
 _REFINED = {"f4": 1e-10, "f8": 1e-4}
+#: Numbers of data above which a pass takes long, and the relative error of coefficients that calls for one there.
+_LONG, _LARGE_ERROR = 1 << 20, 1e-7
 #: Largest tol with which coefficients are refined beyond the certificate.
 _REFINED_TOL = 1e-4
 #: The model gives the certificate if its rounding is at most this share of tol, and losses if they exceed this share of
@@ -69,16 +72,30 @@ class _Fit:
         """As `solve_normal_equations`."""
         start = self._model.scaling.theta_from(self._objective.scaling, start)
         condition = self._model.reciprocal_condition if self._smooth else 1.0
-        if condition < _SINGULAR:
+        if condition < self._singular_condition:
             logger.debug("the Gram matrix is close to singular: another pass makes an orthogonal factor")
             self._model = OrthogonalObjective(self._objective)
         at = self._model.minimum(start)
         reason = self._seen(at)
         if reason in (None, self._monitor.certified_reason):
-            digits = self._tol <= _REFINED_TOL and condition < _REFINED[self._objective.data.dtype]
+            digits = self._lacks_digits(condition, at)
             if digits or reason is None or not self._is_trusted(at):
                 at, reason = self._refined(at, digits)
         return self._solution(at, reason)
+
+    @property
+    def _singular_condition(self) -> float:
+        """The reciprocal condition number below which an orthogonal factor replaces the Gram matrix."""
+        data = self._objective.data
+        return _LESS_SINGULAR if data.dtype == "f8" and data.n * data.d > _FEW else _SINGULAR
+
+    def _lacks_digits(self, condition: float, at: Evaluation) -> bool:
+        """Whether coefficients are to be refined beyond the certificate."""
+        data = self._objective.data
+        if self._tol > _REFINED_TOL or condition >= _REFINED[data.dtype]:
+            return False
+        small = data.n * data.d <= _LONG or condition < self._singular_condition
+        return small or self._model.relative_error(at.theta) > _LARGE_ERROR
 
     def _seen(self, at: Evaluation) -> str | None:
         return self._progress.record_pass(self._model.convert_to(self._objective, at))

@@ -1,5 +1,7 @@
 """Full-batch rules on a squared loss of many rows: one pass for all epochs, with the iterates of passes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,34 @@ def test_warm_starts_go_on():
     model.fit(features(problem), targets(problem), problem.weight)
     model.fit(features(problem), targets(problem), problem.weight)
     assert model.n_iter_ <= 2
+
+
+def test_relative_error_bounds_that_of_a_polynomial():
+    """Powers of integers with coefficients of 1 and targets without rounding, as the set Wampler1 of NIST."""
+    x = np.repeat(np.arange(21.0), 1000)
+    powers = np.stack([x**k for k in range(1, 6)], axis=1)
+    problem = replace(
+        problem_for("squared", n=len(x), d=5), x=powers, y=1.0 + powers.sum(axis=1)[:, None], weight=np.ones(len(x))
+    )
+    objective = objective_of(problem)
+    condensed = GramObjective(objective)
+    at = condensed.minimum(objective.start())
+    coef, _ = condensed.to_user(at.theta)
+    assert 0.01 * condensed.relative_error(at.theta) < np.abs(coef - 1.0).max() < condensed.relative_error(at.theta)
+
+
+def test_large_data_are_refined_only_for_digits_that_rounding_of_the_gram_matrix_took():
+    random = np.random.default_rng(0)
+    x = random.uniform(0.0, 20.0, 300_000)
+    found = []
+    for X in (
+        np.stack([x**k for k in range(1, 6)], axis=1),
+        np.stack([x, x + 0.01 * random.standard_normal(x.size)], 1),
+    ):
+        X = np.hstack([X, random.standard_normal((len(x), 6 - X.shape[1]))])
+        model = LinearRegression(alpha=0.0, optimizer="normal_equations").fit(X, X.sum(axis=1) + 1.0)
+        found.append((model.fit_report_["passes"], float(np.abs(model.coef_ - 1.0).max())))
+    (refined, error), (once, rough) = found
+    assert refined > once == 2.0
+    assert error < 1e-9
+    assert rough < 1e-7
