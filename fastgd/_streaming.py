@@ -34,7 +34,7 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import WorkingCoordinates
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import KERNEL_RULES, Recipe, WithRate
-from fastgd.solvers.first_order import RunDiverged, Slices, run_epoch
+from fastgd.solvers.epochs import RunDiverged, Slices, run_epoch
 from fastgd.solvers.learning_rate import (
     ENDLESS,
     NO_RATE,

@@ -1,22 +1,20 @@
 """Update rules on the full batch and on mini-batches, with restarts where a rate diverges."""
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from fastgd.arrays import Array
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History, logger
-from fastgd.objective.dataset import Epochs
 from fastgd.objective.objective import Objective
 from fastgd.objective.rule_state import RuleState
 from fastgd.penalties import soft_threshold
 from fastgd.schedules import Constant
 from fastgd.solvers.accelerated import Momentum
+from fastgd.solvers.epochs import RunDiverged, Slices, run_epoch
 from fastgd.solvers.gram_objective import GramObjective, gram_is_faster
 from fastgd.solvers.learning_rate import (
     RulePlan,
@@ -29,7 +27,7 @@ from fastgd.solvers.learning_rate import (
     safe_rate,
 )
 from fastgd.solvers.line_search import solve_line_search
-from fastgd.solvers.progress import NEVER, Deadline, Monitor, Plateau, Solution, has_diverged
+from fastgd.solvers.progress import Monitor, Plateau, Solution, has_diverged
 
 #: Most halvings of an automatic rate.
 _RESTARTS = 20
@@ -38,14 +36,6 @@ _TRIAL_EPOCHS = 10
 
 #: Runs a rule from theta, which it changes in place.
 RunRule = Callable[[Objective, Array, RulePlan, RunningSchedule, Monitor], Solution]
-
-
-class RunDiverged(Exception):
-    """Raised inside a run that diverges, with the epoch."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__(epoch)
-        self.epoch = epoch
 
 
 def with_restarts(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor, run: RunRule) -> Solution:
@@ -106,9 +96,6 @@ def _first_falling(objective: Objective, theta: Array, plan: RulePlan, rate: flo
     return None
 
 
-#: Seconds of a compiled call, which delays Ctrl-C and the deadline.
-_SLICE_SECONDS = 0.1
-_FIRST_SLICE_BYTES = 1 << 24
 #: Passes over all rows that end a mini-batch fit with an L1 term.
 _FINAL_PASSES = 10
 #: Words of the report for full gradients that cost d^2.
@@ -246,47 +233,3 @@ def _solution(theta: Array | None, reason: str, schedule: RunningSchedule, rule:
     assert theta is not None
     converged = reason in ("certificate", "flat loss", "early stopping")
     return Solution(theta.copy(), converged, reason, schedule.first, rule, schedule.state)
-
-
-class EpochSums(NamedTuple):
-    """Sums of losses (K,) and gradients (K, d + 1) over an epoch, and the number of batches before the deadline."""
-
-    losses: Array
-    gradient: Array
-    batches: int
-
-
-def run_epoch(
-    epochs: Epochs,
-    epoch: int,
-    batches: int,
-    schedule: RunningSchedule,
-    rule: RuleState,
-    slices: "Slices",
-    deadline: Deadline = NEVER,
-) -> EpochSums:
-    """Run the batches of an epoch in slices short enough to be interrupted."""
-    first, sums = 0, None
-    while sums is None or first < batches:
-        last = batches if epochs.whole else min(first + slices.length, batches)
-        began = time.perf_counter()
-        sums = epochs.run(epoch, first, last, schedule.rates(first, last), rule, sums)
-        slices.adapt(last - first, time.perf_counter() - began)
-        if not np.all(np.isfinite(sums.seen)):
-            raise RunDiverged(epoch)
-        first = last
-        if deadline.passed:
-            break
-    return EpochSums(sums.seen, sums.gradient, first)
-
-
-class Slices:
-    """The number of batches per call, adapted to the seconds of calls; results do not depend on it."""
-
-    def __init__(self, batch_bytes: float) -> None:
-        self.length = max(1, int(_FIRST_SLICE_BYTES / batch_bytes))
-
-    def adapt(self, batches: int, seconds: float) -> None:
-        """Adapt the length to the seconds of a call."""
-        wanted = batches * _SLICE_SECONDS / max(seconds, 1e-9)
-        self.length = max(1, int(min(wanted, 2.0 * self.length)))

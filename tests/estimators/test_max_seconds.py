@@ -11,7 +11,7 @@ from fastgd.backends.cpu import data as cpu
 from fastgd.backends.cpu.data import CpuSample
 from fastgd.objective.objective import Objective
 from fastgd.optimizers import SAGA, Adam, AdamW, GradientDescent, Nesterov, NormalEquations, SketchedNewton
-from fastgd.solvers import first_order as classic
+from fastgd.solvers import epochs as loop
 from fastgd.solvers.progress import NEVER, Deadline
 from fastgd.solvers.select import SOLVERS
 from tests.estimators.fits import Recorder, fit, model_for, problem_for, targets, theta_of
@@ -112,8 +112,8 @@ def test_a_certificate_counts_though_the_time_is_up(hands):
 @pytest.mark.parametrize("optimizer", [GradientDescent(0.01), AdamW(0.01)], ids=repr)
 def test_an_epoch_of_batches_ends_between_slices(monkeypatch, hands, optimizer):
     """Five slices of a batch are the fit of the rows in those batches."""
-    monkeypatch.setattr(classic, "_FIRST_SLICE_BYTES", 1)
-    monkeypatch.setattr(classic, "_SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "_FIRST_SLICE_BYTES", 1)
+    monkeypatch.setattr(loop, "_SLICE_SECONDS", 0.0)
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((200, 3)), rng.standard_normal(200)
     options = {"optimizer": optimizer, "batch_size": 16, "shuffle": False, "standardize": False, "tol": 0.0}

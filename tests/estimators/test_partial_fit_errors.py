@@ -192,8 +192,8 @@ def interrupt_after(patch, calls):
         return run(self, *arguments)
 
     patch.setattr(cpu_epochs.CpuEpochs, "run", interrupted)
-    patch.setattr(fastgd.solvers.first_order, "_FIRST_SLICE_BYTES", 1)
-    patch.setattr(fastgd.solvers.first_order, "_SLICE_SECONDS", 1e-9)
+    patch.setattr(fastgd.solvers.epochs, "_FIRST_SLICE_BYTES", 1)
+    patch.setattr(fastgd.solvers.epochs, "_SLICE_SECONDS", 1e-9)
 
 
 def test_an_accident_in_the_first_call_leaves_an_unfitted_model():

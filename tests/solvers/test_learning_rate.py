@@ -9,7 +9,7 @@ import pytest
 
 from fastgd import DivergenceError, LinearRegression, LogisticRegression, reference
 from fastgd.schedules import Constant, CosineDecay, InverseTimeDecay
-from fastgd.solvers import first_order as classic
+from fastgd.solvers import epochs as loop
 from fastgd.solvers import learning_rate
 from fastgd.solvers.learning_rate import RunningSchedule
 from tests.covering import pairwise
@@ -137,8 +137,8 @@ def test_a_drawn_seed_is_reported_and_gives_the_same_bits():
 def test_slices_of_an_epoch_do_not_show(monkeypatch):
     problem = problem_for("logistic", n=1000)
     whole = fit(problem, optimizer="adam", batch_size=3, max_iter=3, tol=0.0, random_state=0)
-    monkeypatch.setattr(classic, "_FIRST_SLICE_BYTES", 1)
-    monkeypatch.setattr(classic, "_SLICE_SECONDS", 1e-5)
+    monkeypatch.setattr(loop, "_FIRST_SLICE_BYTES", 1)
+    monkeypatch.setattr(loop, "_SLICE_SECONDS", 1e-5)
     sliced = fit(problem, optimizer="adam", batch_size=3, max_iter=3, tol=0.0, random_state=0)
     assert np.array_equal(whole.coef_, sliced.coef_)
     for key in ("loss", "gradient_norm"):
