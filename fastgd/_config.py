@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from fastgd._model import ModelParameters
 from fastgd._namespaces import fitted_array
 from fastgd.arrays import Array
 from fastgd.backends.select import DEVICES
@@ -86,7 +86,7 @@ class FitConfig:
     positive: bool = False
 
     @classmethod
-    def of(cls, estimator: BaseEstimator) -> Self:
+    def of(cls, estimator: ModelParameters) -> Self:
         """Check an estimator's parameters for a fit; a ValueError names the first that is wrong or has no use."""
         loss = _loss(estimator)
         config = cls._checked(estimator, loss, _optimizer(estimator.optimizer))
@@ -94,13 +94,13 @@ class FitConfig:
         return config
 
     @classmethod
-    def for_stream(cls, estimator: BaseEstimator) -> Self:
+    def for_stream(cls, estimator: ModelParameters) -> Self:
         """Check an estimator's parameters for `partial_fit`, where the automatic rule is AdaGrad."""
         loss = _loss(estimator)
         return cls._checked(estimator, loss, _optimizer(estimator.optimizer) or AdaGrad())
 
     @classmethod
-    def _checked(cls, estimator: Any, loss: RegressionLoss | None, optimizer: Optimizer | None) -> Self:
+    def _checked(cls, estimator: ModelParameters, loss: RegressionLoss | None, optimizer: Optimizer | None) -> Self:
         alpha = _alpha(estimator.alpha, loss, optimizer)
         l1_ratio = _number(estimator.l1_ratio, "l1_ratio", 0.0, 1.0)
         tol = _number(estimator.tol, "tol", 0.0)
@@ -185,7 +185,7 @@ class FitConfig:
         return {"loss": loss, "delta": delta, "fit_intercept": self.fit_intercept, "standardize": self.standardize}
 
 
-def _loss(estimator: Any) -> RegressionLoss | None:
+def _loss(estimator: ModelParameters) -> RegressionLoss | None:
     """Return the loss that a regression was given; None for a classifier."""
     return regression_loss(estimator.loss, estimator.delta) if hasattr(estimator, "loss") else None
 
@@ -227,7 +227,7 @@ def _max_iter(given: Any, batch_size: int | None) -> int:
     return _count(given, "max_iter", least=0)
 
 
-def _validation_fraction(estimator: Any) -> float:
+def _validation_fraction(estimator: ModelParameters) -> float:
     share = _number(estimator.validation_fraction, "validation_fraction", 0.0, 1.0)
     if not 0.0 < share < 1.0:
         raise ValueError(f"validation_fraction must be between 0 and 1, both excluded, got {shown(share)}")
@@ -263,7 +263,7 @@ class _Batches(NamedTuple):
     reason: str
 
 
-def _batches(estimator: Any, optimizer: Optimizer | None) -> _Batches:
+def _batches(estimator: ModelParameters, optimizer: Optimizer | None) -> _Batches:
     given = estimator.batch_size
     if not (isinstance(given, str) and given in ("auto", "full")):
         try:
@@ -304,7 +304,7 @@ def _check_full_batch(optimizer: Optimizer | None) -> None:
         raise ValueError("batch_size='full' has no noise to average: give rows a batch, or average=False")
 
 
-def _check_unused(estimator: Any, because: str) -> None:
+def _check_unused(estimator: ModelParameters, because: str) -> None:
     """Raise a ValueError for parameters that only mini-batches use."""
     if not estimator.shuffle:
         raise ValueError(f"shuffle=False has no effect with {because}: leave it at True")
@@ -355,7 +355,7 @@ def _random_state(value: Any) -> Any:
     return value
 
 
-def _flags(estimator: Any, names: tuple[str, ...]) -> dict[str, bool]:
+def _flags(estimator: ModelParameters, names: tuple[str, ...]) -> dict[str, bool]:
     flags = {}
     for name in names:
         value = getattr(estimator, name)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, NamedTuple, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import is_classifier
 from sklearn.utils.validation import _get_feature_names, check_is_fitted
 
 from fastgd._inputs import Matrix, read_matrix, read_rows, read_validation_rows
+from fastgd._model import ModelParameters
 from fastgd._namespaces import coefficients, fitted_array, with_numpy_attributes
 from fastgd.arrays import Array
 from fastgd.backends.gpu_arrays import GpuArray
 from fastgd.blas import restores_process
 from fastgd.callbacks import EpochState, check_callbacks
 from fastgd.history import printed
-from fastgd.optimizers import BY_NAME, FullBatch, Optimizer, OptimizerName
+from fastgd.optimizers import BY_NAME, FullBatch, Optimizer
 from fastgd.parameters import is_one_of, replacements
 from fastgd.schedules import as_schedule
 from fastgd.suggestions import ESTIMATORS, Checked
@@ -194,7 +195,7 @@ def all_or_nothing(method: Callable[Concatenate[_Model, _P], _T]) -> Callable[Co
 _BLOCK_NUMBERS = 1 << 20
 
 
-def can_stream(estimator: Any) -> bool:
+def can_stream(estimator: LinearModel) -> bool:
     """Whether an estimator has `partial_fit`; an AttributeError names the parameter that rules it out.
 
     Invalid values are left to the call itself, whose message names them.
@@ -237,7 +238,7 @@ def _is_true(value: Any) -> bool:
     return isinstance(value, bool | np.bool_) and bool(value)
 
 
-class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
+class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
     """Parameters, fitted attributes and methods of both estimators."""
 
     _elsewhere: ClassVar[Mapping[str, str]] = ESTIMATORS
@@ -248,27 +249,6 @@ class LinearModel(Checked, CallbackSupportMixin, BaseEstimator):
     fit_report_: FitReport
     n_features_in_: int
     feature_names_in_: NDArray[Any]
-
-    #: Parameters, which both constructors list with their defaults; `_docs` documents them.
-    alpha: float | ArrayLike
-    l1_ratio: float
-    fit_intercept: bool
-    standardize: bool
-    optimizer: Literal["auto"] | OptimizerName | Optimizer
-    batch_size: int | Literal["auto", "full"]
-    shuffle: bool
-    drop_last: bool
-    max_iter: int | None
-    max_seconds: float | None
-    tol: float
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    warm_start: bool
-    random_state: int | np.random.RandomState | None
-    verbose: bool | int
-    device: Literal["auto", "cpu", "cuda"]
-    n_threads: int | None
 
     def _set_parameters(self, given: dict[str, Any]) -> None:
         """Store the arguments of a constructor, its local names."""

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from copy import copy
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
@@ -126,12 +126,22 @@ def fitted_array(value: Any, name: str = "a fitted attribute") -> Any:
         return as_numpy(name, value)
 
 
-def coefficients(estimator: Any) -> tuple[Array, Array]:
+class LinearFit(Protocol):
+    """A fitted estimator."""
+
+    coef_: Any
+    intercept_: Any
+
+
+Fitted = TypeVar("Fitted", bound=LinearFit)
+
+
+def coefficients(estimator: LinearFit) -> tuple[Array, Array]:
     """Return an estimator's coefficients (K, d) and intercepts (K,) as NumPy arrays."""
     return np.atleast_2d(fitted_array(estimator.coef_)), np.ravel(fitted_array(estimator.intercept_))
 
 
-def with_numpy_attributes(estimator: Any) -> Any:
+def with_numpy_attributes(estimator: Fitted) -> Fitted:
     """Return the estimator, or a copy of it whose fitted attributes are NumPy arrays where they are not."""
     found = {name: fitted_array(getattr(estimator, name)) for name in _FITTED if hasattr(estimator, name)}
     if all(getattr(estimator, name) is value for name, value in found.items()):
