@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import fastgd
-from fastgd.bench.machine import cpu_name
+from fastgd.bench.machine import cpu_name, versions
 from fastgd.cli.output import print_text
 
 _PACKAGES = (
@@ -34,7 +33,7 @@ def collect() -> dict[str, Any]:
     return {
         "fastgd": fastgd.__version__,
         "python": platform.python_version(),
-        **{package: _version(package) for package in _PACKAGES},
+        **{package: number or "not installed" for package, number in versions(_PACKAGES).items()},
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "cpus": os.cpu_count(),
@@ -42,10 +41,3 @@ def collect() -> dict[str, Any]:
         "gpu": why_unusable() or gpu_name(),
         "cache": "none: kernels are compiled in every process" if folder is None else str(folder),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
