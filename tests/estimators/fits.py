@@ -22,6 +22,7 @@ from fastgd.reference import (
 from tests.reference.problems import random_problem
 
 DTYPES = {"f4": np.float32, "f8": np.float64}
+LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
 
 
 def refused(match, call, *arguments, error=ValueError, **options):
@@ -89,6 +90,17 @@ def certificate_of(problem: Problem, model) -> float:
     """The reference's certificate of a fitted model, in standardised coordinates."""
     scaling = standard_scaling(problem)
     return certificate(working_problem(problem, scaling), working_theta(theta_of(model), scaling))
+
+
+def closed_form(problem: Problem) -> np.ndarray:
+    """Raw theta (K, d + 1) at the optimum of a squared loss without L1, by the normal equations.
+
+    (X' S X / sum s + alpha I) w = X' S y / sum s, with an unpenalised intercept.
+    """
+    rows = np.column_stack([problem.x, np.full(problem.n_rows, float(problem.fit_intercept))])
+    share = problem.weight / problem.weight.sum()
+    gram = (rows.T * share) @ rows + problem.l2.max() * np.diag([1.0] * problem.x.shape[1] + [0.0])
+    return np.linalg.lstsq(gram, (rows.T * share) @ problem.y, rcond=1e-14)[0].T
 
 
 def scipy_optimum(problem: Problem) -> np.ndarray:

@@ -11,7 +11,9 @@ from fastgd.optimizers import SketchedNewton
 from fastgd.reference import duality_gap, fit_scaling, make_problem, objective, working_problem, working_theta
 from tests.covering import pairwise
 from tests.estimators.fits import (
+    LAYOUTS,
     certificate_of,
+    closed_form,
     features,
     fit,
     problem_for,
@@ -23,21 +25,24 @@ from tests.estimators.fits import (
 )
 from tests.reference.problems import KINDS
 
-LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
 #: The certificate that each dtype reaches with room to spare.
 TIGHT = {"f4": 2e-6, "f8": 1e-10}
 
 
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs"])
 @pytest.mark.parametrize(("dtype", "order"), LAYOUTS)
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_scipys_optimum(loss, outputs, dtype, order):
+def test_scipys_optimum(loss, outputs, dtype, order, optimizer):
     problem = problem_for(loss, outputs, dtype=dtype, alpha=1e-3)
     best = scipy_optimum(problem)
     optimum = objective(problem, best)
-    default = fit(problem, dtype=dtype, order=order)
-    assert default.fit_report_["stopped_by"] == "certificate"
+    default = fit(problem, dtype=dtype, order=order, optimizer=optimizer)
+    report = default.fit_report_
+    assert (report["stopped_by"], report["converged"]) == ("certificate", True)
+    assert (report["solver"] == "LBFGS") == (optimizer == "lbfgs")
     assert value_of(problem, default) <= optimum * (1 + 1e-6)
-    tight = fit(problem, dtype=dtype, order=order, tol=TIGHT[dtype])
+    tight = fit(problem, dtype=dtype, order=order, optimizer=optimizer, tol=TIGHT[dtype])
+    assert tight.fit_report_["stopped_by"] == "certificate"
     # Suboptimality is quadratic in the certificate, parameters are linear in it.
     assert value_of(problem, tight) <= optimum * (1 + (1e-13 if dtype == "f8" else 1e-9))
     np.testing.assert_allclose(theta_of(tight), best, rtol=0, atol=1e-7 if dtype == "f8" else 1e-3)
@@ -84,13 +89,8 @@ def test_without_intercept(loss, outputs, standardize):
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("intercept", [True, False])
 def test_weighted_least_squares_and_ridge_in_closed_form(intercept, outputs, alpha):
-    """The normal equations of F: (X' S X / sum s + alpha I) w = X' S y / sum s, intercept unpenalised."""
     problem = problem_for("squared", outputs, alpha=alpha, fit_intercept=intercept)
-    rows = np.column_stack([problem.x, np.full(problem.n_rows, float(intercept))])
-    share = problem.weight / problem.weight.sum()
-    gram = (rows.T * share) @ rows + alpha * np.diag([1.0] * problem.x.shape[1] + [0.0])
-    exact = np.linalg.lstsq(gram, (rows.T * share) @ problem.y, rcond=1e-14)[0].T
-    np.testing.assert_allclose(theta_of(fit(problem, tol=1e-11)), exact, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(theta_of(fit(problem, tol=1e-11)), closed_form(problem), rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
@@ -126,13 +126,14 @@ def test_l1_that_silences_every_column():
     assert model.intercept_[0] == pytest.approx(np.log(share / (1 - share)), rel=1e-9)
 
 
-def test_ridge_of_scikit_learn():
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs"])
+def test_ridge_of_scikit_learn(optimizer):
     problem = problem_for("squared", outputs=3, alpha=0.03)
     theirs = linear_model.Ridge(alpha=0.03 * problem.weight.sum(), solver="svd")
     theirs.fit(features(problem), targets(problem), problem.weight)
-    ours = fit(problem, tol=1e-10)
-    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6)
-    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6)
+    ours = fit(problem, optimizer=optimizer, tol=1e-10)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-7)
 
 
 @pytest.mark.parametrize("l1_ratio", [0.3, 1.0])

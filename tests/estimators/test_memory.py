@@ -10,9 +10,9 @@ import pytest
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends.cpu.data import CpuData
+from tests.estimators.fits import LAYOUTS
 
 ROWS, COLUMNS = 100_000, 20
-LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
 FITS = {
     "auto": {},
     "full batch": {"optimizer": "gd", "batch_size": "full"},

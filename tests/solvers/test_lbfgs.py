@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import pytest
 from scipy import optimize
-from sklearn import linear_model
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -13,43 +12,19 @@ from fastgd import DivergenceError, LinearRegression, LogisticRegression
 from fastgd.backends.cpu import data as cpu
 from fastgd.history import History
 from fastgd.optimizers import LBFGS
-from fastgd.reference import make_problem, objective
+from fastgd.reference import make_problem
 from fastgd.solvers.lbfgs import solve_lbfgs
 from fastgd.solvers.progress import Monitor, Plateau
 from tests.estimators.fits import (
     Recorder,
     certificate_of,
-    features,
     fit,
     model_for,
     problem_for,
-    scipy_optimum,
     targets,
-    theta_of,
-    value_of,
 )
 from tests.objective_of import objective_of
 from tests.reference.problems import KINDS
-
-LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
-#: The certificate that each dtype reaches with room to spare.
-TIGHT = {"f4": 2e-6, "f8": 1e-10}
-
-
-@pytest.mark.parametrize(("dtype", "order"), LAYOUTS)
-@pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_scipys_optimum(loss, outputs, dtype, order):
-    problem = problem_for(loss, outputs, dtype=dtype, alpha=1e-3)
-    best = scipy_optimum(problem)
-    optimum = objective(problem, best)
-    default = fit(problem, dtype=dtype, order=order, optimizer="lbfgs")
-    report = default.fit_report_
-    assert (report["solver"], report["stopped_by"], report["converged"]) == ("LBFGS", "certificate", True)
-    assert value_of(problem, default) <= optimum * (1 + 1e-6)
-    tight = fit(problem, dtype=dtype, order=order, optimizer="lbfgs", tol=TIGHT[dtype])
-    assert tight.fit_report_["stopped_by"] == "certificate"
-    assert value_of(problem, tight) <= optimum * (1 + (1e-13 if dtype == "f8" else 1e-9))
-    np.testing.assert_allclose(theta_of(tight), best, rtol=0, atol=1e-7 if dtype == "f8" else 1e-3)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-3, 0.3])
@@ -61,15 +36,6 @@ def test_the_certificate_is_the_references(loss, outputs, intercept, alpha):
     assert certificate_of(problem, model) <= 1.0001e-9
     if not intercept:
         assert not np.any(model.intercept_)
-
-
-def test_ridge_of_scikit_learn():
-    problem = problem_for("squared", outputs=3, alpha=0.03)
-    theirs = linear_model.Ridge(alpha=0.03 * problem.weight.sum(), solver="svd")
-    theirs.fit(features(problem), targets(problem), problem.weight)
-    ours = fit(problem, optimizer="lbfgs", tol=1e-10)
-    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7)
-    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-7)
 
 
 @pytest.mark.parametrize("kind", [LinearRegression, LogisticRegression])

@@ -10,18 +10,20 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import RankWarning
 from fastgd.memory import available_bytes
-from tests.estimators.fits import certificate_of, features, fit, problem_for, scipy_optimum, targets, theta_of, value_of
+from tests.estimators.fits import (
+    LAYOUTS,
+    certificate_of,
+    closed_form,
+    features,
+    fit,
+    problem_for,
+    scipy_optimum,
+    targets,
+    theta_of,
+    value_of,
+)
 
 SOLVER = {"optimizer": "normal_equations"}
-LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
-
-
-def closed_form(problem, alpha):
-    """Solve (X' S X / sum s + alpha I) w = X' S y / sum s, with an unpenalised intercept."""
-    rows = np.column_stack([problem.x, np.full(problem.n_rows, float(problem.fit_intercept))])
-    share = problem.weight / problem.weight.sum()
-    gram = (rows.T * share) @ rows + alpha * np.diag([1.0] * problem.x.shape[1] + [0.0])
-    return np.linalg.lstsq(gram, (rows.T * share) @ problem.y, rcond=1e-14)[0].T
 
 
 @pytest.mark.parametrize(("dtype", "order"), LAYOUTS)
@@ -32,7 +34,7 @@ def closed_form(problem, alpha):
 def test_closed_form(outputs, alpha, intercept, standardize, dtype, order):
     problem = problem_for("squared", outputs, dtype=dtype, alpha=alpha, fit_intercept=intercept)
     model = fit(problem, dtype=dtype, order=order, standardize=standardize, **SOLVER)
-    exact = closed_form(problem, alpha)
+    exact = closed_form(problem)
     # Targets in working units are rounded to the dtype of X.
     tolerance = 1e-10 if dtype == "f8" else 2e-6
     np.testing.assert_allclose(theta_of(model), exact, rtol=tolerance, atol=tolerance * np.abs(exact).max())

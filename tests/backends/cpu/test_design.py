@@ -11,14 +11,13 @@ from fastgd.objective.dataset import Runs
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import WorkingCoordinates
 from fastgd.reference.losses import LOSSES
-from tests.estimators.fits import problem_for
+from tests.estimators.fits import LAYOUTS, problem_for
 from tests.objective_of import objective_of, working
 from tests.reference.problems import KINDS, random_theta
 
 #: One block for each output's curvature, or one for all.
 SHARED = ("squared", "softmax")
 SETTINGS = [(standardize, intercept) for standardize in (True, False) for intercept in (True, False)]
-LAYOUTS = [(dtype, order) for dtype in ("f4", "f8") for order in ("C", "F")]
 RUNS = Runs(16, np.array([0, 3, 4, 9, 11]))
 
 
