@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastgd.kernels import _cache, _entries, _jit
-from fastgd.kernels._entries import Entries
+from tests.damages import DAMAGES
 
 #: Loss sum of a two-row problem, and how many events of compiling it took to get there.
 FIT = """
@@ -171,37 +171,7 @@ def test_a_kernel_is_saved_and_loaded(folder):
     assert [hit(), hit(), hit()] == [False, True, True]
 
 
-def torn(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def garbage(path: Path) -> None:
-    path.write_bytes(bytes(range(256)) * 20)
-
-
-def foreign(path: Path) -> None:
-    """A pickle of another object."""
-    path.write_bytes(b"\x80\x04N.")
-
-
-def flipped(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def of_another_kernel(path: Path) -> None:
-    """Complete machine code under the name of another entry."""
-    entries = Entries(path.parent)
-    entries.save("other", "another key", path.read_bytes()[32:])
-    entries.path("other", "another key").replace(path)
-
-
-@pytest.mark.parametrize("damage", [torn, empty, garbage, foreign, flipped, of_another_kernel])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_a_miss_and_is_rewritten(folder, damage, caplog):
     hit()
     (path,) = folder.glob("*.entry")

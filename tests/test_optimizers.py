@@ -5,7 +5,6 @@ from typing import get_args
 
 import numpy as np
 import pytest
-import scipy.optimize
 
 from fastgd import optimizers, reference
 from fastgd.kernels.rules import RULES
@@ -135,58 +134,6 @@ def test_parameters_can_be_given_by_position_and_by_name():
 def test_optimizers_are_frozen(kind):
     with pytest.raises(dataclasses.FrozenInstanceError):
         kind().learning_rate = 0.5
-
-
-class TestAsMethodOfScipy:
-    @pytest.fixture
-    def asked(self, monkeypatch):
-        calls = []
-        monkeypatch.setattr("fastgd.minimization.minimize", lambda *args, **options: calls.append((args, options)))
-        return calls
-
-    def test_all_arguments_are_passed_on(self, asked):
-        optimizer = Adam(0.1)
-
-        def fun(x, a):
-            return float(a @ x)
-
-        def jac(x, a):
-            return a
-
-        def seen(state):
-            """A callback."""
-
-        x0, a = np.ones(2), np.arange(2.0)
-        scipy.optimize.minimize(
-            fun, x0, args=(a,), jac=jac, method=optimizer, tol=1e-3, callback=seen, options={"max_iter": 7}
-        )
-        (((given, start), options),) = asked
-        assert given is fun
-        np.testing.assert_array_equal(start, x0)
-        assert options == {
-            "optimizer": optimizer,
-            "args": (a,),
-            "jac": jac,
-            "callback": seen,
-            "tol": 1e-3,
-            "max_iter": 7,
-        }
-
-    @pytest.mark.parametrize(
-        "extra",
-        [
-            {"bounds": [(0, 1)]},
-            {"constraints": {"type": "eq", "fun": sum}},
-            {"constraints": [{"type": "eq", "fun": sum}]},
-            {"hess": lambda x: np.eye(1)},
-            {"hessp": lambda x, p: p},
-        ],
-        ids=lambda extra: next(iter(extra)),
-    )
-    def test_bounds_constraints_and_second_derivatives_are_refused(self, asked, extra):
-        with pytest.raises(ValueError, match=rf"Adam has no use for {next(iter(extra))}"):
-            scipy.optimize.minimize(sum, [1.0], method=Adam(0.1), **extra)
-        assert asked == []
 
 
 @pytest.mark.parametrize("search", ["backtracking", "exact"])

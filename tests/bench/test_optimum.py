@@ -1,4 +1,4 @@
-"""The optimum that races run to: against scipy, scikit-learn and the reference, and its bound."""
+"""Optima that races run to and that reports are checked by: against scipy, scikit-learn, the reference, and bounds."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import ElasticNet
 
 from bench.optimum import distances, find_optimum
+from bench.real_optima import find
 from fastgd import reference
 from fastgd.bench.objective import Objective
 from fastgd.bench.problems import Problem
@@ -31,10 +32,11 @@ def test_values_are_those_of_the_reference(task: str, l1_ratio: float) -> None:
     np.testing.assert_allclose(objective.values(thetas), expected, rtol=1e-13)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.01])
 @pytest.mark.parametrize("task", TASKS)
-def test_smooth_optimum_is_the_one_that_scipy_finds(task: str) -> None:
-    objective = objective_of(task)
-    optimum = find_optimum(objective)
+def test_smooth_optimum_is_the_one_that_scipy_finds(task: str, alpha: float) -> None:
+    objective = objective_of(task, alpha)
+    optimum, exact = find_optimum(objective), find(objective)
 
     def value(flat: np.ndarray) -> float:
         return float(objective.values(flat.reshape(1, *objective.shape))[0])
@@ -44,6 +46,10 @@ def test_smooth_optimum_is_the_one_that_scipy_finds(task: str) -> None:
     assert optimum.value == pytest.approx(value(optimum.theta), rel=1e-14)
     assert found.fun >= optimum.value - optimum.left
     assert 0.0 <= optimum.left <= 1e-10 * optimum.value
+    assert found.fun - 1e-9 * found.fun <= exact.value <= found.fun + 1e-14
+    assert exact.attained
+    assert exact.left <= 1e-10 * (exact.constant - exact.value)
+    assert exact.constant == pytest.approx(objective.constant, rel=1e-12)
 
 
 def test_without_penalty_it_is_least_squares() -> None:
@@ -56,9 +62,11 @@ def test_without_penalty_it_is_least_squares() -> None:
 def test_elastic_net_is_that_of_scikit_learn_with_its_zeros() -> None:
     objective = objective_of("linear", 0.3, 0.5)
     optimum = find_optimum(objective)
-    model = ElasticNet(alpha=0.3, l1_ratio=0.5, tol=1e-12).fit(objective.data.X, objective.y[:, 0])
+    model = ElasticNet(alpha=0.3, l1_ratio=0.5, tol=1e-14).fit(objective.data.X, objective.y[:, 0])
     np.testing.assert_allclose(optimum.theta[0], [*model.coef_, model.intercept_], atol=1e-8)
     assert 0 < np.sum(optimum.theta[0, :-1] == 0) < 5
+    expected = objective.values(np.append(model.coef_, model.intercept_)[None])[0]
+    assert find(objective).value == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_gap_of_an_elastic_net_bounds_what_is_left() -> None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 from sklearn.datasets import load_iris
-from sklearn.linear_model import ElasticNet, LinearRegression
+from sklearn.linear_model import LinearRegression
 
 from bench import kinds
 from bench.datasets import as_data, indicators, is_categorical, load, one_hot
@@ -88,29 +87,6 @@ def test_few_rows_keep_classes_from_being_separated(but: int) -> None:
     model = LinearRegression().fit(data.X, 2.0 * data.y - 1.0)
     assert read()[f"generated separated but {but}, alpha 0"].attained == (but > 0)
     assert np.mean((model.predict(data.X) > 0) == data.y) > 0.9
-
-
-@pytest.mark.parametrize("task", ["linear", "logistic", "softmax"])
-@pytest.mark.parametrize("alpha", [0.0, 0.01])
-def test_smooth_optimum_is_the_one_of_scipy(task: str, alpha: float) -> None:
-    objective = objective_of(task, alpha)
-    optimum = find(objective)
-
-    def value(flat: np.ndarray) -> float:
-        return float(objective.values(flat.reshape(1, *objective.shape))[0])
-
-    found = minimize(value, np.zeros(objective.shape).ravel(), tol=1e-9)
-    assert found.fun - 1e-9 * found.fun <= optimum.value <= found.fun + 1e-14
-    assert optimum.attained
-    assert optimum.left <= 1e-10 * (optimum.constant - optimum.value)
-    assert optimum.constant == pytest.approx(objective.constant, rel=1e-12)
-
-
-def test_elastic_net_is_the_one_of_scikit_learn() -> None:
-    objective = objective_of("linear", 0.3, 0.5)
-    model = ElasticNet(alpha=0.3, l1_ratio=0.5, tol=1e-14).fit(objective.data.X, objective.y[:, 0])
-    expected = objective.values(np.append(model.coef_, model.intercept_)[None])[0]
-    assert find(objective).value == pytest.approx(expected, rel=1e-12)
 
 
 def test_missing_optima_are_recognised() -> None:

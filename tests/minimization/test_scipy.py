@@ -115,8 +115,10 @@ def test_several_starts_through_scipy():
     ("changes", "kind", "words"),
     [
         ({"bounds": [(0, 1), (0, 1)]}, ValueError, "no use for bounds"),
-        ({"constraints": {"type": "eq", "fun": rosen}}, ValueError, "no use for constraints"),
+        ({"constraints": {"type": "eq", "fun": rosen}}, ValueError, "Adam has no use for constraints"),
+        ({"constraints": [{"type": "eq", "fun": rosen}]}, ValueError, "no use for constraints"),
         ({"hess": lambda x: np.eye(2)}, ValueError, "no use for hess"),
+        ({"hessp": lambda x, p: p}, ValueError, "no use for hessp"),
         ({"options": {"disp": True}}, TypeError, "unexpected keyword argument 'disp'"),
         ({"options": {"max_iter": 5, "maxiter": 6}}, ValueError, "are one thing"),
         ({"tol": -1.0}, ValueError, "tol must be"),

@@ -14,32 +14,9 @@ import pytest
 
 from fastgd.kernels._entries import Entries
 from fastgd.kernels.cuda import _cache
+from tests.damages import DAMAGES, flipped
 
 NAME, KEY, DATA = "scale", "a key", bytes(range(256)) * 20
-
-
-def halved(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def flipped(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def of_another_key(path: Path) -> None:
-    """Replace the entry by a complete one of another key."""
-    entries = Entries(path.parent)
-    entries.save("other", "another key", DATA)
-    entries.path("other", "another key").replace(path)
-
-
-DAMAGES = [halved, empty, flipped, of_another_key]
 
 
 def test_saved_entries_are_loaded(tmp_path):
