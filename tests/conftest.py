@@ -2,6 +2,9 @@
 
 import gc
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,3 +23,20 @@ def pytest_collection_finish() -> None:
 def root() -> Path:
     """Return the folder of the checkout."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def python(root: Path) -> Callable[..., str]:
+    """Return a function that runs Python on the checkout in a process of its own, checks its success, gives its output.
+
+    Named arguments are variables of its environment.
+    """
+
+    def python(*words: object, **variables: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(root), **variables}
+        command = [sys.executable, *map(str, words)]
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+        return done.stdout
+
+    return python

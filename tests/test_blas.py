@@ -1,8 +1,6 @@
 """BLAS runs on one thread while the limit is held, and as before afterwards."""
 
 import os
-import subprocess
-import sys
 import threading
 from contextlib import ExitStack, suppress
 
@@ -187,11 +185,9 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_lets_go_of_it(root):
+def test_a_forked_child_lets_go_of_it(python):
     """The holders of the limit and of its lock exist in the parent only."""
-    environment = {**os.environ, "PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "2"}
-    done = subprocess.run([sys.executable, "-c", FORK], cwd=root, env=environment, timeout=60, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+    python("-c", FORK, OPENBLAS_NUM_THREADS="2")
 
 
 KINDS = [("squared", 1), ("huber", 2), ("softmax", 3)]

@@ -3,8 +3,6 @@
 import json
 import os
 import struct
-import subprocess
-import sys
 import textwrap
 import threading
 
@@ -205,7 +203,7 @@ def test_labels_that_cannot_be_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_loading_and_predicting_import_no_numba(root, tmp_path):
+def test_loading_and_predicting_import_no_numba(python, tmp_path):
     classifier(["no", "yes"]).save(tmp_path / "model")
     code = """
         import sys, fastgd, numpy as np
@@ -215,10 +213,7 @@ def test_loading_and_predicting_import_no_numba(root, tmp_path):
         assert not [name for name in sys.modules if name.split(".")[0] in ("numba", "llvmlite")]
         assert "fastgd.kernels" not in sys.modules
     """
-    words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "model")]
-    done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[0] in ("no", "yes")
+    assert python("-c", textwrap.dedent(code), tmp_path / "model").split()[0] in ("no", "yes")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Figures of histories hold the numbers, and need neither a display nor pyplot."""
 
 import doctest
-import subprocess
 import sys
 
 import numpy as np
@@ -115,15 +114,14 @@ def test_without_matplotlib(monkeypatch):
             call()
 
 
-def test_neither_display_nor_pyplot(root):
+def test_neither_display_nor_pyplot(python):
     code = (
         "import sys, fastgd.plots\n"
         "assert 'matplotlib' not in sys.modules\n"
         "fastgd.plots.plot_history({'loss': [1.0]}).draw_without_rendering()\n"
         "print('matplotlib.pyplot' in sys.modules, {'numba', 'sklearn'} & sys.modules.keys())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
-    assert done.stdout == "False set()\n", done.stderr
+    assert python("-c", code) == "False set()\n"
 
 
 def test_example_runs():

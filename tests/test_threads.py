@@ -1,8 +1,6 @@
 """The pool: slots, errors, interrupts, forks, and several callers at once."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 
@@ -259,23 +257,19 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_forked_child_has_its_own_threads(root):
+def test_forked_child_has_its_own_threads(python):
     """The child has the pool's object but none of its threads."""
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", FORK], cwd=root, env=environment, timeout=60, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+    python("-c", FORK)
 
 
-def test_no_thread_is_started_by_an_import_or_a_single_threaded_pass(root):
+def test_no_thread_is_started_by_an_import_or_a_single_threaded_pass(python):
     code = (
         "import threading, numpy as np\n"
         "from fastgd.backends.cpu.data import CpuData\n"
         "CpuData(np.ones((9, 2)), np.ones((1, 9)), None, 1).moments()\n"
         "print(threading.active_count())\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
-    assert done.stdout == "1\n", done.stderr
+    assert python("-c", code) == "1\n"
 
 
 def test_numpy_results_of_the_pool_are_seen_by_the_caller():

@@ -4,7 +4,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import subprocess
 import sys
 import tomllib
 import warnings
@@ -307,6 +306,5 @@ sys.exit(str(found) if found else 0)
 """
 
 
-def test_fits_on_the_cpu_import_no_cuda():
-    done = subprocess.run([sys.executable, "-c", NO_CUDA], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_fits_on_the_cpu_import_no_cuda(python):
+    python("-c", NO_CUDA)

@@ -1,8 +1,6 @@
 """Small data take short ways: arrays that need no conversion, rows that are kept, nothing compiled."""
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -149,9 +147,8 @@ for model, target in (
 """
 
 
-def test_first_small_fits_compile_and_load_no_kernel():
-    found = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True, timeout=120)
-    assert found.stdout.splitlines() == 3 * ["True [] 0.0"], found.stderr
+def test_first_small_fits_compile_and_load_no_kernel(python):
+    assert python("-c", FRESH).splitlines() == 3 * ["True [] 0.0"]
 
 
 @pytest.mark.parametrize("loss", ["squared", "huber", "logistic", "softmax"])

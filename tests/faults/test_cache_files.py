@@ -3,10 +3,7 @@
 Tests of single alterations, in one process, are in `tests/test_cache.py`.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -56,17 +53,9 @@ ALTERATIONS = (flip_bits, zero, swap, cut, lengthen)
 
 
 @pytest.fixture(scope="module")
-def fit(root):
+def fit(python):
     """Run a fit in a process of its own that uses a cache; lines of its output."""
-
-    def run(cache):
-        environment = {**os.environ, "PYTHONPATH": str(root), "NUMBA_CACHE_DIR": str(cache)}
-        words = [sys.executable, "-c", FIT]
-        done = subprocess.run(words, env=environment, cwd=root, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
-
-    return run
+    return lambda cache: python("-c", FIT, NUMBA_CACHE_DIR=str(cache)).splitlines()
 
 
 @pytest.fixture(scope="module")

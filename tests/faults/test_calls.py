@@ -1,8 +1,6 @@
 """Generated calls of the public interface end as documented."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -25,8 +23,6 @@ def test_a_few_generated_calls_end_as_documented():
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(os.name != "posix", reason="the watchdog needs POSIX's timers")
 @pytest.mark.parametrize("run", range(RUNS))
-def test_generated_calls_end_as_documented(root, run):
+def test_generated_calls_end_as_documented(python, run):
     """In a process of its own, which a crash ends; it prints one finding per line."""
-    words = [sys.executable, "-m", "tests.faults.calls", str(CASES), str(SEED), str(run * CASES)]
-    done = subprocess.run(words, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    python("-m", "tests.faults.calls", CASES, SEED, run * CASES)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -13,9 +11,6 @@ import pytest
     ("interrupts", "seed"),
     [(100, 0), pytest.param(3000, 1, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
-def test_a_storm_of_interrupts_leaves_the_process_as_it_was(root, interrupts, seed):
+def test_a_storm_of_interrupts_leaves_the_process_as_it_was(python, interrupts, seed):
     """The child ends itself where something hangs, and says what differs from before."""
-    words = [sys.executable, "-m", "tests.faults.storm", str(interrupts), str(seed)]
-    done = subprocess.run(words, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[0]) == interrupts
+    assert int(python("-m", "tests.faults.storm", interrupts, seed).split()[0]) == interrupts

@@ -1,7 +1,5 @@
 """How many kernels are compiled: one for a loss, a dtype, an order and a shift, whatever else changes."""
 
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -134,10 +132,9 @@ print(len(kernels))
 
 
 @pytest.mark.parametrize("order", ["C", pytest.param("F", marks=pytest.mark.slow)])
-def test_all_rules_together_compile_no_more_than_eight_kernels(order):
+def test_all_rules_together_compile_no_more_than_eight_kernels(python, order):
     """One loss, one dtype, one order, whatever is done with them; coordinate descent has one more for all of them."""
-    run = subprocess.run([sys.executable, "-c", USE_EVERYTHING, order], capture_output=True, text=True, check=True)
-    assert 1 <= int(run.stdout) <= 8
+    assert 1 <= int(python("-c", USE_EVERYTHING, order)) <= 8
 
 
 def test_inlined_functions_have_no_machine_code(monkeypatch):

@@ -1,9 +1,5 @@
 """Every kernel as plain Python (NUMBA_DISABLE_JIT=1), for debuggers; the stand-ins of intrinsics."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 
 from fastgd.backends.cpu.quadratic import minimise_quadratic
@@ -72,11 +68,8 @@ assert _jit.compile_seconds() == 0 and not _jit.compiled_kernels()
 """
 
 
-def test_without_the_compiler(root):
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(root)}
-    words = [sys.executable, "-W", "error", "-c", CODE]
-    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_without_the_compiler(python):
+    python("-W", "error", "-c", CODE, NUMBA_DISABLE_JIT="1")
 
 
 def test_stand_ins_agree_with_compiled_intrinsics():

@@ -1,8 +1,6 @@
 """The objective against sums by hand, scipy and finite differences; the penalty against brute force."""
 
 import math
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -265,6 +263,5 @@ sys.exit(f"{loaded} {ours}" if loaded or ours else 0)
 """
 
 
-def test_the_reference_imports_numpy_only():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_the_reference_imports_numpy_only(python):
+    python("-c", PROGRAM)

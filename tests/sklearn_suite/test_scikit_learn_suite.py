@@ -1,8 +1,5 @@
 """scikit-learn's own tests of linear models pass on fastgd, but for those in the table."""
 
-import subprocess
-import sys
-
 import pytest
 
 pytest.importorskip("sklearn.linear_model.tests", reason="this scikit-learn was installed without its tests")
@@ -10,6 +7,5 @@ pytest.importorskip("sklearn.linear_model.tests", reason="this scikit-learn was 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_scikit_learn_tests_fail_only_where_the_table_says_so(root):
-    done = subprocess.run([sys.executable, "-m", "tests.sklearn_suite"], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
+def test_scikit_learn_tests_fail_only_where_the_table_says_so(python):
+    python("-m", "tests.sklearn_suite")

@@ -1,9 +1,6 @@
 """Fast launches pass the arguments that Numba would pass."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -16,12 +13,8 @@ NEW = "first", "another order", "a float", "another tuple", "passed otherwise"
 
 
 @pytest.fixture(scope="module")
-def launches(root):
-    command = [sys.executable, "-m", "tests.backends.cuda.launched"]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+def launches(python):
+    return json.loads(python("-m", "tests.backends.cuda.launched", NUMBA_ENABLE_CUDASIM="0").splitlines()[-1])
 
 
 def test_arguments_are_passed_as_numba_passes_them(launches):

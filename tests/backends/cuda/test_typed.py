@@ -1,9 +1,6 @@
 """The compiler, which the simulator leaves out, takes every argument that the backend gives to a kernel."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -13,13 +10,10 @@ pytest.importorskip("cuda.pathfinder", reason="needs CUDA's compiler: pip instal
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["softmax f4 C", "huber f8 F", "logistic f8 C", "squared f4 F"])
-def test_every_verb_compiles_each_kernel_once(root, case):
+def test_every_verb_compiles_each_kernel_once(python, case):
     """Except margins of column-major chunks, which are not contiguous."""
-    command = [sys.executable, "-m", "tests.backends.cuda.typed", *case.split()]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
-    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout.splitlines()[-1])
+    printed = python("-m", "tests.backends.cuda.typed", *case.split(), NUMBA_ENABLE_CUDASIM="0")
+    found = json.loads(printed.splitlines()[-1])
     assert len(found) >= 12
     twice = {name for name, count in found.items() if count > 1}
     assert twice == ({f"margins_{case[-4:-2]}_F"} if case.endswith("F") else set())

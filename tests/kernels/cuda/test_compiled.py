@@ -2,11 +2,8 @@
 
 import itertools
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -70,14 +67,10 @@ LARGE = {
 }
 
 
-def compiled(root: Path, capability: str, names: list[str]) -> dict:
+def compiled(python: Callable[..., str], capability: str, names: list[str]) -> dict:
     """Return the compiler's results for kernels, from a process of its own."""
-    command = [sys.executable, "-m", "tests.kernels.cuda.compiled", capability, *names]
-    run = subprocess.run(
-        command, cwd=root, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout.splitlines()[-1])
+    printed = python("-m", "tests.kernels.cuda.compiled", capability, *names, NUMBA_ENABLE_CUDASIM="0")
+    return json.loads(printed.splitlines()[-1])
 
 
 def check(name: str, found: dict, assembled: bool = True) -> None:
@@ -131,8 +124,8 @@ def check_resources(name: str, found: dict) -> None:
 
 
 @pytest.fixture(scope="module")
-def few(root):
-    return compiled(root, "9.0", FEW)
+def few(python):
+    return compiled(python, "9.0", FEW)
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -141,24 +134,24 @@ def test_a_few_kernels(few, name):
 
 
 @pytest.mark.slow
-def test_more_kernels(root):
-    for name, found in compiled(root, "9.0", MORE).items():
+def test_more_kernels(python):
+    for name, found in compiled(python, "9.0", MORE).items():
         check(name, found)
 
 
 @pytest.mark.slow
-def test_float64_in_the_mini_batch_kernel_belongs_to_rules_and_sums(root):
+def test_float64_in_the_mini_batch_kernel_belongs_to_rules_and_sums(python):
     """A rule's state is float64 by design; the loss, in float32, changes none of it."""
     names = ["epoch,squared,f4,C", "epoch,logistic,f4,C"]
-    found = compiled(root, "9.0", names)
+    found = compiled(python, "9.0", names)
     first, second = (found[name]["opcodes"] for name in names)
     for code in ("fma.rn.f64", "mul.f64", "div.rn.f64", "sqrt.rn.f64"):
         assert first[code] == second[code], code
 
 
 @pytest.mark.slow
-def test_kernels_for_older_gpus(root):
-    for name, found in compiled(root, "8.0", FEW_OLD).items():
+def test_kernels_for_older_gpus(python):
+    for name, found in compiled(python, "8.0", FEW_OLD).items():
         check(name, found, assembled=False)
         # A few spilled numbers per thread stay in the cache, tens do not.
         assert found["resources"] is None or found["resources"]["spilled"] <= 32, name
@@ -167,7 +160,7 @@ def test_kernels_for_older_gpus(root):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("capability", CAPABILITIES)
-def test_every_kernel(root, capability):
+def test_every_kernel(python, capability):
     # For 8.x NVIDIA's assembler computes addresses ahead, which takes all registers; from 9.0 on it does not.
-    for name, found in compiled(root, capability, EVERY).items():
+    for name, found in compiled(python, capability, EVERY).items():
         check(name, found, assembled=capability >= "9.0")
