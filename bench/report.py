@@ -1,4 +1,4 @@
-"""The result of a race to the optimum: a finding per target and rival, and a table for the terminal."""
+"""The result of a race to the optimum: a finding per target and rival."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -9,20 +9,15 @@ from bench.contest import Contest, Race, Repetition
 from bench.sweep import PATIENCE, Swept
 from fastgd.bench.ours import NAME
 from fastgd.bench.result import Finding, Result, quantity
-from fastgd.bench.rivals import ADAPTERS
 from fastgd.bench.timing import Spread
 
-#: The key of the seconds of all racers in a result's raw numbers.
-SECONDS = "seconds_to"
-#: The key of the number of repetitions in which the finalists arrived.
-ARRIVED = "repetitions_that_get_there"
 #: Most passes over X of a fit to 1e-6 if rows are many, and how many rows per column that is.
 _PASSES, _ROWS_PER_COLUMN = 8, 200
 _NO_RIVAL = "no rival gets there in most repetitions"
 
 
 def report(race: Race) -> Result:
-    """Return the result; the table shows the fastest rival at each target."""
+    """Return the result; the table of the page shows the fastest rival at each target."""
     contest, meetings = race.contest, len(race.repetitions)
     result = Result(_included(contest, meetings), missing=dict(race.missing))
     for target, finalists in race.finalists.items():
@@ -32,61 +27,11 @@ def report(race: Race) -> Result:
     first = race.warm_up[NAME]["first_lap_seconds"]
     result.findings.append(Finding(what, first, "s", "few rows", in_table=False))
     result.raw = [
-        {SECONDS: {swept.racer.name: _best(race, swept) for swept in race.swept}, ARRIVED: _arrived(race)},
         {"repetitions": [_repetition(repetition) for repetition in race.repetitions]},
         {"sweep": {swept.racer.name: [_swept_run(*run) for run in swept.runs] for swept in race.swept}},
         {"warm_up": race.warm_up},
     ]
     return result
-
-
-def race_lines(result: Result) -> list[str]:
-    """Return a table of all seconds, the findings with targets, and missing libraries, for the terminal."""
-    judged = [f for f in result.findings if f.in_table or f.at_least is not None or f.at_most is not None]
-    missing = {rival: error for rival, error in result.missing.items() if rival in ADAPTERS}
-    return [*_table(result), *replace(result, findings=judged, missing=missing).lines]
-
-
-def _table(result: Result) -> list[str]:
-    """Return a row per racer, a column per target, and the reason of racers without arrivals."""
-    seconds: dict[str, dict[str, float]] = result.raw[0][SECONDS]
-    targets = list(dict.fromkeys(target for reached in seconds.values() for target in reached))
-    targets.sort(key=float, reverse=True)
-    rows = [("seconds to", *(f"{target} " for target in targets))]
-    for name, reached in seconds.items():
-        arrived = result.raw[0].get(ARRIVED, {}).get(name, {})
-        cells = [_cell(reached.get(target), arrived.get(target)) for target in targets]
-        why = [result.missing[f"{name} to {target}"] for target in targets if f"{name} to {target}" in result.missing]
-        rows.append((name, f"      {why[0]}") if why and not reached else (name, *cells))
-    width = max(len(row[0]) for row in rows)
-    lines = [f"  {name:{width}}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in rows]
-    return [*lines, "  * the median of repetitions; others: once, on the data that settings are chosen on"]
-
-
-def _cell(seconds: float | None, arrived: list[int] | None) -> str:
-    """Return seconds, or the number of repetitions that arrived if they are not most; ends in a sign or a space."""
-    if arrived and 2 * arrived[0] <= arrived[1]:
-        return f"{arrived[0]} of {arrived[1]} "
-    return "- " if seconds is None else f"{seconds:#.3g}{'*' if arrived else ' '}"
-
-
-def _arrived(race: Race) -> dict[str, dict[str, list[int]]]:
-    """Return by racer and target the number of repetitions that arrived, and of all."""
-    counts: dict[str, dict[str, list[int]]] = {}
-    for target, finalists in race.finalists.items():
-        for one in finalists:
-            times = [len(_seconds(race, one.racer.name, target)), len(race.repetitions)]
-            counts.setdefault(one.racer.name, {})[f"{target:g}"] = times
-    return counts
-
-
-def _best(race: Race, swept: Swept) -> dict[str, float]:
-    """Return by target the median of the repetitions, or the seconds of the sweep."""
-    found = {}
-    for target, arrival in swept.best.items():
-        repeated = _seconds(race, swept.racer.name, target)
-        found[f"{target:g}"] = float(np.median(repeated)) if repeated else arrival.seconds
-    return found
 
 
 def _included(contest: Contest, repetitions: int) -> str:

@@ -10,7 +10,6 @@ import traceback
 from pathlib import Path
 
 from bench.cases import CASES, load
-from bench.report import race_lines
 from fastgd.bench.result import RESULTS, write
 
 
@@ -44,7 +43,7 @@ def _run(case: str, quick: bool, folder: Path) -> bool:
         return False
     path = write(case, result, folder, quick)
     print(f"\n{case}: {time.perf_counter() - start:.0f} s, written to {path}")
-    print("\n".join(race_lines(result) if CASES[case] is None else result.lines), flush=True)
+    print("\n".join(result.lines), flush=True)
     return True
 
 
