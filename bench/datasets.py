@@ -3,18 +3,15 @@
 Numbers are rounded to float32, so that a float64 copy of X holds the same values and has the same optimum.
 """
 
-import csv
 import gzip
-import io
-import lzma
 import os
-import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn import datasets as bundled
 
@@ -23,7 +20,6 @@ from fastgd.bench.problems import Data, Problem
 
 #: A column of integers with at least 3 and at most this many distinct values is taken for categories.
 _MOST_LEVELS = 50
-_MISSING = {"", "NA", "?"}
 _RETAIL_CODES, _RETAIL_ROWS = 300, 100_000
 _DIGITS_ROWS = 10_000
 _LATE = 15.0
@@ -70,70 +66,48 @@ def one_hot(X: NDArray[np.float64], every: bool = False) -> NDArray[np.float32]:
     return np.column_stack([indicators(c, every) if is_categorical(c) else c for c in X.T]).astype(np.float32)
 
 
-def _numbers(path: str, delimiter: str = ",", header: bool = False, first: bool = False) -> Rows:
+def _read(path: Path, **options: Any) -> pd.DataFrame:
+    """Return the complete rows of a table."""
+    missing = {"na_values": ["", "NA", "?"], "keep_default_na": False}
+    return pd.read_csv(path, float_precision="round_trip", **missing, **options).dropna()
+
+
+def _numbers(path: str, delimiter: str = ",", header: int | None = None, first: bool = False) -> Rows:
     """Load a table of numbers; the target is the last column, or the first one."""
-    with gzip.open(folder() / path, "rt") as lines:
-        table = np.loadtxt(lines, delimiter=delimiter, skiprows=int(header))
+    table = _read(folder() / path, sep=delimiter, header=header, dtype=np.float64).to_numpy()
     return Rows(table[:, 1:], table[:, 0]) if first else Rows(table[:, :-1], table[:, -1])
-
-
-def _records(lines: Iterable[str], names: list[str]) -> list[NDArray[np.str_]]:
-    """Return the named columns of a CSV file as text, in the rows that have them all."""
-    reader = csv.reader(lines)
-    header = next(reader)
-    at = [header.index(name) for name in names]
-    rows = ([row[column] for column in at] for row in reader if len(row) == len(header))
-    complete = [row for row in rows if _MISSING.isdisjoint(row)]
-    return [np.array(column) for column in zip(*complete, strict=True)]
 
 
 _FLIGHTS = ["month", "day", "dep_time", "dep_delay", "arr_time", "flight", "air_time", "distance", "hour", "minute"]
 
 
 def _flights(dummies: bool, late: bool) -> Rows:
-    kinds = ["carrier", "origin", "dest"] if dummies else []
-    with gzip.open(folder() / "nycflights13/flights.csv.gz", "rt") as lines:
-        columns = _records(lines, ["arr_delay", "year", *_FLIGHTS, *kinds])
-    y, *numbers = (column.astype(np.float64) for column in columns[: len(columns) - len(kinds)])
-    X = np.column_stack([*numbers, *(indicators(column) for column in columns[len(columns) - len(kinds) :])])
+    numbers, kinds = ["year", *_FLIGHTS], ["carrier", "origin", "dest"] if dummies else []
+    table = _read(folder() / "nycflights13/flights.csv.gz", usecols=["arr_delay", *numbers, *kinds])
+    y = table["arr_delay"].to_numpy()
+    X = np.column_stack([table[numbers], *(indicators(table[kind].to_numpy()) for kind in kinds)])
     return Rows(X, y > _LATE if late else y)
 
 
 def _retail() -> Rows:
     """Log price by stock code and country, the first rows with one of the most frequent codes."""
     (path,) = (folder() / "online_retail").glob("*.csv.xz")
-    with lzma.open(path, "rt", encoding="utf-8", errors="replace") as lines:
-        code, country, quantity, price = _records(lines, ["StockCode", "Country", "Quantity", "UnitPrice"])
-    common = [name for name, _ in Counter(code.tolist()).most_common(_RETAIL_CODES)]
-    kept = np.flatnonzero(np.isin(code, common) & (price.astype(float) > 0.0))[:_RETAIL_ROWS]
-    amount = quantity[kept].astype(np.float64)
-    return Rows(
-        np.column_stack([amount, indicators(code[kept]), indicators(country[kept])]), np.log(price[kept].astype(float))
-    )
+    table = _read(path, usecols=["StockCode", "Country", "Quantity", "UnitPrice"], dtype={"StockCode": str})
+    common = [name for name, _ in Counter(table["StockCode"]).most_common(_RETAIL_CODES)]
+    table = table[table["StockCode"].isin(common) & (table["UnitPrice"] > 0.0)][:_RETAIL_ROWS]
+    kinds = [indicators(table[kind].to_numpy()) for kind in ("StockCode", "Country")]
+    return Rows(np.column_stack([table["Quantity"], *kinds]), np.log(table["UnitPrice"].to_numpy()))
 
 
 def _housing(dummies: bool) -> Rows:
-    with tarfile.open(folder() / "california_housing/housing.tgz") as archive:
-        file: Any = archive.extractfile("housing.csv")
-        text = io.TextIOWrapper(file, encoding="utf-8")
-        names = text.readline().strip().split(",")
-        text.seek(0)
-        *columns, ocean = _records(text, names)
-    numbers = np.column_stack(columns).astype(np.float64)
-    X = np.column_stack([numbers[:, :-1], indicators(ocean)]) if dummies else numbers[:, :-1]
-    return Rows(X, numbers[:, -1])
+    table = _read(folder() / "california_housing/housing.tgz", compression="tar")
+    *columns, price, ocean = (table[name].to_numpy() for name in table)
+    return Rows(np.column_stack([*columns, indicators(ocean)] if dummies else columns), price)
 
 
 def _a9a() -> Rows:
-    X, y = [], []
-    with gzip.open(folder() / "a9a/a9a.gz", "rt") as lines:
-        for line in lines:
-            label, *entries = line.split()
-            row = np.zeros(123)
-            row[[int(entry.split(":")[0]) - 1 for entry in entries]] = 1.0
-            X.append(row)
-            y.append(int(label))
-    return Rows(np.array(X), np.array(y))
+    X, y = bundled.load_svmlight_file(str(folder() / "a9a/a9a.gz"), n_features=123)
+    return Rows(X.toarray(), y)
 
 
 def _mnist() -> Rows:
@@ -146,7 +120,7 @@ def _mnist() -> Rows:
 
 
 def _pmlb(name: str) -> Rows:
-    return _numbers(f"pmlb/{name}.tsv.gz", "\t", header=True)
+    return _numbers(f"pmlb/{name}.tsv.gz", "\t", header=0)
 
 
 def _dummies(name: str, every: bool = False) -> Rows:
