@@ -31,6 +31,19 @@ def refused(match, call, *arguments, error=ValueError, **options):
         call(*arguments, **options)
 
 
+def interrupt(monkeypatch, kind, name, last):
+    """Let a method's call of this number be interrupted."""
+    calls, original = [], getattr(kind, name)
+
+    def interrupted(self, *arguments):
+        calls.append(None)
+        if len(calls) == last:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(kind, name, interrupted)
+
+
 def rounded(problem: Problem, dtype: str) -> Problem:
     """The problem with every number exact in a dtype, so that a fit and the reference see the same."""
 

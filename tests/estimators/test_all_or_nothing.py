@@ -9,7 +9,7 @@ import pytest
 from fastgd import DivergenceError, LinearRegression, LogisticRegression
 from fastgd.backends.cpu import data as cpu
 from fastgd.optimizers import GradientDescent
-from tests.estimators.fits import refused
+from tests.estimators.fits import interrupt, refused
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3))
@@ -65,11 +65,7 @@ def test_a_refit_interrupted_at_once_changes_nothing(monkeypatch):
     model, y = fitted(LinearRegression)
     model.set_params(optimizer="accelerated")
     before = everything(model)
-
-    def interrupt(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cpu.CpuData, "gradient", interrupt)
+    interrupt(monkeypatch, cpu.CpuData, "gradient", 1)
     with pytest.raises(KeyboardInterrupt):
         model.fit(WIDE, y)
     assert everything(model) == before

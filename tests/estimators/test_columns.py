@@ -23,13 +23,15 @@ def broken(value, dtype="f8"):
 
 @pytest.mark.parametrize("optimizer", ["auto", "adam", "gd"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (-np.inf, "infinity")])
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
 def test_columns_that_are_not_finite_are_named(value, what, dtype, optimizer):
     data = broken(value, dtype)
     frame = pd.DataFrame(data, columns=["a", "b b", "c"])
     message = f"Input X contains {what}: column %s in 3 of {N} rows and 1 more columns; leave out those rows"
     for given, name in ((data, "1"), (frame, "'b b'"), (frame.assign(d=1), "'b b'"), (data.tolist(), "1")):
         refused(message % name, LinearRegression(optimizer=optimizer).fit, given, Y)
+    refused(message % "1", LinearRegression(optimizer=optimizer, standardize=False).fit, data, Y)
+    refused(message % "1", LogisticRegression(optimizer=optimizer).fit, data, LABELS)
     refused(message % "1", LogisticRegression().partial_fit, data, LABELS, classes=[False, True])
     refused(message % "'b b'", LinearRegression().fit(frame.fillna(0.0).clip(-1, 1), Y).predict, frame)
     refused(f"Input X_val contains {what}: column 1 in 3 of", LinearRegression().fit, X, Y, X_val=data, y_val=Y)

@@ -187,40 +187,6 @@ def test_collinear_columns_of_a_logistic_fit(dtype):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6 if dtype == "f8" else 1e-3)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_separable_classes_have_no_optimum(classes):
-    rng = np.random.default_rng(4)
-    X = rng.standard_normal((300, 2))
-    # A gap that a few hundred passes find.
-    X[:, 0] += 0.2 * np.sign(X[:, 0])
-    y = (X[:, 0] > 0).astype(int) + (0 if classes == 2 else (X[:, 0] > X[X[:, 0] > 0, 0].mean()).astype(int))
-    with pytest.warns(ConvergenceWarning) as caught:
-        model = LogisticRegression(alpha=0.0, max_iter=200 if classes == 2 else 2000).fit(X, y)
-    assert any("no optimum" in str(warning.message) for warning in caught)
-    assert model.fit_report_["stopped_by"] == "no optimum"
-    assert model.fit_report_["suboptimality"] is None
-    assert not model.fit_report_["converged"]
-    assert np.all(np.isfinite(model.coef_))
-    assert model.score(X, y) == 1.0
-    assert LogisticRegression(alpha=1e-3).fit(X, y).fit_report_["stopped_by"] == "certificate"
-
-
-def test_one_row_that_does_not_fit_makes_an_optimum():
-    X = np.arange(10.0)[:, None]
-    y = (X[:, 0] > 4.5).astype(int)
-    y[0] = 1
-    assert LogisticRegression(alpha=0.0).fit(X, y).fit_report_["stopped_by"] == "certificate"
-
-
-def test_rows_without_weight_do_not_keep_classes_apart():
-    X = np.arange(10.0)[:, None]
-    y = (X[:, 0] > 4.5).astype(int)
-    y[0], s = 1, np.ones(10)
-    s[0] = 0.0
-    with pytest.warns(ConvergenceWarning, match="no optimum"):
-        LogisticRegression(alpha=0.0, max_iter=100).fit(X, y, s)
-
-
 @pytest.mark.parametrize("optimizer", ["auto", "gd", "adam"])
 @pytest.mark.parametrize("value", [0.0, -3.25, 1e9 + 1 / 3])
 def test_constant_targets(value, optimizer):

@@ -14,7 +14,7 @@ from fastgd.backends.cpu.data import CpuSample
 from fastgd.backends.cpu.least_squares import CpuLeastSquares
 from fastgd.objective.objective import Objective
 from fastgd.optimizers import SketchedNewton
-from tests.estimators.fits import problem_for, theta_of, value_of
+from tests.estimators.fits import interrupt, problem_for, theta_of, value_of
 
 ROWS = 20_000
 #: Enough of them that samples are taken.
@@ -52,19 +52,6 @@ INTERRUPTED = {
     "full batch": ({"optimizer": "gd", "batch_size": "full"}, cpu.CpuData, "gradient", 30),
     "batches": ({"optimizer": "adam", "batch_size": 8}, cpu.CpuEpochs, "run", 30),
 }
-
-
-def interrupt(monkeypatch, kind, name, last):
-    """Let a method's call of this number be interrupted."""
-    calls, original = [], getattr(kind, name)
-
-    def interrupted(self, *arguments):
-        calls.append(None)
-        if len(calls) == last:
-            raise KeyboardInterrupt
-        return original(self, *arguments)
-
-    monkeypatch.setattr(kind, name, interrupted)
 
 
 @pytest.mark.parametrize("way", INTERRUPTED)

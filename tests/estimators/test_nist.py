@@ -62,21 +62,14 @@ def test_certified_digits(name, order, options):
     )
 
 
+@pytest.mark.parametrize("rows", [200_000, pytest.param(4_000_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("name", SETS)
-def test_rows_repeated_through_many_blocks(name, order):
+def test_rows_repeated_through_many_blocks(name, order, rows):
     """Thousands of rows in many blocks and lanes; the same rows in each, so that the optimum stays."""
     case = load(name)
-    times = 200_000 // len(case.y)
+    times = rows // len(case.y)
     model = solved(case, np.asarray(np.tile(case.X, (times, 1)), order=order), np.tile(case.y, times))
-    assert digits(model, case.theta) >= case.digits
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SETS)
-def test_rows_repeated_fifty_thousand_times(name):
-    case = load(name)
-    model = solved(case, np.tile(case.X, (50_000, 1)), np.tile(case.y, 50_000))
     assert digits(model, case.theta) >= case.digits
 
 

@@ -7,9 +7,9 @@ import pytest
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, schedules
-from fastgd.backends.cpu import epochs as cpu_epochs
+from fastgd.backends.cpu.epochs import CpuEpochs
 from fastgd.optimizers import Accelerated, Adam, GradientDescent, Momentum
-from tests.estimators.fits import problem_for, refused, targets, theta_of, value_of
+from tests.estimators.fits import interrupt, problem_for, refused, targets, theta_of, value_of
 from tests.estimators.streams import BATCH, N, assert_same_bits, by_pickle, rule, stream
 
 
@@ -114,15 +114,6 @@ def test_another_rule_cannot_use_the_memory(changed):
         model.partial_fit(problem.x, targets(problem))
 
 
-def test_a_failed_fit_leaves_the_number_of_columns():
-    """And what was trained before: kernels would read beyond their arrays."""
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((60, 5)), np.arange(60) % 2
-    model = LogisticRegression(optimizer="gd").fit(X[:, :2], y)
-    refused("NaN", model.fit, np.where(X > 2.0, np.nan, X), y)
-    refused("X has 5 features, but LogisticRegression is expecting 2", model.partial_fit, X, y)
-
-
 @pytest.mark.parametrize("changed", [{"fit_intercept": False}, {"standardize": False}, {"loss": "huber"}])
 def test_parameters_of_the_problem_cannot_change_in_a_stream(changed):
     problem = problem_for("squared", n=N)
@@ -170,7 +161,10 @@ def test_after_an_accident_the_model_is_as_before(monkeypatch, accident, name):
         assert (caught.value.rate, caught.value.epoch) == (0.05, 3)
     elif accident == "interrupt":
         with monkeypatch.context() as patch:
-            interrupt_after(patch, 2)
+            # In the middle of an epoch, after some of its slices have moved the parameters.
+            interrupt(patch, CpuEpochs, "run", 3)
+            patch.setattr(fastgd.solvers.epochs, "_FIRST_SLICE_BYTES", 1)
+            patch.setattr(fastgd.solvers.epochs, "_SLICE_SECONDS", 1e-9)
             with pytest.raises(KeyboardInterrupt):
                 model.partial_fit(X, y)
     else:
@@ -179,21 +173,6 @@ def test_after_an_accident_the_model_is_as_before(monkeypatch, accident, name):
         model.set_params(optimizer__learning_rate=0.05)
     assert everything(model) == before
     assert_same_bits(model.partial_fit(X, y), twin.partial_fit(X, y))
-
-
-def interrupt_after(patch, calls):
-    """Ctrl-C in the middle of an epoch, after some of its slices have moved the parameters."""
-    run, done = cpu_epochs.CpuEpochs.run, []
-
-    def interrupted(self, *arguments):
-        done.append(None)
-        if len(done) > calls:
-            raise KeyboardInterrupt
-        return run(self, *arguments)
-
-    patch.setattr(cpu_epochs.CpuEpochs, "run", interrupted)
-    patch.setattr(fastgd.solvers.epochs, "_FIRST_SLICE_BYTES", 1)
-    patch.setattr(fastgd.solvers.epochs, "_SLICE_SECONDS", 1e-9)
 
 
 def test_an_accident_in_the_first_call_leaves_an_unfitted_model():

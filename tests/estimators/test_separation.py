@@ -86,6 +86,16 @@ def test_one_row_that_contradicts_makes_an_optimum(dtype, intercept):
     assert has_no_optimum(X, y, s, **options)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_classes_with_a_gap_between_them(classes):
+    X = np.random.default_rng(4).standard_normal((300, 2))
+    X[:, 0] += 0.2 * np.sign(X[:, 0])
+    y = np.digitize(X[:, 0], [0.0, X[X[:, 0] > 0.0, 0].mean()][: classes - 1])
+    assert has_no_optimum(X, y)
+    assert fitted(X, y)[0].score(X, y) == 1.0
+    assert LogisticRegression(alpha=1e-3).fit(X, y).fit_report_["stopped_by"] == "certificate"
+
+
 def test_classes_that_meet_in_one_value():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 11, size=200).astype(float)

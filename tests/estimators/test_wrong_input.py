@@ -112,22 +112,6 @@ def test_class_weights(class_weight):
     refused(r"class_weight", LogisticRegression(class_weight=class_weight).fit, X, LABELS)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
-def test_values_of_X_that_are_not_finite(estimator, dtype, bad):
-    broken = X.astype(dtype)
-    broken[4, 1] = bad
-    refused(f"Input X contains {'NaN' if np.isnan(bad) else 'infinity'}", estimator().fit, broken, LABELS)
-    refused("Input X contains", estimator(optimizer="gd", standardize=False).fit, broken, LABELS)
-    model = estimator(alpha=0.1).fit(X, LABELS)
-    refused("Input X contains", model.predict, broken)
-
-
-def test_values_too_large_for_their_squares():
-    refused(r"X has values so large .* scale", LinearRegression().fit, X * 1e160, Y)
-
-
 @pytest.mark.parametrize("optimizer", ["auto", "gd"])
 @pytest.mark.parametrize("n", [300, 20_000])
 def test_values_too_small_for_their_squares(n, optimizer):
@@ -177,14 +161,6 @@ def test_nan_in_rows_of_weight_zero_is_refused():
     refused("Input X contains NaN", LinearRegression().fit, broken, Y, s)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_targets_that_are_not_finite(bad):
-    broken = Y.copy()
-    broken[3] = bad
-    refused("Input y contains", LinearRegression().fit, X, broken)
-    refused("Input y contains", LogisticRegression().fit, X, broken)
-
-
 SHAPES = [
     (X[:, 0], Y, "2D array"),
     (X[None], Y, "dim"),
@@ -193,6 +169,7 @@ SHAPES = [
     (X[:5], Y, "inconsistent"),
     (X, None, "y"),
     (X, Y[:, None, None], "dim|1d array"),
+    *((X, np.where(Y > 1.0, bad, Y), "Input y contains") for bad in (np.nan, np.inf)),
 ]
 
 
@@ -230,8 +207,8 @@ def test_shapes_are_named():
             refused(r"^y has 5 rows and X 10, .*: give one value for each row of X$", call, X, y[:5])
             refused(rf"^y has rows of unequal lengths: it {form}", call, X, [[1.0], [1.0, 2.0]] * 5)
         refused(r"^y_val has 5 rows and X_val 10, .* for each row of X_val$", model.fit, X, y, X_val=X, y_val=y[:5])
-        with pytest.raises(TypeError, match=r"y.* dense data is required.*toarray\(\)"):
-            model.fit(X, sparse.csr_matrix(y[:, None]))
+        for given in ((X, sparse.csr_matrix(y[:, None])), (sparse.csr_matrix(X), y)):
+            refused(r"dense data is required.*toarray\(\)", model.fit, *given, error=TypeError)
 
 
 @pytest.mark.parametrize("convert", [np.asarray, np.ndarray.tolist, pd.DataFrame], ids=["array", "list", "frame"])
@@ -278,13 +255,6 @@ def test_unusable_labels_are_refused():
 @pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
 def test_weights(estimator, weights, message):
     refused(message, estimator().fit, X, LABELS, weights)
-
-
-@pytest.mark.parametrize("kind", ["sparse", "text", "complex"])
-def test_unsupported_kinds_of_data_are_refused(kind):
-    data = {"sparse": sparse.csr_matrix(X), "text": np.full(X.shape, "a"), "complex": X * 1j}[kind]
-    with pytest.raises((TypeError, ValueError)):
-        LinearRegression().fit(data, Y)
 
 
 def test_predictions_for_other_columns():
