@@ -6,31 +6,27 @@ import pytest
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
 from fastgd.backends.cpu.data import CpuData
-from fastgd.optimizers import GradientDescent, Momentum, Nesterov
+from fastgd.optimizers import GradientDescent, Momentum
 from fastgd.solvers import learning_rate
+from tests.estimators import holding_out
 from tests.estimators.fits import Recorder, certificate_of, model_for, problem_for, refused, targets, theta_of, value_of
 
-#: Ways to run a fit, and whether the loss of an epoch is that of its start.
+#: Rates of batches are given: automatic ones depend on the number of epochs.
 WAYS = {
-    "auto": ({}, True),
-    "sketched newton": ({"optimizer": "sketched_newton"}, True),
-    "accelerated": ({"optimizer": "accelerated"}, True),
-    "lbfgs": ({"optimizer": "lbfgs"}, True),
-    "backtracking": ({"optimizer": GradientDescent(0.1, line_search="backtracking")}, True),
-    "exact": ({"optimizer": GradientDescent(line_search="exact")}, True),
-    "full batch": ({"optimizer": Momentum(0.1), "batch_size": "full"}, True),
-    "lookahead": ({"optimizer": Nesterov(0.1, form="lookahead"), "batch_size": "full"}, True),
-    "batches": ({"optimizer": Momentum(0.01), "batch_size": 16}, False),
-    "averaged": ({"optimizer": GradientDescent(0.05, average=True), "batch_size": 16}, False),
-    "saga": ({"optimizer": "saga", "batch_size": 16}, False),
+    **holding_out.WAYS,
+    "momentum": {"optimizer": Momentum(0.1), "batch_size": "full"},
+    "batches": {"optimizer": Momentum(0.01), "batch_size": 16},
+    "averaged": {"optimizer": GradientDescent(0.05, average=True), "batch_size": 16},
 }
+#: Those whose loss of an epoch is not that of its start.
+BATCHES = ["batches", "averaged", "saga"]
 #: Solvers that go back to the pass with the least certificate.
 CERTIFIED = ["auto", "sketched newton", "accelerated", "lbfgs"]
 KINDS = [("squared", 3), ("huber", 1), ("logistic", 1), ("softmax", 3)]
 
 
 def run(problem, way, *callbacks, **parameters):
-    model = model_for(problem, **{"max_iter": 6, "tol": 0.0, "random_state": 3, **WAYS[way][0], **parameters})
+    model = model_for(problem, **{"max_iter": 6, "tol": 0.0, "random_state": 3, **WAYS[way], **parameters})
     return model.fit(problem.x, targets(problem), problem.weight, callbacks=callbacks or None)
 
 
@@ -39,7 +35,7 @@ def run(problem, way, *callbacks, **parameters):
 def test_states_are_the_history(way, validated):
     problem, recorder = problem_for("squared"), Recorder()
     given = {"X_val": problem.x, "y_val": targets(problem)} if validated else {}
-    model = LinearRegression(max_iter=6, tol=0.0, **WAYS[way][0])
+    model = LinearRegression(max_iter=6, tol=0.0, **WAYS[way])
     model.fit(problem.x, targets(problem), callbacks=recorder, **given)
     # What is solved directly is done before.
     assert model.n_iter_ == 6 or way == "auto"
@@ -49,7 +45,7 @@ def test_states_are_the_history(way, validated):
     for name in ("loss", "validation_loss", "learning_rate", "gradient_norm", "certificate", "seconds"):
         reported = [getattr(state, name) for state in recorder.states]
         np.testing.assert_array_equal(reported, model.history_.get(name, nothing), err_msg=name)
-    assert ("certificate" in model.history_) == WAYS[way][1]
+    assert ("certificate" in model.history_) == (way not in BATCHES)
     assert ("validation_loss" in model.history_) == validated
 
 
@@ -71,7 +67,7 @@ def _check_same(found, expected, direct):
     np.testing.assert_allclose(found, expected, rtol=1e-13 if direct else 0.0, atol=1e-15 if direct else 0.0)
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if WAYS[way][1] and way not in ("accelerated", "lookahead")])
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in (*BATCHES, "accelerated", "full batch")])
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_losses_of_the_full_batch_are_those_of_the_start_of_the_epoch(loss, outputs, way):
     """Solvers whose every step lowers F begin an epoch where the one before ended; others take gradients elsewhere."""
@@ -141,7 +137,7 @@ class Fails:
 @pytest.mark.parametrize("way", WAYS)
 def test_an_exception_is_raised_and_leaves_a_usable_model(tmp_path, way, error, early_stopping):
     problem, recorder = problem_for("logistic", alpha=0.1), Recorder()
-    options = {"max_iter": 50, "tol": 1e-12, "random_state": 3, "early_stopping": early_stopping, **WAYS[way][0]}
+    options = {"max_iter": 50, "tol": 1e-12, "random_state": 3, "early_stopping": early_stopping, **WAYS[way]}
     model = LogisticRegression(alpha=0.1, **options)
     with pytest.raises(type(error)) as caught:
         model.fit(problem.x, targets(problem), callbacks=[recorder, Fails(3, error)])

@@ -11,7 +11,6 @@ import fastgd
 from fastgd import LinearRegression, LogisticRegression
 from fastgd._report import FitReport
 from fastgd.backends.cpu import data as cpu
-from fastgd.backends.cpu import data as cpu_rows
 from fastgd.backends.cpu import epochs as cpu_epochs
 from fastgd.backends.cpu.data import CpuData, CpuSample
 from fastgd.backends.design import HostDesign as CpuDesign
@@ -81,8 +80,8 @@ def rows_read(monkeypatch):
     monkeypatch.setattr(CpuSample, "_reduce", by_runs)
     count_margins(monkeypatch, seen)
     monkeypatch.setattr(CpuDesign, "_make", made)
-    count("make_moments", blocks, cpu_rows)
-    count("make_gradient", lambda point, *rest: blocks(*rest), cpu_rows)
+    count("make_moments", blocks, cpu)
+    count("make_gradient", lambda point, *rest: blocks(*rest), cpu)
     count("make_largest_norm", lambda coordinates, start, stop: stop - start, cpu)
     count("make_epoch", lambda batches, first, last, *_: blocks(first, last, batches.size), cpu_epochs)
     return seen
@@ -107,9 +106,7 @@ def they_add_up(report, rows_read, dtype):
 
 
 @pytest.mark.parametrize("parameters", FITS, ids=[",".join(map(str, p.values())) for p in FITS])
-@pytest.mark.parametrize(
-    ("loss", "dtype", "order"), [("squared", "f8", "C"), ("squared", "f4", "F"), ("logistic", "f8", "C")]
-)
+@pytest.mark.parametrize(("loss", "dtype", "order"), LAYOUTS)
 def test_passes_and_bytes(rows_read, loss, dtype, order, parameters):
     problem = problem_for(loss, n=N, d=D, dtype=dtype)
     model = fit(problem, dtype=dtype, order=order, **{"alpha": 0.1, "max_iter": 7, "tol": 0.0, **parameters})
