@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import RankWarning
@@ -144,16 +145,20 @@ def test_dependent_columns_without_names_leave_predictions_unchanged():
     np.testing.assert_allclose(model.predict(frame.to_numpy()), alone.predict(independent), rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("optimizer", ["auto", "normal_equations"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_fewer_rows_than_columns_give_the_minimum_norm(dtype):
+def test_fewer_rows_than_columns_give_the_minimum_norm(dtype, optimizer):
     rng = np.random.default_rng(2)
     X = (rng.standard_normal((20, 50)) * 10.0 ** rng.uniform(-2, 2, 50)).astype(dtype)
     y = rng.standard_normal(20)
     with pytest.warns(RankWarning, match=r"^fewer rows \(20\) than columns \(50\), so these are linearly dependent"):
-        model = LinearRegression(tol=1e-10 if dtype == "f8" else 1e-5).fit(X, y)
-    exact = minimum_norm(X.astype(float), y)
-    assert np.abs((model.coef_ - exact) * X.std(axis=0)).max() < (1e-7 if dtype == "f8" else 1e-3) * np.abs(y).max()
+        model = LinearRegression(optimizer=optimizer, tol=1e-10 if dtype == "f8" else 1e-5).fit(X, y)
+    sd, tolerance = X.std(axis=0, dtype=float), 1e-10 if dtype == "f8" else 1e-5
+    np.testing.assert_allclose(model.coef_ * sd, minimum_norm(X.astype(float), y) * sd, rtol=0, atol=tolerance)
     assert len(model.fit_report_["collinear"]) == 31
+    ridge = LinearRegression(alpha=0.1, optimizer=optimizer, tol=tolerance).fit(X, y)
+    theirs = Ridge(alpha=2.0, solver="svd").fit(X.astype(float), y)
+    np.testing.assert_allclose(ridge.coef_ * sd, theirs.coef_ * sd, rtol=0, atol=tolerance)
 
 
 def test_full_rank_does_not_warn():
@@ -187,7 +192,7 @@ def test_collinear_columns_of_a_logistic_fit(dtype):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6 if dtype == "f8" else 1e-3)
 
 
-@pytest.mark.parametrize("optimizer", ["auto", "gd", "adam"])
+@pytest.mark.parametrize("optimizer", ["auto", "normal_equations", "gd", "adam"])
 @pytest.mark.parametrize("value", [0.0, -3.25, 1e9 + 1 / 3])
 def test_constant_targets(value, optimizer):
     X = np.random.default_rng(5).standard_normal((50, 3))
