@@ -203,10 +203,15 @@ def test_nested_parameters_change_a_copy_of_the_schedule():
 
 
 def test_parameters_can_be_nested_deeply():
-    schedule = WarmUp(2, then=StepDecay(0.1))
+    inside = StepDecay(0.1)
+    schedule, other = WarmUp(2, then=inside), WarmUp(1, then=inside)
     optimizer = Adam(schedule).set_params(learning_rate__then__every=4)
     assert optimizer.learning_rate == WarmUp(2, then=StepDecay(0.1, every=4))
     assert schedule == WarmUp(2, then=StepDecay(0.1))
+    assert other.get_params()["then__every"] == 10
+    assert other.get_params(deep=False) == {"epochs": 1, "then": inside, "start_factor": 0.1}
+    assert other.set_params(then__every=3, epochs=5) == WarmUp(5, then=StepDecay(0.1, every=3))
+    assert inside == schedule.then == StepDecay(0.1)
 
 
 def test_an_object_and_its_parameters_can_be_set_together():
@@ -248,13 +253,8 @@ def test_nested_parameters_of_a_clone():
     assert optimizer == GradientDescent(StepDecay(0.1, every=3))
     assert optimizer.learning_rate is schedule
     assert clone(other).get_params()["optimizer__learning_rate__every"] == 5
-
-
-def test_a_shared_schedule_is_not_changed():
-    schedule = StepDecay(0.1, every=3)
-    model = fastgd.LinearRegression(optimizer=GradientDescent(schedule))
-    model.set_params(optimizer__learning_rate__every=5)
-    assert model.optimizer.learning_rate == StepDecay(0.1, every=5)
+    model.set_params(optimizer__learning_rate__every=7)
+    assert model.optimizer == GradientDescent(StepDecay(0.1, every=7))
     assert schedule == StepDecay(0.1, every=3)
 
 

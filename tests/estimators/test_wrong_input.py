@@ -30,15 +30,9 @@ PARAMETERS = [
     *({"optimizer": value} for value in ("sgd", None, 3, optimizers.Adam)),
 ]
 RULES = [
-    *(
-        (kind, {"learning_rate": value})
-        for kind in ("GradientDescent", "Momentum", "Adam")
-        for value in (0, -1.0, np.nan, "big", True)
-    ),
-    *(("Momentum", {"momentum": value}) for value in (-0.1, 1.0, None)),
-    *(("Adam", {"beta1": value}) for value in (1.0, -0.1)),
-    *(("Adam", {"beta2": value}) for value in (1.0, np.nan)),
-    *(("Adam", {"eps": value}) for value in (0.0, -1e-8, "small")),
+    *((kind, {"learning_rate": value}) for kind in ("GradientDescent", "Momentum", "Adam") for value in (0, "big")),
+    ("Momentum", {"momentum": 1.0}),
+    ("Adam", {"beta2": np.nan}),
 ]
 UNUSED = [
     ({"batch_size": 32}, "batch_size"),
@@ -67,7 +61,7 @@ def test_parameters(estimator, parameters):
 
 @pytest.mark.parametrize(("kind", "parameters"), RULES, ids=str)
 def test_hyper_parameters_of_rules(kind, parameters):
-    """At the fit, as scikit-learn has it: a grid search sets them later."""
+    """At the fit, as scikit-learn has it: a grid search sets them later. tests/test_parameters.py has them all."""
     optimizer = getattr(optimizers, kind)(**parameters)
     refused(names(next(iter(parameters))), LinearRegression(optimizer=optimizer).fit, X, Y)
 

@@ -232,9 +232,14 @@ def test_names_and_objects_are_equivalent():
         ({"n_starts": 2.0}, "n_starts must be a positive integer"),
         ({"spread": 2.0}, "spread has no effect with n_starts=1"),
         ({"random_state": 0}, "random_state has no effect with n_starts=1: leave it at None, or give n_starts"),
-        ({"n_starts": 2, "spread": 0.0}, "spread must be a positive number, or 2 of them, got 0.0"),
-        ({"n_starts": 2, "spread": [1.0, np.inf]}, "spread must be"),
-        ({"n_starts": 2, "spread": [1.0, 2.0, 3.0]}, "spread must be"),
+        *(
+            ({"n_starts": 2, "spread": value}, "spread must be a positive number, or 2 of them, got")
+            for value in (0.0, -1.0, np.inf, 10**400, "wide", object(), [1.0, None], [1.0, np.inf], [1.0, 2.0, 3.0])
+        ),
+        *(
+            ({"n_starts": 2, "random_state": value}, "random_state must be an integer of 0 or more")
+            for value in ("seed", -1, 1.5, object())
+        ),
     ],
 )
 def test_wrong_parameters_are_refused_before_the_function_is_called(changes, words):

@@ -113,15 +113,3 @@ def test_a_callback_ends_all_starts():
     assert [result.nit for result in best.starts] == [7, 3]
     assert best.starts[-1].status == 99
     assert best.fun == min(result.fun for result in best.starts)
-
-
-@pytest.mark.parametrize("wrong", ["wide", [1.0, None], 10**400, object(), [1.0, 2.0, 3.0], -1.0, np.inf])
-def test_a_wrong_spread_is_named(wrong):
-    with pytest.raises(ValueError, match="spread must be a positive number, or 2 of them, got"):
-        minimize(quadratic([1.0, 1.0]), [1.0, 2.0], n_starts=2, spread=wrong)
-
-
-@pytest.mark.parametrize("wrong", ["seed", -1, 1.5, object()])
-def test_a_wrong_random_state_is_named(wrong):
-    with pytest.raises(ValueError, match="random_state must be an integer of 0 or more"):
-        minimize(quadratic([1.0, 1.0]), [1.0, 2.0], n_starts=2, random_state=wrong)

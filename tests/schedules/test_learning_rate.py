@@ -337,16 +337,6 @@ def test_schedules_with_equal_values_are_equal():
     )
 
 
-def test_nested_parameters_change_a_copy():
-    inside = StepDecay(0.1)
-    schedule, other = WarmUp(then=inside), WarmUp(2, then=inside)
-    assert schedule.get_params()["then__every"] == 10
-    assert schedule.get_params(deep=False) == {"epochs": 1, "then": inside, "start_factor": 0.1}
-    schedule.set_params(then__every=3, epochs=5)
-    assert schedule == WarmUp(5, then=StepDecay(0.1, every=3))
-    assert inside == other.then == StepDecay(0.1)
-
-
 def test_every_kind_is_public():
     assert {kind.__name__ for kind in BY_NAME.values()} <= set(schedules.__all__)
     assert list(BY_NAME) == [
