@@ -3,36 +3,28 @@
 import numpy as np
 import pytest
 
-from fastgd import schedules
 from fastgd.history import History
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import WorkingCoordinates
 from fastgd.optimizers import (
     LBFGS,
-    SAGA,
     Accelerated,
-    Adam,
-    GradientDescent,
-    Momentum,
     NormalEquations,
     SketchedNewton,
 )
-from fastgd.solvers.first_order import solve_rule
-from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.progress import Monitor, Plateau
-from fastgd.solvers.select import select_solver, solve
+from fastgd.solvers.select import solve
 from tests.backends.cuda.rows import close, placed
 from tests.estimators.fits import problem_for
 from tests.kernels.table import Case, Sample
 from tests.objective_of import objective_of
 
 N, D = 30, 3
-ITERATIONS = 6
 
 
-def twins(loss, outputs, where, monkeypatch, order="C", **options):
+def twins(loss, outputs, where, monkeypatch):
     """Return the objective on the CPU and on the GPU."""
-    here = objective_of(problem_for(loss, outputs, n=N, d=D, alpha=0.1, **options), order=order)
+    here = objective_of(problem_for(loss, outputs, n=N, d=D, alpha=0.1))
     data = here.data
     data.rows_read = 0
     its = Sample(data.rows, data.data.y, data.weights, *np.zeros((3, 1)), 0.0)
@@ -42,8 +34,8 @@ def twins(loss, outputs, where, monkeypatch, order="C", **options):
     return here, there
 
 
-def monitor_for(objective, max_iter=30):
-    return Monitor(History(max_iter), Plateau(0.0, 10), objective.to_user)
+def monitor_for(objective):
+    return Monitor(History(30), Plateau(0.0, 10), objective.to_user)
 
 
 @pytest.mark.parametrize("where", ["held", "streamed"])
@@ -78,29 +70,3 @@ def test_a_sample_gives_the_metric_and_all_rows_the_gradients(monkeypatch):
     found, expected = (one.sampled(7).second_order(theta)[1] for one in (there, here))
     close(found, expected, Case("logistic", "f8", "C"))
     assert there.bytes_read == here.bytes_read
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "batch_size"),
-    [
-        (GradientDescent(), None),
-        (Momentum(), None),
-        (GradientDescent(line_search="backtracking"), None),
-        (GradientDescent(line_search="exact"), None),
-        pytest.param(Adam(schedules.InverseTimeDecay(0.1)), 8, marks=pytest.mark.slow),
-        (SAGA(), 8),
-    ],
-    ids=str,
-)
-def test_rules_take_the_same_steps(optimizer, batch_size, monkeypatch):
-    here, there = twins("softmax", 3, "held", monkeypatch, order="F")
-    plan = RulePlan(optimizer, batch_size, ITERATIONS, 0.0, seed=3)
-    found, expected = (solve_rule(one, one.start(), plan, monitor_for(one, ITERATIONS)) for one in (there, here))
-    assert found.reason == expected.reason
-    close(found.theta, expected.theta, Case("softmax", "f8", "F"))
-    assert there.bytes_read == here.bytes_read
-
-
-def test_the_automatic_choice(monkeypatch):
-    here, there = twins("squared", 1, "held", monkeypatch)
-    assert select_solver(there).solver == select_solver(here).solver
