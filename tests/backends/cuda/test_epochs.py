@@ -5,9 +5,7 @@ import pytest
 
 from fastgd import reference
 from fastgd.backends.cuda import epochs as cuda_epochs
-from fastgd.backends.cuda.device import launch
 from fastgd.backends.cuda.epochs import part_rows
-from fastgd.kernels.cuda.epoch import Work
 from tests.backends.cuda.rows import CASES, held, placed, streamed
 from tests.kernels import minibatch
 from tests.kernels.minibatch import Setup, recipe, run_epochs
@@ -24,17 +22,12 @@ def path(case, data, setup, rows, count=2, cuts=()):
     return run_epochs(stated, case, N, setup, count, cuts)
 
 
-#: SAGA, which needs all rows on the GPU, is refused of streams.
-RULES = [
-    (rule, where) for rule in reference.RULES for where in ("held", "streamed") if (rule, where) != ("saga", "streamed")
-]
-
-
-@pytest.mark.parametrize(("rule", "where"), RULES)
-def test_every_rule(rule, where, monkeypatch):
+@pytest.mark.parametrize("rule", [rule for rule in reference.RULES if rule != "saga"])  # which is refused of streams
+def test_every_rule_of_a_stream(rule, monkeypatch):
+    """On data on the GPU: tests/kernels/cuda/test_epoch.py."""
     setup = Setup(rule, 8, weighted=True, penalty="elastic net", scaled=True)
     data = sample(PLAIN, N, D, weighted=True)
-    minibatch.compare(PLAIN, data, setup, path(PLAIN, data, setup, placed(data, where, monkeypatch)), 2)
+    minibatch.compare(PLAIN, data, setup, path(PLAIN, data, setup, streamed(data, monkeypatch)), 2)
 
 
 @pytest.mark.parametrize("where", ["held", "streamed"])
@@ -62,22 +55,6 @@ def test_cuts_and_short_launches_do_not_show(rule, monkeypatch):
     found = path(PLAIN, data, setup, held(data), cuts=(3,))
     np.testing.assert_array_equal(found.thetas, expected.thetas)
     np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-14)
-
-
-def test_results_do_not_depend_on_the_update_strategy(monkeypatch):
-    data, setup, shapes = sample(PLAIN, N, D), Setup("adam", 12), []
-
-    def recorded(kernel, grid, stream, *args):
-        shapes.extend(its.parts.shape for its in args if isinstance(its, Work))
-        launch(kernel, grid, stream, *args)
-
-    monkeypatch.setattr("fastgd.backends.cuda.device.launch", recorded)
-    found = path(PLAIN, data, setup, held(data))
-    monkeypatch.setattr(cuda_epochs, "ALONE_BYTES", 8 * (D + 2) - 1)
-    expected = path(PLAIN, data, setup, held(data))
-    np.testing.assert_array_equal(found.thetas, expected.thetas)
-    np.testing.assert_array_equal(found.losses, expected.losses)
-    assert {shape[0] for shape in shapes} == {1, 2}
 
 
 def test_a_batch_larger_than_a_chunk(monkeypatch):

@@ -1,24 +1,26 @@
-"""The kernels launched one by one, as their docstrings ask, on data of the CPU's tests."""
+"""Kernels on data of the CPU's tests: passes and epochs by the backend in chosen blocks, others one by one."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from numba import cuda
 
-from fastgd.backends.cpu.epochs import EpochProblem
-from fastgd.backends.cuda.epochs import numbers_of
+from bench.gpu import checks
+from fastgd.backends.cuda import device as cuda_device
+from fastgd.backends.cuda import epochs as cuda_epochs
+from fastgd.backends.cuda import gradient as cuda_gradient
+from fastgd.backends.cuda.data import CudaData
+from fastgd.backends.cuda.gradient import Block
 from fastgd.kernels import records
 from fastgd.kernels.cuda._target import SIMULATED, WARP
-from fastgd.kernels.cuda.coordinates import AT_ONCE
-from fastgd.kernels.cuda.epoch import Work, make_epoch, make_row_order
-from fastgd.kernels.cuda.gradient import FOLD_SHARES, FOLD_SUMS, make_fold, make_gradient
 from fastgd.kernels.cuda.layout import Layout, Point, plan
-from fastgd.kernels.cuda.slab import Slab, make_slab_gradient, plan_slab
-from fastgd.kernels.rules import MOST_SLOTS
-from fastgd.objective.dataset import BatchSums, Sums
-from fastgd.objective.rule_state import RuleState
+from fastgd.kernels.cuda.slab import plan_slab
+from fastgd.objective.dataset import Sums
 from tests.kernels import minibatch
+from tests.kernels.full_pass import gradient
 from tests.kernels.minibatch import Path, Setup
 from tests.kernels.table import Case, Sample
 
@@ -39,15 +41,11 @@ class Shape(NamedTuple):
 
     def layout(self, outputs: int, order: str) -> Layout:
         """Return the layout of a block; on a GPU of whole warps."""
-        return plan(self.d, outputs, order, self._block_threads())._replace(spilled=self.spilled)
+        return plan(self.d, outputs, order, self.block_threads)._replace(spilled=self.spilled)
 
-    def slab_of(self, outputs: int, order: str) -> Slab:
-        """Return the slab of a block."""
-        found = plan_slab(self.d, outputs, order, self._block_threads())
-        assert found is not None
-        return found
-
-    def _block_threads(self) -> int:
+    @property
+    def block_threads(self) -> int:
+        """Threads of a block."""
         return self.threads if SIMULATED else max(self.threads, WARP)
 
 
@@ -80,110 +78,42 @@ def shared_bytes(case: Case, numbers: int) -> int:
     return numbers * np.dtype(case.dtype).itemsize
 
 
-def kernel_of(case: Case, shape: Shape, outputs: int) -> tuple[Any, int, int, int]:
-    """Return the kernel of a full pass, threads per block, rows per tile and bytes of shared memory."""
-    if shape.slab:
-        slab = shape.slab_of(outputs, case.order)
-        return make_slab_gradient(case.loss, case.order, case.shift, slab), slab.layout.threads, slab.rows, 0
-    layout = shape.layout(outputs, case.order)
-    kernel = make_gradient(case.loss, case.dtype, case.order, case.shift, layout)
-    return kernel, layout.threads, layout.rows, shared_bytes(case, layout.numbers)
+@contextlib.contextmanager
+def chosen(shape: Shape) -> Iterator[None]:
+    """Let the backend launch blocks of this shape, on memory full of NaN."""
+
+    def lay_out(rows: Any, outputs: int) -> Block:
+        layout = shape.layout(outputs, rows.order)
+        return Block(layout, layout.numbers * rows.kind.itemsize, layout.gradient if layout.spilled else 0)
+
+    with pytest.MonkeyPatch.context() as patch, checks.poisoned():
+        patch.setattr(cuda_device, "THREADS", shape.block_threads)
+        patch.setattr(cuda_device, "blocks_in_turn", lambda *_: shape.blocks)
+        # The simulator's grid barrier is one of a block.
+        patch.setattr(cuda_device, "resident_blocks", lambda *_: 1 if SIMULATED else shape.blocks)
+        patch.setattr(cuda_gradient, "lay_out", lay_out)
+        patch.setattr(cuda_epochs, "lay_out", lay_out)
+        patch.setattr(cuda_gradient, "plan_slab", lambda d, *its: plan_slab(d, *its) if shape.slab else None)
+        patch.setattr(cuda_gradient, "_NODE_SHARE", 1e-9)
+        patch.setattr(cuda_epochs, "ALONE_BYTES", 1 << 30 if shape.replicated else 0)
+        yield
 
 
 def full_pass(case: Case, data: Sample, shape: Shape) -> Sums:
     """Loss and gradient over all rows."""
-    (n, d), outputs = data.X.shape, len(data.coef)
-    kernel, threads, tile, shared = kernel_of(case, shape, outputs)
-    layout = shape.layout(outputs, case.order)
-    w = np.hstack([data.coef, data.intercept[:, None]])
-    # Full passes do not read the offset.
-    point = point_of(case, data, w, np.full(d + 1, np.nan))
-    per_block = -(-n // (shape.blocks * tile)) * tile
-    blocks, size = -(-n // per_block), outputs * (d + 2)
-    spilled = poisoned(blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype)
-    nodes, total = poisoned(blocks, size), poisoned(size)
-    kernel[blocks, threads, 0, shared](rows_of(case, data), point, per_block, spilled, nodes)
-    make_fold()[-(-size // FOLD_SUMS), FOLD_SUMS * FOLD_SHARES](nodes, total)
-    sums = total.copy_to_host()
-    products = sums[: outputs * (d + 1)].reshape(outputs, d + 1)
-    return Sums(products[:, :d], products[:, d], sums[outputs * (d + 1) :])
+    with chosen(shape):
+        return gradient(case, data, CudaData(data.X, data.y, data.s, 1))
 
 
-class Epochs:
-    """Run the epoch kernel with the interface of a `Twin`'s epochs; parts of a batch are as small as a block's tile."""
-
-    def __init__(self, case: Case, data: Sample, problem: EpochProblem, shape: Shape) -> None:
-        self._case, self._problem, self._n = case, problem, len(data.X)
-        outputs, d = problem.l1.shape[0], data.X.shape[1]
-        self._layout = layout = shape.layout(outputs, case.order)
-        self._shared = shared_bytes(case, layout.numbers)
-        # The simulator's grid barrier is one of a block.
-        self._blocks = 1 if SIMULATED else shape.blocks
-        self._data = rows_of(case, data)
-        weight = self._n if data.s is None else data.s.sum(dtype=np.float64)
-        offset = np.append(problem.scaling.center - problem.shift, 0.0)
-        copies = self._blocks if shape.replicated else 1
-        parts = -(-min(problem.batch_size, self._n) // layout.rows)
-        if shape.replicated:
-            parts = -(-parts // AT_ONCE) * AT_ONCE
-        self._work = Work(
-            point=point_of(case, data, np.full((copies, outputs, d + 1), np.nan), offset),
-            order=None,
-            numbers=None,
-            rows=self._n,
-            part_rows=layout.rows,
-            parts=poisoned(1 + shape.replicated, parts * outputs * (d + 2)),
-            spilled=poisoned(self._blocks, layout.gradient if layout.spilled else 0, dtype=case.dtype),
-            states=poisoned(copies, 1 + MOST_SLOTS, outputs, d + 1),
-            counter=device(np.full(1, -1, np.int64)),
-            total=None,
-            penalties=None,
-            seen=None,
-            factor=self._n / float(weight),
-            intercept=float(problem.fit_intercept),
-            centred=int(np.any(offset)),
-        )
-
-    def run(
-        self, epoch: int, first: int, last: int, rates: np.ndarray, rule: RuleState, before: BatchSums | None = None
-    ) -> BatchSums:
-        """As `CpuEpochs.run`."""
-        problem, case, memory = self._problem, self._case, rule.memory
-        total = np.zeros_like(rule.theta) if before is None else before.gradient
-        seen = np.zeros(len(rule.theta)) if before is None else before.seen
-        batches = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
-        work = self._work._replace(
-            order=self._order(batches, first, last),
-            numbers=device(numbers_of(rule, len(rates))),
-            total=device(total),
-            penalties=device(np.zeros_like(total)),
-            seen=device(seen),
-        )
-        state = records.State(records.Memory(*(device(part) for part in memory)), device(rule.state.table))
-        record = rule.record(rates)._replace(rates=device(rates))
-        where = (problem.scaling.center, problem.scaling.inv_scale, problem.l1, problem.l2)
-        coordinates = records.Coordinates(*(device(part) for part in where))
-        kernel = make_epoch(case.loss, case.dtype, case.order, case.shift, self._layout)
-        kernel[self._blocks, self._layout.threads, 0, self._shared](
-            self._data, batches, (first, last), record, state, coordinates, work
-        )
-        for mine, its in zip((*memory, rule.state.table), (*state.memory, state.table), strict=True):
-            mine[...] = its.copy_to_host()
-        losses = work.seen.copy_to_host() + work.penalties.copy_to_host().sum(axis=1)
-        return BatchSums(losses, work.total.copy_to_host())
-
-    def _order(self, batches: records.Batches, first: int, last: int) -> Any:
-        start = first * batches.size
-        out = device(np.full(min(last * batches.size, self._n) - start, -1, np.int64))
-        make_row_order()[2, 8](self._n, start, batches, out)
-        return out
-
-
-def epochs(case: Case, data: Sample, setup: Setup, shape: Shape, cuts: tuple[int, ...] = (), count: int = 2) -> Path:
-    """A mini-batch fit by the kernel."""
-    both = minibatch.twin(case, data, setup)
-    here = both._replace(epochs=Epochs(case, data, both.plan, shape))
-    return minibatch.run_epochs(here, case, len(data.X), setup, count, cuts)
+def epochs(
+    case: Case, data: Sample, setup: Setup, shape: Shape, cuts: tuple[int, ...] = (), count: int = 2, bad: Any = None
+) -> Path:
+    """A mini-batch fit by the kernel; bad: other columns than those of the problem."""
+    stated = minibatch.twin(case, data, setup)
+    with chosen(shape):
+        there = CudaData(data.X if bad is None else bad, data.y, data.s, 1)
+        here = stated._replace(data=there, epochs=there.epochs(case.loss, stated.plan))
+        return minibatch.run_epochs(here, case, len(data.X), setup, count, cuts)
 
 
 def by_rows(case: Case, data: Sample, shape: Shape, make: Callable[[Layout], Any], out: Any) -> np.ndarray:

@@ -6,10 +6,12 @@ import pytest
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
 
 from fastgd import reference
+from fastgd.backends.cuda import device as cuda_device
 from fastgd.kernels.cuda._target import SIMULATED
+from fastgd.kernels.cuda.epoch import Work
 from fastgd.kernels.shuffle import row_at
 from tests.kernels import minibatch
-from tests.kernels.cuda.launch import Epochs, Shape, epochs
+from tests.kernels.cuda.launch import Shape, epochs
 from tests.kernels.minibatch import PENALTIES, Setup
 from tests.kernels.table import ALL, HALF, Case, lines, sample
 
@@ -72,7 +74,14 @@ def test_an_epoch_in_slices_is_the_epoch_bit_for_bit(rule):
         (Case("softmax", "f4", "C", shift=True), "amsgrad", N, 2),
     ],
 )
-def test_replicated_and_shared_updates_have_the_same_bits(case, rule, n, d):
+def test_replicated_and_shared_updates_have_the_same_bits(case, rule, n, d, monkeypatch):
+    halves, launch = set(), cuda_device.launch
+
+    def recorded(kernel, grid, stream, *args):
+        halves.update(its.parts.shape[0] for its in args if isinstance(its, Work))
+        launch(kernel, grid, stream, *args)
+
+    monkeypatch.setattr(cuda_device, "launch", recorded)
     data, setup = sample(case, n, d, weighted=True), Setup(rule, n - 3, weighted=True, scaled=True)
     found, expected = (
         epochs(case, data, setup, Shape(d, 8, replicated=replicated), cuts=(1,)) for replicated in (True, False)
@@ -80,14 +89,14 @@ def test_replicated_and_shared_updates_have_the_same_bits(case, rule, n, d):
     np.testing.assert_array_equal(found.thetas, expected.thetas)
     np.testing.assert_array_equal(found.slots, expected.slots)
     np.testing.assert_array_equal(found.losses, expected.losses)
+    assert halves == {1, 2}
 
 
 def test_a_bad_row_makes_theta_and_the_loss_not_finite():
-    data, setup = sample(FIRST, N, 3), Setup("adam", 8)
-    data.X[20, 1] = np.nan
-    both = minibatch.twin(FIRST, sample(FIRST, N, 3), setup)
-    here = both._replace(epochs=Epochs(FIRST, data, both.plan, Shape(3, 8)))
-    path = minibatch.run_epochs(here, FIRST, N, setup, 2)
+    data = sample(FIRST, N, 3)
+    bad = data.X.copy()
+    bad[20, 1] = np.nan
+    path = epochs(FIRST, data, Setup("adam", 8), Shape(3, 8), bad=bad)
     assert not np.isfinite(path.thetas).all()
     assert not np.isfinite(path.losses[1])
 

@@ -6,13 +6,14 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
 
+from fastgd.backends.cuda.data import CudaData
 from fastgd.kernels.cuda._target import SIMULATED
 from fastgd.kernels.cuda.layout import ALL_SHARED_BYTES, COLUMNS, ROWS, SHARED_BYTES, plan
 from fastgd.kernels.cuda.slab import plan_slab
 from fastgd.kernels.cuda.tiles import HELD
 from tests.kernels import full_pass
 from tests.kernels.cuda import launch
-from tests.kernels.cuda.launch import Shape, rows_of
+from tests.kernels.cuda.launch import Shape
 from tests.kernels.cuda.launch import full_pass as on_device
 from tests.kernels.table import ALL, HALF, ORDERS, Case, lines, sample
 
@@ -148,13 +149,14 @@ def test_threads_of_a_warp_read_neighbours(order, monkeypatch):
     case, reads = Case("squared", "f4", order), {}
     data = sample(case, 32, 127, outputs=1)
 
-    def watched(case, data):
-        rows = rows_of(case, data)
-        X = np.asarray(rows.X.copy_to_host()).view(Watched)
+    def watched(*arrays):
+        there = CudaData(*arrays)
+        X = np.asarray(there.data.X.copy_to_host()).view(Watched)
         X.base_reads = reads
-        return rows._replace(X=FakeCUDAArray(X))
+        there.data = there.data._replace(X=FakeCUDAArray(X))
+        return there
 
-    monkeypatch.setattr(launch, "rows_of", watched)
+    monkeypatch.setattr(launch, "CudaData", watched)
     on_device(case, data, Shape(127, 128, 1))
     first = np.array([reads[thread][:HELD] for thread in range(32)])
     steps = np.diff(first, axis=0)
