@@ -1,10 +1,11 @@
 """Checks of data on the GPU: kernels over held and streamed data, whole fits, and fits in several threads."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numba import cuda
@@ -105,20 +106,26 @@ def verbs_check(case: Case, weighted: bool, seed: int) -> Check:
 
     def check() -> None:
         data = sample(case, *SHAPES[0], weighted=weighted, seed=seed)
-        gpu, cpu, close = on_gpu(data), data.on_cpu(), _CLOSE[case.dtype]
-        ours, theirs = gpu.moments(), cpu.moments()
-        for name in ("weight", "mean", "sd"):
-            compare(name, getattr(ours, name), getattr(theirs, name), close)
-        scaling = Scaling.standard(theirs, True)
-        compare("largest norm", gpu.largest_norm(scaling), cpu.largest_norm(scaling), close)
-        at = (data.coef, data.intercept, data.shift)
-        compare("margins", *(one.line(*at).rows_on_host(0, one.n)[0] for one in (gpu, cpu)), close)
-        for rough in (False, True):
-            _compare_designs(case, data, (gpu, cpu), scaling, rough)
-        if case.loss == "squared":
-            compare("gram", *(one.least_squares(scaling, True).gram() for one in (gpu, cpu)), close)
+        _compare_verbs(case, data, (on_gpu(data), data.on_cpu()))
 
     return f"verbs {case.name}{' weighted' if weighted else ''}", check
+
+
+def _compare_verbs(case: Case, data: Sample, both: tuple[Any, Any]) -> None:
+    """Compare everything besides gradients that solvers ask of two data sets, the second of which is right."""
+    close, (ours, theirs) = _CLOSE[case.dtype], (one.moments() for one in both)
+    for name in ("weight", "mean", "sd"):
+        compare(name, getattr(ours, name), getattr(theirs, name), close)
+    scaling = Scaling.standard(theirs, True)
+    compare("largest norm", *(one.largest_norm(scaling) for one in both), close)
+    at = (data.coef, data.intercept, data.shift)
+    compare("margins", *(one.line(*at).rows_on_host(0, one.n)[0] for one in both), close)
+    for rough in (False, True):
+        _compare_designs(case, data, both, scaling, rough)
+    if case.loss == "squared":
+        first, second, expected = (one.least_squares(scaling, True).gram() for one in (both[0], *both))
+        compare("gram", first, expected, close)
+        assert np.array_equal(first, second), "two Gram matrices differ in bits"
 
 
 def _compare_designs(case: Case, data: Sample, both: tuple[Data, Data], scaling: Scaling, rough: bool) -> None:
@@ -151,13 +158,9 @@ def auto_check(case: Case, penalty: tuple[float, float], seed: int, rows: str = 
 
     def check() -> None:
         X, y = _raw(case, FIT_SHAPES[rows], seed)
-        usual = objective._KEPT_NUMBERS
-        if rows == "none kept":
-            objective._KEPT_NUMBERS = 0
-        try:
+        kept = 0 if rows == "none kept" else objective._KEPT_NUMBERS
+        with mock.patch.object(objective, "_KEPT_NUMBERS", kept):
             _check_fits(case, X, y, _LEFT, alpha=penalty[0], l1_ratio=penalty[1], tol=_TOL[case.dtype])
-        finally:
-            objective._KEPT_NUMBERS = usual
 
     return f"fit auto {case.name} alpha {penalty[0]:g} l1_ratio {penalty[1]:g}, {rows}", check
 
@@ -191,36 +194,16 @@ def threads_check(seed: int) -> Check:
 def _check_threads(seed: int) -> None:
     cases = ALL[:: len(ALL) // _THREADS][:_THREADS]
     work = [(case, *_raw(case, FIT_SHAPES["few rows"], seed + i)) for i, case in enumerate(cases)]
-    alone = [fitted(case.loss, X, y, device="cuda", alpha=1e-3).coef_ for case, X, y in work]
-    found: list[Any] = [None] * len(work)
 
-    def fit(i: int) -> None:
-        case, X, y = work[i]
-        try:
-            found[i] = fitted(case.loss, X, y, device="cuda", alpha=1e-3).coef_
-        except Exception as error:  # raised below, where it is seen
-            found[i] = error
+    def fit(one: tuple[Case, Any, Any]) -> Any:
+        case, X, y = one
+        return fitted(case.loss, X, y, device="cuda", alpha=1e-3).coef_
 
-    threads = [threading.Thread(target=fit, args=(i,)) for i in range(len(work))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    alone = list(map(fit, work))
+    with ThreadPoolExecutor(len(work)) as pool:
+        found = list(pool.map(fit, work))
     for (case, _, _), got, expected in zip(work, found, alone, strict=True):
-        if isinstance(got, Exception):
-            raise got
         assert np.array_equal(got, expected), f"{case.name}: other bits beside other fits"
-
-
-@contextlib.contextmanager
-def chunks_of(bytes_: int) -> Iterator[None]:
-    """Let streams have buffers of so many bytes."""
-    usual = cuda_stream.CHUNK_BYTES
-    cuda_stream.CHUNK_BYTES = bytes_
-    try:
-        yield
-    finally:
-        cuda_stream.CHUNK_BYTES = usual
 
 
 def stream_check(case: Case, pinned: bool, weighted: bool, seed: int) -> Check:
@@ -243,7 +226,7 @@ def stream_check(case: Case, pinned: bool, weighted: bool, seed: int) -> Check:
 @contextlib.contextmanager
 def _streamed(data: Sample) -> Iterator[CudaStream]:
     row = data.X.nbytes // len(data.X) + (len(data.y) + (data.s is not None)) * data.X.itemsize
-    with chunks_of(len(data.X) // (_CHUNKS + 1) * row):
+    with mock.patch.object(cuda_stream, "CHUNK_BYTES", len(data.X) // (_CHUNKS + 1) * row):
         stream = CudaStream(data.X, data.y, data.s, 2)
         assert stream.chunk_count >= _CHUNKS, f"{stream.chunk_count} chunks"
         yield stream
@@ -263,23 +246,8 @@ def _compare_passes(case: Case, data: Sample, stream: CudaStream, held: CudaData
     expected = held.gradient(case.loss, *at)
     for name in Sums.__dataclass_fields__:
         compare(name, getattr(first, name), getattr(expected, name), close)
-    moments = held.moments()
-    for _ in range(2):
-        found = stream.moments()
-        for name in ("weight", "mean", "sd"):
-            compare(name, getattr(found, name), getattr(moments, name), close)
-    scaling = Scaling.standard(moments, True)
-    compare("largest norm", *(one.largest_norm(scaling) for one in (stream, held)), close)
-    theta = np.column_stack([data.coef, data.intercept])
-    curvatures = (
-        one.design(scaling, True, False, False).quadratic(find_loss(case.loss, data.delta), theta)
-        for one in (stream, held)
-    )
-    compare("curvature", *(found.curvature() for found in curvatures), close)
-    if case.loss == "squared":
-        grams = [one.least_squares(scaling, True).gram() for one in (stream, stream, held)]
-        compare("gram", grams[0], grams[2], close)
-        assert np.array_equal(grams[0], grams[1]), "two Gram matrices differ in bits"
+    stream.moments()  # the next ones are from buffers that held others
+    _compare_verbs(case, data, (stream, held))
 
 
 def _compare_epochs(case: Case, data: Sample, both: tuple[CudaSet, CudaSet], rule: str, batch: int) -> None:

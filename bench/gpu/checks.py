@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numba import cuda
@@ -226,11 +227,8 @@ def poisoned() -> Iterator[None]:
             _bytes_of(array)[...] = _BYTE
         return array
 
-    cuda.device_array, cuda.pinned_array = device_array, pinned_array
-    try:
+    with mock.patch.multiple(cuda, device_array=device_array, pinned_array=pinned_array):
         yield
-    finally:
-        cuda.device_array, cuda.pinned_array = allocate, pin
 
 
 def _fill(array: Any, stream: Any) -> None:
