@@ -1,4 +1,4 @@
-"""Generated fits: objective, certificate, duality gap and optimum against an implementation of their own."""
+"""Generated fits: objective, certificate and duality gap against the reference, and optima by scipy."""
 
 import warnings
 
@@ -9,15 +9,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Theirs
 from sklearn.metrics import log_loss
 
-from fastgd import LinearRegression, LogisticRegression
-from tests.estimators.optimum import Coordinates, Small
+from fastgd import LinearRegression, LogisticRegression, reference
+from fastgd.reference import Problem
+from tests.estimators.fits import targets, theta_of
+from tests.reference.problems import scipy_optimum
 
 #: Relative rounding of a reported number, by dtype, and what a gap or a distance may miss of F.
 _FAST = 100
 ROUNDING = {np.float64: 1e-9, np.float32: 2e-4}
 
 
-def generated(seed: int) -> tuple[dict, Small, type, bool]:
+def generated(seed: int) -> tuple[dict, Problem, type, bool]:
     """Parameters of an estimator, and a problem of its own data."""
     rng = np.random.default_rng(seed)
     n, d = int(rng.integers(3, 25)), int(rng.integers(1, 5))
@@ -62,41 +64,43 @@ def generated(seed: int) -> tuple[dict, Small, type, bool]:
     if loss == "huber":
         params["delta"] = delta
     X = X.astype(dtype)
-    weights = np.ones(n) if s is None else s
-    problem = Small(loss, X.astype(float), y, weights, alpha, l1_ratio, delta, params["fit_intercept"])
-    return params, problem, dtype, s is not None
+    y = 2 * y - 1 if loss == "logistic" else y
+    more = {name: params[name] for name in ("alpha", "l1_ratio", "fit_intercept")}
+    return params, reference.make_problem(X, y, loss, delta=delta, sample_weight=s, **more), dtype, s is not None
 
 
-def fitted(params: dict, problem: Small, dtype: type, weighted: bool):
+def fitted(params: dict, problem: Problem, dtype: type, weighted: bool):
     kind = LinearRegression if "loss" in params else LogisticRegression
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return kind(**params).fit(problem.X.astype(dtype), problem.y, problem.s if weighted else None)
+        return kind(**params).fit(problem.x.astype(dtype), targets(problem), problem.weight if weighted else None)
 
 
 def findings(seed: int) -> list[str]:
     """What the report of a generated fit says wrongly."""
     params, problem, dtype, weighted = generated(seed)
     model = fitted(params, problem, dtype, weighted)
-    report, coordinates = model.fit_report_, Coordinates(problem)
-    K = problem.outputs
-    theta = coordinates.theta(np.reshape(model.coef_, (K, -1)), np.reshape(model.intercept_, K) * np.ones(K))
-    value, scale = coordinates.value(theta), coordinates.value(np.zeros_like(theta))
-    slack = ROUNDING[dtype] * (abs(value) + 1e-3 * scale)
+    report, theta = model.fit_report_, theta_of(model)
+    scaling = reference.standard_scaling(problem)
+    working, at = reference.working_problem(problem, scaling), reference.working_theta(theta, scaling)
+    value, constant = (reference.objective(problem, one) for one in (theta, np.zeros_like(theta)))
+    slack = ROUNDING[dtype] * (abs(value) + 1e-3 * constant)
     found = []
     if not abs(report["objective"] - value) <= slack:
         found.append(f"objective {report['objective']!r} is {value!r}")
     if report["stopped_by"] == "no optimum":
         return found
-    units = coordinates.units()[:, None]
-    certificate = float((coordinates.violation(theta) / units)[:, np.append(coordinates.live, True)].max())
+    certificate = reference.certificate(working, at)
     if not report["certificate"] >= 0.99 * certificate - 10.0 * ROUNDING[dtype]:
         found.append(f"certificate {report['certificate']!r} is {certificate!r}")
-    best = min((coordinates.polished(at) for at in (theta, np.zeros_like(theta))), key=coordinates.value)
-    above = value - coordinates.value(best)
+    ends = at, *(scipy_optimum(working, start) for start in (at, None))
+    best = min(ends, key=lambda end: reference.objective(working, end))
+    above = value - reference.objective(problem, reference.raw_theta(best, scaling))
     if report["converged"] and report["stopped_by"] == "certificate":
         # F is convex: it lies above its minimum by the gradient times the distance at most.
-        most = float(((report["certificate"] * units) * np.abs(theta - best)).sum())
+        rms = reference.constant_gradient_rms(working)
+        units = (np.where(rms > 0.0, rms, 1.0) * scaling.y_scale**2)[:, None]
+        most = float((report["certificate"] * units * np.abs(at - best)).sum())
         if not above <= 1.01 * most + slack:
             found.append(f"F is {above!r} above the optimum, of {most!r} certified")
         if report["certificate"] > params["tol"]:

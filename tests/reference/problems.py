@@ -1,9 +1,11 @@
-"""Small random problems for every loss, and finite differences."""
+"""Small random problems for every loss, finite differences, and optima."""
 
 from collections.abc import Callable
 
 import numpy as np
+from scipy.optimize import minimize
 
+from fastgd import reference
 from fastgd.reference import Problem, make_problem
 
 LOSSES = ["squared", "huber", "logistic", "softmax"]
@@ -55,3 +57,23 @@ def gradient(f: Callable[[np.ndarray], np.ndarray | float], x: np.ndarray, step:
         unit[k] = 1.0
         parts.append(derivative(lambda t, u=unit: f(x + t * u.reshape(x.shape)), step))
     return np.array(parts).reshape(x.shape + np.shape(parts[0]))
+
+
+def scipy_optimum(problem: Problem, start: np.ndarray | None = None) -> np.ndarray:
+    """The optimum by L-BFGS-B on the split theta = p - q, p, q >= 0, where L1 is linear."""
+    size, shape = np.prod(problem.shape), problem.shape
+    l1 = reference.l1_thresholds(problem).ravel()
+
+    def both(pq):
+        theta = (pq[:size] - pq[size:]).reshape(shape)
+        g = reference.smooth_gradient(problem, theta).ravel()
+        w = theta[:, :-1]
+        value = reference.objective(problem, theta) - (problem.l1 * abs(w)).sum() + l1 @ (pq[:size] + pq[size:])
+        return value, np.concatenate([g + l1, l1 - g])
+
+    begin = np.zeros(size) if start is None else start.ravel()
+    begin = np.concatenate([np.maximum(begin, 0.0), np.maximum(-begin, 0.0)])
+    bounds = [(0, None)] * (2 * size)
+    options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-10, "maxcor": 50}
+    found = minimize(both, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return (found.x[:size] - found.x[size:]).reshape(shape)

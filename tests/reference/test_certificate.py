@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
 from fastgd.reference import (
     Plan,
@@ -16,30 +15,11 @@ from fastgd.reference import (
     raw_theta,
     relative_suboptimality,
     run,
-    smooth_gradient,
     standard_scaling,
     working_problem,
     working_theta,
 )
-from tests.reference.problems import KINDS, gradient, random_problem, random_theta
-
-
-def scipy_optimum(problem) -> np.ndarray:
-    """The optimum by L-BFGS-B on the split theta = p - q, p, q >= 0, where L1 is linear."""
-    size, shape = np.prod(problem.shape), problem.shape
-    l1 = np.column_stack([problem.l1, np.zeros(shape[0])]).ravel()
-
-    def both(pq):
-        theta = (pq[:size] - pq[size:]).reshape(shape)
-        g = smooth_gradient(problem, theta).ravel()
-        w = theta[:, :-1]
-        value = objective(problem, theta) - (problem.l1 * abs(w)).sum() + l1 @ (pq[:size] + pq[size:])
-        return value, np.concatenate([g + l1, l1 - g])
-
-    bounds = [(0, None)] * (2 * size)
-    options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-10, "maxcor": 50}
-    found = minimize(both, np.zeros(2 * size), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return (found.x[:size] - found.x[size:]).reshape(shape)
+from tests.reference.problems import KINDS, gradient, random_problem, random_theta, scipy_optimum
 
 
 def standardised(loss, outputs, **options):
