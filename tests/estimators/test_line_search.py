@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from fastgd import LinearRegression, LogisticRegression, reference, schedules
+from fastgd import LinearRegression, reference, schedules
 from fastgd.optimizers import GradientDescent
 from tests.estimators.fits import (
     Recorder,
@@ -168,18 +168,6 @@ def test_at_the_optimum_there_is_no_step(search):
         model = LinearRegression(optimizer=GradientDescent(line_search=search), tol=0.0, alpha=0.1).fit(X, y)
         assert model.fit_report_["stopped_by"] in ("no step", "max_iter")
         np.testing.assert_allclose(model.coef_, 0.0, atol=1e-12)
-
-
-@pytest.mark.parametrize("search", SEARCHES)
-def test_threads_give_the_same_bits(search):
-    rng = np.random.default_rng(1)
-    X = rng.standard_normal((40_000, 12))
-    y = X @ rng.standard_normal(12) + rng.standard_normal(40_000) > 0
-    fits = [
-        LogisticRegression(optimizer=GradientDescent(line_search=search), max_iter=3, tol=0.0, n_threads=n).fit(X, y)
-        for n in (1, 3)
-    ]
-    assert theta_of(fits[0]).tobytes() == theta_of(fits[1]).tobytes()
 
 
 REFUSED = [
