@@ -180,26 +180,9 @@ def test_dates_are_no_labels(name):
         LogisticRegression(optimizer="gd").partial_fit(X, LABELS, classes=y)
 
 
-PARAMETERS = {
-    **{name: {} for name in ("alpha", "l1_ratio", "tol", "max_iter", "max_seconds", "n_threads", "verbose")},
-    "batch_size": {"optimizer": "gd"},
-    "random_state": {"optimizer": "gd"},
-    "n_iter_no_change": {"early_stopping": True},
-    "validation_fraction": {"early_stopping": True},
-    "delta": {"loss": "huber"},
-}
-
-
 @pytest.mark.parametrize("unit", ["s", "ns"])
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_durations_are_no_parameters(name, unit):
-    """NumPy registers them as integers."""
-    with pytest.raises(ValueError, match=f"^{name} must be"):
-        LinearRegression(**PARAMETERS[name], **{name: np.timedelta64(1, unit)}).fit(NUMBERS[:, None], NUMBERS)
-
-
-@pytest.mark.parametrize("unit", ["s", "ns"])
-def test_durations_are_no_numbers_elsewhere(unit):
+def test_durations_are_no_numbers(unit):
+    """NumPy registers them as integers. Parameters of estimators: test_extreme_numbers.py."""
     duration, X = np.timedelta64(1, unit), NUMBERS[:, None]
     calls = {
         "class_weight must be": lambda: LogisticRegression(class_weight={0: duration, 1: 1}).fit(X, LABELS),

@@ -29,9 +29,11 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("value", [HUGE, HUGER], ids=["huge", "huger"])
+@pytest.mark.parametrize(
+    "value", [HUGE, HUGER, np.timedelta64(1, "s"), np.timedelta64(1, "ns")], ids=["huge", "huger", "s", "ns"]
+)
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_huge_integers_as_parameters(name, value):
+def test_huge_integers_and_durations_as_parameters(name, value):
     refused(f"^{name} must be", LinearRegression(**PARAMETERS[name], **{name: value}).fit, X, Y)
 
 
@@ -55,7 +57,13 @@ def test_huge_integers_as_data():
             refused(message, call)
 
 
-JUNK = {"array": np.ones(3), "function": lambda state: 1, "object": object(), "list": [1]}
+JUNK = {
+    "array": np.ones(3),
+    "duration": np.timedelta64(1, "s"),
+    "function": lambda state: 1,
+    "object": object(),
+    "list": [1],
+}
 
 
 @pytest.mark.parametrize("kind", JUNK)

@@ -73,27 +73,6 @@ def test_a_callback_ends_it():
     assert (model.n_iter_, model.fit_report_["stopped_by"]) == (4, "callback")
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "accelerated"])
-def test_an_interrupt_in_the_first_pass_leaves_the_start(monkeypatch, optimizer):
-    problem = problem_for("logistic", alpha=0.1)
-    evaluated, gradient = [], cpu.CpuData.gradient
-
-    def interrupted(self, loss, *given):
-        if loss == "logistic":
-            evaluated.append(None)
-            if len(evaluated) == 1:
-                raise KeyboardInterrupt
-        return gradient(self, loss, *given)
-
-    monkeypatch.setattr(cpu.CpuData, "gradient", interrupted)
-    model = model_for(problem, optimizer=optimizer)
-    start = np.full((1, problem.x.shape[1]), 0.25)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(problem.x, targets(problem), problem.weight, coef_init=start)
-    np.testing.assert_allclose(model.coef_, start, rtol=1e-12)
-    assert model.fit_report_["stopped_by"] == "interrupted"
-
-
 @pytest.mark.parametrize(("loss", "outputs"), KINDS)
 def test_fits_flat_to_rounding_warn(loss, outputs):
     problem = problem_for(loss, outputs, dtype="f4", alpha=0.3)
