@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from fastgd import DivergenceError, LinearRegression, LogisticRegression, optimizers, set_num_threads
+from fastgd import DivergenceError, LinearRegression, LogisticRegression, optimizers
 from tests.estimators.fits import refused
 
 X = np.arange(20.0).reshape(10, 2) % 7
@@ -254,11 +254,6 @@ def test_weights(estimator, weights, message):
 def test_predictions_for_other_columns():
     model = LinearRegression(alpha=0.1).fit(X, Y)
     refused("3 features, but LinearRegression is expecting 2", model.predict, np.ones((4, 3)))
-
-
-@pytest.mark.parametrize("n", [0, -2, 1.5, True])
-def test_set_num_threads(n):
-    refused("n must be an integer from 1 to 1024 or None", set_num_threads, n)
 
 
 def test_a_failed_fit_leaves_no_half_fitted_model():

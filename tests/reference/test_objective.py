@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import check_grad, minimize
+from scipy.optimize import minimize
 
 from fastgd.reference import (
     best_constant,
@@ -83,17 +83,6 @@ def curvature_beyond_delta(p, theta):
         for k in np.flatnonzero(np.abs(r) > p.delta):
             blocks[k, :, k] += weight * 0.05 * p.delta / abs(r[k]) * np.outer(row, row)
     return blocks.reshape(theta.size, theta.size)
-
-
-@pytest.mark.parametrize(("loss", "outputs"), KINDS)
-def test_gradient_with_scipy(loss, outputs):
-    p = random_problem(loss, outputs, alpha=0.3)
-    error = check_grad(
-        lambda t: objective(p, t.reshape(p.shape)),
-        lambda t: smooth_gradient(p, t.reshape(p.shape)).ravel(),
-        random_theta(p).ravel(),
-    )
-    assert error < 1e-5
 
 
 def test_batches_sum_to_the_whole():
