@@ -69,8 +69,11 @@ def _next_length(t: Array, low: Array, high: Array, slope: Array, curvature: Arr
 _ENOUGH = 1e-4
 #: Ratio of the slopes at the end and at the start of a step that accepts it if rounding hides the decrease.
 _FLATTENED = 0.5
-#: Least and largest factor by which a rejected step is shortened, and most growth of the next one's length.
-_CUTS, _LONGER = (0.1, 0.5), 2.0
+#: Least and largest factor by which a rejected step is shortened, and the least where F is linear beyond its minimum.
+_CUTS, _LEAST_CUT = (0.1, 0.5), 1e-3
+#: Most growth of the next step's length, and that after steps with more than a share of their first-order decrease,
+#: along which F is almost linear.
+_LONGER, _MUCH_LONGER, _ALMOST_LINEAR = 2.0, 10.0, 0.9
 #: Most recent steps that correct the model's predictions.
 _LAST_STEPS = 3
 
@@ -160,7 +163,7 @@ class Descent:
         remembers: bool = True,
     ) -> None:
         self.at, self.metric, self._remembers = at, metric, remembers
-        self._length = 1.0
+        self.length = 1.0
         self._objective, self._evaluate = objective, evaluate
         self.noise = ROUNDING * float(np.finfo(objective.data.dtype).eps)
         self.failures = 0
@@ -204,15 +207,16 @@ class Descent:
     def use_metric(self, metric: Metric) -> None:
         """Continue in another metric."""
         self.metric, self.failures = metric, 0
-        self._length = 1.0 if self._remembers else min(_LONGER * self._length, 1.0)
+        growth = _MUCH_LONGER if self.achieved > _ALMOST_LINEAR else _LONGER
+        self.length = 1.0 if self._remembers else min(growth * self.length, 1.0)
 
     def shorten(self) -> None:
         """Try a shorter step after a rejected one."""
-        self._length *= self.cut
+        self.length *= self.cut
 
     def use_damped_metric(self, metric: Metric) -> None:
-        """Try a step in another metric after a rejected one."""
-        self.metric = metric
+        """Try a whole step in another metric after a rejected one."""
+        self.metric, self.length = metric, 1.0
 
     def advance(
         self, adjust: Callable[[Evaluation, Array], Array] | None = None, enough: float = _ENOUGH
@@ -223,7 +227,7 @@ class Descent:
         `adjust` ends it at the line's minimum.
         """
         objective, at = self._objective, self.at
-        step = self._length * self.metric.step(at)
+        step = self.length * self.metric.step(at)
         slope = first_order_change(objective, at, step)
         self.predicted_decrease = -slope
         if adjust is not None:
@@ -235,24 +239,30 @@ class Descent:
             self.metric.learn(step, trial.slope - at.slope)
         if finite and self._is_better(trial, step, slope, enough):
             # A step of t times the model's has a prediction of t times the whole step's.
-            self._expected.append((0.5 * self.predicted_decrease / self._length, self.at.total))
+            self._expected.append((0.5 * self.predicted_decrease / self.length, self.at.total))
             self.achieved = (self.at.total - trial.total) / -slope if slope < 0.0 else 0.0
             self.at, self.failures = trial, 0
             if self._remembers:
-                self._length = 1.0
+                self.length = 1.0
         else:
             self.failures += 1
             self.cut = self._share_to_keep(trial, step, slope)
             if self._remembers:
-                self._length *= 0.5
+                self.length *= 0.5
         return trial
 
     def _share_to_keep(self, trial: Evaluation, step: Array, slope: float) -> float:
-        """Return the share of a rejected step where its slope, interpolated linearly, is 0."""
+        """Return the share of a rejected step where its slope, interpolated linearly, is 0.
+
+        F is convex, so that it is lower than at the start only before its tangent at the end reaches that level: far
+        beyond the minimum, where F is about linear, that share is much smaller.
+        """
         end = -first_order_change(self._objective, trial, -step)
         if not end > 0.0 > slope:
             return _CUTS[1]
-        return min(max(slope / (slope - end), _CUTS[0]), _CUTS[1])
+        share = min(max(slope / (slope - end), _CUTS[0]), _CUTS[1])
+        level = 1.0 - (trial.total - self.at.total) / end
+        return min(share, max(0.5 * level, _LEAST_CUT))
 
     def _is_better(self, trial: Evaluation, step: Array, slope: float, enough: float) -> bool:
         if trial.total < self.at.total + enough * slope:
@@ -281,6 +291,8 @@ class _Passes:
 #: Damping after a first rejected step relative to the curvature at the constant model, the growth until a step is short
 #: enough, and the share that remains after a step that achieves enough.
 _DAMPING, _MORE, _LESS = 1e-5, 4.0, 0.1
+#: Share to which a joint curvature's step may be shortened; below it the curvature is damped instead.
+_SHORTEST = 3e-2
 #: Shares of the first-order decrease, 1/2 on a quadratic, from which steps achieve enough and below which little.
 _ACHIEVED, _POOR = 0.35, 0.15
 
@@ -289,8 +301,8 @@ class Newton:
     """Newton's method from theta, with a new metric at every iterate; `joint` takes softmax's joint curvature.
 
     A rejected step is repeated with a damped curvature (Levenberg 1944), which shortens the step along directions of
-    little curvature and hardly along others. With a joint curvature the whole step is shortened: on the data set
-    shuttle, whose classes are rare and whose columns have outliers, that takes a sixth of the passes.
+    little curvature and hardly along others. With a joint curvature the whole step is shortened down to a thirtieth: on
+    the data set shuttle, whose classes are rare and whose columns have outliers, that takes a sixth of the passes.
     """
 
     def __init__(self, objective: Objective, theta: Array, sampled: bool, joint: bool = False) -> None:
@@ -319,13 +331,19 @@ class Newton:
     def _damp(self) -> None:
         """Damp the curvature until the step from the iterate is as short as the rejected one shows."""
         descent = self.descent
-        longest = descent.cut * self._length(descent.metric)
+        # Much less would shorten the step in all directions by what one direction requires.
+        longest = max(descent.cut, _CUTS[0]) * descent.length * self._length(descent.metric)
         while True:
             self._damping = max(_MORE * self._damping, _DAMPING * self._usual)
             metric = self._metric()
             if self._length(metric) <= longest or self._damping > self._usual / _DAMPING:
                 break
         descent.use_damped_metric(metric)
+
+    @property
+    def _keeps_direction(self) -> bool:
+        """Whether the rest of a rejected step is long enough to show that its direction is good."""
+        return self.descent.cut * self.descent.length >= _SHORTEST
 
     def _length(self, metric: Metric) -> float:
         """Return the rms of the change of margins along the metric's step if columns were uncorrelated."""
@@ -343,9 +361,9 @@ class Newton:
         self._fresh = self.descent.failures > 0
         if not self._fresh:
             self._curvature = cache(self._passes.curvature)
-            if not self._joint:
+            if not self._joint or self._damping > 0.0:
                 self._adapt_damping()
-        elif self._joint:
+        elif self._joint and self._damping == 0.0 and self._keeps_direction:
             self.descent.shorten()
         elif not self.descent.is_at_rounding:
             self._damp()

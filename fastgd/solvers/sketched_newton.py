@@ -8,6 +8,7 @@ from fastgd.arrays import Array
 from fastgd.history import logger
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
+from fastgd.objective.sampling import most_rows
 from fastgd.solvers.accelerated import Momentum, accelerate
 from fastgd.solvers.cost_model import Shape, informed_parameters
 from fastgd.solvers.metric import Metric, Metrics, ProxMetric
@@ -87,6 +88,8 @@ _HALVINGS = 40
 #: Growth of a sample whose metric is poor, the passes to judge it by, and the ratio of the expected times with this and
 #: with a better metric from which it is replaced.
 _GROWTH, _WINDOW, _LONGER = 4, 2, 1.5
+#: Least growth of a sample, and the last predicted decreases that show how fast they fall.
+_LEAST_GROWTH, _RECENT = 1.5, 6
 #: Logarithm of the decrease to expect of a fit without tolerance.
 _AHEAD = 30.0
 #: Consecutive passes without improvement after which the metric is poor or only rounding is left.
@@ -254,10 +257,16 @@ class _Passes:
                 idle = 0
         return attach_suboptimality(progress.make_solution(reason), descent.suboptimality)
 
+    @property
+    def _larger_sample(self) -> int:
+        """Rows of the next larger sample; all rows if the largest sample is hardly larger than the present one."""
+        rows, most = self._metrics.shape.rows, most_rows(self._metrics.shape.rows)
+        return min(_GROWTH * self._rows, most) if _LEAST_GROWTH * self._rows <= most else rows
+
     def _rows_of_next_metric(self, decreases: list[float], idle: int, descent: Descent) -> int:
         """Return the rows of a new metric if that is expected to end the fit sooner than the present one, else 0."""
         shape = self._metrics.shape
-        larger = min(_GROWTH * self._rows, shape.rows)
+        larger = self._larger_sample
         if idle >= _MOST_IDLE:
             return larger
         # A step may fail once; the curvature of all rows changes only with theta.
@@ -266,7 +275,8 @@ class _Passes:
             return 0
         # The predicted decrease falls with the square of the certificate.
         ahead = 2.0 * math.log(max(self._progress.certificate / self._tol, 2.0)) if self._tol > 0.0 else _AHEAD
-        fell = math.log(decreases[0] / decreases[-1]) / (len(decreases) - 1) if decreases[-1] > 0.0 else math.inf
+        recent = decreases[-_RECENT:]
+        fell = math.log(recent[0] / recent[-1]) / (len(recent) - 1) if recent[-1] > 0.0 else math.inf
         passes = {rows: shape.passes_in_new_metric(rows, ahead) for rows in (larger, shape.rows)}
         best = min(passes, key=lambda rows: passes[rows])
         return best if ahead > _LONGER * passes[best] * fell else 0

@@ -26,7 +26,7 @@ class Watched(SmoothMetric):
         super().learn(step, change)
 
 
-def descent_on(f, gradient, start, metric, dtype="f8"):
+def descent_on(f, gradient, start, metric, dtype="f8", remembers=True):
     """Return a descent on a function of a vector."""
     count = []
 
@@ -37,7 +37,7 @@ def descent_on(f, gradient, start, metric, dtype="f8"):
         return Evaluation(theta, np.array([value]), np.zeros(1), g, g, value)
 
     objective = SimpleNamespace(data=SimpleNamespace(dtype=dtype), has_l1=False, l1=np.zeros((1, len(start))))
-    descent = Descent(objective, evaluate, evaluate(np.array([start])), metric)
+    descent = Descent(objective, evaluate, evaluate(np.array([start])), metric, remembers)
     count.clear()
     return descent, count
 
@@ -72,6 +72,37 @@ def test_rejected_step_updates_the_metric():
     assert descent.failures == 0
     descent.advance()
     np.testing.assert_allclose(descent.at.theta, 0.0, atol=1e-12)
+
+
+def test_shortened_step_is_bounded_by_the_tangent_where_the_function_is_linear():
+    """The minimum of log cosh is at 0; a step of 500 ends where it is linear, and half of the tangent's bound helps."""
+    start, metric = 1.0, Watched(np.eye(1) * np.tanh(1.0) / 500.0)
+    descent, _ = descent_on(
+        lambda x: np.logaddexp(x, -x).sum() - np.log(2.0), lambda x: np.tanh(x), [start], metric, remembers=False
+    )
+    descent.advance()
+    assert descent.failures == 1
+    # The tangent at the end, |x| - log 2, reaches the start's level at x = -log cosh(1) - log 2.
+    level = (start + np.log(np.cosh(1.0)) + np.log(2.0)) / 500.0
+    assert descent.cut == pytest.approx(max(0.5 * level, 1e-3), rel=1e-9)
+    descent.shorten()
+    descent.advance()
+    assert descent.failures == 0
+    # The length grows tenfold only where F fell almost linearly.
+    assert descent.achieved < 0.9
+    before = descent.length
+    descent.use_metric(metric)
+    assert descent.length == 2.0 * before
+
+
+def test_length_grows_tenfold_after_an_almost_linear_decrease():
+    metric = Watched(np.eye(1))
+    descent, _ = descent_on(lambda x: 0.5 * x @ x, lambda x: x, [1.0], metric, remembers=False)
+    descent.length = 1e-3
+    descent.advance()
+    assert descent.achieved == pytest.approx(1.0, abs=1e-3)
+    descent.use_metric(metric)
+    assert descent.length == pytest.approx(1e-2)
 
 
 def test_non_finite_steps_are_halved():
