@@ -60,10 +60,11 @@ class FitReport(DataReport, TimeReport):
         The certificate at the end (see the class), and the tolerance requested for it.
     converged : bool
         Whether the certificate is at most `tol` and `suboptimality`, where there is one, at most `tol` of the decrease
-        of F from the best constant model or hidden by rounding; or the loss of a mini-batch fit or the validation loss
-        became flat, where `tol` is a share of the constant model's loss.
+        of F from the best constant model or hidden by rounding. For mini-batch rules the suboptimality decides alone
+        or, where it cannot be estimated, a flat loss; with early stopping a flat validation loss.
     stopped_by : str
-        - "certificate", "flat loss", "early stopping": converged.
+        - "certificate", "early stopping": converged.
+        - "flat loss": the loss of a mini-batch fit has stopped falling, close to the optimum or not.
         - "max_iter", "max_seconds", "callback", "callback error", "interrupted": ended before.
         - "no step": rounding hides the remaining gain (solvers of the full batch).
         - "no optimum": a direction separates classes (classifiers at ``alpha=0``).

@@ -88,10 +88,6 @@ class History:
         """The training loss of the last epoch."""
         return self._rows[-1]["loss"]
 
-    def fall(self, epochs: int) -> float:
-        """Return the decrease of the training loss in the last `epochs` epochs; infinite if there are no more."""
-        return self._rows[-1 - epochs]["loss"] - self.last_loss if epochs < len(self) else math.inf
-
     @property
     def largest_rate(self) -> float:
         """The largest learning rate that an epoch began with."""

@@ -88,13 +88,6 @@ def test_metrics_that_no_epoch_has_are_left_out():
     np.testing.assert_array_equal(metrics.arrays()["validation_loss"], [math.nan, 0.5])
 
 
-def test_decrease_of_the_loss_in_the_last_epochs():
-    metrics = History(max_iter=5)
-    for loss in (9.0, 4.0, 5.0, 3.0):
-        metrics.add(Epoch(loss, 1.0, 1.0), math.nan)
-    assert [metrics.fall(epochs) for epochs in (1, 2, 3, 4)] == [2.0, 1.0, 6.0, math.inf]
-
-
 def test_clear_removes_the_epochs_of_a_run_that_diverged():
     metrics = History(max_iter=5)
     metrics.add(Epoch(9.0, 1.0, 1.0), math.nan)

@@ -293,13 +293,18 @@ class Objective:
     def is_close(self, gain: Array, evaluation: Evaluation, tol: float) -> bool:
         """Whether an estimated suboptimality (K,) in working units is surely at most tol of the fall of F.
 
-        The fall is that from the best constant model, or from the start if no model is better than the constant one, as
-        for weights that leave one class. A suboptimality that rounding of F hides is small enough.
+        A suboptimality that rounding of F hides is small enough.
+        """
+        rounding = ROUNDING * float(np.finfo(self.data.dtype).eps) * abs(self.value(evaluation))
+        return _SAFETY * self.in_target_units(gain) <= max(tol * self.fall(evaluation), rounding)
+
+    def fall(self, evaluation: Evaluation) -> float:
+        """Return the fall of F from the best constant model, in the units of the user's targets.
+
+        It is that from the start if no model is better than the constant one, as for weights that leave one class.
         """
         value, constant = self.value(evaluation), self.constant_value()
-        fall = (constant if constant > value else self.start_value()) - value
-        rounding = ROUNDING * float(np.finfo(self.data.dtype).eps) * abs(value)
-        return _SAFETY * self.in_target_units(gain) <= max(tol * fall, rounding)
+        return (constant if constant > value else self.start_value()) - value
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
         """Return a bound on the suboptimality of F, in the units of the user's targets; None without one.

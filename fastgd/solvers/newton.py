@@ -109,10 +109,12 @@ class SampledEstimate:
     It is taken at the first evaluation to estimate, once the certificate is met: along nearly dependent columns the
     gradient is small far from an optimum, too. A duality gap that meets the tolerance takes its place, since it costs
     nothing, and so does any gap for elastic nets of coupled outputs.
+
+    more_rows: factor of the number of sampled rows.
     """
 
-    def __init__(self, objective: Objective, tol: float) -> None:
-        self._objective, self._tol = objective, tol
+    def __init__(self, objective: Objective, tol: float, more_rows: float = 1.0) -> None:
+        self._objective, self._tol, self._more_rows = objective, tol, more_rows
         self._metric: Metric | None = None
 
     def __call__(self, at: Evaluation) -> Array | None:
@@ -127,7 +129,8 @@ class SampledEstimate:
             return None
         if self._metric is None:
             shape = Shape.of(objective)
-            sample = objective.sampled(int(FIRST_ROWS * shape.parameters * math.sqrt(shape.rarity)))
+            rows = self._more_rows * FIRST_ROWS * shape.parameters * math.sqrt(shape.rarity)
+            sample = objective.sampled(int(rows))
             self._metric = Metrics(objective, shape, memory=0).at(sample, at.theta)[1]
         return self.by_curvature(at)
 
