@@ -43,9 +43,10 @@ tol : float, default=1e-4
     of F in standardised coordinates, intercept included, divided by the root mean square of dloss/dz at the best
     constant model. It does not depend on the units of columns, y and weights.
     Other mini-batch rules stop when the loss has not fallen by `tol` times the loss of the constant model for
-    `n_iter_no_change` epochs and at least 100 updates; adaptive rules with automatic rates run to their last epoch,
-    where the rate is 0. With an L1 term and `tol` above 0, a mini-batch fit ends with 11 proximal passes over all rows,
-    which set coefficients to exactly 0.
+    `n_iter_no_change` epochs and at least 100 updates; automatic rates then fall to 0, and start again if the
+    estimated suboptimality exceeds `tol` of the decrease of F from the constant model. With an L1
+    term and `tol` above 0, a mini-batch fit ends with 11 proximal passes over all rows, which set coefficients to
+    exactly 0.
     If rounding prevents a further step, full-batch solvers stop with a warning ("no step"). 0 disables every stop but
     `max_iter`, `max_seconds`, callbacks and divergence; "normal_equations" and "lbfgs" still stop at "no step".
 early_stopping : bool, default=False
@@ -85,8 +86,8 @@ history_ : dict of ndarray of shape (n_iter_,), of a stream at most (10000,)
 fit_report_ : dict
     How the fit went: "solver", "reason", "stopped_by", "converged", "certificate", "objective", "duality_gap",
     "passes", "warnings" and more; `fastgd.FitReport` documents each key. The certificate is at most `tol` if
-    "stopped_by" is "certificate". It may be larger after "flat loss", which ends mini-batch rules, and after
-    "early stopping", although "converged" is True.
+    "stopped_by" is "certificate". It may be larger where "converged" is True after "early stopping" and for mini-batch
+    rules, which converge by their estimated suboptimality.
 n_features_in_ : int
 feature_names_in_ : ndarray of shape (d,), only if X had column names
 """
@@ -135,8 +136,8 @@ DeviceError
 Warns
 -----
 ConvergenceWarning
-    If `max_iter`, `max_seconds` or a line search without a step ended the fit before `tol` was met. A rule on
-    mini-batches whose automatic rate has fallen to 0 does not warn if the loss was flat at the end.
+    If `max_iter`, `max_seconds` or a line search without a step ended the fit before `tol` was met, or a
+    flat loss one on mini-batches; for rules the message names the estimated distance of F to the optimum.
     Also if there is no optimum: for a classifier at ``alpha=0``, if a direction separates some rows of a class from the
     others and no row contradicts, such as a category whose rows all have one class. The message names its columns, and
     the fit ends early. With more than 500 parameters not all directions are searched; a fit that finds no proof of an

@@ -507,7 +507,7 @@ def _run_call(objective: Objective, plan: RulePlan, state: StreamState, losses: 
         draft = state.draft()
         draft.rule = _continue_rule(plan, objective.data, draft)
         draft.theta = draft.rule.theta
-        bound = bound_schedule(objective, plan, state.rate.rate)
+        bound = bound_schedule(plan, state.rate.rate)
         batches = plan.batches(objective.data.n)
         schedule = RunningSchedule(bound, batches, draft.schedule_state, plan.optimizer.check_rates)
         try:

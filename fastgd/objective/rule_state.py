@@ -58,6 +58,15 @@ class RuleState:
             array[...] = mine
         return other
 
+    def restore(self, earlier: "RuleState") -> None:
+        """Return to an earlier copy. SAGA's mean gradient belongs to its table and stays, unless it overflowed."""
+        self.theta[...] = earlier.theta
+        if not self.recipe.rule.keeps_rows:
+            for mine, array in zip(self.memory[1:], earlier.memory[1:], strict=True):
+                mine[...] = array
+        elif not np.all(np.isfinite(self.memory.slots)):
+            self.memory.slots[...], self.state.table[...] = 0.0, 0.0
+
     def change_unit(self, factors: Array) -> None:
         """Multiply theta by factors (K,), one per output, and the memory accordingly."""
         self.theta *= factors[:, None]

@@ -27,7 +27,7 @@ class AdaGrad(WithRate):
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
         eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 0.3 in the coordinates of the fit,
-        falling to 0 as half a cosine over the epochs.
+        for mini-batches adapted as for `GradientDescent`, for the full batch falling to 0 as half a cosine.
     eps : float, default=1e-10
         Added to the root, > 0.
 
@@ -137,7 +137,7 @@ class Adam(_AdamFamily):
     learning_rate : float, "auto", schedule or callable, default="auto"
         eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 0.02 in the coordinates of the fit,
         for batches of B < 256 rows times sqrt(B / 256), in fits of U < 500 updates at least 0.02 min(500 / U, 10);
-        falling to 0 as half a cosine over the epochs.
+        for mini-batches adapted as for `GradientDescent`, for the full batch falling to 0 as half a cosine.
     beta1 : float, default=0.9
         Decay of the mean of gradients, in [0, 1).
     beta2 : float, default=0.999

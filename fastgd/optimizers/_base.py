@@ -144,8 +144,6 @@ class WithRate(Optimizer):
     learning_rate: LearningRate = "auto"
     #: The automatic rate of an adaptive rule, else None: then `automatic_rate` derives it from the curvature.
     adaptive: ClassVar[AdaptiveRate | None] = None
-    #: Whether an automatic rate stays constant on mini-batches too.
-    constant_rate: ClassVar[bool] = False
 
     @property
     def schedule(self) -> Schedule:

@@ -31,8 +31,9 @@ class GradientDescent(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 1 / L of the batch (Gower et al. 2019); for
-        mini-batches divided by 1 + epochs done. With a line search: the first step to try.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 1 / L of the batch (Gower et al. 2019), from
+        which the rate of mini-batches follows the losses: it doubles while they fall and epochs move in similar
+        directions, is halved or cut where they do not fall, and ends at 0. With a line search: the first step to try.
     line_search : {None, "backtracking", "exact"}, default=None
         Search for step sizes; needs ``batch_size="full"``, and "exact" a penalty without L1.
     average : bool or int, default=False
@@ -235,7 +236,8 @@ class SAGA(WithRate):
     Parameters
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
-        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 1 / (3 L) of the batch, kept constant.
+        eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 1 / (3 L) of the batch, adapted as for
+        `GradientDescent`, without the end at 0.
 
     References
     ----------
@@ -246,7 +248,6 @@ class SAGA(WithRate):
     rule: ClassVar[str] = "saga"
     needs_rows = "keeps a gradient for each row of data"
     kernel_rules = (KernelRule("saga", (1,), keeps_rows=True),)
-    constant_rate = True
 
     def automatic_rate(self, unit: float, full_batch: bool, bounded_gradients: bool) -> float:
         """Return 1 / (3 L), the rate of the proof."""

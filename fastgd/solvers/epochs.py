@@ -7,9 +7,10 @@ import numpy as np
 
 from fastgd.arrays import Array
 from fastgd.objective.dataset import Epochs
+from fastgd.objective.objective import Objective
 from fastgd.objective.rule_state import RuleState
-from fastgd.solvers.learning_rate import RunningSchedule
-from fastgd.solvers.progress import NEVER, Deadline
+from fastgd.solvers.learning_rate import RulePlan, RunningSchedule
+from fastgd.solvers.progress import NEVER, Deadline, has_diverged
 
 #: Seconds of a compiled call, which delays Ctrl-C and the deadline.
 _SLICE_SECONDS = 0.1
@@ -22,6 +23,44 @@ class RunDiverged(Exception):
     def __init__(self, epoch: int) -> None:
         super().__init__(epoch)
         self.epoch = epoch
+
+
+class EpochResult(NamedTuple):
+    """Mean losses (K,) of an epoch's batches before their updates, their sum in the user's units, and |gradient|."""
+
+    mean_losses: Array
+    loss: float
+    gradient_norm: float
+
+
+class BatchLoop:
+    """The mini-batch loop of a fit, from theta, which it changes in place."""
+
+    def __init__(self, objective: Objective, theta: Array, plan: RulePlan, deadline: Deadline) -> None:
+        assert plan.batch_size is not None
+        self._objective, self._deadline, self._batch_size = objective, deadline, plan.batch_size
+        #: The loss of margins 0 or, if larger, of theta.
+        self.start = starting_loss(objective, theta)
+        #: Updates per epoch.
+        self.batches = plan.batches(objective.data.n)
+        self.rule = objective.data.rule_state(plan.optimizer.recipe(plan.batch_size), theta)
+        self._epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
+        self._slices = Slices(objective.data.nbytes / objective.data.n * plan.batch_size)
+
+    def run(self, epoch: int, schedule: RunningSchedule) -> EpochResult:
+        """Run an epoch that the schedule has begun; raise `RunDiverged` if it diverges."""
+        done = run_epoch(self._epochs, epoch, self.batches, schedule, self.rule, self._slices, self._deadline)
+        mean_losses = done.losses / min(done.batches * self._batch_size, self._objective.data.n)
+        loss = self._objective.in_target_units(mean_losses)
+        if has_diverged(loss, self.start) or not np.all(np.isfinite(self.rule.theta)):
+            raise RunDiverged(epoch)
+        return EpochResult(mean_losses, loss, float(np.linalg.norm(done.gradient)) / done.batches)
+
+
+def starting_loss(objective: Objective, theta: Array) -> float:
+    """Return the loss to compare with for divergence: that of margins 0, or of theta if larger."""
+    start = objective.start_value()
+    return max(start, objective.value(objective.evaluate(theta))) if np.any(theta) else start
 
 
 class EpochSums(NamedTuple):

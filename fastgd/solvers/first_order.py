@@ -10,17 +10,17 @@ from fastgd.arrays import Array
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History, logger
 from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Evaluation
 from fastgd.objective.rule_state import RuleState
 from fastgd.penalties import soft_threshold
 from fastgd.schedules import Constant
 from fastgd.solvers.accelerated import Momentum
-from fastgd.solvers.epochs import RunDiverged, Slices, run_epoch
+from fastgd.solvers.epochs import BatchLoop, EpochResult, RunDiverged, starting_loss
 from fastgd.solvers.gram_objective import GramObjective, gram_is_faster
 from fastgd.solvers.learning_rate import (
     RulePlan,
     RunningSchedule,
     bound_schedule,
-    falls_to_zero,
     follows_losses,
     rate_factor,
     rate_of_auto,
@@ -29,6 +29,7 @@ from fastgd.solvers.learning_rate import (
 from fastgd.solvers.line_search import solve_line_search
 from fastgd.solvers.newton import SampledEstimate
 from fastgd.solvers.progress import Monitor, Plateau, Solution, has_diverged
+from fastgd.solvers.rate_control import RateControl, is_controlled
 
 #: Most halvings of an automatic rate.
 _RESTARTS = 20
@@ -44,7 +45,7 @@ def with_restarts(objective: Objective, theta: Array, plan: RulePlan, monitor: M
     batches = plan.batches(objective.data.n)
     rate = rate_of_auto(objective, plan)
     for _ in range(_RESTARTS):
-        schedule = RunningSchedule(bound_schedule(objective, plan, rate), batches, check=plan.optimizer.check_rates)
+        schedule = RunningSchedule(bound_schedule(plan, rate), batches, check=plan.optimizer.check_rates)
         try:
             # A run that diverges may overflow before that is detected.
             with np.errstate(over="ignore", invalid="ignore"):
@@ -137,7 +138,8 @@ def _solve(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor)
         return solve_line_search(objective, theta, plan, monitor)
     if plan.batch_size is None:
         return with_restarts(objective, theta, plan, monitor, _run_full_batch)
-    return _with_exact_zeros(objective, with_restarts(objective, theta, plan, monitor, _run_batches), monitor, plan.tol)
+    run = _run_controlled if is_controlled(plan) else _run_batches
+    return _with_exact_zeros(objective, with_restarts(objective, theta, plan, monitor, run), monitor, plan.tol)
 
 
 def _with_exact_zeros(objective: Objective, solution: Solution, monitor: Monitor, tol: float) -> Solution:
@@ -169,16 +171,10 @@ def _with_exact_zeros(objective: Objective, solution: Solution, monitor: Monitor
     return replace(solution, theta=best.theta, evaluation=best)
 
 
-def _ceiling(objective: Objective, theta: Array) -> float:
-    """Return the loss to compare with for divergence: that of margins 0, or of theta if larger."""
-    start = objective.start_value()
-    return max(start, objective.value(objective.evaluate(theta))) if np.any(theta) else start
-
-
 def _run_full_batch(
     objective: Objective, theta: Array, plan: RulePlan, schedule: RunningSchedule, monitor: Monitor
 ) -> Solution:
-    start = _ceiling(objective, theta)
+    start = starting_loss(objective, theta)
     rule = objective.data.rule_state(plan.optimizer.recipe(objective.data.n), theta)
     monitor.begin_run(lambda: rule.reported)
     for epoch in range(plan.max_iter):
@@ -209,39 +205,87 @@ def _run_full_batch(
 def _run_batches(
     objective: Objective, theta: Array, plan: RulePlan, schedule: RunningSchedule, monitor: Monitor
 ) -> Solution:
-    assert plan.batch_size is not None
-    n, start = objective.data.n, _ceiling(objective, theta)
-    rule = objective.data.rule_state(plan.optimizer.recipe(plan.batch_size), theta)
+    """Run at the rates of a schedule that the user chose."""
+    loop = BatchLoop(objective, theta, plan, monitor.deadline)
+    rule = loop.rule
     monitor.begin_run(lambda: rule.reported)
-    epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
-    batches = plan.batches(n)
-    slices = Slices(objective.data.nbytes / n * plan.batch_size)
-    saga = rule.recipe.rule.keeps_rows
     for epoch in range(plan.max_iter):
-        schedule.begin(epoch * batches, epoch)
-        done = run_epoch(epochs, epoch, batches, schedule, rule, slices, monitor.deadline)
-        mean_losses = done.losses / min(done.batches * plan.batch_size, n)
-        loss = objective.in_target_units(mean_losses)
-        if has_diverged(loss, start) or not np.all(np.isfinite(theta)):
-            raise RunDiverged(epoch)
-        rate = float(schedule.rates(0, 1)[0])
-        reason = monitor.end_epoch(
-            Epoch(loss, rate, float(np.linalg.norm(done.gradient)) / done.batches), rule.reported
-        )
-        if saga:
-            if reason is None and _saga_certified(objective, rule, mean_losses, plan.tol):
-                reason = monitor.certified_reason
-            flat = False
-        else:
-            flat = monitor.is_flat(loss)
-        if reason is None and flat and (epoch == plan.max_iter - 1 or not falls_to_zero(objective, plan)):
-            reason = "flat loss"
+        schedule.begin(epoch * loop.batches, epoch)
+        done = loop.run(epoch, schedule)
+        reason = _end_epoch(objective, plan, rule, monitor, done, float(schedule.rates(0, 1)[0]))
         if reason is not None:
             return _solution(monitor.theta, reason, schedule, rule)
         schedule.end(monitor.metric)
         if follows_losses(plan):
-            schedule.factor = rate_factor(objective, mean_losses)
+            schedule.factor = rate_factor(objective, done.mean_losses)
     return _solution(monitor.theta, "max_iter", schedule, rule)
+
+
+def _end_epoch(
+    objective: Objective, plan: RulePlan, rule: RuleState, monitor: Monitor, done: EpochResult, rate: float
+) -> str | None:
+    """Record an epoch; return the reason to stop, or None."""
+    reason = monitor.end_epoch(Epoch(done.loss, rate, done.gradient_norm), rule.reported)
+    if rule.recipe.rule.keeps_rows:
+        # A flat loss is no sign of SAGA's end, which is its certificate.
+        if reason is None and _saga_certified(objective, rule, done.mean_losses, plan.tol):
+            reason = monitor.certified_reason
+    elif monitor.is_flat(done.loss) and reason is None:
+        reason = "flat loss"
+    return reason
+
+
+def _run_controlled(
+    objective: Objective, theta: Array, plan: RulePlan, schedule: RunningSchedule, monitor: Monitor
+) -> Solution:
+    """Run at an automatic rate, which follows the losses."""
+    loop = BatchLoop(objective, theta, plan, monitor.deadline)
+    rule, done = loop.rule, EpochResult(np.zeros(objective.outputs), loop.start, 0.0)
+    monitor.begin_run(lambda: rule.reported)
+    control = RateControl(plan, rule, schedule, loop.start, objective.constant_value())
+    factor, reason = 1.0, None
+    for epoch in range(plan.max_iter):
+        control.begin(epoch, factor)
+        schedule.begin(epoch * loop.batches, epoch)
+        try:
+            done = loop.run(epoch, schedule)
+            loss = control.end(done.loss)
+        except RunDiverged:
+            loss = control.end(math.inf)
+        rate = float(schedule.rates(0, 1)[0])
+        reason = _end_epoch(objective, plan, rule, monitor, done._replace(loss=loss), rate)
+        if reason == "flat loss" and not control.has_ended:
+            control.cool()
+            reason = None
+        if reason in (None, "flat loss") and control.has_ended and epoch < plan.max_iter - 1:
+            ended = _with_estimate(objective, _solution(monitor.theta, "flat loss", schedule, rule), plan)
+            if ended.is_close:
+                return ended
+            control.resume()
+            monitor.plateau.restart()
+            reason = None
+        if reason is not None:
+            break
+        if follows_losses(plan):
+            factor = rate_factor(objective, done.mean_losses)
+    solution = _solution(monitor.theta, reason or "max_iter", schedule, rule)
+    if solution.reason not in _ESTIMATED or monitor.early_stopping:
+        return solution
+    at = _best_end(objective, rule, control)
+    return replace(solution, theta=at.theta, evaluation=at)
+
+
+def _best_end(objective: Objective, rule: RuleState, control: RateControl) -> Evaluation:
+    """Evaluate the end; return the rule to its best epoch if the last one has raised the loss."""
+    at, ended = objective.evaluate(rule.reported.copy()), rule.copy()
+    if objective.value(at) <= control.largest_loss:
+        return at
+    control.return_to_best()
+    earlier = objective.evaluate(rule.reported.copy())
+    if earlier.total <= at.total:
+        return earlier
+    rule.restore(ended)
+    return at
 
 
 def _saga_certified(objective: Objective, rule: RuleState, losses: Array, tol: float) -> bool:

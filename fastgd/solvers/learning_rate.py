@@ -40,6 +40,17 @@ class RulePlan:
         return self.batch_size is None or self.batch_size >= n
 
 
+class Cooldown(NamedTuple):
+    """A fall of the rate to 0 along a straight line, between two epochs."""
+
+    start: int
+    end: int
+
+    def shares(self, epochs: Array) -> Array:
+        """Return the shares of the rate at some epochs, with fractions, from `start` on and before `end`."""
+        return (self.end - epochs) / (self.end - self.start)
+
+
 class RunningSchedule:
     """A bound schedule with its state from epoch to epoch.
 
@@ -70,6 +81,8 @@ class RunningSchedule:
         self._step, self._epoch = 0, 0
         #: Factor of the schedule's rates.
         self.factor = 1.0
+        #: The fall of the rates to 0 that has begun.
+        self.cooldown: Cooldown | None = None
         #: The rate of the first update of the run, and the largest so far.
         self.first, self.largest = float("nan"), 0.0
 
@@ -81,9 +94,12 @@ class RunningSchedule:
     def rates(self, first: int, last: int) -> Array:
         """Return the rates of the updates [first, last) of the epoch."""
         updates = np.arange(first, last)
-        rates = self._schedule.rates(self._step + updates, self._epoch + updates / self._batches, self.state)
+        epochs = self._epoch + updates / self._batches
+        rates = self._schedule.rates(self._step + updates, epochs, self.state)
         if self.factor != 1.0:
             rates = self.factor * rates
+        if self.cooldown is not None:
+            rates = self.cooldown.shares(epochs) * rates
         if np.isnan(self.first):
             self.first = float(rates[0])
         self.largest = max(self.largest, float(np.max(rates)))
@@ -101,8 +117,6 @@ class RunningSchedule:
 _USUAL_BATCH = 256
 #: Fits of fewer updates than this take longer steps: all of them together must lead from 0 to the optimum.
 _USUAL_UPDATES = 500
-#: Shares of its curvature below which a Huber loss counts as linear: gradients get no smaller near the optimum.
-_LINEAR = 0.3
 
 
 def is_automatic(plan: RulePlan) -> bool:
@@ -110,10 +124,10 @@ def is_automatic(plan: RulePlan) -> bool:
     return plan.optimizer.schedule.automatic
 
 
-def bound_schedule(objective: Objective, plan: RulePlan, rate: float) -> Schedule:
+def bound_schedule(plan: RulePlan, rate: float) -> Schedule:
     """Return the schedule of a fit, with `rate` in place of "auto"."""
     automatic = is_auto(plan.optimizer.learning_rate)
-    schedule = _automatic_decay(objective, plan) if automatic else plan.optimizer.schedule
+    schedule = _automatic_decay(plan) if automatic else plan.optimizer.schedule
     # Streams refuse schedules whose length is that of the fit.
     return schedule.bind(rate, _SHORTEST if plan.max_iter == ENDLESS else plan.max_iter)
 
@@ -139,25 +153,15 @@ def _length(plan: RulePlan, n: int, longest: float) -> float:
     return max(noise if plan.batch_size else 1.0, min(_USUAL_UPDATES / updates, longest))
 
 
-def falls_to_zero(objective: Objective, plan: RulePlan) -> bool:
-    """Whether an automatic rate decays to 0 at the end of the fit; a loss flat before that only shows a large rate."""
-    return is_auto(plan.optimizer.learning_rate) and isinstance(_automatic_decay(objective, plan), CosineDecay)
-
-
-def _automatic_decay(objective: Objective, plan: RulePlan) -> Schedule:
+def _automatic_decay(plan: RulePlan) -> Schedule:
     """Return the decay of an automatic rate.
 
-    Constant if gradients have no noise; to 0 if steps do not shrink near the optimum and the length is known.
+    That of mini-batch fits follows the losses, see `rate_control`. Streams, whose length is unknown, need a decay for
+    rules whose steps follow gradients; steps of adaptive rules do not shrink near the optimum by themselves.
     """
     if plan.max_iter == ENDLESS:
         return Constant() if plan.optimizer.adaptive else InverseTimeDecay()
-    if plan.optimizer.adaptive:
-        return CosineDecay()
-    if not plan.is_full(objective.data.n) and share_at_start(objective) < _LINEAR:
-        return CosineDecay()
-    if plan.is_full(objective.data.n) or plan.optimizer.constant_rate:
-        return Constant()
-    return InverseTimeDecay()
+    return CosineDecay() if plan.optimizer.adaptive and plan.batch_size is None else Constant()
 
 
 #: Factor by which rows must be larger than all before for a stream's automatic rate to be derived again, factor by

@@ -111,7 +111,7 @@ def falling(step, epoch, metric):
 
 SCHEDULES = {
     "number": 0.05,
-    "auto": "auto",
+    "automatic": schedules.InverseTimeDecay(),
     "step": schedules.StepDecay(0.05, every=1.5),
     "automatic step": schedules.StepDecay(every=2),
     "inverse": schedules.InverseTimeDecay(0.05),
@@ -138,6 +138,18 @@ def test_calls_are_the_epochs_after_those_of_the_fit(name):
     for key in ("loss", "learning_rate", "gradient_norm"):
         assert np.array_equal(model.history_[key], whole.history_[key])
     assert model.n_iter_ == 4
+
+
+def test_calls_after_a_fit_with_an_automatic_rate_continue_its_first_rate_with_a_decay():
+    """The rate of the fit follows its losses; a stream has no epoch to return to."""
+    problem = problem_for("squared", n=N)
+    X, y = problem.x, targets(problem)
+    model = LinearRegression(optimizer="gd", batch_size=BATCH, max_iter=2, tol=0.0, random_state=3).fit(X, y)
+    first = model.fit_report_["learning_rate"]
+    model.partial_fit(X, y).partial_fit(X, y)
+    # Two epochs of a fit are all its last ones, during which the rate falls to 0 along a straight line.
+    shares = np.array([1.0, 1 / 2, 1 / 3, 1 / 4])
+    np.testing.assert_allclose(model.history_["learning_rate"], first * shares, rtol=1e-12)
 
 
 @pytest.mark.parametrize("schedule", [schedules.StepDecay(1e-3, every=2), schedules.OneCycle(1e-3, epochs=6)], ids=repr)

@@ -208,7 +208,8 @@ def test_history(parameters):
 def test_mini_batches_stop_on_a_flat_loss():
     """Not before `tol` times the constant model's loss was missed for 5 epochs and 100 updates, and then at once."""
     problem = problem_for("squared", n=N)
-    model = fit(problem, optimizer="gd", batch_size=32, tol=1e-3, max_iter=1000, random_state=0)
+    rule = fastgd.optimizers.GradientDescent(fastgd.schedules.InverseTimeDecay(0.2))
+    model = fit(problem, optimizer=rule, batch_size=32, tol=1e-3, max_iter=1000, random_state=0)
     assert model.fit_report_["stopped_by"] == "flat loss"
     assert model.fit_report_["converged"]
     y, s = problem.y[:, 0], problem.weight

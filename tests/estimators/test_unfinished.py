@@ -66,7 +66,7 @@ def test_saga_that_does_not_move_goes_on_to_max_iter():
     assert "stopped by max_iter after 12 epochs" in message
 
 
-@pytest.mark.parametrize("rule", ["rmsprop"])
+@pytest.mark.parametrize("rule", ["adam", "nadam", "rmsprop"])
 def test_an_end_close_to_the_optimum_is_converged_and_another_warns(rule):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((2000, 10))

@@ -67,12 +67,15 @@ def test_automatic_rates_are_what_the_docstrings_say():
             # The bound on L is at most 1.3 times too large, see test_objective.
             assert exact / 1.31 <= model.fit_report_["learning_rate"] <= exact
             used = model.history_["learning_rate"]
-            decay = np.ones(3) if batch_size == "full" else 1.0 / (1.0 + np.arange(3))
+            # The last epochs of batches, here all, bring the rate to 0 along a straight line.
+            decay = np.ones(3) if batch_size == "full" else 1.0 - np.arange(3) / 3.0
             np.testing.assert_allclose(used, model.fit_report_["learning_rate"] * decay, rtol=1e-12)
-    # 800 updates, and 80: fewer than 500 take steps as much longer.
+    # 800 updates, and 80: fewer than 500 take steps as much longer; the full batch falls to 0 as half a cosine.
     for epochs, first in ((400, 0.02), (40, 0.125)):
         model = fit(problem, optimizer="adam", max_iter=epochs, tol=0.0)
-        cosine = 0.5 * (1.0 + np.cos(np.pi * np.arange(epochs) / epochs))
+        assert model.fit_report_["learning_rate"] == pytest.approx(first)
+        model = fit(problem, optimizer="adam", batch_size="full", max_iter=2 * epochs, tol=0.0)
+        cosine = 0.5 * (1.0 + np.cos(np.pi * np.arange(2 * epochs) / (2 * epochs)))
         # 1 + cos cancels towards the end.
         np.testing.assert_allclose(model.history_["learning_rate"], first * cosine, rtol=1e-12, atol=1e-16 * first)
     # Batches of 4 rows take steps sqrt(4 / 256) as long, unless that makes a shorter way than 500 updates usually do.
@@ -136,7 +139,7 @@ def test_a_drawn_seed_is_reported_and_gives_the_same_bits():
     second = fit(problem, optimizer="gd", batch_size=8, max_iter=2, tol=0.0)
     assert not np.array_equal(first.coef_, second.coef_)
     its, scaling = working(problem)
-    rates = [first.fit_report_["learning_rate"] / (1.0 + t / 25) for t in range(50)]
+    rates = [first.fit_report_["learning_rate"] * (1.0 - t / 50) for t in range(50)]
     plan = reference.Plan("gd", lambda t: rates[t - 1], 2, 8, seed=first.fit_report_["random_state"])
     again = reference.raw_theta(reference.run(its, np.zeros(its.shape), plan).theta, scaling)
     np.testing.assert_allclose(theta_of(first), again, rtol=1e-10)
