@@ -59,13 +59,13 @@ class RuleState:
         return other
 
     def restore(self, earlier: "RuleState") -> None:
-        """Return to an earlier copy. SAGA's mean gradient belongs to its table and stays, unless it overflowed."""
+        """Return to an earlier copy. SAGA, whose table is that of later parameters, begins with an empty one."""
         self.theta[...] = earlier.theta
-        if not self.recipe.rule.keeps_rows:
-            for mine, array in zip(self.memory[1:], earlier.memory[1:], strict=True):
-                mine[...] = array
-        elif not np.all(np.isfinite(self.memory.slots)):
+        if self.recipe.rule.keeps_rows:
             self.memory.slots[...], self.state.table[...] = 0.0, 0.0
+            return
+        for mine, array in zip(self.memory[1:], earlier.memory[1:], strict=True):
+            mine[...] = array
 
     def change_unit(self, factors: Array) -> None:
         """Multiply theta by factors (K,), one per output, and the memory accordingly."""

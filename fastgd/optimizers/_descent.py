@@ -237,7 +237,7 @@ class SAGA(WithRate):
     ----------
     learning_rate : float, "auto", schedule or callable, default="auto"
         eta > 0, or a learning-rate schedule (`fastgd.schedules`). "auto": 1 / (3 L) of the batch, adapted as for
-        `GradientDescent`, without the end at 0.
+        `GradientDescent`.
 
     References
     ----------

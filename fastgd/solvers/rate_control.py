@@ -79,15 +79,10 @@ class RateControl:
     def begin(self, epoch: int, loss_factor: float) -> None:
         """Begin an epoch; loss_factor: the factor of the rate that belongs to the loss of the model."""
         left = self._plan.max_iter - epoch
-        if left <= self._last_epochs and self._schedule.cooldown is None and not self._keeps_rows:
+        if left <= self._last_epochs and self._schedule.cooldown is None:
             self._schedule.cooldown = Cooldown(epoch, epoch + left)
         self._schedule.factor = self._factor * loss_factor
         self._epoch, self._begun = epoch, self._rule.copy()
-
-    @property
-    def _keeps_rows(self) -> bool:
-        """Whether the rule's noise goes to 0 at a constant rate."""
-        return self._rule.recipe.rule.keeps_rows
 
     def end(self, loss: float) -> float:
         """End an epoch with its loss, infinite if it diverged; return the loss from which the fit continues.
