@@ -69,7 +69,8 @@ def test_streams(there):
     for chunk in (slice(0, 20), slice(20, 40)):
         models[0].set_params(device="cpu").partial_fit(X[chunk], margins[chunk, 0])
         models[1].partial_fit(there(X[chunk].copy()), there(margins[chunk, 0].copy()))
-    assert_alike(*models)
+    # A pass of its own finds numbers that are not finite, which the CPU looks for while it converts arrays.
+    assert_alike(*models, more_passes=1)
     X[3, 2] = np.inf
     with pytest.raises(ValueError, match="contains infinity: column 2"):
         models[1].partial_fit(there(X), margins[:, 0])
