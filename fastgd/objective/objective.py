@@ -18,7 +18,7 @@ from fastgd.objective.coordinates import Moments, Scaling, inverse
 from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
 from fastgd.objective.duality_gap import duality_gaps, feasible_share
 from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
-from fastgd.objective.sampling import sample_data, sample_of
+from fastgd.objective.sampling import SMALL_NUMBERS, sample_data, sample_of
 from fastgd.penalties import subgradient_distance
 
 #: Most numbers of data to keep in working coordinates, and of a sample for passes by NumPy.
@@ -205,6 +205,11 @@ class Objective:
     def _design(self) -> Design:
         """Rows in working coordinates, kept for samples and small data."""
         return self.data.design(self.scaling, self.problem.fit_intercept, self._keeps_rows, self._is_sample)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the data are so small that steps on all rows cost little."""
+        return self.data.n * (self.data.d + 1) <= SMALL_NUMBERS
 
     @property
     def _keeps_rows(self) -> bool:

@@ -17,6 +17,8 @@ _ROWS_A_COLUMN = 10
 _MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
 #: Most numbers of data for means and scales by NumPy, so that nothing is compiled.
 FEW_NUMBERS = 1 << 15
+#: Most numbers of data for solvers to use all rows.
+SMALL_NUMBERS = 1 << 17
 #: A sample is less than 1 / _MOST of the rows, of at least so many rows; else all rows are used.
 _MOST, _LEAST_ROWS = 4, 256
 

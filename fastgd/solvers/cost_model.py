@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fastgd.backends.design import LONG
 from fastgd.losses import Loss
 from fastgd.objective.objective import Objective
-from fastgd.objective.sampling import most_rows
+from fastgd.objective.sampling import SMALL_NUMBERS, most_rows
 
 # Written by python -m bench.costs --write: seconds, passes and steps.
 #: Seconds of a full pass: once, a row's output, a byte of X, a multiplication of a number of X.
@@ -278,11 +278,17 @@ class Shape(NamedTuple):
         return steps * (self.seconds_curvature(self.rows) + self._seconds_step)
 
     @property
+    def takes_all_rows(self) -> bool:
+        """Whether the data are so small that Newton's method on all rows is worth its digits."""
+        other = self.loss.is_quadratic or self.l1 or self.loss.couples_outputs
+        return not other and self.rows * self.columns <= SMALL_NUMBERS
+
+    @property
     @_once
     def sample_rows(self) -> int:
         """Rows of the sample with the least expected time; all rows if no sample is quicker."""
         most = most_rows(self.rows)
-        if most == 0 or self.seconds_all_rows <= self._least_seconds_sampled:
+        if most == 0 or self.takes_all_rows or self.seconds_all_rows <= self._least_seconds_sampled:
             return self.rows
         best, least = float(most), math.inf
         for ratio in _ROWS_A_PARAMETER:

@@ -296,6 +296,9 @@ class _Passes:
 _DAMPING, _MORE, _LESS = 1e-5, 4.0, 0.1
 #: Share to which a joint curvature's step may be shortened; below it the curvature is damped instead.
 _SHORTEST = 3e-2
+#: Largest tol with which fits of small data go on to this relative error of coefficients, those of at least a share of
+#: the largest in columns of unit scale; and steps for it at most: Newton's method doubles the digits at each.
+_PRECISE_TOL, _DIGITS, _SMALL, _MORE_STEPS = 1e-4, 1e-7, 1e-3, 3
 #: Shares of the first-order decrease, 1/2 on a quadratic, from which steps achieve enough and below which little.
 _ACHIEVED, _POOR = 0.35, 0.15
 
@@ -383,7 +386,26 @@ class Newton:
             reason = progress.record_trial(self.advance())
             if reason is None and tol > 0.0 and self.descent.is_stalled and not progress.has_improved:
                 reason = "no step"
+        objective = self._objective
+        if reason == "certificate" and tol <= _PRECISE_TOL and objective.is_small and not objective.has_l1:
+            self._add_digits(progress)
         return attach_suboptimality(progress.make_solution(reason), self.suboptimality)
+
+    def _add_digits(self, progress: Progress) -> None:
+        """Take more steps after the certificate is met until coefficients have their digits, if passes are left."""
+        for _ in range(_MORE_STEPS):
+            if self._relative_error() <= _DIGITS or progress.is_full:
+                break
+            progress.record_trial(self.advance())
+            if not progress.has_improved:
+                break
+
+    def _relative_error(self) -> float:
+        """Return the largest relative error of a coefficient, by the step in the last metric."""
+        at, units = self.descent.at, np.sqrt(self._objective.squares)
+        sizes, errors = np.abs(at.theta) * units, np.abs(self.descent.metric.step(at)) * units
+        largest = float(sizes.max())
+        return float((errors / np.maximum(sizes, _SMALL * largest)).max()) if largest > 0.0 else 0.0
 
     def suboptimality(self, at: Evaluation) -> Array | None:
         """As `Descent.suboptimality`, by the curvature without damping."""

@@ -231,6 +231,11 @@ class Progress:
         kept = self._kept
         monitor.begin_run(lambda: kept[0].theta if kept else None)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `max_iter` passes are recorded."""
+        return len(self._monitor.history) >= self._monitor.history.max_iter
+
     def limit_idle_passes(self, passes: int) -> None:
         """Stop after this many consecutive passes without improvement, when only rounding is left."""
         self._patience, self._idle = passes if self._tol > 0.0 else math.inf, 0
@@ -254,7 +259,7 @@ class Progress:
         reason = self.end_epoch()
         if reason is not None:
             return monitor.certified_reason if certified and reason == "max_seconds" else reason
-        if len(monitor.history) < monitor.history.max_iter:
+        if not self.is_full:
             self._begun = Epoch(value, rate, math.sqrt(np.vdot(at.slope, at.slope)), certificate)
             if certified or monitor.deadline.passed:
                 reason = self.end_epoch()

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.backends import design
@@ -12,10 +13,11 @@ from fastgd.losses import find_loss
 from fastgd.objective import objective as objectives
 from fastgd.objective.sampling import most_rows
 from fastgd.optimizers import SketchedNewton
+from fastgd.reference import make_problem
 from fastgd.solvers import cost_model
 from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.metric import make_metric
-from tests.estimators.fits import fit, problem_for, refused, theta_of
+from tests.estimators.fits import fit, problem_for, refused, scipy_optimum, theta_of
 from tests.objective_of import objective_of
 
 RNG = np.random.default_rng(0)
@@ -157,7 +159,7 @@ def test_no_sample_is_missed_where_none_is_looked_for(loss, rows):
     for columns, outputs, rarity in itertools.product((2, 21, 201), (1, 10), (1.0, 7.0)):
         shape = Shape(rows, columns, outputs, 8, find_loss(loss), False, rarity)
         ratios = [ratio * shape.parameters * rarity for ratio in cost_model._ROWS_A_PARAMETER]
-        if most_rows(rows) == 0:
+        if most_rows(rows) == 0 or shape.takes_all_rows:
             assert shape.sample_rows == rows
             continue
         quickest = min(shape.seconds_sampled(min(size, most_rows(rows))) for size in ratios)
@@ -173,3 +175,37 @@ def test_newtons_method_takes_all_of_few_rows(n, d):
     for optimizer in (SketchedNewton(sample_rows=4), SketchedNewton(), "auto"):
         model = LogisticRegression(alpha=0.1, optimizer=optimizer).fit(data, np.arange(n) % 2)
         assert model.fit_report_["stopped_by"] == "certificate"
+
+
+def classical() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Data sets of scikit-learn and generated models of 32 to 10,000 rows, none of them separable."""
+    rng = np.random.default_rng(3)
+    found = {}
+    for n, d in ((32, 3), (944, 5), (10_000, 8)):
+        X = rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-2.0, 2.0, d) + rng.uniform(0.0, 5.0, d)
+        z = (X - X.mean(axis=0)) / X.std(axis=0) @ rng.standard_normal(d)
+        found[f"{n} rows"] = X, (z + rng.logistic(size=n) > 0.0).astype(float)
+        if n < 1000:
+            scores = np.stack([z, -z, np.zeros(n)], axis=1) + rng.gumbel(size=(n, 3))
+            found[f"{n} rows, classes"] = X, scores.argmax(axis=1).astype(float)
+    X, y = load_breast_cancer(return_X_y=True)
+    found["breast cancer"] = X[:, [0, 1, 8, 9]], y.astype(float)
+    X, y = load_wine(return_X_y=True)
+    found["wine, classes"] = X[:, [1, 2, 7]], y.astype(float)
+    found["diabetes, classes"] = load_diabetes().data, np.digitize(load_diabetes().target, [100.0, 200.0]).astype(float)
+    return found
+
+
+@pytest.mark.parametrize("name", classical())
+def test_default_settings_give_small_data_six_digits(name):
+    """All coefficients without a penalty, by an independent optimum, as tables of statistics packages print them."""
+    x, y = classical()[name]
+    classes = int(y.max()) + 1
+    problem = make_problem(x, y.astype(int), "softmax") if classes > 2 else make_problem(x, 2.0 * y - 1.0, "logistic")
+    exact = scipy_optimum(problem)
+    model = LogisticRegression(alpha=0.0).fit(x, y)
+    found, expected = theta_of(model), exact
+    if classes > 2:
+        found, expected = found - found[0], expected - expected[0]
+    assert model.fit_report_["stopped_by"] == "certificate"
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=0.0)

@@ -194,7 +194,8 @@ def test_reported_suboptimality_is_about_the_actual_one(case):
     problem = problem_for("softmax" if outputs > 1 else "logistic", outputs, sample_weight=None, alpha=1e-4, **options)
     y = np.random.default_rng(1).integers(0, max(outputs, 2), problem.y.shape).astype(float)
     problem = replace(problem, y=y if outputs > 1 else 2.0 * y - 1.0)
-    ways = [{"optimizer": "sketched_newton", "tol": tol, "max_iter": 3000} for tol in (1e-2, 1e-4, 1e-9)]
+    # From 1e-4 on fits of small data go on to rounding, where nothing is left to compare with.
+    ways = [{"optimizer": "sketched_newton", "tol": tol, "max_iter": 3000} for tol in (1e-2, 2e-4, 1e-9)]
     *reports, exact = (fit(problem, **way).fit_report_ for way in ways)
     for report in reports:
         left = report["objective"] - exact["objective"]
