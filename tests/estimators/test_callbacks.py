@@ -6,7 +6,7 @@ import pytest
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
 from fastgd.backends.cpu.data import CpuData
-from fastgd.optimizers import GradientDescent, Momentum
+from fastgd.optimizers import SAGA, GradientDescent, Momentum
 from fastgd.solvers import learning_rate
 from tests.estimators import holding_out
 from tests.estimators.fits import Recorder, certificate_of, model_for, problem_for, refused, targets, theta_of, value_of
@@ -17,6 +17,7 @@ WAYS = {
     "momentum": {"optimizer": Momentum(0.1), "batch_size": "full"},
     "batches": {"optimizer": Momentum(0.01), "batch_size": 16},
     "averaged": {"optimizer": GradientDescent(0.05, average=True), "batch_size": 16},
+    "saga": {"optimizer": SAGA(0.01), "batch_size": 16},
 }
 #: Those whose loss of an epoch is not that of its start.
 BATCHES = ["batches", "averaged", "saga"]
