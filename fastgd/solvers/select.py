@@ -67,6 +67,9 @@ def solve(optimizer: FullBatch, objective: Objective, theta: Array, tol: float, 
 _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
 #: Expected seconds of a fit in a metric up to which it is chosen: an estimate of the hardness would take about 1 ms.
 _QUICK = 5e-3
+#: Expected seconds of normal equations up to which no other solver is considered: the fixed costs of
+#: others are larger.
+_DIRECT = 5e-4
 
 
 class Selection(NamedTuple):
@@ -85,6 +88,12 @@ def select_solver(objective: Objective) -> Selection:
     if objective.problem.positive:
         return Selection(NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {})
     shape = Shape.of(objective)
+    if (
+        shape.loss.is_quadratic
+        and shape.seconds_normal_equations <= _DIRECT
+        and not objective.problem.has_penalties_of_their_own
+    ):
+        return _select({"NormalEquations": shape.seconds_normal_equations}, "NormalEquations")
     seconds = _keep_capable(expected_seconds(shape), objective)
     in_metric = [name for name in _sort_by_seconds(seconds) if name not in _WITHOUT_METRIC]
     if in_metric and seconds[in_metric[0]] <= _QUICK:
