@@ -31,6 +31,8 @@ class RuleState:
         slots = np.zeros((on_kernels.slots, *theta.shape))
         self.memory = records.Memory(theta, slots, np.zeros(1, np.int64), np.ones(1))
         self.state = records.State(self.memory, table)
+        #: How many times `restore` has emptied SAGA's table; a GPU empties its own when it sees a new number.
+        self.emptied = 0
 
     @property
     def point(self) -> Array:
@@ -63,6 +65,7 @@ class RuleState:
         self.theta[...] = earlier.theta
         if self.recipe.rule.keeps_rows:
             self.memory.slots[...], self.state.table[...] = 0.0, 0.0
+            self.emptied += 1
             return
         for mine, array in zip(self.memory[1:], earlier.memory[1:], strict=True):
             mine[...] = array

@@ -9,7 +9,7 @@ from fastgd.arrays import Array
 from fastgd.backends.cuda import device
 from fastgd.backends.cuda.device import Grid, guarded, new_event, wait
 from fastgd.backends.cuda.gradient import lay_out
-from fastgd.backends.cuda.rows import ChunkedRows
+from fastgd.backends.cuda.rows import ChunkedRows, Table
 from fastgd.backends.cuda.transfer import PinnedArrays, send_arrays
 from fastgd.kernels import records
 from fastgd.kernels.cuda.coordinates import AT_ONCE
@@ -246,7 +246,7 @@ class CudaEpochs:
         if not rule.recipe.rule.keeps_rows:
             return None
         tables = self._data.tables
-        if rule not in tables:
+        if rule not in tables or tables[rule].emptied != rule.emptied:
             zeros = np.zeros((len(rule.theta), self._data.n), self._data.kind)
-            tables[rule] = cuda.to_device(zeros, stream=self._data.stream)
-        return tables[rule]
+            tables[rule] = Table(cuda.to_device(zeros, stream=self._data.stream), rule.emptied)
+        return tables[rule].derivatives

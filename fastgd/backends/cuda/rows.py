@@ -43,6 +43,13 @@ class Held(NamedTuple):
     order: str
 
 
+class Table(NamedTuple):
+    """SAGA's last derivative of each row's loss, (K, n) on the device, and the rule's `emptied` at its beginning."""
+
+    derivatives: Any
+    emptied: int
+
+
 class ChunkedRows(WeightedRows):
     """Rows of a data set or a sample that are on the device a chunk at a time.
 
@@ -76,7 +83,7 @@ class ChunkedRows(WeightedRows):
         #: Rows that passes and epochs have read so far, and those that samples have.
         self.rows_read = self.rows_sampled = 0
         #: SAGA's tables of derivatives, by rule.
-        self.tables: WeakKeyDictionary[RuleState, Any] = WeakKeyDictionary()
+        self.tables: WeakKeyDictionary[RuleState, Table] = WeakKeyDictionary()
 
     @property
     def weights(self) -> NDArray[Any] | None:

@@ -81,6 +81,21 @@ def test_saga_on_a_stream_names_a_remedy(monkeypatch):
         epochs.run(0, 0, 1, np.ones(1), rows.rule_state(recipe("saga"), np.zeros((1, D + 1))))
 
 
+def test_saga_returns_to_earlier_parameters_with_an_empty_table():
+    """As on the CPU: derivatives of parameters that no longer exist would bias the direction."""
+    data, setup = sample(PLAIN, N, D), Setup("saga", 4)
+    stated, rates = minibatch.twin(PLAIN, data, setup), np.full(6, 0.1)
+    thetas = []
+    for rows in (stated.data, held(data)):
+        rule, epochs = rows.rule_state(recipe("saga"), stated.start.copy()), rows.epochs(PLAIN.loss, stated.plan)
+        earlier = rule.copy()
+        epochs.run(0, 0, 6, rates, rule)
+        rule.restore(earlier)
+        epochs.run(1, 0, 6, rates, rule)
+        thetas.append(rule.theta)
+    np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-12)
+
+
 def test_an_interrupt_leaves_the_rule_after_a_whole_batch(monkeypatch):
     data, setup = sample(PLAIN, N, D), Setup("saga", 4)
     stated = minibatch.twin(PLAIN, data, setup)
