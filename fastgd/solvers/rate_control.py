@@ -28,6 +28,8 @@ _MOST_UNDONE = 2
 _FIRST_RISE = 1.5
 #: Share of the epochs during which the rate falls to 0 at the end, and its factor after a fall that ended too far off.
 _LAST, _FEW_EPOCHS, _AGAIN = 0.3, 2, 0.25
+#: Share of the rule's largest rate up to which a rate grows: a factor times the first rate is rounded.
+_BELOW_LARGEST = 1.0 - 1e-12
 
 
 def is_controlled(plan: RulePlan) -> bool:
@@ -134,7 +136,7 @@ class RateControl:
         elif self._idle == 0 and before is not None:
             size = float(np.linalg.norm(before) * np.linalg.norm(move))
             if float(np.vdot(before, move)) > _SAME_WAY * size:
-                largest = max(self._plan.optimizer.largest_rate / self._schedule.first, self._factor)
+                largest = max(_BELOW_LARGEST * self._plan.optimizer.largest_rate / self._schedule.first, self._factor)
                 self._factor = min(_GROWTH * self._factor, self._ceiling, largest)
 
     def cool(self) -> None:

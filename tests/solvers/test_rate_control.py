@@ -170,6 +170,15 @@ def test_growth_ends_at_the_largest_rate_of_the_rule():
     assert max(run(*control_of(Adam()), losses)) > 1.0
 
 
+def test_growth_to_the_largest_rate_is_not_rounded_beyond_it():
+    for weight_decay in np.linspace(0.5, 9.0, 300):
+        optimizer = AdamW(weight_decay=weight_decay)
+        control, rule, schedule = control_of(optimizer)
+        rates = run(control, rule, schedule, [(1.0 - 0.01 * epoch, 1.0) for epoch in range(10)])
+        optimizer.check_rates(rates)
+        assert max(rates) == pytest.approx(optimizer.largest_rate)
+
+
 def test_saga_returns_to_earlier_parameters_with_an_empty_table():
     rule = RuleState(SAGA().recipe(1), np.ones((1, 3)), rows=5)
     earlier = rule.copy()
