@@ -86,7 +86,7 @@ def run_fit(
         elif (
             monitor.error is None
             and not solution.is_close
-            and solution.reason in ("max_iter", "max_seconds", "no step")
+            and solution.reason in ("max_iter", "max_seconds", "no step", "flat loss")
         ):
             warn_not_close(messages, objective, solution)
         coef, intercept = objective.to_user(final.theta)

@@ -111,17 +111,24 @@ def _distance(objective: Objective, plan: RulePlan | None, solution: Solution) -
 def warn_not_close(messages: list[str], objective: Objective, solution: Solution) -> None:
     """Warn about a certificate that is met although the estimated suboptimality is not."""
     above = "" if solution.gain is None else f"about {objective.in_target_units(solution.gain):.3g} "
+    more, solver = (
+        ("n_iter_no_change, max_iter", "auto") if solution.reason == "flat loss" else ("max_iter", "sketched_newton")
+    )
     warn(
         messages,
         f"stopped by {solution.reason} at a small gradient but {above}above the optimum, more than tol times "
-        "the fall of F from the constant model: increase max_iter or alpha, or use optimizer='sketched_newton'",
+        f"the fall of F from the constant model: increase {more} or alpha, or use optimizer={solver!r}",
         ConvergenceWarning,
     )
 
 
 def is_far(solution: Solution, certificate: float) -> bool:
-    """Whether a fit that no certificate ended is far from any optimum, however flat its loss."""
-    return certificate > _FAR and solution.reason in ("max_iter", "max_seconds", "flat loss")
+    """Whether a fit that no certificate ended is far from any optimum, however flat its loss.
+
+    An estimated suboptimality that meets the tolerance shows that it is not.
+    """
+    is_close = solution.gain is not None and solution.is_close
+    return certificate > _FAR and not is_close and solution.reason in ("max_iter", "max_seconds", "flat loss")
 
 
 def _describe_small_rate(objective: Objective, plan: RulePlan | None, rate: float) -> str:

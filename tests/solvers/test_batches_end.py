@@ -1,9 +1,14 @@
 """The end of mini-batch fits: exact zeros of an L1 term, and SAGA at its tolerance."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LogisticRegression
+from fastgd.solvers.first_order import solve_rule
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "momentum", "adagrad", "adam", "rmsprop", "saga"])
@@ -35,3 +40,29 @@ def test_saga_with_single_rows_reaches_tol():
     assert model.fit_report_["stopped_by"] == "certificate"
     assert model.fit_report_["certificate"] <= 1e-8
     np.testing.assert_allclose(model.coef_, best.coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize("is_close", [False, True])
+@pytest.mark.parametrize("small", [False, True])
+def test_an_estimate_decides_a_flat_loss_and_a_fit_that_has_not_converged_warns(monkeypatch, is_close, small):
+    """Whether the gradient is small or far from it."""
+
+    def ended(*args):
+        found = solve_rule(*args)
+        theta = found.theta if small else np.zeros_like(found.theta)
+        end = {"converged": True, "reason": "flat loss", "gain": np.ones(1), "is_close": is_close}
+        return replace(found, theta=theta, evaluation=None, **end)
+
+    monkeypatch.setattr("fastgd._fit.solve_rule", ended)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = X @ [1.0, -2.0, 0.0] + rng.normal(size=200) > 0.0
+    model = LogisticRegression(optimizer="gd", alpha=0.1, batch_size=16, tol=0.05, max_iter=10, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y)
+    certificate = model.fit_report_["certificate"]
+    assert certificate < 0.05 if small else certificate > 0.1
+    assert model.fit_report_["converged"] == is_close
+    assert len(caught) == (not is_close)
+    assert all(issubclass(warning.category, ConvergenceWarning) for warning in caught)
