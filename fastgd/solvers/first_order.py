@@ -120,9 +120,10 @@ def solve_rule(objective: Objective, theta: Array, plan: RulePlan, monitor: Moni
 def _with_estimate(objective: Objective, solution: Solution, plan: RulePlan) -> Solution:
     """Attach the estimated suboptimality of an end that no certificate proves, and whether it meets the tolerance.
 
-    A mini-batch fit that ends close to the optimum has converged, however it ended.
+    A mini-batch fit that ends close to the optimum has converged, however it ended. Rules whose weight decay is
+    decoupled do not seek the optimum of F.
     """
-    if plan.tol == 0.0 or solution.reason not in _ESTIMATED or solution.gain is not None:
+    if plan.tol == 0.0 or solution.reason not in _ESTIMATED or solution.gain is not None or _is_decoupled(plan):
         return solution
     at = solution.evaluation or objective.evaluate(solution.theta)
     gain = SampledEstimate(objective, plan.tol, _MORE_ROWS)(at)
@@ -131,6 +132,11 @@ def _with_estimate(objective: Objective, solution: Solution, plan: RulePlan) -> 
     close = objective.is_close(gain, at, plan.tol)
     converged = solution.converged or (close and plan.batch_size is not None)
     return replace(solution, evaluation=at, gain=gain, is_close=close, converged=converged)
+
+
+def _is_decoupled(plan: RulePlan) -> bool:
+    """Whether weights decay apart from the gradient, which bounds the rate."""
+    return math.isfinite(plan.optimizer.largest_rate)
 
 
 def _solve(objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor) -> Solution:
