@@ -153,7 +153,7 @@ def _with_exact_zeros(objective: Objective, solution: Solution, monitor: Monitor
 
     The thresholds of a rule shrink with its rate, and the noise of its batches exceeds them. With full gradients a few
     accelerated steps (Beck and Teboulle 2009) find the zeros. A stream continues from the rule's own parameters. With
-    tol = 0 the fit is the rule's formula alone.
+    a given rate and tol = 0 the fit is the rule's formula alone.
     """
     ended = solution.reason in ("flat loss", "max_iter", "early stopping")
     if not (objective.has_l1 and ended and tol > 0.0) or monitor.error is not None:
