@@ -174,7 +174,8 @@ def _with_exact_zeros(objective: Objective, solution: Solution, monitor: Monitor
             break
     end = objective.evaluate(soft_threshold(at.theta - step * at.slope, step * objective.l1))
     best = end if end.total <= best.total else best
-    return replace(solution, theta=best.theta, evaluation=best)
+    # The estimate, if any, was that of the parameters before.
+    return replace(solution, theta=best.theta, evaluation=best, gain=None, is_close=True)
 
 
 def _run_full_batch(
