@@ -267,17 +267,21 @@ def _run_controlled(
         if reason in (None, "flat loss") and control.has_ended and epoch < plan.max_iter - 1:
             ended = _with_estimate(objective, _solution(monitor.theta, "flat loss", schedule, rule), plan)
             if ended.is_close:
-                return ended
+                return ended if ended.gain is not None else _at_best_end(objective, ended, rule, control)
             control.resume()
             monitor.plateau.restart()
             reason = None
         if reason is not None:
             break
-        if follows_losses(plan):
+        if follows_losses(plan) and not control.has_undone:
             factor = rate_factor(objective, done.mean_losses)
     solution = _solution(monitor.theta, reason or "max_iter", schedule, rule)
     if solution.reason not in _ESTIMATED or monitor.early_stopping:
         return solution
+    return _at_best_end(objective, solution, rule, control)
+
+
+def _at_best_end(objective: Objective, solution: Solution, rule: RuleState, control: RateControl) -> Solution:
     at = _best_end(objective, rule, control)
     return replace(solution, theta=at.theta, evaluation=at)
 

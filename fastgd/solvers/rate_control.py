@@ -78,6 +78,11 @@ class RateControl:
         """Whether the rate has fallen to 0."""
         return self._schedule.cooldown is not None and self._schedule.cooldown.end <= self._epoch + 1
 
+    @property
+    def has_undone(self) -> bool:
+        """Whether the last epoch was undone."""
+        return self._undone > 0
+
     def begin(self, epoch: int, loss_factor: float) -> None:
         """Begin an epoch; loss_factor: the factor of the rate that belongs to the loss of the model."""
         left = self._plan.max_iter - epoch
