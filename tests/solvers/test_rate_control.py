@@ -13,9 +13,12 @@ from fastgd import LinearRegression, LogisticRegression
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import SAGA, Adam, AdamW, GradientDescent
 from fastgd.schedules import Constant
-from fastgd.solvers.epochs import RunDiverged
+from fastgd.solvers.epochs import BatchLoop, RunDiverged
+from fastgd.solvers.first_order import _best_end
 from fastgd.solvers.learning_rate import RulePlan, RunningSchedule
 from fastgd.solvers.rate_control import RateControl
+from tests.estimators.fits import problem_for
+from tests.objective_of import objective_of
 
 
 def heavy_rows(rng):
@@ -162,6 +165,116 @@ def test_the_rate_falls_to_0_along_a_line_at_the_end():
     rates = run(*control_of(), losses)
     # 30 % and two more of the epochs.
     assert rates == pytest.approx([0.1] * 12 + [0.1 * left / 8 for left in range(8, 0, -1)])
+
+
+def test_a_fall_to_0_begins_once_and_a_quarter_of_the_rate_follows():
+    control, rule, schedule = control_of()
+    # Each loss is lower and each move turns: the rate stays.
+    epochs = iter([(1.0 - 0.01 * epoch, (-1.0) ** epoch) for epoch in range(20)])
+
+    def rate_of(epoch):
+        loss, move = next(epochs)
+        control.begin(epoch, 1.0)
+        schedule.begin(epoch, epoch)
+        rule.theta += move
+        control.end(loss)
+        return float(schedule.rates(0, 1)[0]), control.has_ended
+
+    assert rate_of(0) == (0.1, False)
+    control.cool()
+    fall = []
+    for epoch in range(1, 9):
+        fall.append(rate_of(epoch))
+        control.cool()
+    assert [rate for rate, _ in fall] == pytest.approx([0.1 * left / 8 for left in range(8, 0, -1)])
+    assert [ended for _, ended in fall] == [False] * 7 + [True]
+    control.resume()
+    assert not control.has_ended
+    assert rate_of(9) == (pytest.approx(0.025), False)
+    # Not beyond the last epoch.
+    for epoch in range(10, 14):
+        rate_of(epoch)
+    assert [rate_of(epoch) for epoch in range(14, 20)][-1] == (pytest.approx(0.025 / 8), True)
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(0.0, 0.0), (30.0, 20.0)])
+def test_the_end_goes_back_to_the_best_epoch_if_that_is_better(kept, expected):
+    """Where the last epoch ends at 20 and F is far above the least loss; the epoch of that began at `kept`."""
+    objective = objective_of(problem_for("logistic", d=2, alpha=0.1))
+    control, rule, _ = control_of()
+    rule.theta[...] = kept
+    control.begin(0, 1.0)
+    rule.theta[...] = 20.0
+    control.end(1e-3)
+    at = _best_end(objective, rule, control)
+    np.testing.assert_array_equal(at.theta, np.full((1, 3), expected))
+    np.testing.assert_array_equal(rule.theta, at.theta)
+
+
+def test_the_end_without_an_estimate_is_that_of_the_best_epoch(monkeypatch):
+    """With fewer rows than columns there is none."""
+    ends = []
+
+    def best_end(*args):
+        ends.append(_best_end(*args))
+        return ends[-1]
+
+    monkeypatch.setattr("fastgd.solvers.first_order._best_end", best_end)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 40))
+    model = LogisticRegression(optimizer="gd", alpha=0.5, batch_size=8, max_iter=400, random_state=0)
+    report = model.fit(X, X[:, 0] > 0.0).fit_report_
+    assert (report["stopped_by"], report["suboptimality"], len(ends)) == ("flat loss", None, 1)
+
+
+def test_a_rule_with_decoupled_decay_is_not_judged_by_the_optimum_of_f():
+    X, y = sample()
+    options = {"batch_size": 16, "alpha": 0.0, "max_iter": 200, "random_state": 0}
+    model = LogisticRegression(optimizer=AdamW(weight_decay=0.1), **options).fit(X, y)
+    assert model.fit_report_["stopped_by"] == "flat loss"
+    assert model.fit_report_["suboptimality"] is None
+    # Without decay it is Adam.
+    adam = LogisticRegression(optimizer=AdamW(weight_decay=0.0), **options).fit(X, y)
+    assert adam.fit_report_["suboptimality"] is not None
+
+
+def test_the_estimate_of_a_fit_with_l1_is_that_of_its_final_parameters():
+    X, y = sample()
+    options = {"alpha": 0.05, "l1_ratio": 1.0, "batch_size": 16, "random_state": 0}
+    best = LogisticRegression(optimizer="accelerated", tol=1e-10, max_iter=20_000, **{**options, "batch_size": "full"})
+    least = best.fit(X, y).fit_report_["objective"]
+    report = LogisticRegression(optimizer="gd", max_iter=300, **options).fit(X, y).fit_report_
+    assert report["stopped_by"] == "flat loss"
+    assert report["suboptimality"] == pytest.approx(report["objective"] - least, rel=3.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("rises", [[], [4], [4, 5]])
+def test_the_rate_of_huber_does_not_follow_the_losses_of_undone_epochs(monkeypatch, rises):
+    seen, whole = [], BatchLoop.run
+
+    def run_epoch(loop, epoch, schedule):
+        done = whole(loop, epoch, schedule)
+        return done._replace(mean_losses=np.full(1, 99.0), loss=99.0) if epoch in rises else done
+
+    def factor_of(objective, losses):
+        seen.append(float(losses[0]))
+        return 1.0
+
+    monkeypatch.setattr(BatchLoop, "run", run_epoch)
+    monkeypatch.setattr("fastgd.solvers.first_order.rate_factor", factor_of)
+    X, _ = sample()
+    model = LinearRegression(loss="huber", alpha=0.1, optimizer="gd", batch_size=16, max_iter=10, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, X @ [3.0, -2.0, 1.0] + 1.0)
+    assert len(seen) >= 5
+    assert 99.0 not in seen
+
+
+def sample():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    return X, X @ [1.0, -2.0, 0.0] + rng.normal(size=300) > 0.0
 
 
 def test_growth_ends_at_the_largest_rate_of_the_rule():
