@@ -10,7 +10,7 @@ import numpy as np
 from fastgd.arrays import Array
 from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
-from fastgd.solvers.cost_model import FIRST_ROWS, MOST_COLUMNS, Shape
+from fastgd.solvers.cost_model import FIRST_COLUMNS, FIRST_ROWS, MOST_COLUMNS, Shape
 from fastgd.solvers.metric import Metric, Metrics, make_metric
 from fastgd.solvers.progress import MOST_FAILURES, Monitor, Progress, Solution
 
@@ -296,9 +296,12 @@ class _Passes:
 _DAMPING, _MORE, _LESS = 1e-5, 4.0, 0.1
 #: Share to which a joint curvature's step may be shortened; below it the curvature is damped instead.
 _SHORTEST = 3e-2
-#: Largest tol with which fits of small data go on to this relative error of coefficients, those of at least a share of
-#: the largest in columns of unit scale; and steps for it at most: Newton's method doubles the digits at each.
-_PRECISE_TOL, _DIGITS, _SMALL, _MORE_STEPS = 1e-4, 1e-7, 1e-3, 3
+#: Largest tol with which fits of small data go on to a relative error of coefficients; and steps for it at most:
+#: Newton's method doubles the digits at each.
+_PRECISE_TOL, _MORE_STEPS = 1e-4, 3
+#: That error by the dtype of X, and the share of the largest coefficient, in columns of unit scale, below which others
+#: count with that share.
+_DIGITS, _COUNTED = {"f4": 1e-4, "f8": 1e-7}, 1e-3
 #: Shares of the first-order decrease, 1/2 on a quadratic, from which steps achieve enough and below which little.
 _ACHIEVED, _POOR = 0.35, 0.15
 
@@ -386,31 +389,44 @@ class Newton:
             reason = progress.record_trial(self.advance())
             if reason is None and tol > 0.0 and self.descent.is_stalled and not progress.has_improved:
                 reason = "no step"
-        objective = self._objective
-        if reason == "certificate" and tol <= _PRECISE_TOL and objective.is_small and not objective.has_l1:
+        if reason == "certificate" and tol <= _PRECISE_TOL and self._is_cheap:
             self._add_digits(progress)
         return attach_suboptimality(progress.make_solution(reason), self.suboptimality)
 
+    @property
+    def _is_cheap(self) -> bool:
+        """Whether digits cost little: smooth losses of small data without a wide joint curvature."""
+        objective = self._objective
+        wide = self._joint and self.descent.at.theta.size > FIRST_COLUMNS
+        return objective.is_small and not objective.has_l1 and not wide
+
     def _add_digits(self, progress: Progress) -> None:
-        """Take more steps after the certificate is met until coefficients have their digits, if passes are left."""
+        """Take more steps after the certificate is met until coefficients have their digits, if the fit may go on."""
+        digits = _DIGITS[self._objective.data.dtype]
         for _ in range(_MORE_STEPS):
-            if self._relative_error() <= _DIGITS or progress.is_full:
+            if not progress.may_continue or self._relative_error() <= digits:
                 break
-            progress.record_trial(self.advance())
-            if not progress.has_improved:
+            self.advance()
+            progress.record_pass(self.descent.at)
+            if self.descent.failures > 0:
                 break
 
     def _relative_error(self) -> float:
-        """Return the largest relative error of a coefficient, by the step in the last metric."""
+        """Return the largest relative error of a coefficient, by the step without damping."""
         at, units = self.descent.at, np.sqrt(self._objective.squares)
-        sizes, errors = np.abs(at.theta) * units, np.abs(self.descent.metric.step(at)) * units
+        metric = self._undamped or self.descent.metric
+        sizes, errors = np.abs(at.theta) * units, np.abs(metric.step(at)) * units
         largest = float(sizes.max())
-        return float((errors / np.maximum(sizes, _SMALL * largest)).max()) if largest > 0.0 else 0.0
+        return float((errors / np.maximum(sizes, _COUNTED * largest)).max()) if largest > 0.0 else 0.0
+
+    @property
+    def _undamped(self) -> Metric | None:
+        """The metric of the iterate without damping if steps are damped."""
+        return None if self._damping == 0.0 else make_metric(self._objective, self._curvature(), 0, self._sampled)
 
     def suboptimality(self, at: Evaluation) -> Array | None:
         """As `Descent.suboptimality`, by the curvature without damping."""
-        undamped = None if self._damping == 0.0 else make_metric(self._objective, self._curvature(), 0, self._sampled)
-        return self.descent.suboptimality(at, undamped)
+        return self.descent.suboptimality(at, self._undamped)
 
 
 def solve_newton(objective: Objective, theta: Array, tol: float, monitor: Monitor, joint: bool = False) -> Solution:

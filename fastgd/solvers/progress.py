@@ -221,6 +221,8 @@ class Progress:
         self.has_improved = False
         #: The metrics of the current epoch: those of the pass that it began with.
         self._begun: Epoch | None = None
+        #: The monitor's reason to stop after the last epoch.
+        self._epoch_reason: str | None = None
         self._rate = math.nan
         #: Consecutive steps that overflowed, consecutive passes without improvement, and the most of the latter.
         self._overflows = self._idle = 0
@@ -232,9 +234,14 @@ class Progress:
         monitor.begin_run(lambda: kept[0].theta if kept else None)
 
     @property
-    def is_full(self) -> bool:
+    def _is_full(self) -> bool:
         """Whether `max_iter` passes are recorded."""
         return len(self._monitor.history) >= self._monitor.history.max_iter
+
+    @property
+    def may_continue(self) -> bool:
+        """Whether passes are left and neither a callback nor the time ended the last epoch."""
+        return not self._is_full and self._epoch_reason is None
 
     def limit_idle_passes(self, passes: int) -> None:
         """Stop after this many consecutive passes without improvement, when only rounding is left."""
@@ -259,7 +266,7 @@ class Progress:
         reason = self.end_epoch()
         if reason is not None:
             return monitor.certified_reason if certified and reason == "max_seconds" else reason
-        if not self.is_full:
+        if not self._is_full:
             self._begun = Epoch(value, rate, math.sqrt(np.vdot(at.slope, at.slope)), certificate)
             if certified or monitor.deadline.passed:
                 reason = self.end_epoch()
@@ -280,7 +287,8 @@ class Progress:
         if self._begun is None or self.best is None:
             return None
         begun, self._begun = self._begun, None
-        return self._monitor.end_epoch(begun, self.best.theta)
+        self._epoch_reason = self._monitor.end_epoch(begun, self.best.theta)
+        return self._epoch_reason
 
     def _keep(self, at: Evaluation, certificate: float) -> None:
         """Keep an evaluation that improves on the best one."""

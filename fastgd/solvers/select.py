@@ -67,8 +67,7 @@ def solve(optimizer: FullBatch, objective: Objective, theta: Array, tol: float, 
 _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
 #: Expected seconds of a fit in a metric up to which it is chosen: an estimate of the hardness would take about 1 ms.
 _QUICK = 5e-3
-#: Expected seconds of normal equations up to which no other solver is considered: the fixed costs of
-#: others are larger.
+#: Expected seconds of normal equations up to which no other solver is considered: the fixed costs of others are larger.
 _DIRECT = 5e-4
 
 
@@ -81,32 +80,34 @@ class Selection(NamedTuple):
 
 
 def select_solver(objective: Objective) -> Selection:
-    """Select the solver with the least expected time.
+    """Select the solver with the least expected time; for a fit of milliseconds one in a metric, without an estimate.
 
     The seconds of solvers without a metric are lower bounds if those solvers cannot be the quickest.
     """
     if objective.problem.positive:
         return Selection(NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {})
     shape = Shape.of(objective)
-    if (
-        shape.loss.is_quadratic
-        and shape.seconds_normal_equations <= _DIRECT
-        and not objective.problem.has_penalties_of_their_own
-    ):
-        return _select({"NormalEquations": shape.seconds_normal_equations}, "NormalEquations")
+    direct = shape.seconds_normal_equations if shape.loss.is_quadratic else math.inf
+    if direct <= _DIRECT and not objective.problem.has_penalties_of_their_own:
+        reason = "optimizer='auto': expected to take less than a millisecond"
+        return Selection(NormalEquations(), reason, {"NormalEquations": float(direct)})
     seconds = _keep_capable(expected_seconds(shape), objective)
-    in_metric = [name for name in _sort_by_seconds(seconds) if name not in _WITHOUT_METRIC]
+    quickest = _sort_by_seconds(seconds)
+    in_metric = [name for name in quickest if name not in _WITHOUT_METRIC]
     if in_metric and seconds[in_metric[0]] <= _QUICK:
         return _select(seconds, in_metric[0])
-    if _sort_by_seconds(seconds)[0] in _WITHOUT_METRIC:
+    if quickest[0] in _WITHOUT_METRIC:
         seconds = _keep_capable(expected_seconds(shape, hardness(objective)), objective)
     return _select(seconds, _sort_by_seconds(seconds)[0])
 
 
 def _select(seconds: dict[str, float], first: str) -> Selection:
     others = [name for name in _sort_by_seconds(seconds) if name != first]
-    reason = "optimizer='auto': expected to be the quickest for this shape"
-    reason += f", before {', '.join(others)}" if others else ""
+    if others and seconds[others[0]] < seconds[first]:
+        reason = "optimizer='auto': expected to take milliseconds, in fewer passes than others need"
+    else:
+        reason = "optimizer='auto': expected to be the quickest for this shape"
+        reason += f", before {', '.join(others)}" if others else ""
     return Selection(_BY_NAME[first](), reason, {name: float(seconds[name]) for name in (first, *others)})
 
 

@@ -17,6 +17,7 @@ from fastgd.reference import make_problem
 from fastgd.solvers import cost_model
 from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.metric import make_metric
+from fastgd.solvers.progress import Deadline
 from tests.estimators.fits import fit, problem_for, refused, scipy_optimum, theta_of
 from tests.objective_of import objective_of
 
@@ -209,3 +210,37 @@ def test_default_settings_give_small_data_six_digits(name):
         found, expected = found - found[0], expected - expected[0]
     assert model.fit_report_["stopped_by"] == "certificate"
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("kind", ["callback", "seconds", "max_iter"])
+def test_steps_for_digits_end_when_the_fit_has_to(kind, monkeypatch):
+    x, y = classical()["944 rows"]
+    whole = LogisticRegression(alpha=0.0).fit(x, y)
+    certified = int(np.flatnonzero(whole.history_["certificate"] <= 1e-4)[0]) + 1
+    assert whole.n_iter_ > certified
+    calls = []
+
+    def stop(state):
+        calls.append(state.epoch)
+        return state.certificate <= 1e-4
+
+    if kind == "callback":
+        model = LogisticRegression(alpha=0.0).fit(x, y, callbacks=stop)
+        assert calls == list(range(1, certified + 1))
+    elif kind == "max_iter":
+        model = LogisticRegression(alpha=0.0, max_iter=certified).fit(x, y)
+    else:
+        monkeypatch.setattr(Deadline, "passed", property(lambda self: len(calls) >= certified))
+        model = LogisticRegression(alpha=0.0, max_seconds=60.0).fit(
+            x, y, callbacks=lambda state: calls.append(state.epoch)
+        )
+    assert model.n_iter_ == certified
+    assert model.fit_report_["stopped_by"] == "certificate"
+    assert model.fit_report_["converged"]
+
+
+def test_single_precision_ends_at_its_digits():
+    x, y = classical()["944 rows"]
+    double, single = (LogisticRegression(alpha=0.0).fit(x.astype(dtype), y) for dtype in (np.float64, np.float32))
+    assert single.n_iter_ <= double.n_iter_
+    np.testing.assert_allclose(single.coef_, double.coef_, rtol=1e-4)

@@ -84,9 +84,20 @@ def test_small_fits_use_a_metric_without_an_estimate_of_the_hardness(monkeypatch
 
     monkeypatch.setattr(select, "hardness", fail)
     small, wide = (bench_objective_of(Task(Problem("logistic", 5_000, d, "f8"))) for d in (30, 400))
-    assert type(select_solver(small).solver).__name__ == "SketchedNewton"
+    chosen = select_solver(small)
+    assert type(chosen.solver).__name__ == "SketchedNewton"
+    # The reason does not claim that it was expected to be the quickest.
+    assert min(chosen.expected_seconds, key=chosen.expected_seconds.__getitem__) != "SketchedNewton"
+    assert chosen.reason == "optimizer='auto': expected to take milliseconds, in fewer passes than others need"
     with pytest.raises(AssertionError, match="estimated the hardness"):
         select_solver(wide)
+
+
+def test_small_squared_losses_are_solved_directly_without_other_prices() -> None:
+    chosen = select_solver(bench_objective_of(Task(Problem("linear", 20_000, 8, "f8"))))
+    assert chosen.reason == "optimizer='auto': expected to take less than a millisecond"
+    assert list(chosen.expected_seconds) == ["NormalEquations"]
+    assert chosen.expected_seconds["NormalEquations"] < 1e-3
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the optimum is at infinity
