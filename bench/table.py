@@ -7,6 +7,7 @@ difference is an error.
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,20 @@ def passes_table(path: Path) -> str:
             against = f"{fit['rival']}, {quantity(fit['rival_seconds'], 's')}" if fit.get("rival") else ""
             cells = [fit["data"], size, fit["loss"], fit["solver"], passes, quantity(fit["seconds"], "s"), against]
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", f"Measured{_origin(content)}"])
+    return "\n".join([*lines, "", _races_on_real_data(content), "", f"Measured{_origin(content)}"])
+
+
+def _races_on_real_data(content: dict[str, Any]) -> str:
+    """Return a sentence on all races of the results, of every penalty and also on generated data."""
+    ratios = [fit["ratio"] for fit in content["fits"] if "ratio" in fit]
+    if not ratios:
+        return "Nothing was raced."
+    slower, threads = sum(ratio < 1.0 for ratio in ratios), content["threads"]
+    return (
+        f"Of all {len(ratios)} fits that were raced, whatever their penalty, with n_threads={threads}, the fastest rival "
+        f"was quicker in {slower}. It took {statistics.median(ratios):.2f} times our time in the median, and between "
+        f"{min(ratios):.2f} and {max(ratios):.1f} times."
+    )
 
 
 def gpu_table(path: Path) -> str:
