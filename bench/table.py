@@ -75,10 +75,10 @@ def _races_on_real_data(content: dict[str, Any]) -> str:
     ratios = [fit["ratio"] for fit in content["fits"] if "ratio" in fit]
     if not ratios:
         return "Nothing was raced."
-    slower, threads = sum(ratio < 1.0 for ratio in ratios), content["threads"]
+    slower, usual = sum(ratio < 1.0 for ratio in ratios), statistics.median(ratios)
     return (
-        f"Of all {len(ratios)} fits that were raced, whatever their penalty, with n_threads={threads}, the fastest rival "
-        f"was quicker in {slower}. It took {statistics.median(ratios):.2f} times our time in the median, and between "
+        f"Of all {len(ratios)} fits that were raced with n_threads={content['threads']}, whatever their penalty, the "
+        f"fastest rival was quicker in {slower}. It took {usual:.2f} times our time in the median, and between "
         f"{min(ratios):.2f} and {max(ratios):.1f} times."
     )
 
