@@ -145,15 +145,17 @@ def _expected(report: FitReport) -> str:
 def _verdict(result: FitResult) -> str:
     report = result.report
     gradient = f"largest gradient {report['certificate']:.2g} of its bound at the constant model"
-    reached = report["certificate"] <= report["tol"]
-    if reached:
-        return f"yes ({gradient}; --tol {report['tol']:g})"
+    reached, above = report["certificate"] <= report["tol"], report["suboptimality"]
+    distance = "" if above is None else f", about {above:.2g} above the minimum"
     if report["converged"]:
+        if reached:
+            return f"yes ({gradient}; --tol {report['tol']:g})"
         why = {"flat loss": "the loss has stopped falling", "early stopping": "the validation loss has stopped falling"}
-        return f"yes, {why.get(report['stopped_by'], report['stopped_by'])} ({gradient})"
+        reason = why.get(report["stopped_by"])
+        return f"yes{distance if reason is None else f', {reason}'} ({gradient})"
     limit = {"max_iter": "--epochs", "max_seconds": "--max-seconds"}.get(report["stopped_by"])
     remedy = f"allow more {limit}" if limit is not None else f"stopped by {report['stopped_by']}"
-    return f"no ({gradient}; --tol {report['tol']:g}): {remedy}"
+    return f"no{distance if reached else ''} ({gradient}; --tol {report['tol']:g}): {remedy}"
 
 
 def _objective(report: FitReport) -> str:

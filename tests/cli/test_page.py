@@ -103,6 +103,15 @@ def test_scores_stand_next_to_the_baseline(changes, rows, baseline):
             "yes, the loss has stopped falling (largest gradient 0.02 of its bound at the constant model)",
         ),
         (
+            {"certificate": 0.02, "stopped_by": "max_iter"},
+            "yes, about 3e-09 above the minimum (largest gradient 0.02 of its bound at the constant model)",
+        ),
+        (
+            {"stopped_by": "max_iter", "converged": False, "suboptimality": 0.5},
+            "no, about 0.5 above the minimum (largest gradient 2e-05 of its bound at the constant model; "
+            "--tol 0.0001): allow more --epochs",
+        ),
+        (
             {"certificate": 0.02, "stopped_by": "max_iter", "converged": False},
             "no (largest gradient 0.02 of its bound at the constant model; --tol 0.0001): allow more --epochs",
         ),
