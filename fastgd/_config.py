@@ -23,6 +23,8 @@ from fastgd.threads import check_threads, get_num_threads
 MAX_ITER_FULL, MAX_ITER_BATCHES = 1000, 50
 #: Rows of a mini-batch, where the user gives none.
 BATCH_SIZE = 256
+#: Updates that a mini-batch rule has to improve the loss, however few an epoch has.
+_LEAST_UPDATES = 100
 #: Largest count, so that products of counts stay within 64 bits where it matters.
 _LARGEST_COUNT = 2**62
 #: Parameters that are True or False, of both estimators.
@@ -172,6 +174,12 @@ class FitConfig:
             )
         alpha = np.full(outputs, self.alpha)
         return Penalty(alpha * self.l1_ratio, alpha * (1.0 - self.l1_ratio))
+
+    def patience(self, rows: int) -> int:
+        """Return how many epochs without an improvement end a fit of so many rows."""
+        if self.batch_size is None or self.early_stopping:
+            return self.n_iter_no_change
+        return max(self.n_iter_no_change, -(-_LEAST_UPDATES * self.batch_size // rows))
 
     def draw_seed(self) -> int:
         """Draw a seed below 2^31 from `random_state`."""

@@ -39,8 +39,6 @@ from fastgd.solvers.select import select_solver, solve
 
 #: Memory for the matrices of normal equations above which a fit warns.
 _LARGE_BYTES = 1 << 30
-#: Updates that a mini-batch rule has to improve the loss, however few an epoch has.
-_LEAST_UPDATES = 100
 
 
 def run_fit(
@@ -166,12 +164,9 @@ def _make_objective(config: FitConfig, data: FitData) -> Objective:
 def _make_monitor(
     config: FitConfig, data: FitData, objective: Objective, callbacks: tuple[Callback, ...], timer: FitTimer
 ) -> Monitor:
-    patience = config.n_iter_no_change
-    if config.batch_size is not None and not config.early_stopping:
-        patience = max(patience, -(-_LEAST_UPDATES * config.batch_size // data.rows.n))
     return Monitor(
         History(config.max_iter, config.verbose),
-        Plateau(config.tol * objective.constant_value(), patience),
+        Plateau(config.tol * objective.constant_value(), config.patience(data.rows.n)),
         _to_raw(config, objective),
         _validation_loss(data, objective),
         config.early_stopping,

@@ -21,6 +21,7 @@ from fastgd.solvers.collinearity import Collinearity, find_collinear
 from fastgd.solvers.existence import may_lack_optimum
 from fastgd.solvers.learning_rate import RulePlan, automatic_rate, is_automatic
 from fastgd.solvers.progress import Solution
+from fastgd.solvers.rate_control import is_controlled
 from fastgd.solvers.select import suggest_solver
 from fastgd.solvers.separation import find_recession
 
@@ -60,25 +61,21 @@ def warn_not_converged(
     by_batches = plan is not None and plan.batch_size is not None
     if by_batches and solution.gain is not None and solution.is_close:
         return
-    epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
     distance = _distance(objective, plan, solution)
-    where = f"after {epochs} at certificate {certificate:.3g} > tol={config.tol:g}{distance}"
+    where = f"after {_epochs(len(history))} at certificate {certificate:.3g} > tol={config.tol:g}{distance}"
     far = is_far(solution, certificate)
     slow = _describe_small_rate(objective, plan, history.largest_rate) if far else ""
     if slow:
         warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
-    elif far and solution.reason == "flat loss":
+    elif solution.reason == "flat loss" and (far or not solution.is_close):
+        patience = config.patience(objective.data.n)
+        why = (", far from an optimum", ", because of noise or too large a rate") if far else ("", "")
+        # An automatic rate falls already.
+        falling = "" if plan is None or is_controlled(plan) else "a rate that falls, "
         warn(
             messages,
-            f"the loss has not fallen for {config.n_iter_no_change} epochs, far from an optimum, {where}, because of "
-            "noise or too large a rate: use tol=0 or a larger n_iter_no_change, a rate that falls, or optimizer='auto'",
-            ConvergenceWarning,
-        )
-    elif solution.reason == "flat loss" and not solution.is_close:
-        warn(
-            messages,
-            f"the loss has not fallen for {config.n_iter_no_change} epochs, {where}: use tol=0 or a larger "
-            "n_iter_no_change, a rate that falls, or optimizer='auto'",
+            f"the loss has not fallen for {_epochs(patience)}{why[0]}, {where}{why[1]}: use tol=0 or n_iter_no_change "
+            f"above {patience}, {falling}or optimizer='auto'",
             ConvergenceWarning,
         )
     elif solution.reason in ("max_iter", "max_seconds"):
@@ -96,6 +93,10 @@ def warn_not_converged(
             f"no step lowers the loss any more {where}: it is flat to the rounding of {dtype}; increase tol{remedy}",
             ConvergenceWarning,
         )
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 def _distance(objective: Objective, plan: RulePlan | None, solution: Solution) -> str:

@@ -1,5 +1,6 @@
 """The end of mini-batch fits: exact zeros of an L1 term, and SAGA at its tolerance."""
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LogisticRegression
+from fastgd.optimizers import GradientDescent
 from fastgd.solvers.first_order import solve_rule
 
 
@@ -40,6 +42,28 @@ def test_saga_with_single_rows_reaches_tol():
     assert model.fit_report_["stopped_by"] == "certificate"
     assert model.fit_report_["certificate"] <= 1e-8
     np.testing.assert_allclose(model.coef_, best.coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch_size", "remedy"),
+    [
+        ("gd", 64, "n_iter_no_change above 16, or optimizer='auto'"),
+        (GradientDescent(0.5), 16, "n_iter_no_change above 5, a rate that falls, or optimizer='auto'"),
+        (GradientDescent(0.5), 64, "n_iter_no_change above 16, a rate that falls, or optimizer='auto'"),
+    ],
+)
+def test_the_warning_of_a_flat_loss_names_the_epochs_waited_and_what_helps(optimizer, batch_size, remedy, monkeypatch):
+    def ended(*args):
+        return replace(solve_rule(*args), reason="flat loss", gain=np.ones(1), is_close=False)
+
+    monkeypatch.setattr("fastgd._fit.solve_rule", ended)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = X @ [1.0, -2.0, 0.0] + rng.normal(size=400) > 0.0
+    model = LogisticRegression(optimizer=optimizer, alpha=0.1, batch_size=batch_size, max_iter=3, random_state=0)
+    waited = re.search(r"\d+", remedy)[0]
+    with pytest.warns(ConvergenceWarning, match=rf"not fallen for {waited} epochs.*: use tol=0 or {remedy}$"):
+        model.fit(X, y)
 
 
 @pytest.mark.parametrize("is_close", [False, True])
