@@ -83,6 +83,8 @@ history_ : dict of ndarray of shape (n_iter_,), of a stream at most (10000,)
     gradient of the batches.
     "seconds": of the epoch; the first includes the preparation.
     "certificate": for full-batch solvers.
+    An epoch that an automatic rate undoes has an entry too, with its own rate and the loss of the epoch to which the
+    fit returns.
 fit_report_ : dict
     How the fit went: "solver", "reason", "stopped_by", "converged", "certificate", "objective", "duality_gap",
     "passes", "warnings" and more; `fastgd.FitReport` documents each key. The certificate is at most `tol` if
@@ -136,8 +138,8 @@ DeviceError
 Warns
 -----
 ConvergenceWarning
-    If `max_iter`, `max_seconds` or a line search without a step ended the fit before `tol` was met, or a
-    flat loss one on mini-batches; for rules the message names the estimated distance of F to the optimum.
+    If `max_iter`, `max_seconds`, a line search without a step or, on mini-batches, a flat loss ended the fit before
+    `tol` was met; for rules the message names the estimated distance of F to the optimum.
     Also if there is no optimum: for a classifier at ``alpha=0``, if a direction separates some rows of a class from the
     others and no row contradicts, such as a category whose rows all have one class. The message names its columns, and
     the fit ends early. With more than 500 parameters not all directions are searched; a fit that finds no proof of an

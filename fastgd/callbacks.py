@@ -14,7 +14,8 @@ class EpochState:
     """The state of a fit at the end of an epoch.
 
     Coefficients and validation loss are those of the model that the fit returns if it ends here. Solvers of the full
-    batch report the best iterate so far.
+    batch report the best iterate so far. If an automatic rate undoes an epoch, coefficients and loss are those to which
+    the fit returns.
 
     Attributes
     ----------
