@@ -82,10 +82,10 @@ class FitReport(DataReport, TimeReport):
     suboptimality : float or None
         Estimate of `objective` minus its minimum: half the squared Newton decrement in the last metric, times the
         ratio of actual to expected gains of the last steps. Never a bound: of seventy fits of all kinds, four in five
-        estimates were 0.5 to 1.5 times the true value, all 0.25 to 3 times. LBFGS, Accelerated
-        and update rules that no certificate ended estimate it at the end by the curvature of a sample, unless the
-        duality gap is small enough. None for other solvers without a metric, for AdamW with weight decay, without more
-        rows than columns, for elastic nets of many classes, whose metric is too rough, and without an optimum.
+        estimates were 0.5 to 1.5 times the true value, all 0.25 to 3 times. LBFGS, Accelerated and update
+        rules that no certificate ended estimate it at the end by the curvature of a sample, unless the duality gap is
+        small enough. None for other solvers without a metric, for AdamW with weight decay, without more rows than
+        columns, for elastic nets of many classes, whose metric is too rough, and without an optimum.
     n_rows, n_features, n_outputs : int
         Size of the problem.
     dtype, order : str
