@@ -31,8 +31,8 @@ _SAFETY = 2.0
 _COUPLING_ROWS = 8192
 #: Newton steps to the minimum along a line, and the range of the step's length.
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
-#: Rows of the sample for the tails of rows, and the kurtosis of a normal distribution.
-_TAIL_ROWS, _NORMAL = 1024, 3.0
+#: Most rows and about the most numbers of the sample for the tails of rows, and the kurtosis of a normal distribution.
+_TAIL_ROWS, _TAIL_NUMBERS, _NORMAL = 1024, 1 << 16, 3.0
 #: Rows from which the curvature of a batch hardly depends on its largest row.
 _LARGE_BATCH = 64
 
@@ -369,8 +369,9 @@ class Objective:
         """
         if self._keeps_rows:
             return 1.0
-        sample = sample_of(self.data, _TAIL_ROWS)
-        X, _, s = sample.rows_on_host(0, min(sample.n, _TAIL_ROWS))
+        size = min(_TAIL_ROWS, max(_TAIL_NUMBERS // self.data.d, 1))
+        sample = sample_of(self.data, size)
+        X, _, s = sample.rows_on_host(0, min(sample.n, size))
         weights = np.ones(len(X)) if s is None else s.astype(np.float64)
         squares = (((X.astype(np.float64) - self.standard.center) * self.standard.inv_scale) ** 2).sum(axis=1)
         total = float(weights @ squares)
