@@ -18,7 +18,7 @@ from fastgd.objective.coordinates import Moments, Scaling, inverse
 from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
 from fastgd.objective.duality_gap import duality_gaps, feasible_share
 from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
-from fastgd.objective.sampling import SMALL_NUMBERS, sample_data, sample_of
+from fastgd.objective.sampling import is_small, sample_data, sample_of
 from fastgd.penalties import subgradient_distance
 
 #: Most numbers of data to keep in working coordinates, and of a sample for passes by NumPy.
@@ -209,7 +209,7 @@ class Objective:
     @property
     def is_small(self) -> bool:
         """Whether the data are so small that steps on all rows cost little."""
-        return self.data.n * (self.data.d + 1) <= SMALL_NUMBERS
+        return is_small(self.data.n, self.data.d + 1)
 
     @property
     def _keeps_rows(self) -> bool:
@@ -360,6 +360,13 @@ class Objective:
         columns = (moments.sd**2 + (moments.mean - scaling.center) ** 2) * scaling.inv_scale**2
         return np.append(columns, float(self.problem.fit_intercept))
 
+    def standardised_rows(self, size: int) -> tuple[Array, Array]:
+        """Return about `size` rows spread over the data, standardised (m, d), and their weights (m,)."""
+        sample = sample_of(self.data, size)
+        X, _, s = sample.rows_on_host(0, min(sample.n, size))
+        rows = (X.astype(np.float64) - self.standard.center) * self.standard.inv_scale
+        return rows, np.ones(len(rows)) if s is None else s.astype(np.float64)
+
     @cached_property
     def tail_weight(self) -> float:
         """Rows that determine a curvature as well as one normally distributed row: 1, or more for heavy tails.
@@ -369,11 +376,8 @@ class Objective:
         """
         if self._keeps_rows:
             return 1.0
-        size = min(_TAIL_ROWS, max(_TAIL_NUMBERS // self.data.d, 1))
-        sample = sample_of(self.data, size)
-        X, _, s = sample.rows_on_host(0, min(sample.n, size))
-        weights = np.ones(len(X)) if s is None else s.astype(np.float64)
-        squares = (((X.astype(np.float64) - self.standard.center) * self.standard.inv_scale) ** 2).sum(axis=1)
+        rows, weights = self.standardised_rows(min(_TAIL_ROWS, max(_TAIL_NUMBERS // self.data.d, 1)))
+        squares = (rows**2).sum(axis=1)
         total = float(weights @ squares)
         if not (math.isfinite(total) and total > 0.0):
             return 1.0

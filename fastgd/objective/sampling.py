@@ -17,8 +17,8 @@ _ROWS_A_COLUMN = 10
 _MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
 #: Most numbers of data for means and scales by NumPy, so that nothing is compiled.
 FEW_NUMBERS = 1 << 15
-#: Most numbers of data for solvers to use all rows.
-SMALL_NUMBERS = 1 << 17
+#: Most numbers of small data.
+_SMALL_NUMBERS = 1 << 17
 #: A sample is less than 1 / _MOST of the rows, of at least so many rows; else all rows are used.
 _MOST, _LEAST_ROWS = 4, 256
 
@@ -34,6 +34,11 @@ def spread_runs(n: int, row_bytes: int, size: int) -> Runs:
     widths = np.diff(bounds)
     drawn = bounds[:-1] + np.random.default_rng(0).random(widths.size) * (widths - 1.0)
     return Runs(length, np.minimum(np.ceil(drawn), runs - 1).astype(np.int64))
+
+
+def is_small(rows: int, columns: int) -> bool:
+    """Whether steps on all rows cost little; columns include the intercept."""
+    return rows * columns <= _SMALL_NUMBERS
 
 
 def most_rows(n: int, share: int = _MOST) -> int:

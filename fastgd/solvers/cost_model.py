@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fastgd.backends.design import LONG
 from fastgd.losses import Loss
 from fastgd.objective.objective import Objective
-from fastgd.objective.sampling import SMALL_NUMBERS, most_rows
+from fastgd.objective.sampling import is_small, most_rows
 
 # Written by python -m bench.costs --write: seconds, passes and steps.
 #: Seconds of a full pass: once, a row's output, a byte of X, a multiplication of a number of X.
@@ -281,7 +281,7 @@ class Shape(NamedTuple):
     def takes_all_rows(self) -> bool:
         """Whether the data are so small that Newton's method on all rows is worth its digits."""
         other = self.loss.is_quadratic or self.l1 or self.loss.couples_outputs
-        return not other and self.rows * self.columns <= SMALL_NUMBERS
+        return not other and is_small(self.rows, self.columns)
 
     @property
     @_once

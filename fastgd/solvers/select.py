@@ -9,7 +9,6 @@ import numpy as np
 
 from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
-from fastgd.objective.sampling import sample_of
 from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, Optimizer, SketchedNewton
 from fastgd.solvers.accelerated import solve_accelerated
 from fastgd.solvers.cost_model import MOST_COLUMNS, Shape
@@ -32,9 +31,7 @@ def hardness(objective: Objective) -> float:
     log(c) / 2. Few rows per column increase it, and L2 bounds it, about as it bounds the condition number.
     """
     data, problem, standard = objective.data, objective.problem, objective.standard
-    sample = sample_of(data, _ROWS)
-    rows = sample.rows_on_host(0, min(sample.n, _ROWS))[0].astype(np.float64)
-    rows = (rows - standard.center) * standard.inv_scale
+    rows, _ = objective.standardised_rows(_ROWS)
     products = rows @ rows.T
     lengths = np.diag(products)
     pairs = len(rows) * (len(rows) - 1.0)
