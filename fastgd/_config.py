@@ -29,6 +29,8 @@ _LEAST_UPDATES = 100
 _LARGEST_COUNT = 2**62
 #: Parameters that are True or False, of both estimators.
 _FLAGS = ("fit_intercept", "standardize", "shuffle", "drop_last", "early_stopping", "warm_start")
+#: The types of flags.
+_BOOLEANS = (bool, np.bool_)
 #: The estimators' default, to detect a value that the user has set.
 VALIDATION_FRACTION = 0.1
 
@@ -163,7 +165,7 @@ class FitConfig:
     @cached_property
     def has_l1(self) -> bool:
         """Whether some output has an L1 term."""
-        return self.l1_ratio * float(np.max(self.alpha)) > 0.0
+        return self.l1_ratio > 0.0 and self.l1_ratio * float(np.max(self.alpha)) > 0.0
 
     def penalties(self, outputs: int) -> Penalty:
         """Return the penalty weights of each output."""
@@ -347,7 +349,7 @@ def _count(value: Any, name: str, least: int = 1) -> int:
 
 
 def _verbose(value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_) and not (is_integer(value) and int(value) >= 0):
+    if not isinstance(value, _BOOLEANS) and not (is_integer(value) and int(value) >= 0):
         raise ValueError(f"verbose must be True, False or an integer of 0 or more, got {shown(value)}")
     return bool(value)
 
@@ -367,7 +369,7 @@ def _flags(estimator: ModelParameters, names: tuple[str, ...]) -> dict[str, bool
     flags = {}
     for name in names:
         value = getattr(estimator, name)
-        if not isinstance(value, bool | np.bool_):
+        if not isinstance(value, _BOOLEANS):
             raise ValueError(f"{name} must be True or False, got {shown(value)}")
         flags[name] = bool(value)
     return flags

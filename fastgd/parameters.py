@@ -32,6 +32,8 @@ __all__ = [
 
 #: Characters of a value in a message, at most.
 _SHOWN = 200
+#: Types that are registered as numbers and are none.
+_NO_NUMBERS = (bool, np.timedelta64)
 
 
 class Range(NamedTuple):
@@ -51,7 +53,7 @@ COUNT = Range("an integer of 0 or more", lambda value: is_integer(value) and int
 
 def is_number(value: object) -> bool:
     """Whether a value is a real number within the range of float64; False for booleans and durations."""
-    if isinstance(value, bool | np.timedelta64) or not isinstance(value, Real):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, Real):
         return False
     try:
         float(value)
@@ -62,7 +64,7 @@ def is_number(value: object) -> bool:
 
 def is_integer(value: object) -> TypeGuard[SupportsInt]:
     """Whether a value is an integer of any size; False for booleans and durations, which are Integrals too."""
-    return isinstance(value, Integral) and not isinstance(value, bool | np.timedelta64)
+    return isinstance(value, Integral) and not isinstance(value, _NO_NUMBERS)
 
 
 def is_positive_integer(value: object) -> bool:

@@ -30,6 +30,8 @@ __all__ = [
 
 #: The losses by name.
 LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in (Squared, Huber, Logistic, Softmax)}
+#: The losses of numeric targets by name.
+_OF_TARGETS = {name: kind for name, kind in LOSSES.items() if issubclass(kind, RegressionLoss)}
 
 
 def find_loss(name: str, delta: float = 1.0) -> Loss:
@@ -47,11 +49,10 @@ def regression_loss(name: object, delta: object) -> RegressionLoss:
     ValueError
         If there is no loss of that name, or delta is none of a positive number and None, or has no effect.
     """
-    kinds = {key: kind for key, kind in LOSSES.items() if issubclass(kind, RegressionLoss)}
-    if not is_one_of(name, kinds):
-        names = " or ".join(map(repr, kinds))
-        raise ValueError(f"loss must be {names}, got {shown(name)}{unknown_loss(name, tuple(kinds))}")
-    kind = kinds[str(name)]
+    if not is_one_of(name, _OF_TARGETS):
+        names = " or ".join(map(repr, _OF_TARGETS))
+        raise ValueError(f"loss must be {names}, got {shown(name)}{unknown_loss(name, tuple(_OF_TARGETS))}")
+    kind = _OF_TARGETS[str(name)]
     if not kind.takes_delta:
         if delta is not None:
             raise ValueError(f"delta has no effect with loss={name!r}: leave it at None or use loss='huber'")

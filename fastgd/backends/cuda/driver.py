@@ -49,7 +49,13 @@ def is_hinted() -> bool:
     """Whether there are signs of a GPU, without starting CUDA."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return False
-    return any(map(os.path.exists, _SIGNS)) if sys.platform == "linux" else driver_version() is not None
+    return _has_driver_files(_SIGNS) if sys.platform == "linux" else driver_version() is not None
+
+
+@functools.cache
+def _has_driver_files(signs: tuple[str, ...]) -> bool:
+    """Whether there is any of these files; looked up once, since that takes as long as many checks of a fit."""
+    return any(map(os.path.exists, signs))
 
 
 @functools.cache
