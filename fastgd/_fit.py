@@ -20,7 +20,7 @@ from fastgd._warnings import (
     warn_not_close,
     warn_not_converged,
 )
-from fastgd.arrays import Array
+from fastgd.arrays import Array, all_finite
 from fastgd.blas import single_threaded
 from fastgd.callbacks import Callback
 from fastgd.exceptions import DivergenceError
@@ -74,7 +74,8 @@ def run_fit(
             free = is_free_to_move(optimizer, solution, config.early_stopping)
             collinear, final = check_collinearity(objective, solution, final, free, data.matrix.names, messages)
         certificate = objective.certificate(final)
-        gap = informative_gap(objective.duality_gap(final), objective.value(final))
+        value = objective.value(final)
+        gap = informative_gap(objective.duality_gap(final), value)
         if solution.reason == "certificate" and certificate > config.tol:
             # A model of the data met the tolerance, and a pass over the data does not confirm it.
             solution.converged, solution.reason = False, "no step"
@@ -96,7 +97,7 @@ def run_fit(
         tol=config.tol,
         converged=_has_converged(solution, certificate, config.tol),
         stopped_by=solution.reason,
-        objective=objective.value(final),
+        objective=value,
         duality_gap=gap,
         suboptimality=None if solution.gain is None else objective.in_target_units(solution.gain),
         learning_rate=solution.rate,
@@ -156,7 +157,7 @@ def _make_objective(config: FitConfig, data: FitData) -> Objective:
     rows, problem, names = data.rows, data.problem, data.matrix.names
     # Solvers of the full batch need only rough scales, and detect non-finite rows themselves.
     moments = rows.moments() if config.runs_rule else sample_moments(rows)
-    check_finite(rows, names, bool(np.all(np.isfinite(moments.sd))))
+    check_finite(rows, names, all_finite(moments.sd))
     check_variation(rows, moments, names)
     return Objective(rows, problem, moments, WorkingCoordinates.of(moments, problem, config.standardize, rows.dtype))
 
@@ -224,9 +225,11 @@ def _solve(
     assert isinstance(optimizer, FullBatch)
     solution = solve(optimizer, objective, start, config.tol, monitor)
     # A rule's iterates are those of its formula; a solver's optimum may be any of the equally good ones.
-    solution.theta = objective.canonical(solution.theta)
-    if solution.evaluation is not None:
-        solution.evaluation = solution.evaluation._replace(theta=solution.theta)
+    canonical = objective.canonical(solution.theta)
+    if canonical is not solution.theta:
+        solution.theta = canonical
+        if solution.evaluation is not None:
+            solution.evaluation = solution.evaluation._replace(theta=canonical)
     return solution
 
 

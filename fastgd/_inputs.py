@@ -30,7 +30,7 @@ from fastgd._values import (
     refuse_shape,
     refuse_values,
 )
-from fastgd.arrays import Array
+from fastgd.arrays import Array, all_finite
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.objective.coordinates import Moments
 from fastgd.parameters import shown
@@ -345,7 +345,7 @@ def check_targets(y: ArrayLike | None, X: Sized, name: str = "y") -> TargetValue
     """Check the targets of a regression, one row for each row of X."""
     if y is None:
         raise ValueError(f"{name} is missing: this regressor requires y to be passed, but the target y is None")
-    if is_ready(y, 1) and len(y) == len(X) and np.isfinite(y).all():
+    if is_ready(y, 1) and len(y) == len(X) and all_finite(y):
         return TargetValues(y[:, None], True)
     check_not_masked(y, name)
     refuse_dates(y, name)

@@ -89,7 +89,7 @@ class StreamState:
         targets = data.problem.targets
         frame = WorkingCoordinates(objective.scaling, objective.shift)
         state = cls(frame, targets, solution.theta, data.seed or 0, settings=config.stream_settings)
-        if np.any(targets.scale != 1.0):
+        if (targets.scale != 1.0).any():
             state.target_moments = TargetMoments(float(data.rows.n), targets.center, targets.scale**2)
         if solution.rule is not None and not config.early_stopping and not solution.rule.recipe.rule.keeps_rows:
             state.rule, state.theta = solution.rule, solution.rule.theta

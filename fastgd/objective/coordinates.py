@@ -5,6 +5,7 @@ b = b0 - w . center. Penalties keep their value: L1 weights a1 / scale_j, L2 wei
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,16 @@ class Moments:
         """Mask of the constant columns."""
         return self.sd == 0.0
 
+    @cached_property
+    def standard(self) -> "Scaling":
+        """The scaling by mean and sd."""
+        return Scaling(self.mean, inverse(self.sd))
+
+    @cached_property
+    def uncentred(self) -> "Scaling":
+        """The scaling by the root mean square."""
+        return Scaling(np.zeros_like(self.mean), inverse(np.hypot(self.mean, self.sd)))
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -59,9 +70,7 @@ class Scaling:
     @classmethod
     def standard(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
         """Return the scaling by mean and sd; without an intercept by the root mean square alone."""
-        if fit_intercept:
-            return cls(moments.mean, inverse(moments.sd))
-        return cls(np.zeros_like(moments.mean), inverse(np.hypot(moments.mean, moments.sd)))
+        return moments.standard if fit_intercept else moments.uncentred
 
     @classmethod
     def identity(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
@@ -158,7 +167,7 @@ def inverse(scale: Array) -> Array:
 def load_shift(moments: Moments, dtype: str) -> Array:
     """Return the shift (d,) to subtract on load: means rounded to the dtype if any is very large, else 0."""
     far = np.abs(moments.mean) > SHIFT_FROM[dtype] * moments.sd
-    if not (far & ~moments.constant).any():
+    if not far.any() or not (far & ~moments.constant).any():
         return np.zeros(far.shape)
     return moments.mean.astype(dtype).astype(np.float64)
 

@@ -66,13 +66,12 @@ class Objective:
         self.l1, self.l2 = self.scaling.penalty_weights(problem.l1, problem.l2)
         #: Whether there is an L1 term.
         self.has_l1 = problem.has_l1
+        #: The standardised coordinates, which certificates use.
+        self.standard = Scaling.standard(moments, problem.fit_intercept)
         self._offset = self.scaling.center - self.shift
         self._is_sample = is_sample
-
-    @cached_property
-    def standard(self) -> Scaling:
-        """The standardised coordinates, which certificates use."""
-        return Scaling.standard(self.moments, self.problem.fit_intercept)
+        #: The last evaluation with a certificate, and that: a fit reports the certificate that its solver has met.
+        self._certified: tuple[Evaluation | None, float] = (None, math.nan)
 
     @cached_property
     def _scale(self) -> Array:
@@ -269,6 +268,11 @@ class Objective:
         It is the largest distance of 0 to a component of the subdifferential of F in standardised coordinates, with the
         intercept, divided by the rms of dloss/dz at the best constant model; each target in its own units.
         """
+        if evaluation is not self._certified[0]:
+            self._certified = evaluation, self._measure_certificate(evaluation)
+        return self._certified[1]
+
+    def _measure_certificate(self, evaluation: Evaluation) -> float:
         unscale, recentre, l1, weights = self._standardising
         g = evaluation.slope * unscale
         if recentre is not None:

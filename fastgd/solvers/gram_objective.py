@@ -48,10 +48,12 @@ class GramObjective(Objective):
     """
 
     def __init__(self, objective: Objective) -> None:
-        scaling = objective.scaling if is_centred(objective) else objective.standard
-        super().__init__(
-            objective.data, objective.problem, objective.moments, WorkingCoordinates(scaling, objective.shift)
-        )
+        if is_centred(objective):
+            # The same coordinates, with everything derived from them.
+            vars(self).update(vars(objective))
+        else:
+            coordinates = WorkingCoordinates(objective.standard, objective.shift)
+            super().__init__(objective.data, objective.problem, objective.moments, coordinates)
         self._whole = objective
 
     @cached_property
@@ -298,7 +300,8 @@ def _shift(upper: Array, l1: Array) -> Array:
 
 def is_centred(objective: Objective) -> bool:
     """Whether columns are centred; without that their Gram matrix loses digits."""
-    return bool((objective.scaling.center == objective.standard.center).all())
+    center, means = objective.scaling.center, objective.standard.center
+    return center is means or bool((center == means).all())
 
 
 def gram_is_faster(objective: Objective, epochs: int) -> bool:

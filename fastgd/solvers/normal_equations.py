@@ -128,10 +128,11 @@ class _Fit:
             theta = self._monitor.theta
             assert theta is not None
             return Solution(theta, converged, reason, 1.0, independent=independent)
+        trusted = at is self._precise or self._is_trusted(at)
         visible = bool((at.losses >= _SEEN * self._objective.problem.constant.losses).all())
-        if at is not self._precise and self._is_trusted(at) and not visible:
+        if trusted and at is not self._precise and not visible:
             # Neither the model nor a pass in the dtype of X resolves losses so small.
             at = self._precise = self._model.precise(at.theta)
         placed = self._model.convert_to(self._objective, at)
-        evaluation = placed if at is self._precise or self._is_trusted(at) else None
+        evaluation = placed if trusted else None
         return Solution(placed.theta, converged, reason, 1.0, evaluation=evaluation, independent=independent)
