@@ -42,7 +42,9 @@ def hardness(objective: Objective) -> float:
     spread = live * (float(np.sum(products**2)) - float(np.sum(lengths**2))) / (pairs * trace**2)
     # Weights that leave one class have no curvature at the constant model.
     curvature = max(float(np.mean(problem.constant.curvatures)), sys.float_info.min)
-    ridge = float(problem.l2.min()) * float(np.median(standard.inv_scale**2)) / curvature
+    # L2 bounds the condition number by its effect on the column where that is least.
+    least = float(np.min(standard.inv_scale**2, where=standard.inv_scale > 0.0, initial=math.inf))
+    ridge = float(problem.l2.min()) * least / curvature if math.isfinite(least) else 0.0
     return 1.0 / (1.0 / (max(spread, 1.0) + live / data.n) + _RIDGE * math.sqrt(ridge))
 
 

@@ -78,6 +78,30 @@ def test_heavy_tails_make_all_rows_quicker_than_a_sample_of_a_squared_loss() -> 
     assert [kind.__name__ for kind in solvers] == ["SketchedNewton", "NormalEquations"]
 
 
+def test_hardness_falls_only_with_a_penalty_on_common_columns() -> None:
+    """The median column is rare, but the common ones decide about passes."""
+    n, random = 4_000, np.random.default_rng(0)
+    common = random.standard_normal((n, 10)) @ random.standard_normal((10, 10))
+    columns = np.column_stack([common, random.standard_normal((n, 20))])
+    units = np.append(np.ones(10), np.full(20, 1e-3))
+
+    def of(x, alpha):
+        return hardness(objective_of(replace(problem_for("logistic", n=n, d=30, alpha=alpha), x=x)))
+
+    free = of(columns, 0.0)
+    assert of(columns * units, 1e-3) > 0.8 * free
+    assert of(columns * 1e-3, 1e-3) < 0.2 * free
+
+
+def test_heavy_tails_make_a_metric_quicker_than_gradients() -> None:
+    n, d = 20_000, 370
+    random = np.random.default_rng(0)
+    normal, scales = random.standard_normal((n, d)), np.where(random.random((n, 1)) < 0.1, 5.0, 1.0)
+    problem = replace(problem_for("logistic", n=n, d=d, alpha=5e-3), weight=np.ones(n))
+    solvers = [type(select_solver(objective_of(replace(problem, x=x))).solver) for x in (normal, normal * scales)]
+    assert [kind.__name__ for kind in solvers] == ["LBFGS", "SketchedNewton"]
+
+
 def test_small_fits_use_a_metric_without_an_estimate_of_the_hardness(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(objective: object) -> float:
         raise AssertionError("estimated the hardness")
