@@ -5,6 +5,7 @@ threads.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -83,6 +84,8 @@ class HostLeastSquares:
         of these sums, not of residuals, that coefficients lose digits to.
         """
         outputs, first, columns = coef.shape[0], self._first, self.columns
+        cut = outputs * columns
+        merge = partial(add_exactly, cut=cut)
 
         def add(total: Array, A: Array, s: Array | None) -> Array:
             T = A[:, :columns]
@@ -93,19 +96,7 @@ class HostLeastSquares:
             block = np.concatenate([upper.ravel(), lower.ravel(), losses])
             return merge(total, block)
 
-        def merge(total: Array, other: Array) -> Array:
-            """Add upper parts by Knuth's TwoSum, and their rounding errors to the lower parts."""
-            cut = outputs * columns
-            a, b = total[:cut], other[:cut]
-            total[cut:] += other[cut:]
-            sums = a + b
-            part = sums - a
-            total[cut : 2 * cut] += (a - (sums - part)) + (b - part)
-            total[:cut] = sums
-            return total
-
-        total = self._sum(lambda: np.zeros(outputs * (2 * columns + 1)), add, merge, 1)
-        cut = outputs * columns
+        total = self._sum(lambda: np.zeros(2 * cut + outputs), add, merge, 1)
         gradient = (total[:cut] + total[cut : 2 * cut]).reshape(outputs, columns)
         return total[2 * cut :] / self._data.weight, gradient / self._data.weight
 
@@ -154,6 +145,20 @@ class HostLeastSquares:
         A[:, : self._first] = 1.0
         A[:, self.columns :] = y.T
         return A, None if s is None else s.astype(np.float64)
+
+
+def add_exactly(total: Array, other: Array, cut: int) -> Array:
+    """Add arrays (..., 2 cut + K) of upper parts, lower parts and losses, in place; return the first.
+
+    Rounding errors of upper parts (Knuth's TwoSum) are added to the lower ones.
+    """
+    a, b = total[..., :cut], other[..., :cut]
+    total[..., cut:] += other[..., cut:]
+    sums = a + b
+    part = sums - a
+    total[..., cut : 2 * cut] += (a - (sums - part)) + (b - part)
+    total[..., :cut] = sums
+    return total
 
 
 def _empty(rows: int, columns: int, order: str) -> Array:

@@ -13,6 +13,7 @@ from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.gram import make_gram
 from fastgd.kernels.cpu.moments import fold_moments, make_largest_norm, make_moments
 from fastgd.kernels.cpu.quadratic import minimise_quadratic
+from fastgd.kernels.cpu.residual_products import make_residual_products
 from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.cpu.update import update
 from fastgd.objective.rule_state import RuleState
@@ -42,13 +43,13 @@ def test_names_of_kernels_are_unique():
     kernels = [make(*case) for case in ALL for make in (make_gradient, make_epoch)]
     kernels += [
         make(dtype, order)
-        for make in (make_moments, make_largest_norm, make_gram)
+        for make in (make_moments, make_largest_norm, make_gram, make_residual_products)
         for dtype in DTYPES
         for order in ORDERS
     ]
     kernels += [fold, fold_moments, update, minimise_quadratic]
     names = [kernel.py_func.__qualname__ for kernel in kernels]
-    assert len(set(names)) == len(kernels) == 2 * 32 + 3 * 4 + 4
+    assert len(set(names)) == len(kernels) == 2 * 32 + 4 * 4 + 4
     assert all(STAMP in name for name in names)
 
 

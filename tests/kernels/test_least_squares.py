@@ -84,18 +84,27 @@ def test_triangle_resolves_nearly_collinear_columns():
     assert abs(upper[1, 1]) == pytest.approx(1e-10, rel=0.02)
 
 
+def check_gradient(case: Case, n: int, d: int, *, weighted: bool = False, intercept: bool = True) -> None:
+    data, scaling = setup(case, n, d, weighted=weighted)
+    s = np.ones(n) if data.s is None else data.s.astype(float)
+    x = (data.X.astype(float) - scaling.center) * scaling.inv_scale
+    r = x @ data.coef.T.astype(float) + data.intercept * intercept - data.y.T
+    exact = (s[:, None] * r).T @ np.hstack([np.ones((n, int(intercept))), x]) / s.sum()
+    for few in (0, data.X.size * 10):
+        with mock.patch.object(cpu_least_squares, "FEW_NUMBERS", few):
+            own = sums(data, scaling, intercept)
+            losses, found = own.gradient(data.coef.astype(float), data.intercept * float(intercept))
+        np.testing.assert_allclose(losses, 0.5 * s @ r**2 / s.sum(), rtol=1e-12)
+        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-13 * np.abs(exact).max())
+
+
 @pytest.mark.parametrize("case", LAYOUTS, ids=lambda case: case.name)
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
 def test_gradient(weighted, intercept, case):
-    data, scaling = setup(case, 20_000, 5, weighted=weighted)
-    s = np.ones(20_000) if data.s is None else data.s.astype(float)
-    x = (data.X.astype(float) - scaling.center) * scaling.inv_scale
-    r = x @ data.coef.T.astype(float) + data.intercept * intercept - data.y.T
-    losses, found = sums(data, scaling, intercept).gradient(data.coef.astype(float), data.intercept * float(intercept))
-    np.testing.assert_allclose(losses, 0.5 * s @ r**2 / s.sum(), rtol=1e-12)
-    exact = (s[:, None] * r).T @ np.hstack([np.ones((20_000, int(intercept))), x]) / s.sum()
-    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-13 * np.abs(exact).max())
+    """Whole tiles and strips, and parts of them."""
+    for n, d in ((20_000, 5), (1, 1), (33, 4), (1500, 70)):
+        check_gradient(case, n, d, weighted=weighted, intercept=intercept)
 
 
 @pytest.mark.parametrize("n", [500, 30_000])
@@ -114,12 +123,15 @@ def test_gradient_has_more_digits_than_double_precision(n):
 
 
 @pytest.mark.parametrize("case", LAYOUTS, ids=lambda case: case.name)
-@pytest.mark.parametrize("what", ["gram", "triangle"])
+@pytest.mark.parametrize("what", ["gram", "triangle", "gradient"])
 def test_bits_do_not_depend_on_threads(what, case):
     data, scaling = setup(case, 30_000, 20, weighted=True)
-    alone = getattr(sums(data, scaling, True), what)()
+    at = (data.coef.astype(float), data.intercept.astype(float)) if what == "gradient" else ()
+    alone = getattr(sums(data, scaling, True), what)(*at)
     for n_threads in (2, 5):
-        np.testing.assert_array_equal(getattr(sums(data, scaling, True, n_threads), what)(), alone)
+        found = getattr(sums(data, scaling, True, n_threads), what)(*at)
+        for part, its in zip(np.atleast_2d(*found), np.atleast_2d(*alone), strict=True):
+            np.testing.assert_array_equal(part, its)
 
 
 def test_binary_coordinates_are_exact_for_numbers_of_few_digits():

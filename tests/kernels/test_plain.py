@@ -7,7 +7,7 @@ from fastgd.kernels import _intrinsics, _jit
 from tests.kernels import full_pass, minibatch
 from tests.kernels.minibatch import Setup
 from tests.kernels.table import DTYPES, LOSSES, ORDERS, Case, sample
-from tests.kernels.test_least_squares import check_gram
+from tests.kernels.test_least_squares import check_gradient, check_gram
 
 #: Enough rows for two blocks, few enough for Python.
 N, D = 260, 2
@@ -54,6 +54,7 @@ def gram() -> None:
     for dtype in DTYPES:
         for order in ORDERS:
             check_gram(Case("squared", dtype, order), 150, 9, weighted=order == "C")
+            check_gradient(Case("squared", dtype, order), 150, 3, weighted=order == "F")
 
 
 PARTS = [full_passes, epochs, moments, quadratic, gram]
