@@ -346,9 +346,10 @@ def check_labels(y: ArrayLike | None, X: Sized, n_threads: int = 1) -> Labels:
             f"y holds one class only ({classes.tolist()[0]!r}): "
             "this solver needs samples of at least 2 classes in the data"
         )
-    if classes.size > 2:
-        # Warns of labels that look like targets of a regression.
-        check_classification_targets(codes[:_FEW])
+    first = codes[:_FEW]
+    if classes.size > 2 and 2 * classes.size >= first.size:
+        # Warns of labels that look like targets of a regression, at a cost of half a small fit.
+        check_classification_targets(first)
     return Labels(codes, classes, n_threads)
 
 
