@@ -169,9 +169,9 @@ class FitConfig:
 
     def penalties(self, outputs: int) -> Penalty:
         """Return the penalty weights of each output."""
-        if np.ndim(self.alpha) and np.size(self.alpha) != outputs:
+        if not isinstance(self.alpha, float) and self.alpha.size != outputs:
             raise ValueError(
-                f"alpha must be a number or an array of one per target: it has {np.size(self.alpha)} values, y has "
+                f"alpha must be a number or an array of one per target: it has {self.alpha.size} values, y has "
                 f"{outputs} target{'s' * (outputs > 1)}"
             )
         alpha = np.full(outputs, self.alpha)

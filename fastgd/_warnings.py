@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastgd._config import FitConfig
 from fastgd._values import column_name, combinations
-from fastgd.arrays import Array
+from fastgd.arrays import EPS, Array
 from fastgd.exceptions import RankWarning
 from fastgd.history import History
 from fastgd.objective.objective import ROUNDING, Objective
@@ -245,7 +245,7 @@ def _least_norm(objective: Objective, found: Collinearity, at: Evaluation) -> Ev
         # Constant columns have coefficient 0; nothing is known of too many columns.
         return at if found.complete and not found.wide else None
     moved = objective.evaluate(_with_coefficients(objective, found.least_norm, at.theta))
-    rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
+    rounding = ROUNDING * EPS[objective.data.dtype]
     size = max(abs(at.total), float(objective.problem.constant.losses.sum()))
     return moved if moved.total <= at.total + rounding * size else None
 

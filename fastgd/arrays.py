@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+#: The rounding of each dtype of data.
+EPS = {kind: float(np.finfo(kind).eps) for kind in ("f4", "f8")}
+
 
 def all_finite(array: NDArray[Any]) -> bool:
     """Whether all numbers are finite."""

@@ -95,8 +95,9 @@ class History:
 
     def arrays(self) -> dict[str, Array]:
         """Return an array per metric with an entry per epoch; metrics that no epoch has are left out."""
-        names = ["loss", "validation_loss", "learning_rate", "gradient_norm", "seconds", "certificate"]
-        always = {"loss", "learning_rate", "gradient_norm", "seconds"}
-        found = {name: [row[name] for row in self._rows] for name in names}
-        kept = {name for name, column in found.items() if name in always or not all(map(math.isnan, column))}
-        return {name: np.array(column, dtype=np.float64) for name, column in found.items() if name in kept}
+        found: dict[str, Array] = {}
+        for name in ("loss", "validation_loss", "learning_rate", "gradient_norm", "seconds", "certificate"):
+            column = np.array([row[name] for row in self._rows], dtype=np.float64)
+            if name not in ("validation_loss", "certificate") or not np.isnan(column).all():
+                found[name] = column
+        return found

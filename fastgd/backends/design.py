@@ -85,10 +85,10 @@ class HostDesign:
 
         The curvature of kept rows is lazy: the last step of a fit needs none.
         """
+        point, weight = _Point(loss, theta), self._data.weight
         matrices = 1 if loss.shares_curvature else len(theta)
-        point, weight = _Point(loss, theta, matrices), self._data.weight
         of_values: list[tuple[int, ...]] = [theta.shape[:1], theta.shape]
-        of_curvature: list[tuple[int, ...]] = [(point.matrices, self.columns, self.columns)]
+        of_curvature: list[tuple[int, ...]] = [(matrices, self.columns, self.columns)]
         held: dict[int, Array | None] = {}
 
         def values(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
@@ -233,17 +233,15 @@ class _Point(NamedTuple):
 
     loss: Loss
     theta: Array
-    #: Number of curvature matrices: 1 if outputs share it.
-    matrices: int
 
     def add_values(self, sums: list[Array], block: _Block) -> Array | None:
-        """Add losses and gradient of a block to the first sums; return curvatures (m, B) of rows, None if all are 1."""
+        """Add losses and gradient of a block to the first sums; return curvatures (m, K) of rows, None if all are 1."""
         stage = block.stage(self.loss, block.rows @ self.theta.T)
         sums[0] += stage.losses.sum(axis=0)
         sums[1] += stage.derivatives.T @ block.rows
         if self.loss.is_quadratic and block.weights is None:
             return None
-        return stage.curvatures if self.matrices == len(self.theta) else stage.curvatures.mean(axis=1, keepdims=True)
+        return stage.curvatures
 
 
 def _allocate_rows(rows: int, columns: int, dtype: np.dtype[Any]) -> Array:
@@ -287,8 +285,10 @@ class _Scratch:
         return _allocate_rows(self._rows, self._columns, self._dtype), product
 
     def add_products(self, sums: Array, T: Array, curvatures: Array | None) -> None:
-        """Add T' H_k T to each of sums (B, d + 1, d + 1)."""
+        """Add T' H_k T to each of sums (B, d + 1, d + 1), of curvatures (m, K) or, for a single sum, of their mean."""
         buffer, product = self._scaled
+        if curvatures is not None and len(sums) < curvatures.shape[1]:
+            curvatures = curvatures.mean(axis=1, keepdims=True)
         for k, matrix in enumerate(sums):
             scaled = T
             if curvatures is not None:

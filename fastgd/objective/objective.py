@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.arrays import Array
+from fastgd.arrays import EPS, Array
 from fastgd.exceptions import DivergenceError
 from fastgd.losses import CoupledLoss, Squared
 from fastgd.objective.coordinates import Moments, Scaling, inverse
@@ -76,6 +76,12 @@ class Objective:
     @cached_property
     def _scale(self) -> Array:
         return inverse(self.scaling.inv_scale)
+
+    @cached_property
+    def unpenalized(self) -> list[int]:
+        """Indices of the parameters of an output that have no penalty, such as the intercept's."""
+        free: list[int] = np.flatnonzero((self.l1[0] == 0.0) & (self.l2[0] == 0.0)).tolist()
+        return free
 
     def start(self) -> Array:
         """Return the start of a fit: zeros."""
@@ -290,29 +296,31 @@ class Objective:
     def _standardising(self) -> tuple[Array, Array | None, Array, Array]:
         """Factors of certificates: to raw coordinates, recentring, L1 weights there, and units; intercept last."""
         problem, standard = self.problem, self.standard
-        unscale, weights, recentre = np.ones((3, self.data.d + 1))
-        unscale[:-1], recentre[:-1] = self._scale, standard.center - self.scaling.center
-        weights[:-1], recentre[-1] = standard.inv_scale, 0.0
-        weights[-1] = problem.fit_intercept
+        unscale, weights = np.ones((2, self.data.d + 1))
+        unscale[:-1], weights[:-1], weights[-1] = self._scale, standard.inv_scale, problem.fit_intercept
+        recentre = None
+        if standard.center is not self.scaling.center:
+            recentre = np.append(standard.center - self.scaling.center, 0.0)
         l1 = np.zeros(self.l1.shape)
         l1[:, :-1] = problem.l1[:, None]
         weights = weights / (problem.units[:, None] * problem.constant.rms)
-        return unscale, recentre if recentre.any() else None, l1, weights
+        return unscale, recentre, l1, weights
 
     def is_close(self, gain: Array, evaluation: Evaluation, tol: float) -> bool:
         """Whether an estimated suboptimality (K,) in working units is surely at most tol of the fall of F.
 
         A suboptimality that rounding of F hides is small enough.
         """
-        rounding = ROUNDING * float(np.finfo(self.data.dtype).eps) * abs(self.value(evaluation))
-        return _SAFETY * self.in_target_units(gain) <= max(tol * self.fall(evaluation), rounding)
+        value = self.value(evaluation)
+        rounding = ROUNDING * EPS[self.data.dtype] * abs(value)
+        return _SAFETY * self.in_target_units(gain) <= max(tol * self._fall_to(value), rounding)
 
-    def fall(self, evaluation: Evaluation) -> float:
-        """Return the fall of F from the best constant model, in the units of the user's targets.
+    def _fall_to(self, value: float) -> float:
+        """Return the fall of F from the best constant model to a value, in the units of the user's targets.
 
         It is that from the start if no model is better than the constant one, as for weights that leave one class.
         """
-        value, constant = self.value(evaluation), self.constant_value()
+        constant = self.constant_value()
         return (constant if constant > value else self.start_value()) - value
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
@@ -322,9 +330,11 @@ class Objective:
         takes a pass.
         """
         problem = self.problem
+        if not (problem.has_l1 or problem.has_l2):
+            return None
         if problem.l2.all():
             return self.in_target_units(self.ridge_gaps(evaluation))
-        if problem.l2.any() or not problem.l1.all():
+        if problem.has_l2 or not problem.l1.all():
             return None
         dual = self._dual(
             evaluation, feasible_share(self._for_raw_columns(evaluation)[1], problem.l1, problem.positive)

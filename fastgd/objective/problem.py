@@ -60,7 +60,9 @@ class WorkingCoordinates(NamedTuple):
         tiny: then the scale is sqrt(l2), and the weight 1.
         """
         intercept = problem.fit_intercept
-        standard = Scaling.standard(moments, intercept).no_finer_than(math.sqrt(problem.l2.max()))
+        standard = Scaling.standard(moments, intercept)
+        if problem.has_l2:
+            standard = standard.no_finer_than(math.sqrt(problem.l2.max()))
         scaling = standard if standardize else Scaling.identity(moments, intercept)
         return cls(scaling, load_shift(moments, dtype) if intercept else np.zeros(moments.mean.size))
 

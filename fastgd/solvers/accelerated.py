@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from fastgd.arrays import Array
+from fastgd.arrays import EPS, Array
 from fastgd.history import logger
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
@@ -60,7 +60,7 @@ def accelerate(objective: Objective, theta: Array, tol: float, progress: Progres
     curvature = share_at_start(objective) * objective.curvature
     rms = objective.problem.constant.rms * float(np.max(objective.problem.units))
     # A sum of s_i r_i (x_i . move) is at most rms sqrt(L) |move|: its rounding is eps times that.
-    noise = _ROUNDING * float(np.finfo(objective.data.dtype).eps) * rms * math.sqrt(curvature)
+    noise = _ROUNDING * EPS[objective.data.dtype] * rms * math.sqrt(curvature)
     exact_zeros = bool(np.any(objective.l1 > 0.0))
     y, x = theta, theta
     momentum, decay = Momentum(), _DECAY

@@ -131,7 +131,7 @@ def _balance(joint: Array, objective: Objective) -> None:
 
     The gradient along them is rounding, which would be a step without curvature.
     """
-    for j in np.flatnonzero((objective.l1[0] == 0.0) & (objective.l2[0] == 0.0)):
+    for j in objective.unpenalized:
         joint[:, j, :, j] += np.trace(joint[:, j, :, j]) / len(joint) ** 2
 
 

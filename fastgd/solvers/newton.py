@@ -7,7 +7,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from fastgd.arrays import Array
+from fastgd.arrays import EPS, Array
 from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.cost_model import FIRST_COLUMNS, FIRST_ROWS, MOST_COLUMNS, Shape
@@ -168,7 +168,7 @@ class Descent:
         self.at, self.metric, self._remembers = at, metric, remembers
         self.length = 1.0
         self._objective, self._evaluate = objective, evaluate
-        self.noise = ROUNDING * float(np.finfo(objective.data.dtype).eps)
+        self.noise = ROUNDING * EPS[objective.data.dtype]
         self.failures = 0
         #: At the starts of the last steps the predicted suboptimality, and F.
         self._expected: deque[tuple[float, float]] = deque(maxlen=_LAST_STEPS)

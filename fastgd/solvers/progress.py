@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.arrays import Array, all_finite
+from fastgd.arrays import EPS, Array, all_finite
 from fastgd.callbacks import Callback, EpochState, ends_fit
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History
@@ -227,7 +227,7 @@ class Progress:
         #: Consecutive steps that overflowed, consecutive passes without improvement, and the most of the latter.
         self._overflows = self._idle = 0
         self._patience = math.inf
-        self._rounding = ROUNDING * float(np.finfo(objective.data.dtype).eps)
+        self._rounding = ROUNDING * EPS[objective.data.dtype]
         #: The solver's estimate of the suboptimality of each output (K,) at an evaluation, if it has one.
         self.estimate: Callable[[Evaluation], Array | None] | None = None
         kept = self._kept
