@@ -222,7 +222,7 @@ def check_collinearity(
     objective: Objective, solution: Solution, final: Evaluation, free: bool, names: Sequence[str], messages: list[str]
 ) -> CheckedColumns:
     """Warn about dependent columns, and move a solution that is free to the optimum of least norm."""
-    found = find_collinear(objective)
+    found = find_collinear(objective) if solution.collinearity is None else solution.collinearity
     if not (found.columns or found.wide):
         return CheckedColumns([] if found.complete else None, final)
     free = free and not objective.problem.positive

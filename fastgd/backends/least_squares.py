@@ -80,6 +80,7 @@ class HostLeastSquares:
     def gradient(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
         """Losses (K,) and gradient (K, columns) of the mean loss at coef (K, d), intercept (K,). One pass.
 
+        Outputs beyond those of the targets have targets 0.
         Products are summed up in about 73 bits: with ill-conditioned columns and large residuals it is the rounding
         of these sums, not of residuals, that coefficients lose digits to.
         """
@@ -89,7 +90,8 @@ class HostLeastSquares:
 
         def add(total: Array, A: Array, s: Array | None) -> Array:
             T = A[:, :columns]
-            r = A[:, first:columns] @ coef.T + intercept - A[:, columns:]
+            r = A[:, first:columns] @ coef.T + intercept
+            r[:, : self._data.targets] -= A[:, columns:]
             weighted = r if s is None else s[:, None] * r
             losses = 0.5 * np.sum(weighted * r, axis=0)
             upper, lower = _products(weighted, T)

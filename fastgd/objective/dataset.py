@@ -118,7 +118,10 @@ class LeastSquares(Protocol):
         """Return the upper triangle R (width, width) with R'R the Gram matrix. One pass."""
 
     def gradient(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
-        """Return losses (K,) and their gradient by (intercept, coef), in more than double precision. One pass."""
+        """Return losses (K,) and their gradient by (intercept, coef), in more than double precision. One pass.
+
+        Outputs beyond those of the targets have targets 0.
+        """
 
 
 class Epochs(Protocol):

@@ -1,6 +1,6 @@
 """Find linearly dependent columns, with which an optimum without penalty is not unique."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,9 +53,7 @@ def find_collinear(objective: Objective) -> Collinearity:
     data = objective.data
     inv_scale = objective.standard.inv_scale
     columns: dict[int, tuple[int, ...]] = {int(j): () for j in np.flatnonzero(inv_scale == 0.0)}
-    rows = data.n if data.weights is None else int(np.count_nonzero(data.weights))
-    wide = rows - int(objective.problem.fit_intercept) < data.d - len(columns)
-    least_norm = None
+    rows, wide, least_norm = _count_rows(data), is_wide(objective), None
     if wide and float(rows) ** 2 * data.d <= _GRAM_PRODUCTS:
         least_norm = _in_span_of(_differences(objective))
     sample = _sample(objective)
@@ -65,6 +63,34 @@ def find_collinear(objective: Objective) -> Collinearity:
         if null is not None and not wide:
             least_norm = _without(null * inv_scale[:, None])
     return Collinearity(dict(sorted(columns.items())), wide, least_norm, sample is not None)
+
+
+def is_searched(data: Rows) -> bool:
+    """Whether dependent columns are searched for among so many."""
+    return data.d <= MOST_COLUMNS
+
+
+def is_wide(objective: Objective) -> bool:
+    """Whether there are too few rows of positive weight for the columns that vary to be independent."""
+    varying = int(np.count_nonzero(objective.standard.inv_scale))
+    return _count_rows(objective.data) - int(objective.problem.fit_intercept) < varying
+
+
+def _count_rows(data: Rows) -> int:
+    """Return the number of rows of positive weight."""
+    return data.n if data.weights is None else int(np.count_nonzero(data.weights))
+
+
+def name_parts(null: Array, dependent: Sequence[int], share: float) -> dict[int, tuple[int, ...]]:
+    """Return the columns that each dependent column is a combination of, from its null vector (d, m).
+
+    share: of the largest entry of a null vector, up to which an entry is rounding.
+    """
+    parts = np.abs(null) > share * np.abs(null).max(axis=0)
+    return {
+        int(column): tuple(int(j) for j in np.flatnonzero(parts[:, k]) if j != column)
+        for k, column in enumerate(dependent)
+    }
 
 
 def remove_directions(coef: Array, directions: Array) -> Array:
@@ -121,7 +147,7 @@ def _differences(objective: Objective) -> Array:
 def _sample(objective: Objective) -> Rows | None:
     """Return the rows to search for dependent columns; None if these or the columns are too many."""
     data = objective.data
-    if data.d > MOST_COLUMNS:
+    if not is_searched(data):
         return None
     size = min(_SAMPLE_ROWS * data.d, int(_SAMPLE_PRODUCTS / data.d**2))
     sample = sample_of(data, max(size, _SAMPLE_BYTES // (data.nbytes // data.n)), share=1)
@@ -151,11 +177,7 @@ def _combinations(objective: Objective, found: Rows) -> tuple[dict[int, tuple[in
     if rank:
         null[live[order[:rank]]] = -linalg.solve_triangular(upper[:rank, :rank], upper[:rank, rank:])
     held = np.flatnonzero(_residual(objective, null) <= 100.0 * tolerance)
-    parts = np.abs(null) > np.sqrt(tolerance) * np.abs(null).max(axis=0)
-    columns = {}
-    for k in held:
-        column = int(live[order[rank + k]])
-        columns[column] = tuple(int(j) for j in np.flatnonzero(parts[:, k]) if j != column)
+    columns = name_parts(null[:, held], live[order[rank + held]], float(np.sqrt(tolerance)))
     return columns, null[:, held] if held.size else None
 
 

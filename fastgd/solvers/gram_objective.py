@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, optimize
 
 from fastgd.arrays import Array
@@ -31,11 +32,23 @@ _COUNTS = 1e-6
 _REFINEMENTS = 2
 #: Singular values of a triangle with columns of norm 1, relative to the largest, below which columns count as
 #: dependent: the rounding of a dependent column to its dtype.
-_DEPENDENT = {"f4": 4e-6, "f8": 1e-13}
+DEPENDENT = {"f4": 4e-6, "f8": 1e-13}
 
 
 #: Most steps of the active-set method per column, and the share of L1 that dependent columns may leave unmet.
 _ACTIVE_SETS, _UNMET = 30, 1e-8
+
+
+class Factor(NamedTuple):
+    """Cholesky's factor of a curvature scaled to a unit diagonal.
+
+    kept: the parameters of its rows, in their order; scale: theirs; lower: the factor, in the lower triangle.
+    """
+
+    kept: NDArray[np.intp]
+    scale: Array
+    lower: Array
+    reciprocal_condition: float
 
 
 class GramObjective(Objective):
@@ -54,7 +67,8 @@ class GramObjective(Objective):
         else:
             coordinates = WorkingCoordinates(objective.standard, objective.shift)
             super().__init__(objective.data, objective.problem, objective.moments, coordinates)
-        self._whole = objective
+        #: The objective of the rows.
+        self.of_rows = objective
 
     @cached_property
     def _model(self) -> tuple[Array, Array, Array]:
@@ -90,7 +104,7 @@ class GramObjective(Objective):
     @cached_property
     def _curvature_sample(self) -> Data:
         """The sample of the original objective, which counts the rows read."""
-        return self._whole._curvature_sample
+        return self.of_rows._curvature_sample
 
     def rounding(self, theta: Array) -> float:
         """Return a bound on the rounding of a certificate at theta."""
@@ -99,31 +113,34 @@ class GramObjective(Objective):
         return _EPS * float((sizes / self.problem.units[:, None]).max()) / self.problem.constant.rms
 
     @cached_property
-    def _factor(self) -> tuple[Array, Array, float]:
-        """Scales, Cholesky's factor of the scaled curvature with L2, and its reciprocal condition number or 0."""
-        unit, scale = with_unit_diagonal(self._model[2] + np.diag(self.l2[0]))
-        factor, failed = linalg.lapack.dpotrf(unit, lower=1, clean=0)
-        if failed:
-            return scale, factor, 0.0
+    def _factor(self) -> Factor:
+        unit, scale = self._unit
+        lower, failed = linalg.lapack.dpotrf(unit, lower=1, clean=0)
         norm = float(np.abs(unit).sum(axis=0).max())
-        return scale, factor, float(linalg.lapack.dpocon(factor, norm, uplo="L")[0])
+        condition = 0.0 if failed else float(linalg.lapack.dpocon(lower, norm, uplo="L")[0])
+        return Factor(np.arange(len(unit)), scale, lower, condition)
+
+    @cached_property
+    def _unit(self) -> tuple[Array, Array]:
+        """The curvature with L2, scaled to a unit diagonal, and the scales."""
+        return with_unit_diagonal(self._model[2] + np.diag(self.l2[0]))
 
     @property
     def reciprocal_condition(self) -> float:
         """Reciprocal condition number of the scaled curvature with L2; 0 if that is singular to rounding."""
-        return self._factor[2]
+        return self._factor.reciprocal_condition
 
     def relative_error(self, theta: Array) -> float:
         """Return a bound on the relative error of coefficients at the minimum by the Gram matrix's rounding.
 
         The bound of Bauer 1966 does not depend on the scales of columns.
         """
-        scale, factor, _ = self._factor
+        kept, scale, factor, _ = self._factor
         lower = np.tril(linalg.lapack.dpotri(factor, lower=1)[0])
         inverse = np.abs(lower + np.tril(lower, -1).T)
         _, linear, curvature = self._model
         sizes = np.abs(theta) @ np.abs(curvature + np.diag(self.l2[0])) + np.abs(linear)
-        errors, found = _EPS * (sizes * scale) @ inverse * scale, np.abs(theta)
+        errors, found = _EPS * (sizes[:, kept] * scale) @ inverse * scale, np.abs(theta[:, kept])
         counts = found > _COUNTS * found.max()
         return float((errors[counts] / found[counts]).max(initial=0.0))
 
@@ -153,8 +170,9 @@ class GramObjective(Objective):
         return ends - at.theta
 
     def _smooth_step(self, g: Array) -> Array:
-        scale, factor, _ = self._factor
-        step: Array = -linalg.lapack.dpotrs(factor, (g * scale).T, lower=1)[0].T * scale
+        kept, scale, lower, _ = self._factor
+        step = np.zeros_like(g)
+        step[:, kept] = -linalg.lapack.dpotrs(lower, (g[:, kept] * scale).T, lower=1)[0].T * scale
         return step
 
     def _worst(self, at: Evaluation, g: Array, k: int) -> float:
@@ -163,12 +181,17 @@ class GramObjective(Objective):
 
     def precise(self, theta: Array) -> Evaluation:
         """Return loss and gradient at theta from the rows, in more than double precision. One pass."""
+        losses, gradient = self._exact_gradient(theta)
+        return self.evaluation(theta, losses, gradient)
+
+    def _exact_gradient(self, theta: Array) -> tuple[Array, Array]:
+        """Return losses and gradients at theta (K, d + 1); further rows of theta have targets 0. One pass."""
         exact, intercept = self.scaling.binary(), self.problem.fit_intercept
         there = exact.theta_from(self.scaling, theta)
         losses, found = self.data.least_squares(exact, intercept).gradient(there[:, :-1], there[:, -1])
         gradient = np.zeros_like(theta)
-        gradient[:, _places(self.data.d, int(intercept))] = found
-        return self.evaluation(theta, losses, self.scaling.gradient_from(exact, gradient))
+        gradient[:, places_of(self.data.d, int(intercept))] = found
+        return losses, self.scaling.gradient_from(exact, gradient)
 
     def convert_to(self, objective: Objective, at: Evaluation) -> Evaluation:
         """Convert an evaluation to the coordinates of another objective on the same data."""
@@ -191,7 +214,7 @@ class OrthogonalObjective(GramObjective):
         d, intercept = self.data.d, int(self.problem.fit_intercept)
         upper = self.data.least_squares(self.scaling, self.problem.fit_intercept).triangle()
         rows = np.zeros((len(upper), d + 1))
-        rows[:, _places(d, intercept)] = upper[:, : d + intercept]
+        rows[:, places_of(d, intercept)] = upper[:, : d + intercept]
         return rows, upper[:, d + intercept :]
 
     @cached_property
@@ -220,7 +243,7 @@ class OrthogonalObjective(GramObjective):
         require_finite(rows)
         upper: Any = np.linalg.qr(np.hstack([rows * scale, targets]), mode="r")
         left, values, right = linalg.svd(upper[:d, :d], check_finite=False)
-        kept = values > _DEPENDENT[self.data.dtype] * values[0]
+        kept = values > DEPENDENT[self.data.dtype] * values[0]
         coef = ((left[:, kept].T @ upper[:d, d:]) / values[kept, None]).T @ right[kept] * scale
         return scale, right[kept].T, values[kept], self._of_least_norm(coef, right[~kept] * scale)
 
@@ -312,6 +335,6 @@ def gram_is_faster(objective: Objective, epochs: int) -> bool:
     return shape.seconds_normal_equations < _USED * epochs * shape.seconds_full_pass
 
 
-def _places(d: int, intercept: int) -> list[int]:
+def places_of(d: int, intercept: int) -> list[int]:
     """Return the indices in theta, whose intercept is last, of the columns (1, x~) of a row."""
     return [*([d] if intercept else []), *range(d)]

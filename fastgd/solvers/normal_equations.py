@@ -14,10 +14,11 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.gram_objective import GramObjective, OrthogonalObjective
 from fastgd.solvers.progress import Monitor, Progress, Solution
+from fastgd.solvers.reduced_objective import ReducedObjective
 
 #: Reciprocal condition number below which an orthogonal factor replaces the Gram matrix, and that for more than `_FEW`
 #: float64 numbers: there refinements with the Gram matrix's factor, which gain four digits each, take less time.
-_SINGULAR, _LESS_SINGULAR, _FEW = 1e-8, 1e-11, 1 << 16
+_SINGULAR, _LESS_SINGULAR, _FEW = 1e-8, 1e-13, 1 << 16
 #: Reciprocal condition number below which coefficients are refined: to ten digits for float64 data.
 _REFINED = {"f4": 1e-10, "f8": 1e-4}
 #: Numbers of data above which a pass takes long, and the relative error of coefficients that calls for one there.
@@ -72,16 +73,33 @@ class _Fit:
         """As `solve_normal_equations`."""
         start = self._model.scaling.theta_from(self._objective.scaling, start)
         condition = self._model.reciprocal_condition if self._smooth else 1.0
-        if condition < self._singular_condition:
+        if condition >= self._singular_condition:
+            at = self._model.minimum(start)
+        elif self._drop_dependent_columns(start):
+            assert self._precise is not None
+            at, condition = self._precise, self._model.reciprocal_condition
+        else:
             logger.debug("the Gram matrix is close to singular: another pass makes an orthogonal factor")
             self._model = OrthogonalObjective(self._objective)
-        at = self._model.minimum(start)
+            at = self._model.minimum(start)
         reason = self._seen(at)
         if reason in (None, self._monitor.certified_reason):
             digits = self._lacks_digits(condition, at)
             if digits or reason is None or not self._is_trusted(at):
-                at, reason = self._refined(at, digits)
+                at, reason = self._refined(at, reason, digits)
         return self._solution(at, reason)
+
+    def _drop_dependent_columns(self, start: Array) -> bool:
+        """Use the Gram matrix of independent columns, if a pass confirms that others are combinations of these."""
+        if self._objective.problem.has_l2:
+            return False
+        reduced = ReducedObjective(self._model)
+        if not reduced.is_applicable(self._singular_condition):
+            return False
+        at = reduced.precise(reduced.minimum(start).theta)
+        if reduced.is_confirmed:
+            self._model, self._precise = reduced, at
+        return reduced.is_confirmed
 
     @property
     def _singular_condition(self) -> float:
@@ -103,13 +121,13 @@ class _Fit:
     def _is_trusted(self, at: Evaluation) -> bool:
         return self._model.rounding(at.theta) <= _TRUSTED * self._tol
 
-    def _refined(self, at: Evaluation, digits: bool) -> tuple[Evaluation, str]:
+    def _refined(self, at: Evaluation, reason: str | None, digits: bool) -> tuple[Evaluation, str]:
         """Refine until the certificate is met and, for `digits`, steps are small; or until they shrink no more."""
         certified, size = self._monitor.certified_reason, math.inf
-        reason: str | None = certified
         while len(self._monitor.history) < self._monitor.history.max_iter:
-            at = self._precise = self._model.precise(at.theta)
-            reason = self._seen(at)
+            if at is not self._precise:
+                at = self._precise = self._model.precise(at.theta)
+                reason = self._seen(at)
             if reason is not None and (reason != certified or not digits):
                 return at, reason
             step = self._model.step(at)
@@ -123,11 +141,14 @@ class _Fit:
 
     def _solution(self, at: Evaluation, reason: str) -> Solution:
         self._progress.end_epoch()
-        converged, independent = reason in ("certificate", "early stopping"), self._model.independent
+        converged = reason in ("certificate", "early stopping")
+        independent, collinearity = self._model.independent, None
+        if isinstance(self._model, ReducedObjective):
+            independent, collinearity = False, self._model.collinearity
         if reason == "early stopping":
             theta = self._monitor.theta
             assert theta is not None
-            return Solution(theta, converged, reason, 1.0, independent=independent)
+            return Solution(theta, converged, reason, 1.0, independent=independent, collinearity=collinearity)
         trusted = at is self._precise or self._is_trusted(at)
         visible = bool((at.losses >= _SEEN * self._objective.problem.constant.losses).all())
         if trusted and at is not self._precise and not visible:
@@ -135,4 +156,12 @@ class _Fit:
             at = self._precise = self._model.precise(at.theta)
         placed = self._model.convert_to(self._objective, at)
         evaluation = placed if trusted else None
-        return Solution(placed.theta, converged, reason, 1.0, evaluation=evaluation, independent=independent)
+        return Solution(
+            placed.theta,
+            converged,
+            reason,
+            1.0,
+            evaluation=evaluation,
+            independent=independent,
+            collinearity=collinearity,
+        )

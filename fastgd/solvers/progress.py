@@ -15,6 +15,7 @@ from fastgd.history import Epoch, History
 from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.objective.rule_state import RuleState
+from fastgd.solvers.collinearity import Collinearity
 
 #: Epochs after which a fit without penalty is first checked for an optimum.
 FIRST_LOOK = 16
@@ -193,6 +194,8 @@ class Solution:
     is_close: bool = True
     #: Whether the solver has shown that the columns are linearly independent.
     independent: bool = False
+    #: Dependent columns, if the solver has found them.
+    collinearity: Collinearity | None = None
 
 
 class Progress:

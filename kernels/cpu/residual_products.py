@@ -37,7 +37,10 @@ def write_residuals(data, point, start, m, work):
     (outputs, d), first = point.w.shape, Z.shape[0] - point.w.shape[1]
     for k in range(outputs):
         for i in range(m):
-            r[k, unsigned(i)] = point.b[k] - np.float64(data.y[k, unsigned(start + i)])
+            r[k, unsigned(i)] = point.b[k]
+        if k < data.y.shape[0]:
+            for i in range(m):
+                r[k, unsigned(i)] -= np.float64(data.y[k, unsigned(start + i)])
         for j in range(d):
             w = point.w[k, j]
             for i in range(m):

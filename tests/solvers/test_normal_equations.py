@@ -8,6 +8,7 @@ from sklearn import linear_model
 from sklearn.exceptions import ConvergenceWarning
 
 from fastgd import LinearRegression, LogisticRegression
+from fastgd.exceptions import RankWarning
 from fastgd.memory import available_bytes
 from tests.estimators.fits import (
     LAYOUTS,
@@ -151,3 +152,43 @@ def test_matrices_that_do_not_fit_in_memory_are_refused(monkeypatch):
 def test_memory_of_the_machine_is_known_where_linux_reports_it():
     found = available_bytes()
     assert found is None or 1 << 20 < found < 1 << 50
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_combinations_of_columns_leave_the_least_norm_after_the_gram_matrix(intercept, dtype):
+    """By numpy.linalg.lstsq: targets, weights, units of all sizes, a constant column; without an orthogonal factor."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(-8, 9, (20_000, 7)) * 2.0 ** np.array([-9, 3, 0, 5, 0, 0, 0])
+    X[:, 4], X[:, 5], X[:, 6] = X[:, 0] + 2.0 * X[:, 1], X[:, 3] - X[:, 2], 4.0
+    s, Y = rng.integers(0, 3, len(X)).astype(float), rng.standard_normal((len(X), 2))
+    X[s == 0.0, 4] = 77.0
+    with pytest.warns(RankWarning, match="the one of least norm"):
+        model = LinearRegression(fit_intercept=intercept, **SOLVER).fit(X.astype(dtype), Y.astype(dtype), s)
+    exact = Y.astype(dtype).astype(float)
+    if intercept:
+        rows, exact = (a - np.average(a, axis=0, weights=s) for a in (X, exact))
+    else:
+        rows = X
+    root = np.sqrt(s)[:, None]
+    theirs = np.linalg.lstsq(rows * root, exact * root, rcond=1e-10)[0].T
+    tolerance = 1e-10 if dtype == "f8" else 1e-5
+    np.testing.assert_allclose(model.coef_, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
+    report = model.fit_report_
+    assert len(report["collinear"]) == (3 if intercept else 2)
+    assert (6 in report["collinear"]) == intercept
+    assert report["converged"]
+    assert report["passes"] <= 3
+
+
+@pytest.mark.parametrize("distance", [1e-4, 1e-7, 1e-9, 1e-10])
+def test_a_column_close_to_a_combination_of_others_keeps_its_coefficient(distance):
+    """Its square is lost in the Gram matrix, which alone would make it a combination."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((50_000, 4))
+    X[:, 3] = X[:, 0] + X[:, 1] + distance * X[:, 3]
+    y = X @ np.array([3.0, 2.0, 1.0, -1.0])
+    model = LinearRegression(**SOLVER).fit(X, y)
+    # The rounding of y, relative to what only the last column explains.
+    np.testing.assert_allclose(model.coef_, [3.0, 2.0, 1.0, -1.0], rtol=0, atol=1e-14 / distance)
+    assert model.fit_report_["collinear"] == []
