@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 
@@ -318,7 +318,9 @@ class Newton:
         self._objective, self._sampled, self._joint = objective, sampled, joint
         self._passes = _Passes(objective.joint_quadratic if joint else objective.quadratic)
         at = self._passes.evaluate(theta)
-        self._curvature, self._damping = cache(self._passes.curvature), 0.0
+        self._damping = 0.0
+        #: The curvature of the iterate as a callable, and as a matrix once it was needed.
+        self._curvature: tuple[Callable[[], Array], Array | None] = (self._passes.curvature, None)
         #: The curvature of the constant model, the unit of damping.
         self._usual = float(objective.problem.constant.curvatures.mean())
         #: The iterate, and the outcome of the last step.
@@ -327,7 +329,14 @@ class Newton:
         self._fresh = self._first = True
 
     def _metric(self) -> Metric:
-        return make_metric(self._objective, self._curvature(), 0, self._sampled, damping=self._damping)
+        return self._damped_by(self._damping)
+
+    def _damped_by(self, damping: float) -> Metric:
+        compute, matrix = self._curvature
+        if matrix is None:
+            matrix = compute()
+            self._curvature = compute, matrix
+        return make_metric(self._objective, matrix, 0, self._sampled, damping=damping)
 
     def _adapt_damping(self) -> None:
         """Damp less after a step that achieves what the curvature promises, and more after one that achieves little."""
@@ -369,7 +378,7 @@ class Newton:
         self._first = False
         self._fresh = self.descent.failures > 0
         if not self._fresh:
-            self._curvature = cache(self._passes.curvature)
+            self._curvature = self._passes.curvature, None
             if not self._joint or self._damping > 0.0:
                 self._adapt_damping()
         elif self._joint and self._damping == 0.0 and self._keeps_direction:
@@ -422,7 +431,7 @@ class Newton:
     @property
     def _undamped(self) -> Metric | None:
         """The metric of the iterate without damping if steps are damped."""
-        return None if self._damping == 0.0 else make_metric(self._objective, self._curvature(), 0, self._sampled)
+        return None if self._damping == 0.0 else self._damped_by(0.0)
 
     def suboptimality(self, at: Evaluation) -> Array | None:
         """As `Descent.suboptimality`, by the curvature without damping."""
