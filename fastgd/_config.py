@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -157,12 +156,12 @@ class FitConfig:
         """Whether an update rule runs, whose every step the user sees, and not a solver of the full batch."""
         return self.optimizer is not None and not isinstance(self.optimizer, FullBatch)
 
-    @cached_property
+    @property
     def is_unpenalized(self) -> bool:
         """Whether the coefficients of some output have no penalty."""
-        return float(np.min(self.alpha)) == 0.0
+        return self.alpha == 0.0 if isinstance(self.alpha, float) else not self.alpha.all()
 
-    @cached_property
+    @property
     def has_l1(self) -> bool:
         """Whether some output has an L1 term."""
         return self.l1_ratio > 0.0 and self.l1_ratio * float(np.max(self.alpha)) > 0.0

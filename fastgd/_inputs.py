@@ -365,7 +365,7 @@ def refuse_extreme_targets(y: NDArray[Any], scale: Array, constant: NDArray[Any]
 
     constant: the value (K,) of each target that does not vary.
     """
-    for k in np.flatnonzero(~((scale > 0.0) & np.isfinite(scale * scale))):
+    for k in (~((scale > 0.0) & np.isfinite(scale * scale))).nonzero()[0]:
         column, where = y[:, k], "y" if y.shape[1] == 1 else f"column {k} of y"
         row = int(np.argmax(np.abs(column)))
         if scale[k] > 0.0 or np.isnan(scale[k]):

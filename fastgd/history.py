@@ -1,10 +1,10 @@
 """Record and log per-epoch metrics."""
 
-import contextlib
 import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +14,13 @@ from fastgd.arrays import Array
 logger = logging.getLogger("fastgd")
 
 
-@contextlib.contextmanager
-def printed(verbose: bool) -> Iterator[None]:
+def printed(verbose: bool) -> AbstractContextManager[None]:
     """Print records on stderr, if `verbose` and if no logging has been set up that would show them."""
-    if not verbose or logger.hasHandlers():
-        yield
-        return
+    return _on_stderr() if verbose and not logger.hasHandlers() else nullcontext()
+
+
+@contextmanager
+def _on_stderr() -> Iterator[None]:
     handler, level = logging.StreamHandler(), logger.level
     logger.addHandler(handler)
     if not logger.isEnabledFor(logging.INFO):

@@ -53,6 +53,8 @@ COUNT = Range("an integer of 0 or more", lambda value: is_integer(value) and int
 
 def is_number(value: object) -> bool:
     """Whether a value is a real number within the range of float64; False for booleans and durations."""
+    if isinstance(value, float):
+        return True  # at once, since registered types are looked up slowly
     if isinstance(value, _NO_NUMBERS) or not isinstance(value, Real):
         return False
     try:
@@ -64,7 +66,7 @@ def is_number(value: object) -> bool:
 
 def is_integer(value: object) -> TypeGuard[SupportsInt]:
     """Whether a value is an integer of any size; False for booleans and durations, which are Integrals too."""
-    return isinstance(value, Integral) and not isinstance(value, _NO_NUMBERS)
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, _NO_NUMBERS))
 
 
 def is_positive_integer(value: object) -> bool:

@@ -167,9 +167,9 @@ class Checked:
         """Raise a TypeError with a remedy for the first unknown keyword argument."""
         constructor: Any = cls.__init__
         known = _parameters(constructor)
-        unknown = next((name for name in kwargs if name not in known), None)
-        if unknown is not None and "**" not in known:
-            raise TypeError(unknown_parameter(cls, unknown, known, cls._elsewhere))
+        for name in kwargs:
+            if name not in known and "**" not in known:
+                raise TypeError(unknown_parameter(cls, name, known, cls._elsewhere))
         return super().__new__(cls)
 
 

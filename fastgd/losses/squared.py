@@ -40,5 +40,6 @@ class Squared(RegressionLoss):
 
         Each target has its own unit, the rms of its residuals, as if it were fitted alone.
         """
-        squares = sd**2 if fit_intercept else sd**2 + mean**2
-        return ConstantModel(squares / 2.0, (sd**2 + mean**2) / 2.0, 1.0, np.ones(sd.shape))
+        variance = sd**2
+        start = (variance + mean**2) / 2.0
+        return ConstantModel(variance / 2.0 if fit_intercept else start, start, 1.0, np.ones(sd.shape))

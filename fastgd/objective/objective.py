@@ -127,8 +127,9 @@ class Objective:
         terms = 0.5 * ridge * theta
         if self.has_l1:
             terms += self.l1 * np.abs(theta)
-        penalties = terms.sum(axis=1)
-        return Evaluation(theta, losses, penalties, gradient, gradient + ridge, float((losses + penalties).sum()))
+        penalties: Array = np.add.reduce(terms, axis=1)
+        total = float(np.add.reduce(losses + penalties))
+        return Evaluation(theta, losses, penalties, gradient, gradient + ridge, total)
 
     def second_order(self, theta: Array) -> tuple[Evaluation, Array]:
         """Return the evaluation at theta and the mean loss's curvature (B, d + 1, d + 1), per output or one for all.
@@ -266,7 +267,7 @@ class Objective:
     def in_target_units(self, values: Array) -> float:
         """Return the sum over outputs of values (K,) of F, in the units of the user's targets."""
         scale = self.problem.targets.scale
-        return float((values * scale * scale).sum())
+        return float(np.add.reduce(values * scale * scale))
 
     def certificate(self, evaluation: Evaluation) -> float:
         """Return the certificate: a relative distance to optimality, free of the units of columns, y and weights.
