@@ -58,8 +58,17 @@ def find_recession(objective: Objective, theta: Array) -> Array | None:
     if data.parameters == 0:
         return None
     start = data.start(theta)
-    if data.parameters > MOST_PARAMETERS:
-        return _simplest(data, start)
+    # With dependent columns many directions have the same margins: those of single columns are the simplest.
+    single = _by_single_columns(data)
+    if single is not None and data.moves_clearly(single):
+        return data.whole(single)
+    if data.agree(start):
+        return data.whole(start)
+    return None if data.parameters > MOST_PARAMETERS else _search(data, start)
+
+
+def _search(data: "AllRows", start: Array) -> Array | None:
+    """Search for a direction on some rows, and add rows that contradict it."""
     rows, whole = data.first()
     for number in range(_ROUNDS):
         subset = _Subset(rows, data.classes)
@@ -71,7 +80,7 @@ def find_recession(objective: Objective, theta: Array) -> Array | None:
         else:
             more = data.extremes()
         if not len(more.labels):
-            return None if direction is None else _simplest(data, direction)
+            return data.whole(direction) if direction is not None and data.agree(direction) else None
         if whole:
             return None
         rows = Rows(np.vstack([rows.x, more.x]), np.concatenate([rows.labels, more.labels]))
@@ -218,12 +227,18 @@ class AllRows:
     def made(self, X: NDArray[np.floating], y: NDArray[np.floating], s: NDArray[np.floating] | None) -> Rows:
         """Return rows in standardised columns."""
         standard, live = self._objective.standard, self._live
-        if s is not None:
-            X, y = X[s > 0.0], y[:, s > 0.0]
+        X, labels = self._weighing(X, y, s)
         x = np.ones((len(X), self.columns))
         x[:, : live.sum()] = (X[:, live].astype(np.float64) - standard.center[live]) * standard.inv_scale[live]
-        labels = (y[0] > 0.0).astype(np.intp) if self._objective.outputs == 1 else y[0].astype(np.intp)
         return Rows(x, labels)
+
+    def _weighing(
+        self, X: NDArray[np.floating], y: NDArray[np.floating], s: NDArray[np.floating] | None
+    ) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
+        """Return the rows of positive weight and their classes."""
+        if s is not None:
+            X, y = X[s > 0.0], y[:, s > 0.0]
+        return X, (y[0] > 0.0).astype(np.intp) if self._objective.outputs == 1 else y[0].astype(np.intp)
 
     def first(self) -> tuple[Rows, bool]:
         """Return some rows, and whether they are all rows."""
@@ -262,6 +277,10 @@ class AllRows:
                 return False
             clear = clear or bool(largest.max(initial=0.0) > _CLEAR)
         return clear
+
+    def moves_clearly(self, direction: Array) -> bool:
+        """Whether a direction (K, D) that no row contradicts moves some row clearly away from a class."""
+        return any(_apart(block, direction)[1].max(initial=0.0) > _CLEAR for block in self.blocks())
 
     def _worst(self, badness: Callable[[Rows], Array]) -> Rows:
         """Return the rows of each block with the largest badness above 0."""
@@ -302,6 +321,31 @@ class AllRows:
                 block = Rows(block.x @ sums, block.labels)
             for k, part in _parts(block, self.classes):
                 low[k], high[k] = np.minimum(low[k], part.min(axis=0)), np.maximum(high[k], part.max(axis=0))
+        return low, high
+
+    def candidates(self) -> tuple[Array, Array]:
+        """Return the ranges (K, D) of columns that may separate a class from the others; NaN for other columns.
+
+        Where the ranges of classes overlap in a few rows, the other rows are not read.
+        """
+        shape, data, live = (self.classes, self.columns), self._objective.data, np.flatnonzero(self._live)
+        low, high = np.full(shape, np.nan), np.full(shape, np.nan)
+        low[:, : live.size], high[:, : live.size] = np.inf, -np.inf
+        left, start, count = np.arange(live.size), 0, _ROWS
+        while start < data.n and left.size:
+            X, labels = self._weighing(*data.rows_on_host(start, min(start + count, data.n)))
+            X = X[:, live[left]]
+            for k, part in _parts(Rows(X, labels), self.classes):
+                low[k, left] = np.minimum(low[k, left], part.min(axis=0))
+                high[k, left] = np.maximum(high[k, left], part.max(axis=0))
+            kept = _separates(low[:, left], high[:, left]).any(axis=(0, 1))
+            low[:, left[~kept]] = high[:, left[~kept]] = np.nan
+            left, start = left[kept], start + count
+            count = max(1, _BLOCK_NUMBERS // max(1, left.size))
+        data.count_rows(min(start, data.n))
+        standard = self._objective.standard
+        for values in (low, high):
+            values[:, : live.size] = (values[:, : live.size] - standard.center[live]) * standard.inv_scale[live]
         return low, high
 
     def exclusive(self, low: Array, high: Array) -> Array:
@@ -353,16 +397,6 @@ class AllRows:
         return found
 
 
-def _simplest(data: AllRows, direction: Array) -> Array | None:
-    """Return the direction of single columns that separate classes, else this one; None if neither separates.
-
-    With dependent columns many directions have the same margins.
-    """
-    single = _by_single_columns(data)
-    found = direction if single is None else single
-    return data.whole(found) if data.agree(found) else None
-
-
 def _parts(block: Rows, classes: int) -> Iterator[tuple[int, Array]]:
     """Iterate over the classes that have rows, with these."""
     for k in range(classes):
@@ -402,12 +436,12 @@ def _by_single_columns(data: AllRows) -> Array | None:
 
     With many parameters also the categories that blocks of indicators leave out are checked.
     """
-    low, high = data.ranges()
-    direction = _separating(data, low, high)
+    direction = _separating(data, *data.candidates())
     if direction.any():
         return direction
     if data.parameters <= MOST_PARAMETERS or not data.has_intercept:
         return None
+    low, high = data.ranges()
     sums = data.exclusive(low.min(axis=0), high.max(axis=0))
     if not sums.size:
         return None
@@ -422,18 +456,26 @@ def _by_single_columns(data: AllRows) -> Array | None:
     return direction
 
 
+def _separates(low: Array, high: Array) -> NDArray[np.bool_]:
+    """Return whether all values of class k are at least those of the others, and at most those (2, K, D)."""
+    above, below = np.empty(low.shape, bool), np.empty(low.shape, bool)
+    for k in range(len(low)):
+        above[k] = low[k] >= np.delete(high, k, axis=0).max(axis=0)
+        below[k] = high[k] <= np.delete(low, k, axis=0).min(axis=0)
+    return np.stack([above, below])
+
+
 def _separating(data: AllRows, low: Array, high: Array) -> Array:
     """Return the sum of the directions (K, D) in which a column of ranges (K, D) separates a class from the others."""
     direction, count = np.zeros(low.shape), low.shape[1] - int(data.has_intercept)
-    for k in range(data.classes):
-        its, others = (low[k], high[k]), (np.delete(low, k, axis=0).min(axis=0), np.delete(high, k, axis=0).max(axis=0))
-        for sign, above in ((1.0, its[0] >= others[1]), (-1.0, its[1] <= others[0])):
-            threshold = others[1] if sign > 0.0 else others[0]
+    for sign, separates in zip((1.0, -1.0), _separates(low, high), strict=True):
+        for k, above in enumerate(separates):
+            others = np.delete(high, k, axis=0).max(axis=0) if sign > 0.0 else np.delete(low, k, axis=0).min(axis=0)
             if not data.has_intercept:
-                bound = its[0] if sign > 0.0 else -its[1]
-                above &= (bound >= 0.0) & (sign * threshold <= 0.0)
-            columns = np.flatnonzero(above[:count] & np.isfinite(threshold[:count]))
+                bound = low[k] if sign > 0.0 else -high[k]
+                above &= (bound >= 0.0) & (sign * others <= 0.0)
+            columns = np.flatnonzero(above[:count] & np.isfinite(others[:count]))
             direction[k, columns] += sign
             if data.has_intercept:
-                direction[k, -1] -= sign * threshold[columns].sum()
+                direction[k, -1] -= sign * others[columns].sum()
     return direction
