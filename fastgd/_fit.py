@@ -11,7 +11,6 @@ from fastgd._inputs import check_finite, check_variation, squares_are_finite
 from fastgd._report import FitReport
 from fastgd._streaming import FitResult, StreamState
 from fastgd._warnings import (
-    Separation,
     check_collinearity,
     check_separation,
     is_far,
@@ -35,6 +34,7 @@ from fastgd.solvers.first_order import solve_rule
 from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.normal_equations import required_bytes
 from fastgd.solvers.progress import Monitor, Plateau, Solution
+from fastgd.solvers.recession import Recession
 from fastgd.solvers.select import select_solver, solve
 
 #: Memory for the matrices of normal equations above which a fit warns.
@@ -56,18 +56,20 @@ def run_fit(
         objective = _make_objective(config, data)
         monitor = _make_monitor(config, data, objective, callbacks, timer)
         may_separate = objective.problem.loss.classifies and config.is_unpenalized
-        separation = Separation(objective) if may_separate else None
-        if separation is not None and config.batch_size is None and config.tol > 0.0:
-            monitor.is_hopeless = separation.exists
         start = objective.start() if data.start is None else objective.from_user(*data.start)
         optimizer, reason, expected = (
             select_solver(objective) if config.optimizer is None else (config.optimizer, config.batch_reason, {})
         )
+        recession = Recession(objective, isinstance(optimizer, FullBatch)) if may_separate else None
+        if recession is not None and config.batch_size is None and config.tol > 0.0:
+            monitor.recession = recession
         solution = _keep_iterate(
             lambda: _solve(config, plan, optimizer, objective, start, monitor), data, monitor, start, refit
         )
-        if separation is not None and monitor.error is None:
-            check_separation(separation, solution, data.matrix.names, messages)
+        if recession is not None and monitor.error is None:
+            if solution.reason == "no optimum" and recession.is_complete:
+                solution.theta, solution.evaluation = recession.lengthen(solution.theta, config.tol), None
+            check_separation(recession, solution, data.matrix.names, messages)
         final = solution.evaluation or objective.evaluate(solution.theta)
         collinear: list[int] | None = []
         if not solution.independent and config.is_unpenalized and solution.reason != "diverged":

@@ -3,7 +3,6 @@
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +21,8 @@ from fastgd.solvers.existence import may_lack_optimum
 from fastgd.solvers.learning_rate import RulePlan, automatic_rate, is_automatic
 from fastgd.solvers.progress import Solution
 from fastgd.solvers.rate_control import is_controlled
+from fastgd.solvers.recession import Recession
 from fastgd.solvers.select import suggest_solver
-from fastgd.solvers.separation import find_recession
 
 #: A user's rate below this share of the automatic one is reported as too small.
 _TOO_SMALL = 0.1
@@ -152,39 +151,25 @@ _CHOSEN = ("callback", "callback error", "interrupted", "no optimum")
 _NAMED, _SHARE = 5, 1e-6
 
 
-@dataclass
-class Separation:
-    """A search for a direction along which the loss of a classifier without penalty falls without end."""
-
-    objective: Objective
-    direction: Array | None = None
-
-    def exists(self, theta: Array) -> bool:
-        """Whether there is such a direction; theta: the current iterate."""
-        if self.direction is None:
-            self.direction = find_recession(self.objective, theta)
-        return self.direction is not None
-
-    def columns(self, names: Sequence[str]) -> str:
-        """Name the columns of the direction, largest first."""
-        assert self.direction is not None
-        sizes = np.ptp(self.direction[:, :-1], axis=0)
-        order = [int(j) for j in np.argsort(-sizes, kind="stable") if sizes[j] > _SHARE * sizes.max()]
-        if not order:
-            return "the intercept"
-        if len(order) == 1:
-            return column_name(names, order[0])
-        more = f" and {len(order) - _NAMED} more" if len(order) > _NAMED else ""
-        return f"columns {', '.join(column_name(names, j).removeprefix('column ') for j in order[:_NAMED])}{more}"
+def _name_columns(direction: Array, names: Sequence[str]) -> str:
+    """Name the columns of a direction (K, d + 1), largest first."""
+    sizes = np.ptp(direction[:, :-1], axis=0)
+    order = [int(j) for j in np.argsort(-sizes, kind="stable") if sizes[j] > _SHARE * sizes.max()]
+    if not order:
+        return "the intercept"
+    if len(order) == 1:
+        return column_name(names, order[0])
+    more = f" and {len(order) - _NAMED} more" if len(order) > _NAMED else ""
+    return f"columns {', '.join(column_name(names, j).removeprefix('column ') for j in order[:_NAMED])}{more}"
 
 
-def check_separation(separation: Separation, solution: Solution, names: Sequence[str], messages: list[str]) -> None:
+def check_separation(recession: Recession, solution: Solution, names: Sequence[str], messages: list[str]) -> None:
     """Warn if there is no optimum, and record that in the solution."""
-    if not separation.exists(solution.theta):
+    if not recession.find(solution.theta) or recession.direction is None:
         if (
             solution.converged
             and solution.reason != "early stopping"
-            and may_lack_optimum(separation.objective, solution.theta)
+            and may_lack_optimum(recession.objective, solution.theta)
         ):
             solution.converged, solution.reason, solution.gain = False, "optimum in doubt", None
             warn(
@@ -196,12 +181,13 @@ def check_separation(separation: Separation, solution: Solution, names: Sequence
             )
         return
     solution.converged, solution.reason, solution.gain = False, "no optimum", None
-    columns = separation.columns(names)
+    columns = _name_columns(recession.direction, names)
     verb = "separate" if columns.startswith("columns") else "separates"
+    lengthened = ", lengthened until F is close to 0" if recession.is_complete else ""
     warn(
         messages,
         f"alpha=0 and {columns} {verb} some rows of a class from the others, which no row contradicts: there is no "
-        "optimum, coefficients grow without end. This is the last iterate; set alpha > 0 or drop columns",
+        f"optimum, coefficients grow without end. This is the last iterate{lengthened}; set alpha > 0 or drop columns",
         ConvergenceWarning,
     )
 

@@ -398,7 +398,7 @@ class Newton:
             reason = progress.record_trial(self.advance())
             if reason is None and tol > 0.0 and self.descent.is_stalled and not progress.has_improved:
                 reason = "no step"
-        if reason == "certificate" and tol <= _PRECISE_TOL and self._is_cheap:
+        if reason == "certificate" and tol <= _PRECISE_TOL and self._is_cheap and not progress.has_no_optimum:
             self._add_digits(progress)
         return attach_suboptimality(progress.make_solution(reason), self.suboptimality)
 

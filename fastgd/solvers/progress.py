@@ -16,9 +16,10 @@ from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.objective.rule_state import RuleState
 from fastgd.solvers.collinearity import Collinearity
+from fastgd.solvers.recession import Recession
 
-#: Epochs after which a fit without penalty is first checked for an optimum.
-FIRST_LOOK = 16
+#: Passes up to which a fit that has no optimum may go on until its estimated suboptimality meets the tolerance.
+_LAST_LOOK = 64
 #: Consecutive rejected steps after which a solver stops.
 MOST_FAILURES = 20
 #: A fit has diverged when its loss is this many times that of its start.
@@ -82,8 +83,8 @@ class Monitor:
     early_stopping: bool = False
     callbacks: tuple[Callback, ...] = ()
     deadline: Deadline = NEVER
-    #: Whether the problem has no optimum, from theta; called after 16 epochs, 32, 64 and so on.
-    is_hopeless: Callable[[Array], bool] | None = None
+    #: The search for a direction along which F falls without end, for classifiers without penalty.
+    recession: Recession | None = None
     #: The exception that ended the fit, to be raised once the model is usable.
     error: BaseException | None = None
     #: The last epoch's validation loss, or its training loss without validation rows.
@@ -128,14 +129,15 @@ class Monitor:
             reason = "early stopping"
         if reason is None and self.deadline.passed:
             reason = "max_seconds"
-        if reason is None and self.is_hopeless is not None and self._asks_for_hope and self.is_hopeless(theta):
+        recession = self.recession
+        if reason is None and recession is not None and recession.is_reached(theta, epoch.loss, len(self.history)):
             reason = "no optimum"
         return reason
 
     @property
-    def _asks_for_hope(self) -> bool:
-        epochs = len(self.history)
-        return epochs >= FIRST_LOOK and epochs & (epochs - 1) == 0
+    def has_no_optimum(self) -> bool:
+        """Whether a direction along which F falls without end is known."""
+        return self.recession is not None and self.recession.direction is not None
 
     def is_flat(self, loss: float) -> bool:
         """Whether the training loss has stopped falling; False with early stopping."""
@@ -242,6 +244,11 @@ class Progress:
         return len(self._monitor.history) >= self._monitor.history.max_iter
 
     @property
+    def has_no_optimum(self) -> bool:
+        """Whether it is known that F falls without end."""
+        return self._monitor.has_no_optimum
+
+    @property
     def may_continue(self) -> bool:
         """Whether passes are left and neither a callback nor the time ended the last epoch."""
         return not self._is_full and self._epoch_reason is None
@@ -265,8 +272,10 @@ class Progress:
         self._keep(at, certificate)
         if self._repeats_step():
             return None
-        certified = certificate <= self._tol and self._tol > 0.0 and self._is_close(at)
+        certified = self._tol > 0.0 and self._meets_tolerance(at, certificate)
         reason = self.end_epoch()
+        if reason == "no optimum" and self._awaits_infimum:
+            reason = None
         if reason is not None:
             return monitor.certified_reason if certified and reason == "max_seconds" else reason
         if not self._is_full:
@@ -308,6 +317,18 @@ class Progress:
         """Whether the estimated suboptimality, if there is an estimate, meets the tolerance too."""
         gain = None if self.estimate is None else self.estimate(at)
         return gain is None or self._objective.is_close(gain, at, self._tol)
+
+    def _meets_tolerance(self, at: Evaluation, certificate: float) -> bool:
+        """Whether the tolerance is met: without an optimum by the estimated suboptimality alone."""
+        unbounded = self._monitor.has_no_optimum and self.estimate is not None
+        return (certificate <= self._tol or unbounded) and self._is_close(at)
+
+    @property
+    def _awaits_infimum(self) -> bool:
+        """Whether a fit without an optimum goes on until its estimated suboptimality meets the tolerance."""
+        recession = self._monitor.recession
+        assert recession is not None
+        return self.estimate is not None and not recession.is_complete and len(self._monitor.history) < _LAST_LOOK
 
     def _repeats_step(self) -> bool:
         """Whether the first epoch continues: its step has not lowered F, and a shorter one may."""

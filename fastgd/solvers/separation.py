@@ -51,20 +51,27 @@ def find_recession(objective: Objective, theta: Array) -> Array | None:
     """Return a direction (K, d + 1), K >= 2, along which a loss without penalty always decreases, or None.
 
     In standardised columns, the intercept last. theta: the parameters of a fit; near an optimum the proof is immediate.
-    None also if rounding hides the answer, and with more than 500 parameters if neither a single column, nor the
-    category that a block of indicators leaves out, nor theta itself separates the classes.
+    None also if rounding hides the answer, and with more than 500 parameters if theta itself does not separate the
+    classes.
     """
     data = AllRows(objective)
     if data.parameters == 0:
         return None
     start = data.start(theta)
-    # With dependent columns many directions have the same margins: those of single columns are the simplest.
-    single = _by_single_columns(data)
-    if single is not None and data.moves_clearly(single):
-        return data.whole(single)
     if data.agree(start):
         return data.whole(start)
     return None if data.parameters > MOST_PARAMETERS else _search(data, start)
+
+
+def separating_columns(objective: Objective) -> Array | None:
+    """Return the sum of the directions (K, d + 1) in which a single column separates a class from the others, or None.
+
+    With many parameters also the categories that blocks of indicators leave out are checked. With dependent columns
+    many directions have the same margins, and these are the simplest.
+    """
+    data = AllRows(objective)
+    direction = _by_single_columns(data) if data.parameters else None
+    return data.whole(direction) if direction is not None and data.moves_clearly(direction) else None
 
 
 def _search(data: "AllRows", start: Array) -> Array | None:
@@ -85,6 +92,19 @@ def _search(data: "AllRows", start: Array) -> Array | None:
             return None
         rows = Rows(np.vstack([rows.x, more.x]), np.concatenate([rows.labels, more.labels]))
     return None
+
+
+def is_separated_by_columns(objective: Objective) -> bool:
+    """Whether a single column separates a class from the others, and the problem has no penalty.
+
+    On a sample: most often a rare category whose rows there have one class.
+    """
+    if not objective.problem.loss.classifies or objective.has_l1 or objective.l2.any():
+        return False
+    data = AllRows(objective)
+    low, high = data.candidates()
+    varies = high.max(axis=0, initial=-np.inf) > low.min(axis=0, initial=np.inf)
+    return bool(_separating(data, low, high)[:, varies].any())
 
 
 class Rows(NamedTuple):
@@ -226,11 +246,14 @@ class AllRows:
 
     def made(self, X: NDArray[np.floating], y: NDArray[np.floating], s: NDArray[np.floating] | None) -> Rows:
         """Return rows in standardised columns."""
-        standard, live = self._objective.standard, self._live
         X, labels = self._weighing(X, y, s)
+        return Rows(self._standardised(X), labels)
+
+    def _standardised(self, X: NDArray[np.floating]) -> Array:
+        standard, live = self._objective.standard, self._live
         x = np.ones((len(X), self.columns))
         x[:, : live.sum()] = (X[:, live].astype(np.float64) - standard.center[live]) * standard.inv_scale[live]
-        return Rows(x, labels)
+        return x
 
     def _weighing(
         self, X: NDArray[np.floating], y: NDArray[np.floating], s: NDArray[np.floating] | None
@@ -249,10 +272,13 @@ class AllRows:
 
     def blocks(self) -> Iterator[Rows]:
         """Iterate over all rows."""
+        return (self.made(*block) for block in self._read())
+
+    def _read(self) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating] | None]]:
         data = self._objective.data
         step = max(1, _BLOCK_NUMBERS // data.d)
         for start in range(0, data.n, step):
-            yield self.made(*data.rows_on_host(start, min(start + step, data.n)))
+            yield data.rows_on_host(start, min(start + step, data.n))
         data.count_rows(data.n)
 
     def against(self, direction: Array) -> Rows:
@@ -279,8 +305,43 @@ class AllRows:
         return clear
 
     def moves_clearly(self, direction: Array) -> bool:
-        """Whether a direction (K, D) that no row contradicts moves some row clearly away from a class."""
-        return any(_apart(block, direction)[1].max(initial=0.0) > _CLEAR for block in self.blocks())
+        """Whether a direction (K, D) of few columns, which no row contradicts, moves some row clearly from a class.
+
+        Of each block only the rows that it moves most are read in all columns.
+        """
+        standard, live = self._objective.standard, np.flatnonzero(self._live)
+        used = np.flatnonzero(direction[:, : live.size].any(axis=0))
+        columns, rates = live[used], direction[:, used] * standard.inv_scale[live[used]]
+        offset = direction[:, -1] * self._intercept - rates @ standard.center[columns]
+        for X, y, s in self._read():
+            X, labels = self._weighing(X, y, s)
+            z = X[:, columns] @ rates.T + offset
+            lead = np.take_along_axis(z, labels[:, None], axis=1)[:, 0] - z.min(axis=1)
+            moved = np.argsort(-lead)[:_ADDED]
+            if _apart(Rows(self._standardised(X[moved]), labels[moved]), direction)[1].max(initial=0.0) > _CLEAR:
+                return True
+        return False
+
+    def leads(self, theta: Array) -> tuple[Array, Array] | None:
+        """Return each row's least lead of its own margin over other classes, and its share of the weight, both (n,).
+
+        None if a lead is not clearly positive.
+        """
+        coef, intercept = self._objective.scaling.to_raw(theta)
+        found, weights = [], []
+        for X, y, s in self._read():
+            weight = np.ones(len(X)) if s is None else s[s > 0.0]
+            X, labels = self._weighing(X, y, s)
+            own, z = labels[:, None], X @ coef.T + intercept
+            z = np.hstack([-0.5 * z, 0.5 * z]) if len(coef) == 1 else z
+            lead = np.take_along_axis(z, own, axis=1) - z
+            np.put_along_axis(lead, own, np.inf, axis=1)
+            if not lead.min(initial=np.inf) > _CLEAR * np.abs(z).max(initial=0.0):
+                return None
+            found.append(lead.min(axis=1))
+            weights.append(weight)
+        shares = np.concatenate(weights).astype(np.float64)
+        return np.concatenate(found), shares / shares.sum()
 
     def _worst(self, badness: Callable[[Rows], Array]) -> Rows:
         """Return the rows of each block with the largest badness above 0."""
@@ -298,7 +359,7 @@ class AllRows:
         shape = self.classes, 2, self.columns
         ends, held = np.full(shape, -np.inf), np.zeros((*shape, self.columns))
         for block in self.blocks():
-            for k, part in _parts(block, self.classes):
+            for k, part in _parts(block.x, block.labels, self.classes):
                 for side, sign in enumerate((1.0, -1.0)):
                     where = (sign * part).argmax(axis=0)
                     found = sign * part[where, np.arange(self.columns)]
@@ -319,7 +380,7 @@ class AllRows:
         for block in self.blocks():
             if sums is not None:
                 block = Rows(block.x @ sums, block.labels)
-            for k, part in _parts(block, self.classes):
+            for k, part in _parts(block.x, block.labels, self.classes):
                 low[k], high[k] = np.minimum(low[k], part.min(axis=0)), np.maximum(high[k], part.max(axis=0))
         return low, high
 
@@ -335,7 +396,7 @@ class AllRows:
         while start < data.n and left.size:
             X, labels = self._weighing(*data.rows_on_host(start, min(start + count, data.n)))
             X = X[:, live[left]]
-            for k, part in _parts(Rows(X, labels), self.classes):
+            for k, part in _parts(X, labels, self.classes):
                 low[k, left] = np.minimum(low[k, left], part.min(axis=0))
                 high[k, left] = np.maximum(high[k, left], part.max(axis=0))
             kept = _separates(low[:, left], high[:, left]).any(axis=(0, 1))
@@ -397,10 +458,12 @@ class AllRows:
         return found
 
 
-def _parts(block: Rows, classes: int) -> Iterator[tuple[int, Array]]:
+def _parts(
+    x: NDArray[np.floating], labels: NDArray[np.intp], classes: int
+) -> Iterator[tuple[int, NDArray[np.floating]]]:
     """Iterate over the classes that have rows, with these."""
     for k in range(classes):
-        part = block.x[block.labels == k]
+        part = x[labels == k]
         if len(part):
             yield k, part
 
