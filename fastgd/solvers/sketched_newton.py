@@ -10,7 +10,7 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.objective.sampling import most_rows
 from fastgd.solvers.accelerated import Momentum, accelerate
-from fastgd.solvers.cost_model import Shape, informed_parameters
+from fastgd.solvers.cost_model import FIRST_COLUMNS, Shape, informed_parameters
 from fastgd.solvers.metric import Metric, Metrics, ProxMetric
 from fastgd.solvers.newton import (
     Descent,
@@ -21,6 +21,7 @@ from fastgd.solvers.newton import (
     solve_newton,
 )
 from fastgd.solvers.progress import Deadline, Monitor, Progress, Solution
+from fastgd.solvers.separation import is_separated_by_columns
 
 #: Ratio of the observed to the metric's curvature from which the metric is scaled up, and its decay per pass.
 _EXCESS, _DECAY = 1.0, 0.03
@@ -92,6 +93,8 @@ _GROWTH, _WINDOW, _LONGER = 4, 2, 1.5
 _LEAST_GROWTH, _RECENT = 1.5, 6
 #: Logarithm of the decrease to expect of a fit without tolerance.
 _AHEAD = 30.0
+#: Share of the constant model's loss below which most rows are predicted with confidence.
+_CONFIDENT = 0.1
 #: Consecutive passes without improvement after which the metric is poor or only rounding is left.
 _MOST_IDLE = 4
 
@@ -108,6 +111,12 @@ def solve_sketched(
     shape = Shape.of(objective).quicker_curvature
     rows = shape.sample_rows if isinstance(sample_rows, str) else int(sample_rows)
     sample = objective.sampled(rows)
+    wide = sample is not objective or shape.width > FIRST_COLUMNS
+    if wide and is_separated_by_columns(sample):
+        # The optimum of the sample is at infinity, and it has hardly any curvature there.
+        metrics = Metrics(objective, Shape.of(objective), memory)
+        passes = _Passes(metrics, objective, objective.data.n, tol, monitor, keeps_metric=True)
+        return passes.run(*metrics.at(objective, theta))
     couples = objective.problem.loss.couples_outputs and not shape.joint
     if sample is objective and not couples:
         return replace(solve_newton(objective, theta, tol, monitor, shape.joint), note=_ALL_ROWS)
@@ -183,7 +192,16 @@ def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
 class _Passes:
     """Steps of full gradients in a sample's metric; the sample grows if progress is poor."""
 
-    def __init__(self, metrics: Metrics, sample: Objective, rows: int, tol: float, monitor: Monitor) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        sample: Objective,
+        rows: int,
+        tol: float,
+        monitor: Monitor,
+        keeps_metric: bool = False,
+    ) -> None:
+        self._keeps_metric = keeps_metric
         self._metrics, self._objective, self._sample, self._rows = metrics, metrics.whole, sample, rows
         self._progress, self._tol = Progress(metrics.whole, tol, monitor), tol
 
@@ -258,6 +276,14 @@ class _Passes:
         return attach_suboptimality(progress.make_solution(reason), descent.suboptimality)
 
     @property
+    def _is_confident(self) -> bool:
+        """Whether classes without a penalty nearly separate, so that rows have hardly any curvature left."""
+        objective, best = self._objective, self._progress.best
+        if self._sample is not objective or not objective.problem.loss.couples_outputs or objective.l2.any():
+            return False
+        return best is not None and objective.value(best) < _CONFIDENT * objective.constant_value()
+
+    @property
     def _larger_sample(self) -> int:
         """Rows of the next larger sample; all rows if the largest sample is hardly larger than the present one."""
         rows, most = self._metrics.shape.rows, most_rows(self._metrics.shape.rows)
@@ -267,6 +293,8 @@ class _Passes:
         """Return the rows of a new metric if that is expected to end the fit sooner than the present one, else 0."""
         shape = self._metrics.shape
         larger = self._larger_sample
+        if idle < _MOST_IDLE and (self._keeps_metric or self._is_confident):
+            return 0
         if idle >= _MOST_IDLE:
             return larger
         # A step may fail once; the curvature of all rows changes only with theta.

@@ -5,8 +5,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import optimize
+from scipy import optimize, special
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from fastgd import LogisticRegression
 from fastgd.exceptions import RankWarning
@@ -96,6 +97,93 @@ def test_classes_with_a_gap_between_them(classes):
     assert LogisticRegression(alpha=1e-3).fit(X, y).fit_report_["stopped_by"] == "certificate"
 
 
+def log_losses(model, X, y):
+    """The losses of rows, by their definition."""
+    margins = np.atleast_2d(model.decision_function(X).T).T
+    margins = np.hstack([np.zeros((len(X), 1)), margins]) if margins.shape[1] == 1 else margins
+    return special.logsumexp(margins, axis=1) - margins[np.arange(len(y)), y]
+
+
+def least_loss(X, y):
+    """The least mean loss of two classes, by Newton's method."""
+    X, w = np.column_stack([X, np.ones(len(X))]), np.zeros(X.shape[1] + 1)
+    with threadpool_limits(1):
+        for _ in range(15):
+            p = special.expit(X @ w)
+            w += np.linalg.lstsq((X * (p * (1.0 - p))[:, None]).T @ X, X.T @ (y - p))[0]
+    return np.mean(np.logaddexp(0.0, (1.0 - 2.0 * y) * (X @ w)))
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("optimizer", ["auto", "lbfgs"])
+def test_separated_classes_end_close_to_the_infimum(optimizer, classes, weights):
+    """An iterate that separates all rows is lengthened: F falls to 0 along it."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 20))
+    y = np.argmax(X @ rng.standard_normal((20, classes)), axis=1)
+    s = rng.integers(0, 3, 600) if weights else None
+    model, (message,) = fitted(X, y, s, optimizer=optimizer)
+    assert "lengthened until F is close to 0" in message
+    kept = np.ones(600, bool) if s is None else s > 0
+    assert model.score(X[kept], y[kept]) == 1.0
+    assert model.n_iter_ < 30
+    assert 0.0 < np.average(log_losses(model, X, y), weights=s) <= 1e-4 * np.log(classes)
+
+
+def test_iterates_of_rules_are_not_lengthened():
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    y = (X[:, 0] > 0.0).astype(int)
+    model, (message,) = fitted(X, y, optimizer="gd", batch_size="full")
+    assert "lengthened" not in message
+    assert log_losses(model, X, y).mean() == pytest.approx(model.fit_report_["objective"])
+
+
+def rare_levels(rows):
+    """Indicators of three columns with rare levels, most of which have one class in a sample."""
+    rng = np.random.default_rng(1)
+    levels = [np.minimum(rng.geometric(0.15, rows), 40) for _ in range(3)]
+    X = np.hstack([(column[:, None] == np.arange(2, 41)).astype(float) for column in levels])
+    X = X[:, X.sum(axis=0) > 2.0]
+    return X, (X @ rng.standard_normal(X.shape[1]) + rng.logistic(size=rows) > 0.0).astype(int)
+
+
+def test_rare_levels_without_a_penalty_take_few_passes():
+    """A sample in which single columns separate classes has no optimum to start from, and no curvature there."""
+    X, y = rare_levels(30_000)
+    model, reported = fitted(X, y)
+    # The infimum is that of the rows whose levels all have both classes.
+    mixed = [j for j in range(X.shape[1]) if len(np.unique(y[X[:, j] == 1.0])) == 2]
+    pure = np.delete(X, mixed, axis=1).any(axis=1)
+    infimum = least_loss(X[~pure][:, mixed], y[~pure]) * np.mean(~pure)
+    p = y.mean()
+    constant = -p * np.log(p) - (1.0 - p) * np.log(1.0 - p)
+    assert len(reported) == int(pure.any())
+    assert model.fit_report_["reason"].endswith("a metric of 30000 of 30000 rows")
+    assert model.fit_report_["passes"] < 20
+    assert -1e-9 < log_losses(model, X, y).mean() - infimum <= 1e-4 * (constant - infimum)
+
+
+def test_ranges_of_columns_are_those_of_all_rows(monkeypatch):
+    """Columns whose ranges overlap in the first rows are left out, and the others have exact ranges."""
+    monkeypatch.setattr(separation, "_ROWS", 50)
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((900, 6)), rng.integers(0, 3, 900)
+    X[:, 1] = np.abs(X[:, 1]) * (y == 2)
+    X[:, 2] = np.where(np.arange(900) == 899, -1.0, 0.0)
+    seen = []
+    original = separation.AllRows.candidates
+    monkeypatch.setattr(separation.AllRows, "candidates", lambda data: seen.append(original(data)) or seen[-1])
+    _, (message,) = fitted(X, y)
+    assert "columns 1, 2 separate" in message
+    low, high = seen[-1]
+    standard = (X - X.mean(axis=0)) / X.std(axis=0)
+    for k in range(3):
+        np.testing.assert_allclose(low[k, 1:3], standard[y == k, 1:3].min(axis=0), atol=1e-12)
+        np.testing.assert_allclose(high[k, 1:3], standard[y == k, 1:3].max(axis=0), atol=1e-12)
+    assert np.isnan(low[:, [0, 3, 4, 5]]).all()
+
+
 def test_classes_that_meet_in_one_value():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 11, size=200).astype(float)
@@ -135,9 +223,10 @@ def test_hard_data_are_not_called_separable(scale):
 
 def test_a_fit_without_an_optimum_ends_early():
     X, y = np.arange(20.0)[:, None], np.arange(20) > 9
-    for parameters in ({"optimizer": "accelerated"}, {"optimizer": "gd", "batch_size": "full"}):
+    # A solver ends once an iterate separates all rows; a rule's iterates are looked at after 16 epochs.
+    for epochs, parameters in (6, {"optimizer": "accelerated"}), (16, {"optimizer": "gd", "batch_size": "full"}):
         model, reported = fitted(X, y, tol=1e-9, **parameters)
-        assert (model.n_iter_, len(reported)) == (16, 1)
+        assert (model.n_iter_, len(reported)) == (epochs, 1)
         assert model.score(X, y) == 1.0
     # tol=0 disables this stop as well, and what a callback ends is said to have no optimum all the same.
     model, reported = fitted(X, y, tol=0.0, max_iter=40, optimizer="accelerated")
