@@ -98,7 +98,7 @@ class History:
         """Return an array per metric with an entry per epoch; metrics that no epoch has are left out."""
         found: dict[str, Array] = {}
         for name in ("loss", "validation_loss", "learning_rate", "gradient_norm", "seconds", "certificate"):
-            column = np.array([row[name] for row in self._rows], dtype=np.float64)
-            if name not in ("validation_loss", "certificate") or not np.isnan(column).all():
-                found[name] = column
+            column = [row[name] for row in self._rows]
+            if name not in ("validation_loss", "certificate") or not all(map(math.isnan, column)):
+                found[name] = np.array(column, dtype=np.float64)
         return found
