@@ -89,22 +89,13 @@ class HostDesign:
         matrices = 1 if loss.shares_curvature else len(theta)
         of_values: list[tuple[int, ...]] = [theta.shape[:1], theta.shape]
         of_curvature: list[tuple[int, ...]] = [(matrices, self.columns, self.columns)]
-        held: dict[int, Array | None] = {}
-
-        def values(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
-            held[block.number] = point.add_values(sums, block)
-
-        def products(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
-            scratch.add_products(sums[0], block.rows, held[block.number])
-
-        def both(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
-            scratch.add_products(sums[2], block.rows, point.add_values(sums, block))
-
         if self._kept is None:
-            losses, gradient, curvature = self._sum(of_values + of_curvature, both)
+            losses, gradient, curvature = self._sum(of_values + of_curvature, point.add_both)
             return Quadratic(losses / weight, gradient / weight, lambda: curvature / weight)
-        losses, gradient = self._sum(of_values, values)
-        return Quadratic(losses / weight, gradient / weight, lambda: self._sum(of_curvature, products)[0] / weight)
+        losses, gradient = self._sum(of_values, point.add_values)
+        return Quadratic(
+            losses / weight, gradient / weight, lambda: self._sum(of_curvature, point.add_products)[0] / weight
+        )
 
     def couplings(self, loss: CoupledLoss, theta: Array) -> Array:
         """Return softmax's mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
@@ -228,20 +219,30 @@ class _Margins(NamedTuple):
         return (stage.derivatives * change).sum(axis=0), bends.sum(axis=0)
 
 
-class _Point(NamedTuple):
-    """A loss and the parameters at which to evaluate it."""
+class _Point:
+    """A loss at theta (K, d + 1), and by blocks the curvatures (m, K) of their rows; None if all are 1."""
 
-    loss: Loss
-    theta: Array
+    def __init__(self, loss: Loss, theta: Array) -> None:
+        self._loss, self._theta = loss, theta
+        self._curvatures: dict[int, Array | None] = {}
 
-    def add_values(self, sums: list[Array], block: _Block) -> Array | None:
-        """Add losses and gradient of a block to the first sums; return curvatures (m, K) of rows, None if all are 1."""
-        stage = block.stage(self.loss, block.rows @ self.theta.T)
+    def add_values(self, sums: list[Array], block: _Block, scratch: "_Scratch") -> None:
+        """Add losses and gradient of a block to sums, and keep its curvatures."""
+        stage = block.stage(self._loss, block.rows @ self._theta.T)
         sums[0] += stage.losses.sum(axis=0)
         sums[1] += stage.derivatives.T @ block.rows
-        if self.loss.is_quadratic and block.weights is None:
-            return None
-        return stage.curvatures
+        is_one = self._loss.is_quadratic and block.weights is None
+        self._curvatures[block.number] = None if is_one else stage.curvatures
+
+    def add_products(self, sums: list[Array], block: _Block, scratch: "_Scratch") -> None:
+        """Add the curvature of a block, whose values were added before, to the last sum."""
+        scratch.add_products(sums[-1], block.rows, self._curvatures[block.number])
+
+    def add_both(self, sums: list[Array], block: _Block, scratch: "_Scratch") -> None:
+        """Add losses, gradient and curvature of a block to sums."""
+        self.add_values(sums, block, scratch)
+        self.add_products(sums, block, scratch)
+        del self._curvatures[block.number]
 
 
 def _allocate_rows(rows: int, columns: int, dtype: np.dtype[Any]) -> Array:
