@@ -140,11 +140,11 @@ def _newton(
     metrics: Metrics, first: Objective, sample: Objective, theta: Array, deadline: Deadline
 ) -> tuple[Array, Metric]:
     """Return about the sample's optimum and a metric there, starting with Newton's method on a smaller sample."""
-    newton = Newton(first, theta, sampled=True, joint=metrics.shape.joint)
+    newton, error = Newton(first, theta, sampled=True, joint=metrics.shape.joint), _relative_error(first)
     for _ in range(_FIRST_STEPS):
         newton.advance()
         descent = newton.descent
-        if descent.predicted_decrease < _error(first, descent.at) or descent.is_stalled or deadline.passed:
+        if descent.predicted_decrease < error * descent.at.total or descent.is_stalled or deadline.passed:
             break
     at, metric = metrics.at(sample, newton.descent.at.theta)
     return _minimise_on_sample(sample, at, metric, _SAMPLE_STEPS, deadline)
@@ -164,17 +164,17 @@ def _minimise_on_sample(
     sample: Objective, at: Evaluation, metric: Metric, steps: int, deadline: Deadline
 ) -> tuple[Array, Metric]:
     """Minimise on the sample down to its sampling error, updating the metric."""
-    descent = Descent(sample, sample.evaluate, at, metric)
+    descent, error = Descent(sample, sample.evaluate, at, metric), _relative_error(sample)
     for _ in range(steps):
         descent.advance()
-        if descent.predicted_decrease < _error(sample, descent.at) or deadline.passed:
+        if descent.predicted_decrease < error * descent.at.total or deadline.passed:
             break
     return descent.at.theta, metric
 
 
-def _error(sample: Objective, at: Evaluation) -> float:
-    """Return the decrease of F to ignore on a sample: a share of its sampling error, parameters / rows of F."""
-    return _OF_ERROR * informed_parameters(sample) / sample.data.effective_rows * at.total
+def _relative_error(sample: Objective) -> float:
+    """Return the share of F whose decrease to ignore on a sample: of its sampling error, parameters / rows."""
+    return _OF_ERROR * informed_parameters(sample) / sample.data.effective_rows
 
 
 def _no_worse_than_constant(objective: Objective, start: Array) -> Evaluation:
@@ -216,7 +216,8 @@ class _Passes:
         if reason is not None:
             return self._progress.make_solution(reason)
         metric = self._metrics.at(self._sample, theta)[1]
-        if -first_order_change(self._objective, at, metric.step(at)) > _error(self._sample, at) / _OF_ERROR:
+        error = _relative_error(self._sample) * at.total
+        if -first_order_change(self._objective, at, metric.step(at)) > error / _OF_ERROR:
             objective = self._objective
             # Confident wrong predictions have almost no curvature to form a metric from.
             poor = not objective.in_target_units(at.losses) <= objective.start_value()
