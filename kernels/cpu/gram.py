@@ -1,7 +1,7 @@
 """The Gram matrix of rows (1, x~, y), standardised on load, in float64.
 
-A tile holds a few hundred rows, column by column, in the second-level cache. Products are sums over its rows, twelve at
-a time in registers, seven numbers read for twelve multiplications, while the rows of the next tile are prefetched.
+A tile holds a few hundred rows, column by column. Products are sums over its rows, twelve at a time in registers, seven
+numbers read for twelve multiplications, while the rows of the next tile are prefetched.
 """
 
 import numpy as np
@@ -20,15 +20,17 @@ _PANEL = 32
 
 @jitable
 def load_rows(X, center, inv_scale, first, start, m, Z):
-    """Write m rows of row-major data to Z[first:, :m], by squares of 8, the rest by single numbers."""
+    """Write m rows of row-major data to Z[first:, :m], by squares of 8; the last one of a row may overlap another."""
     d = center.size
-    whole, high = d // SQUARE * SQUARE, m // SQUARE * SQUARE
+    high = m // SQUARE * SQUARE if d >= SQUARE else 0
     for i in range(0, high, SQUARE):
-        for j in range(0, whole, SQUARE):
+        for j in range(0, d - SQUARE + 1, SQUARE):
             turn(X, start + i, j, center, inv_scale, Z, (first + j, i))
-    for i in range(m):
+        if d % SQUARE:
+            turn(X, start + i, d - SQUARE, center, inv_scale, Z, (first + d - SQUARE, i))
+    for i in range(high, m):
         at, to = unsigned(start + i), unsigned(i)
-        for j in range(whole if i < high else 0, d):
+        for j in range(d):
             Z[unsigned(first + j), to] = (np.float64(X[at, j]) - center[j]) * inv_scale[j]
 
 
@@ -95,11 +97,33 @@ def add_block(Z, m, i, j, G):
 
 
 @jitable
-def add_products(Z, m, columns, panel, G):
-    """Add the products of a panel of the tile's columns to the blocks of G on and above its diagonal."""
-    for j in range(panel - panel % RIGHT, columns, RIGHT):
-        for i in range(panel, min(panel + _PANEL, min(columns, j + RIGHT)), LEFT):
-            add_block(Z, m, unsigned(i), unsigned(j), G)
+def count_blocks(columns):
+    """Return the number of blocks of products of so many columns."""
+    blocks = 0
+    for panel in range(0, columns, _PANEL):
+        for j in range(panel - panel % RIGHT, columns, RIGHT):
+            blocks += (min(panel + _PANEL, min(columns, j + RIGHT)) - panel + LEFT - 1) // LEFT
+    return blocks
+
+
+@jitable
+def prefetch_part(X, start, stop, part, parts):
+    """Prefetch one of equal parts of rows [start, stop): in small parts, memory works while products are computed."""
+    rows, row_bytes = stop - start, X.shape[1] * X.itemsize
+    for i in range(start + rows * part // parts, start + rows * (part + 1) // parts):
+        prefetch_row(X, i, 0, row_bytes)
+
+
+@jitable
+def add_products(Z, m, columns, G, X, ahead, blocks):
+    """Add the products of a tile to the blocks of G on and above its diagonal; prefetch the rows `ahead` of X."""
+    block = 0
+    for panel in range(0, columns, _PANEL):
+        for j in range(panel - panel % RIGHT, columns, RIGHT):
+            for i in range(panel, min(panel + _PANEL, min(columns, j + RIGHT)), LEFT):
+                prefetch_part(X, ahead[0], ahead[1], block, blocks)
+                add_block(Z, m, unsigned(i), unsigned(j), G)
+                block += 1
 
 
 @kernel_factory
@@ -116,18 +140,13 @@ def make_gram(dtype: str, order: str):
     def gram(data, center, inv_scale, first, start, stop, Z, G):
         d, rows = center.size, Z.shape[1]
         columns = first + d + data.y.shape[0]
-        row_bytes = data.X.shape[1] * data.X.itemsize
+        blocks = count_blocks(columns)
         for begin in range(start, stop, rows):
             m = min(rows, stop - begin)
             load(data.X, center, inv_scale, first, begin, m, Z)
             load_others(data, first, d, begin, m, Z)
-            ahead = begin + m
-            for panel in range(0, columns, _PANEL):
-                if by_row:
-                    upto = min(begin + m + rows * (panel + _PANEL) // columns, min(stop, begin + m + rows))
-                    for i in range(ahead, upto):
-                        prefetch_row(data.X, i, 0, row_bytes)
-                    ahead = max(ahead, upto)
-                add_products(Z, m, columns, panel, G)
+            # Column-major data are read by columns, which needs no prefetch.
+            ahead = (begin + m, min(begin + m + rows, stop)) if by_row else (0, 0)
+            add_products(Z, m, columns, G, data.X, ahead, blocks)
 
     return gram

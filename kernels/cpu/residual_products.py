@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastgd.kernels._intrinsics import fma
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
-from fastgd.kernels.cpu.gram import load_columns, load_rows
+from fastgd.kernels.cpu.gram import load_columns, load_rows, prefetch_part
 
 #: Rows of a strip: eight vectors, which hide the latency of dependent additions.
 STRIP = 32
@@ -90,6 +90,7 @@ def make_residual_products(dtype: str, order: str):
     The point is in float64; x~ = (x - shift) * inv_scale.
     """
     load = load_rows if order == "C" else load_columns
+    by_row = order == "C"
 
     @cpu_kernel(f"residual_products[{dtype},{order}]", fastmath=False)
     def residual_products(data, point, inv_scale, start, stop, work):
@@ -102,8 +103,11 @@ def make_residual_products(dtype: str, order: str):
             m = min(rows, stop - begin)
             load(data.X, point.shift, inv_scale, first, begin, m, Z)
             write_residuals(data, point, begin, m, work)
+            ahead = min(begin + m + rows, stop) if by_row else begin + m
             for k in range(r.shape[0]):
                 for j in range(Z.shape[0]):
+                    if k == 0:
+                        prefetch_part(data.X, begin + m, ahead, j, Z.shape[0])
                     add_products(Z[j], r[k], m, sums[0, k, j], sums[1, k, j])
         for k in range(r.shape[0]):
             for j in range(Z.shape[0]):

@@ -12,8 +12,9 @@ from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Rows
 from fastgd.objective.sampling import FEW_NUMBERS
 
-#: Numbers of a tile of the Gram matrix, in the second-level cache, and its range of rows.
-_TILE_NUMBERS, _TILE_ROWS = 1 << 16, (136, 1032)
+#: Numbers of a tile of row-major and of column-major data, and its range of rows: the next rows, prefetched, are in the
+#: second-level cache as well, but columns are read in long pieces.
+_TILE_NUMBERS, _TILE_ROWS = {"C": 1 << 12, "F": 1 << 16}, (136, 1032)
 
 
 class CpuLeastSquares(HostLeastSquares):
@@ -41,7 +42,7 @@ class CpuLeastSquares(HostLeastSquares):
         if n * size <= FEW_NUMBERS:
             return self.gram_of_few()
         kernel = make_gram(data.dtype, data.order)
-        rows = min(_tile_rows(size), _uneven(n))
+        rows = min(_tile_rows(size, data.order), _uneven(n))
         step = _lane_rows(n, rows, size**2)
         sums = np.zeros((-(-n // step), size + SPARE, size + SPARE))
         scratch: dict[int, Array] = {}
@@ -64,7 +65,7 @@ class CpuLeastSquares(HostLeastSquares):
         if n * self.width <= FEW_NUMBERS:
             return super().gradient(coef, intercept)
         kernel = make_residual_products(data.dtype, data.order)
-        rows = min(_tile_rows(self.width), _uneven(n)) // STRIP * STRIP + STRIP
+        rows = min(_tile_rows(self.width, data.order), _uneven(n)) // STRIP * STRIP + STRIP
         step = _lane_rows(n, rows, STRIP * outputs * self.columns)
         center, inv_scale = self._standard
         w, b = (read_only(np.ascontiguousarray(part)) for part in (coef, intercept))
@@ -101,5 +102,5 @@ def _uneven(rows: int) -> int:
     return (rows + 7) // 16 * 16 + 8
 
 
-def _tile_rows(columns: int) -> int:
-    return min(max(_uneven(_TILE_NUMBERS // columns), _TILE_ROWS[0]), _TILE_ROWS[1])
+def _tile_rows(columns: int, order: str) -> int:
+    return min(max(_uneven(_TILE_NUMBERS[order] // columns), _TILE_ROWS[0]), _TILE_ROWS[1])
