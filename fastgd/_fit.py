@@ -28,14 +28,15 @@ from fastgd.memory import available_bytes
 from fastgd.objective.duality_gap import informative_gap
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import WorkingCoordinates
-from fastgd.objective.sampling import sample_moments
+from fastgd.objective.row_products import RowProducts
+from fastgd.objective.sampling import FEW_NUMBERS, sample_moments
 from fastgd.optimizers import FullBatch, NormalEquations, Optimizer, WithRate
 from fastgd.solvers.first_order import solve_rule
 from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.normal_equations import required_bytes
 from fastgd.solvers.progress import Monitor, Plateau, Solution
 from fastgd.solvers.recession import Recession
-from fastgd.solvers.select import select_solver, solve
+from fastgd.solvers.select import is_surely_direct, select_solver, solve
 
 #: Memory for the matrices of normal equations above which a fit warns.
 _LARGE_BYTES = 1 << 30
@@ -158,10 +159,24 @@ def _has_converged(solution: Solution, certificate: float, tol: float) -> bool:
 def _make_objective(config: FitConfig, data: FitData) -> Objective:
     rows, problem, names = data.rows, data.problem, data.matrix.names
     # Solvers of the full batch need only rough scales, and detect non-finite rows themselves.
-    moments = rows.moments() if config.runs_rule else sample_moments(rows)
+    products = RowProducts.of(rows) if _is_direct(config, data) else None
+    if products is not None:
+        moments = products.moments
+    else:
+        moments = rows.moments() if config.runs_rule else sample_moments(rows)
     check_finite(rows, names, all_finite(moments.sd))
     check_variation(rows, moments, names)
-    return Objective(rows, problem, moments, WorkingCoordinates.of(moments, problem, config.standardize, rows.dtype))
+    coordinates = WorkingCoordinates.of(moments, problem, config.standardize, rows.dtype)
+    return Objective(rows, problem, moments, coordinates, products=products)
+
+
+def _is_direct(config: FitConfig, data: FitData) -> bool:
+    """Whether the products of all rows are sure to be needed, so that their pass gives means and scales as well."""
+    rows, problem = data.rows, data.problem
+    if rows.device != "cpu" or problem.positive or rows.n * rows.d <= FEW_NUMBERS or not problem.loss.is_quadratic:
+        return False
+    chosen = is_surely_direct(rows, problem) if config.optimizer is None else False
+    return chosen or isinstance(config.optimizer, NormalEquations)
 
 
 def _make_monitor(

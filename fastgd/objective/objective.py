@@ -18,6 +18,7 @@ from fastgd.objective.coordinates import Moments, Scaling, inverse
 from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
 from fastgd.objective.duality_gap import duality_gaps, feasible_share
 from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
+from fastgd.objective.row_products import RowProducts
 from fastgd.objective.sampling import is_small, sample_data, sample_of
 from fastgd.penalties import subgradient_distance
 
@@ -48,6 +49,10 @@ class Objective:
         Means and scales of the columns of `data`.
     coordinates : WorkingCoordinates
         The working coordinates.
+    is_sample : bool, default=False
+        Whether the data are a sample.
+    products : RowProducts or None, default=None
+        The products of all rows, if the pass for means and scales has computed them.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Objective:
         moments: Moments,
         coordinates: WorkingCoordinates,
         is_sample: bool = False,
+        products: RowProducts | None = None,
     ) -> None:
         self.data = data
         self.problem = problem
@@ -70,6 +76,7 @@ class Objective:
         self.standard = Scaling.standard(moments, problem.fit_intercept)
         self._offset = self.scaling.center - self.shift
         self._is_sample = is_sample
+        self.products = products
         #: The last evaluation with a certificate, and that: a fit reports the certificate that its solver has met.
         self._certified: tuple[Evaluation | None, float] = (None, math.nan)
 

@@ -74,7 +74,11 @@ class GramObjective(Objective):
     def _model(self) -> tuple[Array, Array, Array]:
         """Losses (K,) and gradient (K, d + 1) at zeros, and curvature (d + 1, d + 1)."""
         d, intercept = self.data.d, int(self.problem.fit_intercept)
-        gram = self.data.least_squares(self.scaling, self.problem.fit_intercept).gram()
+        products = self.of_rows.products
+        if products is None:
+            gram = self.data.least_squares(self.scaling, self.problem.fit_intercept).gram()
+        else:
+            gram = products.gram(self.scaling, self.problem.fit_intercept)
         require_finite(gram)
         curvature, gradient, cut = np.zeros((d + 1, d + 1)), self.start(), d + intercept
         curvature[:d, :d] = gram[intercept:cut, intercept:cut]

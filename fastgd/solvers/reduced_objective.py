@@ -32,7 +32,7 @@ class ReducedObjective(GramObjective):
     def __init__(self, gram: GramObjective) -> None:
         super().__init__(gram.of_rows)
         self._model = gram._model
-        #: Root mean square of the rows' products with null vectors of norm 1, at most; not known before `precise`.
+        #: Largest root mean square of the rows' products with null vectors of norm 1; not known before `precise`.
         self._residual: float | None = None
 
     def is_applicable(self, least_condition: float) -> bool:
@@ -85,7 +85,7 @@ class ReducedObjective(GramObjective):
         found: Array = null / np.linalg.norm(null[:, :-1], axis=1, keepdims=True)
         return found
 
-    @cached_property
+    @property
     def _raw_null(self) -> tuple[Array, Array]:
         """Null vectors whose raw coefficients have norm 1, and the pseudoinverse (d, m) of these coefficients."""
         coef = self._null[:, :-1] * self.scaling.inv_scale
@@ -99,9 +99,13 @@ class ReducedObjective(GramObjective):
         return step - (step[:, :-1] * self.scaling.inv_scale) @ inverse @ null
 
     def precise(self, theta: Array) -> Evaluation:
-        """As `GramObjective.precise`; at first it examines the null vectors too."""
+        """As `GramObjective.precise`; at first it examines the null vectors too, and corrects their rounding."""
         if self._residual is not None:
             return super().precise(theta)
+        own = self.outputs
         losses, gradient = self._exact_gradient(np.vstack([theta, self._null]))
-        self._residual = float(np.sqrt(2.0 * losses[self.outputs :].max()))
-        return self.evaluation(theta, losses[: self.outputs], gradient[: self.outputs])
+        corrections = super()._smooth_step(gradient[own:])
+        squares = 2.0 * losses[own:] + (corrections * gradient[own:]).sum(axis=1)
+        self._null = self._null + corrections
+        self._residual = float(np.sqrt(squares.max(initial=0.0)))
+        return self.evaluation(theta, losses[:own], gradient[:own])

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd.arrays import Array
+from fastgd.objective.dataset import Data
 from fastgd.objective.objective import Objective
+from fastgd.objective.problem import Problem
 from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, Optimizer, SketchedNewton
 from fastgd.solvers.accelerated import solve_accelerated
 from fastgd.solvers.cost_model import MOST_COLUMNS, Shape
@@ -68,6 +70,16 @@ _WITHOUT_METRIC, _EASIEST = {"Accelerated", "LBFGS"}, 0.5
 _QUICK = 5e-3
 #: Expected seconds of normal equations up to which no other solver is considered: the fixed costs of others are larger.
 _DIRECT = 5e-4
+#: Passes that each other solver takes at least.
+_LEAST_PASSES = 3
+
+
+def is_surely_direct(data: Data, problem: Problem) -> bool:
+    """Whether normal equations are expected to take less time than the passes that any other solver needs."""
+    itemsize = 4 if data.dtype == "f4" else 8
+    shape = Shape(data.n, data.d + 1, problem.l1.size, itemsize, problem.loss, problem.has_l1)
+    limit = max(_DIRECT, _LEAST_PASSES * shape.seconds_full_pass)
+    return not problem.has_penalties_of_their_own and shape.seconds_normal_equations <= limit
 
 
 class Selection(NamedTuple):
@@ -83,6 +95,8 @@ def select_solver(objective: Objective) -> Selection:
 
     The seconds of solvers without a metric are lower bounds if those solvers cannot be the quickest.
     """
+    if objective.products is not None:
+        return Selection(NormalEquations(), "optimizer='auto': expected to take less time than three passes", {})
     if objective.problem.positive:
         return Selection(NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {})
     shape = Shape.of(objective)

@@ -16,6 +16,9 @@ from fastgd.objective.sampling import FEW_NUMBERS
 #: second-level cache as well, but columns are read in long pieces.
 _TILE_NUMBERS, _TILE_ROWS = {"C": 1 << 12, "F": 1 << 16}, (136, 1032)
 
+#: Numbers of a lane's rows from which its work hides the cost of its call.
+_LEAST_NUMBERS = 1 << 16
+
 
 class CpuLeastSquares(HostLeastSquares):
     """The rows (1, x~, y) of a data set; the 1 only with an intercept.
@@ -43,7 +46,7 @@ class CpuLeastSquares(HostLeastSquares):
             return self.gram_of_few()
         kernel = make_gram(data.dtype, data.order)
         rows = min(_tile_rows(size, data.order), _uneven(n))
-        step = _lane_rows(n, rows, size**2)
+        step = _lane_rows((n, size), rows, size**2)
         sums = np.zeros((-(-n // step), size + SPARE, size + SPARE))
         scratch: dict[int, Array] = {}
 
@@ -66,7 +69,7 @@ class CpuLeastSquares(HostLeastSquares):
             return super().gradient(coef, intercept)
         kernel = make_residual_products(data.dtype, data.order)
         rows = min(_tile_rows(self.width, data.order), _uneven(n)) // STRIP * STRIP + STRIP
-        step = _lane_rows(n, rows, STRIP * outputs * self.columns)
+        step = _lane_rows((n, self.width), rows, STRIP * outputs * self.columns)
         center, inv_scale = self._standard
         w, b = (read_only(np.ascontiguousarray(part)) for part in (coef, intercept))
         point, cut = records.Point(w, b, center, 0.0), outputs * self.columns
@@ -91,10 +94,11 @@ class CpuLeastSquares(HostLeastSquares):
         return parts[0, 2 * cut :] / data.weight, gradient / data.weight
 
 
-def _lane_rows(n: int, rows: int, numbers: int) -> int:
-    """Return the rows of a lane with sums of so many numbers, from rows per tile."""
-    tiles = -(-n // rows)
-    return -(-tiles // max(1, min(tiles, LANES, LANE_NUMBERS // numbers))) * rows
+def _lane_rows(shape: tuple[int, int], rows: int, numbers: int) -> int:
+    """Return the rows of a lane with sums of so many numbers, from the shape of all rows and the rows of a tile."""
+    tiles = -(-shape[0] // rows)
+    lanes = max(1, min(tiles, LANES, LANE_NUMBERS // numbers, shape[0] * shape[1] // _LEAST_NUMBERS))
+    return -(-tiles // lanes) * rows
 
 
 def _uneven(rows: int) -> int:
