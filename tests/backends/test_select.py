@@ -199,12 +199,18 @@ def test_hidden_gpu_is_reported(machine, monkeypatch):
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_no_hint_where_gpus_are_hidden(monkeypatch, hidden):
-    monkeypatch.setattr(driver.os.path, "exists", lambda path: True)
+    monkeypatch.setattr(driver, "_has_driver_files", lambda signs: True)
     monkeypatch.setattr(driver.sys, "platform", "linux")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert driver.is_hinted()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     assert not driver.is_hinted()
+
+
+def test_files_of_the_driver_are_hints(tmp_path):
+    (tmp_path / "there").touch()
+    assert driver._has_driver_files((str(tmp_path / "missing"), str(tmp_path / "there")))
+    assert not driver._has_driver_files((str(tmp_path / "missing"),))
 
 
 def test_long_fits_go_to_the_gpu(machine):

@@ -47,9 +47,8 @@ def simulated() -> bool:
 
 def is_hinted() -> bool:
     """Whether there are signs of a GPU, without starting CUDA."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
-        return False
-    return _has_driver_files(_SIGNS) if sys.platform == "linux" else driver_version() is not None
+    found = _has_driver_files(_SIGNS) if sys.platform == "linux" else driver_version() is not None
+    return found and os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in ("", "-1")
 
 
 @functools.cache
