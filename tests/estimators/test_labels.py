@@ -1,12 +1,14 @@
 """Labels into numbers: what sorting them would give, on any number of threads."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
 
 from fastgd import LogisticRegression, _labels, load
 from fastgd._labels import check_labels, labels_among, weight_of_each
@@ -278,8 +280,17 @@ def test_strangers_are_named(n_threads, kind, classes, stranger):
         labels_among(y, y, np.array(classes), n_threads=n_threads)
 
 
-def test_labels_that_look_like_targets_warn():
-    """As in scikit-learn."""
-    y = np.arange(100)
-    with pytest.warns(UserWarning, match="number of unique classes is greater than 50%"):
-        check_labels(y, y)
+@pytest.mark.parametrize("rows", [20, 21, 22, 60, 5000])
+@pytest.mark.parametrize("more", [-1, 0, 1, 2])
+def test_labels_that_look_like_targets_warn(rows, more):
+    """As in scikit-learn, by the first 4096 rows."""
+    y = np.arange(rows) % (min(rows, 4096) // 2 + more)
+    warned = []
+    for check in (lambda: check_classification_targets(y[:4096]), lambda: check_labels(y, y)):
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            check()
+        warned.append([str(each.message) for each in found])
+    assert warned[0] == warned[1]
+    if rows > 22 and more != 0:
+        assert bool(warned[0]) == (more > 0)

@@ -34,6 +34,20 @@ def test_value_gradient_and_certificate(loss, outputs, standardize, intercept):
     assert objective.certificate(found) == pytest.approx(there, rel=1e-9)
 
 
+def test_certificates_belong_to_their_evaluations():
+    """The objective keeps the last one."""
+    problem = problem_for("logistic")
+    objective, theta = objective_of(problem), random_theta(working(problem, True)[0])
+    first, second = objective.evaluate(theta), objective.evaluate(2.0 * theta)
+    expected = [objective_of(problem).certificate(at) for at in (first, second)]
+    assert expected[0] != expected[1]
+    assert [objective.certificate(at) for at in (first, first, second, first)] == [
+        *expected[:1],
+        *expected,
+        expected[0],
+    ]
+
+
 @pytest.mark.parametrize("zeros", [2, 4])
 def test_certificate_takes_the_nearest_subgradient_at_zeros(zeros):
     problem = problem_for("squared", alpha=0.5, l1_ratio=1.0)

@@ -21,6 +21,12 @@ def hardness_of(problem: Problem, **penalty: float) -> float:
     return hardness(bench_objective_of(Task(problem, **penalty)))
 
 
+@pytest.mark.parametrize(("loss", "outputs"), [("squared", 1), ("logistic", 1), ("softmax", 3)])
+def test_costs_of_a_shape_serve_later_fits(loss: str, outputs: int) -> None:
+    problem = problem_for(loss, outputs)
+    assert Shape.of(objective_of(problem)) == Shape.of(objective_of(problem))
+
+
 @pytest.mark.parametrize("condition", [2.0, 30.0, 1e3, 1e5])
 def test_hardness_is_the_mean_square_eigenvalue_of_correlations(condition: float) -> None:
     problem = Problem("linear", 40_000, 60, "f8", condition=condition)
