@@ -85,7 +85,7 @@ class ReducedObjective(GramObjective):
         found: Array = null / np.linalg.norm(null[:, :-1], axis=1, keepdims=True)
         return found
 
-    @property
+    @cached_property
     def _raw_null(self) -> tuple[Array, Array]:
         """Null vectors whose raw coefficients have norm 1, and the pseudoinverse (d, m) of these coefficients."""
         coef = self._null[:, :-1] * self.scaling.inv_scale
@@ -107,5 +107,6 @@ class ReducedObjective(GramObjective):
         corrections = super()._smooth_step(gradient[own:])
         squares = 2.0 * losses[own:] + (corrections * gradient[own:]).sum(axis=1)
         self._null = self._null + corrections
+        self.__dict__.pop("_raw_null", None)
         self._residual = float(np.sqrt(squares.max(initial=0.0)))
         return self.evaluation(theta, losses[:own], gradient[:own])
