@@ -11,10 +11,11 @@ import numpy as np
 
 from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
+from fastgd.solvers import separation
 from fastgd.solvers.separation import AllRows, find_recession, separating_columns
 
 #: Epochs after which single columns are searched, and after which all directions are: at each power of 2 from there.
-_COLUMNS_LOOK, FIRST_LOOK = 4, 16
+_COLUMNS_LOOK, FIRST_LOOK = 8, 16
 #: Share of the constant model's loss below which theta may separate all rows, and the fall of the loss between looks.
 _SMALL_LOSS, _FALL = 0.2, 0.5
 #: Most doublings of theta.
@@ -42,9 +43,13 @@ class Recession:
 
     def find(self, theta: Array) -> bool:
         """Whether there is such a direction; theta: the current iterate."""
-        self._search_columns()
         if self.direction is None:
-            self.direction = find_recession(self.objective, theta)
+            found = find_recession(self.objective, theta)
+            if found is not None or AllRows(self.objective).parameters > separation.MOST_PARAMETERS:
+                # Dependent columns give many directions the same margins: single columns are the simplest.
+                self._search_columns()
+            if self.direction is None:
+                self.direction = found
         return self.direction is not None
 
     def _search_columns(self) -> None:

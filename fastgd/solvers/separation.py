@@ -27,6 +27,8 @@ MOST_PARAMETERS = 500
 _ROWS, _ROWS_A_PARAMETER = 2048, 10
 #: Numbers of rows to read at a time.
 _BLOCK_NUMBERS = 1 << 19
+#: Rows of the first block to read, and the growth of the following ones.
+_FIRST_ROWS, _GROWTH = 256, 4
 #: Most Newton steps from the end of the fit and from zeros, and steps between two searches for a direction.
 _FROM_END, _FROM_ZEROS, _LOOKS = 3, 30, 4
 #: Most change of margins for which a step proves an optimum, and the changes per search from which a row counts as
@@ -66,8 +68,7 @@ def find_recession(objective: Objective, theta: Array) -> Array | None:
 def separating_columns(objective: Objective) -> Array | None:
     """Return the sum of the directions (K, d + 1) in which a single column separates a class from the others, or None.
 
-    With many parameters also the categories that blocks of indicators leave out are checked. With dependent columns
-    many directions have the same margins, and these are the simplest.
+    With many parameters also the categories that blocks of indicators leave out are checked.
     """
     data = AllRows(objective)
     direction = _by_single_columns(data) if data.parameters else None
@@ -275,10 +276,13 @@ class AllRows:
         return (self.made(*block) for block in self._read())
 
     def _read(self) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating] | None]]:
+        """Iterate over all rows, a few of them first: they decide most searches. A pass counts if none is left out."""
         data = self._objective.data
-        step = max(1, _BLOCK_NUMBERS // data.d)
-        for start in range(0, data.n, step):
-            yield data.rows_on_host(start, min(start + step, data.n))
+        start, count, most = 0, _FIRST_ROWS, max(1, _BLOCK_NUMBERS // data.d)
+        while start < data.n:
+            count = min(count, most)
+            yield data.rows_on_host(start, min(start + count, data.n))
+            start, count = start + count, _GROWTH * count
         data.count_rows(data.n)
 
     def against(self, direction: Array) -> Rows:
@@ -389,21 +393,22 @@ class AllRows:
 
         Where the ranges of classes overlap in a few rows, the other rows are not read.
         """
-        shape, data, live = (self.classes, self.columns), self._objective.data, np.flatnonzero(self._live)
+        shape, live = (self.classes, self.columns), np.flatnonzero(self._live)
         low, high = np.full(shape, np.nan), np.full(shape, np.nan)
         low[:, : live.size], high[:, : live.size] = np.inf, -np.inf
-        left, start, count = np.arange(live.size), 0, _ROWS
-        while start < data.n and left.size:
-            X, labels = self._weighing(*data.rows_on_host(start, min(start + count, data.n)))
+        left = np.arange(live.size)
+        for block in self._read():
+            X, labels = self._weighing(*block)
             X = X[:, live[left]]
             for k, part in _parts(X, labels, self.classes):
                 low[k, left] = np.minimum(low[k, left], part.min(axis=0))
                 high[k, left] = np.maximum(high[k, left], part.max(axis=0))
-            kept = _separates(low[:, left], high[:, left]).any(axis=(0, 1))
+            least, largest = _ends_of_others(low[:, left], high[:, left])
+            kept = ((low[:, left] >= largest) | (high[:, left] <= least)).any(axis=0)
             low[:, left[~kept]] = high[:, left[~kept]] = np.nan
-            left, start = left[kept], start + count
-            count = max(1, _BLOCK_NUMBERS // max(1, left.size))
-        data.count_rows(min(start, data.n))
+            left = left[kept]
+            if not left.size:
+                break
         standard = self._objective.standard
         for values in (low, high):
             values[:, : live.size] = (values[:, : live.size] - standard.center[live]) * standard.inv_scale[live]
@@ -519,26 +524,22 @@ def _by_single_columns(data: AllRows) -> Array | None:
     return direction
 
 
-def _separates(low: Array, high: Array) -> NDArray[np.bool_]:
-    """Return whether all values of class k are at least those of the others, and at most those (2, K, D)."""
-    above, below = np.empty(low.shape, bool), np.empty(low.shape, bool)
-    for k in range(len(low)):
-        above[k] = low[k] >= np.delete(high, k, axis=0).max(axis=0)
-        below[k] = high[k] <= np.delete(low, k, axis=0).min(axis=0)
-    return np.stack([above, below])
+def _ends_of_others(low: Array, high: Array) -> tuple[Array, Array]:
+    """Return, for each class, the least and the largest value of each column in the other classes (K, D)."""
+    rising, falling = np.sort(low, axis=0), -np.sort(-high, axis=0)
+    return np.where(low == rising[0], rising[1], rising[0]), np.where(high == falling[0], falling[1], falling[0])
 
 
 def _separating(data: AllRows, low: Array, high: Array) -> Array:
     """Return the sum of the directions (K, D) in which a column of ranges (K, D) separates a class from the others."""
-    direction, count = np.zeros(low.shape), low.shape[1] - int(data.has_intercept)
-    for sign, separates in zip((1.0, -1.0), _separates(low, high), strict=True):
-        for k, above in enumerate(separates):
-            others = np.delete(high, k, axis=0).max(axis=0) if sign > 0.0 else np.delete(low, k, axis=0).min(axis=0)
-            if not data.has_intercept:
-                bound = low[k] if sign > 0.0 else -high[k]
-                above &= (bound >= 0.0) & (sign * others <= 0.0)
-            columns = np.flatnonzero(above[:count] & np.isfinite(others[:count]))
-            direction[k, columns] += sign
-            if data.has_intercept:
-                direction[k, -1] -= sign * others[columns].sum()
+    direction, columns = np.zeros(low.shape), low.shape[1] - int(data.has_intercept)
+    least, largest = _ends_of_others(low, high)
+    for sign, bound, others in ((1.0, low, largest), (-1.0, -high, least)):
+        found = (bound >= sign * others) & np.isfinite(others)
+        if not data.has_intercept:
+            found &= (bound >= 0.0) & (sign * others <= 0.0)
+        found[:, columns:] = False
+        direction += sign * found
+        if data.has_intercept:
+            direction[:, -1] -= sign * np.where(found, others, 0.0).sum(axis=1)
     return direction

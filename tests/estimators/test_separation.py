@@ -166,7 +166,7 @@ def test_rare_levels_without_a_penalty_take_few_passes():
 
 def test_ranges_of_columns_are_those_of_all_rows(monkeypatch):
     """Columns whose ranges overlap in the first rows are left out, and the others have exact ranges."""
-    monkeypatch.setattr(separation, "_ROWS", 50)
+    monkeypatch.setattr(separation, "_FIRST_ROWS", 50)
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((900, 6)), rng.integers(0, 3, 900)
     X[:, 1] = np.abs(X[:, 1]) * (y == 2)
