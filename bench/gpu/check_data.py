@@ -117,7 +117,7 @@ def _compare_verbs(case: Case, data: Sample, both: tuple[Any, Any]) -> None:
     for name in ("weight", "mean", "sd"):
         compare(name, getattr(ours, name), getattr(theirs, name), close)
     scaling = Scaling.standard(theirs, True)
-    compare("largest norm", *(one.largest_norm(scaling) for one in both), close)
+    compare("norms", *(one.squared_norms(scaling) for one in both), close)
     at = (data.coef, data.intercept, data.shift)
     compare("margins", *(one.line(*at).rows_on_host(0, one.n)[0] for one in both), close)
     for rough in (False, True):

@@ -201,8 +201,8 @@ class Data(Rows, Protocol):
     def line(self, coef: Array, intercept: Array, shift: Array) -> "Data":
         """Return a data set with the margins (x - shift) . coef + intercept (n, K) as columns. One pass."""
 
-    def largest_norm(self, scaling: Scaling) -> float:
-        """Return the largest weighted squared norm of a row in working coordinates, by the mean weight. One pass."""
+    def squared_norms(self, scaling: Scaling) -> Array:
+        """Return the weighted squared norms s_i |x~_i|^2 (n,) of rows in working coordinates, on the host. One pass."""
 
     def least_squares(self, scaling: Scaling, intercept: bool) -> LeastSquares:
         """Return the sums of a squared loss in working coordinates."""

@@ -458,7 +458,8 @@ class Objective:
         return self._row_curvature_of(self.data)
 
     def _row_curvature_of(self, data: Data) -> float:
-        largest = data.largest_norm(self.scaling)
+        # NaN in the data makes it NaN.
+        largest = float(np.max(data.squared_norms(self.scaling))) * data.n / data.weight
         if self.problem.fit_intercept:
             heaviest = 1.0 if data.weights is None else float(np.max(data.weights))
             largest += heaviest * data.n / data.weight

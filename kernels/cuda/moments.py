@@ -1,4 +1,4 @@
-"""Weighted column means and squared deviations, and the largest row norm.
+"""Weighted column means and squared deviations, and norms of rows.
 
 `moments(data, base, width, per_block, nodes)`: a block takes `width` columns and `per_block` rows and writes its part
 of nodes[chunk] (1 + 2 d,) float64: weight, means less the base, sums of squared deviations, merged pairwise (Chan,
@@ -8,10 +8,9 @@ node non-finite. Launch: chunks * ceil(d / width) blocks, columns first, of at m
 both powers of two; width 1 for column-major data, where neighbouring threads have neighbouring rows.
 `fold_moments(nodes, base, out)` merges the chunks in their order into weight, means, squares; d threads at least.
 
-`largest_norm(data, coordinates, width, per_block, out)`: block b writes out[b], float64, the largest s_i |x~_i|^2 of
-rows [b per_block, (b + 1) per_block), or NaN if one is; it bounds the step of single-row updates. Launch: blocks of at
-most 256 threads; for row-major data `width` threads, a power of two from 8 to 32, share a row; for column-major data
-each thread has rows of its own.
+`norms(data, coordinates, width, per_block, out)`: block b writes out[i], float64, s_i |x~_i|^2 of rows
+[b per_block, (b + 1) per_block). Launch: blocks of at most 256 threads; for row-major data `width` threads, a power of
+two from 8 to 32, share a row; for column-major data each thread has rows of its own.
 """
 
 import numpy as np
@@ -20,7 +19,7 @@ from numba import float64
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import cuda, cuda_device, cuda_kernel
 from fastgd.kernels.cuda.layout import MOST_THREADS, ROWS
-from fastgd.kernels.cuda.reduce import block_barrier, block_largest, larger, row_sums
+from fastgd.kernels.cuda.reduce import block_barrier, row_sums
 from fastgd.kernels.cuda.stages import weight
 
 #: Rows that a thread processes together, with one division for all of them.
@@ -131,10 +130,10 @@ def _square(x, j, coordinates):
 
 
 @cuda_device
-def _by_rows(data, coordinates, width, start, stop):
-    """Return the largest norm of this thread's rows, row-major."""
+def _by_rows(data, coordinates, width, start, stop, out):
+    """Write the norms of rows of row-major data."""
     part, lane = cuda.local.array(ROWS, float64), cuda.threadIdx.x % width
-    first, groups, largest = cuda.threadIdx.x // width * ROWS, cuda.blockDim.x // width, 0.0
+    first, groups = cuda.threadIdx.x // width * ROWS, cuda.blockDim.x // width
     for at in range(start, stop, groups * ROWS):
         for i in range(ROWS):
             part[i] = 0.0
@@ -143,36 +142,29 @@ def _by_rows(data, coordinates, width, start, stop):
             for i in range(ROWS):
                 part[i] += _square(data.X[unsigned(min(at + first + i, stop - 1)), column], column, coordinates)
         norm, row = row_sums(part, lane, width), at + first + lane % ROWS
-        if row < stop:
-            largest = larger(largest, norm * weight(data, row))
-    return largest
+        if row < stop and lane < ROWS:
+            out[unsigned(row)] = norm * weight(data, row)
 
 
 @cuda_device
-def _by_columns(data, coordinates, width, start, stop):
-    """Return the largest norm of this thread's rows, column-major."""
-    largest = 0.0
+def _by_columns(data, coordinates, width, start, stop, out):
+    """Write the norms of rows of column-major data."""
     for row in range(start + cuda.threadIdx.x, stop, cuda.blockDim.x):
         norm = 0.0
         for j in range(data.X.shape[0]):
             column = unsigned(j)
             norm += _square(data.X[column, unsigned(row)], column, coordinates)
-        largest = larger(largest, norm * weight(data, row))
-    return largest
+        out[unsigned(row)] = norm * weight(data, row)
 
 
 @kernel_factory
-def make_largest_norm(dtype: str, order: str):
+def make_norms(dtype: str, order: str):
     """Make the kernel of norms for a dtype ("f4", "f8") and an order ("C", "F") of X."""
-    look = _by_rows if order == "C" else _by_columns
+    write = _by_rows if order == "C" else _by_columns
 
-    @cuda_kernel(f"largest_norm_{dtype}_{order}")
-    def largest_norm(data, coordinates, width, per_block, out):
+    @cuda_kernel(f"norms_{dtype}_{order}")
+    def norms(data, coordinates, width, per_block, out):
         start = cuda.blockIdx.x * per_block
-        found = look(data, coordinates, width, start, min(start + per_block, data.y.shape[1]))
-        block_barrier()
-        found = block_largest(found)
-        if cuda.threadIdx.x == 0:
-            out[cuda.blockIdx.x] = found
+        write(data, coordinates, width, start, min(start + per_block, data.y.shape[1]), out)
 
-    return largest_norm
+    return norms

@@ -183,25 +183,6 @@ def fold_lanes(values):
     return values[0]
 
 
-@cuda_device
-def larger(a, b):
-    """Return the larger of two numbers, or NaN if one is."""
-    return b if b > a or b != b else a
-
-
-@cuda_device
-def block_largest(value):
-    """Return the largest of one number per thread of a block to its first thread; NaN if one is."""
-    values = cuda.shared.array(MOST_THREADS, float64)
-    thread, count = cuda.threadIdx.x, cuda.blockDim.x
-    values[thread] = value
-    block_barrier()
-    if thread == 0:
-        for other in range(1, count):
-            value = larger(value, values[other])
-    return value
-
-
 group_barrier = cuda_device(_group_barrier_twin if SIMULATED else _group_barrier)
 lane_sum = cuda_device(_lane_sum_twin if SIMULATED else _lane_sum)
 row_sums = cuda_device(_row_sums_twin if SIMULATED else _row_sums)

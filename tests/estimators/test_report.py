@@ -82,7 +82,7 @@ def rows_read(monkeypatch):
     monkeypatch.setattr(CpuDesign, "_make", made)
     count("make_moments", blocks, cpu)
     count("make_gradient", lambda point, *rest: blocks(*rest), cpu)
-    count("make_largest_norm", lambda coordinates, start, stop: stop - start, cpu)
+    count("make_norms", lambda coordinates, start, stop, out: stop - start, cpu)
     count("make_epoch", lambda batches, first, last, *_: blocks(first, last, batches.size), cpu_epochs)
     return seen
 

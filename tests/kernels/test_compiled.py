@@ -11,7 +11,7 @@ from fastgd.kernels._jit import STAMP, compiled_kernels, cpu_kernel, jitable
 from fastgd.kernels.cpu.epoch import make_epoch
 from fastgd.kernels.cpu.gradient import make_gradient
 from fastgd.kernels.cpu.gram import make_gram
-from fastgd.kernels.cpu.moments import fold_moments, make_largest_norm, make_moments
+from fastgd.kernels.cpu.moments import fold_moments, make_moments, make_norms
 from fastgd.kernels.cpu.quadratic import minimise_quadratic
 from fastgd.kernels.cpu.residual_products import make_residual_products
 from fastgd.kernels.cpu.tree import fold
@@ -43,7 +43,7 @@ def test_names_of_kernels_are_unique():
     kernels = [make(*case) for case in ALL for make in (make_gradient, make_epoch)]
     kernels += [
         make(dtype, order)
-        for make in (make_moments, make_largest_norm, make_gram, make_residual_products)
+        for make in (make_moments, make_norms, make_gram, make_residual_products)
         for dtype in DTYPES
         for order in ORDERS
     ]

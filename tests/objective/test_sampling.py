@@ -153,7 +153,7 @@ def test_moments_of_unequal_weights_are_taken_from_more_rows(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "verb", ["rows", "rows_read", "sample", "part", "line", "largest_norm", "epochs", "rule_state"]
+    "verb", ["rows", "rows_read", "sample", "part", "line", "squared_norms", "epochs", "rule_state"]
 )
 def test_samples_lack_methods_of_whole_data(verb):
     data = data_of(rows_of(1000))

@@ -16,7 +16,7 @@ from fastgd.backends.weights import WeightedRows
 from fastgd.kernels import records
 from fastgd.kernels._jit import compile_seconds as compile_seconds
 from fastgd.kernels.cpu.gradient import make_gradient
-from fastgd.kernels.cpu.moments import fold_moments, make_largest_norm, make_moments
+from fastgd.kernels.cpu.moments import fold_moments, make_moments, make_norms
 from fastgd.kernels.cpu.tree import fold
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, Sums, Transferred
@@ -284,21 +284,19 @@ class CpuData(CpuRows):
         self.count_rows(self.n)
         return margins
 
-    def largest_norm(self, scaling: Scaling) -> float:
-        """Return the largest weighted squared norm of a row in working coordinates, by the mean weight. One pass."""
-        kernel = make_largest_norm(self.dtype, self.order)
+    def squared_norms(self, scaling: Scaling) -> Array:
+        """Return the weighted squared norms (n,) of rows in working coordinates. One pass."""
+        kernel = make_norms(self.dtype, self.order)
         coordinates = coordinates_of(scaling, np.zeros((1, 1)), np.zeros((1, 1)))
         rows, _, per_chunk = self._blocks
-        step = rows * per_chunk
-        chunks = -(-self.n // step)
-        largest = np.zeros(chunks)
+        step, norms = rows * per_chunk, np.empty(self.n)
 
         def work(slot: int, number: int) -> None:
-            largest[number] = kernel(self.data, coordinates, number * step, min((number + 1) * step, self.n))
+            kernel(self.data, coordinates, number * step, min((number + 1) * step, self.n), norms)
 
-        threads.run(chunks, self._threads, work)
+        threads.run(-(-self.n // step), self._threads, work)
         self.count_rows(self.n)
-        return float(largest.max()) * self.n / self.weight
+        return norms
 
     def least_squares(self, scaling: Scaling, intercept: bool) -> CpuLeastSquares:
         """Return the sums of a squared loss in working coordinates."""

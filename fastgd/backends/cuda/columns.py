@@ -13,7 +13,7 @@ from fastgd.backends.cuda.rows import ChunkedRows
 from fastgd.backends.cuda.transfer import send_arrays
 from fastgd.kernels import records
 from fastgd.kernels.cuda.layout import ROWS, Point, plan
-from fastgd.kernels.cuda.moments import RUN, make_fold_moments, make_largest_norm, make_moments
+from fastgd.kernels.cuda.moments import RUN, make_fold_moments, make_moments, make_norms
 from fastgd.kernels.cuda.rows import make_margins_pass
 from fastgd.objective.coordinates import Scaling
 
@@ -58,27 +58,26 @@ def moments(rows: ChunkedRows) -> Array:
     return found.total()
 
 
-def largest_norm(rows: ChunkedRows, scaling: Scaling) -> float:
-    """Return the largest weighted squared norm of a row in working coordinates."""
-    kernel, threads = make_largest_norm(rows.dtype, rows.order), _threads()
+def squared_norms(rows: ChunkedRows, scaling: Scaling) -> Array:
+    """Return the weighted squared norms (n,) of rows in working coordinates."""
+    kernel, threads = make_norms(rows.dtype, rows.order), _threads()
     width = _power_of_two(max(rows.d, ROWS), _WARP)
     tile = threads // width * ROWS if rows.order == "C" else threads
     pinned = send_arrays(
         rows.stream, np.float64, center=scaling.center, inv_scale=scaling.inv_scale, l1=_NONE, l2=_NONE
     )
     coordinates = records.Coordinates(**pinned.device)
-    its = rows.example_rows, coordinates, width, 1, cuda.device_array(1, stream=rows.stream)
-    cut = cut_rows(rows.chunk_rows, rows.row_bytes, device.blocks_in_turn(kernel, threads, 0, *its), tile, 1)
-    found = cuda.device_array(rows.chunk_count * cut.blocks(rows.chunk_rows), stream=rows.stream)
-    start = 0
+    device.require(rows.n * 8, "the norms of all rows")
+    found = cuda.device_array(rows.n, stream=rows.stream)
+    blocks = device.blocks_in_turn(kernel, threads, 0, rows.example_rows, coordinates, width, 1, found)
+    cut = cut_rows(rows.chunk_rows, rows.row_bytes, blocks, tile, 1)
     for chunk in rows.chunks():
-        stop = start + cut.blocks(chunk.rows)
-        grid = Grid(stop - start, threads)
-        device.launch(kernel, grid, rows.stream, chunk.data, coordinates, width, cut.rows, found[start:stop])
-        start = stop
-    largest = found.copy_to_host(stream=rows.stream)
+        grid = Grid(cut.blocks(chunk.rows), threads)
+        out = found[chunk.first : chunk.first + chunk.rows]
+        device.launch(kernel, grid, rows.stream, chunk.data, coordinates, width, cut.rows, out)
+    norms: Array = found.copy_to_host(stream=rows.stream)
     rows.stream.synchronize()
-    return float(largest[:start].max())
+    return norms
 
 
 def margins(rows: ChunkedRows, coef: Array, intercept: Array, shift: Array, dtype: Any = None) -> Any:

@@ -53,10 +53,10 @@ class CudaRows(ChunkedRows):
         return self._passes[key]
 
     @guarded()
-    def largest_norm(self, scaling: Scaling) -> float:
-        """Return the largest weighted squared norm of a row in working coordinates, by the mean weight. One pass."""
+    def squared_norms(self, scaling: Scaling) -> Array:
+        """Return the weighted squared norms (n,) of rows in working coordinates, on the host. One pass."""
         self.count_rows(self.n)
-        return columns.largest_norm(self, scaling) * self.n / self.weight
+        return columns.squared_norms(self, scaling)
 
     @guarded()
     def moments(self) -> Moments:

@@ -98,7 +98,7 @@ def use_everything(case: Case, rows: Any, data: Any) -> None:
     for part in (rows, rows.sample(Runs(4, np.array([0, 3]))), rows.part(np.array([3, 4]))):
         part.gradient(case.loss, *point)
     rows.moments()
-    rows.largest_norm(scaling)
+    rows.squared_norms(scaling)
     rows.line(np.vstack([data.coef] * 2), np.ones(2 * len(theta)), data.shift)
     for rough in (True, False):
         design = rows.design(scaling, True, False, rough)

@@ -112,7 +112,7 @@ def margins_of(size: Size, dtype: str, order: str) -> Compiled:
 
 
 def norms_of(size: Size, dtype: str, order: str) -> Compiled:
-    return moments.make_largest_norm(dtype, order), (data(KINDS[dtype]), COORDINATES, int64, int64, array(1))
+    return moments.make_norms(dtype, order), (data(KINDS[dtype]), COORDINATES, int64, int64, array(1))
 
 
 def moments_of(size: Size, dtype: str, order: str) -> Compiled:
