@@ -19,7 +19,7 @@ from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, R
 from fastgd.objective.duality_gap import duality_gaps, feasible_share
 from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
 from fastgd.objective.row_products import RowProducts
-from fastgd.objective.sampling import is_small, sample_data, sample_of
+from fastgd.objective.sampling import is_small, sample_by_norm, sample_data, sample_of
 from fastgd.penalties import subgradient_distance
 
 #: Most numbers of data to keep in working coordinates, and of a sample for passes by NumPy.
@@ -34,6 +34,9 @@ _COUPLING_ROWS = 8192
 _LINE_STEPS, _LENGTHS = 2, (0.25, 8.0)
 #: Most rows and about the most numbers of the sample for the tails of rows, and the kurtosis of a normal distribution.
 _TAIL_ROWS, _TAIL_NUMBERS, _NORMAL = 1024, 1 << 16, 3.0
+#: Kurtosis of a column from which its values are rare, as of an indicator that is 1 in a hundredth of the rows, and the
+#: share of its variance below which a sample has missed them.
+_RARE, _SEEN = 100.0, 0.1
 #: Rows from which the curvature of a batch hardly depends on its largest row.
 _LARGE_BATCH = 64
 
@@ -77,6 +80,7 @@ class Objective:
         self._offset = self.scaling.center - self.shift
         self._is_sample = is_sample
         self.products = products
+        self._copies: list[Data] = []
         #: The last evaluation with a certificate, and that: a fit reports the certificate that its solver has met.
         self._certified: tuple[Evaluation | None, float] = (None, math.nan)
 
@@ -235,11 +239,22 @@ class Objective:
 
     def sampled(self, rows: int) -> "Objective":
         """Return the objective on a sample of rows, in the same coordinates; itself if the sample is all rows."""
-        sample: Any = sample_of(self.data, rows)  # lacks the methods of `Data` that samples do not need
+        if self.has_rare_values:
+            sample: Any = sample_by_norm(self.data, self._squared_norms, rows)
+            self._copies += [] if sample is self.data else [sample]
+        else:
+            sample = sample_of(self.data, rows)  # lacks the methods of `Data` that samples do not need
         if sample is self.data:
             return self
         coordinates = WorkingCoordinates(self.scaling, self.shift)
         return Objective(sample, self.problem, self.moments, coordinates, is_sample=True)
+
+    @cached_property
+    def _squared_norms(self) -> Array:
+        """Weighted squared norms (n,) of standardised rows with the intercept's 1. One pass."""
+        norms = self.data.squared_norms(self.standard)
+        norms += 1.0 if self.data.weights is None else self.data.weights
+        return norms
 
     def sums(self, data: Rows, theta: Array) -> Sums:
         """Return sums of loss and gradient over rows with these columns. One pass over them."""
@@ -398,12 +413,33 @@ class Objective:
         """
         if self._keeps_rows:
             return 1.0
-        rows, weights = self.standardised_rows(min(_TAIL_ROWS, max(_TAIL_NUMBERS // self.data.d, 1)))
-        squares = (rows**2).sum(axis=1)
-        total = float(weights @ squares)
+        squares, weights = self._squares_of_some
+        lengths = squares.sum(axis=1)
+        total = float(weights @ lengths)
         if not (math.isfinite(total) and total > 0.0):
             return 1.0
-        return max(1.0, float(weights.sum() * (weights @ squares**2)) / total**2 / _NORMAL)
+        return max(1.0, float(weights.sum() * (weights @ lengths**2)) / total**2 / _NORMAL)
+
+    @cached_property
+    def has_rare_values(self) -> bool:
+        """Whether few rows carry the curvature of a column or of all, as with rare categories and heavy tails.
+
+        False for data so small that the curvature of all rows costs little, and for coupled outputs, whose steps depend
+        more on the couplings.
+        """
+        if self._keeps_rows or self.problem.loss.couples_outputs:
+            return False
+        squares, weights = self._squares_of_some
+        mean = weights @ squares / weights.sum()
+        kurtosis = weights @ squares**2 / weights.sum() / np.maximum(mean, _SEEN) ** 2
+        rare = (mean < _SEEN) | (kurtosis > _RARE)
+        return self.tail_weight > 1.0 or bool(np.any(rare & (self.standard.inv_scale > 0.0)))
+
+    @cached_property
+    def _squares_of_some(self) -> tuple[Array, Array]:
+        """Squares (m, d) of some standardised rows, and their weights (m,)."""
+        rows, weights = self.standardised_rows(min(_TAIL_ROWS, max(_TAIL_NUMBERS // self.data.d, 1)))
+        return rows**2, weights
 
     @cached_property
     def curvature(self) -> float:
@@ -510,7 +546,7 @@ class Objective:
     def bytes_read(self) -> int:
         """Bytes of X read by all passes and epochs so far, including passes over samples."""
         row = self.data.nbytes // self.data.n
-        sampled = self.data.rows_sampled
+        sampled = self.data.rows_sampled + sum(copy.n + copy.rows_read for copy in self._copies)
         if "_curvature_sample" in self.__dict__:
             sampled += self._curvature_sample.rows_read
         return (self.data.rows_read + sampled) * row

@@ -1,7 +1,12 @@
-"""Samples of rows: short runs of consecutive rows spread over the data, at places drawn with a fixed seed."""
+"""Samples of rows, drawn with a fixed seed.
+
+Short runs of consecutive rows spread over the data, read in place; or where few rows carry the curvature, such as those
+of rare categories, single rows with chances that grow with their norms, copied.
+"""
 
 import numpy as np
 
+from fastgd.arrays import Array
 from fastgd.objective.coordinates import Moments
 from fastgd.objective.dataset import Data, Rows, Runs
 
@@ -19,6 +24,10 @@ _MOMENT_ROWS, _LARGEST_SHARE = 8192, 0.05
 FEW_NUMBERS = 1 << 15
 #: Most numbers of small data.
 _SMALL_NUMBERS = 1 << 17
+#: Share of a sample's expected rows that are drawn by weight alone; the others by norm.
+_PLAIN = 0.5
+#: Times that the chances of rows are raised for those that are certain.
+_CLIPS = 3
 #: A sample is less than 1 / _MOST of the rows, of at least so many rows; else all rows are used.
 _MOST, _LEAST_ROWS = 4, 256
 
@@ -53,6 +62,33 @@ def sample_of(data: Data, size: int, share: int = _MOST) -> Rows:
     """
     runs = _representative(data, size, share)
     return data if runs is None else data.sample(runs)
+
+
+def sample_by_norm(data: Data, squared_norms: Array, size: int) -> Data:
+    """Return a copy of about `size` rows, weighted by the inverses of their chances; the data if that is most of them.
+
+    Half of the chances follow the weights and half the weighted squared norms (n,), as chances proportional to squared
+    norms approximate a Gram matrix best (Drineas, Kannan and Mahoney 2006).
+    """
+    if size > most_rows(data.n):
+        return data
+    weights = np.ones(data.n) if data.weights is None else data.weights.astype(np.float64)
+    shares = _PLAIN / data.weight * weights + (1.0 - _PLAIN) / float(squared_norms.sum()) * squared_norms
+    chances = _chances(shares, max(size, 1))
+    rows = np.flatnonzero(np.random.default_rng(0).random(data.n) < chances)
+    return data.part(rows, (weights[rows] / chances[rows]).astype(data.dtype))
+
+
+def _chances(shares: Array, size: int) -> Array:
+    """Return min(1, c shares) with c so that their sum is nearly `size`."""
+    chances = size * shares
+    for _ in range(_CLIPS):
+        certain = chances >= 1.0
+        chances[certain] = 0.0
+        others = float(chances.sum())
+        chances *= (size - np.count_nonzero(certain)) / others if others > 0.0 else 0.0
+        chances[certain] = 1.0
+    return np.minimum(chances, 1.0, out=chances)
 
 
 def sample_moments(data: Data) -> Moments:

@@ -39,6 +39,8 @@ ACCELERATED_PASSES = (42, 1.2)
 _SQUARED_STEPS = 2
 #: Curvatures of the first sample, and passes over the sample, of which coupled outputs take more.
 _FIRST_CURVATURES, _SAMPLE_PASSES, _COUPLED_SAMPLE_PASSES = 5, 4, 15
+#: Rows of a sample by norm that are as informative as one row of data without rare values.
+_BY_NORM = 2.5
 #: Seconds of Python for a step and its record, beside passes and matrices: fits of 5,000 x 10 to 20,000 x 30 with and
 #: without a sample take as long as the formulas say with 6e-5 to 1.5e-4.
 _STEP = 8e-5
@@ -97,7 +99,8 @@ class Shape(NamedTuple):
         """Return the shape of an objective."""
         data = objective.data
         loss, l1 = objective.problem.loss, objective.has_l1
-        rarity = loss.rarity(objective.problem.constant) * objective.tail_weight * data.n / data.effective_rows
+        tails = _BY_NORM if objective.has_rare_values else objective.tail_weight
+        rarity = loss.rarity(objective.problem.constant) * tails * data.n / data.effective_rows
         return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, rarity)
 
     @property

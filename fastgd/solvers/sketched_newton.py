@@ -204,6 +204,8 @@ class _Passes:
         self._keeps_metric = keeps_metric
         self._metrics, self._objective, self._sample, self._rows = metrics, metrics.whole, sample, rows
         self._progress, self._tol = Progress(metrics.whole, tol, monitor), tol
+        #: Whether the last new metric has the rows of the one before.
+        self._is_refreshed = False
 
     def run_from(self, theta: Array, find: Callable[[Array], tuple[Evaluation, Metric]]) -> Solution:
         """Minimise from a user's start, or from the sample's optimum if that is better.
@@ -264,7 +266,7 @@ class _Passes:
                 return self._on_all_rows(descent.at.theta)
             rows = self._rows_of_next_metric(decreases, idle, descent)
             if rows:
-                self._grow(rows)
+                self._take(rows)
                 if self._sample is objective and not metrics.shape.couples:
                     return self._on_all_rows(descent.at.theta)
                 metric = metrics.at(self._sample, descent.at.theta)[1]
@@ -306,7 +308,11 @@ class _Passes:
         ahead = 2.0 * math.log(max(self._progress.certificate / self._tol, 2.0)) if self._tol > 0.0 else _AHEAD
         recent = decreases[-_RECENT:]
         fell = math.log(recent[0] / recent[-1]) / (len(recent) - 1) if recent[-1] > 0.0 else math.inf
-        passes = {rows: shape.passes_in_new_metric(rows, ahead) for rows in (larger, shape.rows)}
+        sizes = {larger, shape.rows}
+        if not self._is_refreshed and not self._objective.problem.loss.couples_outputs:
+            # The curvature has changed with theta; if another metric of this sample is poor too, the sample is.
+            sizes.add(self._rows)
+        passes = {rows: shape.passes_in_new_metric(rows, ahead) for rows in sizes}
         best = min(passes, key=lambda rows: passes[rows])
         return best if ahead > _LONGER * passes[best] * fell else 0
 
@@ -329,8 +335,12 @@ class _Passes:
         solution = accelerate(self._objective, best.theta, self._tol, self._progress)
         return replace(solution, solver="SketchedNewton, then Accelerated")
 
-    def _grow(self, rows: int) -> None:
-        """Take a larger sample, or all rows if that is most of them."""
+    def _take(self, rows: int) -> None:
+        """Take a sample of this size, or all rows if that is most of them."""
+        self._is_refreshed = rows == self._rows
+        if self._is_refreshed:
+            logger.debug("poor progress: the metric is taken again from the same rows")
+            return
         self._rows = rows
         self._sample = self._objective.sampled(self._rows)
         if self._sample is self._objective:

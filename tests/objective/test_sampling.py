@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 
 from fastgd.backends.cpu.data import CpuData, CpuSample
 from fastgd.losses import find_loss
 from fastgd.objective import sampling as samples
-from fastgd.objective.sampling import most_rows, sample_moments, sample_of, spread_runs
+from fastgd.objective.sampling import most_rows, sample_by_norm, sample_moments, sample_of, spread_runs
 from fastgd.solvers.cost_model import Shape
 
 
@@ -159,6 +160,58 @@ def test_samples_lack_methods_of_whole_data(verb):
     data = data_of(rows_of(1000))
     assert hasattr(data, verb)
     assert not hasattr(sample_of(data, 100), verb)
+
+
+def levels_of(n, d):
+    """Indicators of d levels, whose frequencies fall from a half to a few rows."""
+    return (np.random.default_rng(0).random((n, d)) < np.geomspace(0.5, 20.0 / n, d)).astype(float)
+
+
+def spread_of(X, sample, weights):
+    """Ratio of the extreme eigenvalues of the Gram matrix of all rows in the metric of the sample's."""
+    whole, part = X.T @ X / len(X), sample.T @ (sample * weights[:, None]) / len(X)
+    values = eigh(whole, part, eigvals_only=True)
+    return values[-1] / values[0]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_sample_by_norm_has_the_curvature_of_rare_levels(order):
+    """In runs, a sample of as many rows misses some of them."""
+    n, d, size = 20_000, 40, 1_200
+    X = levels_of(n, d)
+    z = X / X.std(axis=0)
+    data = CpuData(np.asarray(X, order=order), np.ones((1, n)), None, 1)
+    sample = sample_by_norm(data, (z**2).sum(axis=1), size)
+    assert sample.order == order
+    assert abs(sample.n - size) < 4.0 * np.sqrt(size)
+    assert sample.weight == pytest.approx(n, rel=0.1)
+    runs = z[spread_runs(n, 8 * d, size).rows]
+    assert np.count_nonzero(runs.any(axis=0)) < d
+    assert spread_of(z, sample.rows / X.std(axis=0), sample.weights) < 4.0
+
+
+def test_a_sample_by_norm_keeps_weights():
+    """Rows that are certain have their own weight, and those without weight are not drawn."""
+    n = 4_000
+    s = np.where(np.arange(n) % 2, 2.0, 0.0)
+    X = rows_of(n, 3)
+    X[:, 0] = np.arange(n)
+    X[[101, 201], 1] = 1e4
+    data = data_of(X, s)
+    sample = sample_by_norm(data, s * (X[:, 1:] ** 2).sum(axis=1), 500)
+    drawn = sample.rows[:, 0].astype(int)
+    assert np.all(drawn % 2 == 1)
+    assert {101, 201} <= set(drawn)
+    assert sample.weights[np.isin(drawn, [101, 201])].tolist() == [2.0, 2.0]
+    # Half of the others' chances are those of their weights.
+    assert sample.weights.max() <= 2.0 * s.sum() / 500
+    assert sample.weight == pytest.approx(s.sum(), rel=0.1)
+
+
+def test_a_sample_by_norm_of_most_rows_is_all():
+    data = data_of(rows_of(1000))
+    assert sample_by_norm(data, np.ones(1000), 250) is data
+    assert sample_by_norm(data, np.ones(1000), 249) is not data
 
 
 def test_a_row_of_great_weight_counts_as_such(monkeypatch):

@@ -75,6 +75,27 @@ def test_tail_weight_is_the_kurtosis_of_rows() -> None:
     assert objective_of(light).tail_weight == 1.0
 
 
+def test_rare_levels_and_heavy_tails_are_rare_values():
+    n, d, random = 30_000, 20, np.random.default_rng(0)
+    normal = random.standard_normal((n, d))
+    rare = np.column_stack([normal, random.random(n) < 3e-3])
+    heavy = normal * np.where(random.random((n, 1)) < 0.01, 20.0, 1.0)
+    counted = [
+        objective_of(
+            replace(problem_for(loss, outputs, n=len(x), d=x.shape[1], sample_weight=None), x=x)
+        ).has_rare_values
+        for loss, outputs, x in [
+            ("logistic", 1, normal),
+            ("squared", 2, rare),
+            ("logistic", 1, heavy),
+            # Couplings matter more, and small data need no sample.
+            ("softmax", 3, rare),
+            ("logistic", 1, rare[:5_000]),
+        ]
+    ]
+    assert counted == [False, True, True, False, False]
+
+
 def test_heavy_tails_make_all_rows_quicker_than_a_sample_of_a_squared_loss() -> None:
     n, d = 20_000, 200
     random = np.random.default_rng(0)

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression as Theirs
 
+from bench import kinds
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.objective.sampling import most_rows, spread_runs
 from fastgd.optimizers import SketchedNewton
@@ -227,11 +228,31 @@ def test_poor_progress_makes_the_sample_grow(caplog):
     problem = made("logistic", "the same in the sample", alpha=1e-3)
     with caplog.at_level("DEBUG", "fastgd"):
         model = fit(problem, optimizer=SketchedNewton(64, memory=0), tol=1e-7, max_iter=60)
-    reported = [record.args[0] for record in caplog.records if record.msg.startswith("poor progress: the metric")]
+    reported = [
+        record.args[0] for record in caplog.records if record.msg.startswith("poor progress: the metric is taken from")
+    ]
     assert reported
     assert reported == sorted(reported)
     assert reported[0] > 64
     assert model.fit_report_["converged"]
+
+
+def test_counts_with_heavy_tails_take_few_passes(caplog):
+    """The metric of a sample by norm is taken anew as theta moves; samples in runs took 29 passes."""
+    caplog.set_level("DEBUG", "fastgd")
+    data = kinds.make("generated counts logistic")
+    X, y, alpha = data.X, data.y, 1.0 / len(data.y)
+    model = LogisticRegression(alpha=alpha, n_threads=1).fit(X, y)
+    assert model.fit_report_["solver"] == "SketchedNewton"
+    assert model.fit_report_["passes"] <= 15
+    assert "the metric is taken again" in caplog.text
+    theirs = Theirs(C=1.0, solver="newton-cholesky", tol=1e-8).fit(X, y)
+    sign = np.where(y == model.classes_[1], 1.0, -1.0)
+    ours, best = (
+        np.logaddexp(0.0, -sign * m.decision_function(X)).mean() + 0.5 * alpha * float((m.coef_**2).sum())
+        for m in (model, theirs)
+    )
+    assert ours - best < 1e-4 * (np.log(2.0) - best)
 
 
 def test_confident_wrong_predictions_do_not_hold_up_the_other_columns():
