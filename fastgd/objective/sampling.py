@@ -4,6 +4,8 @@ Short runs of consecutive rows spread over the data, read in place; or where few
 of rare categories, single rows with chances that grow with their norms, copied.
 """
 
+import math
+
 import numpy as np
 
 from fastgd.arrays import Array
@@ -70,10 +72,12 @@ def sample_by_norm(data: Data, squared_norms: Array, size: int) -> Data:
     Half of the chances follow the weights and half the weighted squared norms (n,), as chances proportional to squared
     norms approximate a Gram matrix best (Drineas, Kannan and Mahoney 2006).
     """
-    if size > most_rows(data.n):
+    total = float(squared_norms.sum())
+    # Passes over all rows report numbers that are not finite.
+    if size > most_rows(data.n) or not 0.0 < total < math.inf:
         return data
     weights = np.ones(data.n) if data.weights is None else data.weights.astype(np.float64)
-    shares = _PLAIN / data.weight * weights + (1.0 - _PLAIN) / float(squared_norms.sum()) * squared_norms
+    shares = _PLAIN / data.weight * weights + (1.0 - _PLAIN) / total * squared_norms
     chances = _chances(shares, max(size, 1))
     rows = np.flatnonzero(np.random.default_rng(0).random(data.n) < chances)
     return data.part(rows, (weights[rows] / chances[rows]).astype(data.dtype))

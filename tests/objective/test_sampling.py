@@ -208,6 +208,17 @@ def test_a_sample_by_norm_keeps_weights():
     assert sample.weight == pytest.approx(s.sum(), rel=0.1)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+def test_without_finite_norms_all_rows_are_taken(bad):
+    """Fits then find the number in a pass."""
+    X = rows_of(1000)
+    X[700, 1] = bad
+    data = data_of(X)
+    with np.errstate(over="ignore"):
+        norms = (X**2).sum(axis=1)
+    assert sample_by_norm(data, norms, 100) is data
+
+
 def test_a_sample_by_norm_of_most_rows_is_all():
     data = data_of(rows_of(1000))
     assert sample_by_norm(data, np.ones(1000), 250) is data
