@@ -12,6 +12,8 @@ from fastgd.bench.objective import Floats, Objective
 from fastgd.bench.rivals.racers import ONCE, Effort, Racer, iterations, tolerances
 
 _LONG = {"max_iter": 100_000}
+#: Sweeps of coordinate descent, scikit-learn's default: no time limit interrupts them.
+_SWEEPS = {"max_iter": 1000}
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _sklearn() -> Iterator[Estimator]:
     name, own = "scikit-learn", {"copy_X": False}
     for first in (True, False):
         words = f"{name} ElasticNet{', precompute' if first else ''}"
-        net: dict[str, Any] = {"precompute": first, **own, **_LONG}
+        net: dict[str, Any] = {"precompute": first, **own, **_SWEEPS}
         yield Estimator(words, f"{_SKLEARN}:ElasticNet", _NETS[:1], tolerances(), net, _net, "F", True)
     where = f"{_SKLEARN}:LinearRegression"
     yield Estimator(f"{name} LinearRegression", where, _RIDGE[1:], ONCE, own, _nothing, scratch=True)
@@ -127,7 +129,7 @@ def _intelex() -> Iterator[Estimator]:
         where, parameters = f"{_INTELEX}:LogisticRegression", {"solver": solver, **_LONG}
         yield Estimator(f"{name} {solver}", where, _SMOOTH, tolerances(), parameters, _inverse)
     where = "daal4py.sklearn.linear_model:ElasticNet"
-    yield Estimator(f"{name} ElasticNet", where, _NETS[:1], tolerances(), _LONG, _net, "F")
+    yield Estimator(f"{name} ElasticNet", where, _NETS[:1], tolerances(), _SWEEPS, _net, "F")
     yield Estimator(f"{name} Ridge", f"{_INTELEX}:Ridge", _RIDGE[:1], ONCE, {}, _ridge)
     yield Estimator(f"{name} LinearRegression", f"{_INTELEX}:LinearRegression", _RIDGE[1:], ONCE, {}, _nothing)
 
@@ -144,7 +146,7 @@ def _glums() -> Iterator[Estimator]:
 def _skglm() -> Iterator[Estimator]:
     """The estimators of elastic nets; skglm's smooth solver, L-BFGS, has no intercept."""
     for suits, name in zip(_NETS, ("ElasticNet", "SparseLogisticRegression"), strict=True):
-        yield Estimator(f"skglm {name}", f"skglm:{name}", (suits,), tolerances(), {"max_iter": 1000}, _net, "F")
+        yield Estimator(f"skglm {name}", f"skglm:{name}", (suits,), tolerances(), _SWEEPS, _net, "F")
 
 
 #: Every estimator by library.
