@@ -20,6 +20,8 @@ from fastgd.solvers.recession import Recession
 
 #: Passes up to which a fit that has no optimum may go on until its estimated suboptimality meets the tolerance.
 _LAST_LOOK = 64
+#: Share of tol that the estimated suboptimality has to meet without a certificate to confirm it.
+_ALONE = 0.75
 #: Consecutive rejected steps after which a solver stops.
 MOST_FAILURES = 20
 #: A fit has diverged when its loss is this many times that of its start.
@@ -320,8 +322,12 @@ class Progress:
 
     def _meets_tolerance(self, at: Evaluation, certificate: float) -> bool:
         """Whether the tolerance is met: without an optimum by the estimated suboptimality alone."""
-        unbounded = self._monitor.has_no_optimum and self.estimate is not None
-        return (certificate <= self._tol or unbounded) and self._is_close(at)
+        if certificate <= self._tol:
+            return self._is_close(at)
+        if not self._monitor.has_no_optimum or self.estimate is None:
+            return False
+        gain = self.estimate(at)
+        return gain is not None and self._objective.is_close(gain, at, _ALONE * self._tol)
 
     @property
     def _awaits_infimum(self) -> bool:
