@@ -24,6 +24,8 @@ _SAMPLE_ROWS, _FEW_ROWS = 10, 2
 #: Most multiplications (rows^2 columns) for the span of fewer rows than columns: by an orthogonal factor (a second) and
 #: by the Gram matrix of the rows, which is quicker and less exact (three seconds).
 _SPAN_PRODUCTS, _GRAM_PRODUCTS = 1e10, 1e11
+#: Deviations of a column's mean from 0 up to which rows are centred after products with them.
+_FAR = 100.0
 #: Projections on a span, each of the residual of the one before.
 _REFINEMENTS = 3
 _BLOCK_BYTES = 1 << 22
@@ -222,12 +224,16 @@ def _weighing(data: Rows, start: int, stop: int) -> Any:
 
 def _residual(objective: Objective, null: Array) -> Array:
     """Return the root mean square over all rows of standardised columns times null vectors, relative to their norms."""
-    data = objective.data
+    data, standard = objective.data, objective.standard
     squares, rows = np.zeros(null.shape[1]), 0
     step = max(1, _BLOCK_BYTES // (data.d * 8))
+    coef = null * standard.inv_scale[:, None]
+    # Centring after the product leaves rounding of the means, in deviations, and saves a copy of the rows.
+    far = bool(np.any(np.abs(standard.center * standard.inv_scale) > _FAR))
     for start in range(0, data.n, step):
-        block = _standardised(objective, data, start, min(start + step, data.n))[0]
-        squares += np.sum((block @ null) ** 2, axis=0)
+        block = _weighing(data, start, min(start + step, data.n)).astype(np.float64, copy=False)
+        products = (block - standard.center) @ coef if far else block @ coef - standard.center @ coef
+        squares += np.einsum("ij,ij->j", products, products)
         rows += len(block)
     data.count_rows(data.n)
     norms: Array = np.sqrt(squares / rows) / np.linalg.norm(null, axis=0)
