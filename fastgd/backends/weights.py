@@ -35,6 +35,9 @@ def effective(n: int, weights: NDArray[Any] | None, n_threads: int = 1) -> float
 class WeightedRows(ABC):
     """The sums of weights that rows on every device have: n rows, on a host of n_threads."""
 
+    #: Whether rows are kept without their zeros.
+    is_sparse = False
+
     n: int
     n_threads: int
 

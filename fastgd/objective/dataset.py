@@ -139,9 +139,11 @@ class Epochs(Protocol):
 class Rows(Protocol):
     """Rows of a data set, all or a sample: n rows, d columns, order "C" or "F", dtype "f4" or "f8".
 
-    targets: rows of y: K, or 1 for class labels.
+    targets: rows of y: K, or 1 for class labels. is_sparse: whether zeros are not stored; all rows, n x d numbers, must
+    then never be asked for on the host, nor be shifted.
     """
 
+    is_sparse: bool
     n: int
     d: int
     targets: int

@@ -37,18 +37,19 @@ class CpuRows(WeightedRows):
     data : Data
         The whole data set, as kernels take it.
     order : {"C", "F"}
-        Of X.
-    n : int
-        Number of these rows.
+        Of X, or of the dense rows on the host.
+    shape : tuple of int
+        Numbers of these rows and of columns.
+    nbytes : int
+        Bytes of these rows.
     n_threads : int
     """
 
-    def __init__(self, data: records.Data, order: str, n: int, n_threads: int) -> None:
-        self.data, self.order, self.n, self.n_threads = data, order, n, n_threads
-        self.d = data.X.shape[1 if order == "C" else 0]
+    def __init__(self, data: records.Data, order: str, shape: tuple[int, int], nbytes: int, n_threads: int) -> None:
+        self.data, self.order, self.nbytes, self.n_threads = data, order, nbytes, n_threads
+        self.n, self.d = shape
         self.targets = data.y.shape[0]
-        self.dtype = "f4" if data.X.dtype == np.float32 else "f8"
-        self.nbytes = n * self.d * data.X.itemsize
+        self.dtype = "f4" if data.y.dtype == np.float32 else "f8"
 
     @abstractmethod
     def count_rows(self, rows: int) -> None:
@@ -104,7 +105,7 @@ class CpuRows(WeightedRows):
         return HostDesign(self, scaling, intercept, keep, rough)
 
     def _point(self, coef: Array, intercept: Array, shift: Array, p: float) -> records.Point:
-        kind = self.data.X.dtype
+        kind = self.data.y.dtype
         return records.Point(
             read_only(coef.astype(kind)), read_only(intercept.astype(kind)), read_only(shift.astype(kind)), kind.type(p)
         )
@@ -126,7 +127,8 @@ class CpuSample(CpuRows):
     def __init__(self, whole: "CpuData", runs: Runs) -> None:
         self._whole, self._runs = whole, runs
         self._numbers = runs.rows
-        super().__init__(whole.data, whole.order, self._numbers.size, whole.n_threads)
+        n = self._numbers.size
+        super().__init__(whole.data, whole.order, (n, whole.d), whole.nbytes // whole.n * n, whole.n_threads)
 
     @cached_property
     def weights(self) -> NDArray[Any] | None:
@@ -175,54 +177,25 @@ _CHUNKS_PER_THREAD = 16
 _MARGIN_NUMBERS = 1 << 18
 
 
-class CpuData(CpuRows):
-    """A data set on the CPU, and the kernels over it. X is used in place.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d), C or F order, float32 or float64
-    y : ndarray of shape (K, n) and the dtype of X
-        Targets; labels in {-1, +1} or class numbers, then K = 1.
-    s : ndarray of shape (n,) and the dtype of X, or None
-        Sample weights.
-    n_threads : int
-    """
+class CpuSet(CpuRows):
+    """All rows of a data set in memory."""
 
     device = "cpu"
 
-    def __init__(self, X: NDArray[Any], y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> None:
-        order = "C" if X.flags.c_contiguous else "F"
-        rows, step = (X if order == "C" else X.T), (0 if s is None else 1)
-        weights = np.ones(1, X.dtype) if s is None else s
-        data = records.Data(read_only(rows), read_only(y), read_only(weights), step)
-        super().__init__(data, order, X.shape[0], n_threads)
+    def __init__(self, data: records.Data, order: str, shape: tuple[int, int], nbytes: int, n_threads: int) -> None:
+        super().__init__(data, order, shape, nbytes, n_threads)
         #: Rows that passes and epochs have read so far, and those that samples have.
         self.rows_read = self.rows_sampled = 0
         self.transferred = Transferred()
-
-    @property
-    def rows(self) -> NDArray[Any]:
-        """X (n, d), read-only."""
-        X: NDArray[Any] = self.data.X
-        return X if self.order == "C" else X.T
 
     @property
     def weights(self) -> NDArray[Any] | None:
         """Sample weights (n,), read-only, or None if all weights are equal."""
         return self.data.s if self.data.weight_step else None
 
-    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
-        """Return rows [start, stop) as views."""
-        s = self.weights
-        return self.rows[start:stop], self.data.y[:, start:stop], None if s is None else s[start:stop]
-
     def count_rows(self, rows: int) -> None:
         """Add to the number of rows read."""
         self.rows_read += rows
-
-    def sample(self, runs: Runs) -> CpuSample:
-        """Return a sample of the rows, in place."""
-        return CpuSample(self, runs)
 
     @cached_property
     def _blocks(self) -> tuple[int, int, int]:
@@ -231,7 +204,7 @@ class CpuData(CpuRows):
         wanted = self.nbytes / (self.n_threads * _CHUNKS_PER_THREAD)
         chunk_bytes = min(max(wanted, _CHUNK_BYTES[0]), _CHUNK_BYTES[1])
         size = 1
-        while 2 * size * rows * self.d * self.data.X.itemsize <= chunk_bytes:
+        while 2 * size * rows * self.nbytes // self.n <= chunk_bytes:
             size *= 2
         return rows, -(-self.n // rows), size
 
@@ -255,6 +228,49 @@ class CpuData(CpuRows):
         out = np.empty(size)
         combine(nodes, np.empty((LEVELS, size)), out)
         return out
+
+    def check_rule(self, rule: KernelRule) -> None:
+        """Accept every rule."""
+
+    def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
+        """Return a new rule at theta (K, d + 1), which it updates in place."""
+        return RuleState(recipe, theta, self.n, self.data.y.dtype)
+
+
+class CpuData(CpuSet):
+    """A data set on the CPU, and the kernels over it. X is used in place.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), C or F order, float32 or float64
+    y : ndarray of shape (K, n) and the dtype of X
+        Targets; labels in {-1, +1} or class numbers, then K = 1.
+    s : ndarray of shape (n,) and the dtype of X, or None
+        Sample weights.
+    n_threads : int
+    """
+
+    def __init__(self, X: NDArray[Any], y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> None:
+        order = "C" if X.flags.c_contiguous else "F"
+        rows, step = (X if order == "C" else X.T), (0 if s is None else 1)
+        weights = np.ones(1, X.dtype) if s is None else s
+        data = records.Data(read_only(rows), read_only(y), read_only(weights), step)
+        super().__init__(data, order, X.shape, X.nbytes, n_threads)
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """X (n, d), read-only."""
+        X: NDArray[Any] = self.data.X
+        return X if self.order == "C" else X.T
+
+    def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
+        """Return rows [start, stop) as views."""
+        s = self.weights
+        return self.rows[start:stop], self.data.y[:, start:stop], None if s is None else s[start:stop]
+
+    def sample(self, runs: Runs) -> CpuSample:
+        """Return a sample of the rows, in place."""
+        return CpuSample(self, runs)
 
     def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "CpuData":
         """Return a copy of rows with these weights or none, in the order of X, for the same kernels."""
@@ -305,10 +321,3 @@ class CpuData(CpuRows):
     def epochs(self, loss: str, problem: EpochProblem) -> CpuEpochs:
         """Return a mini-batch loop over this data set."""
         return CpuEpochs(self, self.data, loss, problem)
-
-    def check_rule(self, rule: KernelRule) -> None:
-        """Accept every rule."""
-
-    def rule_state(self, recipe: Recipe, theta: Array) -> RuleState:
-        """Return a new rule at theta (K, d + 1), which it updates in place."""
-        return RuleState(recipe, theta, self.n, self.data.X.dtype)
