@@ -80,13 +80,14 @@ def test_moments_of_a_column_with_a_bad_value_are_not_finite(bad, weighted):
     assert np.isfinite(got.mean[[0, 2]]).all()
 
 
-def test_means_a_million_deviations_from_zero():
+def test_means_far_from_zero():
     rng = np.random.default_rng(6)
     X = rng.standard_normal((5000, 3)) + np.array([1e6, -1e14, 1e-2])
-    data = sparse_sample(Case("squared", "f8", "C"), 5000, 3)._replace(X=X)
-    got, expected = on_csr(data).moments(), data.on_cpu().moments()
-    np.testing.assert_allclose(got.mean, expected.mean, rtol=1e-15, atol=1e-15)
-    np.testing.assert_allclose(got.sd, expected.sd, rtol=1e-10)
+    got = on_csr(sparse_sample(Case("squared", "f8", "C"), 5000, 3)._replace(X=X)).moments()
+    x = X.astype(np.longdouble)
+    mean = x.mean(axis=0)
+    np.testing.assert_allclose(got.mean, mean.astype(float), rtol=1e-15, atol=1e-15)
+    np.testing.assert_allclose(got.sd, np.sqrt(((x - mean) ** 2).mean(axis=0)).astype(float), rtol=1e-7)
 
 
 def test_threads_give_the_same_bits(monkeypatch):
