@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fastgd import threads
 from fastgd.arrays import Array, read_only
 from fastgd.backends.cpu.data import CpuData, CpuSet
+from fastgd.backends.csr.epochs import CsrEpochs
 from fastgd.backends.csr.least_squares import CsrLeastSquares
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.kernels import records
@@ -15,7 +16,7 @@ from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.csr.columns import make_csr_margins, make_csr_norms, make_csr_sums
 from fastgd.kernels.csr.gradient import Csr, CsrTile, make_csr_gradient, new_csr_tile
 from fastgd.objective.coordinates import Moments, Scaling
-from fastgd.objective.dataset import EpochProblem, Epochs, Piece, Runs, Sums
+from fastgd.objective.dataset import EpochProblem, Piece, Runs, Sums
 
 #: Non-zeros of a block per number of a node, so that to clear and merge nodes costs little; least rows of a block.
 _BLOCK_SHARE, _LEAST_ROWS = 8, 256
@@ -159,12 +160,10 @@ class CsrData(CpuSet):
         """Return the sums of a squared loss in working coordinates."""
         return CsrLeastSquares(self, scaling, intercept)
 
-    def epochs(self, loss: str, problem: EpochProblem) -> Epochs:
-        """Raise a ValueError: there is no mini-batch loop over sparse rows."""
-        raise ValueError(
-            "mini-batch rules do not run on sparse X: use a full-batch optimizer, such as optimizer='auto' or 'lbfgs', "
-            "or a dense X (X.toarray())"
-        )
+    def epochs(self, loss: str, problem: EpochProblem) -> CsrEpochs:
+        """Return a mini-batch loop over this data set; shift 0."""
+        _refuse_shift(problem.shift)
+        return CsrEpochs(self, self.data, loss, problem)
 
 
 class CsrSample(CsrData):

@@ -187,8 +187,3 @@ def test_design_of_dense_rows():
             *(rows.design(scaling, True, keep, False).quadratic(loss, theta)[:2] for rows in both()), strict=True
         ):
             np.testing.assert_allclose(one, two, rtol=1e-12)
-
-
-def test_mini_batches_raise():
-    with pytest.raises(ValueError, match="full-batch optimizer"):
-        both()[0].epochs("squared", None)
