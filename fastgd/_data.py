@@ -12,13 +12,13 @@ from fastgd._config import VALIDATION_FRACTION, FitConfig
 from fastgd._inputs import Matrix, check_targets, check_weights, float_array, refuse_extreme_targets, weights_as
 from fastgd._labels import Labels, check_labels, labels_among, weight_of_each
 from fastgd._report import DataReport, TimeReport
-from fastgd.arrays import Array
+from fastgd.arrays import Array, blocks_of
 from fastgd.backends import select
 from fastgd.backends.cpu.data import CpuData
 from fastgd.backends.cpu.epochs import parts_of
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Device, Work, compile_seconds
-from fastgd.holdout import blocks_of, held_out_rows, without_rows
+from fastgd.holdout import held_out_rows, without_rows
 from fastgd.losses import ClassificationLoss, ConstantModel, RegressionLoss, classification_loss
 from fastgd.objective.coordinates import Moments, TargetScaling
 from fastgd.objective.dataset import Data, Transferred

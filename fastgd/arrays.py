@@ -1,6 +1,7 @@
 """Arrays as the whole package names and passes them: below everything, so that any module may use it."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,3 +28,10 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def blocks_of(count: int, numbers: int, d: int) -> Iterator[slice]:
+    """Split `count` rows into slices of about `numbers` numbers, d per row."""
+    step = max(1, numbers // max(d, 1))
+    for start in range(0, count, step):
+        yield slice(start, start + step)

@@ -1,7 +1,7 @@
 """Choose rows to hold out for validation: an exact share, stratified by class, by a hash of row numbers."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,10 +151,3 @@ def without_rows(s: NDArray[Any] | None, rows: NDArray[np.int64], n: int) -> NDA
     weights: NDArray[Any] = np.ones(n, np.float32) if s is None else s.copy()
     weights[rows] = 0
     return weights
-
-
-def blocks_of(count: int, numbers: int, d: int) -> Iterator[slice]:
-    """Split `count` rows into slices of about `numbers` numbers, d per row."""
-    step = max(1, numbers // d)
-    for start in range(0, count, step):
-        yield slice(start, start + step)

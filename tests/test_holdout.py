@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fastgd import holdout
-from fastgd.holdout import allocate, blocks_of, held_out_rows, without_rows
+from fastgd.arrays import blocks_of
+from fastgd.holdout import allocate, held_out_rows, without_rows
 from fastgd.reference.shuffle import key, mix
 
 
