@@ -56,7 +56,9 @@ class HostDesign:
     def __init__(self, data: Rows, scaling: Scaling, intercept: bool, keep: bool, rough: bool = False) -> None:
         self._data, self._scaling, self._intercept = data, scaling, float(intercept)
         self.columns, self.given = data.d + 1, np.dtype(data.dtype)
-        self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 2 * self.columns)
+        # Long rows in few blocks, whose matrices cost d^2 to add; of sparse rows a block is larger than its non-zeros.
+        least = 0 if data.is_sparse else 2 * self.columns
+        self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, least)
         self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
         self.quick = self.columns < LONG and data.n * self.columns <= _FEW_NUMBERS
         self._blocks = -(-data.n // self._rows)

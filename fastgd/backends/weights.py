@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.objective.dataset import SparsePiece
 from fastgd.threads import by_blocks
 
 #: Weights to convert to float64 at a time.
@@ -45,6 +46,10 @@ class WeightedRows(ABC):
     @abstractmethod
     def weights(self) -> NDArray[Any] | None:
         """Sample weights (n,) of these rows, on the host, or None if all weights are equal."""
+
+    def sparse_rows_on_host(self, start: int, stop: int) -> SparsePiece:
+        """Raise a TypeError: these rows are stored with their zeros."""
+        raise TypeError("dense rows are not stored without their zeros")
 
     @cached_property
     def weight(self) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from fastgd.arrays import Array
 from fastgd.losses import CoupledLoss, Loss
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: X (m, d), y (K, m) and weights (m,), or None if all weights are equal; on the host.
 Piece = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
+#: The same with X without its zeros.
+SparsePiece = tuple[csr_array, NDArray[Any], NDArray[Any] | None]
 #: Slopes and curvatures (K,) of the outputs' mean losses along a line, at lengths t (K,), or (1,) for all.
 Line = Callable[[Array], tuple[Array, Array]]
 
@@ -169,6 +172,9 @@ class Rows(Protocol):
 
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Return rows [start, stop) on the host; `out` is an optional buffer for X."""
+
+    def sparse_rows_on_host(self, start: int, stop: int) -> SparsePiece:
+        """Return rows [start, stop) of sparse rows without their zeros."""
 
     def moments(self) -> Moments:
         """Return weighted mean and sd of each column; not finite if the data are not. One pass."""

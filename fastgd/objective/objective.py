@@ -37,6 +37,8 @@ _TAIL_ROWS, _TAIL_NUMBERS, _NORMAL = 1024, 1 << 16, 3.0
 #: Kurtosis of a column from which its values are rare, as of an indicator that is 1 in a hundredth of the rows, and the
 #: share of its variance below which a sample has missed them.
 _RARE, _SEEN = 100.0, 0.1
+#: Most numbers of sparse rows to read with their zeros.
+_DENSE_NUMBERS = 1 << 25
 #: Rows from which the curvature of a batch hardly depends on its largest row.
 _LARGE_BATCH = 64
 
@@ -227,6 +229,11 @@ class Objective:
     def is_small(self) -> bool:
         """Whether the data are so small that steps on all rows cost little."""
         return is_small(self.data.n, self.data.d + 1)
+
+    @property
+    def can_be_dense(self) -> bool:
+        """Whether all rows may be read with their zeros: sparse ones only if these are few."""
+        return not self.data.is_sparse or self.data.n * self.data.d <= _DENSE_NUMBERS
 
     @property
     def _keeps_rows(self) -> bool:

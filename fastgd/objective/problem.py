@@ -53,8 +53,10 @@ class WorkingCoordinates(NamedTuple):
     shift: Array
 
     @classmethod
-    def of(cls, moments: Moments, problem: Problem, standardize: bool, dtype: str) -> "WorkingCoordinates":
-        """Return the coordinates of standardised columns or of raw ones.
+    def of(
+        cls, moments: Moments, problem: Problem, standardize: bool, dtype: str, may_shift: bool = True
+    ) -> "WorkingCoordinates":
+        """Return the coordinates of standardised columns or of raw ones; without `may_shift` the shift is 0.
 
         A standardised column of scale sd has an L2 weight of l2 / sd^2, too stiff for the steps of a rule if sd is
         tiny: then the scale is sqrt(l2), and the weight 1.
@@ -64,7 +66,7 @@ class WorkingCoordinates(NamedTuple):
         if problem.has_l2:
             standard = standard.no_finer_than(math.sqrt(problem.l2.max()))
         scaling = standard if standardize else Scaling.identity(moments, intercept)
-        return cls(scaling, load_shift(moments, dtype) if intercept else np.zeros(moments.mean.size))
+        return cls(scaling, load_shift(moments, dtype) if intercept and may_shift else np.zeros(moments.mean.size))
 
 
 class Evaluation(NamedTuple):

@@ -96,10 +96,15 @@ def _chances(shares: Array, size: int) -> Array:
 
 
 def sample_moments(data: Data) -> Moments:
-    """Return means and scales from a sample of rows if that suffices, else from all rows, in a pass."""
+    """Return means and scales from a sample of rows if that suffices, else from all rows, in a pass.
+
+    Those of sparse rows come from all: columns have few non-zeros.
+    """
     if data.n * data.d <= FEW_NUMBERS:
         data.count_rows(data.n)
         return Moments.of(data.rows_on_host(0, data.n)[0], data.weights)
+    if data.is_sparse:
+        return data.moments()
     sample = sample_of(data, int(_MOMENT_ROWS * data.n / data.effective_rows))
     moments = sample.moments()
     if sample is data:

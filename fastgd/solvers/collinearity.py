@@ -28,6 +28,8 @@ _SPAN_PRODUCTS, _GRAM_PRODUCTS = 1e10, 1e11
 _FAR = 100.0
 #: Projections on a span, each of the residual of the one before.
 _REFINEMENTS = 3
+#: Most numbers of a sample of sparse rows with their zeros.
+_DENSE_NUMBERS = 1 << 24
 _BLOCK_BYTES = 1 << 22
 
 
@@ -56,7 +58,7 @@ def find_collinear(objective: Objective) -> Collinearity:
     inv_scale = objective.standard.inv_scale
     columns: dict[int, tuple[int, ...]] = {int(j): () for j in np.flatnonzero(inv_scale == 0.0)}
     rows, wide, least_norm = _count_rows(data), is_wide(objective), None
-    if wide and float(rows) ** 2 * data.d <= _GRAM_PRODUCTS:
+    if wide and objective.can_be_dense and float(rows) ** 2 * data.d <= _GRAM_PRODUCTS:
         least_norm = _in_span_of(_differences(objective))
     sample = _sample(objective)
     if sample is not None:
@@ -152,8 +154,13 @@ def _sample(objective: Objective) -> Rows | None:
     if not is_searched(data):
         return None
     size = min(_SAMPLE_ROWS * data.d, int(_SAMPLE_PRODUCTS / data.d**2))
-    sample = sample_of(data, max(size, _SAMPLE_BYTES // (data.nbytes // data.n)), share=1)
-    return sample if float(sample.n) * data.d**2 <= _ALL_PRODUCTS else None
+    if data.is_sparse:
+        size = min(size, _DENSE_NUMBERS // data.d)
+    else:
+        size = max(size, _SAMPLE_BYTES // (data.nbytes // data.n))
+    sample = sample_of(data, size, share=1)
+    few = not data.is_sparse or sample.n * data.d <= _DENSE_NUMBERS
+    return sample if few and float(sample.n) * data.d**2 <= _ALL_PRODUCTS else None
 
 
 def _combinations(objective: Objective, found: Rows) -> tuple[dict[int, tuple[int, ...]], Array | None]:
@@ -216,9 +223,9 @@ def _standardised(objective: Objective, data: Rows, start: int, stop: int) -> tu
     return rows, X.dtype
 
 
-def _weighing(data: Rows, start: int, stop: int) -> Any:
-    """Return those of rows [start, stop) that have a positive weight."""
-    X, _, s = data.rows_on_host(start, stop)
+def _weighing(data: Rows, start: int, stop: int, dense: bool = True) -> Any:
+    """Return those of rows [start, stop) that have a positive weight; sparse ones as such if not `dense`."""
+    X, _, s = data.sparse_rows_on_host(start, stop) if data.is_sparse and not dense else data.rows_on_host(start, stop)
     return X if s is None else X[s > 0.0]
 
 
@@ -230,11 +237,14 @@ def _residual(objective: Objective, null: Array) -> Array:
     coef = null * standard.inv_scale[:, None]
     # Centring after the product leaves rounding of the means, in deviations, and saves a copy of the rows.
     far = bool(np.any(np.abs(standard.center * standard.inv_scale) > _FAR))
+    if data.is_sparse and not far:
+        # Products need no zeros.
+        step = max(1, _BLOCK_BYTES // (data.nbytes // data.n))
     for start in range(0, data.n, step):
-        block = _weighing(data, start, min(start + step, data.n)).astype(np.float64, copy=False)
+        block = _weighing(data, start, min(start + step, data.n), dense=far).astype(np.float64, copy=False)
         products = (block - standard.center) @ coef if far else block @ coef - standard.center @ coef
         squares += np.einsum("ij,ij->j", products, products)
-        rows += len(block)
+        rows += block.shape[0]
     data.count_rows(data.n)
     norms: Array = np.sqrt(squares / rows) / np.linalg.norm(null, axis=0)
     return norms

@@ -93,6 +93,8 @@ class Shape(NamedTuple):
     rarity: float = 1.0
     #: Whether softmax uses the joint curvature of all outputs.
     joint: bool = False
+    #: Bytes of a row as a share of those of a dense one.
+    density: float = 1.0
 
     @classmethod
     def of(cls, objective: Objective) -> "Shape":
@@ -101,7 +103,9 @@ class Shape(NamedTuple):
         loss, l1 = objective.problem.loss, objective.has_l1
         tails = _BY_NORM if objective.has_rare_values else objective.tail_weight
         rarity = loss.rarity(objective.problem.constant) * tails * data.n / data.effective_rows
-        return cls(data.n, data.d + 1, objective.outputs, 4 if data.dtype == "f4" else 8, loss, l1, rarity)
+        itemsize = 4 if data.dtype == "f4" else 8
+        density = data.nbytes / (data.n * data.d * itemsize)
+        return cls(data.n, data.d + 1, objective.outputs, itemsize, loss, l1, rarity, density=density)
 
     @property
     @_once
@@ -154,7 +158,7 @@ class Shape(NamedTuple):
         return self._pass_terms(self.rows)
 
     def _pass_terms(self, rows: int) -> tuple[float, ...]:
-        numbers = rows * self.columns
+        numbers = rows * self.columns * self.density
         return 1.0, rows * self.outputs, numbers * self.itemsize, numbers * self.outputs
 
     def seconds_curvature(self, rows: float, rough: bool = False) -> float:

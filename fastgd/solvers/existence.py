@@ -32,11 +32,13 @@ _KEPT_NUMBERS = 1 << 25
 def may_lack_optimum(objective: Objective, theta: Array) -> bool:
     """Whether an optimum is in doubt: with more than 500 parameters, if Newton steps from theta prove none.
 
-    An optimum on some of the rows suffices as a proof.
+    An optimum on some of the rows suffices as a proof. None is tried on sparse rows with too many zeros to read.
     """
     data = AllRows(objective)
     if data.parameters <= separation.MOST_PARAMETERS:
         return False
+    if not objective.can_be_dense:
+        return True
     start = data.start(theta)
     rows, whole = data.first()
     if _has_optimum(_Passes(lambda: iter((rows,)), True, data.classes), start, len(rows.x)):

@@ -110,8 +110,16 @@ def select_solver(objective: Objective) -> Selection:
     if in_metric and seconds[in_metric[0]] <= _QUICK:
         return _select(seconds, in_metric[0])
     if quickest[0] in _WITHOUT_METRIC:
-        seconds = _keep_capable(expected_seconds(shape, hardness(objective)), objective)
+        seconds = _keep_capable(expected_seconds(shape, _hardness_for_choice(objective, shape)), objective)
     return _select(seconds, _sort_by_seconds(seconds)[0])
+
+
+def _hardness_for_choice(objective: Objective, shape: Shape) -> float:
+    """Return the hardness, or that of uncorrelated columns if there are too many for a metric.
+
+    The passes of the other solvers grow alike with the hardness, and its sample of rows would be large.
+    """
+    return hardness(objective) if shape.columns <= MOST_COLUMNS else 1.0
 
 
 def _select(seconds: dict[str, float], first: str) -> Selection:
@@ -129,9 +137,9 @@ def suggest_solver(objective: Objective, kind: type[Optimizer] | None) -> str:
 
     kind: the solver, None for the automatic one. Names are those that estimators accept.
     """
-    first, *others = _sort_by_seconds(
-        _keep_capable(expected_seconds(Shape.of(objective), hardness(objective)), objective)
-    )
+    shape = Shape.of(objective)
+    seconds = expected_seconds(shape, _hardness_for_choice(objective, shape))
+    first, *others = _sort_by_seconds(_keep_capable(seconds, objective))
     if kind is not None and kind.__name__ != first:
         return "auto"
     return _BY_NAME[others[0] if others else "SketchedNewton"].rule

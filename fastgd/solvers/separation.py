@@ -11,11 +11,12 @@ contradict it are added.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+from scipy.sparse import issparse
 
 from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
@@ -29,6 +30,8 @@ _ROWS, _ROWS_A_PARAMETER = 2048, 10
 _BLOCK_NUMBERS = 1 << 19
 #: Rows of the first block to read, and the growth of the following ones.
 _FIRST_ROWS, _GROWTH = 256, 4
+#: Bytes of a non-zero of sparse rows.
+_STORED_BYTES = 8
 #: Most Newton steps from the end of the fit and from zeros, and steps between two searches for a direction.
 _FROM_END, _FROM_ZEROS, _LOOKS = 3, 30, 4
 #: Most change of margins for which a step proves an optimum, and the changes per search from which a row counts as
@@ -113,6 +116,11 @@ class Rows(NamedTuple):
 
     x: Array
     labels: NDArray[np.intp]
+
+
+#: Rows (m, d) in raw columns, and the same with targets and weights or None.
+Block: TypeAlias = Any  # an ndarray, or a csr_array, which has no types
+Piece = tuple[Block, NDArray[np.floating], NDArray[np.floating] | None]
 
 
 class _Subset:
@@ -250,15 +258,16 @@ class AllRows:
         X, labels = self._weighing(X, y, s)
         return Rows(self._standardised(X), labels)
 
-    def _standardised(self, X: NDArray[np.floating]) -> Array:
+    def _standardised(self, X: Block) -> Array:
         standard, live = self._objective.standard, self._live
-        x = np.ones((len(X), self.columns))
+        x = np.ones((X.shape[0], self.columns))
+        X = X.toarray() if issparse(X) else X
         x[:, : live.sum()] = (X[:, live].astype(np.float64) - standard.center[live]) * standard.inv_scale[live]
         return x
 
     def _weighing(
-        self, X: NDArray[np.floating], y: NDArray[np.floating], s: NDArray[np.floating] | None
-    ) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
+        self, X: Block, y: NDArray[np.floating], s: NDArray[np.floating] | None
+    ) -> tuple[Block, NDArray[np.intp]]:
         """Return the rows of positive weight and their classes."""
         if s is not None:
             X, y = X[s > 0.0], y[:, s > 0.0]
@@ -273,15 +282,21 @@ class AllRows:
 
     def blocks(self) -> Iterator[Rows]:
         """Iterate over all rows."""
-        return (self.made(*block) for block in self._read())
+        return (self.made(*block) for block in self._read(dense=True))
 
-    def _read(self) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating] | None]]:
-        """Iterate over all rows, a few of them first: they decide most searches. A pass counts if none is left out."""
+    def _read(self, dense: bool = False) -> Iterator[Piece]:
+        """Iterate over all rows, a few of them first: they decide most searches. A pass counts if none is left out.
+
+        dense: whether sparse rows are read with their zeros.
+        """
         data = self._objective.data
-        start, count, most = 0, _FIRST_ROWS, max(1, _BLOCK_NUMBERS // data.d)
+        as_stored = data.is_sparse and not dense
+        numbers = data.nbytes // (data.n * _STORED_BYTES) if as_stored else data.d
+        start, count, most = 0, _FIRST_ROWS, max(1, _BLOCK_NUMBERS // max(numbers, 1))
         while start < data.n:
             count = min(count, most)
-            yield data.rows_on_host(start, min(start + count, data.n))
+            stop = min(start + count, data.n)
+            yield data.sparse_rows_on_host(start, stop) if as_stored else data.rows_on_host(start, stop)
             start, count = start + count, _GROWTH * count
         data.count_rows(data.n)
 
@@ -301,12 +316,29 @@ class AllRows:
     def agree(self, direction: Array) -> bool:
         """Whether a direction (K, D) moves no row towards a wrong class and some row clearly away from one."""
         clear = False
-        for block in self.blocks():
-            least, largest = _apart(block, direction)
+        for z, norms, labels in self._margins(direction):
+            least, largest = _leads(z, norms, labels, direction)
             if least.min(initial=0.0) < 0.0:
                 return False
             clear = clear or bool(largest.max(initial=0.0) > _CLEAR)
         return clear
+
+    def _margins(self, direction: Array) -> Iterator[tuple[Array, Array, NDArray[np.intp]]]:
+        """Iterate over the margins (m, K) of rows along a direction (K, D), their norms and classes."""
+        if self._objective.can_be_dense:
+            for block in self.blocks():
+                yield block.x @ direction.T, np.linalg.norm(block.x, axis=1), block.labels
+            return
+        standard, count = self._objective.standard, np.count_nonzero(self._live)
+        rates = np.zeros((len(direction), self._live.size))
+        rates[:, self._live] = direction[:, :count] * standard.inv_scale[self._live]
+        offset = direction[:, -1] * self._intercept - rates @ standard.center
+        squares = standard.inv_scale**2
+        products, constant = squares * standard.center, float(squares @ standard.center**2) + self._intercept
+        for piece in self._read():
+            X, labels = self._weighing(*piece)
+            norms = np.sqrt(np.maximum(X.power(2) @ squares - 2.0 * (X @ products) + constant, 0.0))
+            yield X @ rates.T + offset, norms, labels
 
     def moves_clearly(self, direction: Array) -> bool:
         """Whether a direction (K, D) of few columns, which no row contradicts, moves some row clearly from a class.
@@ -334,7 +366,7 @@ class AllRows:
         coef, intercept = self._objective.scaling.to_raw(theta)
         found, weights = [], []
         for X, y, s in self._read():
-            weight = np.ones(len(X)) if s is None else s[s > 0.0]
+            weight = np.ones(X.shape[0]) if s is None else s[s > 0.0]
             X, labels = self._weighing(X, y, s)
             own, z = labels[:, None], X @ coef.T + intercept
             z = np.hstack([-0.5 * z, 0.5 * z]) if len(coef) == 1 else z
@@ -401,8 +433,10 @@ class AllRows:
             X, labels = self._weighing(*block)
             X = X[:, live[left]]
             for k, part in _parts(X, labels, self.classes):
-                low[k, left] = np.minimum(low[k, left], part.min(axis=0))
-                high[k, left] = np.maximum(high[k, left], part.max(axis=0))
+                ends = (part.min(axis=0), part.max(axis=0))
+                least, largest = (end.toarray().ravel() if issparse(end) else end for end in ends)
+                low[k, left] = np.minimum(low[k, left], least)
+                high[k, left] = np.maximum(high[k, left], largest)
             least, largest = _ends_of_others(low[:, left], high[:, left])
             kept = ((low[:, left] >= largest) | (high[:, left] <= least)).any(axis=0)
             low[:, left[~kept]] = high[:, left[~kept]] = np.nan
@@ -440,6 +474,11 @@ class AllRows:
         return np.array(sums).reshape(-1, self.columns).T
 
     @property
+    def can_be_dense(self) -> bool:
+        """As `Objective.can_be_dense`."""
+        return self._objective.can_be_dense
+
+    @property
     def has_intercept(self) -> bool:
         """Whether the last column is the intercept."""
         return bool(self._intercept)
@@ -463,13 +502,11 @@ class AllRows:
         return found
 
 
-def _parts(
-    x: NDArray[np.floating], labels: NDArray[np.intp], classes: int
-) -> Iterator[tuple[int, NDArray[np.floating]]]:
+def _parts(x: Block, labels: NDArray[np.intp], classes: int) -> Iterator[tuple[int, Block]]:
     """Iterate over the classes that have rows, with these."""
     for k in range(classes):
         part = x[labels == k]
-        if len(part):
+        if part.shape[0]:
             yield k, part
 
 
@@ -478,11 +515,15 @@ def _apart(block: Rows, direction: Array) -> tuple[Array, Array]:
 
     Leads within rounding are 0.
     """
-    own = block.labels[:, None]
-    z = block.x @ direction.T
+    return _leads(block.x @ direction.T, np.linalg.norm(block.x, axis=1), block.labels, direction)
+
+
+def _leads(z: Array, norms: Array, labels: NDArray[np.intp], direction: Array) -> tuple[Array, Array]:
+    """As `_apart`, from margins (m, K) along the direction and norms (m,) of rows."""
+    own = labels[:, None]
     apart = np.take_along_axis(z, own, axis=1) - z
-    norms = np.linalg.norm(block.x, axis=1, keepdims=True) * np.linalg.norm(direction, axis=1).max()
-    relative = apart / np.maximum(norms, np.finfo(float).tiny)
+    sizes = norms[:, None] * np.linalg.norm(direction, axis=1).max()
+    relative = apart / np.maximum(sizes, np.finfo(float).tiny)
     relative[np.abs(relative) < _ROUNDING] = 0.0
     largest = relative.max(axis=1)
     np.put_along_axis(relative, own, np.inf, axis=1)
@@ -502,12 +543,13 @@ def _blocks_of(columns: NDArray[np.intp], before: NDArray[np.intp]) -> list[list
 def _by_single_columns(data: AllRows) -> Array | None:
     """Return the sum of the directions (K, D) in which a single column separates a class from the others, or None.
 
-    With many parameters also the categories that blocks of indicators leave out are checked.
+    With many parameters also the categories that blocks of indicators leave out are checked, unless rows are sparse
+    with too many zeros to read.
     """
     direction = _separating(data, *data.candidates())
     if direction.any():
         return direction
-    if data.parameters <= MOST_PARAMETERS or not data.has_intercept:
+    if data.parameters <= MOST_PARAMETERS or not data.has_intercept or not data.can_be_dense:
         return None
     low, high = data.ranges()
     sums = data.exclusive(low.min(axis=0), high.max(axis=0))

@@ -16,7 +16,7 @@ from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.csr.columns import make_csr_margins, make_csr_norms, make_csr_sums
 from fastgd.kernels.csr.gradient import Csr, CsrTile, make_csr_gradient, new_csr_tile
 from fastgd.objective.coordinates import Moments, Scaling
-from fastgd.objective.dataset import EpochProblem, Piece, Runs, Sums
+from fastgd.objective.dataset import EpochProblem, Piece, Runs, SparsePiece, Sums
 
 #: Non-zeros of a block per number of a node, so that to clear and merge nodes costs little; least rows of a block.
 _BLOCK_SHARE, _LEAST_ROWS = 8, 256
@@ -71,6 +71,12 @@ class CsrData(CpuSet):
         """Return rows [start, stop) with their zeros."""
         s = self.weights
         return self.rows.dense(start, stop, out), self.data.y[:, start:stop], None if s is None else s[start:stop]
+
+    def sparse_rows_on_host(self, start: int, stop: int) -> SparsePiece:
+        """Return rows [start, stop) without their zeros."""
+        s = self.weights
+        piece = self.rows.slice(start, stop).to_scipy()
+        return piece, self.data.y[:, start:stop], None if s is None else s[start:stop]
 
     def moments(self) -> Moments:
         """Return weighted mean and sd of each column; not finite if the data are not. Two passes over the non-zeros."""

@@ -1,11 +1,11 @@
 """Sparse matrices by rows (CSR), checked once, so that kernels need no bounds checks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array, csr_matrix
 
 from fastgd.arrays import read_only
 
@@ -103,6 +103,18 @@ class CsrMatrix:
         first, end = int(self.indptr[start]), int(self.indptr[stop])
         indptr = read_only(self.indptr[start : stop + 1] - first)
         return CsrMatrix(self.data[first:end], self.indices[first:end], indptr, (stop - start, self.shape[1]))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by SciPy's names."""
+        return {"data": self.data, "indices": self.indices, "indptr": self.indptr}
+
+    def astype(self, dtype: np.dtype[Any]) -> "CsrMatrix":
+        """Return the matrix with numbers of another dtype; itself if they have it."""
+        return self if self.dtype == dtype else replace(self, data=read_only(self.data.astype(dtype)))
+
+    def to_scipy(self) -> csr_array:
+        """Return SciPy's array of the same numbers and indices, in place."""
+        return csr_array((self.data, self.indices, self.indptr), shape=self.shape, copy=False)
 
     def dense(self, start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows [start, stop) with their zeros, in `out` if given."""
