@@ -16,6 +16,7 @@ from fastgd.arrays import Array, blocks_of
 from fastgd.backends import select
 from fastgd.backends.cpu.data import CpuData
 from fastgd.backends.cpu.epochs import parts_of
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Device, Work, compile_seconds
 from fastgd.holdout import held_out_rows, without_rows
@@ -29,8 +30,8 @@ from fastgd.optimizers import NormalEquations, SketchedNewton
 from fastgd.solvers.progress import NEVER, Deadline
 from fastgd.threads import by_blocks
 
-#: X as it came: an array on the host or on the GPU.
-Rows = NDArray[Any] | GpuArray
+#: X as it came: an array on the host or on the GPU, or sparse.
+Rows = NDArray[Any] | GpuArray | CsrMatrix
 #: Numbers of X that are gathered at a time to validate on held-out rows.
 _BLOCK_NUMBERS = 1 << 20
 
@@ -416,9 +417,10 @@ def _gather(data: Data, s: NDArray[Any] | None, held: NDArray[np.int64]) -> Call
     s (n,): their own weights, which are 0 in `data`; None where all rows weigh the same.
     """
     weights = None if s is None else weights_as(s[held], np.dtype(data.dtype))
+    numbers = data.nbytes // (data.n * np.dtype(data.dtype).itemsize)
 
     def blocks() -> Iterable[Data]:
-        for block in blocks_of(held.size, _BLOCK_NUMBERS, data.d):
+        for block in blocks_of(held.size, _BLOCK_NUMBERS, numbers):
             yield data.part(held[block], None if weights is None else weights[block])
 
     return blocks
@@ -492,5 +494,5 @@ def report_data(data: FitData, objective: Objective) -> DataReport:
         n_features=rows.d,
         n_outputs=objective.outputs,
         dtype={"f4": "float32", "f8": "float64"}[rows.dtype],
-        order=rows.order,
+        order="csr" if rows.is_sparse else rows.order,
     )

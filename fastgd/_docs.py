@@ -100,9 +100,11 @@ O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015
 """
 
 _ROWS = """
-X : array-like of shape (n, d)
+X : array-like or sparse matrix of shape (n, d)
     Rows of finite numbers. C- or F-ordered float32 and float64 arrays, memory maps too, are used in place
-    and never written to; anything else is converted once, as `fit_report_` reports. Arrays on a GPU (of CuPy,
+    and never written to; anything else is converted once, as `fit_report_` reports. Matrices and arrays of scipy.sparse
+    are used in place if they are canonical CSR of float32 or float64, and become CSR otherwise; they are never made
+    dense and run on the CPU. Arrays on a GPU (of CuPy,
     PyTorch, JAX or Numba: `__cuda_array_interface__` or DLPack) are used in place there, contiguous float32 or float64;
     y and weights may be there as well, and are copied to the host.
 """
@@ -113,7 +115,7 @@ sample_weight : array-like of shape (n,) or None, default=None
 """
 
 _NEW_ROWS = """
-X : array-like of shape (n, d)
+X : array-like or sparse matrix of shape (n, d)
     Rows of finite numbers, with the columns of the fit. Where they are on a GPU they are read there. Results are
     NumPy arrays; with scikit-learn's `array_api_dispatch` on, arrays of the library and on the device of X.
 """

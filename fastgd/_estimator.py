@@ -16,7 +16,8 @@ from sklearn.utils.validation import _get_feature_names, check_is_fitted
 from fastgd._inputs import Matrix, read_matrix, read_rows, read_validation_rows
 from fastgd._model import ModelParameters
 from fastgd._namespaces import coefficients, fitted_array, with_numpy_attributes
-from fastgd.arrays import Array
+from fastgd.arrays import Array, blocks_of
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray
 from fastgd.blas import restores_process
 from fastgd.callbacks import EpochState, check_callbacks
@@ -285,16 +286,13 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         if isinstance(rows, GpuArray):
             return self._margins_on_gpu(rows)
         coef, intercept = coefficients(self)
-        coef = coef.T
-        margins = np.empty((rows.shape[0], coef.shape[1]))
-        step = max(1, _BLOCK_NUMBERS // max(1, rows.shape[1]))
-        for start in range(0, rows.shape[0], step):
-            block = rows[start : start + step].astype(np.float64, copy=False)
-            np.matmul(block, coef, out=margins[start : start + step])
+        margins = _product(rows, coef.T)
         margins += intercept
         far = np.flatnonzero(~np.isfinite(margins).all(axis=1))
-        if far.size:
-            margins[far] = _far_margins(rows[far].astype(np.float64), coef, intercept)
+        for block in blocks_of(far.size, _BLOCK_NUMBERS, rows.shape[1]):
+            few = far[block]
+            X = rows.take(few).dense(0, len(few)) if isinstance(rows, CsrMatrix) else rows[few]
+            margins[few] = _far_margins(X.astype(np.float64), coef.T, intercept)
         return margins
 
     def _margins_on_gpu(self, X: GpuArray) -> Array:
@@ -348,6 +346,11 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         check_is_fitted(self)
         self.coef_ = with_numpy_attributes(self).coef_
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coef_")
@@ -441,6 +444,19 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         if result.error is not None:
             raise result.error
         return self
+
+
+def _product(X: NDArray[Any] | CsrMatrix, coef: Array) -> Array:
+    """Return X @ coef (n, K) for coef (d, K), in float64, block by block."""
+    margins = np.empty((len(X), coef.shape[1]))
+    if isinstance(X, CsrMatrix):
+        coef = np.ascontiguousarray(coef)
+        for rows in blocks_of(len(X), _BLOCK_NUMBERS, X.nnz // len(X)):
+            margins[rows] = X.slice(rows.start, min(rows.stop, len(X))).to_scipy() @ coef
+        return margins
+    for rows in blocks_of(len(X), _BLOCK_NUMBERS, X.shape[1]):
+        np.matmul(X[rows].astype(np.float64, copy=False), coef, out=margins[rows])
+    return margins
 
 
 def _far_margins(X: Array, coef: Array, intercept: Array) -> Array:

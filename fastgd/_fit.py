@@ -166,14 +166,20 @@ def _make_objective(config: FitConfig, data: FitData) -> Objective:
         moments = rows.moments() if config.runs_rule else sample_moments(rows)
     check_finite(rows, names, all_finite(moments.sd))
     check_variation(rows, moments, names)
-    coordinates = WorkingCoordinates.of(moments, problem, config.standardize, rows.dtype)
+    coordinates = WorkingCoordinates.of(moments, problem, config.standardize, rows.dtype, not rows.is_sparse)
     return Objective(rows, problem, moments, coordinates, products=products)
 
 
 def _is_direct(config: FitConfig, data: FitData) -> bool:
     """Whether the products of all rows are sure to be needed, so that their pass gives means and scales as well."""
     rows, problem = data.rows, data.problem
-    if rows.device != "cpu" or problem.positive or rows.n * rows.d <= FEW_NUMBERS or not problem.loss.is_quadratic:
+    if (
+        rows.device != "cpu"
+        or rows.is_sparse
+        or problem.positive
+        or rows.n * rows.d <= FEW_NUMBERS
+        or not problem.loss.is_quadratic
+    ):
         return False
     chosen = is_surely_direct(rows, problem) if config.optimizer is None else False
     return chosen or isinstance(config.optimizer, NormalEquations)

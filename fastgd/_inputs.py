@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
@@ -31,6 +32,7 @@ from fastgd._values import (
     refuse_values,
 )
 from fastgd.arrays import Array, all_finite
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.objective.coordinates import Moments
 from fastgd.parameters import shown
@@ -57,7 +59,15 @@ def _check_gpu_array(X: GpuArray, name: str) -> None:
         )
 
 
-def _check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray) -> None:
+def _check_same_form(X_val: Any, like: NDArray[Any] | CsrMatrix) -> None:
+    """Raise a ValueError if only one of X and validation rows is sparse: nothing is made dense silently."""
+    if isinstance(like, CsrMatrix) and not issparse(X_val):
+        raise ValueError("X is sparse and X_val is not: make X_val sparse, scipy.sparse.csr_array(X_val)")
+    if issparse(X_val) and not isinstance(like, CsrMatrix):
+        raise ValueError("X_val is sparse and X is not: bring both to one form, such as X_val.toarray()")
+
+
+def _check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray | CsrMatrix) -> None:
     """Raise a ValueError if validation rows are on another device than X, or on the GPU of another dtype."""
     if X_val is None:
         if isinstance(like, GpuArray):
@@ -83,12 +93,12 @@ _WEIGHTS = 1 << 16
 
 
 class Matrix(NamedTuple):
-    """X ready for kernels: C or F order, float32 or float64.
+    """X ready for kernels: C or F order or sparse, float32 or float64.
 
     converted_bytes: size of the copy that this took, 0 where the user's memory is used. names: of the columns, if any.
     """
 
-    array: NDArray[Any] | GpuArray
+    array: NDArray[Any] | GpuArray | CsrMatrix
     converted_bytes: int = 0
     names: tuple[str, ...] = ()
 
@@ -106,8 +116,10 @@ def read_rows(
     finite: bool = True,
     dtype: Any = _FLOATS,
     name: str = "X",
-) -> NDArray[Any] | GpuArray:
+) -> NDArray[Any] | GpuArray | CsrMatrix:
     """Return X as scikit-learn's `validate_data` does; errors name the column. Arrays on a GPU stay there.
+
+    Sparse matrices of any format become CSR with numbers of a dtype.
 
     Records the columns in the estimator, or without `reset` compares them with the recorded ones. Whether all numbers
     are finite is checked on request, and never on the GPU: the first pass over X detects it.
@@ -118,6 +130,8 @@ def read_rows(
         if hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
         return X
+    if issparse(X):
+        return _read_csr(estimator, X, reset=reset, finite=finite, name=name)
     there = gpu_array(X)
     if there is not None:
         _check_gpu_array(there, name)
@@ -142,6 +156,20 @@ def read_rows(
     return checked
 
 
+def _read_csr(estimator: BaseEstimator, X: Any, *, reset: bool, finite: bool, name: str) -> CsrMatrix:
+    """Return a matrix of scipy.sparse as CSR, in place if that is possible."""
+    if X.dtype.kind == "c":
+        raise holds_complex(f"{name} is a sparse matrix of {X.dtype}")
+    made = CsrMatrix.of(X, name)
+    if 0 in made.shape:
+        raise ValueError(f"{name} has shape {made.shape}: at least one row and one column are needed")
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if finite and not np.isfinite(np.sum(made.data)):
+            refuse_not_finite(made, column_names(estimator), name)
+    return made
+
+
 def column_names(estimator: BaseEstimator) -> tuple[str, ...]:
     """Return the names of the columns that an estimator was fitted on, if any."""
     return tuple(getattr(estimator, "feature_names_in_", ()))
@@ -152,6 +180,10 @@ def read_matrix(estimator: BaseEstimator, X: ArrayLike, *, reset: bool, finite: 
     array, names = read_rows(estimator, X, reset=reset, finite=finite), column_names(estimator)
     if isinstance(array, GpuArray):
         return Matrix(array, 0, names)
+    if isinstance(array, CsrMatrix):
+        if finite and not squares_are_finite(array):
+            refuse_overflow(array, names)
+        return Matrix(array, _new_csr_bytes(array, X), names)
     if finite:
         largest = float(max(array.max(), -array.min()))
         if not math.isfinite(largest * largest * array.shape[0]):
@@ -197,20 +229,33 @@ def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
 
 
 def read_validation_rows(
-    estimator: BaseEstimator, X_val: ArrayLike, like: NDArray[Any] | GpuArray
-) -> NDArray[Any] | GpuArray:
+    estimator: BaseEstimator, X_val: ArrayLike, like: NDArray[Any] | GpuArray | CsrMatrix
+) -> NDArray[Any] | GpuArray | CsrMatrix:
     """Read validation rows in the dtype and order of X, so that they share its kernels; on the GPU as they are."""
-    there = gpu_array(X_val)
+    there = None if issparse(X_val) else gpu_array(X_val)
     _check_same_place(there, like)
     if isinstance(like, GpuArray):
         return read_rows(estimator, X_val, reset=False, name="X_val")
+    _check_same_form(X_val, like)
     if isinstance(X_val, list | tuple):
         X_val = _array_of(X_val)
     shape: tuple[int, ...] = getattr(X_val, "shape", ())
     if len(shape) != 2 or shape[0] == 0 or shape[1] != like.shape[1]:
         raise ValueError(f"X_val must have rows and the {like.shape[1]} columns of X, got shape {shape}")
     checked = read_rows(estimator, X_val, reset=False, dtype=like.dtype, name="X_val")
+    if isinstance(like, CsrMatrix):
+        assert isinstance(checked, CsrMatrix)
+        return checked.astype(like.dtype)
     return np.ascontiguousarray(checked) if like.flags.c_contiguous else np.asfortranarray(checked)
+
+
+def _new_csr_bytes(made: CsrMatrix, given: Any) -> int:
+    """Return the bytes of those arrays of `made` that are not memory of `given`."""
+    pairs = [(array, getattr(given, name, None)) for name, array in made.arrays().items()]
+    size = sum(array.nbytes for array, before in pairs if before is None or not np.may_share_memory(array, before))
+    if size:
+        logger.info("X was converted once to CSR of %s, %d bytes", made.dtype, size)
+    return size
 
 
 def _new_bytes(made: NDArray[Any], given: Any) -> int:
@@ -245,6 +290,11 @@ def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
         return
     weights = data.weights
     first = 0 if weights is None else int(np.argmax(weights))
+    if data.is_sparse:
+        suspects = suspects[_vary(data, suspects)]
+        if suspects.size:
+            raise _underflows(column_name(names, suspects[0]))
+        return
     base, start = data.rows_on_host(first, first + 1)[0][:, suspects], 0
     for piece in pieces(data, _BLOCK_NUMBERS):
         differs = piece[:, suspects] != base
@@ -255,14 +305,32 @@ def check_variation(data: Data, moments: Moments, names: Sequence[str]) -> None:
             raise _underflows(column_name(names, suspects[differs.any(axis=0)][0]))
 
 
+def _vary(data: Data, columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether numbers of columns of sparse rows differ, zeros included; rows of weight 0 do not count."""
+    sparse, _, weights = data.sparse_rows_on_host(0, data.n)
+    position = np.full(data.d, -1)
+    position[columns] = np.arange(columns.size)
+    at = np.flatnonzero((position[sparse.indices] >= 0) & (sparse.data != 0.0))
+    if weights is not None:
+        at = at[weights[np.searchsorted(sparse.indptr, at, side="right") - 1] > 0.0]
+    rows = data.n if weights is None else int(np.count_nonzero(weights))
+    found, values = position[sparse.indices[at]], sparse.data[at]
+    least, largest = np.full(columns.size, np.inf), np.full(columns.size, -np.inf)
+    np.minimum.at(least, found, values)
+    np.maximum.at(largest, found, values)
+    counts = np.bincount(found, minlength=columns.size)
+    differ: NDArray[np.bool_] = (counts > 0) & ((counts < rows) | (least < largest))
+    return differ
+
+
 def _underflows(where: str) -> ValueError:
     return ValueError(f"{where} of X varies by so little that squares underflow float64: scale it up")
 
 
-def squares_are_finite(data: Data) -> bool:
+def squares_are_finite(data: Data | CsrMatrix) -> bool:
     """Whether the sum of the squares of any column is a number."""
     largest = float(largest_values(data).max())
-    return math.isfinite(largest * largest * data.n)
+    return math.isfinite(largest * largest * (len(data) if isinstance(data, CsrMatrix) else data.n))
 
 
 #: Weights are scaled by a power of two, on which no result depends, unless the largest lies between these.
@@ -270,7 +338,11 @@ _LEAST_WEIGHT, _LARGEST_WEIGHT = 2.0**-100, 2.0**100
 
 
 def check_weights(
-    sample_weight: ArrayLike | None, X: NDArray[Any] | GpuArray, name: str = "sample_weight", *, scale: bool = True
+    sample_weight: ArrayLike | None,
+    X: NDArray[Any] | GpuArray | CsrMatrix,
+    name: str = "sample_weight",
+    *,
+    scale: bool = True,
 ) -> NDArray[Any] | None:
     """Return sample weights (n,), float64, or None; with `scale` extreme ones are multiplied by a power of two.
 

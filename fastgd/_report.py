@@ -50,7 +50,7 @@ class FitReport(DataReport, TimeReport):
     bytes_read : int
         Bytes of X read by passes, epochs and samples.
     bytes_converted : int
-        Bytes of the converted copy of X; 0 if X was used in place.
+        Bytes of the converted copy of X; 0 if X was used in place. Row pointers of 32 bits are converted alone.
     bytes_transferred : int
         Bytes of X, targets and weights copied to or from the GPU; 0 on the CPU.
     seconds_total, seconds_compile, seconds_transfer, seconds_compute : float
@@ -89,7 +89,7 @@ class FitReport(DataReport, TimeReport):
     n_rows, n_features, n_outputs : int
         Size of the problem.
     dtype, order : str
-        Data type and memory order of X as kernels read it.
+        Data type and memory order of X as kernels read it; order is "csr" for sparse X.
     learning_rate : float
         Rate of the first update in working coordinates; 1 for solvers whose steps are in a metric of their own.
     random_state : int or None

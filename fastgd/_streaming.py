@@ -445,9 +445,12 @@ def run_chunk(config: FitConfig, chunk: Chunk, previous: Previous | None, timer:
         # The first pass over them shows whether all numbers are finite.
         check_finite(rows, data.matrix.names, bool(np.all(np.isfinite(rows.moments().sd))))
     rows.count_weights_as_given()
-    scaling = state.frame.scaling
+    scaling, frame = state.frame.scaling, state.frame
+    if rows.is_sparse:
+        # Only dense rows are shifted; parameters do not depend on it.
+        frame = frame._replace(shift=np.zeros(rows.d))
     moments = Moments(1.0, scaling.center, inverse(scaling.inv_scale))
-    objective = Objective(rows, data.problem, moments, state.frame)
+    objective = Objective(rows, data.problem, moments, frame)
     assert isinstance(config.optimizer, WithRate)
     plan = RulePlan(config.optimizer, config.batch_size or rows.n, ENDLESS, 0.0, config.shuffle, False, state.seed)
     rated = state.at_rate(next_stream_rate(objective, plan, state.rate, not np.any(state.theta)))
@@ -572,7 +575,11 @@ def _grew(objective: Objective, before: Array, after: Array, worst: float) -> bo
     heavy ball rolls up the other side.
     """
     rows = objective.sampled(_SAMPLED_ROWS)
-    first, last = (objective.value(rows.quadratic(theta)[0]) for theta in (before, after))
+    if rows.data.is_sparse:
+        # The curvature of many columns, which `quadratic` includes, would not fit in memory.
+        first, last = (objective.value(rows.evaluate(theta)) for theta in (before, after))
+    else:
+        first, last = (objective.value(rows.quadratic(theta)[0]) for theta in (before, after))
     return not last <= max(first, worst)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from datetime import date, time, timedelta
 from numbers import Complex, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.parameters import shown
 
 if TYPE_CHECKING:
@@ -105,22 +107,35 @@ def pieces(X: NDArray[Any] | Data, numbers: int = _BLOCK_NUMBERS) -> Iterator[ND
         yield X[start:stop] if isinstance(X, np.ndarray) else X.rows_on_host(start, stop)[0]
 
 
-def largest_values(data: NDArray[Any] | Data) -> NDArray[Any]:
+def stored_values(X: NDArray[Any] | CsrMatrix | Data) -> csr_array | None:
+    """Return the matrix of sparse rows; None for dense rows."""
+    if isinstance(X, CsrMatrix):
+        return X.to_scipy()
+    return None if isinstance(X, np.ndarray) or not X.is_sparse else X.sparse_rows_on_host(0, X.n)[0]
+
+
+def largest_values(data: NDArray[Any] | CsrMatrix | Data) -> NDArray[Any]:
     """The largest absolute value of each column, (d,)."""
+    sparse = stored_values(data)
+    if sparse is not None:
+        largest = np.zeros(sparse.shape[1], sparse.dtype)
+        for start in range(0, sparse.nnz, _BLOCK_NUMBERS):
+            part = slice(start, start + _BLOCK_NUMBERS)
+            np.maximum.at(largest, sparse.indices[part], np.abs(sparse.data[part]))
+        return largest
+    assert not isinstance(data, CsrMatrix)
     return np.max([np.maximum(X.max(axis=0), -X.min(axis=0)) for X in pieces(data)], axis=0)
 
 
-def _shape(X: NDArray[Any] | Data) -> tuple[int, int]:
-    return (X.shape[0], X.shape[1]) if isinstance(X, np.ndarray) else (X.n, X.d)
+def _shape(X: NDArray[Any] | CsrMatrix | Data) -> tuple[int, int]:
+    return (X.shape[0], X.shape[1]) if isinstance(X, np.ndarray | CsrMatrix) else (X.n, X.d)
 
 
-def refuse_not_finite(X: NDArray[Any] | Data, names: Sequence[Any], input_name: str = "X") -> None:
+def refuse_not_finite(X: NDArray[Any] | CsrMatrix | Data, names: Sequence[Any], input_name: str = "X") -> None:
     """Raise a ValueError that names the first column with NaN or, where there is none, infinity."""
-    rows, columns = _shape(X)
+    rows = _shape(X)[0]
     for kind, is_of_kind in _KINDS:
-        counts = np.zeros(columns, dtype=np.int64)
-        for piece in pieces(X):
-            counts += is_of_kind(piece).sum(axis=0)
+        counts = _count_values(X, is_of_kind)
         found = np.flatnonzero(counts)
         if found.size:
             others = f" and {found.size - 1:,} more columns" if found.size > 1 else ""
@@ -128,7 +143,21 @@ def refuse_not_finite(X: NDArray[Any] | Data, names: Sequence[Any], input_name: 
             raise ValueError(f"Input {input_name} contains {kind}: {where}; leave out those rows or fill in values")
 
 
-def refuse_overflow(data: NDArray[Any] | Data, names: Sequence[Any]) -> None:
+def _count_values(
+    X: NDArray[Any] | CsrMatrix | Data, is_of_kind: Callable[[NDArray[Any]], NDArray[np.bool_]]
+) -> NDArray[np.int64]:
+    """Return the number of values of a kind, which 0 is not of, in each column, (d,)."""
+    columns, sparse = _shape(X)[1], stored_values(X)
+    if sparse is not None:
+        return np.bincount(sparse.indices[is_of_kind(sparse.data)], minlength=columns)
+    assert not isinstance(X, CsrMatrix)
+    counts = np.zeros(columns, dtype=np.int64)
+    for piece in pieces(X):
+        counts += is_of_kind(piece).sum(axis=0)
+    return counts
+
+
+def refuse_overflow(data: NDArray[Any] | CsrMatrix | Data, names: Sequence[Any]) -> None:
     """Raise a ValueError that names the column with the largest value."""
     j = int(np.argmax(largest_values(data)))
     where = column_name(names, j)

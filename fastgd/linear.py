@@ -125,7 +125,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             The same for intercepts.
         X_val, y_val : array-like of shapes (m, d) and (m,) or (m, n_targets), default=None
             Rows to validate on after every epoch; with `early_stopping` in place of rows held out. They are brought
-            into the dtype and order of X.
+            into the dtype and order of X; both are sparse or both dense.
         sample_weight_val : array-like of shape (m,), default=None
             Their weights.
         {callbacks}
@@ -154,7 +154,7 @@ class LinearRegression(RegressorMixin, LinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
+        X : array-like or sparse matrix of shape (n, d)
             Rows of finite numbers.
         y : array-like of shape (n,) or (n, n_targets)
             Finite targets.

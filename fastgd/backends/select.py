@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from fastgd.arrays import Array
 from fastgd.backends.cpu import data as cpu
+from fastgd.backends.csr.data import CsrData
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.cuda import driver
 from fastgd.backends.cuda.driver import why_unusable
 from fastgd.backends.gpu_arrays import GpuArray
@@ -71,20 +73,20 @@ class Device(NamedTuple):
     reason: str
 
 
-def choose(asked: str, X: NDArray[Any] | GpuArray, work: Work) -> Device:
+def choose(asked: str, X: NDArray[Any] | GpuArray | CsrMatrix, work: Work) -> Device:
     """Choose the device of a fit.
 
     Parameters
     ----------
     asked : {"auto", "cpu", "cuda"}
-    X : ndarray or GpuArray
+    X : ndarray, GpuArray or CsrMatrix
     work : Work
         The expected work of the fit.
 
     Raises
     ------
     ValueError
-        If X is on the GPU and the CPU is asked for.
+        If X is on the GPU and the CPU is asked for, or X is sparse and the GPU is.
     DeviceError
         If the GPU is asked for, or X is there, and it cannot be used.
     """
@@ -97,6 +99,13 @@ def choose(asked: str, X: NDArray[Any] | GpuArray, work: Work) -> Device:
         require_cuda()
         _check_same_gpu(X)
         return Device("cuda", f"device={asked!r}" if asked == "cuda" else "device='auto': X is on the GPU")
+    if isinstance(X, CsrMatrix):
+        if asked == "cuda":
+            raise ValueError(
+                "device='cuda' and X is sparse: sparse rows run on the CPU only; use device='auto' or 'cpu', or make X "
+                "dense (X.toarray())"
+            )
+        return Device("cpu", f"device={asked!r}: X is sparse" if asked == "auto" else f"device={asked!r}")
     if asked == "cuda":
         require_cuda()
     if asked != "auto":
@@ -165,12 +174,14 @@ def gpu_name() -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def place(X: NDArray[Any] | GpuArray, y: NDArray[Any], s: NDArray[Any] | None, device: str, n_threads: int) -> Data:
+def place(
+    X: NDArray[Any] | GpuArray | CsrMatrix, y: NDArray[Any], s: NDArray[Any] | None, device: str, n_threads: int
+) -> Data:
     """Return a data set on a device.
 
     Parameters
     ----------
-    X : ndarray or GpuArray of shape (n, d), C or F order, float32 or float64
+    X : ndarray, GpuArray or CsrMatrix of shape (n, d), C or F order or sparse, float32 or float64
         Used in place and never written to if it is on the device, else copied there.
     y : ndarray of shape (K, n) and the dtype of X
     s : ndarray of shape (n,) and the dtype of X, or None
@@ -179,9 +190,12 @@ def place(X: NDArray[Any] | GpuArray, y: NDArray[Any], s: NDArray[Any] | None, d
     """
     if device == "cpu":
         assert not isinstance(X, GpuArray)
+        if isinstance(X, CsrMatrix):
+            return CsrData(X, y, s, n_threads)
         return cpu.CpuData(X, y, s, n_threads)
     from fastgd.backends.cuda import stream as cuda
 
+    assert not isinstance(X, CsrMatrix)
     placed: Data = cuda.place(X.on_device() if isinstance(X, GpuArray) else X, y, s, n_threads)
     return placed
 
