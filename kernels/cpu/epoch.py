@@ -164,12 +164,18 @@ def finish_batch(number, rows, parts, n, rule, state, coordinates, work):
     apply_rule(state.memory, work.g, rule, rule.rates[number], coordinates.l1)
 
 
-def make_batch_loop(name: str, add_tile):
-    """Make the kernel of `make_epoch` from `add_tile(data, m, work, rule, state, part)`.
+@kernel_factory
+def make_epoch(loss: str, dtype: str, order: str, shift: bool):
+    """Make the mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), and a shift or none.
 
-    It computes margins and derivatives of the tile's m rows and adds their gradient to work.tile.g or, where that has
-    no columns, to the part's sums.
+    `epoch(data, batches, first, last, rule, state, coordinates, work)` runs batches [first, last) of an epoch. It adds
+    the sum over them of rows x (mean loss before the update + penalty) to work.seen, an entry per output, and their
+    gradients to work.total. Written: `state`; the rest of `work` is scratch. The gradient of batch B is (1 / (|B|
+    s_mean)) sum_B s_i dloss/dz_i x_i + l2 theta (1 / s_mean is work.factor). Every thread of a team calls it with its
+    own `work` and the same `state`, which the first one updates.
     """
+    name = f"epoch[{loss},{dtype},{order}{',shift' if shift else ''}]"
+    add_tile = _make_row_tile(loss, shift) if order == "C" else _make_column_tile(loss, shift)
 
     @jitable
     def add_part(data, batches, start, stop, part, rule, state, work):
@@ -206,22 +212,6 @@ def make_batch_loop(name: str, add_tile):
                 return
 
     return epoch
-
-
-@kernel_factory
-def make_epoch(loss: str, dtype: str, order: str, shift: bool):
-    """Make the mini-batch kernel for a loss, a dtype ("f4", "f8"), an order ("C", "F"), and a shift or none.
-
-    `epoch(data, batches, first, last, rule, state, coordinates, work)` runs batches [first, last) of an epoch. It adds
-    the sum over them of rows x (mean loss before the update + penalty) to work.seen, an entry per output, and their
-    gradients to work.total. Written: `state`; the rest of `work` is scratch. The gradient of batch B is (1 / (|B|
-    s_mean)) sum_B s_i dloss/dz_i x_i + l2 theta (1 / s_mean is work.factor). Every thread of a team calls it with its
-    own `work` and the same `state`, which the first one updates.
-    """
-    name = f"epoch[{loss},{dtype},{order}{',shift' if shift else ''}]"
-    add_tile = _make_row_tile(loss, shift) if order == "C" else _make_column_tile(loss, shift)
-
-    return make_batch_loop(name, add_tile)
 
 
 def _make_row_tile(loss: str, shift: bool):

@@ -3,32 +3,36 @@
 import functools
 import math
 
-from fastgd.kernels._jit import cpu_kernel, jitable
+from fastgd.kernels._jit import cpu_kernel, jitable, unsigned
 from fastgd.kernels.penalties import elastic_net_value
 from fastgd.kernels.rules import FACTORS, STEPS, no_momentum, update_of
 
 
 @jitable
-def _poison(theta, slots, g, l1, step, update):
+def _poison(theta, slots, g, l1, step, update, start, stop):
     """Set theta to NaN, which no fit can miss: kernels that threads share cannot raise."""
     for k in range(theta.shape[0]):
-        for j in range(theta.shape[1]):
+        for j in range(start, stop):
             theta[k, j] = math.nan
 
 
 def _make_loop(other, code):
-    """Factory of `run(theta, slots, g, l1, code, update)`: the step with this code everywhere; `other` for others."""
+    """Factory of `run(theta, slots, g, l1, code, update, start, stop)`: the step with this code, `other` for others.
+
+    For the columns [start, stop) of theta; the first column of g is that of `start`.
+    """
     step = STEPS[code]
 
     @jitable
-    def run(theta, slots, g, l1, found, update):
+    def run(theta, slots, g, l1, found, update, start, stop):
         if found != code:
-            other(theta, slots, g, l1, found, update)
+            other(theta, slots, g, l1, found, update, start, stop)
             return
         last = theta.shape[1] - 1
         for k in range(theta.shape[0]):
-            for j in range(theta.shape[1]):
-                step(theta, slots, k, j, g[k, j], l1[k, j], j < last, update)
+            for q in range(stop - start):
+                j = start + q
+                step(theta, slots, k, unsigned(j), g[k, q], l1[k, unsigned(j)], j < last, update)
 
     return run
 
@@ -70,7 +74,7 @@ def _no_momentum(rule, memory):
     pass
 
 
-_run = functools.reduce(_make_loop, range(len(STEPS)), _poison)
+run_steps = functools.reduce(_make_loop, range(len(STEPS)), _poison)
 _factors = functools.reduce(_make_factors, range(len(FACTORS)), _no_factors)
 _advance = functools.reduce(
     _make_advance, [code for code, its in enumerate(FACTORS) if its.momentum is not no_momentum], _no_momentum
@@ -87,16 +91,28 @@ def penalty(theta, coordinates, k):
 
 
 @jitable
+def count_update(memory, rule):
+    """Count an update that begins."""
+    memory.step[0] += 1
+    _advance(rule, memory)
+
+
+@jitable
+def numbers_of(memory, rule, rate):
+    """Return the numbers of the update that has begun."""
+    return update_of(rule, rate, _factors(rule, memory))
+
+
+@jitable
 def apply_rule(memory, g, rule, rate, l1):
     """One update with gradient g (K, d + 1), L2 term included; L1 weights l1 (K, d + 1) go to the prox.
 
     Compiled into every kernel that uses it. As a kernel that others call it would be compiled once, but inlined only
     where it was compiled in the same process and not read from the cache: a quarter slower, and perhaps other bits.
     """
-    memory.step[0] += 1
-    _advance(rule, memory)
-    update = update_of(rule, rate, _factors(rule, memory))
-    _run(memory.theta, memory.slots, g, l1, rule.step, update)
+    count_update(memory, rule)
+    update = numbers_of(memory, rule, rate)
+    run_steps(memory.theta, memory.slots, g, l1, rule.step, update, 0, memory.theta.shape[1])
 
 
 @cpu_kernel("update")

@@ -1,7 +1,5 @@
 """The mini-batch loop on the CPU, with threads that share large batches."""
 
-from typing import Any
-
 import numpy as np
 
 from fastgd import threads
@@ -25,18 +23,17 @@ def coordinates_of(scaling: Scaling, l1: Array, l2: Array) -> records.Coordinate
     return records.Coordinates(*(read_only(a) for a in (scaling.center, scaling.inv_scale, l1, l2)))
 
 
-def part_rows(batch_size: int, d: int, least_numbers: int = 0) -> int:
-    """Return the rows per part of a batch: a function of the problem alone, so that results ignore threads.
+def new_schedule(n: int, shuffle: bool) -> records.Schedule:
+    """Return windows of n rows, none of them filled."""
+    window = min(WINDOW, n) if shuffle else 1
+    return records.Schedule(
+        np.zeros((2, window), np.int64), np.zeros(-(-window // RUN), np.int64), np.full(2, -1, np.int64)
+    )
 
-    Parameters
-    ----------
-    batch_size : int
-    d : int
-        Numbers in a row.
-    least_numbers : int, default=0
-        Least numbers of X in a part, if they are more than usual.
-    """
-    least = max(max(_PART_NUMBERS, least_numbers) // d, records.BLOCK_ROWS)
+
+def part_rows(batch_size: int, d: int) -> int:
+    """Return the rows per part of a batch: a function of the problem alone, so that results ignore threads."""
+    least = max(_PART_NUMBERS // d, records.BLOCK_ROWS)
     parts = min(batch_size // least, _MOST_PARTS)
     if parts < 2:
         return batch_size
@@ -57,23 +54,12 @@ class CpuEpochs:
     def __init__(self, rows: Data, data: records.Data, loss: str, problem: EpochProblem) -> None:
         self._rows, self._data = rows, data
         self._problem = problem
-        self._kernel = self._make_kernel(loss)
+        self._kernel = make_epoch(loss, rows.dtype, rows.order, bool(np.any(problem.shift)))
         self._coordinates = coordinates_of(problem.scaling, problem.l1, problem.l2)
-        self._part_rows = self._rows_of_part()
-        self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
+        self._part_rows = part_rows(problem.batch_size, rows.d)
+        self._parts = parts_of(problem.batch_size, rows.n, rows.d)
         self._teams: dict[int, list[records.Work]] = {}
         self._epoch = -1
-
-    def _make_kernel(self, loss: str) -> Any:
-        return make_epoch(loss, self._rows.dtype, self._rows.order, bool(np.any(self._problem.shift)))
-
-    def _rows_of_part(self) -> int:
-        """Return the rows per part of a batch."""
-        return part_rows(self._problem.batch_size, self._rows.d)
-
-    def _tile_shape(self) -> tuple[int, int]:
-        """Return most rows of a tile, and columns of its gradient sum in the dtype of X."""
-        return records.tile_rows(self._rows.d * np.dtype(self._rows.dtype).itemsize), self._rows.d
 
     def run(
         self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
@@ -121,19 +107,16 @@ class CpuEpochs:
     def _new_work(self, outputs: int, team: records.Team) -> records.Work:
         data, problem = self._rows, self._problem
         d, kind = data.d, np.dtype(data.dtype)
-        rows, columns = self._tile_shape()
+        rows = records.tile_rows(d * kind.itemsize)
         while rows > problem.batch_size:
             rows = rows // 2 if rows > 8 else problem.batch_size
-        window = min(WINDOW, data.n) if problem.shuffle else 1
         gathered = (rows, d) if data.order == "F" else (1, 1)
         shift = problem.shift.astype(kind)
         return records.Work(
-            tile=records.new_tile(columns, outputs, data.targets, kind, rows),
+            tile=records.new_tile(d, outputs, data.targets, kind, rows),
             team=team,
             point=records.Point(np.zeros((outputs, d), kind), np.zeros(outputs, kind), shift, kind.type(problem.p)),
-            schedule=records.Schedule(
-                np.zeros((2, window), np.int64), np.zeros(-(-window // RUN), np.int64), np.full(2, -1, np.int64)
-            ),
+            schedule=new_schedule(data.n, problem.shuffle),
             at=np.zeros((outputs, d + 1)),
             g=np.zeros((outputs, d + 1)),
             seen=np.zeros(outputs),

@@ -2,31 +2,119 @@
 
 from typing import Any
 
-from fastgd.backends.cpu.epochs import CpuEpochs, part_rows
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd import threads
+from fastgd.arrays import Array
+from fastgd.backends.cpu.epochs import coordinates_of, new_schedule
 from fastgd.kernels import records
-from fastgd.kernels.csr.epoch import make_csr_epoch
+from fastgd.kernels.cpu.epoch import LINE
+from fastgd.kernels.csr.epoch import COLUMNS, TILE_ROWS, CsrTeam, CsrWork, make_csr_epoch
+from fastgd.objective.dataset import BatchSums, Data, EpochProblem
+from fastgd.objective.rule_state import RuleState
 
-#: Least non-zeros in a part of a batch for each of its d sums per output.
-_PART_SHARE = 4
+#: Non-zeros and steps of a batch for each thread, since a batch costs two barriers.
+_THREAD_NUMBERS = 1 << 13
+#: Non-zeros to look at for columns that take equal time.
+_COUNTED = 1 << 20
+#: Time of a column's step, in non-zeros.
+_STEP_NUMBERS = 1
 
 
-class CsrEpochs(CpuEpochs):
-    """A mini-batch loop over sparse rows."""
+class CsrEpochs:
+    """A mini-batch loop over sparse rows, whose state belongs to the caller."""
 
-    def _make_kernel(self, loss: str) -> Any:
-        return make_csr_epoch(loss, self._rows.dtype)
+    whole = False
+
+    def __init__(self, rows: Data, data: records.Data, loss: str, problem: EpochProblem) -> None:
+        self._rows, self._data, self._problem = rows, data, problem
+        self._kernel = make_csr_epoch(loss, rows.dtype)
+        self._coordinates = coordinates_of(problem.scaling, problem.l1, problem.l2)
+        self._team: list[CsrWork] = []
+        self._epoch = -1
+
+    def run(
+        self, epoch: int, first: int, last: int, rates: Array, rule: RuleState, before: BatchSums | None = None
+    ) -> BatchSums:
+        """Run batches [first, last) of an epoch and add to the sums of the batches before, with the same bits."""
+        problem, data = self._problem, self._rows
+        if not self._team:
+            self._team = self._new_team(len(rule.theta))
+        if epoch != self._epoch:
+            for its in self._team:
+                its.schedule.filled[:] = -1
+            self._epoch = epoch
+        batches = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
+        shared = self._team[0].team
+        shared.reached[:] = 0
+        shared.seen[:] = 0.0 if before is None else before.seen
+        shared.total[:] = 0.0 if before is None else before.gradient
+        state = rule.record(rates), rule.state, self._coordinates
+
+        def work(index: int) -> None:
+            self._kernel(self._data, batches, first, last, *state, self._team[index])
+
+        def stop() -> None:
+            shared.reached[0] = 1
+
+        threads.together(len(self._team), work, stop)
+        data.count_rows(min(last * problem.batch_size, data.n) - first * problem.batch_size)
+        return BatchSums(shared.seen.copy(), shared.total.copy())
+
+    def _new_team(self, outputs: int) -> list[CsrWork]:
+        """Return the scratch memory of the threads, including shared memory."""
+        data, stored, kind = self._rows, self._stored, np.dtype(self._rows.dtype)
+        size, d = min(self._problem.batch_size, data.n), data.d
+        numbers = (size * stored.data.size / data.n + d) * outputs
+        edges = self._column_edges(max(1, min(data.n_threads, int(numbers // _THREAD_NUMBERS))))
+        blocks = -(-(d + 1) // COLUMNS)
+        shared = (
+            np.zeros(LINE * len(edges), np.int64),
+            np.zeros((outputs, d), kind),
+            np.zeros((outputs, d)),
+            np.zeros((outputs, size), kind),
+            np.zeros(-(-size // TILE_ROWS) * outputs),
+            np.zeros((outputs, blocks)),
+            np.zeros((outputs, blocks)),
+            np.zeros(outputs),
+            np.zeros((outputs, d + 1)),
+        )
+        members = len(edges) - 1
+        return [self._new_work(CsrTeam(i, members, edges[i], edges[i + 1], *shared)) for i in range(members)]
 
     @property
-    def _row_numbers(self) -> int:
-        """Mean number of stored numbers in a row, at least 1."""
-        stored: Any = self._data.X
-        return max(stored.data.size // self._rows.n, 1)
+    def _stored(self) -> Any:
+        """The rows, as kernels take them."""
+        return self._data.X
 
-    def _rows_of_part(self) -> int:
-        sums = self._problem.l1.size
-        return part_rows(self._problem.batch_size, self._row_numbers, _PART_SHARE * sums)
+    def _column_edges(self, members: int) -> list[int]:
+        """Return the first columns of the threads and d + 1: blocks of columns that take about the same time."""
+        d = self._rows.d
+        if members == 1:
+            return [0, d + 1]
+        step = max(1, self._stored.data.size // _COUNTED)
+        share = self._problem.batch_size / self._rows.n * step
+        counts: NDArray[Any] = np.bincount(self._stored.indices[::step], minlength=d + 1) * share + _STEP_NUMBERS
+        costs = np.cumsum(np.add.reduceat(counts, np.arange(0, d + 1, COLUMNS)))
+        inner = np.searchsorted(costs, costs[-1] * np.arange(1, members) / members) + 1
+        edges = np.unique(np.concatenate([[0], inner * COLUMNS, [d + 1]]))
+        return [int(edge) for edge in edges[edges <= d + 1]]
 
-    def _tile_shape(self) -> tuple[int, int]:
-        # Sums are those of a part.
-        stored: Any = self._data.X
-        return records.tile_rows(self._row_numbers * (stored.data.itemsize + stored.indices.itemsize)), 0
+    def _new_work(self, team: CsrTeam) -> CsrWork:
+        data, problem, kind = self._rows, self._problem, np.dtype(self._rows.dtype)
+        outputs, size = team.r.shape
+        return CsrWork(
+            team=team,
+            tile=records.new_tile(0, outputs, data.targets, kind, TILE_ROWS),
+            schedule=new_schedule(data.n, problem.shuffle),
+            rows=np.zeros(size, np.uint64),
+            at=np.zeros((outputs, COLUMNS)),
+            g=np.zeros((outputs, COLUMNS)),
+            b=np.zeros(outputs, kind),
+            derivatives=np.zeros(outputs),
+            offset=problem.scaling.center,
+            p=kind.type(problem.p),
+            factor=data.n / data.weight,
+            intercept=1.0 if problem.fit_intercept else 0.0,
+        )
