@@ -1,14 +1,13 @@
 """Weighted sums over the columns of sparse rows, norms of rows, and margins.
 
-Nodes of `sums` are (3 d,): sums of s_i x_ij over stored numbers, of s_i, and numbers of rows with s_i > 0. Nodes of
-`squares` are (2 d,): sums of s_i (x_ij - center_j) and of s_i (x_ij - center_j)^2 over stored numbers. Non-finite data
-make a node non-finite, also in rows without weight.
+"sums" are (d, 3), over the stored numbers of each column: of s_i x_ij, of s_i, and of 1 for rows with s_i > 0.
+"squares" are (d, 2): of s_i (x_ij - center_j) and of s_i (x_ij - center_j)^2. Non-finite data make them non-finite,
+also in rows without weight.
 """
 
 import numpy as np
 
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
-from fastgd.kernels.cpu.tree import collapse, push
 
 
 @jitable
@@ -19,31 +18,31 @@ def ends(X, i):
 
 @jitable
 def add_row_sums(data, center, start, stop, leaf):
-    """Add the sums of rows to a node of `sums`."""
-    X, d = data.X, leaf.size // 3
+    """Add the sums of rows to "sums"."""
+    X = data.X
     for i in range(start, stop):
         s = np.float64(data.s[unsigned(i * data.weight_step)])
         counted = 1.0 if s > 0.0 else 0.0
         first, end = ends(X, i)
         for at in range(first, end):
-            j = unsigned(X.indices[at])
+            j = unsigned(3) * unsigned(X.indices[at])
             leaf[j] += s * np.float64(X.data[at])
-            leaf[unsigned(d) + j] += s
-            leaf[unsigned(2 * d) + j] += counted
+            leaf[j + unsigned(1)] += s
+            leaf[j + unsigned(2)] += counted
 
 
 @jitable
 def add_row_squares(data, center, start, stop, leaf):
-    """Add the deviations of rows to a node of `squares`."""
-    X, d = data.X, leaf.size // 2
+    """Add the deviations of rows to "squares"."""
+    X = data.X
     for i in range(start, stop):
         s = np.float64(data.s[unsigned(i * data.weight_step)])
         first, end = ends(X, i)
         for at in range(first, end):
             j = unsigned(X.indices[at])
             deviation = np.float64(X.data[at]) - center[j]
-            leaf[j] += s * deviation
-            leaf[unsigned(d) + j] += s * deviation * deviation
+            leaf[unsigned(2) * j] += s * deviation
+            leaf[unsigned(2) * j + unsigned(1)] += s * deviation * deviation
 
 
 _PARTS = {"sums": add_row_sums, "squares": add_row_squares}
@@ -51,19 +50,14 @@ _PARTS = {"sums": add_row_sums, "squares": add_row_squares}
 
 @kernel_factory
 def make_csr_sums(part: str, dtype: str):
-    """Make the kernel `sums(data, center, first, last, rows, stack, out)` of "sums" or "squares": a node of blocks."""
+    """Make the kernel `sums(data, center, start, stop, leaf)` of "sums" or "squares" of rows [start, stop)."""
     add_rows = _PARTS[part]
 
     @cpu_kernel(f"csr_{part}[{dtype}]")
-    def sums(data, center, first, last, rows, stack, out):
-        n = data.y.shape[1]
-        for number in range(first, last):
-            for q in range(out.size):
-                out[q] = 0.0
-            start = number * rows
-            add_rows(data, center, start, min(start + rows, n), out)
-            push(stack, number - first, out)
-        collapse(stack, last - first, out)
+    def sums(data, center, start, stop, leaf):
+        for q in range(leaf.size):
+            leaf[q] = 0.0
+        add_rows(data, center, start, stop, leaf)
 
     return sums
 

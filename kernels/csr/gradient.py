@@ -1,9 +1,14 @@
-"""The full pass over sparse rows: loss and gradient over a run of blocks, reading the non-zeros once from memory.
+"""The full pass over sparse rows: loss and gradient, reading the non-zeros once from memory, or twice for wide data.
 
-Contract of the kernels, `gradient(data, point, first, last, rows, tile, stack, out)`: as `fastgd.kernels.cpu.gradient`
-for rows that are never shifted, with `data.X` a `Csr`. `point.w` is (d, K), so that the K coefficients of a non-zero
-are in one cache line. Margins are sums in float64 of products in the dtype of X, gradients sums in float64. Cost: 8 or
-12 bytes read, 4 K flops per non-zero; K (d + 2) numbers cleared and merged per block.
+`data.X` is a `Csr`, and rows are never shifted. `point.w` is (d, K), so that the K coefficients of a non-zero are side
+by side. Margins are sums in float64 of products in the dtype of X, gradients are sums in float64. The sums of a run of
+rows are as those of `fastgd.kernels.cpu.gradient`: (K d + 2 K,), sum_i s_i dloss/dz_ik x_i output by output, then sum_i
+s_i dloss/dz_ik, then sum_i s_i loss_ik.
+
+- `gradient(data, point, start, stop, tile, leaf)` writes the sums of rows [start, stop). Cost: 8 to 16 bytes read, 4 K
+  flops per non-zero; K (d + 2) numbers written.
+- For wide data, of which a sum per thread would need too much memory: `residuals` writes s_i dloss/dz_ik of a run of
+  rows, then `products` the gradient by a range of columns, over all rows in their order, so that ranges do not matter.
 """
 
 from typing import NamedTuple
@@ -13,10 +18,12 @@ from numpy.typing import NDArray
 
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.residual import make_residual
-from fastgd.kernels.cpu.tree import collapse, push
 
-#: Rows of a tile, whose non-zeros are in the first-level cache when they are read again.
-TILE_ROWS = 32
+#: Non-zeros of a tile, which are in the first-level cache when they are read again; and columns from which coefficients
+#: and sums are not both in the second-level cache, where long tiles, which need one at a time, take a tenth less time.
+_TILE_NUMBERS, _LONG_TILE_NUMBERS, _MANY_COLUMNS = 1 << 11, 1 << 16, 1 << 13
+#: Least and most rows of a tile, and most of its margins.
+_TILE_ROWS, _TILE_MARGINS = (8, 1024), 1 << 14
 
 
 class Csr(NamedTuple):
@@ -40,13 +47,23 @@ class CsrTile(NamedTuple):
     sums: NDArray[np.float64]
 
 
-def new_csr_tile(d: int, outputs: int, targets: int, dtype: np.dtype) -> CsrTile:
-    """Return scratch memory."""
+def csr_tile_rows(rows: int, nnz: int, d: int, outputs: int) -> int:
+    """Return the rows of a tile, a power of two, for so many rows of d columns with nnz non-zeros together."""
+    numbers = _TILE_NUMBERS if d * outputs < _MANY_COLUMNS else _LONG_TILE_NUMBERS
+    least, most = _TILE_ROWS
+    size = least
+    while size < most and 2 * size * nnz <= numbers * rows and 2 * size * outputs <= _TILE_MARGINS:
+        size *= 2
+    return size
+
+
+def new_csr_tile(d: int, outputs: int, targets: int, dtype: np.dtype, rows: int) -> CsrTile:
+    """Return scratch memory for tiles of `rows` rows."""
     return CsrTile(
-        z=np.zeros((outputs, TILE_ROWS), dtype),
-        r=np.zeros((outputs, TILE_ROWS), dtype),
-        y=np.zeros((targets, TILE_ROWS), dtype),
-        s=np.zeros(TILE_ROWS, dtype),
+        z=np.zeros((outputs, rows), dtype),
+        r=np.zeros((outputs, rows), dtype),
+        y=np.zeros((targets, rows), dtype),
+        s=np.zeros(rows, dtype),
         g=np.zeros((d if outputs > 1 else 1, outputs)),
         sums=np.zeros(outputs),
     )
@@ -63,27 +80,15 @@ def load_csr_targets(data, start, m, tile):
 
 
 @jitable
-def margin(X, w, i):
-    """Return x_i . w for one output, in four sums that do not wait for one another."""
-    first, end = unsigned(X.indptr[i]), unsigned(X.indptr[i + unsigned(1)])
-    whole = first + (end - first) // unsigned(4) * unsigned(4)
-    p = q = u = v = 0.0
-    for at in range(first, whole, unsigned(4)):
-        b, c, e = at + unsigned(1), at + unsigned(2), at + unsigned(3)
-        p += np.float64(X.data[at] * w[unsigned(X.indices[at]), 0])
-        q += np.float64(X.data[b] * w[unsigned(X.indices[b]), 0])
-        u += np.float64(X.data[c] * w[unsigned(X.indices[c]), 0])
-        v += np.float64(X.data[e] * w[unsigned(X.indices[e]), 0])
-    for at in range(whole, end):
-        p += np.float64(X.data[at] * w[unsigned(X.indices[at]), 0])
-    return (p + q) + (u + v)
-
-
-@jitable
 def margins_of_one(X, point, start, m, tile):
     """Write the margins of m rows for one output."""
     for i in range(m):
-        tile.z[0, i] = margin(X, point.w, unsigned(start + i)) + np.float64(point.b[0])
+        row = unsigned(start + i)
+        # LLVM divides a single sum into several better than a loop over groups of non-zeros: a third faster.
+        total = np.float64(point.b[0])
+        for at in range(unsigned(X.indptr[row]), unsigned(X.indptr[row + unsigned(1)])):
+            total += np.float64(X.data[at] * point.w[unsigned(X.indices[at]), 0])
+        tile.z[0, i] = total
 
 
 @jitable
@@ -103,48 +108,54 @@ def margins_of_many(X, point, start, m, tile):
 
 
 @jitable
+def add_products(X, first, end, r, g):
+    """Add r x to g, of the non-zeros at [first, end) of a row."""
+    for at in range(first, end):
+        g[unsigned(X.indices[at])] += np.float64(r * X.data[at])
+
+
+@jitable
+def add_many_products(X, first, end, r, column, g):
+    """Add r_k x to g[j - column, k] of the non-zeros at [first, end) of a row; r (K,) is float64."""
+    for at in range(first, end):
+        x, j = np.float64(X.data[at]), unsigned(X.indices[at]) - column
+        for k in range(r.size):
+            g[j, k] += r[k] * x
+
+
+@jitable
 def accumulate_one(X, start, m, tile, leaf):
     """Add r_i x_i of m rows to the leaf."""
     for i in range(m):
         row = unsigned(start + i)
-        r = tile.r[0, i]
-        for at in range(unsigned(X.indptr[row]), unsigned(X.indptr[row + unsigned(1)])):
-            leaf[unsigned(X.indices[at])] += np.float64(r * X.data[at])
+        add_products(X, unsigned(X.indptr[row]), unsigned(X.indptr[row + unsigned(1)]), tile.r[0, i], leaf)
 
 
 @jitable
 def accumulate_many(X, start, m, tile, leaf):
     """Add r_ik x_i of m rows to the tile's sum."""
-    outputs = tile.sums.size
     for i in range(m):
         row = unsigned(start + i)
-        for k in range(outputs):
+        for k in range(tile.sums.size):
             tile.sums[k] = tile.r[k, i]
-        for at in range(unsigned(X.indptr[row]), unsigned(X.indptr[row + unsigned(1)])):
-            x, j = np.float64(X.data[at]), unsigned(X.indices[at])
-            for k in range(outputs):
-                tile.g[j, k] += tile.sums[k] * x
+        first, end = unsigned(X.indptr[row]), unsigned(X.indptr[row + unsigned(1)])
+        add_many_products(X, first, end, tile.sums, unsigned(0), tile.g)
 
 
 @jitable
-def clear(tile, leaf):
-    """Set the block's sums to 0."""
-    for q in range(leaf.size):
-        leaf[q] = 0.0
-    if tile.sums.size > 1:
-        for j in range(tile.g.shape[0]):
-            for k in range(tile.g.shape[1]):
-                tile.g[j, k] = 0.0
+def clear(g):
+    """Set sums of several outputs to 0."""
+    for j in range(g.shape[0]):
+        for k in range(g.shape[1]):
+            g[j, k] = 0.0
 
 
 @jitable
-def store(tile, leaf):
-    """Store the sums of several outputs in the leaf, output by output."""
-    d, outputs = tile.g.shape
-    if outputs > 1:
-        for j in range(d):
-            for k in range(outputs):
-                leaf[unsigned(k * d + j)] = tile.g[j, k]
+def store(g, column, d, leaf):
+    """Store the sums (m, K) of columns [column, column + m) in the leaf, output by output."""
+    for k in range(g.shape[1]):
+        for j in range(g.shape[0]):
+            leaf[unsigned(k * d + column + j)] = g[j, k]
 
 
 @jitable
@@ -157,33 +168,122 @@ def add_derivatives(tile, m, leaf, at):
         leaf[at + k] += total
 
 
-@kernel_factory
-def make_csr_gradient(loss: str, dtype: str, one: bool):
-    """Make the full-pass kernel for a loss, a dtype ("f4", "f8"), and one output or several."""
-    margins, accumulate = (margins_of_one, accumulate_one) if one else (margins_of_many, accumulate_many)
+def _make_stage(loss: str, one: bool):
+    """Make the loop from rows to weighted derivatives of a tile, which adds these and losses to sums from a place."""
+    margins = margins_of_one if one else margins_of_many
     residual = make_residual(loss)
 
     @jitable
-    def block(data, point, start, stop, tile, leaf):
-        outputs, size = tile.r.shape
-        derivatives = leaf.size - 2 * outputs
-        clear(tile, leaf)
+    def stage(data, point, start, m, tile, sums, at):
+        load_csr_targets(data, start, m, tile)
+        margins(data.X, point, start, m, tile)
+        residual(tile.z, tile.y, tile.s, m, point.p, tile.r, sums, at + point.b.size)
+        add_derivatives(tile, m, sums, at)
+
+    return stage
+
+
+@kernel_factory
+def make_csr_gradient(loss: str, dtype: str, one: bool):
+    """Make the kernel of the pass for a loss, a dtype ("f4", "f8"), and one output or several."""
+    stage, accumulate = _make_stage(loss, one), accumulate_one if one else accumulate_many
+
+    @cpu_kernel(f"csr_gradient[{loss},{dtype},{_count(one)}]")
+    def gradient(data, point, start, stop, tile, leaf):
+        d, outputs = point.w.shape
+        size = tile.s.size
+        for q in range(leaf.size):
+            leaf[q] = 0.0
+        clear(tile.g)
         for at in range(start, stop, size):
             m = min(size, stop - at)
-            load_csr_targets(data, at, m, tile)
-            margins(data.X, point, at, m, tile)
-            residual(tile.z, tile.y, tile.s, m, point.p, tile.r, leaf, derivatives + outputs)
+            stage(data, point, at, m, tile, leaf, d * outputs)
             accumulate(data.X, at, m, tile, leaf)
-            add_derivatives(tile, m, leaf, derivatives)
-        store(tile, leaf)
-
-    @cpu_kernel(f"csr_gradient[{loss},{dtype},{'one' if one else 'many'}]")
-    def gradient(data, point, first, last, rows, tile, stack, out):
-        n = data.y.shape[1]
-        for number in range(first, last):
-            start = number * rows
-            block(data, point, start, min(start + rows, n), tile, out)
-            push(stack, number - first, out)
-        collapse(stack, last - first, out)
+        if outputs > 1:
+            store(tile.g, 0, d, leaf)
 
     return gradient
+
+
+@kernel_factory
+def make_csr_residuals(loss: str, dtype: str, one: bool):
+    """Make the kernel `residuals(data, point, start, stop, tile, r, sums)`, which writes r (n, K) and sums (2 K,)."""
+    stage = _make_stage(loss, one)
+
+    @cpu_kernel(f"csr_residuals[{loss},{dtype},{_count(one)}]")
+    def residuals(data, point, start, stop, tile, r, sums):
+        size = tile.s.size
+        for q in range(sums.size):
+            sums[q] = 0.0
+        for at in range(start, stop, size):
+            m = min(size, stop - at)
+            stage(data, point, at, m, tile, sums, 0)
+            for i in range(m):
+                for k in range(tile.r.shape[0]):
+                    r[unsigned(at + i), k] = tile.r[k, i]
+
+    return residuals
+
+
+@kernel_factory
+def make_csr_products(dtype: str, one: bool):
+    """Make the kernel `products(X, r, cuts, bounds, number, g, leaf)` of a range of columns.
+
+    Range number q is columns [bounds[q], bounds[q + 1]), of row i the non-zeros from cuts[q, i] to cuts[q + 1, i] after
+    its first. r (n, K) as of `residuals`; g (columns, K) scratch memory of several outputs.
+    """
+
+    @cpu_kernel(f"csr_products[{dtype},{_count(one)}]")
+    def products(X, r, cuts, bounds, number, sums, g, leaf):
+        first, stop, d = bounds[number], bounds[number + 1], bounds[bounds.size - 1]
+        here, after = unsigned(number), unsigned(number + 1)
+        if one:
+            for j in range(first, stop):
+                leaf[j] = 0.0
+        part = g[: stop - first]
+        clear(part)
+        for i in range(r.shape[0]):
+            row = unsigned(i)
+            begin = unsigned(X.indptr[row])
+            if one:
+                add_products(X, begin + unsigned(cuts[here, row]), begin + unsigned(cuts[after, row]), r[row, 0], leaf)
+            else:
+                for k in range(sums.size):
+                    sums[k] = r[row, k]
+                ends = begin + unsigned(cuts[here, row]), begin + unsigned(cuts[after, row])
+                add_many_products(X, ends[0], ends[1], sums, unsigned(first), part)
+        if not one:
+            store(part, first, d, leaf)
+
+    return products
+
+
+def _count(one: bool) -> str:
+    return "one" if one else "many"
+
+
+@cpu_kernel("csr_cuts")
+def find_cuts(indices, indptr, bounds, start, stop, cuts):
+    """Write the numbers of non-zeros of rows [start, stop) in columns below bounds[q] to cuts[q]."""
+    for i in range(start, stop):
+        row, q = unsigned(i), 0
+        first, end = unsigned(indptr[row]), unsigned(indptr[row + unsigned(1)])
+        for at in range(first, end):
+            while bounds[q] <= indices[at]:
+                cuts[q, row] = at - first
+                q += 1
+        while q < bounds.size:
+            cuts[q, row] = end - first
+            q += 1
+
+
+@cpu_kernel("csr_add_blocks")
+def add_blocks(sums, start, stop):
+    """Add sums (blocks, size) of blocks in a fixed binary tree to those of the first one, of numbers [start, stop)."""
+    count, width = sums.shape[0], 1
+    while width < count:
+        for block in range(0, count - width, 2 * width):
+            here, there = unsigned(block), unsigned(block + width)
+            for q in range(start, stop):
+                sums[here, unsigned(q)] += sums[there, unsigned(q)]
+        width *= 2

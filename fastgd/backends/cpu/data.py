@@ -208,13 +208,9 @@ class CpuSet(CpuRows):
             size *= 2
         return rows, -(-self.n // rows), size
 
-    def _chunking(self, size: int) -> tuple[int, int, int]:
-        """Return rows per block, number of blocks, and blocks per chunk, for sums with nodes of `size` numbers."""
-        return self._blocks
-
     def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
         """Run `kernel(first, last, rows, stack, out, slot)` over all chunks and combine their nodes."""
-        rows, count, per_chunk = self._chunking(size)
+        rows, count, per_chunk = self._blocks
         chunks = -(-count // per_chunk)
         nodes = np.empty((chunks, size))
         stacks: dict[int, Array] = {}

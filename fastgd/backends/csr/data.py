@@ -1,5 +1,7 @@
 """Data sets of sparse rows on the CPU."""
 
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,21 +14,40 @@ from fastgd.backends.csr.epochs import CsrEpochs
 from fastgd.backends.csr.least_squares import CsrLeastSquares
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.kernels import records
-from fastgd.kernels.cpu.tree import fold
 from fastgd.kernels.csr.columns import make_csr_margins, make_csr_norms, make_csr_sums
-from fastgd.kernels.csr.gradient import Csr, CsrTile, make_csr_gradient, new_csr_tile
+from fastgd.kernels.csr.gradient import (
+    Csr,
+    CsrTile,
+    add_blocks,
+    csr_tile_rows,
+    find_cuts,
+    make_csr_gradient,
+    make_csr_products,
+    make_csr_residuals,
+    new_csr_tile,
+)
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, SparsePiece, Sums
 
-#: Non-zeros of a block per number of a node, so that to clear and merge nodes costs little; least rows of a block.
-_BLOCK_SHARE, _LEAST_ROWS = 8, 256
-#: Bytes of the nodes of all chunks, as a share of the matrix.
-_NODE_SHARE = 1 / 16
+#: Non-zeros of a block per column, so that to clear and add up its sums costs little; least rows of a block.
+_BLOCK_SHARE, _LEAST_ROWS = 32, 256
+#: Most blocks unless those have more bytes, which is a call of a kernel that does not answer Ctrl-C.
+_BLOCKS, _BLOCK_BYTES = 64, 1 << 28
+#: Least blocks: wider data have a single gradient, divided by columns.
+_LEAST_BLOCKS = 8
+#: Bytes of the sums of all blocks, and of places where ranges of columns begin in rows, as shares of the matrix.
+_SUMS_SHARE, _CUTS_SHARE = 1 / 8, 1 / 16
+#: Most ranges of columns, and about the bytes of the sums of a range.
+_RANGES, _RANGE_BYTES = 16, 1 << 22
+#: Numbers of sums to add up at a time, of all blocks.
+_STRIP = 1 << 11
 #: Deviation from a value, as a share of it, below which a column is centred by that value: if it is constant the
 #: deviations are exactly 0.
 _NEAR = 1e-8
 #: Rows per call of a thread for margins and norms.
 _ROWS = 1 << 13
+#: Non-zeros that show how many there are by columns.
+_SAMPLE = 1 << 16
 
 
 class CsrData(CpuSet):
@@ -51,21 +72,42 @@ class CsrData(CpuSet):
         super().__init__(data, "C", X.shape, X.nbytes, n_threads)
         #: X.
         self.rows = X
+        #: The sums of blocks, kept since fresh memory costs as much as to add them up.
+        self._sums = np.empty((0, 0))
+        #: The ranges of columns by their number, and where they begin in rows.
+        self._cuts: dict[int, tuple[NDArray[np.int64], NDArray[np.int32]]] = {}
 
-    @property
-    def _block_rows(self) -> int:
-        """Rows per block, a power of two."""
-        rows = _LEAST_ROWS
-        while rows < self.n and rows * self.rows.nnz < _BLOCK_SHARE * self.d * self.n:
-            rows *= 2
-        return rows
+    def _block_count(self, size: int) -> int:
+        """Return the number of blocks with sums of `size` numbers, a power of two: a function of the data alone."""
+        sparse, most = self.rows, max(_BLOCKS, self.nbytes // _BLOCK_BYTES)
+        shares = (
+            self.n // _LEAST_ROWS,
+            sparse.nnz // (_BLOCK_SHARE * self.d),
+            int(_SUMS_SHARE * self.nbytes / 8) // size,
+        )
+        return 1 << max(min(most, *shares), 1).bit_length() - 1
 
-    def _chunking(self, size: int) -> tuple[int, int, int]:
-        """Return rows per block, number of blocks, and blocks per chunk: few if nodes of `size` numbers are large."""
-        rows, count, per_chunk = self._blocks
-        while per_chunk < count and -(-count // per_chunk) * size * 8 > _NODE_SHARE * self.nbytes:
-            per_chunk *= 2
-        return rows, count, per_chunk
+    def _block(self, number: int, count: int) -> tuple[int, int]:
+        """Return the first row of a block and the one after its last."""
+        return number * self.n // count, (number + 1) * self.n // count
+
+    def _sum_blocks(self, run: Callable[[int, int, Array, int], None], size: int, count: int) -> Array:
+        """Call `run(start, stop, out, slot)` for every block of rows, and return the sum of what it writes to out."""
+        if self._sums.shape != (count, size):
+            self._sums = np.empty((count, size))
+        sums = self._sums
+
+        def work(slot: int, number: int) -> None:
+            run(*self._block(number, count), sums[number], slot)
+
+        def add(slot: int, numbers: slice) -> None:
+            add_blocks(sums, numbers.start, numbers.stop)
+
+        threads.run(count, self._threads, work)
+        self.count_rows(self.n)
+        if count > 1:
+            threads.by_blocks(size, _STRIP, self._threads, add)
+        return sums[0].copy()
 
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Return rows [start, stop) with their zeros."""
@@ -102,31 +144,83 @@ class CsrData(CpuSet):
         base = self.rows.dense(row, row + 1)[0].astype(np.float64)
         return np.where(full & (np.abs(mean - base) <= _NEAR * np.abs(base)), base, mean)
 
-    def _column_sums(self, part: str, center: Array, rows: int) -> Array:
-        """Return sums over the stored numbers of columns, (rows, d). One pass."""
-        kernel, center = make_csr_sums(part, self.dtype), read_only(center)
+    def _column_sums(self, part: str, center: Array, count: int) -> Array:
+        """Return sums over the stored numbers of columns, (count, d). One pass."""
+        kernel, center, size = make_csr_sums(part, self.dtype), read_only(center), count * self.d
 
-        def run(first: int, last: int, block_rows: int, stack: Array, out: Array, slot: int) -> None:
-            kernel(self.data, center, first, last, block_rows, stack, out)
+        def run(start: int, stop: int, out: Array, slot: int) -> None:
+            kernel(self.data, center, start, stop, out)
 
-        return self._reduce(run, fold, rows * self.d).reshape(rows, self.d)
+        return self._sum_blocks(run, size, self._block_count(size)).reshape(self.d, count).T
 
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
         """Return sums of loss and gradient at margins x . coef + intercept; coef (K, d), shift 0. One pass."""
         _refuse_shift(shift)
-        outputs = len(coef)
-        kernel = make_csr_gradient(loss, self.dtype, outputs == 1)
+        outputs, cut = len(coef), coef.size
+        size = cut + 2 * outputs
         point = self._point(np.ascontiguousarray(coef.T), intercept, shift, p)
-        tiles: dict[int, CsrTile] = {}
+        count = self._block_count(size)
+        sums = self._sum_rows(loss, point, count) if count >= _LEAST_BLOCKS else self._sum_columns(loss, point)
+        return Sums(sums[:cut].reshape(outputs, self.d), sums[cut : cut + outputs], sums[cut + outputs :])
 
-        def run(first: int, last: int, block_rows: int, stack: Array, out: Array, slot: int) -> None:
-            if slot not in tiles:
-                tiles[slot] = new_csr_tile(self.d, outputs, self.targets, point.w.dtype)
-            kernel(self.data, point, first, last, block_rows, tiles[slot], stack, out)
+    def _new_tiles(self, columns: int, point: records.Point) -> dict[int, CsrTile]:
+        """Return the scratch memory of threads, made when asked for, with sums of so many columns."""
+        outputs = point.b.size
+        rows = csr_tile_rows(self.n, self.rows.nnz, self.d, outputs)
+        return defaultdict(lambda: new_csr_tile(columns, outputs, self.targets, point.w.dtype, rows))
 
-        node = self._reduce(run, fold, outputs * (self.d + 2))
-        cut = outputs * self.d
-        return Sums(node[:cut].reshape(outputs, self.d), node[cut : cut + outputs], node[cut + outputs :])
+    def _sum_rows(self, loss: str, point: records.Point, count: int) -> Array:
+        """Return sums over blocks of rows, with the sums of each block added up."""
+        kernel, tiles = make_csr_gradient(loss, self.dtype, point.b.size == 1), self._new_tiles(self.d, point)
+
+        def run(start: int, stop: int, out: Array, slot: int) -> None:
+            kernel(self.data, point, start, stop, tiles[slot], out)
+
+        return self._sum_blocks(run, point.w.size + 2 * point.b.size, count)
+
+    def _sum_columns(self, loss: str, point: records.Point) -> Array:
+        """Return sums with the derivatives of all rows first, then products by ranges of columns."""
+        outputs, one = point.b.size, point.b.size == 1
+        residuals, products = make_csr_residuals(loss, self.dtype, one), make_csr_products(self.dtype, one)
+        r, sums = np.empty((self.n, outputs), point.w.dtype), np.empty(point.w.size + 2 * outputs)
+        bounds, cuts = self._ranges(outputs)
+        width = int(np.diff(bounds).max())
+        tiles = self._new_tiles(1 if one else width, point)
+
+        def run(start: int, stop: int, out: Array, slot: int) -> None:
+            residuals(self.data, point, start, stop, tiles[slot], r, out)
+
+        def add(slot: int, number: int) -> None:
+            tile = tiles[slot]
+            products(self.data.X, r, cuts, bounds, number, tile.sums, tile.g, sums)
+
+        count = max(1, min(_BLOCKS, self.n // _LEAST_ROWS))
+        sums[point.w.size :] = self._sum_blocks(run, 2 * outputs, count)
+        threads.run(len(cuts) - 1, self._threads, add)
+        return sums
+
+    def _ranges(self, outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return the bounds of ranges of columns with as many non-zeros, and where they begin in each row."""
+        most = min(_RANGES, 1 + int(_CUTS_SHARE * self.nbytes / (4 * self.n)))
+        count = min(max(self._threads, self.d * outputs * 8 // _RANGE_BYTES), most)
+        if count not in self._cuts:
+            self._cuts[count] = self._find_ranges(count)
+        return self._cuts[count]
+
+    def _find_ranges(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        X = self.rows
+        columns = np.sort(X.indices[:: max(1, X.nnz // _SAMPLE)])
+        bounds = np.zeros(count + 1, np.int64)
+        bounds[-1] = self.d
+        if len(columns):
+            bounds[1:-1] = columns[np.arange(1, count) * len(columns) // count]
+        cuts = np.empty((count + 1, self.n), np.int32)
+
+        def work(slot: int, rows: slice) -> None:
+            find_cuts(X.indices, X.indptr, bounds, rows.start, rows.stop, cuts)
+
+        threads.by_blocks(self.n, _ROWS, self._threads, work)
+        return bounds, cuts
 
     def sample(self, runs: Runs) -> "CsrSample":
         """Return a sample of the rows, a copy."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastgd.backends.csr import data as csr
+from fastgd.kernels.csr.gradient import csr_tile_rows
 from tests.kernels import full_pass
 from tests.kernels.csr.rows import on_csr, sparse_sample
 from tests.kernels.table import DTYPES, LOSSES, Case
@@ -45,10 +46,8 @@ def test_threads_give_the_same_bits(case, n, d, monkeypatch):
     data = sparse_sample(case, n, d, min(0.2, 20 / d), weighted=True)
     whole = pass_over(case, data)
     full_pass.compare(case, data, whole)
-    for chunk in (1, 1 << 15, 1 << 29):
-        monkeypatch.setattr("fastgd.backends.cpu.data._CHUNK_BYTES", (chunk, 1 << 29))
-        for n_threads in (1, 2, 3, 4):
-            assert full_pass.same_bits(whole, pass_over(case, data, n_threads)), (chunk, n_threads)
+    for n_threads in (2, 3, 4):
+        assert full_pass.same_bits(whole, pass_over(case, data, n_threads)), n_threads
 
 
 @pytest.mark.parametrize("case", [CASES[4], CASES[6]], ids=["logistic", "softmax"])
@@ -76,12 +75,44 @@ def test_shifts_raise():
         on_csr(data).gradient("squared", data.coef, data.intercept, np.ones(5), 0.0)
 
 
-def test_blocks_do_not_depend_on_threads_and_nodes_need_little_memory():
-    data = sparse_sample(CASES[4], 9000, 7)
-    assert on_csr(data, 1)._block_rows == on_csr(data, 4)._block_rows == csr._LEAST_ROWS
-    rows = on_csr(sparse_sample(CASES[4], 9000, 3000, 0.005))
-    per_row = rows.rows.nnz / rows.n
-    assert 8 * rows.d <= rows._block_rows * per_row < 16 * rows.d
-    size = rows.d + 2
-    _, count, per_chunk = rows._chunking(size)
-    assert -(-count // per_chunk) * size * 8 <= rows.nbytes / 16 or per_chunk >= count
+def test_blocks_are_few_if_data_are_wide():
+    """Their sums take an eighth of the matrix at most; blocks cover all rows once."""
+    for d, density, outputs, expected in ((7, 0.3, 1, 32), (300, 0.05, 1, 8), (300, 0.05, 9, 4), (3000, 0.005, 1, 1)):
+        rows = on_csr(sparse_sample(CASES[4], 9000, d, density))
+        size = outputs * (d + 2)
+        count = rows._block_count(size)
+        assert count == expected
+        assert count * size * 8 <= rows.nbytes / 8 or count == 1
+        ends = [rows._block(number, count) for number in range(count)]
+        assert [end for _, end in ends[:-1]] == [start for start, _ in ends[1:]]
+        assert (ends[0][0], ends[-1][1]) == (0, 9000)
+
+
+@pytest.mark.parametrize("case", [CASES[4], CASES[7]], ids=["logistic,f4", "softmax,f8"])
+def test_ranges_of_columns_give_the_same_bits(case, monkeypatch):
+    """Of wide data: a range per thread at least, more for sums of many bytes, some of them empty."""
+    data = sparse_sample(case, 900, 2000, 0.01, weighted=True)
+    data.X[:, 5] = 1.0  # in more rows than a range has numbers
+    whole = on_csr(data)
+    assert whole._block_count(2002) == 1
+    expected = pass_over(case, data)
+    full_pass.compare(case, data, expected)
+    monkeypatch.setattr(csr, "_CUTS_SHARE", 10.0)
+    for range_bytes in (1 << 22, 10_000, 100):
+        monkeypatch.setattr(csr, "_RANGE_BYTES", range_bytes)
+        assert full_pass.same_bits(expected, pass_over(case, data)), range_bytes
+    bounds, cuts = whole._find_ranges(16)
+    assert (np.diff(bounds) >= 0).all()
+    stored = np.diff(whole.rows.indptr)
+    np.testing.assert_array_equal(cuts[[0, -1]], [np.zeros(900), stored])
+    for q in range(16):
+        inside = (whole.rows.dense(0, 900)[:, bounds[q] : bounds[q + 1]] != 0).sum(axis=1)
+        np.testing.assert_array_equal(cuts[q + 1] - cuts[q], inside)
+
+
+@pytest.mark.parametrize("nnz_a_row", [0.0, 1.0, 80.0, 5000.0])
+def test_tiles_are_powers_of_two(nnz_a_row):
+    for d, outputs in ((10, 1), (10**6, 1), (10**6, 20)):
+        size = csr_tile_rows(1000, int(1000 * nnz_a_row), d, outputs)
+        assert size & (size - 1) == 0
+        assert 8 <= size <= 1024
