@@ -1,13 +1,20 @@
 """Selection of a solver: hardness, sizes of samples, and the choice of the joint curvature."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from bench.cases.choice import Task
 from bench.primitives import objective_of as bench_objective_of
 from fastgd import LogisticRegression
+from fastgd._config import FitConfig
+from fastgd._data import load
+from fastgd._fit import _make_objective
+from fastgd._inputs import Matrix
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.bench.problems import Problem
 from fastgd.losses import find_loss
 from fastgd.solvers import select
@@ -185,3 +192,30 @@ def test_few_parameters_of_softmax_have_a_joint_curvature():
     assert not few._replace(loss=find_loss("logistic"), outputs=1).quicker_curvature.joint
     assert not few._replace(columns=785, outputs=10).quicker_curvature.joint
     assert not few._replace(rows=3_000, columns=200, outputs=5).quicker_curvature.joint
+
+
+def sparse_shape(stored: float, columns: int) -> Shape:
+    return Shape(10**5, columns, 1, 4, find_loss("logistic"), False, stored=stored)
+
+
+def test_pass_over_sparse_rows_costs_their_stored_numbers() -> None:
+    few, many, wide = sparse_shape(20.0, 4_000), sparse_shape(80.0, 4_000), sparse_shape(20.0, 4_000_000)
+    assert many.seconds_full_pass / few.seconds_full_pass == pytest.approx(4.0, rel=0.1)
+    assert wide.seconds_full_pass == few.seconds_full_pass
+    dense = sparse_shape(20.0, 4_000)._replace(stored=None)
+    assert dense.seconds_full_pass > 2.0 * few.seconds_full_pass
+
+
+def test_stored_numbers_of_a_row_and_the_solver_of_wide_rows() -> None:
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((1_000, 5_000), density=0.01, rng=rng, dtype=np.float32, format="csr")
+    y = (X @ rng.standard_normal(5_000) > 0.0).astype(float)
+    with patch.object(select, "hardness", side_effect=AssertionError("a sample is read")):
+        for model, first in (
+            (LogisticRegression(alpha=1e-3), "LBFGS"),
+            (LogisticRegression(l1_ratio=1.0), "Accelerated"),
+        ):
+            config = FitConfig.of(model)
+            objective = _make_objective(config, load(config, Matrix(CsrMatrix.of(X, "X")), y))
+            assert Shape.of(objective).stored == pytest.approx(50.0)
+            assert type(select_solver(objective).solver).__name__ == first
