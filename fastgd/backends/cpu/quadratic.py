@@ -12,6 +12,7 @@ from scipy import linalg
 
 from fastgd.arrays import Array, read_only
 from fastgd.kernels.cpu.quadratic import minimise_quadratic as _kernel
+from fastgd.penalties import subgradient_distance
 
 #: Sweeps between Newton steps.
 _SWEEPS = 50
@@ -49,7 +50,7 @@ def minimise_quadratic(
     found = np.array(theta, dtype=np.float64)
     H, c, weights = (read_only(np.ascontiguousarray(part, np.float64)) for part in (curvature, linear, l1))
     gradient, active = np.empty(found.size), np.empty(found.size, np.int64)
-    done = 0
+    done, signs, worst = 0, np.full(found.size, np.nan), np.inf
     while done < max_sweeps:
         few = min(_SWEEPS, max_sweeps - done)
         taken = _kernel(H, c, weights, found, float(tol), few, gradient, active)
@@ -58,6 +59,11 @@ def minimise_quadratic(
             break
         if done < max_sweeps:
             found = _to_minimum_of_signs(H, c, weights, found)
+            before, worst = worst, float(subgradient_distance(found, H @ found + c, weights).max(initial=0.0))
+            if np.array_equal(signs, np.sign(found)) and worst > 0.5 * before:
+                # The minimum for the same signs again: only rounding is left.
+                break
+            signs = np.sign(found)
     return found
 
 
