@@ -24,7 +24,9 @@ from fastgd.blas import single_threaded
 from fastgd.callbacks import Callback
 from fastgd.exceptions import DivergenceError
 from fastgd.history import History
+from fastgd.kernels.rules import find_rule
 from fastgd.memory import available_bytes
+from fastgd.objective.coordinates import Scaling
 from fastgd.objective.duality_gap import informative_gap
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import WorkingCoordinates
@@ -167,7 +169,17 @@ def _make_objective(config: FitConfig, data: FitData) -> Objective:
     check_finite(rows, names, all_finite(moments.sd))
     check_variation(rows, moments, names)
     coordinates = WorkingCoordinates.of(moments, problem, config.standardize, rows.dtype, not rows.is_sparse)
+    if config.standardize and _leaves_columns(config, data):
+        coordinates = coordinates._replace(scaling=Scaling.of_sparse(moments, problem.fit_intercept))
     return Objective(rows, problem, moments, coordinates, products=products)
+
+
+def _leaves_columns(config: FitConfig, data: FitData) -> bool:
+    """Whether a batch of sparse rows leaves the columns alone that it has no number of, unless they are centred."""
+    optimizer, problem, size = config.optimizer, data.problem, config.batch_size
+    if not isinstance(optimizer, WithRate) or size is None or not data.rows.is_sparse:
+        return False
+    return not (problem.has_l1 or problem.has_l2) and find_rule(optimizer.recipe(size).rule.name).rests
 
 
 def _is_direct(config: FitConfig, data: FitData) -> bool:

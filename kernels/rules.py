@@ -244,18 +244,20 @@ class UpdateRule(NamedTuple):
     step: Callable[..., None]
     slots: int = 0
     factors: Factors = Factors()
+    #: Whether a coordinate without gradient and penalty stays as it is, with its memory.
+    rests: bool = False
 
 
 _ADAM = Factors(bias_corrections)
 
 #: The rules by name. "lookahead" is momentum with its gradient taken elsewhere, "saga" descends along another gradient.
 RULES = {
-    "gd": UpdateRule(plain),
+    "gd": UpdateRule(plain, rests=True),
     "averaged": UpdateRule(averaged, 1, Factors(average_weight)),
     "momentum": UpdateRule(momentum, 1),
     "lookahead": UpdateRule(momentum, 1),
     "nesterov": UpdateRule(nesterov, 1),
-    "adagrad": UpdateRule(adagrad, 1),
+    "adagrad": UpdateRule(adagrad, 1, rests=True),
     "rmsprop": UpdateRule(rmsprop, 1),
     "adam": UpdateRule(adam, 2, _ADAM),
     "amsgrad": UpdateRule(amsgrad, 3, _ADAM),

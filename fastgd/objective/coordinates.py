@@ -73,6 +73,17 @@ class Scaling:
         return moments.standard if fit_intercept else moments.uncentred
 
     @classmethod
+    def of_sparse(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
+        """Return the scaling of columns of which most rows have none: by root mean square, and not centred.
+
+        The intercept takes the part of the means, which is small: an indicator of frequency p has the mean sqrt(p) in
+        these units. Columns whose mean is above their sd are scaled as by `standard`.
+        """
+        standard, near = cls.standard(moments, fit_intercept), np.abs(moments.mean) < moments.sd
+        center = np.where(near, 0.0, standard.center)
+        return cls(center, np.where(near, moments.uncentred.inv_scale, standard.inv_scale))
+
+    @classmethod
     def identity(cls, moments: Moments, fit_intercept: bool) -> "Scaling":
         """Return the scaling of raw columns; with an intercept constant columns get an inverse scale of 0."""
         constant = moments.constant & fit_intercept

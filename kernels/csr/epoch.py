@@ -8,8 +8,13 @@ loops, so that intermediate numbers stay in the first-level cache.
 Margins are sums in float64 of products in the dtype of X; gradients are summed in float64. Columns are centred by
 arithmetic on those sums. Cost: 16 or 24 bytes read from a cache and 4 K flops per non-zero; K (d + 1) steps of the rule
 per batch, each of about ten numbers of memory.
+
+Where columns without a gradient rest (`UpdateRule.rests`, no penalty, no centred column), threads list the columns of a
+batch while they add up its products, and take steps in these alone, with the same bits: a batch costs its non-zeros.
 """
 
+import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +28,7 @@ from fastgd.kernels.cpu.order import write_rows
 from fastgd.kernels.cpu.residual import make_residual
 from fastgd.kernels.cpu.update import count_update, numbers_of, run_steps
 from fastgd.kernels.penalties import elastic_net_value
-from fastgd.kernels.rules import reduce_variance
+from fastgd.kernels.rules import RULES, STEPS, reduce_variance
 
 #: Columns of a block, whose numbers are in the first-level cache.
 COLUMNS = 256
@@ -57,6 +62,10 @@ class CsrTeam(NamedTuple):
     #: As in `records.Work`.
     seen: NDArray[np.float64]
     total: NDArray[np.float64]
+    #: (d + members,) columns of the batch, each thread's from start + member on; (d,) the last batch of each column.
+    #: Empty where all columns take a step.
+    touched: NDArray[np.int64]
+    batch: NDArray[np.int64]
 
 
 class CsrWork(NamedTuple):
@@ -118,19 +127,28 @@ def first_from(X, column, first, end):
 
 
 @jitable
-def add_products(X, m, work):
-    """Add r_ik x_i of the batch's m rows to the sums of this thread's columns."""
-    team = work.team
+def add_products(X, number, m, work):
+    """Add r_ik x_i of the m rows of batch `number` to the sums of this thread's columns; return how many it lists."""
+    team, count = work.team, 0
+    place = team.start + team.member
     for i in range(m):
         row = unsigned(work.rows[i])
         first, end = X.indptr[row], X.indptr[row + unsigned(1)]
         if team.members > 1:
             first = first_from(X, team.start, first, end)
             end = first_from(X, team.stop, first, end)
+        if team.touched.size > 0:
+            for at in range(unsigned(first), unsigned(end)):
+                j = unsigned(X.indices[at])
+                # Without a branch, which would be mispredicted for every other column.
+                team.touched[unsigned(place + count)] = X.indices[at]
+                count += 1 if team.batch[j] != number else 0
+                team.batch[j] = number
         for k in range(team.r.shape[0]):
             r = np.float64(team.r[k, i])
             for at in range(unsigned(first), unsigned(end)):
                 team.sums[k, unsigned(X.indices[at])] += r * np.float64(X.data[at])
+    return count
 
 
 @jitable
@@ -252,11 +270,48 @@ def store_derivatives(tile, start, m, r):
 
 
 @jitable
-def step_columns(rows, n, rate, rule, state, coordinates, work):
-    """Take the rule's step in this thread's columns."""
+def _poison_touched(count, factor, rule, memory, coordinates, work, update):
+    """Set theta to NaN, as for unknown rules in all columns."""
+    memory.theta[0, 0] = math.nan
+
+
+def _make_touched(other, code):
+    """Factory of `step_touched`: the step with this code in the columns that a thread lists; `other` for others."""
+    step = STEPS[code]
+
+    @jitable
+    def step_touched(count, factor, rule, memory, coordinates, work, update):
+        if rule.step != code:
+            other(count, factor, rule, memory, coordinates, work, update)
+            return
+        team = work.team
+        place = team.start + team.member
+        for k in range(team.w.shape[0]):
+            for q in range(count):
+                j = unsigned(team.touched[unsigned(place + q)])
+                g = factor * (team.sums[k, j] * coordinates.inv_scale[j])
+                team.sums[k, j] = 0.0
+                team.total[k, j] += g
+                step(memory.theta, memory.slots, k, j, g, 0.0, True, update)
+                team.w[k, j] = memory.theta[k, j] * coordinates.inv_scale[j]
+
+    return step_touched
+
+
+_RESTING = sorted({STEPS.index(rule.step) for rule in RULES.values() if rule.rests})
+step_touched = functools.reduce(_make_touched, _RESTING, _poison_touched)
+
+
+@jitable
+def step_columns(count, rows, n, rate, rule, state, coordinates, work):
+    """Take the rule's step in this thread's columns: in `count` listed ones and the intercept, or in all."""
     team, memory = work.team, state.memory
     update = numbers_of(memory, rule, rate)
-    for start in range(team.start, team.stop, COLUMNS):
+    first = team.start
+    if team.touched.size > 0:
+        step_touched(count, work.factor / rows, rule, memory, coordinates, work, update)
+        first = max(first, team.w.shape[1])
+    for start in range(first, team.stop, COLUMNS):
         stop = min(start + COLUMNS, team.stop)
         write_gradient(state, rule, coordinates, work, start, stop, rows, n)
         run_steps(memory.theta, memory.slots, work.g, coordinates.l1, rule.step, update, start, stop)
@@ -289,6 +344,8 @@ def make_csr_epoch(loss: str, dtype: str):
     @cpu_kernel(f"csr_epoch[{loss},{dtype}]")
     def epoch(data, batches, first, last, rule, state, coordinates, work):
         n, team = data.y.shape[1], work.team
+        for j in range(team.start, min(team.stop, team.batch.size)):
+            team.batch[unsigned(j)] = -1
         for start in range(team.start, team.stop, COLUMNS):
             write_block(state, rule, coordinates, work, start, min(start + COLUMNS, team.stop))
         for number in range(first, last):
@@ -301,8 +358,8 @@ def make_csr_epoch(loss: str, dtype: str):
             run_tiles(data, rows, rule, state, work)
             if not barrier(team):
                 return
-            add_products(data.X, rows, work)
+            count = add_products(data.X, number, rows, work)
             add_derivatives(rows, work)
-            step_columns(rows, n, rule.rates[number - first], rule, state, coordinates, work)
+            step_columns(count, rows, n, rule.rates[number - first], rule, state, coordinates, work)
 
     return epoch

@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import DivergenceError
-from fastgd.optimizers import GradientDescent
+from fastgd.optimizers import BY_NAME, GradientDescent, Momentum, Nesterov, WithRate
 from tests.estimators.fits import DTYPES, refused
 
 LOSSES = ["squared", "huber", "logistic", "softmax"]
@@ -263,6 +263,61 @@ def test_mini_batches_are_those_of_dense_rows(loss, optimizer, standardize):
         found, dense = (model_of(loss, **parameters).fit(rows, y, s) for rows in (X, X.toarray()))
     np.testing.assert_allclose(found.history_["loss"], dense.history_["loss"], rtol=1e-6)
     assert_same(found, dense, 1e-5)
+
+
+RULES = [
+    *(kind() for kind in BY_NAME.values() if issubclass(kind, WithRate)),
+    GradientDescent(average=True),
+    Momentum(form="torch"),
+    Nesterov(form="lookahead"),
+    Nesterov(form="torch"),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.rule}-{getattr(rule, 'form', '')}")
+def test_every_rule_takes_the_steps_of_dense_rows(rule):
+    """Fits with automatic rates, and for rules that can, streams, at an automatic and a given batch size."""
+    X = matrix()
+    y, s = targets("logistic", X), weights_of(X.shape[0])
+    for batch_size in ("auto", 7):
+        fits = []
+        for rows in (X, X.toarray()):
+            model = LogisticRegression(alpha=0.02, l1_ratio=0.3, optimizer=rule, batch_size=batch_size, random_state=0)
+            model.set_params(max_iter=3)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                fits.append(model.fit(rows, y, s))
+        assert_same(*fits, 1e-8)
+        assert fits[0].fit_report_["learning_rate"] == pytest.approx(fits[1].fit_report_["learning_rate"], rel=1e-9)
+        if rule.keeps_rows():
+            continue
+        streams = [LogisticRegression(optimizer=rule, batch_size=batch_size, random_state=0) for _ in fits]
+        for start in (0, 200):
+            part = slice(start, start + 200)
+            for stream, rows in zip(streams, (X, X.toarray()), strict=True):
+                stream.partial_fit(rows[part], y[part], classes=[0, 1])
+        assert_same(*streams, 1e-8)
+
+
+def wide_matrix():
+    """More columns than non-zeros in a batch."""
+    made = sparse.random_array((300, 900), density=0.01, rng=np.random.default_rng(4), format="csr")
+    made.data -= 0.5
+    return made
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "adagrad"])
+def test_wide_rows_without_a_penalty_take_the_steps_of_dense_rows(optimizer):
+    X = wide_matrix()
+    y = (X @ np.random.default_rng(5).standard_normal(900) > 0.0).astype(int)
+    options = {"alpha": 0.0, "optimizer": optimizer, "batch_size": 32, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fits = [LogisticRegression(**options, standardize=False, max_iter=4).fit(rows, y) for rows in (X, X.toarray())]
+        scaled = LogisticRegression(**options, max_iter=30).fit(X, y)
+    assert_same(*fits, 1e-9)
+    assert scaled.history_["loss"][-1] < 0.3 * scaled.history_["loss"][0]
+    assert scaled.score(X, y) > 0.95
 
 
 @pytest.mark.parametrize(("loss", "scaled"), [("squared", False), ("logistic", True)])

@@ -103,3 +103,19 @@ def test_moments_of_one_row():
     found = Moments.of(np.array([[2.0, 0.1]]), None)
     assert found.mean.tolist() == [2.0, 0.1]
     assert found.sd.tolist() == [0.0, 0.0]
+
+
+def test_sparse_columns_are_not_centred():
+    rng = np.random.default_rng(5)
+    X = np.where(rng.random((500, 4)) < 0.1, rng.standard_normal((500, 4)), 0.0)
+    X[:, 2] = rng.standard_normal(500) + 3.0
+    X[:, 3] = 7.0
+    moments = Moments.of(X, None)
+    found = Scaling.of_sparse(moments, True)
+    np.testing.assert_array_equal(found.center[:2], 0.0)
+    np.testing.assert_allclose(found.inv_scale[:2], 1.0 / np.sqrt(np.mean(X[:, :2] ** 2, axis=0)), rtol=1e-12)
+    np.testing.assert_allclose([found.center[2], found.inv_scale[2]], [X[:, 2].mean(), 1.0 / X[:, 2].std()], rtol=1e-12)
+    assert found.inv_scale[3] == 0.0
+    without = Scaling.of_sparse(moments, False)
+    np.testing.assert_array_equal(without.center, 0.0)
+    np.testing.assert_allclose(without.inv_scale, 1.0 / np.sqrt(np.mean(X**2, axis=0)), rtol=1e-12)

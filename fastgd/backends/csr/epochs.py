@@ -11,11 +11,14 @@ from fastgd.backends.cpu.epochs import coordinates_of, new_schedule
 from fastgd.kernels import records
 from fastgd.kernels.cpu.epoch import LINE
 from fastgd.kernels.csr.epoch import COLUMNS, TILE_ROWS, CsrTeam, CsrWork, make_csr_epoch
+from fastgd.kernels.rules import find_rule
 from fastgd.objective.dataset import BatchSums, Data, EpochProblem
 from fastgd.objective.rule_state import RuleState
 
 #: Non-zeros and steps of a batch for each thread, since a batch costs two barriers.
 _THREAD_NUMBERS = 1 << 13
+#: Columns per non-zero of a batch from which it takes less time to list the batch's columns than to step in all.
+_WIDE = 0.5
 #: Non-zeros to look at for columns that take equal time.
 _COUNTED = 1 << 20
 #: Time of a column's step, in non-zeros.
@@ -39,8 +42,9 @@ class CsrEpochs:
     ) -> BatchSums:
         """Run batches [first, last) of an epoch and add to the sums of the batches before, with the same bits."""
         problem, data = self._problem, self._rows
-        if not self._team:
-            self._team = self._new_team(len(rule.theta))
+        is_lazy = self._is_lazy(rule)
+        if not self._team or is_lazy != (self._team[0].team.touched.size > 0):
+            self._team = self._new_team(len(rule.theta), is_lazy)
         if epoch != self._epoch:
             for its in self._team:
                 its.schedule.filled[:] = -1
@@ -62,11 +66,23 @@ class CsrEpochs:
         data.count_rows(min(last * problem.batch_size, data.n) - first * problem.batch_size)
         return BatchSums(shared.seen.copy(), shared.total.copy())
 
-    def _new_team(self, outputs: int) -> list[CsrWork]:
+    def _is_lazy(self, rule: RuleState) -> bool:
+        """Whether to take steps in the columns of a batch alone; the others rest."""
+        problem = self._problem
+        moves = problem.l1.any() or problem.l2.any() or problem.scaling.center.any()
+        wide = self._rows.d > _WIDE * self._batch_numbers
+        return bool(wide and not moves and find_rule(rule.recipe.rule.name).rests)
+
+    @property
+    def _batch_numbers(self) -> float:
+        """Mean number of non-zeros in a batch."""
+        return min(self._problem.batch_size, self._rows.n) * self._stored.data.size / self._rows.n
+
+    def _new_team(self, outputs: int, is_lazy: bool) -> list[CsrWork]:
         """Return the scratch memory of the threads, including shared memory."""
-        data, stored, kind = self._rows, self._stored, np.dtype(self._rows.dtype)
+        data, kind = self._rows, np.dtype(self._rows.dtype)
         size, d = min(self._problem.batch_size, data.n), data.d
-        numbers = (size * stored.data.size / data.n + d) * outputs
+        numbers = (self._batch_numbers + (0 if is_lazy else d)) * outputs
         edges = self._column_edges(max(1, min(data.n_threads, int(numbers // _THREAD_NUMBERS))))
         blocks = -(-(d + 1) // COLUMNS)
         shared = (
@@ -79,6 +95,8 @@ class CsrEpochs:
             np.zeros((outputs, blocks)),
             np.zeros(outputs),
             np.zeros((outputs, d + 1)),
+            np.zeros(d + len(edges) if is_lazy else 0, np.int64),
+            np.zeros(d if is_lazy else 0, np.int64),
         )
         members = len(edges) - 1
         return [self._new_work(CsrTeam(i, members, edges[i], edges[i + 1], *shared)) for i in range(members)]

@@ -1,6 +1,7 @@
 """Mini-batch epochs of sparse rows: every rule against the reference and dense rows; slices, threads and inputs."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -88,6 +89,26 @@ def test_any_number_of_threads_gives_the_same_bits(rule, monkeypatch):
         assert len(both.epochs._team) == count
     for path in paths[1:]:
         for mine, other in zip(path, paths[0], strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_columns_that_a_batch_lacks_rest(rule, n_threads, monkeypatch):
+    """Steps in the columns of a batch alone have the bits of steps in all, for rules and penalties that allow them."""
+    monkeypatch.setattr(csr_epochs, "_THREAD_NUMBERS", 1)
+    case = Case("logistic", "f4", "C")
+    rows = sparse(case, 400, 800, density=0.01, weighted=True)
+    for penalty, scaled in (("none", False), ("none", True), ("l1", False), ("l2", False)):
+        setup = Setup(rule, 30, weighted=True, penalty=penalty, scaled=scaled, n_threads=n_threads)
+        paths, lazy = [], []
+        for wide in (0.0, math.inf):
+            monkeypatch.setattr(csr_epochs, "_WIDE", wide)
+            both = minibatch.twin(case, rows, setup)
+            paths.append(minibatch.run_epochs(both, case, 400, setup, 3, cuts=(5, 6)))
+            lazy.append(both.epochs._team[0].team.touched.size > 0)
+        assert lazy == [rule in ("gd", "adagrad") and penalty == "none" and not scaled, False]
+        for mine, other in zip(*paths, strict=True):
             np.testing.assert_array_equal(mine, other)
 
 
