@@ -11,11 +11,13 @@ s_i dloss/dz_ik, then sum_i s_i loss_ik.
   rows, then `products` the gradient by a range of columns, over all rows in their order, so that ranges do not matter.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.kernels._intrinsics import prefetch_row
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.residual import make_residual
 
@@ -24,6 +26,10 @@ from fastgd.kernels.cpu.residual import make_residual
 _TILE_NUMBERS, _LONG_TILE_NUMBERS, _MANY_COLUMNS = 1 << 11, 1 << 16, 1 << 13
 #: Least and most rows of a tile, and most of its margins.
 _TILE_ROWS, _TILE_MARGINS = (8, 1024), 1 << 14
+#: Distance of prefetches, in non-zeros.
+_AHEAD = 64
+#: Columns whose sums are turned at a time, in the first-level cache.
+_TURNED = 64
 
 
 class Csr(NamedTuple):
@@ -55,6 +61,11 @@ def csr_tile_rows(rows: int, nnz: int, d: int, outputs: int) -> int:
     while size < most and 2 * size * nnz <= numbers * rows and 2 * size * outputs <= _TILE_MARGINS:
         size *= 2
     return size
+
+
+def prefetched_rows(rows: int, nnz: int) -> int:
+    """Return how many rows ahead to prefetch, for so many rows with nnz non-zeros together."""
+    return min(-(-_AHEAD * rows // max(nnz, 1)), _AHEAD)
 
 
 def new_csr_tile(d: int, outputs: int, targets: int, dtype: np.dtype, rows: int) -> CsrTile:
@@ -92,11 +103,34 @@ def margins_of_one(X, point, start, m, tile):
 
 
 @jitable
-def margins_of_many(X, point, start, m, tile):
-    """Write the margins of m rows for several outputs."""
-    outputs = point.b.size
+def far_margins_of_one(X, point, start, m, tile):
+    """As `margins_of_one`, with prefetches of coefficients, which are not in the second-level cache."""
+    last = unsigned(X.indices.size - 1)
     for i in range(m):
         row = unsigned(start + i)
+        total = np.float64(point.b[0])
+        for at in range(unsigned(X.indptr[row]), unsigned(X.indptr[row + unsigned(1)])):
+            prefetch_row(point.w, X.indices[min(at + unsigned(_AHEAD), last)], 0, 1)
+            total += np.float64(X.data[at] * point.w[unsigned(X.indices[at]), 0])
+        tile.z[0, i] = total
+
+
+@jitable
+def prefetch_columns(X, first, end, column, A):
+    """Prefetch the rows j - column of A, for the columns j of the non-zeros at [first, end)."""
+    nbytes = A.shape[1] * A.itemsize
+    for at in range(first, end):
+        prefetch_row(A, np.int64(X.indices[at]) - column, 0, nbytes)
+
+
+@jitable
+def margins_of_many(X, point, start, m, tile):
+    """Write the margins of m rows for several outputs; prefetch the coefficients of the next row meanwhile."""
+    outputs, last = point.b.size, unsigned(X.indptr.size - 1)
+    for i in range(m):
+        row = unsigned(start + i)
+        after = unsigned(X.indptr[row + unsigned(1)])
+        prefetch_columns(X, after, unsigned(X.indptr[min(row + unsigned(2), last)]), 0, point.w)
         for k in range(outputs):
             tile.sums[k] = point.b[k]
         for at in range(unsigned(X.indptr[row]), unsigned(X.indptr[row + unsigned(1)])):
@@ -153,9 +187,12 @@ def clear(g):
 @jitable
 def store(g, column, d, leaf):
     """Store the sums (m, K) of columns [column, column + m) in the leaf, output by output."""
-    for k in range(g.shape[1]):
-        for j in range(g.shape[0]):
-            leaf[unsigned(k * d + column + j)] = g[j, k]
+    columns, outputs = g.shape
+    for first in range(0, columns, _TURNED):
+        stop = min(first + _TURNED, columns)
+        for k in range(outputs):
+            for j in range(first, stop):
+                leaf[unsigned(k * d + column + j)] = g[unsigned(j), unsigned(k)]
 
 
 @jitable
@@ -168,9 +205,8 @@ def add_derivatives(tile, m, leaf, at):
         leaf[at + k] += total
 
 
-def _make_stage(loss: str, one: bool):
+def _make_stage(loss: str, margins: Callable[..., None]):
     """Make the loop from rows to weighted derivatives of a tile, which adds these and losses to sums from a place."""
-    margins = margins_of_one if one else margins_of_many
     residual = make_residual(loss)
 
     @jitable
@@ -186,7 +222,8 @@ def _make_stage(loss: str, one: bool):
 @kernel_factory
 def make_csr_gradient(loss: str, dtype: str, one: bool):
     """Make the kernel of the pass for a loss, a dtype ("f4", "f8"), and one output or several."""
-    stage, accumulate = _make_stage(loss, one), accumulate_one if one else accumulate_many
+    stage = _make_stage(loss, margins_of_one if one else margins_of_many)
+    accumulate = accumulate_one if one else accumulate_many
 
     @cpu_kernel(f"csr_gradient[{loss},{dtype},{_count(one)}]")
     def gradient(data, point, start, stop, tile, leaf):
@@ -208,7 +245,7 @@ def make_csr_gradient(loss: str, dtype: str, one: bool):
 @kernel_factory
 def make_csr_residuals(loss: str, dtype: str, one: bool):
     """Make the kernel `residuals(data, point, start, stop, tile, r, sums)`, which writes r (n, K) and sums (2 K,)."""
-    stage = _make_stage(loss, one)
+    stage = _make_stage(loss, far_margins_of_one if one else margins_of_many)
 
     @cpu_kernel(f"csr_residuals[{loss},{dtype},{_count(one)}]")
     def residuals(data, point, start, stop, tile, r, sums):
@@ -225,33 +262,44 @@ def make_csr_residuals(loss: str, dtype: str, one: bool):
     return residuals
 
 
+@jitable
+def part_of(X, cuts, number, row):
+    """Return the places of the first non-zero of a row in a range of columns, and of the one after its last there."""
+    begin = X.indptr[row]
+    return unsigned(begin + cuts[number, row]), unsigned(begin + cuts[number + unsigned(1), row])
+
+
 @kernel_factory
 def make_csr_products(dtype: str, one: bool):
-    """Make the kernel `products(X, r, cuts, bounds, number, g, leaf)` of a range of columns.
+    """Make the kernel `products(X, r, cuts, bounds, number, ahead, tile, leaf)` of a range of columns.
 
     Range number q is columns [bounds[q], bounds[q + 1]), of row i the non-zeros from cuts[q, i] to cuts[q + 1, i] after
-    its first. r (n, K) as of `residuals`; g (columns, K) scratch memory of several outputs.
+    its first. r (n, K) as of `residuals`; sums of the row `ahead` rows later are prefetched.
     """
 
     @cpu_kernel(f"csr_products[{dtype},{_count(one)}]")
-    def products(X, r, cuts, bounds, number, sums, g, leaf):
+    def products(X, r, cuts, bounds, number, ahead, tile, leaf):
         first, stop, d = bounds[number], bounds[number + 1], bounds[bounds.size - 1]
-        here, after = unsigned(number), unsigned(number + 1)
+        here, last = unsigned(number), unsigned(r.shape[0] - 1)
         if one:
             for j in range(first, stop):
                 leaf[j] = 0.0
-        part = g[: stop - first]
+        part = tile.g[: stop - first]
         clear(part)
         for i in range(r.shape[0]):
             row = unsigned(i)
-            begin = unsigned(X.indptr[row])
+            begin, end = part_of(X, cuts, here, min(row + unsigned(ahead), last))
             if one:
-                add_products(X, begin + unsigned(cuts[here, row]), begin + unsigned(cuts[after, row]), r[row, 0], leaf)
+                for at in range(begin, end):
+                    prefetch_row(leaf, X.indices[at], 0, 1)
+                begin, end = part_of(X, cuts, here, row)
+                add_products(X, begin, end, r[row, 0], leaf)
             else:
-                for k in range(sums.size):
-                    sums[k] = r[row, k]
-                ends = begin + unsigned(cuts[here, row]), begin + unsigned(cuts[after, row])
-                add_many_products(X, ends[0], ends[1], sums, unsigned(first), part)
+                prefetch_columns(X, begin, end, first, part)
+                for k in range(tile.sums.size):
+                    tile.sums[k] = r[row, k]
+                begin, end = part_of(X, cuts, here, row)
+                add_many_products(X, begin, end, tile.sums, unsigned(first), part)
         if not one:
             store(part, first, d, leaf)
 

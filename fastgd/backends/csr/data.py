@@ -25,6 +25,7 @@ from fastgd.kernels.csr.gradient import (
     make_csr_products,
     make_csr_residuals,
     new_csr_tile,
+    prefetched_rows,
 )
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, SparsePiece, Sums
@@ -158,7 +159,11 @@ class CsrData(CpuSet):
         _refuse_shift(shift)
         outputs, cut = len(coef), coef.size
         size = cut + 2 * outputs
-        point = self._point(np.ascontiguousarray(coef.T), intercept, shift, p)
+        kind = self.rows.dtype
+        w = np.ascontiguousarray(coef.astype(kind).T)
+        point = records.Point(
+            read_only(w), read_only(intercept.astype(kind)), read_only(np.zeros(0, kind)), kind.type(p)
+        )
         count = self._block_count(size)
         sums = self._sum_rows(loss, point, count) if count >= _LEAST_BLOCKS else self._sum_columns(loss, point)
         return Sums(sums[:cut].reshape(outputs, self.d), sums[cut : cut + outputs], sums[cut + outputs :])
@@ -185,14 +190,14 @@ class CsrData(CpuSet):
         r, sums = np.empty((self.n, outputs), point.w.dtype), np.empty(point.w.size + 2 * outputs)
         bounds, cuts = self._ranges(outputs)
         width = int(np.diff(bounds).max())
+        ahead = prefetched_rows(self.n * (len(cuts) - 1), self.rows.nnz)
         tiles = self._new_tiles(1 if one else width, point)
 
         def run(start: int, stop: int, out: Array, slot: int) -> None:
             residuals(self.data, point, start, stop, tiles[slot], r, out)
 
         def add(slot: int, number: int) -> None:
-            tile = tiles[slot]
-            products(self.data.X, r, cuts, bounds, number, tile.sums, tile.g, sums)
+            products(self.data.X, r, cuts, bounds, number, ahead, tiles[slot], sums)
 
         count = max(1, min(_BLOCKS, self.n // _LEAST_ROWS))
         sums[point.w.size :] = self._sum_blocks(run, 2 * outputs, count)
