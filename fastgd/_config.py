@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -22,6 +22,8 @@ from fastgd.threads import check_threads, get_num_threads
 MAX_ITER_FULL, MAX_ITER_BATCHES = 1000, 50
 #: Rows of a mini-batch, where the user gives none.
 BATCH_SIZE = 256
+#: Least batches per epoch where they have more rows.
+_LEAST_BATCHES = 40
 #: Updates that a mini-batch rule has to improve the loss, however few an epoch has.
 _LEAST_UPDATES = 100
 #: Largest count, so that products of counts stay within 64 bits where it matters.
@@ -59,6 +61,8 @@ class FitConfig:
         None for the full batch.
     batch_reason : str
         Why the batches are of that size, for the report.
+    is_batch_size_auto : bool
+        Whether batches may be of another size, see `with_batches_of`.
     n_threads : int
         Resolved, as is `max_iter`.
     """
@@ -73,6 +77,7 @@ class FitConfig:
     optimizer: Optimizer | None
     batch_size: int | None
     batch_reason: str
+    is_batch_size_auto: bool
     shuffle: bool
     drop_last: bool
     max_iter: int
@@ -118,6 +123,7 @@ class FitConfig:
             optimizer=optimizer,
             batch_size=batches.size,
             batch_reason=batches.reason,
+            is_batch_size_auto=batches.is_auto,
             max_iter=_max_iter(estimator.max_iter, batches.size),
             max_seconds=_max_seconds(estimator.max_seconds),
             tol=tol,
@@ -181,6 +187,21 @@ class FitConfig:
         if self.batch_size is None or self.early_stopping:
             return self.n_iter_no_change
         return max(self.n_iter_no_change, -(-_LEAST_UPDATES * self.batch_size // rows))
+
+    def with_batches_of(self, numbers: float, rows: int, row_numbers: float) -> "FitConfig":
+        """Return the configuration with automatic batches of about so many numbers, and at least the usual rows.
+
+        rows: of the data; an epoch keeps `_LEAST_BATCHES` batches. row_numbers: numbers of a row. Rules whose numbers
+        depend on the size, which streams cannot change, keep the usual rows.
+        """
+        size = min(int(numbers / max(row_numbers, 1.0)), rows // _LEAST_BATCHES)
+        optimizer = self.optimizer
+        if not self.is_batch_size_auto or size <= BATCH_SIZE or optimizer is None:
+            return self
+        if optimizer.recipe(size) != optimizer.recipe(BATCH_SIZE):
+            return self
+        reason = f"batch_size='auto': {size} rows, about as many non-zeros as columns"
+        return replace(self, batch_size=size, batch_reason=reason)
 
     def draw_seed(self) -> int:
         """Draw a seed below 2^31 from `random_state`."""
@@ -266,10 +287,11 @@ def _optimizer(given: Any) -> Optimizer | None:
 
 
 class _Batches(NamedTuple):
-    """Rows of a batch, None for all of them, and the reason for the report."""
+    """Rows of a batch, None for all of them, the reason for the report, and whether the size is automatic."""
 
     size: int | None
     reason: str
+    is_auto: bool = False
 
 
 def _batches(estimator: ModelParameters, optimizer: Optimizer | None) -> _Batches:
@@ -290,7 +312,7 @@ def _batches(estimator: ModelParameters, optimizer: Optimizer | None) -> _Batche
         _check_unused(estimator, "batch_size='full'")
         return _Batches(None, "batch_size='full'")
     if given == "auto":
-        return _Batches(BATCH_SIZE, f"batch_size='auto': {BATCH_SIZE} rows")
+        return _Batches(BATCH_SIZE, f"batch_size='auto': {BATCH_SIZE} rows", True)
     return _Batches(given, f"batch_size={given!r}")
 
 

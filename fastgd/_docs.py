@@ -27,7 +27,7 @@ optimizer : "auto", the name of a rule or an object of `fastgd.optimizers`, defa
 batch_size : "auto", "full" or int, default="auto"
     Rows per batch: "full" is batch gradient descent, 1 stochastic gradient descent, anything between mini-batches.
     "auto" is all rows if the optimizer needs them ("auto", a solver of the full batch, a line search) and 256 for
-    other rules.
+    other rules; in a fit of sparse X more if these have fewer non-zeros than X columns.
 shuffle : bool, default=True
     Visit rows in a new order every epoch; only for mini-batches.
 drop_last : bool, default=False

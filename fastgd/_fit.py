@@ -20,6 +20,7 @@ from fastgd._warnings import (
     warn_not_converged,
 )
 from fastgd.arrays import Array, all_finite
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.blas import single_threaded
 from fastgd.callbacks import Callback
 from fastgd.exceptions import DivergenceError
@@ -52,6 +53,7 @@ def run_fit(
     refit: whether the estimator has been fitted before, so that it keeps that model if the fit ends without a new one.
     """
     messages: list[str] = []
+    config = _with_sparse_batches(config, data)
     plan = _make_plan(config, data)
     if isinstance(config.optimizer, NormalEquations):
         _check_memory(data, messages)
@@ -172,6 +174,17 @@ def _make_objective(config: FitConfig, data: FitData) -> Objective:
     if config.standardize and _leaves_columns(config, data):
         coordinates = coordinates._replace(scaling=Scaling.of_sparse(moments, problem.fit_intercept))
     return Objective(rows, problem, moments, coordinates, products=products)
+
+
+def _with_sparse_batches(config: FitConfig, data: FitData) -> FitConfig:
+    """Return the configuration with automatic batches of d non-zeros: a step in all columns takes as long as these.
+
+    Where a batch leaves columns alone, its size stays as usual.
+    """
+    X = data.matrix.array
+    if not isinstance(X, CsrMatrix) or _leaves_columns(config, data):
+        return config
+    return config.with_batches_of(data.rows.d, data.rows.n, X.nnz / len(X))
 
 
 def _leaves_columns(config: FitConfig, data: FitData) -> bool:

@@ -320,6 +320,29 @@ def test_wide_rows_without_a_penalty_take_the_steps_of_dense_rows(optimizer):
     assert scaled.score(X, y) > 0.95
 
 
+@pytest.mark.parametrize(
+    ("rows", "options", "size"),
+    [
+        (12_000, {}, 300),
+        (40_000, {}, 450),
+        (12_000, {"batch_size": 256}, 256),
+        (12_000, {"optimizer": "gd"}, 300),
+        (12_000, {"optimizer": "gd", "alpha": 0.0}, 256),
+        (12_000, {"optimizer": GradientDescent(average=10_000)}, 256),
+        (4000, {}, 256),
+    ],
+)
+def test_automatic_batches_hold_as_many_non_zeros_as_columns(rows, options, size):
+    """At least 40 of an epoch, and at least the usual rows."""
+    X = sparse.csr_array((np.ones(2 * rows), np.arange(2 * rows) % 900, np.arange(0, 2 * rows + 1, 2)), (rows, 900))
+    y = np.arange(rows) % 3 == 0
+    model = LogisticRegression(**{"optimizer": "adam", "max_iter": 1, "random_state": 0, **options})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    assert model.fit_report_["solver"].endswith(f"batches of {size}")
+
+
 @pytest.mark.parametrize(("loss", "scaled"), [("squared", False), ("logistic", True)])
 def test_streams_of_sparse_chunks(loss, scaled):
     """Dense and sparse chunks may alternate; means far from 0 shift dense rows only."""
