@@ -188,7 +188,7 @@ class CsrData(CpuSet):
         outputs, one = point.b.size, point.b.size == 1
         residuals, products = make_csr_residuals(loss, self.dtype, one), make_csr_products(self.dtype, one)
         r, sums = np.empty((self.n, outputs), point.w.dtype), np.empty(point.w.size + 2 * outputs)
-        bounds, cuts = self._ranges(outputs)
+        bounds, cuts = self.ranges(outputs)
         width = int(np.diff(bounds).max())
         ahead = prefetched_rows(self.n * (len(cuts) - 1), self.rows.nnz)
         tiles = self._new_tiles(1 if one else width, point)
@@ -204,8 +204,11 @@ class CsrData(CpuSet):
         threads.run(len(cuts) - 1, self._threads, add)
         return sums
 
-    def _ranges(self, outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the bounds of ranges of columns with as many non-zeros, and where they begin in each row."""
+    def ranges(self, outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return the bounds of ranges of columns with as many non-zeros, and where they begin in each row.
+
+        There is one per thread or more, for results that have `outputs` numbers per column.
+        """
         most = min(_RANGES, 1 + int(_CUTS_SHARE * self.nbytes / (4 * self.n)))
         count = min(max(self._threads, self.d * outputs * 8 // _RANGE_BYTES), most)
         if count not in self._cuts:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastgd.backends.csr import least_squares
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Runs
 from tests.kernels.csr.rows import on_csr, sparse_sample
@@ -133,7 +134,10 @@ def test_margins_are_columns_of_a_line(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("intercept", [False, True])
-def test_least_squares(dtype, intercept):
+@pytest.mark.parametrize("by_products", [False, True])
+def test_least_squares(dtype, intercept, by_products, monkeypatch):
+    """Gram matrices from products of non-zeros and from dense blocks."""
+    monkeypatch.setattr(least_squares, "_PRODUCT", 0.0 if by_products else 1e9)
     scaling = Scaling(np.linspace(-1, 1, 23), np.linspace(0.1, 2, 23))
     for n in (20, 4000):
         for weighted in (False, True):
@@ -144,6 +148,22 @@ def test_least_squares(dtype, intercept):
             coef, b = np.linspace(-1, 1, 46).reshape(2, 23), np.array([0.5, -1.0])
             for one, two in zip(sparse.gradient(coef, b), dense.gradient(coef, b), strict=True):
                 np.testing.assert_allclose(one, two, rtol=1e-10, atol=1e-10)
+
+
+def test_gram_matrices_of_columns_far_from_zero_keep_their_digits(monkeypatch):
+    """Products of such columns would cancel: their rows are centred first; unused columns do not matter."""
+    monkeypatch.setattr(least_squares, "_PRODUCT", 0.0)
+    data = sparse_sample(Case("squared", "f8", "C"), 4000, 23)
+    data.X[:, 2] = 1e6 + np.random.default_rng(0).standard_normal(4000)
+    sparse, dense = on_csr(data), data.on_cpu()
+    for unused in (False, True):
+        moments = dense.moments()
+        factors = np.divide(1.0, moments.sd, out=np.zeros(23), where=moments.sd > 0)
+        factors[2] *= not unused
+        scaling = Scaling(moments.mean, factors)
+        ours = sparse.least_squares(scaling, True)
+        assert (ours._gram_of_products() is None) == (not unused)
+        np.testing.assert_allclose(ours.gram(), dense.least_squares(scaling, True).gram(), rtol=0, atol=1e-11)
 
 
 def test_samples_are_copies_of_runs():
