@@ -154,8 +154,9 @@ _NAMED, _SHARE = 5, 1e-6
 def _name_columns(direction: Array, names: Sequence[str]) -> str:
     """Name the columns of a direction (K, d + 1), largest first."""
     sizes = np.ptp(direction[:, :-1], axis=0)
-    order = [int(j) for j in np.argsort(-sizes, kind="stable") if sizes[j] > _SHARE * sizes.max()]
-    if not order:
+    order = np.argsort(-sizes, kind="stable")
+    order = order[sizes[order] > _SHARE * sizes.max()]
+    if not len(order):
         return "the intercept"
     if len(order) == 1:
         return column_name(names, order[0])
