@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import is_classifier
-from sklearn.utils.validation import _get_feature_names, check_is_fitted
+from sklearn.utils.validation import _get_feature_names, _num_samples, check_is_fitted
 
 from fastgd._inputs import Matrix, read_matrix, read_rows, read_validation_rows
 from fastgd._model import ModelParameters
@@ -147,7 +147,7 @@ def _attributes(task: dict[str, Any], state: EpochState) -> dict[str, Any]:
     if names is not None:
         found["feature_names_in_"] = names
     if is_classifier(task["estimator"]):
-        found["classes_"] = check_labels(task["y"], task["X"], 1).classes
+        found["classes_"] = check_labels(task["y"], range(_num_samples(task["X"])), 1).classes
     elif np.ndim(task["y"]) == 1:
         found |= {"coef_": coef[0], "intercept_": float(intercept[0])}
     return found

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from fastgd import LinearRegression, LogisticRegression
 from tests.estimators.fits import problem_for, refused, targets
@@ -66,3 +67,12 @@ def test_an_error_of_a_fit_still_ends_the_callbacks():
     assert recorder.calls == []  # no task had begun
     refused("inconsistent", LinearRegression().set_callbacks(recorder).fit, X, Y[:-1])
     assert recorder.calls[-1] == "teardown"
+
+
+@pytest.mark.parametrize("kind", [LinearRegression, LogisticRegression])
+def test_hooks_predict_sparse_rows(kind):
+    recorder = Recorder()
+    rows, y = sparse.csr_array(X), Y if kind is LinearRegression else (np.ravel(Y) > 0.0).astype(int)
+    model = kind(alpha=0.1, optimizer="lbfgs").set_callbacks(recorder).fit(rows, y)
+    assert len(recorder.fitted) == model.n_iter_
+    np.testing.assert_array_equal(recorder.fitted[-1][1], model.predict(rows))
