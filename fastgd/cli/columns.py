@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions
 from fastgd.cli.output import listed, plural
+from fastgd.data import ReadOptions
+from fastgd.data.sparse import SparseTable
 from fastgd.data.table import NonNumeric, Table
 from fastgd.data.text_column import is_number
 
@@ -48,6 +50,8 @@ class ChosenColumns:
 
 def choose_columns(table: Table, options: FitOptions) -> ChosenColumns:
     """Return the columns that the options choose; read the predictors and check that they are numbers."""
+    if isinstance(table, SparseTable):
+        _check_sparse(table, options)
     # A name that several columns have stands for all of them.
     named = [table.repeated.get(name) or (find_column(table, name, "--drop"),) for name in options.drop or ()]
     dropped = list(dict.fromkeys(column for columns in named for column in columns))
@@ -82,6 +86,47 @@ def choose_columns(table: Table, options: FitOptions) -> ChosenColumns:
     remedy = "leave them out: {}, or --drop-text for all; --one-hot takes a column of few different values"
     check_columns(table, chosen.numbers, remedy)
     return chosen
+
+
+def _check_sparse(table: SparseTable, options: FitOptions) -> None:
+    """Raise `InputError` for options that a sparse source has no use for."""
+    for option, given in (("--one-hot", options.one_hot), ("--drop-text", options.drop_text)):
+        if given:
+            raise InputError(f"{option}: all columns of a sparse source are numbers: leave it out")
+    if options.weight is not None:
+        raise InputError(
+            f"--weight {options.weight}: a sparse source has no column of weights: leave it out, or fit in Python with"
+            " sample_weight"
+        )
+    check_sparse_reading(options.reading)
+    check_sparse_target(table, options.target)
+
+
+def check_sparse_reading(reading: ReadOptions) -> None:
+    """Raise `InputError` for options of delimited text, which a sparse source does not have."""
+    given = {
+        "--header": reading.header is not None,
+        "--decimal": reading.decimal is not None,
+        "--thousands": bool(reading.thousands),
+        "--null": bool(reading.null),
+    }
+    wrong = [option for option, is_given in given.items() if is_given]
+    if wrong:
+        raise InputError(f"{', '.join(wrong)}: meant for CSV and the like, but the source is sparse: leave out")
+
+
+def check_sparse_target(table: SparseTable, target: str | None) -> None:
+    """Raise `InputError` if a sparse source has no labels, or if a feature is to be the target."""
+    if table.default_target is None:
+        raise InputError(
+            "the source is a sparse matrix without targets: add them as an array y, in Python"
+            " numpy.savez('new.npz', y=y, **numpy.load('old.npz'))"
+        )
+    if target is not None and target in table.features:
+        raise InputError(
+            f"--target {target}: that is a feature of a sparse source, whose target is {table.default_target!r}:"
+            " leave it out"
+        )
 
 
 def find_column(table: Table, name: str, option: str) -> str:

@@ -115,7 +115,7 @@ def _result(
         baseline=baseline,
         constant=constant,
         scored_on=f"{kind} rows",
-        n_scored=len(rows.X),
+        n_scored=rows.X.shape[0],
         coefficients=_coefficients(data, model, scales),
         intercept=np.atleast_1d(model.intercept_).tolist(),
         classes=[] if data.task == "linear" else model.classes_.tolist(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from fastgd.cli.columns import check_columns, counted
 from fastgd.cli.errors import InputError
@@ -14,6 +15,7 @@ from fastgd.cli.options import PredictMissing, check_marks
 from fastgd.cli.output import listed
 from fastgd.data import ReadOptions
 from fastgd.data.categories import expanded, numbered, unknown
+from fastgd.data.sparse import NumberedTable, SparseTable
 from fastgd.data.table import Table
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 class UsableRows(NamedTuple):
     """The rows of a table that can be predicted."""
 
-    X: NDArray[Any]
+    X: NDArray[Any] | csr_matrix
     """Shape (n_usable, d), with the columns of the model."""
     mask: NDArray[np.bool_]
     """Shape (n_rows,): which rows of the table these are."""
@@ -91,6 +93,8 @@ class ModelColumns:
 
     def take(self, table: Table, missing: PredictMissing) -> UsableRows:
         """Return the rows of a table that can be predicted, with the columns of the model."""
+        if isinstance(table, SparseTable):
+            table = self._features(table)
         table = self._with_indicators(table, missing)
         names = self._find(table)
         check_columns(table, names, "the model needs numbers there")
@@ -103,10 +107,24 @@ class ModelColumns:
         rows = slice(None) if usable.all() else np.flatnonzero(usable)
         X = table.take(names, [rows], table.dtype(names))[0]
         if missing == "mean" and gaps.missing:
+            if isinstance(table, SparseTable):
+                raise InputError("--missing mean: the source is sparse: use --missing empty (predict nothing there)")
             if self.means is None:
                 raise InputError("--missing mean: this model holds no means; one that 'fastgd fit --save' wrote does")
             X = np.where(np.isnan(X), np.array(self.means, dtype=X.dtype), X)
         return UsableRows(X, usable)
+
+    def _features(self, table: SparseTable) -> SparseTable:
+        """Return the features of a sparse source; libsvm text may leave out some that the model takes, as zeros."""
+        if not isinstance(table, NumberedTable):
+            return table.without_labels()
+        if self.names is not None and all(name.isdecimal() for name in self.names):
+            if table.first == 0 and "0" not in self.names:
+                raise InputError("the source has a feature 0, but the model has none: number features as in the fit")
+            return table.with_numbers(self.names)
+        if len(table.features) > self.count:
+            raise InputError(f"the model takes {self.count} columns, but the source has {len(table.features)}")
+        return table.with_names(self.names or list(map(str, range(self.count))))
 
     def _with_indicators(self, table: Table, missing: PredictMissing) -> Table:
         """Return the table with indicators in place of the columns of categories."""

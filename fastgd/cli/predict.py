@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.cli.columns import check_sparse_reading
 from fastgd.cli.errors import InputError
 from fastgd.cli.model_columns import ModelColumns, UsableRows
 from fastgd.cli.options import PredictOptions
 from fastgd.cli.output import plural, print_data, print_text, printable, whole_file
 from fastgd.cli.progress import progress
 from fastgd.data.files import read_table
+from fastgd.data.sparse import SparseTable
 from fastgd.exceptions import ModelFileError
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def predict(options: PredictOptions) -> None:
             raise InputError(f"--probabilities: {options.model} is a linear regression, which has none")
         columns = model_columns(model, options.model)
         table = read_table(options.source, columns.reading_for(options.reading))
+        if isinstance(table, SparseTable):
+            check_sparse_reading(options.reading)
         rows = columns.take(table, options.missing)
         show("predicting")
         predictions = _predictions(model, rows, options.probabilities)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from fastgd.cli.columns import ChosenColumns, choose_columns, counted
 from fastgd.cli.errors import InputError
@@ -17,6 +18,7 @@ from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data import ReadOptions
 from fastgd.data.categories import categories_of, expanded, indicator_names, numbered, present_categories
 from fastgd.data.files import read_table
+from fastgd.data.sparse import SparseTable
 from fastgd.data.table import Rows, Table, array_table, missing_labels, take_labels
 from fastgd.holdout import held_out_rows
 
@@ -35,11 +37,11 @@ class PreparedData:
     reason: str
     names: list[str]
     """The columns of `X`."""
-    X: NDArray[Any]
-    """Shape (n, d), C order, float32 or float64."""
+    X: NDArray[Any] | csr_matrix
+    """Shape (n, d), CSR or in C order, float32 or float64."""
     y: NDArray[Any]
     """Shape (n,)."""
-    X_held: NDArray[Any]
+    X_held: NDArray[Any] | csr_matrix
     """Rows held out, shape (n_held, d)."""
     y_held: NDArray[Any]
     weight: str | None = None
@@ -117,7 +119,7 @@ def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedD
         fill_means(X, X_held, names, filled, kept_weights)
     others = sorted(map(str, source_table.source_dtypes(chosen.numbers) - {dtype}))
     if others:
-        megabytes = (X.nbytes + X_held.nbytes) / 1e6
+        megabytes = sum(part.data.nbytes for part in (X, X_held)) / 1e6
         notes = [*notes, f"{', '.join(others)} converted to {dtype}, once ({megabytes:.3g} MB)"]
     return PreparedData(
         source=source,
@@ -183,6 +185,11 @@ def _usable_rows(
     if counts and missing == "error":
         raise InputError(
             f"missing values in {counted(counts)}: use --missing drop to leave those rows out, or --missing mean"
+        )
+    if gaps.missing and missing == "mean" and isinstance(table, SparseTable):
+        raise InputError(
+            f"--missing mean: missing values in {counted(gaps.missing)} of a sparse source: use --missing drop to leave"
+            " those rows out"
         )
     unusable = np.logical_or.reduce([*without.values(), *([] if missing == "mean" else [gaps.rows])])
     if unusable.all():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, issparse
 
 from fastgd.cli.columns import find_column
 from fastgd.cli.errors import InputError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 
 _BLOCK = 1 << 14
+#: Non-zeros of a sparse matrix to sum at a time.
+_STORED_BLOCK = 1 << 20
 #: Values of ``fastgd fit --missing`` -> those of ``fastgd predict --missing``.
 _MISSING: dict[str, PredictMissing] = {"error": "error", "drop": "empty", "mean": "mean"}
 
@@ -52,7 +55,7 @@ class Scores(NamedTuple):
 class ScoredRows(NamedTuple):
     """Rows to score on."""
 
-    X: NDArray[Any]
+    X: NDArray[Any] | csr_matrix
     """Shape (n, d), with the columns of the fit."""
     labelled: Labelled
     notes: list[str]
@@ -134,8 +137,10 @@ class ColumnMoments(NamedTuple):
     scales: Vector
 
 
-def column_moments(X: NDArray[Any], weights: Vector | None = None) -> ColumnMoments:
+def column_moments(X: NDArray[Any] | csr_matrix, weights: Vector | None = None) -> ColumnMoments:
     """Return the moments of the columns of X, summed in float64 by blocks of rows."""
+    if issparse(X):
+        return _sparse_moments(X)
     near = X[:_BLOCK].mean(axis=0, dtype=np.float64)  # near enough to the mean to keep the squares from cancelling
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
@@ -148,6 +153,24 @@ def column_moments(X: NDArray[Any], weights: Vector | None = None) -> ColumnMome
     weight = len(X) if weights is None else weights.sum()
     offset = total / weight
     return ColumnMoments(near + offset, np.sqrt(np.maximum(squares / weight - np.square(offset), 0.0)))
+
+
+def _sparse_moments(X: csr_matrix) -> ColumnMoments:
+    """Return the moments of columns from their non-zeros; no row of a sparse source has a weight.
+
+    The sum of squared deviations is that of the non-zeros plus the squared mean times the number of zeros.
+    """
+    n, d = X.shape
+    size = max(_STORED_BLOCK, d)  # the sums over a block take d numbers
+    blocks = [slice(start, start + size) for start in range(0, X.nnz, size)]
+    means, squares, stored = np.zeros(d), np.zeros(d), np.zeros(d)
+    for part in blocks:
+        means += np.bincount(X.indices[part], X.data[part], minlength=d) / n
+        stored += np.bincount(X.indices[part], minlength=d)
+    for part in blocks:
+        deviations = X.data[part] - means[X.indices[part]]
+        squares += np.bincount(X.indices[part], np.square(deviations), minlength=d)
+    return ColumnMoments(means, np.sqrt((squares + np.square(means) * (n - stored)) / n))
 
 
 def _area(scores: NDArray[Any], positive: NDArray[np.bool_], weights: Vector | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,12 +13,14 @@ from numpy.typing import NDArray
 from fastgd.data import ReadOptions
 from fastgd.data.engine import DelimitedTable, TypedTable
 from fastgd.data.source import Workspace, find_files, one_format, open_source
+from fastgd.data.sparse import NumberedTable, SparseTable, read_sparse_npz
 from fastgd.data.table import Table, array_table
 from fastgd.exceptions import TableError
 
 _MATRIX_KEYS = ("X", "x", "data", "x_train", "X_train")
 _TARGET_KEYS = ("y", "Y", "target", "labels", "y_train")
-_MOST_DENSE_BYTES = 4 << 30
+#: Arrays of all files that scipy.sparse.save_npz writes.
+_SPARSE_KEYS = {"format", "shape", "data"}
 
 
 def read_table(
@@ -37,9 +38,9 @@ def read_table(
           A number is missing if its field is empty, NA, N/A, NaN, NULL, None or ? (some in lower case too); text is
           missing if its field is empty, or one of ``options.null``.
         - Parquet; JSON (an array of objects, or one object per line);
-        - libsvm, made dense, up to 4 GiB;
+        - libsvm, which stays sparse: features are named by their numbers;
         - ``.npy``: one 2-D array, memory-mapped; ``.npz``: a 2-D array ``X`` and a 1-D array ``y``, or 1-D arrays of
-          one length, each of them a column.
+          one length, each of them a column; or the arrays that ``scipy.sparse.save_npz`` writes, and ``y``.
 
         Files may be compressed by gzip, xz or bzip2, or be the only table in a tar or zip archive.
     options : ReadOptions or None, default=None
@@ -70,23 +71,7 @@ def read_table(
     path, name = sources[0].path, sources[0].name
     if format == "npy":
         return _read_npy(path, name)
-    return _read_npz(path, name, target) if format == "npz" else _read_libsvm(path, name)
-
-
-def _read_libsvm(path: Path, name: str) -> Table:
-    from sklearn.datasets import load_svmlight_file
-
-    try:
-        matrix, labels = load_svmlight_file(str(path))
-    except ValueError as error:
-        raise TableError(f"{name} cannot be read as libsvm: {_first_line(error)}") from error
-    size = math.prod(matrix.shape) * matrix.dtype.itemsize
-    if size > _MOST_DENSE_BYTES:
-        raise TableError(
-            f"{name} is libsvm of shape {matrix.shape}, {size / 1e9:.3g} GB when made dense: the limit is"
-            f" {_MOST_DENSE_BYTES / 1e9:.3g} GB; keep fewer features"
-        )
-    return array_table(matrix.toarray(), None, {"label": labels})
+    return _read_npz(path, name, target) if format == "npz" else NumberedTable.read(path, name)
 
 
 def _read_npy(path: Path, name: str) -> Table:
@@ -103,15 +88,24 @@ def _read_npz(path: Path, name: str, target: str | None) -> Table:
             arrays = {key: archive[key] for key in archive.files}
     except (ValueError, EOFError, OverflowError, TypeError, zipfile.BadZipFile) as error:
         raise TableError(f"{name} cannot be read as .npz: {_first_line(error)}") from error
+    if arrays.keys() >= _SPARSE_KEYS:
+        matrix = read_sparse_npz(path, name)
+        names = _feature_names(arrays, matrix.shape[1])
+        return SparseTable(matrix, names, _labels_of(name, arrays, matrix.shape[0], target))
     key = _matrix_key(name, arrays)
     if key is None:
         return _columns_of(name, arrays)
     array = _as_matrix(name, arrays.pop(key), f"array {key!r}")
-    given = arrays.pop("feature_names", None)
-    names = None if given is None or given.shape != (array.shape[1],) else [str(name) for name in given]
+    names = _feature_names(arrays, array.shape[1])
     table = array_table(array, names)
     # Where a column of X is the target, the label is not a predictor.
     return table if target in table.names else array_table(array, names, _labels_of(name, arrays, len(array), target))
+
+
+def _feature_names(arrays: dict[str, NDArray[Any]], count: int) -> list[str] | None:
+    """Return the names of the columns, if the archive has as many."""
+    given = arrays.pop("feature_names", None)
+    return None if given is None or given.shape != (count,) else [str(name) for name in given]
 
 
 def _matrix_key(name: str, arrays: dict[str, NDArray[Any]]) -> str | None:

@@ -28,8 +28,12 @@ HEAD_BYTES = 1 << 18
 _CHUNK_BYTES = 1 << 20
 _MOST_LAYERS = 4
 
+_LIBSVM_SUFFIXES = (".svm", ".svmlight", ".libsvm")
 #: Suffixes of the files that a folder is searched for.
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".npy", ".npz")
+TABLE_SUFFIXES = (
+    *(".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".npy", ".npz"),
+    *_LIBSVM_SUFFIXES,
+)
 _PACKED_SUFFIXES = (".gz", ".xz", ".bz2")
 _OPENERS: tuple[tuple[bytes, Callable[..., IO[bytes]]], ...] = (
     (b"\x1f\x8b", cast("Callable[..., IO[bytes]]", gzip.open)),
@@ -116,10 +120,15 @@ def _expand(name: str) -> list[str]:
 
 
 def _is_table(path: Path) -> bool:
+    return not path.name.startswith(".") and _suffix(path) in TABLE_SUFFIXES
+
+
+def _suffix(path: Path) -> str:
+    """Return the last suffix in small letters, apart from that of a compressed file; "" without one."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _PACKED_SUFFIXES:
         suffixes.pop()
-    return not path.name.startswith(".") and bool(suffixes) and suffixes[-1] in TABLE_SUFFIXES
+    return suffixes[-1] if suffixes else ""
 
 
 def open_source(name: str, folder: Path) -> Source:
@@ -331,6 +340,8 @@ def _text_format(name: str, head: bytes) -> Format:
         raise TableError(f"{_shown(name)} is {title}, not a table: save the table in it as CSV")
     if text.startswith((b"{", b"[{", b"[\n", b"[\r", b"[ ")) or (text[:1] == b"[" and b"{" in text[:100]):
         return "json"
+    if _suffix(Path(name)) in _LIBSVM_SUFFIXES:  # its first rows may be empty, so that they look like other text
+        return "libsvm"
     lines = [line for line in text.split(b"\n")[:20] if line.strip() and not line.startswith(b"#")]
     if lines and b":" in lines[0] and all(_LIBSVM.match(line) for line in (lines[:-1] or lines)):
         return "libsvm"

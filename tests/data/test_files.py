@@ -378,10 +378,14 @@ def test_json_keeps_the_spelling_of_strings(tmp_path):
         assert table.text("e").values == ["2020-01-01", "2021-01-01T00:00:00Z"]
 
 
-def test_libsvm_is_made_dense(tmp_path):
+def test_libsvm_stays_sparse(tmp_path):
     table = read_table(write(tmp_path / "t", "+1 1:0.5 3:2\n-1 2:-1 # no\n+1 3:1e3\n"))
     assert table.default_target == "label"
-    np.testing.assert_array_equal(matrix(table, table.names[:-1]), [[0.5, 0, 2], [0, -1, 0], [0, 0, 1e3]])
+    assert table.names == ("1", "2", "3", "label")
+    (rows,) = table.take(table.features, [slice(None)], np.float64)
+    assert rows.nnz == 4
+    np.testing.assert_array_equal(rows.toarray(), [[0.5, 0, 2], [0, -1, 0], [0, 0, 1e3]])
+    np.testing.assert_array_equal(table.column("3"), [2, 0, 1e3])
     assert table.labels("label").tolist() == [1, -1, 1]
 
 

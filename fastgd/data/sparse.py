@@ -1,0 +1,183 @@
+"""Tables of sparse matrices, whose zeros take no memory: libsvm text, and .npz as scipy.sparse.save_npz writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy.sparse import csr_matrix, load_npz
+
+from fastgd.data.table import Gaps, Rows, Table, unique_names
+from fastgd.exceptions import TableError
+
+#: Most features of a file: a mistyped number must not take all memory.
+_MOST_FEATURES = 1 << 26
+
+
+class SparseTable(Table):
+    """The columns of a sparse matrix, and labels.
+
+    Parameters
+    ----------
+    matrix : csr_matrix of shape (n_rows, n_features)
+        Canonical, its indices checked.
+    names : sequence of str or None
+        Of the features; None makes them up.
+    labels : mapping of str to ndarray of shape (n_rows,), default={}
+        The first one is the target.
+
+    Attributes
+    ----------
+    features : tuple of str
+        The columns of the matrix.
+    """
+
+    def __init__(
+        self,
+        matrix: csr_matrix,
+        names: Sequence[str] | None,
+        labels: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+    ) -> None:
+        n_rows, n_features = matrix.shape
+        made = [f"column_{j + 1}" for j in range(n_features)] if names is None else names
+        unique = unique_names([*made, *labels])
+        self.features, targets = unique.names[:n_features], unique.names[n_features:]
+        super().__init__(dict(zip(targets, labels.values(), strict=True)), n_rows, names is not None)
+        self.names, self.repeated = unique.names, unique.repeated
+        self.default_target = next(iter(targets), None)
+        self.matrix = matrix
+        self._positions = {name: j for j, name in enumerate(self.features)}
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column with its zeros, shape (n_rows,)."""
+        if name in self._columns:
+            return super().column(name)
+        dense: NDArray[Any] = self.matrix[:, [self._positions[name]]].toarray()
+        return dense.ravel()
+
+    def unusable(self, names: Sequence[str]) -> dict[str, str]:
+        """Return column -> its kind for those of `names` that are not numbers, which are labels."""
+        return super().unusable([name for name in names if name in self._columns])
+
+    def gaps(self, names: Sequence[str]) -> Gaps:
+        """Count missing and infinite values in the features `names`."""
+        part = self._selected(names)
+        rows = np.zeros(self.n_rows, dtype=bool)
+        at = np.flatnonzero(~np.isfinite(part.data)) if part.dtype.kind == "f" else np.empty(0, dtype=np.intp)
+        missing = np.isnan(part.data[at])
+        rows[np.searchsorted(part.indptr, at[missing], side="right") - 1] = True
+        columns = part.indices[at]
+        return Gaps(_counts(names, columns[missing]), _counts(names, columns[~missing]), rows)
+
+    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
+        """Return the type in which the source holds the numbers."""
+        return {self.matrix.dtype}
+
+    def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[Any]:
+        """Return for each of `parts` (row indices, or a slice) a CSR matrix of shape (rows, len(names))."""
+        part = self._selected(names).astype(dtype, copy=False)
+        return [part if isinstance(rows, slice) and rows == slice(None) else part[rows] for rows in parts]
+
+    def without_labels(self) -> SparseTable:
+        """Return the features alone."""
+        return SparseTable(self.matrix, self.features if self.named else None)
+
+    def _selected(self, names: Sequence[str]) -> csr_matrix:
+        if tuple(names) == self.features:
+            return self.matrix
+        return self.matrix[:, [self._positions[name] for name in names]]
+
+
+class NumberedTable(SparseTable):
+    """The features of libsvm text, named by their numbers; the text does not say how many there are.
+
+    Parameters
+    ----------
+    matrix : csr_matrix of shape (n_rows, n_features)
+    labels : ndarray of shape (n_rows,)
+    first : {0, 1}
+        The number of the first feature.
+    """
+
+    def __init__(self, matrix: csr_matrix, labels: NDArray[Any], first: int) -> None:
+        names = [str(first + j) for j in range(matrix.shape[1])]
+        super().__init__(matrix, names, {"label": labels})
+        self.first = first
+
+    @classmethod
+    def read(cls, path: Path, name: str) -> Self:
+        """Read libsvm text; its features are numbered from 1 if none has the number 0."""
+        from sklearn.datasets import load_svmlight_file
+
+        try:
+            matrix, labels = load_svmlight_file(str(path), zero_based=True)
+        except (ValueError, OverflowError) as error:
+            raise TableError(f"{name} cannot be read as libsvm: {_first_line(error)}") from error
+        if matrix.nnz == 0:
+            raise TableError(f"{name} is libsvm without a feature: write rows as LABEL NUMBER:VALUE NUMBER:VALUE ...")
+        first = int(matrix.indices.min() > 0)
+        _check_width(matrix.shape[1] - first, name)
+        if first:
+            matrix = _with_indices(matrix, matrix.indices - 1, matrix.shape[1] - 1)
+        return cls(matrix, labels, first)
+
+    def with_numbers(self, names: Sequence[str]) -> SparseTable:
+        """Return the features with the numbers `names`; those that no row has are zero."""
+        present = [j for j, name in enumerate(names) if name in self._positions]
+        part = self._selected([names[j] for j in present])
+        columns = np.array(present, dtype=part.indices.dtype)
+        return SparseTable(_with_indices(part, columns[part.indices], len(names)), names)
+
+    def with_names(self, names: Sequence[str]) -> SparseTable:
+        """Return the features by position under other names, of which there are at least as many."""
+        return SparseTable(_with_indices(self.matrix, self.matrix.indices, len(names)), names)
+
+
+def read_sparse_npz(path: Path, name: str) -> csr_matrix:
+    """Read the matrix that scipy.sparse.save_npz wrote, of any format, as canonical CSR.
+
+    Raises
+    ------
+    TableError
+        It is damaged or empty, or does not hold numbers.
+    """
+    try:
+        given = load_npz(path)
+        if hasattr(given, "check_format"):
+            given.check_format(full_check=True)  # conversions write to memory by these indices
+        if given.ndim != 2:
+            raise TableError(f"{name}: the sparse array has {given.ndim} dimension(s); a table needs (rows, columns)")
+        if given.dtype.kind not in "fiub":
+            raise TableError(f"{name}: the sparse matrix holds {given.dtype}; save it as numbers")
+        matrix = csr_matrix(given)
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError) as error:
+        raise TableError(f"{name} cannot be read as a sparse matrix: {_first_line(error)}") from error
+    if 0 in matrix.shape:
+        raise TableError(f"{name} is empty: its sparse matrix has shape {matrix.shape}")
+    _check_width(matrix.shape[1], name)
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _check_width(n_features: int, name: str) -> None:
+    if n_features > _MOST_FEATURES:
+        raise TableError(
+            f"{name} has {n_features:,} features, but at most {_MOST_FEATURES:,} are read: number them without gaps"
+        )
+
+
+def _with_indices(matrix: csr_matrix, indices: NDArray[Any], n_features: int) -> csr_matrix:
+    return csr_matrix((matrix.data, indices, matrix.indptr), shape=(matrix.shape[0], n_features))
+
+
+def _counts(names: Sequence[str], columns: NDArray[Any]) -> dict[str, int]:
+    found, counts = np.unique(columns, return_counts=True)
+    return {names[j]: count for j, count in zip(found.tolist(), counts.tolist(), strict=True)}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
