@@ -20,6 +20,7 @@ from fastgd._warnings import (
     warn_not_converged,
 )
 from fastgd.arrays import Array, all_finite
+from fastgd.backends.csr.epochs import is_wide
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.blas import single_threaded
 from fastgd.callbacks import Callback
@@ -182,9 +183,12 @@ def _with_sparse_batches(config: FitConfig, data: FitData) -> FitConfig:
     Where a batch leaves columns alone, its size stays as usual.
     """
     X = data.matrix.array
-    if not isinstance(X, CsrMatrix) or _leaves_columns(config, data):
+    if not isinstance(X, CsrMatrix) or config.batch_size is None:
         return config
-    return config.with_batches_of(data.rows.d, data.rows.n, X.nnz / len(X))
+    row_numbers = X.nnz / len(X)
+    if _leaves_columns(config, data) and is_wide(data.rows.d, row_numbers * config.batch_size):
+        return config
+    return config.with_batches_of(data.rows.d, data.rows.n, row_numbers)
 
 
 def _leaves_columns(config: FitConfig, data: FitData) -> bool:

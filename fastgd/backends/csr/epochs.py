@@ -18,11 +18,16 @@ from fastgd.objective.rule_state import RuleState
 #: Non-zeros and steps of a batch for each thread, since a batch costs two barriers.
 _THREAD_NUMBERS = 1 << 13
 #: Columns per non-zero of a batch from which it takes less time to list the batch's columns than to step in all.
-_WIDE = 0.5
+_WIDE = 8.0
 #: Non-zeros to look at for columns that take equal time.
 _COUNTED = 1 << 20
 #: Time of a column's step, in non-zeros.
 _STEP_NUMBERS = 1
+
+
+def is_wide(d: int, batch_numbers: float) -> bool:
+    """Whether steps in the columns of a batch of so many non-zeros take less time than steps in all d columns."""
+    return d > _WIDE * batch_numbers
 
 
 class CsrEpochs:
@@ -70,7 +75,7 @@ class CsrEpochs:
         """Whether to take steps in the columns of a batch alone; the others rest."""
         problem = self._problem
         moves = problem.l1.any() or problem.l2.any() or problem.scaling.center.any()
-        wide = self._rows.d > _WIDE * self._batch_numbers
+        wide = is_wide(self._rows.d, self._batch_numbers)
         return bool(wide and not moves and find_rule(rule.recipe.rule.name).rests)
 
     @property
