@@ -1,5 +1,6 @@
 """Fits and predictions on sparse matrices, against the dense fit of the same matrix and against scikit-learn."""
 
+import itertools
 import tracemalloc
 import warnings
 
@@ -18,6 +19,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import DivergenceError
 from fastgd.optimizers import BY_NAME, GradientDescent, Momentum, Nesterov, WithRate
+from tests.covering import pairwise
 from tests.estimators.fits import DTYPES, refused
 
 LOSSES = ["squared", "huber", "logistic", "softmax"]
@@ -63,11 +65,10 @@ def assert_same(sparse_fit, dense_fit, tolerance):
         np.testing.assert_allclose(getattr(sparse_fit, name), expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("fit_intercept", [False, True], ids=["origin", "intercept"])
-@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("loss", "l1_ratio", "fit_intercept", "dtype", "weighted"),
+    pairwise(itertools.product(LOSSES, [0.0, 0.5, 1.0], [False, True], ["f4", "f8"], [False, True])),
+)
 def test_coefficients_are_those_of_the_dense_fit(loss, l1_ratio, fit_intercept, dtype, weighted):
     X = matrix(DTYPES[dtype])
     y, s = targets(loss, X), weights_of(X.shape[0]) if weighted else None
