@@ -49,11 +49,11 @@ _PARTS = {"sums": add_row_sums, "squares": add_row_squares}
 
 
 @kernel_factory
-def make_csr_sums(part: str, dtype: str):
+def make_csr_sums(part: str, kind: str):
     """Make the kernel `sums(data, center, start, stop, leaf)` of "sums" or "squares" of rows [start, stop)."""
     add_rows = _PARTS[part]
 
-    @cpu_kernel(f"csr_{part}[{dtype}]")
+    @cpu_kernel(f"csr_{part}[{kind}]")
     def sums(data, center, start, stop, leaf):
         for q in range(leaf.size):
             leaf[q] = 0.0
@@ -63,13 +63,13 @@ def make_csr_sums(part: str, dtype: str):
 
 
 @kernel_factory
-def make_csr_norms(dtype: str):
+def make_csr_norms(kind: str):
     """Make the kernel `norms(data, squares, products, constant, start, stop, out)` of rows in working coordinates.
 
     out (n,) receives s_i (constant + sum_j (squares_j x_ij - products_j) x_ij), at least 0.
     """
 
-    @cpu_kernel(f"csr_norms[{dtype}]")
+    @cpu_kernel(f"csr_norms[{kind}]")
     def norms(data, squares, products, constant, start, stop, out):
         X = data.X
         for i in range(start, stop):
@@ -85,10 +85,10 @@ def make_csr_norms(dtype: str):
 
 
 @kernel_factory
-def make_csr_margins(dtype: str):
+def make_csr_margins(kind: str):
     """Make the kernel `margins(X, w, b, start, stop, out)`: x . w + b, w (d, K) float64, in out (n, K)."""
 
-    @cpu_kernel(f"csr_margins[{dtype}]")
+    @cpu_kernel(f"csr_margins[{kind}]")
     def margins(X, w, b, start, stop, sums, out):
         for i in range(start, stop):
             first, end = ends(X, i)

@@ -319,8 +319,8 @@ def step_columns(count, rows, n, rate, rule, state, coordinates, work):
 
 
 @kernel_factory
-def make_csr_epoch(loss: str, dtype: str):
-    """Make the mini-batch kernel for a loss and a dtype ("f4", "f8").
+def make_csr_epoch(loss: str, kind: str):
+    """Make the mini-batch kernel for a loss and a `kind` of sparse rows.
 
     `epoch(data, batches, first, last, rule, state, coordinates, work)` as of `fastgd.kernels.cpu.epoch.make_epoch`,
     with a `CsrWork`; sums are those of the team.
@@ -341,7 +341,7 @@ def make_csr_epoch(loss: str, dtype: str):
                 replace_derivatives(tile, m, state.table)
             store_derivatives(tile, start, m, team.r)
 
-    @cpu_kernel(f"csr_epoch[{loss},{dtype}]")
+    @cpu_kernel(f"csr_epoch[{loss},{kind}]")
     def epoch(data, batches, first, last, rule, state, coordinates, work):
         n, team = data.y.shape[1], work.team
         for j in range(team.start, min(team.stop, team.batch.size)):

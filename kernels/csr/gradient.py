@@ -220,12 +220,12 @@ def _make_stage(loss: str, margins: Callable[..., None]):
 
 
 @kernel_factory
-def make_csr_gradient(loss: str, dtype: str, one: bool):
-    """Make the kernel of the pass for a loss, a dtype ("f4", "f8"), and one output or several."""
+def make_csr_gradient(loss: str, kind: str, one: bool):
+    """Make the kernel of the pass for a loss, a kind of sparse rows, and one output or several."""
     stage = _make_stage(loss, margins_of_one if one else margins_of_many)
     accumulate = accumulate_one if one else accumulate_many
 
-    @cpu_kernel(f"csr_gradient[{loss},{dtype},{_count(one)}]")
+    @cpu_kernel(f"csr_gradient[{loss},{kind},{_count(one)}]")
     def gradient(data, point, start, stop, tile, leaf):
         d, outputs = point.w.shape
         size = tile.s.size
@@ -243,11 +243,11 @@ def make_csr_gradient(loss: str, dtype: str, one: bool):
 
 
 @kernel_factory
-def make_csr_residuals(loss: str, dtype: str, one: bool):
+def make_csr_residuals(loss: str, kind: str, one: bool):
     """Make the kernel `residuals(data, point, start, stop, tile, r, sums)`, which writes r (n, K) and sums (2 K,)."""
     stage = _make_stage(loss, far_margins_of_one if one else margins_of_many)
 
-    @cpu_kernel(f"csr_residuals[{loss},{dtype},{_count(one)}]")
+    @cpu_kernel(f"csr_residuals[{loss},{kind},{_count(one)}]")
     def residuals(data, point, start, stop, tile, r, sums):
         size = tile.s.size
         for q in range(sums.size):
@@ -270,14 +270,14 @@ def part_of(X, cuts, number, row):
 
 
 @kernel_factory
-def make_csr_products(dtype: str, one: bool):
+def make_csr_products(kind: str, one: bool):
     """Make the kernel `products(X, r, cuts, bounds, number, ahead, tile, leaf)` of a range of columns.
 
     Range number q is columns [bounds[q], bounds[q + 1]), of row i the non-zeros from cuts[q, i] to cuts[q + 1, i] after
     its first. r (n, K) as of `residuals`; sums of the row `ahead` rows later are prefetched.
     """
 
-    @cpu_kernel(f"csr_products[{dtype},{_count(one)}]")
+    @cpu_kernel(f"csr_products[{kind},{_count(one)}]")
     def products(X, r, cuts, bounds, number, ahead, tile, leaf):
         first, stop, d = bounds[number], bounds[number + 1], bounds[bounds.size - 1]
         here, last = unsigned(number), unsigned(r.shape[0] - 1)
@@ -310,19 +310,27 @@ def _count(one: bool) -> str:
     return "one" if one else "many"
 
 
-@cpu_kernel("csr_cuts")
-def find_cuts(indices, indptr, bounds, start, stop, cuts):
-    """Write the numbers of non-zeros of rows [start, stop) in columns below bounds[q] to cuts[q]."""
-    for i in range(start, stop):
-        row, q = unsigned(i), 0
-        first, end = unsigned(indptr[row]), unsigned(indptr[row + unsigned(1)])
-        for at in range(first, end):
-            while bounds[q] <= indices[at]:
-                cuts[q, row] = at - first
+@kernel_factory
+def make_csr_cuts(kind: str):
+    """Make the kernel `find_cuts(indices, indptr, bounds, start, stop, cuts)`.
+
+    It writes the numbers of non-zeros of rows [start, stop) in columns below bounds[q] to cuts[q].
+    """
+
+    @cpu_kernel(f"csr_cuts[{kind}]")
+    def find_cuts(indices, indptr, bounds, start, stop, cuts):
+        for i in range(start, stop):
+            row, q = unsigned(i), 0
+            first, end = unsigned(indptr[row]), unsigned(indptr[row + unsigned(1)])
+            for at in range(first, end):
+                while bounds[q] <= indices[at]:
+                    cuts[q, row] = at - first
+                    q += 1
+            while q < bounds.size:
+                cuts[q, row] = end - first
                 q += 1
-        while q < bounds.size:
-            cuts[q, row] = end - first
-            q += 1
+
+    return find_cuts
 
 
 @cpu_kernel("csr_add_blocks")

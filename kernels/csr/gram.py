@@ -7,13 +7,13 @@ from fastgd.kernels.csr.gradient import part_of
 
 
 @kernel_factory
-def make_csr_gram(dtype: str):
+def make_csr_gram(kind: str):
     """Make the kernel `gram(data, cuts, number, sums)`, of a range of columns as of `fastgd.kernels.csr.gradient`.
 
     It adds to sums[j] of these columns: sum_i s_i x_ij x_il for l >= j, then with each target, then with 1.
     """
 
-    @cpu_kernel(f"csr_gram[{dtype}]")
+    @cpu_kernel(f"csr_gram[{kind}]")
     def gram(data, cuts, number, sums):
         X, y = data.X, data.y
         d, targets = sums.shape[0], y.shape[0]

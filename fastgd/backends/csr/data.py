@@ -20,7 +20,7 @@ from fastgd.kernels.csr.gradient import (
     CsrTile,
     add_blocks,
     csr_tile_rows,
-    find_cuts,
+    make_csr_cuts,
     make_csr_gradient,
     make_csr_products,
     make_csr_residuals,
@@ -147,7 +147,7 @@ class CsrData(CpuSet):
 
     def _column_sums(self, part: str, center: Array, count: int) -> Array:
         """Return sums over the stored numbers of columns, (count, d). One pass."""
-        kernel, center, size = make_csr_sums(part, self.dtype), read_only(center), count * self.d
+        kernel, center, size = make_csr_sums(part, self.rows.kind), read_only(center), count * self.d
 
         def run(start: int, stop: int, out: Array, slot: int) -> None:
             kernel(self.data, center, start, stop, out)
@@ -176,7 +176,7 @@ class CsrData(CpuSet):
 
     def _sum_rows(self, loss: str, point: records.Point, count: int) -> Array:
         """Return sums over blocks of rows, with the sums of each block added up."""
-        kernel, tiles = make_csr_gradient(loss, self.dtype, point.b.size == 1), self._new_tiles(self.d, point)
+        kernel, tiles = make_csr_gradient(loss, self.rows.kind, point.b.size == 1), self._new_tiles(self.d, point)
 
         def run(start: int, stop: int, out: Array, slot: int) -> None:
             kernel(self.data, point, start, stop, tiles[slot], out)
@@ -186,7 +186,7 @@ class CsrData(CpuSet):
     def _sum_columns(self, loss: str, point: records.Point) -> Array:
         """Return sums with the derivatives of all rows first, then products by ranges of columns."""
         outputs, one = point.b.size, point.b.size == 1
-        residuals, products = make_csr_residuals(loss, self.dtype, one), make_csr_products(self.dtype, one)
+        residuals, products = make_csr_residuals(loss, self.rows.kind, one), make_csr_products(self.rows.kind, one)
         r, sums = np.empty((self.n, outputs), point.w.dtype), np.empty(point.w.size + 2 * outputs)
         bounds, cuts = self.ranges(outputs)
         width = int(np.diff(bounds).max())
@@ -216,7 +216,7 @@ class CsrData(CpuSet):
         return self._cuts[count]
 
     def _find_ranges(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        X = self.rows
+        X, find_cuts = self.rows, make_csr_cuts(self.rows.kind)
         columns = np.sort(X.indices[:: max(1, X.nnz // _SAMPLE)])
         bounds = np.zeros(count + 1, np.int64)
         bounds[-1] = self.d
@@ -251,7 +251,7 @@ class CsrData(CpuSet):
 
     def squared_norms(self, scaling: Scaling) -> Array:
         """Return the weighted squared norms (n,) of rows in working coordinates. One pass."""
-        kernel, norms = make_csr_norms(self.dtype), np.empty(self.n)
+        kernel, norms = make_csr_norms(self.rows.kind), np.empty(self.n)
         squares = scaling.inv_scale**2
         products = 2.0 * scaling.center * squares
         constant = float(np.sum(scaling.center**2 * squares))
@@ -271,7 +271,7 @@ class CsrData(CpuSet):
     def epochs(self, loss: str, problem: EpochProblem) -> CsrEpochs:
         """Return a mini-batch loop over this data set; shift 0."""
         _refuse_shift(problem.shift)
-        return CsrEpochs(self, self.data, loss, problem)
+        return CsrEpochs(self, self.data, self.rows.kind, loss, problem)
 
 
 class CsrSample(CsrData):
@@ -296,7 +296,7 @@ class CsrSample(CsrData):
 
 def margins(X: CsrMatrix, coef: Array, intercept: Array, n_threads: int) -> Array:
     """Return x . coef + intercept, (n, K) float64, for coef (K, d)."""
-    kernel, outputs = make_csr_margins("f4" if X.dtype == np.float32 else "f8"), len(coef)
+    kernel, outputs = make_csr_margins(X.kind), len(coef)
     found = np.empty((len(X), outputs))
     arrays, w, b = Csr(X.data, X.indices, X.indptr), read_only(np.ascontiguousarray(coef.T)), read_only(intercept)
 

@@ -35,9 +35,9 @@ class CsrEpochs:
 
     whole = False
 
-    def __init__(self, rows: Data, data: records.Data, loss: str, problem: EpochProblem) -> None:
+    def __init__(self, rows: Data, data: records.Data, kind: str, loss: str, problem: EpochProblem) -> None:
         self._rows, self._data, self._problem = rows, data, problem
-        self._kernel = make_csr_epoch(loss, rows.dtype)
+        self._kernel = make_csr_epoch(loss, kind)
         self._coordinates = coordinates_of(problem.scaling, problem.l1, problem.l2)
         self._team: list[CsrWork] = []
         self._epoch = -1

@@ -51,7 +51,7 @@ class CsrLeastSquares(HostLeastSquares):
         data, (center, factors) = self._sparse, (self._scaling.center, self._scaling.inv_scale)
         d, K = data.d, data.targets
         sums = np.zeros((d, d + K + 1))
-        kernel, (_, cuts) = make_csr_gram(data.dtype), data.ranges(self.width)
+        kernel, (_, cuts) = make_csr_gram(data.rows.kind), data.ranges(self.width)
 
         def work(slot: int, number: int) -> None:
             kernel(data.data, cuts, number, sums)

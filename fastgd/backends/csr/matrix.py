@@ -71,6 +71,11 @@ class CsrMatrix:
         return self.data.dtype
 
     @property
+    def kind(self) -> str:
+        """The dtypes of numbers and indices, which the names of kernels contain: "f4,i4" to "f8,i8"."""
+        return f"{self.data.dtype.str[1:]},{self.indices.dtype.str[1:]}"
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all three arrays."""
         return self.data.nbytes + self.indices.nbytes + self.indptr.nbytes
