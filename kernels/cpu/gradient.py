@@ -98,14 +98,13 @@ def clear(tile):
 
 
 @jitable
-def add_derivatives(tile, m, leaf):
-    """Add sum_i r[k, i] to the leaf's intercept part."""
-    outputs, d = tile.g.shape
-    for k in range(outputs):
+def add_derivatives(tile, m, leaf, at):
+    """Add sum_i r[k, i] to leaf[at + k]."""
+    for k in range(tile.r.shape[0]):
         total = 0.0
         for i in range(m):
             total += tile.r[k, i]
-        leaf[outputs * d + k] += total
+        leaf[at + k] += total
 
 
 @jitable
@@ -151,7 +150,7 @@ def _make_row_block(loss: str, shift: bool):
             margins(data.X, point, at, size, m, tile.z)
             residual(tile.z, tile.y, tile.s, m, point.p, tile.r, leaf, loss_sums)
             accumulate(data.X, point.shift, at, size + size // 2, m, tile.r, tile.g)
-            add_derivatives(tile, m, leaf)
+            add_derivatives(tile, m, leaf, tile.g.size)
         store(tile, leaf)
 
     return block
@@ -170,7 +169,7 @@ def _make_column_block(loss: str, shift: bool):
         margins(data.X, point, start, m, tile.z)
         residual(tile.z, tile.y, tile.s, m, point.p, tile.r, leaf, loss_sums)
         accumulate(data.X, point.shift, start, m, tile.r, tile.g)
-        add_derivatives(tile, m, leaf)
+        add_derivatives(tile, m, leaf, tile.g.size)
         store(tile, leaf)
 
     return block

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fastgd.kernels._intrinsics import prefetch_row
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
+from fastgd.kernels.cpu.gradient import add_derivatives, load_targets
 from fastgd.kernels.cpu.residual import make_residual
 
 #: Non-zeros of a tile, which are in the first-level cache when they are read again; and columns from which coefficients
@@ -78,16 +79,6 @@ def new_csr_tile(d: int, outputs: int, targets: int, dtype: np.dtype, rows: int)
         g=np.zeros((d if outputs > 1 else 1, outputs)),
         sums=np.zeros(outputs),
     )
-
-
-@jitable
-def load_csr_targets(data, start, m, tile):
-    """Copy targets and weights of m consecutive rows to the tile."""
-    for k in range(tile.y.shape[0]):
-        for i in range(m):
-            tile.y[k, i] = data.y[k, unsigned(start + i)]
-    for i in range(m):
-        tile.s[i] = data.s[unsigned((start + i) * data.weight_step)]
 
 
 @jitable
@@ -195,23 +186,13 @@ def store(g, column, d, leaf):
                 leaf[unsigned(k * d + column + j)] = g[unsigned(j), unsigned(k)]
 
 
-@jitable
-def add_derivatives(tile, m, leaf, at):
-    """Add sum_i r[k, i] to leaf[at + k]."""
-    for k in range(tile.r.shape[0]):
-        total = 0.0
-        for i in range(m):
-            total += tile.r[k, i]
-        leaf[at + k] += total
-
-
 def _make_stage(loss: str, margins: Callable[..., None]):
     """Make the loop from rows to weighted derivatives of a tile, which adds these and losses to sums from a place."""
     residual = make_residual(loss)
 
     @jitable
     def stage(data, point, start, m, tile, sums, at):
-        load_csr_targets(data, start, m, tile)
+        load_targets(data, start, m, tile)
         margins(data.X, point, start, m, tile)
         residual(tile.z, tile.y, tile.s, m, point.p, tile.r, sums, at + point.b.size)
         add_derivatives(tile, m, sums, at)
