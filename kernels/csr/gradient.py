@@ -27,8 +27,9 @@ from fastgd.kernels.cpu.residual import make_residual
 _TILE_NUMBERS, _LONG_TILE_NUMBERS, _MANY_COLUMNS = 1 << 11, 1 << 16, 1 << 13
 #: Least and most rows of a tile, and most of its margins.
 _TILE_ROWS, _TILE_MARGINS = (8, 1024), 1 << 14
-#: Distance of prefetches, in non-zeros.
-_AHEAD = 64
+#: Distance of prefetches, in non-zeros, and bytes of coefficients or sums up to which the second-level cache makes them
+#: needless: a pass then takes a quarter less time without.
+_AHEAD, _NEAR_BYTES = 64, 1 << 19
 #: Columns whose sums are turned at a time, in the first-level cache.
 _TURNED = 64
 
@@ -64,9 +65,9 @@ def csr_tile_rows(rows: int, nnz: int, d: int, outputs: int) -> int:
     return size
 
 
-def prefetched_rows(rows: int, nnz: int) -> int:
-    """Return how many rows ahead to prefetch, for so many rows with nnz non-zeros together."""
-    return min(-(-_AHEAD * rows // max(nnz, 1)), _AHEAD)
+def prefetched_rows(rows: int, nnz: int, numbers: int) -> int:
+    """Return how many rows ahead to prefetch sums, for so many rows with nnz non-zeros together; 0 for few sums."""
+    return min(-(-_AHEAD * rows // max(nnz, 1)), _AHEAD) if 8 * numbers > _NEAR_BYTES else 0
 
 
 def new_csr_tile(d: int, outputs: int, targets: int, dtype: np.dtype, rows: int) -> CsrTile:
@@ -95,7 +96,10 @@ def margins_of_one(X, point, start, m, tile):
 
 @jitable
 def far_margins_of_one(X, point, start, m, tile):
-    """As `margins_of_one`, with prefetches of coefficients, which are not in the second-level cache."""
+    """As `margins_of_one`, with prefetches of coefficients that are not in the second-level cache."""
+    if point.w.size * point.w.itemsize <= _NEAR_BYTES:
+        margins_of_one(X, point, start, m, tile)
+        return
     last = unsigned(X.indices.size - 1)
     for i in range(m):
         row = unsigned(start + i)
@@ -255,7 +259,7 @@ def make_csr_products(kind: str, one: bool):
     """Make the kernel `products(X, r, cuts, bounds, number, ahead, tile, leaf)` of a range of columns.
 
     Range number q is columns [bounds[q], bounds[q + 1]), of row i the non-zeros from cuts[q, i] to cuts[q + 1, i] after
-    its first. r (n, K) as of `residuals`; sums of the row `ahead` rows later are prefetched.
+    its first. r (n, K) as of `residuals`; sums of the row `ahead` rows later are prefetched, none if that is 0.
     """
 
     @cpu_kernel(f"csr_products[{kind},{_count(one)}]")
@@ -271,8 +275,9 @@ def make_csr_products(kind: str, one: bool):
             row = unsigned(i)
             begin, end = part_of(X, cuts, here, min(row + unsigned(ahead), last))
             if one:
-                for at in range(begin, end):
-                    prefetch_row(leaf, X.indices[at], 0, 1)
+                if ahead > 0:
+                    for at in range(begin, end):
+                        prefetch_row(leaf, X.indices[at], 0, 1)
                 begin, end = part_of(X, cuts, here, row)
                 add_products(X, begin, end, r[row, 0], leaf)
             else:

@@ -30,11 +30,13 @@ from fastgd.kernels.csr.gradient import (
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, SparsePiece, Sums
 
-#: Non-zeros of a block per column, so that to clear and add up its sums costs little; least rows of a block.
-_BLOCK_SHARE, _LEAST_ROWS = 32, 256
+#: Non-zeros of a block per column, so that to clear and add up its sums costs little, of many and of few blocks; least
+#: rows of a block.
+_BLOCK_SHARES, _LEAST_ROWS = (32, 8), 256
 #: Most blocks unless those have more bytes, which is a call of a kernel that does not answer Ctrl-C.
 _BLOCKS, _BLOCK_BYTES = 64, 1 << 28
-#: Least blocks: wider data have a single gradient, divided by columns.
+#: Few blocks, one for each of some threads: wider data have a single gradient, divided by columns, which takes a fifth
+#: more time.
 _LEAST_BLOCKS = 8
 #: Bytes of the sums of all blocks, and of places where ranges of columns begin in rows, as shares of the matrix.
 _SUMS_SHARE, _CUTS_SHARE = 1 / 8, 1 / 16
@@ -80,13 +82,10 @@ class CsrData(CpuSet):
 
     def _block_count(self, size: int) -> int:
         """Return the number of blocks with sums of `size` numbers, a power of two: a function of the data alone."""
-        sparse, most = self.rows, max(_BLOCKS, self.nbytes // _BLOCK_BYTES)
-        shares = (
-            self.n // _LEAST_ROWS,
-            sparse.nnz // (_BLOCK_SHARE * self.d),
-            int(_SUMS_SHARE * self.nbytes / 8) // size,
-        )
-        return 1 << max(min(most, *shares), 1).bit_length() - 1
+        most = min(self.n // _LEAST_ROWS, int(_SUMS_SHARE * self.nbytes / 8) // size)
+        many, few = (self.rows.nnz // (share * self.d) for share in _BLOCK_SHARES)
+        count = max(min(many, max(_BLOCKS, self.nbytes // _BLOCK_BYTES)), min(few, _LEAST_BLOCKS))
+        return 1 << max(min(most, count), 1).bit_length() - 1
 
     def _block(self, number: int, count: int) -> tuple[int, int]:
         """Return the first row of a block and the one after its last."""
@@ -190,7 +189,7 @@ class CsrData(CpuSet):
         r, sums = np.empty((self.n, outputs), point.w.dtype), np.empty(point.w.size + 2 * outputs)
         bounds, cuts = self.ranges(outputs)
         width = int(np.diff(bounds).max())
-        ahead = prefetched_rows(self.n * (len(cuts) - 1), self.rows.nnz)
+        ahead = prefetched_rows(self.n * (len(cuts) - 1), self.rows.nnz, point.w.size)
         tiles = self._new_tiles(1 if one else width, point)
 
         def run(start: int, stop: int, out: Array, slot: int) -> None:

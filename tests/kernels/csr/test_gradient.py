@@ -39,9 +39,9 @@ def test_indices_of_both_dtypes_and_stored_zeros_give_the_same_sums(case):
 
 
 @pytest.mark.parametrize("case", [CASES[5], CASES[7]], ids=["logistic", "softmax"])
-@pytest.mark.parametrize(("n", "d"), [(9001, 7), (3000, 900), (700, 20_000)])
+@pytest.mark.parametrize(("n", "d"), [(9001, 7), (3000, 900), (700, 20_000), (40, 140_000)])
 def test_threads_give_the_same_bits(case, n, d, monkeypatch):
-    """Many blocks of narrow data, few of wide data, and a single one of very wide data."""
+    """Many blocks of narrow data, few of wide data, a single one of very wide data, and one with prefetches."""
     monkeypatch.setattr("fastgd.backends.cpu.data._FEW_BYTES", 0)
     data = sparse_sample(case, n, d, min(0.2, 20 / d), weighted=True)
     whole = pass_over(case, data)
@@ -77,7 +77,7 @@ def test_shifts_raise():
 
 def test_blocks_are_few_if_data_are_wide():
     """Their sums take an eighth of the matrix at most; blocks cover all rows once."""
-    for d, density, outputs, expected in ((7, 0.3, 1, 32), (300, 0.05, 1, 8), (300, 0.05, 9, 4), (3000, 0.005, 1, 1)):
+    for d, density, outputs, expected in ((7, 0.3, 1, 32), (300, 0.05, 1, 8), (300, 0.05, 9, 4), (3000, 0.005, 1, 4)):
         rows = on_csr(sparse_sample(CASES[4], 9000, d, density))
         size = outputs * (d + 2)
         count = rows._block_count(size)
