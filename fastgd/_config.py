@@ -1,7 +1,7 @@
 """Check the parameters of an estimator once, and resolve those left to the library."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -89,6 +89,7 @@ class FitConfig:
     warm_start: bool
     random_state: int | np.random.RandomState | None
     verbose: bool
+    categorical: str | tuple[str, ...] | None
     device: str
     n_threads: int
     positive: bool = False
@@ -131,6 +132,7 @@ class FitConfig:
             n_iter_no_change=_count(estimator.n_iter_no_change, "n_iter_no_change"),
             random_state=_random_state(estimator.random_state),
             verbose=_verbose(estimator.verbose),
+            categorical=_categorical(estimator.categorical),
             device=_device(estimator.device),
             n_threads=_n_threads(estimator.n_threads),
             **flags,
@@ -235,6 +237,17 @@ def _alpha(given: Any, loss: RegressionLoss | None, optimizer: Optimizer | None)
     if isinstance(optimizer, NormalEquations):
         raise ValueError("optimizer='normal_equations' solves for one alpha: use 'auto' or another optimizer")
     return values.astype(np.float64)
+
+
+def _categorical(given: Any) -> str | tuple[str, ...] | None:
+    if given is None or (isinstance(given, str) and given == "auto"):
+        return given
+    is_list = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    names = tuple(given) if is_list else ()
+    if not is_list or not all(isinstance(name, str) for name in names):
+        hint = f": a list of one column is [{given!r}]" if isinstance(given, str) else ""
+        raise ValueError(f"categorical must be 'auto', None or a list of names of columns, got {shown(given)}{hint}")
+    return names
 
 
 def _device(given: Any) -> str:

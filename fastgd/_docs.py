@@ -63,6 +63,17 @@ random_state : int, RandomState instance or None, default=None
     Seed of the order of rows. The same number gives the same bits, whatever the number of threads.
 verbose : bool or int, default=0
     Log one INFO record per epoch to the logger "fastgd", which prints on stderr if no logging is set up.
+categorical : "auto", list of str or None, default="auto"
+    Columns of categories in X, a frame of pandas, polars or Arrow. "auto" takes those whose type is categorical, an
+    enumeration, a dictionary or text (and columns of objects that are text); a list names them, whatever their type,
+    and others must be numbers; None takes none. Each level of a column but the first, the reference, has an indicator.
+    Levels are those that occur in `fit`: in declared order if the type has one (pandas' categories, polars' Enum,
+    ordered dictionaries of Arrow), else numbers by size and text alphabetically. `partial_fit` learns them in its first
+    call, where declared levels count even if no row has them yet. Levels are compared by their spelling: 1, 1.0 and "1"
+    are one level. Rows of other categories later have no indicator, like those of the reference, and a warning counts
+    them. Missing values raise an error, and so does "auto" for a column of more than 100 different values in which
+    there are more than half as many values as rows. Numbers and indicators are one sparse matrix (CSR) if at most a
+    tenth of its numbers are not 0, else a dense one.
 device : {"auto", "cpu", "cuda"}, default="auto"
     Where the fit runs. "cuda" is an NVIDIA GPU, and an error if none can be used. "auto" is the GPU if X is there
     already, or if the cost model expects it to be much faster including transfer; `fit_report_` gives the reason.
@@ -91,7 +102,12 @@ fit_report_ : dict
     "stopped_by" is "certificate". It may be larger where "converged" is True after "early stopping" and for mini-batch
     rules, which converge by their estimated suboptimality.
 n_features_in_ : int
-feature_names_in_ : ndarray of shape (d,), only if X had column names
+    Number of columns of X, before categories become indicators.
+feature_names_in_ : ndarray of shape (n_features_in_,), only if X had column names
+coef_names_ : ndarray of shape (d,), only if X had column names
+    Names of the columns of `coef_`: those of X, with indicators such as "color=red" in place of categories.
+categories_ : dict of str to ndarray, only if X had columns of categories
+    Levels by the name of their column. The first is the reference, the others have indicators in this order.
 """
 
 _REFERENCES = """
@@ -104,9 +120,10 @@ X : array-like or sparse matrix of shape (n, d)
     Rows of finite numbers. C- or F-ordered float32 and float64 arrays, memory maps too, are used in place
     and never written to; anything else is converted once, as `fit_report_` reports. Matrices and arrays of scipy.sparse
     are used in place if they are canonical CSR of float32 or float64, and become CSR otherwise; they are never made
-    dense and run on the CPU. Arrays on a GPU (of CuPy,
-    PyTorch, JAX or Numba: `__cuda_array_interface__` or DLPack) are used in place there, contiguous float32 or float64;
-    y and weights may be there as well, and are copied to the host.
+    dense and run on the CPU. Frames of pandas whose columns are all sparse become CSR too; `categorical` names columns
+    of categories in frames. Arrays on a GPU (of CuPy, PyTorch, JAX or Numba: `__cuda_array_interface__` or DLPack) are
+    used in place there, contiguous float32 or float64; y and weights may be there as well, and are copied to the
+    host.
 """
 
 _WEIGHTS = """
@@ -116,8 +133,9 @@ sample_weight : array-like of shape (n,) or None, default=None
 
 _NEW_ROWS = """
 X : array-like or sparse matrix of shape (n, d)
-    Rows of finite numbers, with the columns of the fit. Where they are on a GPU they are read there. Results are
-    NumPy arrays; with scikit-learn's `array_api_dispatch` on, arrays of the library and on the device of X.
+    Rows of finite numbers, with the columns of the fit: a frame if these include categories. Categories that the fit
+    has not seen are taken for the reference, with a warning. Rows on a GPU are read there. Results are NumPy arrays;
+    with scikit-learn's `array_api_dispatch` on, arrays of the library and on the device of X.
 """
 
 _ENDS = """
@@ -146,6 +164,8 @@ ConvergenceWarning
     others and no row contradicts, such as a category whose rows all have one class. The message names its columns, and
     the fit ends early. With more than 500 parameters not all directions are searched; a fit that finds no proof of an
     optimum is then not converged, and the warning says so.
+UnseenCategoryWarning
+    If `X_val` holds categories that X does not.
 RankWarning
     If ``alpha=0`` and columns are linearly dependent. Solvers of the full batch then return the optimum whose
     coefficients have the least norm, as `numpy.linalg.lstsq` does on centred columns (without an intercept, on raw

@@ -29,6 +29,7 @@ from fastgd.suggestions import ESTIMATORS, Checked
 from fastgd.threads import get_num_threads
 
 if TYPE_CHECKING:
+    from fastgd._categories import Coding
     from fastgd._data import Start, ValidationRows
     from fastgd._report import FitReport
     from fastgd._streaming import FitResult, Previous
@@ -141,8 +142,9 @@ def _attributes(task: dict[str, Any], state: EpochState) -> dict[str, Any]:
     """Return the attributes with which a copy of the estimator predicts as if the fit had ended with this epoch."""
     from fastgd._labels import check_labels
 
-    coef, intercept = state.coef, state.intercept
-    found: dict[str, Any] = {"coef_": coef, "intercept_": intercept, "n_features_in_": coef.shape[1]}
+    coef, intercept, coding = state.coef, state.intercept, task["estimator"]._coding
+    columns = coef.shape[1] if coding is None else len(coding.columns)
+    found: dict[str, Any] = {"coef_": coef, "intercept_": intercept, "n_features_in_": columns, "_coding": coding}
     names = _get_feature_names(task["X"])
     if names is not None:
         found["feature_names_in_"] = names
@@ -248,8 +250,18 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
     n_iter_: int
     history_: dict[str, Array]
     fit_report_: FitReport
-    n_features_in_: int
-    feature_names_in_: NDArray[Any]
+
+    @property
+    def categories_(self) -> dict[str, NDArray[Any]]:
+        """Levels of the columns of categories, the reference first; an AttributeError if there are none."""
+        if self._coding is None:
+            raise AttributeError(f"{type(self).__name__} was not fitted on columns of categories: no categories_")
+        return self._coding.categories
+
+    @property
+    def coef_names_(self) -> NDArray[Any]:
+        """Names of the columns of `coef_`; an AttributeError if X had no names."""
+        return self.feature_names_in_ if self._coding is None else np.array(self._coding.names, object)
 
     def _set_parameters(self, given: dict[str, Any]) -> None:
         """Store the arguments of a constructor, its local names."""
@@ -361,10 +373,10 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         from fastgd._data import FitTimer, load
         from fastgd._fit import run_fit
 
-        timer, config = FitTimer(), FitConfig.of(self)
+        timer, config, before = FitTimer(), FitConfig.of(self), self._coding
         callbacks = () if extras.callbacks is None else check_callbacks(extras.callbacks)
         matrix = read_matrix(self, X, reset=True)
-        validation, start = self._validation_rows(extras, matrix), self._start(extras)
+        validation, start = self._validation_rows(extras, matrix), self._start(extras, before)
         data = load(config, matrix, y, sample_weight, start, validation)
         with printed(config.verbose):
             return self._store(run_fit(config, data, callbacks, hasattr(self, "coef_"), timer))
@@ -384,19 +396,25 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         from fastgd._streaming import ColumnScales, load_chunk, run_chunk
 
         timer, config, previous = FitTimer(), FitConfig.for_stream(self), self._previous()
-        matrix = read_matrix(self, X, reset=previous is None, finite=True)
+        matrix = read_matrix(self, X, reset=previous is None, streams=True)
         chunk = load_chunk(config, matrix, y, sample_weight, previous, ColumnScales(means, scales), classes)
         with printed(config.verbose):
             return self._store(run_chunk(config, chunk, previous, timer))
 
-    def _start(self, extras: FitExtras) -> Start:
-        """Return the coefficients and intercepts to start from: given ones, else with `warm_start` the last fit's."""
+    def _start(self, extras: FitExtras, before: Coding | None) -> Start:
+        """Return the coefficients and intercepts to start from: given ones, else with `warm_start` the last fit's.
+
+        before: the coding of the last fit, whose coefficients are those of the same levels.
+        """
         from fastgd._data import Start
 
         start = Start(extras.coef_init, extras.intercept_init)
         if self.warm_start and hasattr(self, "coef_"):
             if start.coef is None:
-                start = start._replace(coef=fitted_array(self.coef_), coef_name=_LAST.format("coef_"))
+                coef = fitted_array(self.coef_)
+                if before is not None and self._coding is not None:
+                    coef = before.carry_over(coef, self._coding)
+                start = start._replace(coef=coef, coef_name=_LAST.format("coef_"))
             if start.intercept is None:
                 intercept = fitted_array(self.intercept_)
                 start = start._replace(intercept=intercept, intercept_name=_LAST.format("intercept_"))

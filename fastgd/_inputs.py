@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence, Sized
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+import warnings
+from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
+from fastgd._categories import CodedRows, Coding, describe_unseen, learn_levels, refuse_missing_categories
+from fastgd._frames import Factor, Frame, frame_of
+from fastgd._model import ModelParameters
 from fastgd._values import (
     MATRIX,
     TARGETS,
@@ -34,8 +37,10 @@ from fastgd._values import (
 from fastgd.arrays import Array, all_finite
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.exceptions import UnseenCategoryWarning, _level_of_caller
 from fastgd.objective.coordinates import Moments
 from fastgd.parameters import shown
+from fastgd.suggestions import did_you_mean
 from fastgd.threads import by_blocks
 
 if TYPE_CHECKING:
@@ -59,12 +64,17 @@ def _check_gpu_array(X: GpuArray, name: str) -> None:
         )
 
 
-def _check_same_form(X_val: Any, like: NDArray[Any] | CsrMatrix) -> None:
-    """Raise a ValueError if only one of X and validation rows is sparse: nothing is made dense silently."""
-    if isinstance(like, CsrMatrix) and not issparse(X_val):
+def _check_same_columns(X_val: Any, like: NDArray[Any] | CsrMatrix) -> None:
+    """Raise a ValueError unless validation rows have the columns and form of X: nothing is made dense silently."""
+    is_sparse = issparse(X_val) or _has_sparse_columns(X_val)
+    if isinstance(like, CsrMatrix) and not is_sparse:
         raise ValueError("X is sparse and X_val is not: make X_val sparse, scipy.sparse.csr_array(X_val)")
-    if issparse(X_val) and not isinstance(like, CsrMatrix):
+    if is_sparse and not isinstance(like, CsrMatrix):
         raise ValueError("X_val is sparse and X is not: bring both to one form, such as X_val.toarray()")
+    given = _array_of(X_val) if isinstance(X_val, list | tuple) else X_val
+    shape: tuple[int, ...] = getattr(given, "shape", ())
+    if len(shape) != 2 or shape[0] == 0 or shape[1] != like.shape[1]:
+        raise ValueError(f"X_val must have rows and the {like.shape[1]} columns of X, got shape {shape}")
 
 
 def _check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray | CsrMatrix) -> None:
@@ -109,82 +119,215 @@ class Matrix(NamedTuple):
 
 
 def read_rows(
-    estimator: BaseEstimator,
+    estimator: ModelParameters,
     X: ArrayLike | None,
     *,
     reset: bool,
     finite: bool = True,
-    dtype: Any = _FLOATS,
+    streams: bool = False,
+    like: NDArray[Any] | CsrMatrix | None = None,
     name: str = "X",
 ) -> NDArray[Any] | GpuArray | CsrMatrix:
     """Return X as scikit-learn's `validate_data` does; errors name the column. Arrays on a GPU stay there.
 
-    Sparse matrices of any format become CSR with numbers of a dtype.
+    Sparse matrices of any format, and frames of pandas whose columns are all sparse, become CSR. Frames with columns of
+    categories become CSR or dense, whichever is faster.
 
     Records the columns in the estimator, or without `reset` compares them with the recorded ones. Whether all numbers
-    are finite is checked on request, and never on the GPU: the first pass over X detects it.
+    are finite is checked on request, and never on the GPU: the first pass over X detects it. streams: whether more rows
+    follow, so that all declared levels of categories count. like: rows whose dtype and, of categories, form to take.
     """
-    if reset and not finite and is_ready(X, 2):
+    if reset and not finite and is_ready(X, 2) and not _are_columns(estimator.categorical):
         # scikit-learn's check of any possible container takes longer than a small fit.
         estimator.n_features_in_ = X.shape[1]
         if hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
+        estimator._coding = None
         return X
-    if issparse(X):
-        return _read_csr(estimator, X, reset=reset, finite=finite, name=name)
+    coded = _read_coded(estimator, X, reset, streams, None if like is None else isinstance(like, CsrMatrix), name)
+    if coded is not None:
+        rows = coded.matrix if like is None else coded.matrix.astype(like.dtype)
+        return _check_finite_rows(rows, coded.coding.names, finite, name)
+    sparse = _sparse_columns(X)
+    if issparse(sparse):
+        made = _read_csr(sparse, name)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return _check_finite_rows(made, column_names(estimator), finite, name)
     there = gpu_array(X)
     if there is not None:
         _check_gpu_array(there, name)
         validate_data(estimator, there, reset=reset, skip_check_array=True)
         return there
+    dtype = _FLOATS if like is None else like.dtype
+    checked = _read_dense(X, name, lambda given: validate_data(estimator, given, reset=reset, dtype=dtype, **_LENIENT))
+    return _check_finite_rows(checked, column_names(estimator), finite, name)
+
+
+def _sparse_columns(X: Any) -> Any:
+    """Return the matrix of a frame of pandas whose columns are all sparse numbers; anything else as it is."""
+    return X.sparse.to_coo() if _has_sparse_columns(X) else X
+
+
+def _has_sparse_columns(X: Any) -> bool:
+    """Whether X is a frame of pandas whose columns are all sparse numbers, mostly 0."""
+    if not hasattr(X, "sparse") or frame_of(X) is None:
+        return False
+    return all(dtype.kind in "fiub" and dtype.fill_value == 0 for dtype in X.dtypes)
+
+
+#: Options of scikit-learn's checks of dense arrays.
+_LENIENT: Any = {"order": None, "ensure_all_finite": False, "ensure_min_samples": 1}
+
+
+def _read_dense(X: Any, name: str, check: Callable[[Any], NDArray[Any]]) -> NDArray[Any]:
+    """Return X by one of scikit-learn's checks; errors name the column."""
     if isinstance(X, list | tuple):
         X = _array_of(X)
     check_not_masked(X, name)
     refuse_dates(X, name)
     try:
-        checked: NDArray[Any] = validate_data(
-            estimator, X, reset=reset, dtype=dtype, order=None, ensure_all_finite=False, ensure_min_samples=1
-        )
+        return check(X)
     except (TypeError, ValueError, OverflowError):
         refuse_shape(X, name, MATRIX)
         refuse_values(X, name)
         raise
+
+
+Checked = TypeVar("Checked", NDArray[Any], CsrMatrix, NDArray[Any] | CsrMatrix)
+
+
+def _check_finite_rows(rows: Checked, names: Sequence[str], finite: bool, name: str) -> Checked:
+    """Return rows; if asked for, raise a ValueError that names a column with NaN or infinity."""
     with np.errstate(over="ignore", invalid="ignore"):
         # One sum is faster than a check of each number, and is not finite if any number is not.
-        if finite and not np.isfinite(np.sum(checked)):
-            refuse_not_finite(checked, column_names(estimator), name)
-    return checked
+        if finite and not np.isfinite(np.sum(rows.data if isinstance(rows, CsrMatrix) else rows)):
+            refuse_not_finite(rows, names, name)
+    return rows
 
 
-def _read_csr(estimator: BaseEstimator, X: Any, *, reset: bool, finite: bool, name: str) -> CsrMatrix:
+def _read_coded(
+    estimator: ModelParameters, X: Any, reset: bool, streams: bool, sparse: bool | None, name: str
+) -> CodedRows | None:
+    """Return rows with coded categories; None if no column holds any.
+
+    Levels are learned on `reset`, else values that are no levels are counted in a warning. sparse: the form of the
+    result, None for the faster.
+    """
+    if isinstance(X, CodedRows):
+        _record_coding(estimator, X.coding, reset)
+        return X
+    frame, coding = frame_of(X), estimator._coding
+    if reset:
+        coding = estimator._coding = None
+        positions = _categorical_columns(frame, estimator.categorical)
+    else:
+        positions = [] if coding is None else list(coding.levels)
+    if not positions:
+        return None
+    if frame is None:
+        names = ", ".join(map(repr, () if coding is None else coding.categories))
+        raise ValueError(
+            f"{name} must be a frame of pandas, polars or Arrow, since the fit had categories in {names}: give a frame "
+            "with the columns of the fit"
+        )
+    if frame.rows == 0:
+        raise ValueError(f"{name} has shape (0, {len(frame.names)}): at least one row and one column are needed")
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    factors = {j: frame.factor(j) for j in positions}
+    for j, factor in factors.items():
+        refuse_missing_categories(factor, str(frame.names[j]), name)
+    if coding is None:
+        coding = _learn_coding(frame, factors, streams, not _are_columns(estimator.categorical))
+        estimator._coding = coding
+    numeric = [j for j in range(len(frame.names)) if j not in factors]
+    numbers = np.empty((frame.rows, 0))
+    if numeric:
+        numbers = _read_dense(frame.part(numeric), name, lambda part: check_array(part, dtype=_FLOATS, **_LENIENT))
+    coded = coding.encode(numbers, factors, sparse)
+    if coded.unseen:
+        warnings.warn(describe_unseen(coded.unseen, name), UnseenCategoryWarning, stacklevel=_level_of_caller())
+    return coded
+
+
+def _are_columns(categorical: object) -> bool:
+    """Whether the parameter `categorical` lists columns."""
+    return categorical is not None and not isinstance(categorical, str)
+
+
+def _categorical_columns(frame: Frame | None, categorical: Literal["auto"] | Sequence[str] | None) -> list[int]:
+    """Return the positions of the columns that a fit takes for categories; a ValueError for names of no column."""
+    if isinstance(categorical, str):
+        found = [] if frame is None else [j for j in range(len(frame.names)) if frame.is_categorical(j)]
+        return _with_own_names(found, frame)
+    asked = list(() if categorical is None else categorical)
+    if not asked:
+        return []
+    if frame is None:
+        raise ValueError(f"categorical={shown(asked)} names columns, but X has no names: give X as a frame, or 'auto'")
+    unknown = [name for name in asked if name not in frame.names]
+    if unknown:
+        hint = did_you_mean(unknown[0], [name for name in frame.names if isinstance(name, str)])
+        raise ValueError(f"categorical names {shown(unknown[0])}, which is not a column of X{hint}")
+    return _with_own_names([j for j, name in enumerate(frame.names) if name in asked], frame)
+
+
+def _with_own_names(positions: list[int], frame: Frame | None) -> list[int]:
+    """Return positions of columns; raise a ValueError if another column has the name of one of them."""
+    names = [] if frame is None else list(frame.names)
+    for j in positions:
+        if names.count(names[j]) > 1:
+            raise ValueError(f"{names.count(names[j])} columns of X are called {names[j]!r}: rename all but one")
+    return positions
+
+
+def _learn_coding(frame: Frame, factors: Mapping[int, Factor], streams: bool, is_automatic: bool) -> Coding:
+    """Return the coding of a frame with the levels of its columns of categories."""
+    names = tuple(map(str, frame.names))
+    levels = {
+        j: learn_levels(factor, names[j], keeps_declared=streams, is_automatic=is_automatic)
+        for j, factor in factors.items()
+    }
+    coding = Coding(names, levels)
+    if coding.width == 0:
+        raise ValueError("each column of X holds one category alone, so that no column is left to fit: give others")
+    return coding
+
+
+def _record_coding(estimator: ModelParameters, coding: Coding, reset: bool) -> None:
+    """Record the columns of coded rows; without `reset` raise a ValueError if they are not those of the fit."""
+    if reset:
+        estimator._coding, estimator.n_features_in_ = coding, len(coding.columns)
+        estimator.feature_names_in_ = np.array(coding.columns, object)
+    elif estimator._coding != coding:
+        raise ValueError("the rows were coded by other categories than those of the fit")
+
+
+def _read_csr(X: Any, name: str) -> CsrMatrix:
     """Return a matrix of scipy.sparse as CSR, in place if that is possible."""
     if X.dtype.kind == "c":
         raise holds_complex(f"{name} is a sparse matrix of {X.dtype}")
     made = CsrMatrix.of(X, name)
     if 0 in made.shape:
         raise ValueError(f"{name} has shape {made.shape}: at least one row and one column are needed")
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if finite and not np.isfinite(np.sum(made.data)):
-            refuse_not_finite(made, column_names(estimator), name)
     return made
 
 
-def column_names(estimator: BaseEstimator) -> tuple[str, ...]:
-    """Return the names of the columns that an estimator was fitted on, if any."""
-    return tuple(getattr(estimator, "feature_names_in_", ()))
+def column_names(estimator: ModelParameters) -> tuple[str, ...]:
+    """Return the names of the columns of coefficients, if any: those that an estimator was fitted on, or coded."""
+    coding = estimator._coding
+    return tuple(getattr(estimator, "feature_names_in_", ())) if coding is None else coding.names
 
 
-def read_matrix(estimator: BaseEstimator, X: ArrayLike, *, reset: bool, finite: bool = False) -> Matrix:
-    """Read X for a fit, see `read_rows`; with `finite` sums of squares must be finite too."""
-    array, names = read_rows(estimator, X, reset=reset, finite=finite), column_names(estimator)
+def read_matrix(estimator: ModelParameters, X: ArrayLike, *, reset: bool, streams: bool = False) -> Matrix:
+    """Read X for a fit, see `read_rows`; of a stream numbers and sums of their squares must be finite."""
+    array, names = read_rows(estimator, X, reset=reset, finite=streams, streams=streams), column_names(estimator)
     if isinstance(array, GpuArray):
         return Matrix(array, 0, names)
     if isinstance(array, CsrMatrix):
-        if finite and not squares_are_finite(array):
+        if streams and not squares_are_finite(array):
             refuse_overflow(array, names)
         return Matrix(array, _new_csr_bytes(array, X), names)
-    if finite:
+    if streams:
         largest = float(max(array.max(), -array.min()))
         if not math.isfinite(largest * largest * array.shape[0]):
             refuse_overflow(array, names)
@@ -229,20 +372,16 @@ def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
 
 
 def read_validation_rows(
-    estimator: BaseEstimator, X_val: ArrayLike, like: NDArray[Any] | GpuArray | CsrMatrix
+    estimator: ModelParameters, X_val: ArrayLike, like: NDArray[Any] | GpuArray | CsrMatrix
 ) -> NDArray[Any] | GpuArray | CsrMatrix:
     """Read validation rows in the dtype and order of X, so that they share its kernels; on the GPU as they are."""
     there = None if issparse(X_val) else gpu_array(X_val)
     _check_same_place(there, like)
     if isinstance(like, GpuArray):
         return read_rows(estimator, X_val, reset=False, name="X_val")
-    _check_same_form(X_val, like)
-    if isinstance(X_val, list | tuple):
-        X_val = _array_of(X_val)
-    shape: tuple[int, ...] = getattr(X_val, "shape", ())
-    if len(shape) != 2 or shape[0] == 0 or shape[1] != like.shape[1]:
-        raise ValueError(f"X_val must have rows and the {like.shape[1]} columns of X, got shape {shape}")
-    checked = read_rows(estimator, X_val, reset=False, dtype=like.dtype, name="X_val")
+    if estimator._coding is None:
+        _check_same_columns(X_val, like)
+    checked = read_rows(estimator, X_val, reset=False, like=like, name="X_val")
     if isinstance(like, CsrMatrix):
         assert isinstance(checked, CsrMatrix)
         return checked.astype(like.dtype)

@@ -1,11 +1,13 @@
-"""The parameters that estimators hold: their type, for code that is loaded without Numba and for `_config`."""
+"""The parameters and columns that estimators hold: types for code loaded without Numba and for `_config`."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from fastgd._categories import Coding
 from fastgd.optimizers import Optimizer, OptimizerName
 
 
@@ -29,5 +31,11 @@ class ModelParameters(BaseEstimator):
     warm_start: bool
     random_state: int | np.random.RandomState | None
     verbose: bool | int
+    categorical: Literal["auto"] | Sequence[str] | None
     device: Literal["auto", "cpu", "cuda"]
     n_threads: int | None
+
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    #: The columns of categories in the fit; None if there were none.
+    _coding: Coding | None = None

@@ -324,7 +324,7 @@ def _refuse_column(where: str, values: NDArray[Any]) -> None:
                 f"{where} holds an integer in row {row} that is beyond the range of float64: scale it down"
             ) from None
         except ValueError:
-            cure = "leave it out, or make numbers of it, as sklearn.preprocessing.OneHotEncoder does of categories"
+            cure = "leave it out, make numbers of it, or give X as a frame and name the column in categorical"
             cure = cure if where.startswith("column") else "give numbers"
             raise ValueError(f"{where} holds text, such as {str(value)!r}: {cure}") from None
         except TypeError:

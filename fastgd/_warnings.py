@@ -1,6 +1,5 @@
 """Warn about fits that did not converge, problems without an optimum, and linearly dependent columns."""
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastgd._config import FitConfig
 from fastgd._values import column_name, combinations
 from fastgd.arrays import EPS, Array
-from fastgd.exceptions import RankWarning
+from fastgd.exceptions import RankWarning, _level_of_caller
 from fastgd.history import History
 from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
@@ -34,14 +33,6 @@ def warn(messages: list[str], message: str, category: type[Warning]) -> None:
     """Warn at the line of the caller's code, and add the message to the report's."""
     messages.append(message)
     warnings.warn(message, category, stacklevel=_level_of_caller())
-
-
-def _level_of_caller() -> int:
-    """Return the stack level, seen from `warn`, of the code that called the package."""
-    frame, level = sys._getframe(2), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastgd":
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def warn_not_converged(

@@ -1,10 +1,15 @@
 """The errors and warnings of fastgd that a caller may want to catch by name."""
 
+import sys as _sys
 from typing import Any as _Any
 
 
 class RankWarning(UserWarning):
     """Without penalty, columns that are combinations of others leave more than one optimum."""
+
+
+class UnseenCategoryWarning(UserWarning):
+    """Rows hold categories that the fit has not seen, and are taken for those of the reference category."""
 
 
 class ModelFileError(ValueError):
@@ -57,3 +62,11 @@ class DivergenceError(RuntimeError):
 
 class DeviceError(RuntimeError):
     """A GPU was asked for and cannot be used; the message says what is missing and how to install it."""
+
+
+def _level_of_caller() -> int:
+    """Return the stack level, seen from a caller that warns, of the code that called the package."""
+    frame, level = _sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastgd":
+        frame, level = frame.f_back, level + 1
+    return level

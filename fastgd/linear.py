@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -89,6 +90,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = 0,
+        categorical: Literal["auto"] | Sequence[str] | None = "auto",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         n_threads: int | None = None,
     ) -> None:

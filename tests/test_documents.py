@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 #: The blocks of a guide run in order and share their names.
-GUIDES = ("solvers.md", "rules.md")
+GUIDES = ("solvers.md", "rules.md", "categories.md")
 
 
 def python_blocks(text: str) -> list[str]:

@@ -140,7 +140,8 @@ def test_encoded_dates_of_arrow():
 
 def test_names_of_categories_are_no_dates():
     frame = pl.DataFrame({"t": pl.Series(["date", "time"] * 3, dtype=pl.Enum(["date", "time"]))})
-    refused("column 't' of X holds text, such as 'date'", LinearRegression().fit, frame, NUMBERS)
+    assert LinearRegression(alpha=0.1).fit(frame, NUMBERS).coef_names_.tolist() == ["t=time"]
+    refused("column 't' of X holds text, such as 'date'", LinearRegression(categorical=None).fit, frame, NUMBERS)
     found = LinearRegression(alpha=0.1).fit(pd.DataFrame({"x": pd.Categorical(LABELS)}), NUMBERS)
     assert np.array_equal(found.coef_, LinearRegression(alpha=0.1).fit(LABELS[:, None].astype(float), NUMBERS).coef_)
 
