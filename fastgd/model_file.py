@@ -2,19 +2,22 @@
 
 Format 1: tensors "coef" (K, d) and "intercept" (K,), float64, "classes" where labels are numbers or booleans,
 "history.*" (n_iter,), and "training.*", the state that `partial_fit` continues from; metadata "fastgd", canonical JSON
-of all else; metadata "sha256" over that JSON and the tensors. Nothing is allocated or read that the header, whose size
+of all else; metadata "sha256" over that JSON and the tensors. Format 2 has columns of categories, so that d is larger
+than the number of features. Nothing is allocated or read that the header, whose size
 is bounded, does not announce consistently.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
 import stat
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
@@ -30,7 +33,8 @@ from fastgd.schedules import FromFunction, Schedule
 
 Tensors: TypeAlias = dict[str, NDArray[Any]]
 
-FORMAT = 1
+#: Of models without and with columns of categories.
+FORMAT, FORMAT_OF_CATEGORIES = 1, 2
 KINDS = ("LinearRegression", "LogisticRegression")
 #: Most lists and dicts inside each other in the metadata; a schedule inside another takes two.
 _MOST_LEVELS = 64
@@ -57,6 +61,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "labels": (list, _NONE),
     "labels_dtype": (str, _NONE),
     "feature_names_in": (list, _NONE),
+    "categories": (dict, _NONE),
     "training": (dict, _NONE),
 }
 
@@ -157,9 +162,9 @@ def _metadata(model: Any, classes: NDArray[Any] | None, training: Training | Non
             raise TypeError("classes_ must be numbers, booleans or strings to be saved")
         # A dtype with room for much longer strings than there are would be refused on reading.
         labels_dtype = classes.dtype.str if classes.nbytes <= _MOST_LABEL_BYTES else f"<U{max(map(len, labels))}"
-    names = getattr(model, "feature_names_in_", None)
+    names, coding = getattr(model, "feature_names_in_", None), model._coding
     return {
-        "format": FORMAT,
+        "format": FORMAT if coding is None else FORMAT_OF_CATEGORIES,
         "version": __version__,
         "kind": type(model).__name__,
         "params": {name: _plain(value, name) for name, value in model.get_params(deep=False).items()},
@@ -168,6 +173,7 @@ def _metadata(model: Any, classes: NDArray[Any] | None, training: Training | Non
         "single_target": bool(np.ndim(model.intercept_) == 0),
         "n_features_in": int(model.n_features_in_),
         "feature_names_in": None if names is None else [str(name) for name in names],
+        "categories": None if coding is None else coding.facts(),
         "n_iter": int(model.n_iter_),
         "history": {},
         "fit_report": dict(model.fit_report_),
@@ -185,6 +191,8 @@ def _plain(value: Any, name: str) -> Any:
         return value.item()
     if name == "alpha" and np.ndim(value) == 1:
         return {"numbers": [float(number) for number in value]}
+    if name == "categorical" and isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return {"names": [str(column) for column in value]}
     if isinstance(value, dict):
         return {"pairs": [[_plain(key, name), _plain(item, name)] for key, item in value.items()]}
     if value is None or isinstance(value, str | int | float):
@@ -227,8 +235,11 @@ def _read(file: BinaryIO) -> ModelParts:
             raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelFileError(_FOREIGN) from None
-    if metadata.get("format") != FORMAT:
-        raise ModelFileError(f"has format {_shown(metadata.get('format'))}, this version reads {FORMAT}: update fastgd")
+    number = metadata.get("format")
+    if type(number) is not int or number not in (FORMAT, FORMAT_OF_CATEGORIES):
+        raise ModelFileError(
+            f"has format {_shown(number)}, this version reads up to {FORMAT_OF_CATEGORIES}: update fastgd"
+        )
     layout = _layout(header)
     total = max((tensor.end for tensor in layout.values()), default=0)
     if size is not None and size != 8 + length + total:
@@ -297,12 +308,14 @@ def _check_metadata(metadata: dict[str, Any], layout: dict[str, _Tensor]) -> Non
     for name, types in _TYPES.items():
         if type(metadata.setdefault(name, None)) not in types:
             raise damaged(f"{name} is {_shown(metadata[name])}")
-    columns, outputs = metadata["n_features_in"], _count_outputs(metadata, layout)
+    features = metadata["n_features_in"]
+    columns = _count_columns(metadata)
+    outputs = _count_outputs(metadata, layout, columns)
     if not _is_count(metadata["n_iter"]):
         raise damaged("n_iter")
     names = metadata["feature_names_in"]
-    if names is not None and (len(names) != columns or not all(isinstance(name, str) for name in names)):
-        raise damaged(f"feature_names_in is not a list of {columns} names")
+    if names is not None and (len(names) != features or not all(isinstance(name, str) for name in names)):
+        raise damaged(f"feature_names_in is not a list of {features} names")
     _check_history(metadata["history"], layout)
     if metadata["kind"] == "LogisticRegression":
         classes = _count_classes(metadata, layout)
@@ -312,8 +325,41 @@ def _check_metadata(metadata: dict[str, Any], layout: dict[str, _Tensor]) -> Non
         _check_training(metadata["training"], layout, outputs, columns)
 
 
-def _count_outputs(metadata: dict[str, Any], layout: dict[str, _Tensor]) -> int:
-    columns, found = metadata["n_features_in"], layout.get("coef")
+def _count_columns(metadata: dict[str, Any]) -> int:
+    """Return the number of columns of coefficients, after a check of the categories."""
+    features, categories = metadata["n_features_in"], metadata["categories"]
+    if (categories is not None) != (metadata["format"] == FORMAT_OF_CATEGORIES):
+        raise damaged("categories do not agree with the format")
+    if categories is None:
+        return features
+    columns, positions, levels = (categories.get(name) for name in ("columns", "positions", "levels"))
+    if not (isinstance(columns, list) and len(columns) == features and all(type(name) is str for name in columns)):
+        raise damaged(f"columns of the categories are not a list of {_shown(features)} names")
+    if not (
+        isinstance(positions, list)
+        and positions
+        and all(_is_count(j) and j < features for j in positions)
+        and all(low < high for low, high in itertools.pairwise(positions))
+    ):
+        raise damaged("positions of the categories")
+    if not (isinstance(levels, list) and len(levels) == len(positions) and all(map(_are_levels, levels))):
+        raise damaged("levels of the categories")
+    return features + sum(len(each) - 2 for each in levels)
+
+
+def _are_levels(levels: object) -> bool:
+    """Return whether a value is a list of levels of one type: strings, booleans, or finite numbers."""
+    if not isinstance(levels, list) or not levels:
+        return False
+    return (
+        all(type(level) is str for level in levels)
+        or all(type(level) is bool for level in levels)
+        or all(type(level) is int or (type(level) is float and math.isfinite(level)) for level in levels)
+    )
+
+
+def _count_outputs(metadata: dict[str, Any], layout: dict[str, _Tensor], columns: int) -> int:
+    found = layout.get("coef")
     shape = found.shape if found is not None and found.dtype == "<f8" else ()
     if len(shape) != 2 or shape[0] < 1 or shape[1] != columns or columns < 1:
         raise damaged(f"coefficients of shape {shape} for {_shown(columns)} columns")

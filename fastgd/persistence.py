@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastgd import model_file, optimizers, schedules
+from fastgd._categories import Coding
 from fastgd.exceptions import ModelFileError
 from fastgd.linear import LinearRegression
 from fastgd.logistic import LogisticRegression
@@ -66,6 +67,8 @@ def _build(parts: ModelParts) -> LinearRegression | LogisticRegression:
     model.n_features_in_ = metadata["n_features_in"]
     if metadata["feature_names_in"] is not None:
         model.feature_names_in_ = np.array(metadata["feature_names_in"], dtype=object)
+    if metadata["categories"] is not None:
+        model._coding = Coding.of(metadata["categories"])
     model.n_iter_ = metadata["n_iter"]
     model.history_ = {name: np.array(values, np.float64) for name, values in metadata["history"].items()}
     model.history_ |= _named(tensors, "history.")
@@ -82,11 +85,19 @@ def _from_plain(value: Any) -> Any:
             return by_name[value[kind]](**{key: _from_plain(item) for key, item in value["params"].items()})
     if isinstance(value, dict) and "numbers" in value:
         return np.array(value["numbers"], dtype=np.float64)
+    if isinstance(value, dict) and "names" in value:
+        return _names(value["names"])
     if isinstance(value, dict):
         return {key: _from_plain(item) for key, item in value["pairs"]}
     if isinstance(value, list):
         raise ValueError("a parameter that is a list")
     return value
+
+
+def _names(given: Any) -> list[str]:
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise ValueError("a parameter that is not a list of names")
+    return given
 
 
 def _named(tensors: Tensors, prefix: str) -> Tensors:

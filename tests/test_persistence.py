@@ -153,7 +153,7 @@ def test_foreign_files_are_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"format": 2}, r"format 2.*update"), ({"kind": "GammaRegression"}, "GammaRegression")]
+    ("change", "message"), [({"format": 3}, r"format 3.*update"), ({"kind": "GammaRegression"}, "GammaRegression")]
 )
 def test_files_of_a_newer_version_are_refused(blob, tmp_path, change, message):
     (tmp_path / "newer").write_bytes(altered(blob, lambda metadata, _: metadata.update(change)))

@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
+import fastgd
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import UnseenCategoryWarning
 from tests.estimators.fits import refused
@@ -337,6 +338,29 @@ def test_columns_without_names_of_text():
     assert model.coef_names_.tolist() == ["0", "1=green", "1=red"]
     assert not hasattr(model, "feature_names_in_")
     assert model.predict(X).shape == (N,)
+
+
+@pytest.mark.parametrize("names", [FEW, MANY], ids=["dense", "sparse"])
+def test_saved_models_predict_from_the_frame(names, tmp_path):
+    model = LogisticRegression(categorical=["color", "grade", *names[3:]]).fit(PANDAS[names], LABELS)
+    model.save(tmp_path / "model")
+    loaded = fastgd.load(tmp_path / "model")
+    assert loaded.coef_names_.tolist() == model.coef_names_.tolist()
+    assert loaded.get_params() == model.get_params()
+    for name, levels in model.categories_.items():
+        np.testing.assert_array_equal(loaded.categories_[name], levels)
+        assert loaded.categories_[name].dtype == levels.dtype
+    for X in (PANDAS[names], POLARS[names]):
+        np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    with pytest.warns(UnseenCategoryWarning):
+        loaded.predict(PANDAS[names].assign(color="pink"))
+
+
+def test_streams_go_on_from_a_file(tmp_path):
+    model = LinearRegression(alpha=1e-3, optimizer="adam", shuffle=False).partial_fit(PANDAS[FEW][:200], Y[:200])
+    model.save(tmp_path / "model")
+    loaded = fastgd.load(tmp_path / "model").partial_fit(PANDAS[FEW][200:], Y[200:])
+    np.testing.assert_array_equal(loaded.coef_, model.partial_fit(PANDAS[FEW][200:], Y[200:]).coef_)
 
 
 def test_importing_loads_no_library_of_frames():
