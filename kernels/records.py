@@ -31,6 +31,14 @@ class Data(NamedTuple):
     weight_step: int
 
 
+class Csr(NamedTuple):
+    """Sparse rows: the non-zeros of row i are at [indptr[i], indptr[i + 1]), with ascending columns in [0, d)."""
+
+    data: NDArray[np.floating]
+    indices: NDArray[np.integer]
+    indptr: NDArray[np.int64]
+
+
 class Point(NamedTuple):
     """Where the loss is evaluated, in the dtype of X: z = (x - shift) . w + b."""
 

@@ -1,9 +1,9 @@
 """The full pass over sparse rows: loss and gradient, reading the non-zeros once from memory, or twice for wide data.
 
-`data.X` is a `Csr`, and rows are never shifted. `point.w` is (d, K), so that the K coefficients of a non-zero are side
-by side. Margins are sums in float64 of products in the dtype of X, gradients are sums in float64. The sums of a run of
-rows are as those of `fastgd.kernels.cpu.gradient`: (K d + 2 K,), sum_i s_i dloss/dz_ik x_i output by output, then sum_i
-s_i dloss/dz_ik, then sum_i s_i loss_ik.
+`data.X` is a `records.Csr`, and rows are never shifted. `point.w` is (d, K), so that the K coefficients of a non-zero
+are side by side. Margins are sums in float64 of products in the dtype of X, gradients are sums in float64. The sums of
+a run of rows are as those of `fastgd.kernels.cpu.gradient`: (K d + 2 K,), sum_i s_i dloss/dz_ik x_i output by output,
+then sum_i s_i dloss/dz_ik, then sum_i s_i loss_ik.
 
 - `gradient(data, point, start, stop, tile, leaf)` writes the sums of rows [start, stop). Cost: 8 to 16 bytes read, 4 K
   flops per non-zero; K (d + 2) numbers written.
@@ -32,14 +32,6 @@ _TILE_ROWS, _TILE_MARGINS = (8, 1024), 1 << 14
 _AHEAD, _NEAR_BYTES = 64, 1 << 19
 #: Columns whose sums are turned at a time, in the first-level cache.
 _TURNED = 64
-
-
-class Csr(NamedTuple):
-    """Sparse rows: the non-zeros of row i are at [indptr[i], indptr[i + 1]), with ascending columns in [0, d)."""
-
-    data: NDArray[np.floating]
-    indices: NDArray[np.integer]
-    indptr: NDArray[np.int64]
 
 
 class CsrTile(NamedTuple):

@@ -16,7 +16,6 @@ from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.kernels import records
 from fastgd.kernels.csr.columns import make_csr_margins, make_csr_norms, make_csr_sums
 from fastgd.kernels.csr.gradient import (
-    Csr,
     CsrTile,
     add_blocks,
     csr_tile_rows,
@@ -70,7 +69,7 @@ class CsrData(CpuSet):
 
     def __init__(self, X: CsrMatrix, y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> None:
         weights = np.ones(1, X.dtype) if s is None else s
-        arrays: Any = Csr(X.data, X.indices, X.indptr)
+        arrays: Any = records.Csr(X.data, X.indices, X.indptr)
         data = records.Data(arrays, read_only(y), read_only(weights), 0 if s is None else 1)
         super().__init__(data, "C", X.shape, X.nbytes, n_threads)
         #: X.
@@ -297,7 +296,8 @@ def margins(X: CsrMatrix, coef: Array, intercept: Array, n_threads: int) -> Arra
     """Return x . coef + intercept, (n, K) float64, for coef (K, d)."""
     kernel, outputs = make_csr_margins(X.kind), len(coef)
     found = np.empty((len(X), outputs))
-    arrays, w, b = Csr(X.data, X.indices, X.indptr), read_only(np.ascontiguousarray(coef.T)), read_only(intercept)
+    arrays = records.Csr(X.data, X.indices, X.indptr)
+    w, b = read_only(np.ascontiguousarray(coef.T)), read_only(intercept)
 
     def work(slot: int, rows: slice) -> None:
         kernel(arrays, w, b, rows.start, rows.stop, np.empty(outputs), found)
