@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,27 +121,15 @@ class CsrData(CpuSet):
 
     def moments(self) -> Moments:
         """Return weighted mean and sd of each column; not finite if the data are not. Two passes over the non-zeros."""
-        d, weight = self.d, self.weight
-        sums, stored, counts = self._column_sums("sums", np.zeros(d), 3)
-        full = counts == (self.n if self.weights is None else np.count_nonzero(self.weights > 0))
-        # Of the weights that are summed up for columns only those of columns with zeros matter.
-        zeros = np.where(full, 0.0, weight - stored)
-        with np.errstate(over="ignore", invalid="ignore"):
-            center = self._center_near(sums / weight, full)
-            deviations, squares = self._column_sums("squares", center, 2)
-            deviations -= zeros * center
-            squares += zeros * center**2
-            move = deviations / weight
-            variance = np.maximum(squares / weight - move**2, 0.0)
-        return Moments(weight, center + move, np.sqrt(variance))
+        return moments_of(self)
 
-    def _center_near(self, mean: Array, full: NDArray[np.bool_]) -> Array:
-        """Return means, replaced by a row's values in columns without zeros that may be constant."""
-        if not full.any():
-            return mean
-        row = 0 if self.weights is None else int(np.argmax(self.weights > 0))
-        base = self.rows.dense(row, row + 1)[0].astype(np.float64)
-        return np.where(full & (np.abs(mean - base) <= _NEAR * np.abs(base)), base, mean)
+    def stored_sums(self) -> Array:
+        """Return sums over the stored numbers of columns of s x, of s, and of 1 for s > 0, (3, d). One pass."""
+        return self._column_sums("sums", np.zeros(self.d), 3)
+
+    def deviation_sums(self, center: Array) -> Array:
+        """Return sums over the stored numbers of s (x - center) and of s (x - center)^2, (2, d). One pass."""
+        return self._column_sums("squares", center, 2)
 
     def _column_sums(self, part: str, center: Array, count: int) -> Array:
         """Return sums over the stored numbers of columns, (count, d). One pass."""
@@ -154,7 +142,7 @@ class CsrData(CpuSet):
 
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
         """Return sums of loss and gradient at margins x . coef + intercept; coef (K, d), shift 0. One pass."""
-        _refuse_shift(shift)
+        refuse_shift(shift)
         outputs, cut = len(coef), coef.size
         size = cut + 2 * outputs
         kind = self.rows.dtype
@@ -242,7 +230,7 @@ class CsrData(CpuSet):
 
     def line(self, coef: Array, intercept: Array, shift: Array) -> CpuData:
         """Return a dense data set with the margins (n, K) as columns. One pass."""
-        _refuse_shift(shift)
+        refuse_shift(shift)
         columns = margins(self.rows, coef, intercept, self._threads).astype(self.rows.dtype, copy=False)
         self.count_rows(self.n)
         return CpuData(columns, self.data.y, self.weights, self.n_threads)
@@ -250,10 +238,7 @@ class CsrData(CpuSet):
     def squared_norms(self, scaling: Scaling) -> Array:
         """Return the weighted squared norms (n,) of rows in working coordinates. One pass."""
         kernel, norms = make_csr_norms(self.rows.kind), np.empty(self.n)
-        squares = scaling.inv_scale**2
-        products = 2.0 * scaling.center * squares
-        constant = float(np.sum(scaling.center**2 * squares))
-        factors = read_only(squares), read_only(products), constant
+        factors = NormFactors.of(scaling)
 
         def work(slot: int, rows: slice) -> None:
             kernel(self.data, *factors, rows.start, rows.stop, norms)
@@ -268,7 +253,7 @@ class CsrData(CpuSet):
 
     def epochs(self, loss: str, problem: EpochProblem) -> CsrEpochs:
         """Return a mini-batch loop over this data set; shift 0."""
-        _refuse_shift(problem.shift)
+        refuse_shift(problem.shift)
         return CsrEpochs(self, self.data, self.rows.kind, loss, problem)
 
 
@@ -306,6 +291,68 @@ def margins(X: CsrMatrix, coef: Array, intercept: Array, n_threads: int) -> Arra
     return found
 
 
-def _refuse_shift(shift: Array) -> None:
+class StoredColumns(Protocol):
+    """Sparse rows with sums over the stored numbers of their columns, as of `CsrData`."""
+
+    rows: CsrMatrix
+    n: int
+
+    @property
+    def weights(self) -> NDArray[Any] | None:
+        """Sample weights (n,), or None if all weights are equal."""
+
+    @property
+    def weight(self) -> float:
+        """Sum of the sample weights."""
+
+    def stored_sums(self) -> Array:
+        """Return sums over the stored numbers of columns of s x, of s, and of 1 for s > 0, (3, d)."""
+
+    def deviation_sums(self, center: Array) -> Array:
+        """Return sums over the stored numbers of s (x - center) and of s (x - center)^2, (2, d)."""
+
+
+def moments_of(data: StoredColumns) -> Moments:
+    """Return weighted mean and sd of each column, zeros included; not finite if the data are not."""
+    sums, stored, counts = data.stored_sums()
+    full = counts == (data.n if data.weights is None else np.count_nonzero(data.weights > 0))
+    # Of the weights that are summed up for columns only those of columns with zeros matter.
+    zeros = np.where(full, 0.0, data.weight - stored)
+    with np.errstate(over="ignore", invalid="ignore"):
+        center = _center_near(data, sums / data.weight, full)
+        deviations, squares = data.deviation_sums(center)
+        deviations -= zeros * center
+        squares += zeros * center**2
+        move = deviations / data.weight
+        variance = np.maximum(squares / data.weight - move**2, 0.0)
+    return Moments(data.weight, center + move, np.sqrt(variance))
+
+
+def _center_near(data: StoredColumns, mean: Array, full: NDArray[np.bool_]) -> Array:
+    """Return means, replaced by a row's values in columns without zeros that may be constant."""
+    if not full.any():
+        return mean
+    row = 0 if data.weights is None else int(np.argmax(data.weights > 0))
+    base = data.rows.dense(row, row + 1)[0].astype(np.float64)
+    return np.where(full & (np.abs(mean - base) <= _NEAR * np.abs(base)), base, mean)
+
+
+class NormFactors(NamedTuple):
+    """Squared norms of rows in working coordinates as constant + sum_j (squares_j x_j - products_j) x_j."""
+
+    squares: Array
+    products: Array
+    constant: float
+
+    @classmethod
+    def of(cls, scaling: Scaling) -> Self:
+        """Return the factors of a scaling."""
+        squares = scaling.inv_scale**2
+        constant = float(np.sum(scaling.center**2 * squares))
+        return cls(read_only(squares), read_only(2.0 * scaling.center * squares), constant)
+
+
+def refuse_shift(shift: Array) -> None:
+    """Raise a ValueError for a shift, which would store all zeros."""
     if np.any(shift):
         raise ValueError("sparse rows cannot be shifted: a shift of 0 is required")
