@@ -64,56 +64,71 @@ def _group_barrier_twin(width):
     cuda.syncthreads()
 
 
-def _row_total(value, width):
-    """Return the sum over the threads of a warp and group that have the same row, lane % ROWS."""
-    mask = ROWS
-    while mask < width and mask < WARP:
+def _lanes_total(value, least, width):
+    """Return the sum over the threads of a group that differ in their bits from `least` on, with the same bits in all.
+
+    Both are powers of two, up to a warp.
+    """
+    mask = least
+    while mask < width:
         value += cuda.shfl_xor_sync(_ALL, value, mask)
         mask *= 2
     return value
 
 
-def _row_largest(value, width):
+def _lanes_largest(value, least, width):
     """Return the largest value of these threads; NaN may be skipped."""
-    mask = ROWS
-    while mask < width and mask < WARP:
+    mask = least
+    while mask < width:
         other = cuda.shfl_xor_sync(_ALL, value, mask)
         value = other if other > value else value
         mask *= 2
     return value
 
 
-def _row_total_twin(value, width):
+def _lanes_total_twin(value, least, width):
     """Return the sum through shared memory."""
-    values = _of_row(value, width)
-    total = values[0]
-    for other in values[1:]:
-        total += other
-    return total
+    mask = least
+    while mask < width:
+        value += _exchanged(value, mask)
+        mask *= 2
+    return value
 
 
-def _row_largest_twin(value, width):
+def _lanes_largest_twin(value, least, width):
     """Return the largest value through shared memory."""
-    largest = value
-    for other in _of_row(value, width):
-        largest = other if other > largest else largest
-    return largest
+    mask = least
+    while mask < width:
+        other = _exchanged(value, mask)
+        value = other if other > value else value
+        mask *= 2
+    return value
 
 
-def _of_row(value, width):
-    """Return the values of the threads of a warp and group that have the same row, in the simulator."""
-    scratch = cuda.shared.array(MOST_THREADS, float64)
-    thread, span = cuda.threadIdx.x, min(width, WARP)
+def _exchanged(value, mask):
+    """Return the value of the thread whose number differs in the mask, in the simulator."""
+    scratch, thread = cuda.shared.array(MOST_THREADS, float64), cuda.threadIdx.x
     scratch[thread] = value
     cuda.syncthreads()
-    first = thread - thread % span + thread % ROWS
-    found = [type(value)(scratch[other]) for other in range(first, first + span - thread % ROWS, ROWS)]
+    found = type(value)(scratch[thread ^ mask])
     cuda.syncthreads()
     return found
 
 
-row_total = cuda_device(_row_total_twin if SIMULATED else _row_total)
-row_largest = cuda_device(_row_largest_twin if SIMULATED else _row_largest)
+lanes_total = cuda_device(_lanes_total_twin if SIMULATED else _lanes_total)
+lanes_largest = cuda_device(_lanes_largest_twin if SIMULATED else _lanes_largest)
+
+
+@cuda_device
+def row_total(value, width):
+    """Return the sum over the threads of a warp and group that have the same row, lane % ROWS."""
+    return lanes_total(value, ROWS, min(width, WARP))
+
+
+@cuda_device
+def row_largest(value, width):
+    """Return the largest value of these threads; NaN may be skipped."""
+    return lanes_largest(value, ROWS, min(width, WARP))
 
 
 def _row_sums(part, lane, width):
