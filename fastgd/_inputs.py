@@ -64,6 +64,15 @@ def _check_gpu_array(X: GpuArray, name: str) -> None:
         )
 
 
+def _refuse_sparse_on_gpu(X: Any, name: str) -> None:
+    """Raise a ValueError for a matrix of another library whose numbers are on the GPU without their zeros."""
+    if hasattr(X, "indptr") and gpu_array(getattr(X, "data", None)) is not None:
+        raise ValueError(
+            f"{name} is a sparse matrix on the GPU: copy it to the host ({name}.get() in CuPy); "
+            "device='cuda' fits it on the GPU"
+        )
+
+
 def _check_same_columns(X_val: Any, like: NDArray[Any] | CsrMatrix) -> None:
     """Raise a ValueError unless validation rows have the columns and form of X: nothing is made dense silently."""
     is_sparse = issparse(X_val) or _has_sparse_columns(X_val)
@@ -158,6 +167,7 @@ def read_rows(
         _check_gpu_array(there, name)
         validate_data(estimator, there, reset=reset, skip_check_array=True)
         return there
+    _refuse_sparse_on_gpu(X, name)
     dtype = _FLOATS if like is None else like.dtype
     checked = _read_dense(X, name, lambda given: validate_data(estimator, given, reset=reset, dtype=dtype, **_LENIENT))
     return _check_finite_rows(checked, column_names(estimator), finite, name)

@@ -16,7 +16,7 @@ from fastgd.backends.cuda.device import Grid, guarded
 from fastgd.backends.cuda.epochs import CudaEpochs
 from fastgd.backends.cuda.gradient import GradientPass
 from fastgd.backends.cuda.rows import Chunk, ChunkedRows, Held, Targets
-from fastgd.backends.cuda.transfer import by_rows, is_device_array, to_device
+from fastgd.backends.cuda.transfer import by_rows, is_device_array, send
 from fastgd.backends.design import HostDesign
 from fastgd.kernels import records
 from fastgd.kernels.cuda.rows import make_gather
@@ -162,22 +162,22 @@ class CudaData(CudaSet):
         n, d = rows.shape if order == "C" else rows.shape[::-1]
         super().__init__((n, d), rows.dtype, order, targets, n_threads)
 
+    @classmethod
+    def beside(cls, X: Any, data: records.Data, targets: Targets, n_threads: int) -> "CudaData":
+        """Return a data set of columns X on the device with targets and weights that are there already."""
+        rows, order = by_rows(X)
+        found = cls.__new__(cls)
+        found._name(rows, order, targets, n_threads)
+        found.data = data._replace(X=rows)
+        return found
+
     def _with_columns(self, X: Any) -> "CudaData":
         """Return a data set with other columns (n, any) on the device and the same targets and weights."""
-        rows, order = by_rows(X)
-        found = CudaData.__new__(CudaData)
-        found._name(rows, order, Targets(self.y, self.weights), self.n_threads)
-        found.data = self.data._replace(X=rows)
-        return found
+        return CudaData.beside(X, self.data, Targets(self.y, self.weights), self.n_threads)
 
     def _sent(self, array: Any) -> Any:
         """Return an array on the device, copied if it is on the host."""
-        if is_device_array(array):
-            return array
-        began = time.perf_counter()
-        there = to_device(np.ascontiguousarray(array), self.stream, self.n_threads)
-        self.transferred.add(array.nbytes, began)
-        return there
+        return array if is_device_array(array) else send(array, self.stream, self.n_threads, self.transferred)
 
     @property
     def chunk_rows(self) -> int:

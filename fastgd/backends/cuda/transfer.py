@@ -1,6 +1,7 @@
 """Transfers to the GPU: large arrays in pieces through pinned memory, small ones together in one copy."""
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from fastgd import threads
 from fastgd.backends.cuda.device import new_event, wait
 from fastgd.kernels.cuda._target import SIMULATED
+from fastgd.objective.dataset import Transferred
 
 #: Bytes of each of two pinned buffers, which are kept for later copies; bytes that a thread copies at a time.
 BUFFER_BYTES = 1 << 25
@@ -61,6 +63,14 @@ def to_device(source: NDArray[Any], stream: Any, n_threads: int = 1) -> Any:
         _copy_in_pieces(source.reshape(-1), out.ravel(), stream, n_threads)
     stream.synchronize()
     return out
+
+
+def send(source: NDArray[Any], stream: Any, n_threads: int, transferred: Transferred) -> Any:
+    """Return a copy on the device, complete when the call returns, and count its bytes and seconds."""
+    began = time.perf_counter()
+    there = to_device(np.ascontiguousarray(source), stream, n_threads)
+    transferred.add(source.nbytes, began)
+    return there
 
 
 def _copy_in_pieces(source: NDArray[Any], out: Any, stream: Any, n_threads: int) -> None:

@@ -17,3 +17,12 @@ def test_every_verb_compiles_each_kernel_once(python, case):
     assert len(found) >= 12
     twice = {name for name, count in found.items() if count > 1}
     assert twice == ({f"margins_{case[-4:-2]}_F"} if case.endswith("F") else set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["softmax f4 i4", "logistic f8 i8"])
+def test_every_verb_of_sparse_rows_compiles_each_kernel_once(python, case):
+    printed = python("-m", "tests.backends.cuda.typed", *case.split(), NUMBA_ENABLE_CUDASIM="0")
+    found = json.loads(printed.splitlines()[-1])
+    assert len(found) == 11
+    assert {name for name, count in found.items() if count > 1} == set()

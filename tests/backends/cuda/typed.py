@@ -1,5 +1,7 @@
 """Compile the backend's launches without a GPU: `python -m tests.backends.cuda.typed softmax f4 C` prints JSON.
 
+`softmax f4 i8` compiles for sparse rows with indices of int64.
+
 The simulator has no types. Here memory is the simulator's and the compiler the real one: a launch compiles its kernel
 for its arguments, and runs nothing.
 """
@@ -115,8 +117,17 @@ def use_everything(case: Case, rows: Any, data: Any) -> None:
             epochs.run(0, 0, 2, np.ones(2), rule)
 
 
-def main(case: Case) -> None:
-    pretend()
+def use_sparse(case: Case, rows: Any, data: Any) -> None:
+    """Call every method of sparse rows that runs on the GPU."""
+    point = data.coef, data.intercept, data.shift, data.delta
+    for part in (rows, rows.sample(Runs(4, np.array([0, 3]))), rows.without_targets()):
+        part.gradient(case.loss, *point)
+    rows.moments()
+    rows.squared_norms(Scaling(np.ones(D), np.ones(D)))
+    rows.line(*point[:3])
+
+
+def dense(case: Case) -> None:
     from fastgd.backends.cuda import stream as cuda_stream
     from fastgd.backends.cuda.data import CudaData
     from fastgd.backends.cuda.stream import CudaStream
@@ -126,8 +137,26 @@ def main(case: Case) -> None:
         data = sample(case, N, D, weighted=weighted)
         for kind in (CudaData, CudaStream):
             use_everything(case, kind(data.X, data.y, data.s, 1), data)
+
+
+def sparse(case: Case, index: str) -> None:
+    from fastgd.backends.cuda.csr import CudaCsr
+    from tests.kernels.csr.rows import compressed
+
+    for weighted in (True, False):
+        data = sample(case, N, D, weighted=weighted)
+        use_sparse(case, CudaCsr(compressed(data.X, index), data.y, data.s, 1), data)
+
+
+def main(loss: str, dtype: str, form: str) -> None:
+    """Compile for a loss, a dtype, and an order or the dtype of a sparse matrix's indices."""
+    pretend()
+    if form in ("C", "F"):
+        dense(Case(loss, dtype, form))
+    else:
+        sparse(Case(loss, dtype, "C"), form)
     print(json.dumps(Counter({name: len(found) for name, found in COMPILED.items()})))  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(Case(*sys.argv[1:4]))
+    main(*sys.argv[1:4])

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba.cuda.dispatcher as dispatcher
-from numba import cuda, float32, float64, int64, types
+from numba import cuda, float32, float64, int32, int64, types
 from numba.cuda.cudadrv.libs import get_cudalib
 
 from fastgd.kernels import records
-from fastgd.kernels.cuda import epoch, gram, layout, moments, rows
+from fastgd.kernels.cuda import csr, epoch, exact, gram, layout, moments, rows
 from fastgd.kernels.cuda.gradient import make_fold, make_gradient
 from fastgd.kernels.cuda.slab import make_slab_gradient, plan_slab
 
@@ -134,6 +134,54 @@ def joint_of(size: Size, dtype: str) -> Compiled:
     return rows.make_joint(dtype), (data(kind), array(2, kind), array(2, kind))
 
 
+def csr_of(kind: str) -> types.NamedTuple:
+    """The arrays of sparse rows of a kind such as "f4,i4"."""
+    dtype, index = kind.split(",")
+    arrays = array(1, KINDS[dtype]), array(1, int32 if index == "i4" else int64), array(1, int64)
+    return types.NamedTuple(arrays, records.Csr)
+
+
+def csr_data(kind: str) -> types.NamedTuple:
+    its = KINDS[kind[:2]]
+    return types.NamedTuple((csr_of(kind), array(2, its), array(1, its), int64), records.Data)
+
+
+EXACT = types.NamedTuple((array(3, int64), array(1, int64), array(1, int64), float64), exact.Sums)
+
+
+def over_rows(*its: Any) -> tuple[Any, ...]:
+    """Arguments, then those of threads and rows."""
+    return (*its, types.NamedUniTuple(int64, 2, csr.Lanes), types.NamedUniTuple(int64, 3, csr.Range))
+
+
+def csr_residuals_of(size: Size, loss: str, dtype: str, index: str) -> Compiled:
+    kind, its = f"{dtype},{index}", KINDS[dtype]
+    at = types.NamedTuple((array(2, its), array(1, its), array(1, its), its), records.Point)
+    its = (*over_rows(csr_data(kind), at), array(2, its), array(1, int64), array(2))
+    return csr.make_csr_residuals(loss, kind), its
+
+
+def csr_products_of(size: Size, value: str, dtype: str, index: str) -> Compiled:
+    kind = f"{dtype},{index}"
+    its = over_rows(csr_of(kind), array(2, KINDS[dtype]), int64, array(1))
+    return csr.make_csr_products(value, kind), (*its, EXACT)
+
+
+def csr_norms_of(size: Size, dtype: str, index: str) -> Compiled:
+    kind = f"{dtype},{index}"
+    return csr.make_csr_norms(kind), (*over_rows(csr_data(kind), array(1), array(1), float64), array(1))
+
+
+def csr_margins_of(size: Size, dtype: str, index: str) -> Compiled:
+    kind = f"{dtype},{index}"
+    return csr.make_csr_margins(kind), (*over_rows(csr_of(kind), array(2), array(1)), array(2, KINDS[dtype]))
+
+
+def csr_largest_of(size: Size, dtype: str, index: str) -> Compiled:
+    kind = f"{dtype},{index}"
+    return csr.make_csr_largest(kind), (csr_of(kind), array(1, int64))
+
+
 MAKERS: dict[str, Callable[..., Compiled]] = {
     "gradient": gradient_of,
     "slab": slab_of,
@@ -150,6 +198,13 @@ MAKERS: dict[str, Callable[..., Compiled]] = {
     "row_order": row_order_of,
     "fold": lambda size: (make_fold(), (array(2), array(1))),
     "fold_moments": lambda size: (moments.make_fold_moments(), (array(2), array(1), array(1))),
+    "csr_residuals": csr_residuals_of,
+    "csr_products": csr_products_of,
+    "csr_norms": csr_norms_of,
+    "csr_margins": csr_margins_of,
+    "csr_largest": csr_largest_of,
+    "clear_sums": lambda size: (exact.make_clear(), (array(1, int64), array(1, int64))),
+    "total_sums": lambda size: (exact.make_total(), (EXACT, types.boolean, array(1))),
     "fold_gram": lambda size: (gram.make_fold_gram(), (array(4), array(3))),
 }
 

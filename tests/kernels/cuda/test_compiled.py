@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'numba-cuda[cu13]'")
 pytest.importorskip("cuda.pathfinder", reason="needs CUDA's compiler: pip install 'numba-cuda[cu13]'")
 
+from fastgd.kernels.cuda.csr import VALUES
 from fastgd.kernels.cuda.layout import SHARED_BYTES
 from fastgd.kernels.cuda.tiles import HELD
-from tests.kernels.table import ALL, DTYPES, ORDERS
+from tests.kernels.table import ALL, DTYPES, LOSSES, ORDERS
 
 CAPABILITIES = ["8.0", "9.0"]
 #: The two kernels that take nearly all of a fit's time.
@@ -27,6 +28,8 @@ MORE = [
     "margins,f4,C",
     "moments,f8,F",
     "gram,f4,C,f4",
+    "csr_residuals,softmax,f8,i8",
+    "csr_products,stored,f4,i4",
 ]
 #: Kernels checked for the oldest GPUs.
 FEW_OLD = ["gradient,logistic,f4,C", "slab,softmax,F"]
@@ -46,8 +49,18 @@ SIZED = [
         ("gradient", "epoch"), DTYPES, ORDERS, ("20x3", "1000x10", "3000x100")
     )
 ]
+SPARSE = [
+    f"{what},{dtype},{index}"
+    for what in (
+        *(f"csr_residuals,{loss}" for loss in LOSSES),
+        *(f"csr_products,{value}" for value in VALUES),
+        *("csr_norms", "csr_margins", "csr_largest"),
+    )
+    for dtype, index in itertools.product(DTYPES, ("i4", "i8"))
+]
 OTHERS = ["joint,f4", "joint,f8", "read,f4", "read,f8", "row_order", "fold", "fold_moments", "fold_gram"]
-EVERY = [*BY_CASE, *BY_KIND, *GRAMS, *SLABS, *SIZED, *OTHERS]
+EXACT = ["clear_sums", "total_sums"]
+EVERY = [*BY_CASE, *BY_KIND, *GRAMS, *SLABS, *SIZED, *SPARSE, *EXACT, *OTHERS]
 
 #: Instructions by which the accumulators of a full pass in float32 go on in float64.
 WIDENING = ("add.f64", "cvt.f64.f32", "ld.", "st.", "mov.")
@@ -87,6 +100,12 @@ def check(name: str, found: dict, assembled: bool = True) -> None:
     if what in ("gradient", "slab", "curvatures", "shares", "margins"):
         # Loops over tiles have no divisions by runtime values.
         assert not [code for code in codes if code.startswith(("div.s64", "div.u64", "rem."))], name
+    if what.startswith("csr"):
+        # Loops over rows and numbers have no divisions, and sums of columns only additions of integers.
+        unwanted = "div.s64", "div.u64", "rem.", "atom.global.add.f"
+        assert not [code for code in codes if code.startswith(unwanted)], name
+    if what == "csr_products":
+        assert codes["atom.global.add.u64"] >= 1, name
     if what == "slab":
         # Four numbers are read at a time: of two rows and later of four, of each output's coefficients and derivatives.
         assert codes["ld.shared.v4.f32"] == 2 + 4 + 2 * 10, name
@@ -119,7 +138,7 @@ def check_resources(name: str, found: dict) -> None:
     assert found["registers"] <= registers, name
     assert found["spilled"] <= spilled, name
     # Shared memory that the host asks for comes on top; the hardware keeps 1 KB for itself, which is counted.
-    asked = SHARED_BYTES if what in ("gradient", "epoch", "curvatures", "shares", "margins") else 0
+    asked = SHARED_BYTES if what in ("gradient", "epoch", "curvatures", "shares", "margins", "csr_residuals") else 0
     assert found["shared"] + asked <= 48 << 10, name
 
 
