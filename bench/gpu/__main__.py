@@ -28,8 +28,9 @@ from fastgd.bench.result import RESULTS, Result, write
 GROUPS: tuple[dict[str, float], ...] = (
     {"checks": 140.0},
     {"passes": 50.0, "epochs": 35.0, "fits": 35.0, "streams": 25.0},
-    {"rivals": 55.0},
-    {"compiled": 70.0},
+    {"sparse": 25.0},
+    {"rivals": 50.0},
+    {"compiled": 50.0},
     {"first": 35.0},
 )
 SECTIONS = tuple(name for group in GROUPS for name in group)

@@ -11,7 +11,9 @@ import numpy as np
 from numba import cuda
 
 from fastgd import LinearRegression, LogisticRegression
+from fastgd.backends.csr.data import CsrData
 from fastgd.backends.cuda import stream as cuda_stream
+from fastgd.backends.cuda.csr import CudaCsr
 from fastgd.backends.cuda.data import CudaData, CudaSet
 from fastgd.backends.cuda.stream import CudaStream
 from fastgd.bench.ours import OPTIMIZERS
@@ -21,6 +23,7 @@ from fastgd.objective import objective
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Data, Sums
 from tests.kernels import full_pass, minibatch
+from tests.kernels.csr.rows import compressed, sparse_sample
 from tests.kernels.table import ALL, Case, Sample, sample
 
 #: A name, and a function that raises if something is wrong.
@@ -36,6 +39,8 @@ _CLOSE, _ROUGH = {"f4": 1e-4, "f8": 1e-10}, {"f4": 1e-3, "f8": 1e-10}
 FIT_SHAPES = {"few rows": (4001, 13), "many rows": (30_011, 260), "none kept": (1203, 13)}
 if SIMULATED:
     FIT_SHAPES = dict.fromkeys(FIT_SHAPES, (40, 3))
+#: Rows, columns and density of sparse data.
+_SPARSE_SHAPE, _DENSITY = ((23, 5), 0.4) if SIMULATED else ((5003, 700), 0.05)
 _THREADS = 2 if SIMULATED else 6
 #: Largest distances of coefficients of a rule's fits on GPU and CPU, in norm: rounding, amplified by the steps, which
 #: in float32 are larger for rules that divide by the root of a small square. For fits to an optimum: the effect of tol.
@@ -140,6 +145,30 @@ def _compare_designs(case: Case, data: Sample, both: tuple[Data, Data], scaling:
     if case.loss == "softmax":
         compare("couplings", *(design.couplings(Softmax(), theta) for design in designs), close)
         compare("joint curvature", *(design.joint(Softmax(), theta) for design in designs), close)
+
+
+def sparse_check(case: Case, index: str, seed: int) -> Check:
+    """Check every quantity of sparse rows, with indices of a dtype, and a fit."""
+
+    def check() -> None:
+        data = sparse_sample(case, *_SPARSE_SHAPE, _DENSITY, weighted=bool(seed % 2), seed=seed)
+        rows = compressed(data.X, index, zeros=True)
+        there, here = (kind(rows, data.y, data.s, 1) for kind in (CudaCsr, CsrData))
+        at = data.coef, data.intercept, data.shift, data.delta
+        first, second = (there.gradient(case.loss, *at) for _ in range(2))
+        full_pass.compare(case, data, first)
+        assert np.array_equal(first.products, second.products), "two passes differ in bits"
+        ours, theirs = there.moments(), here.moments()
+        for name in ("weight", "mean", "sd"):
+            compare(name, getattr(ours, name), getattr(theirs, name), _CLOSE[case.dtype])
+        scaling = Scaling.standard(theirs, True)
+        compare("norms", there.squared_norms(scaling), here.squared_norms(scaling), _CLOSE[case.dtype])
+        lines = (one.line(*at[:3]).rows_on_host(0, one.n)[0] for one in (there, here))
+        compare("margins", *lines, _CLOSE[case.dtype])
+        y = data.y[0]
+        _check_fits(case, rows.to_scipy(), y, _LEFT, alpha=1e-2, optimizer="lbfgs", tol=_TOL[case.dtype])
+
+    return f"sparse {case.name} {index}", check
 
 
 def rule_check(case: Case, rule: str, seed: int) -> Check:

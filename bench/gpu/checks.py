@@ -29,6 +29,7 @@ from bench.gpu.check_data import (
     epoch_check,
     pass_check,
     rule_check,
+    sparse_check,
     stream_check,
     threads_check,
     verbs_check,
@@ -202,6 +203,8 @@ def _of(cases: list[Case], pairs: list[tuple[Case, str]], fitted: list[Case], ho
     """
     rows, seed = how
     yield from (pass_check(case, shape, seed) for case in cases for shape in SHAPES)
+    sparse = [case for case in cases if case.order == "C" and not case.shift]
+    yield from (sparse_check(case, index, seed) for case in sparse for index in ("i4", "i8"))
     yield from (verbs_check(case, weighted, seed) for case in cases for weighted in (True, False))
     yield from (stream_check(case, *kind, seed) for case in fitted for kind in ((True, False), (False, True)))
     yield from (auto_check(case, penalty, seed) for case in fitted for penalty in PENALTIES)

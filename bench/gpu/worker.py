@@ -105,6 +105,10 @@ class Sections:
             from bench.gpu import first
 
             first.section(result, job.sizes, budget, share)
+        elif name == "sparse":
+            from bench.gpu import sparse
+
+            sparse.section(result, job.sizes, budget, share)
         elif name in ("rivals", "compiled"):
             from bench.gpu import against
 

@@ -7,10 +7,11 @@ import pytest
 from numba import cuda
 
 from bench.cases.loops import expected_epoch
-from bench.gpu import against, clock, times
+from bench.gpu import against, clock, sparse, times
 from bench.gpu.clock import NO_TIME, Budget, Sizes
 from bench.gpu.processes import FOR_RIVALS, Job
 from fastgd import reference
+from fastgd.backends.cuda.csr import CudaCsr
 from fastgd.backends.cuda.data import CudaSet
 from fastgd.backends.cuda.stream import CudaStream
 from fastgd.bench import ours
@@ -20,6 +21,7 @@ from fastgd.bench.problems import Problem
 from fastgd.bench.result import Result
 from fastgd.bench.timing import Job as Timed
 from fastgd.kernels.cuda._target import SIMULATED
+from fastgd.objective.dataset import Sums
 from tests.simulated import threads_take_turns
 
 __all__ = ["threads_take_turns"]
@@ -198,3 +200,45 @@ def test_every_time_is_taken_in_the_simulator(monkeypatch):
     asked = [finding.at_least for finding in result.findings if finding.at_least is not None]
     assert sorted(asked) == sorted([0.8, 0.8, 0.6, 0.8, 0.5, 20.0, 0.85, 0.85, 5.0])
     assert result.missing == {}
+
+
+SPARSE = Sizes(600, 10, 64, 1, 1 << 20)
+
+
+def test_sparse_problems():
+    problem = sparse.make(SPARSE)
+    assert problem.X.shape == (60, 400)
+    assert (np.diff(problem.X.indptr) == 8).all()
+    assert set(np.unique(problem.signs)) == {-1.0, 1.0}
+    counts = np.bincount(problem.X.indices, minlength=400)
+    assert counts[:6].sum() == 60
+    assert problem.X.indices.max() < 400
+
+
+@pytest.mark.slow
+def test_sparse_rows_are_measured_in_the_simulator(monkeypatch):
+    monkeypatch.setattr(clock, "_WARM_UPS", 1)
+    monkeypatch.setattr(clock, "_IN_A_ROW", 1)
+    result = Result("")
+    sparse.section(result, SPARSE, Budget(600.0), 600.0)
+    assert result.missing == {"CuPy, sparse pass": "ModuleNotFoundError: No module named 'cupy'"}
+    words = [finding.what.split(",")[0] for finding in result.findings]
+    assert words == [*["Full pass over sparse rows"] * 3, "Whole fit of sparse rows to tol=0.001 by L-BFGS"]
+    assert [raw["section"] for raw in result.raw] == ["sparse pass", "sparse fits"]
+    assert result.raw[1]["off"] < 1e-3
+
+
+def test_wrong_sparse_passes_are_not_timed(monkeypatch):
+    gradient = CudaCsr.gradient
+
+    def wrong(self, *at):
+        found = gradient(self, *at)
+        return Sums(found.products * 1.01, found.derivatives, found.losses)
+
+    monkeypatch.setattr(CudaCsr, "gradient", wrong)
+    result = Result("")
+    sparse.passes(result, sparse.make(SPARSE), 1, 1e9)
+    assert result.findings == []
+    ((name, why),) = result.missing.items()
+    assert name.startswith("section sparse, Full pass over sparse rows")
+    assert "not timed" in why

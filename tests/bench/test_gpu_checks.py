@@ -16,6 +16,7 @@ from bench.gpu.clock import Budget
 from bench.gpu.processes import Job, wrong
 from fastgd.backends.cuda import design as cuda_design
 from fastgd.backends.cuda import stream as cuda_stream
+from fastgd.backends.cuda.csr import CudaCsr
 from fastgd.backends.cuda.stream import CudaStream
 from fastgd.bench.ours import OPTIMIZERS
 from fastgd.bench.result import Result
@@ -106,6 +107,19 @@ def test_streams_are_checked(case, pinned, weighted):
     usual = cuda_stream.CHUNK_BYTES
     check_data.stream_check(case, pinned, weighted, 3)[1]()
     assert usual == cuda_stream.CHUNK_BYTES
+
+
+def test_sparse_rows_are_checked(monkeypatch):
+    _, check = check_data.sparse_check(Case("squared", "f8", "C"), "i4", 3)
+    check()
+    norms = CudaCsr.squared_norms
+    monkeypatch.setattr(CudaCsr, "squared_norms", lambda self, scaling: norms(self, scaling) * (1.0 + 1e-9))
+    with pytest.raises(AssertionError, match="norms: off by"):
+        check()
+    names = [name for name, _ in checks.few_of(1) if name.startswith("sparse ")]
+    assert {name.split()[2] for name in names} == {"i4", "i8"}
+    every = [name for part in range(16) for name, _ in checks.all_of(1, part, 16) if name.startswith("sparse ")]
+    assert len(set(every)) == len(every) == 4 * 2 * 2
 
 
 def late(chunk):

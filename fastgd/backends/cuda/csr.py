@@ -4,6 +4,7 @@ The device has a copy of the matrix, which passes over all rows read. The host k
 serves curvatures, Gram matrices and reads of single rows, on the CPU's threads.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -163,11 +164,21 @@ class CudaCsr(WeightedRows):
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
         """Return sums of loss and gradient at margins x . coef + intercept; coef (K, d), shift 0. One pass."""
         refuse_shift(shift)
-        key = loss, len(coef)
+        self.count_rows(self.n)
+        return self._pass_of(loss, len(coef))(coef, intercept, p)
+
+    @guarded()
+    def queued_gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Callable[[], None]:
+        """Return a function that queues the kernels of `gradient` without waiting, for benchmarks."""
+        found = self._pass_of(loss, len(coef))
+        point = found.send(coef, intercept, p)
+        return lambda: found.queue(point)
+
+    def _pass_of(self, loss: str, outputs: int) -> "CsrGradientPass":
+        key = loss, outputs
         if key not in self._passes:
             self._passes[key] = CsrGradientPass(self, *key)
-        self.count_rows(self.n)
-        return self._passes[key](coef, intercept, p)
+        return self._passes[key]
 
     @guarded()
     def squared_norms(self, scaling: Scaling) -> Array:
