@@ -108,6 +108,11 @@ class Coding:
         parts = (found.get(j, [name]) for j, name in enumerate(self.columns))
         return tuple(itertools.chain.from_iterable(parts))
 
+    @property
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """The names of the matrix's columns by that of the frame's column."""
+        return {name: self.names[self.starts[j] : self.starts[j + 1]] for j, name in enumerate(self.columns)}
+
     @cached_property
     def _numbers(self) -> dict[int, dict[str, int]]:
         """The number of each level, by its spelling, for each column of categories."""
@@ -127,7 +132,7 @@ class Coding:
         numbers : ndarray of shape (n, p), float32 or float64
             The columns that are not categories, in order.
         factors : dict of int to Factor
-            The columns of categories by position, without missing values.
+            The columns of categories by position. Rows without a value have no indicator.
         sparse : bool or None
             Whether the result is CSR; None decides by the share of non-zeros.
         """
@@ -139,12 +144,12 @@ class Coding:
                 slots.append(_Slot(start, next(numeric)))
                 continue
             factor = factors[j]
-            columns, counts = self._columns_of(j, factor), factor.counts[:-1]
-            stored += int(counts[columns >= 0].sum())
+            columns = self._columns_of(j, factor)
+            stored += int(factor.counts[columns >= 0].sum())
             slots.append(_Slot(start, factor.codes, columns))
-            strange = np.flatnonzero((columns == _UNSEEN) & (counts > 0))
+            strange = np.flatnonzero((columns == _UNSEEN) & (factor.counts > 0))
             if strange.size:
-                unseen.append(Unseen(self.columns[j], int(counts[strange].sum()), factor.values[strange[0]]))
+                unseen.append(Unseen(self.columns[j], int(factor.counts[strange].sum()), factor.values[strange[0]]))
         if sparse is None:
             sparse = stored <= _SPARSE_SHARE * rows * self.width
         matrix = (
@@ -155,8 +160,9 @@ class Coding:
         return CodedRows(matrix, self, tuple(unseen))
 
     def _columns_of(self, j: int, factor: Factor) -> NDArray[np.int64]:
-        """Return the column of the matrix for each value of a factor that occurs."""
-        columns = np.full(len(factor.values), _UNSEEN)
+        """Return the column of the matrix for each value of a factor that occurs, and last for the code -1."""
+        columns = np.full(len(factor.values) + 1, _UNSEEN)
+        columns[-1] = _REFERENCE
         numbers, start = self._numbers[j], self.starts[j]
         for i in np.flatnonzero(factor.counts[:-1]).tolist():
             k = numbers.get(spelled(factor.values[i]))
@@ -229,7 +235,6 @@ def learn_levels(factor: Factor, column: str, *, keeps_declared: bool, is_automa
     Parameters
     ----------
     factor : Factor
-        One without missing values.
     column : str
         Its name.
     keeps_declared : bool

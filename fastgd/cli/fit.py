@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.cli import errors
+from fastgd.cli.categories import as_coded
 from fastgd.cli.model_columns import ModelColumns
 from fastgd.cli.options import FitOptions
 from fastgd.cli.output import print_text, whole_file, written
@@ -43,7 +44,8 @@ def fit(options: FitOptions) -> None:
         model = _fitted(data, options)
         show("scoring")
         means, scales = column_moments(data.X, data.weights)
-        columns = ModelColumns(len(data.names), data.names, means.tolist(), data.one_hot, data.indicators, data.reading)
+        names = data.names if data.coding is None else list(data.coding.columns)
+        columns = ModelColumns(len(names), names, means.tolist(), data.coding, data.reading)
         columns.record(model)
         result = _result(data, model, scales, _rows_to_score(data, columns, test, options), options)
         if options.save is not None:
@@ -74,7 +76,7 @@ def _fitted(data: PreparedData, options: FitOptions) -> Model:
     else:
         model = LogisticRegression(**options.parameters())
     try:
-        return model.fit(data.X, data.y, sample_weight=data.weights)
+        return model.fit(as_coded(data.X, data.coding), data.y, sample_weight=data.weights)
     except (ValueError, DivergenceError, DeviceError) as error:
         raise errors.InputError(_in_users_terms(str(error), data.names)) from error
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
+from fastgd._categories import Coding, spelled
+from fastgd.cli.categories import CategoryTable, Matrix, known_alone, replace_missing, unknown
 from fastgd.cli.columns import check_columns, counted
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import PredictMissing, check_marks
 from fastgd.cli.output import listed
 from fastgd.data import ReadOptions
-from fastgd.data.categories import expanded, numbered, unknown
 from fastgd.data.sparse import NumberedTable, SparseTable
 from fastgd.data.table import Table
 
@@ -27,7 +27,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 class UsableRows(NamedTuple):
     """The rows of a table that can be predicted."""
 
-    X: NDArray[Any] | csr_matrix
+    X: Matrix
     """Shape (n_usable, d), with the columns of the model."""
     mask: NDArray[np.bool_]
     """Shape (n_rows,): which rows of the table these are."""
@@ -40,23 +40,16 @@ class ModelColumns:
     count: int
     names: list[str] | None
     means: list[float] | None = None
-    """Of the fitted rows, for ``--missing mean``."""
-    one_hot: dict[str, list[str]] = field(default_factory=dict)
-    """Column of categories -> these, the one without an indicator first."""
-    indicators: dict[str, list[str]] = field(default_factory=dict)
-    """Column of categories -> the names of its indicators."""
+    """Of the columns of coefficients in the fitted rows, for ``--missing mean``."""
+    coding: Coding | None = None
+    """How the columns become those of coefficients; None without categories."""
     reading: ReadOptions = field(default_factory=ReadOptions)
     """How the source of the fit was read."""
 
     def record(self, model: LinearRegression | LogisticRegression) -> None:
         """Write the columns into a fitted model, for `of`."""
         model.feature_names_in_ = np.array(self.names, dtype=object)
-        cast("dict[str, Any]", model.fit_report_).update(
-            column_means=self.means,
-            one_hot=self.one_hot,
-            one_hot_indicators=self.indicators,
-            reading=self.reading._asdict(),
-        )
+        cast("dict[str, Any]", model.fit_report_).update(column_means=self.means, reading=self.reading._asdict())
 
     @classmethod
     def of(cls, model: LinearRegression | LogisticRegression) -> ModelColumns:
@@ -67,21 +60,15 @@ class ModelColumns:
         if not _are_texts([reading.decimal or "", reading.thousands, *reading.null]):
             raise TypeError("reading does not consist of texts")
         check_marks(reading)
-        one_hot, indicators = report.get("one_hot", {}), report.get("one_hot_indicators") or {}
-        for key, texts in (("one_hot", one_hot), ("one_hot_indicators", indicators)):
-            if not isinstance(texts, dict) or not all(map(_are_texts, texts.values())):
-                raise TypeError(f"{key} does not consist of lists of texts")
-        if one_hot and names is None:
-            raise ValueError("one_hot without names of columns")
-        if not all(one_hot.values()):
-            raise ValueError("one_hot has a column without categories")
-        indicators = indicators or {name: [f"{name}={label}" for label in of[1:]] for name, of in one_hot.items()}
-        if {name: len(of) - 1 for name, of in one_hot.items()} != {name: len(of) for name, of in indicators.items()}:
-            raise ValueError("one_hot_indicators does not agree with one_hot")
+        count, coding = int(model.n_features_in_), model._coding
+        if coding is None and "one_hot" in report:
+            coding = _earlier_coding(report, names)
+            names, count = list(coding.columns), len(coding.columns)
         means = report.get("column_means")
-        if means is not None and not _are_means(means, int(model.n_features_in_)):
-            raise ValueError(f"column_means is not a list of {model.n_features_in_} finite numbers")
-        return cls(int(model.n_features_in_), names, means, one_hot, indicators, reading)
+        width = count if coding is None else coding.width
+        if means is not None and not _are_means(means, width):
+            raise ValueError(f"column_means is not a list of {width} finite numbers")
+        return cls(count, names, means, coding, reading)
 
     def reading_for(self, asked: ReadOptions) -> ReadOptions:
         """Return how to read a source: as asked, otherwise as the source of the fit was read."""
@@ -95,24 +82,38 @@ class ModelColumns:
         """Return the rows of a table that can be predicted, with the columns of the model."""
         if isinstance(table, SparseTable):
             table = self._features(table)
-        table = self._with_indicators(table, missing)
         names = self._find(table)
-        check_columns(table, names, "the model needs numbers there")
-        gaps = table.gaps(names)
+        coded = None if self.coding is None else self._with_categories(table, self.coding, names, missing)
+        categories = set() if self.coding is None else {names[j] for j in self.coding.levels}
+        numbers = [name for name in names if name not in categories]
+        check_columns(table, numbers, "the model needs numbers there")
+        gaps = (coded or table).gaps(names)
         if gaps.infinite:
             raise InputError(f"infinite values in {counted(gaps.infinite)}: correct them")
         if missing == "error":
             _refuse_missing(gaps.missing)
         usable = np.ones(table.n_rows, dtype=bool) if missing == "mean" else ~gaps.rows
         rows = slice(None) if usable.all() else np.flatnonzero(usable)
-        X = table.take(names, [rows], table.dtype(names))[0]
+        dtype = table.dtype(numbers)
+        if coded is not None and self.coding is not None:
+            X = coded.take_coded(self.coding, [rows], dtype)[0]
+        else:
+            X = table.take(names, [rows], dtype)[0]
         if missing == "mean" and gaps.missing:
-            if isinstance(table, SparseTable):
-                raise InputError("--missing mean: the source is sparse: use --missing empty (predict nothing there)")
-            if self.means is None:
-                raise InputError("--missing mean: this model holds no means; one that 'fastgd fit --save' wrote does")
-            X = np.where(np.isnan(X), np.array(self.means, dtype=X.dtype), X)
+            X = self._filled(X, isinstance(table, SparseTable))
         return UsableRows(X, usable)
+
+    def _filled(self, X: Matrix, is_source_sparse: bool) -> Matrix:
+        """Return rows with the means of the fit in place of missing values."""
+        if is_source_sparse:
+            raise InputError("--missing mean: the source is sparse: use --missing empty (predict nothing there)")
+        if self.means is None:
+            raise InputError("--missing mean: this model holds no means; one that 'fastgd fit --save' wrote does")
+        means = np.array(self.means, dtype=X.dtype)
+        if isinstance(X, np.ndarray):
+            return np.where(np.isnan(X), means, X)
+        replace_missing(X, means)
+        return X
 
     def _features(self, table: SparseTable) -> SparseTable:
         """Return the features of a sparse source; libsvm text may leave out some that the model takes, as zeros."""
@@ -126,25 +127,21 @@ class ModelColumns:
             raise InputError(f"the model takes {self.count} columns, but the source has {len(table.features)}")
         return table.with_names(self.names or list(map(str, range(self.count))))
 
-    def _with_indicators(self, table: Table, missing: PredictMissing) -> Table:
-        """Return the table with indicators in place of the columns of categories."""
-        if not self.one_hot:
-            return table
-        absent = [name for name in self.one_hot if name not in table.names]
-        if absent:
-            raise InputError(f"the source lacks columns of categories that the model takes: {', '.join(absent)}")
-        for name, of in self.one_hot.items():
-            other = None if missing != "error" else unknown(table, name, of)
+    def _with_categories(
+        self, table: Table, coding: Coding, names: list[str], missing: PredictMissing
+    ) -> CategoryTable:
+        """Return the columns of the model with those of categories as text; unknown ones are missing if allowed."""
+        texts = {}
+        for j, levels in coding.levels.items():
+            text = table.text(names[j], list(map(spelled, levels)))
+            other = None if missing != "error" else unknown(text, levels)
             if other is not None:
                 raise InputError(
-                    f"column {name!r} holds {other!r}, which no fitted row does: use --missing mean or --missing"
+                    f"column {names[j]!r} holds {other!r}, which no fitted row does: use --missing mean or --missing"
                     " empty, which take it for a missing value"
                 )
-        taken = set(self.names or ()) - {part for parts in self.indicators.values() for part in parts}
-        coded = numbered(table, self.one_hot, [name for name in table.names if name in taken or name in self.one_hot])
-        if missing == "error":
-            _refuse_missing(coded.gaps(list(self.one_hot)).missing)
-        return expanded(coded, self.one_hot, self.one_hot, self.indicators)
+            texts[names[j]] = known_alone(text, levels)
+        return CategoryTable(table, names, texts)
 
     def _find(self, table: Table) -> list[str]:
         """Return the columns of `table` that the model takes, in its order.
@@ -161,6 +158,27 @@ class ModelColumns:
             )
         absent = [repr(name) for name in self.names if name not in table.names]
         raise InputError(f"the source lacks {len(absent)} of the model's {self.count} columns: {listed(absent)}")
+
+
+def _earlier_coding(report: dict[str, Any], names: list[str] | None) -> Coding:
+    """Return the coding of a model of version 0.2, whose report lists categories and the names of their indicators."""
+    one_hot, indicators = report["one_hot"], report.get("one_hot_indicators") or {}
+    for key, texts in (("one_hot", one_hot), ("one_hot_indicators", indicators)):
+        if not isinstance(texts, dict) or not all(map(_are_texts, texts.values())):
+            raise TypeError(f"{key} does not consist of lists of texts")
+    if names is None:
+        raise ValueError("one_hot without names of columns")
+    if not all(one_hot.values()):
+        raise ValueError("one_hot has a column without categories")
+    indicators = indicators or {name: [f"{name}={label}" for label in of[1:]] for name, of in one_hot.items()}
+    if {name: len(of) - 1 for name, of in one_hot.items()} != {name: len(of) for name, of in indicators.items()}:
+        raise ValueError("one_hot_indicators does not agree with one_hot")
+    of_indicator = {part: column for column, parts in indicators.items() for part in parts}
+    columns = dict.fromkeys([*(of_indicator.get(name, name) for name in names), *one_hot])
+    expected = [part for column in columns for part in indicators.get(column, [column])]
+    if expected != names:
+        raise ValueError("one_hot_indicators does not agree with the names of columns")
+    return Coding(tuple(columns), {j: tuple(one_hot[name]) for j, name in enumerate(columns) if name in one_hot})
 
 
 def _refuse_missing(counts: dict[str, int]) -> None:

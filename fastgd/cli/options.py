@@ -116,7 +116,9 @@ class FitOptions(_Reading):
     one_hot: list[str] | None = _option(
         "A column of categories: a coefficient for each but the first; may be repeated.", "COL"
     )
-    max_categories: int = _option("Most different values of a column that --one-hot names.", "N", min=1, default=1000)
+    max_categories: int | None = _option(
+        "Most different values of a column that --one-hot names.", "N", min=1, shown="1000, or half as many as rows"
+    )
     missing: Missing = _option(
         "Missing values: stop, drop their rows, or fill in column means and drop rows without a target.",
         default="error",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.cli.categories import as_coded
 from fastgd.cli.columns import check_sparse_reading
 from fastgd.cli.errors import InputError
 from fastgd.cli.model_columns import ModelColumns, UsableRows
@@ -89,13 +90,14 @@ def _predictions(
     model: LinearRegression | LogisticRegression, rows: UsableRows, probabilities: bool
 ) -> dict[str, NDArray[Any]]:
     """Return the columns to write, with NaN or None at the rows that cannot be predicted."""
+    X = as_coded(rows.X, model._coding)
     with columns_in_order():
-        predicted = model.predict(rows.X)
+        predicted = model.predict(X)
         found = {"prediction": predicted}
         if predicted.ndim == 2:
             found = {f"prediction_{k + 1}": column for k, column in enumerate(predicted.T)}
         if probabilities:
-            shares = model.predict_proba(rows.X)
+            shares = model.predict_proba(X)
             found |= {f"probability_{label}": shares[:, k] for k, label in enumerate(model.classes_.tolist())}
     return found if rows.mask.all() else {name: _spread(values, rows.mask) for name, values in found.items()}
 

@@ -8,15 +8,16 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse
 
+from fastgd._categories import Coding, spelled
+from fastgd.cli.categories import CategoryTable, fill_sparse_means, read_categories
 from fastgd.cli.columns import ChosenColumns, choose_columns, counted
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions, Missing
 from fastgd.cli.output import listed, plural
 from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data import ReadOptions
-from fastgd.data.categories import categories_of, expanded, indicator_names, numbered, present_categories
 from fastgd.data.files import read_table
 from fastgd.data.sparse import SparseTable
 from fastgd.data.table import Rows, Table, array_table, missing_labels, take_labels
@@ -57,10 +58,10 @@ class PreparedData:
     filled: dict[str, int] = field(default_factory=dict)
     """Column -> count of missing values that were replaced by its mean."""
     dropped: list[str] = field(default_factory=list)
+    coding: Coding | None = None
+    """How columns of the source become those of `X`; None without categories."""
     one_hot: dict[str, list[str]] = field(default_factory=dict)
     """Column -> its categories; all but the first have an indicator among `names`."""
-    indicators: dict[str, list[str]] = field(default_factory=dict)
-    """Column of `one_hot` -> the names of its indicators."""
     reading: ReadOptions = field(default_factory=ReadOptions)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -92,9 +93,9 @@ def example_table() -> Table:
 def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedData:
     chosen = choose_columns(source_table, options)
     target, names, table = chosen.target, chosen.names, source_table
-    categories = {name: categories_of(table, name, options.max_categories) for name in chosen.one_hot}
-    if categories:
-        table = numbered(table, categories, names)
+    if chosen.one_hot:
+        texts = {name: read_categories(table, name, options.max_categories) for name in chosen.one_hot}
+        table = CategoryTable(table, names, texts)
     weights = None if chosen.weight is None else read_weights(source_table, chosen.weight)
     labels = source_table.labels(target)
     rows, filled = _usable_rows(table, chosen, missing_labels(labels), weights, options.missing)
@@ -102,28 +103,30 @@ def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedD
     if weights is not None:
         rows = np.flatnonzero(weights > 0) if isinstance(rows, slice) else rows[weights[rows] > 0]
         weights = weights[rows]
-    one_hot = present_categories(table, categories, rows)
-    indicators = indicator_names(one_hot, chosen.numbers)
-    if categories:
-        table = expanded(table, categories, one_hot, indicators)
-        filled = {part: count for name, count in filled.items() for part in indicators.get(name, [name])}
-        names = [part for name in names for part in indicators.get(name, [name])]
+    coding = table.coding(rows) if isinstance(table, CategoryTable) else None
     usable_labels = take_labels(labels, rows)
     y, task, reason = read_target(usable_labels, target, options.task)
     held, kept, notes = split_rows(y, task, options.holdout_share, options.seed)
-    dtype = table.dtype(names) if options.dtype == "auto" else np.dtype(options.dtype)
-    X, X_held = table.take(names, [part if isinstance(rows, slice) else rows[part] for part in (kept, held)], dtype)
+    dtype = source_table.dtype(chosen.numbers) if options.dtype == "auto" else np.dtype(options.dtype)
+    parts = [part if isinstance(rows, slice) else rows[part] for part in (kept, held)]
+    if coding is not None and isinstance(table, CategoryTable):
+        names = list(coding.names)
+        X, X_held = table.take_coded(coding, parts, dtype)
+    else:
+        X, X_held = table.take(names, parts, dtype)
     kept_weights, held_weights = (None, None) if weights is None else (weights[kept], weights[held])
-    if filled:
+    if filled and issparse(X):
+        fill_sparse_means(X, X_held, names, kept_weights)
+    elif filled:
         X = X if X.flags.writeable else X.copy()
-        fill_means(X, X_held, names, filled, kept_weights)
+        fill_means(X, X_held, names, _parts(filled, coding), kept_weights)
     others = sorted(map(str, source_table.source_dtypes(chosen.numbers) - {dtype}))
     if others:
         megabytes = sum(part.data.nbytes for part in (X, X_held)) / 1e6
         notes = [*notes, f"{', '.join(others)} converted to {dtype}, once ({megabytes:.3g} MB)"]
     return PreparedData(
         source=source,
-        n_rows_read=table.n_rows,
+        n_rows_read=source_table.n_rows,
         n_columns_read=len(source_table.names),
         target=target,
         task=task,
@@ -137,16 +140,23 @@ def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedD
         weights=kept_weights,
         weights_held=held_weights,
         n_rows_weightless=n_usable - len(y),
-        n_rows_dropped=table.n_rows - n_usable,
+        n_rows_dropped=source_table.n_rows - n_usable,
         missing=options.missing,
         filled=filled,
         dropped=chosen.dropped,
-        one_hot=one_hot,
-        indicators=indicators,
+        coding=coding,
+        one_hot={} if coding is None else {name: list(map(spelled, of)) for name, of in coding.categories.items()},
         reading=options.reading,
         warnings=chosen.warnings,
         notes=[*chosen.notes, *describe_labels(usable_labels, target), *notes],
     )
+
+
+def _parts(counts: dict[str, int], coding: Coding | None) -> dict[str, int]:
+    """Return counts of columns as those of their columns in `X`."""
+    if coding is None:
+        return counts
+    return {name: counts[column] for column, names in coding.parts.items() if column in counts for name in names}
 
 
 def read_weights(table: Table, name: str) -> Weights:

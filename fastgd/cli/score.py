@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
+from fastgd.cli.categories import as_coded
 from fastgd.cli.columns import find_column
 from fastgd.cli.errors import InputError
 from fastgd.cli.model_columns import ModelColumns
@@ -64,13 +65,13 @@ class ScoredRows(NamedTuple):
 
 def score_model(model: LinearRegression | LogisticRegression, data: PreparedData, rows: ScoredRows) -> Scores:
     """Score a fitted model on some rows."""
-    fitted = Labelled(data.y, data.weights)
+    fitted, X = Labelled(data.y, data.weights), as_coded(rows.X, data.coding)
     if data.task == "linear":
         constant = float(np.average(fitted.y, weights=fitted.weights))
-        scores = regression_scores(rows.labelled, model.predict(rows.X))
+        scores = regression_scores(rows.labelled, model.predict(X))
         return Scores(scores, regression_baseline(rows.labelled, fitted), constant)
     classes = model.classes_
-    scores = classification_scores(rows.labelled, classes, model.predict_log_proba(rows.X))
+    scores = classification_scores(rows.labelled, classes, model.predict_log_proba(X))
     largest = classes.tolist()[int(class_shares(fitted, classes).argmax())]
     return Scores(scores, classification_baseline(rows.labelled, fitted, classes), largest)
 
@@ -140,7 +141,7 @@ class ColumnMoments(NamedTuple):
 def column_moments(X: NDArray[Any] | csr_matrix, weights: Vector | None = None) -> ColumnMoments:
     """Return the moments of the columns of X, summed in float64 by blocks of rows."""
     if issparse(X):
-        return _sparse_moments(X)
+        return _sparse_moments(X, weights)
     near = X[:_BLOCK].mean(axis=0, dtype=np.float64)  # near enough to the mean to keep the squares from cancelling
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
@@ -155,22 +156,30 @@ def column_moments(X: NDArray[Any] | csr_matrix, weights: Vector | None = None) 
     return ColumnMoments(near + offset, np.sqrt(np.maximum(squares / weight - np.square(offset), 0.0)))
 
 
-def _sparse_moments(X: csr_matrix) -> ColumnMoments:
-    """Return the moments of columns from their non-zeros; no row of a sparse source has a weight.
+def _sparse_moments(X: csr_matrix, weights: Vector | None) -> ColumnMoments:
+    """Return the moments of columns from their non-zeros.
 
-    The sum of squared deviations is that of the non-zeros plus the squared mean times the number of zeros.
+    The sum of squared deviations is that of the non-zeros plus the squared mean times the weight of the zeros.
     """
     n, d = X.shape
     size = max(_STORED_BLOCK, d)  # the sums over a block take d numbers
-    blocks = [slice(start, start + size) for start in range(0, X.nnz, size)]
+    blocks = [slice(start, min(start + size, X.nnz)) for start in range(0, X.nnz, size)]
+    total = n if weights is None else weights.sum()
     means, squares, stored = np.zeros(d), np.zeros(d), np.zeros(d)
+
+    def of_rows(part: slice) -> Vector:
+        if weights is None:
+            return np.broadcast_to(1.0, part.stop - part.start)
+        return weights[np.searchsorted(X.indptr, np.arange(part.start, part.stop), side="right") - 1]
+
     for part in blocks:
-        means += np.bincount(X.indices[part], X.data[part], minlength=d) / n
-        stored += np.bincount(X.indices[part], minlength=d)
+        each = of_rows(part)
+        means += np.bincount(X.indices[part], each * X.data[part], minlength=d) / total
+        stored += np.bincount(X.indices[part], each, minlength=d)
     for part in blocks:
         deviations = X.data[part] - means[X.indices[part]]
-        squares += np.bincount(X.indices[part], np.square(deviations), minlength=d)
-    return ColumnMoments(means, np.sqrt((squares + np.square(means) * (n - stored)) / n))
+        squares += np.bincount(X.indices[part], of_rows(part) * np.square(deviations), minlength=d)
+    return ColumnMoments(means, np.sqrt((squares + np.square(means) * (total - stored)) / total))
 
 
 def _area(scores: NDArray[Any], positive: NDArray[np.bool_], weights: Vector | None) -> float:

@@ -3,9 +3,11 @@
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss, r2_score
 
 from fastgd import LinearRegression, LogisticRegression, load
@@ -310,7 +312,8 @@ def test_new_and_missing_categories(call, tmp_path, trees):
     (tmp_path / "gap.csv").write_text("u,kind,grade\n0,NA,9\n")
     call("predict", "trees.model", "gap.csv", "-o", "out.npy").check_refusal("'kind' (1 row): use --missing mean")
     (tmp_path / "few.csv").write_text("u,grade\n0,9\n")
-    call("predict", "trees.model", "few.csv", "-o", "out.npy").check_refusal("categories that the model takes: kind")
+    refused = call("predict", "trees.model", "few.csv", "-o", "out.npy")
+    refused.check_refusal("the source lacks 1 of the model's 3 columns: 'kind'")
 
 
 def test_rows_that_are_left_out_have_no_category(call, tmp_path, trees):
@@ -321,6 +324,50 @@ def test_rows_that_are_left_out_have_no_category(call, tmp_path, trees):
     assert reported["rows_dropped"] == 1
     filled = call(*FIT_TREES, "--missing", "mean", "--json").facts()
     assert filled["one_hot"]["kind"] == ["elm", "fir", "oak", "yew"]
+
+
+def test_python_and_the_command_predict_from_each_other_s_models_of_categories(call, tmp_path, trees):
+    assert call(*FIT_TREES, "--tol", 1e-10, "--holdout", 0, "--save", "trees.model").returncode == 0
+    model, frame = load(tmp_path / "trees.model"), pd.read_csv(tmp_path / "trees.csv")
+    names = ["kind", "u", "grade"]
+    assert model.feature_names_in_.tolist() == names
+    assert model.coef_names_.tolist() == ["kind=fir", "kind=oak", "u", "grade=10"]
+    np.testing.assert_allclose(model.predict(frame[names]), frame["height"], atol=1e-6)
+    np.testing.assert_array_equal(model.predict(frame[names]), predict(call, "trees.model", "trees.csv"))
+
+    own = LinearRegression(categorical=["kind", "grade"], tol=1e-10).fit(frame[names], frame["height"])
+    assert own.categories_["grade"].tolist() == [9, 10]
+    own.save(tmp_path / "own.model")
+    np.testing.assert_allclose(predict(call, "own.model", "trees.csv"), frame["height"], atol=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["drop", "mean"])
+def test_many_categories_stay_sparse(call, tmp_path, missing):
+    rng = np.random.default_rng(2)
+    n, codes = 1200, np.r_[:400, :400, :400]
+    tail = np.where(rng.random(n) < 0.01, "", np.char.add("N", codes.astype(str)))
+    u, w = np.where(rng.random(n) < 0.01, np.nan, rng.normal(size=n)), rng.integers(1, 4, n)
+    y = np.sin(codes) + np.nan_to_num(u)
+    frame = pd.DataFrame({"tail": tail, "u": u, "w": w, "y": y})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    words = ("--target", "y", "--one-hot", "tail", "--weight", "w", "--holdout", 0, "--tol", 1e-9, "--alpha", 1e-3)
+    reported = call("fit", "t.csv", *words, "--missing", missing, "--save", "m.model", "--json").facts()
+    assert reported["fit"]["order"] == "csr"
+    dense = pd.get_dummies(frame["tail"].mask(frame["tail"] == ""), dtype=float).iloc[:, 1:].assign(u=u).to_numpy()
+    dense[tail == "", :-1] = np.nan
+    kept = np.ones(n, bool) if missing == "mean" else ~np.isnan(dense).any(axis=1)
+    dense, y, w = dense[kept], y[kept], w[kept]
+    means = [np.average(column[~np.isnan(column)], weights=w[~np.isnan(column)]) for column in dense.T]
+    dense = np.where(np.isnan(dense), means, dense)
+    expected = Ridge(alpha=1e-3 * w.sum(), solver="cholesky").fit(dense, y, sample_weight=w)
+    found = coefficients(reported)
+    names = [f"tail={name}" for name in sorted(set(tail) - {""})[1:]] + ["u"]
+    np.testing.assert_allclose([found[name] for name in names], expected.coef_, atol=1e-5)
+    deviations = np.sqrt(np.average((dense - np.average(dense, axis=0, weights=w)) ** 2, axis=0, weights=w))
+    per_sd = coefficients(reported, "per_sd")
+    np.testing.assert_allclose([per_sd[name] for name in names], expected.coef_ * deviations, atol=1e-5)
+    given = predict(call, "m.model", "t.csv", "--missing", "mean" if missing == "mean" else "empty")
+    np.testing.assert_allclose(given[kept], expected.predict(dense), atol=1e-4)
 
 
 @pytest.fixture

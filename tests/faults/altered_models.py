@@ -43,6 +43,7 @@ def models():
         "one_hot_indicators": {"kind": ["c", "d"]},
         "column_means": [0.0, 0.5, 0.25, 1.0],
     }
+    mixed = names.assign(d=np.where(X[:, 3] > 0, "x", "z"), c=np.digitize(X[:, 2], [-0.5, 0.5]))
     streamed = LinearRegression(optimizer=warm, batch_size=8, random_state=0).partial_fit(X, y)
     return [
         noted,
@@ -51,6 +52,7 @@ def models():
         LogisticRegression(class_weight={"high": 2.0}).fit(X, kinds),
         LogisticRegression(optimizer="momentum", **rules).fit(X, y > 0),
         LogisticRegression().fit(names, (y > 0).astype(np.int64) * 7 - 3),
+        LinearRegression(alpha=0.1, categorical=["c", "d"]).fit(mixed, y),
     ]
 
 
@@ -64,11 +66,13 @@ def places(value, path=()):
 
 
 def alter_metadata(rng, metadata):
-    """Alter one place; every other time one of what `partial_fit` goes on with, or of what the command notes."""
+    """Alter one place; every other time one of categories, of `partial_fit`'s state or of the command's notes."""
     found = places(metadata)
     if rng.integers(2):
         noted = ("reading", "one_hot", "one_hot_indicators", "column_means")
-        found = [way for way in found if way[0] == "training" or (way[1:2] and way[1] in noted)] or found
+        found = [
+            way for way in found if way[0] in ("training", "categories") or (way[1:2] and way[1] in noted)
+        ] or found
     path = found[int(rng.integers(len(found)))]
     *way, last = path
     holder = metadata

@@ -12,6 +12,7 @@ import pytest
 import fastgd
 from fastgd import ModelFileError
 from fastgd.cli import predict
+from fastgd.cli.categories import as_coded
 from fastgd.cli.errors import InputError
 from fastgd.data import ReadOptions
 from fastgd.data.table import Table
@@ -36,6 +37,8 @@ def use(model, path, trains):
     X = np.random.default_rng(1).standard_normal((6, model.n_features_in_))
     if hasattr(model, "feature_names_in_"):
         X = pd.DataFrame(X, columns=pd.Index(model.feature_names_in_, dtype=object))
+    elif hasattr(model, "categories_"):
+        X = pd.DataFrame(X)
     predicted = model.predict(X)
     assert len(predicted) == 6
     if hasattr(model, "predict_proba"):
@@ -62,7 +65,7 @@ def use_in_the_command(path):
         found = predict.model_columns(model, path)
         found.reading_for(ReadOptions())
         X, _ = found.take(Table(columns, 2), "mean")
-        assert len(model.predict(X)) == 2
+        assert len(model.predict(as_coded(X, model._coding))) == 2
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore::UserWarning")
