@@ -30,6 +30,8 @@ _LANE_NUMBERS, _LANES = 1 << 22, 64
 LONG, _SHORT = 256, 64
 #: Numbers of rows below which NumPy takes less time than calls of kernels.
 _FEW_NUMBERS = 1 << 16
+#: Time of a product of two non-zeros of sparse rows in units of one of dense rows.
+SPARSE_PRODUCT = 16.0
 #: Most margins to keep during a search along a step.
 _MARGIN_NUMBERS = 1 << 24
 #: Multiplications below which BLAS uses one thread by itself, and below which threads cost more than they save.
@@ -57,21 +59,23 @@ class HostDesign:
         self._data, self._scaling, self._intercept = data, scaling, float(intercept)
         self.columns, self.given = data.d + 1, np.dtype(data.dtype)
         # Long rows in few blocks, whose matrices cost d^2 to add; of sparse rows a block is larger than its non-zeros.
-        least = 0 if data.is_sparse else 2 * self.columns
-        self._rows = max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, least)
+        self._divide(max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 0 if data.is_sparse else 2 * self.columns))
         self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
         self.quick = self.columns < LONG and data.n * self.columns <= _FEW_NUMBERS
-        self._blocks = -(-data.n // self._rows)
         size = min(self._rows, data.n), self.columns
         #: By the slots of threads, since fresh memory costs as much as the work in it.
-        self._scratches: dict[int, _Scratch] = defaultdict(partial(_Scratch, *size, self.given, self.dtype))
+        self._scratches: dict[int, Scratch] = defaultdict(partial(Scratch, *size, self.given, self.dtype))
         #: All rows as a single block, if they are kept, and as blocks.
-        self._kept: _Block | None = None
-        self._kept_blocks: list[_Block] = []
+        self._kept: Block | None = None
+        self._kept_blocks: list[Block] = []
         if keep:
             data.count_rows(data.n)
             self._kept = self._block_of(0, data.n, None, _allocate_rows(data.n, self.columns, self.dtype))
             self._kept_blocks = self._kept.split(self._rows)
+
+    def _divide(self, rows: int) -> None:
+        """Divide the rows into blocks of so many."""
+        self._rows, self._blocks = rows, -(-self._data.n // rows)
 
     def _make(self, X: Any, out: Array) -> Array:
         """Return X (m, d) in working coordinates."""
@@ -87,7 +91,7 @@ class HostDesign:
 
         The curvature of kept rows is lazy: the last step of a fit needs none.
         """
-        point, weight = _Point(loss, theta), self._data.weight
+        point, weight = Point(loss, theta), self._data.weight
         matrices = 1 if loss.shares_curvature else len(theta)
         of_values: list[tuple[int, ...]] = [theta.shape[:1], theta.shape]
         of_curvature: list[tuple[int, ...]] = [(matrices, self.columns, self.columns)]
@@ -102,7 +106,7 @@ class HostDesign:
     def couplings(self, loss: CoupledLoss, theta: Array) -> Array:
         """Return softmax's mean curvature by margins (K, K) at theta (K, d + 1). A pass over the rows."""
 
-        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+        def add(sums: list[Array], block: Block, scratch: Scratch) -> None:
             sums[0] += loss.couplings(block.rows @ theta.T, block.weights)
 
         return self._sum([(len(theta), len(theta))], add)[0] / self._data.weight
@@ -111,7 +115,7 @@ class HostDesign:
         """Return softmax's joint curvature (K (d + 1), K (d + 1)) at theta. A pass over the rows."""
         K, D = theta.shape
 
-        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+        def add(sums: list[Array], block: Block, scratch: Scratch) -> None:
             for start in range(0, len(block.rows), _JOINT_ROWS):
                 rows = slice(start, start + _JOINT_ROWS)
                 T, s = block.rows[rows], None if block.weights is None else block.weights[rows]
@@ -128,7 +132,7 @@ class HostDesign:
             return None
         parts: dict[int, _Margins] = {}
 
-        def add(sums: list[Array], block: _Block, scratch: _Scratch) -> None:
+        def add(sums: list[Array], block: Block, scratch: Scratch) -> None:
             parts[block.number] = _Margins.of(block, theta, step)
 
         if self._kept is None:
@@ -143,9 +147,7 @@ class HostDesign:
 
         return at
 
-    def _sum(
-        self, shapes: list[tuple[int, ...]], add: "Callable[[list[Array], _Block, _Scratch], None]"
-    ) -> list[Array]:
+    def _sum(self, shapes: list[tuple[int, ...]], add: "Callable[[list[Array], Block, Scratch], None]") -> list[Array]:
         """Return sums of these shapes over all blocks."""
         n, data = self._data.n, self._data
         multiplications = n * self.columns**2
@@ -170,16 +172,16 @@ class HostDesign:
                 mine += its
         return total
 
-    def _read(self, number: int, scratch: "_Scratch") -> "_Block":
+    def _read(self, number: int, scratch: "Scratch") -> "Block":
         start = number * self._rows
         return self._block_of(start, min(start + self._rows, self._data.n), scratch.gathered, scratch.made, number)
 
-    def _block_of(self, start: int, stop: int, gathered: Any, out: Array, number: int = 0) -> "_Block":
+    def _block_of(self, start: int, stop: int, gathered: Any, out: Array, number: int = 0) -> "Block":
         X, y, s = self._data.rows_on_host(start, stop, gathered)
-        return _Block(number, self._make(X, out), y, None if s is None else s.astype(np.float64))
+        return Block(number, self._make(X, out), y, None if s is None else s.astype(np.float64))
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Rows (m, d + 1) in working coordinates, their targets (K, m) and weights (m,) or None."""
 
     number: int
@@ -187,11 +189,11 @@ class _Block(NamedTuple):
     y: NDArray[Any]
     weights: Array | None
 
-    def split(self, size: int) -> "list[_Block]":
+    def split(self, size: int) -> "list[Block]":
         """Return blocks of `size` rows, views of this one's."""
         _, T, y, s = self
         cuts = [slice(start, start + size) for start in range(0, len(T), size)]
-        return [_Block(k, T[cut], y[:, cut], None if s is None else s[cut]) for k, cut in enumerate(cuts)]
+        return [Block(k, T[cut], y[:, cut], None if s is None else s[cut]) for k, cut in enumerate(cuts)]
 
     def stage(self, loss: Loss, margins: Array) -> Stage:
         """Return the weighted losses, derivatives and curvatures at margins (m, K)."""
@@ -202,12 +204,12 @@ class _Block(NamedTuple):
 class _Margins(NamedTuple):
     """Margins (m, K) of a block's rows, and their change along a step."""
 
-    block: _Block
+    block: Block
     margins: Array
     change: Array
 
     @classmethod
-    def of(cls, block: _Block, theta: Array, step: Array) -> "_Margins":
+    def of(cls, block: Block, theta: Array, step: Array) -> "_Margins":
         """Return the margins of a block, without its rows, whose memory the next block uses."""
         return cls(block._replace(rows=np.empty((0, 0))), block.rows @ theta.T, block.rows @ step.T)
 
@@ -221,14 +223,19 @@ class _Margins(NamedTuple):
         return (stage.derivatives * change).sum(axis=0), bends.sum(axis=0)
 
 
-class _Point:
+class Point:
     """A loss at theta (K, d + 1), and by blocks the curvatures (m, K) of their rows; None if all are 1."""
 
     def __init__(self, loss: Loss, theta: Array) -> None:
         self._loss, self._theta = loss, theta
         self._curvatures: dict[int, Array | None] = {}
 
-    def add_values(self, sums: list[Array], block: _Block, scratch: "_Scratch") -> None:
+    def curvatures(self) -> Array | None:
+        """Return the curvatures (n, K) of the rows of all blocks; None if all are 1."""
+        found = [self._curvatures[number] for number in sorted(self._curvatures)]
+        return None if found[0] is None else np.concatenate([part for part in found if part is not None])
+
+    def add_values(self, sums: list[Array], block: Block, scratch: "Scratch") -> None:
         """Add losses and gradient of a block to sums, and keep its curvatures."""
         stage = block.stage(self._loss, block.rows @ self._theta.T)
         sums[0] += stage.losses.sum(axis=0)
@@ -236,11 +243,11 @@ class _Point:
         is_one = self._loss.is_quadratic and block.weights is None
         self._curvatures[block.number] = None if is_one else stage.curvatures
 
-    def add_products(self, sums: list[Array], block: _Block, scratch: "_Scratch") -> None:
+    def add_products(self, sums: list[Array], block: Block, scratch: "Scratch") -> None:
         """Add the curvature of a block, whose values were added before, to the last sum."""
         scratch.add_products(sums[-1], block.rows, self._curvatures[block.number])
 
-    def add_both(self, sums: list[Array], block: _Block, scratch: "_Scratch") -> None:
+    def add_both(self, sums: list[Array], block: Block, scratch: "Scratch") -> None:
         """Add losses, gradient and curvature of a block to sums."""
         self.add_values(sums, block, scratch)
         self.add_products(sums, block, scratch)
@@ -255,7 +262,7 @@ def _allocate_rows(rows: int, columns: int, dtype: np.dtype[Any]) -> Array:
     return np.empty((columns, (rows + 7) // 16 * 16 + 8), dtype)[:, :rows].T
 
 
-class _Scratch:
+class Scratch:
     """Memory of a thread for blocks of rows, allocated when needed.
 
     Parameters

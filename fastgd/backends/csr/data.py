@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from fastgd import threads
 from fastgd.arrays import Array, read_only
 from fastgd.backends.cpu.data import CpuData, CpuSet
+from fastgd.backends.csr.design import CsrDesign
 from fastgd.backends.csr.epochs import CsrEpochs
 from fastgd.backends.csr.least_squares import CsrLeastSquares
 from fastgd.backends.csr.matrix import CsrMatrix
+from fastgd.backends.design import HostDesign
 from fastgd.kernels import records
 from fastgd.kernels.csr.columns import make_csr_margins, make_csr_norms, make_csr_sums
 from fastgd.kernels.csr.gradient import (
@@ -215,6 +217,13 @@ class CsrData(CpuSet):
 
         threads.by_blocks(self.n, _ROWS, self._threads, work)
         return bounds, cuts
+
+    def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> HostDesign:
+        """Return the rows in working coordinates."""
+        dense = HostDesign(self, scaling, intercept, keep=False)
+        if dense.quick or not CsrDesign.suits(self, scaling):
+            return HostDesign(self, scaling, intercept, keep, rough)
+        return CsrDesign(self, scaling, intercept)
 
     def sample(self, runs: Runs) -> "CsrSample":
         """Return a sample of the rows, a copy."""

@@ -5,18 +5,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
-from fastgd import threads
 from fastgd.arrays import Array
+from fastgd.backends.csr.design import centre_products, products_are_sparse, sum_products
 from fastgd.backends.least_squares import HostLeastSquares
-from fastgd.kernels.csr.gram import make_csr_gram
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.sampling import FEW_NUMBERS
 
 if TYPE_CHECKING:
     from fastgd.backends.csr.data import CsrData
 
-#: Time of a product of two non-zeros in units of one of dense rows.
-_PRODUCT = 16.0
 #: Share of a column's mean square that is left after it is centred, below which digits are lost.
 _LEAST_SHARE = 1e-4
 
@@ -42,22 +39,14 @@ class CsrLeastSquares(HostLeastSquares):
         data = self._sparse
         if data.n * self.width <= FEW_NUMBERS:
             return self.gram_of_few()
-        of_sparse = _PRODUCT * (data.rows.nnz / data.n) ** 2 < data.d**2
-        found = self._gram_of_products() if of_sparse else None
+        found = self._gram_of_products() if products_are_sparse(data) else None
         return self._gram_of_blocks() if found is None else found
 
     def _gram_of_products(self) -> Array | None:
         """Return the matrix from products of raw columns; None if centred columns lose digits."""
         data, (center, factors) = self._sparse, (self._scaling.center, self._scaling.inv_scale)
         d, K = data.d, data.targets
-        sums = np.zeros((d, d + K + 1))
-        kernel, (_, cuts) = make_csr_gram(data.rows.kind), data.ranges(self.width)
-
-        def work(slot: int, number: int) -> None:
-            kernel(data.data, cuts, number, sums)
-
-        threads.run(len(cuts) - 1, data.n_threads, work)
-        data.count_rows(data.n)
+        sums = sum_products(data, data.data)
         sums /= data.weight
         means, raw_squares = sums[:, -1], sums[:, :d].diagonal()
         squares = raw_squares - center * (2.0 * means - center)
@@ -65,12 +54,7 @@ class CsrLeastSquares(HostLeastSquares):
             return None
         of_targets = self._products_of_targets()
         matrix = np.empty((d + K + 1, d + K + 1))
-        products = matrix[1 : d + 1, 1 : d + 1]
-        np.copyto(products, np.triu(sums[:, :d]) + np.triu(sums[:, :d], 1).T)
-        products -= np.outer(center, means)
-        products -= np.outer(means - center, center)
-        products *= factors
-        products *= factors[:, None]
+        centre_products(sums, 1.0, self._scaling, matrix[1 : d + 1, 1 : d + 1])
         targets = np.column_stack([sums[:, -1], sums[:, d : d + K]])
         targets = (targets - np.outer(center, of_targets[0])) * factors[:, None]
         ends = np.r_[0, d + 1 : d + K + 1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastgd.backends.csr import least_squares
+from fastgd.backends.csr import design
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import Runs
 from tests.kernels.csr.rows import on_csr, sparse_sample
@@ -137,7 +137,7 @@ def test_margins_are_columns_of_a_line(dtype):
 @pytest.mark.parametrize("by_products", [False, True])
 def test_least_squares(dtype, intercept, by_products, monkeypatch):
     """Gram matrices from products of non-zeros and from dense blocks."""
-    monkeypatch.setattr(least_squares, "_PRODUCT", 0.0 if by_products else 1e9)
+    monkeypatch.setattr(design, "SPARSE_PRODUCT", 0.0 if by_products else 1e9)
     scaling = Scaling(np.linspace(-1, 1, 23), np.linspace(0.1, 2, 23))
     for n in (20, 4000):
         for weighted in (False, True):
@@ -152,7 +152,7 @@ def test_least_squares(dtype, intercept, by_products, monkeypatch):
 
 def test_gram_matrices_of_columns_far_from_zero_keep_their_digits(monkeypatch):
     """Products of such columns would cancel: their rows are centred first; unused columns do not matter."""
-    monkeypatch.setattr(least_squares, "_PRODUCT", 0.0)
+    monkeypatch.setattr(design, "SPARSE_PRODUCT", 0.0)
     data = sparse_sample(Case("squared", "f8", "C"), 4000, 23)
     data.X[:, 2] = 1e6 + np.random.default_rng(0).standard_normal(4000)
     sparse, dense = on_csr(data), data.on_cpu()
