@@ -103,6 +103,10 @@ def attach_suboptimality(solution: Solution, estimate: Callable[[Evaluation], Ar
     return solution
 
 
+#: Passes that a metric takes in whose place a solver goes on until a duality gap meets the tolerance.
+_LONG_METRIC = 20.0
+
+
 class SampledEstimate:
     """The estimated suboptimality of solvers without a metric: by the curvature of a sample of rows.
 
@@ -116,6 +120,8 @@ class SampledEstimate:
     def __init__(self, objective: Objective, tol: float, more_rows: float = 1.0) -> None:
         self._objective, self._tol, self._more_rows = objective, tol, more_rows
         self._metric: Metric | None = None
+        #: How often a gap was given since a metric would take long.
+        self._waited = 0
 
     def __call__(self, at: Evaluation) -> Array | None:
         """Return the suboptimality of each output (K,) in working units, or a bound of it; None if unknown."""
@@ -129,10 +135,17 @@ class SampledEstimate:
             return None
         if self._metric is None:
             shape = Shape.of(objective)
-            rows = self._more_rows * FIRST_ROWS * shape.parameters * math.sqrt(shape.rarity)
-            sample = objective.sampled(int(rows))
+            rows = int(self._more_rows * FIRST_ROWS * shape.parameters * math.sqrt(shape.rarity))
+            if gaps is not None and self._waits(shape.passes_of_metric(min(rows, data.n))):
+                return gaps
+            sample = objective.sampled(rows)
             self._metric = Metrics(objective, shape, memory=0).at(sample, at.theta)[1]
         return self.by_curvature(at)
+
+    def _waits(self, passes: float) -> bool:
+        """Whether to go on until a gap meets the tolerance, for at most as many passes as a metric takes."""
+        self._waited += 1
+        return passes > _LONG_METRIC and self._waited <= passes
 
     def by_curvature(self, at: Evaluation) -> Array | None:
         """Return the estimate (K,) by the sample's curvature if that was needed."""

@@ -66,6 +66,20 @@ def test_max_iter_ends_at_the_best_pass():
     assert model.fit_report_["objective"] < model.history_["loss"].min()
 
 
+@pytest.mark.parametrize("long", [0.0, np.inf])
+def test_a_gap_takes_the_place_of_a_metric_that_takes_long(long, monkeypatch):
+    monkeypatch.setattr("fastgd.solvers.newton._LONG_METRIC", long)
+    monkeypatch.setattr("fastgd.solvers.cost_model.Shape.passes_of_metric", lambda shape, rows: 50.0)
+    problem = problem_for("squared", 1, alpha=1e-6, d=8, n=2000)
+    model = fit(problem, optimizer="lbfgs", tol=1e-4)
+    report, fall = model.fit_report_, np.mean((problem.y - problem.y.mean()) ** 2) / 2
+    waits = long == 0.0
+    assert report["converged"]
+    assert (report["suboptimality"] is None) == waits
+    if waits:
+        assert 0.0 < report["duality_gap"] <= 1e-4 * fall
+
+
 def test_a_callback_ends_it():
     problem, watch = problem_for("logistic", alpha=0.1), Recorder(4)
     model = model_for(problem, optimizer="lbfgs", tol=0.0)
