@@ -411,6 +411,21 @@ class Objective:
         rows = (X.astype(np.float64) - self.standard.center) * self.standard.inv_scale
         return rows, np.ones(len(rows)) if s is None else s.astype(np.float64)
 
+    def products_of_rows(self, size: int) -> Array:
+        """Return the products (m, m) of about `size` standardised rows spread over the data."""
+        if not self.data.is_sparse:
+            rows, _ = self.standardised_rows(size)
+            dense: Array = rows @ rows.T
+            return dense
+        sample, standard = sample_of(self.data, size), self.standard
+        X = sample.sparse_rows_on_host(0, min(sample.n, size))[0].astype(np.float64)
+        X.data *= standard.inv_scale[X.indices]
+        moved = standard.center * standard.inv_scale
+        along = X @ moved
+        products: Array = (X @ X.T).toarray()
+        products += moved @ moved - along - along[:, None]
+        return products
+
     @cached_property
     def tail_weight(self) -> float:
         """Rows that determine a curvature as well as one normally distributed row: 1, or more for heavy tails.

@@ -19,8 +19,8 @@ from fastgd.solvers.normal_equations import solve_normal_equations
 from fastgd.solvers.progress import Monitor, Solution
 from fastgd.solvers.sketched_newton import solve_sketched
 
-#: Rows of the sample that `hardness` is estimated from.
-_ROWS = 128
+#: Rows of the sample that `hardness` is estimated from: few pairs of sparse rows share a rare category.
+_ROWS, _SPARSE_ROWS = 128, 1024
 #: Effect of L2: at an L2 weight as large as the curvature the hardness is at most the inverse of this.
 _RIDGE = 1.2
 
@@ -33,10 +33,9 @@ def hardness(objective: Objective) -> float:
     log(c) / 2. Few rows per column increase it, and L2 bounds it, about as it bounds the condition number.
     """
     data, problem, standard = objective.data, objective.problem, objective.standard
-    rows, _ = objective.standardised_rows(_ROWS)
-    products = rows @ rows.T
+    products = objective.products_of_rows(_SPARSE_ROWS if data.is_sparse else _ROWS)
     lengths = np.diag(products)
-    pairs = len(rows) * (len(rows) - 1.0)
+    pairs = len(products) * (len(products) - 1.0)
     live = max(1.0, float(np.count_nonzero(standard.inv_scale)))
     trace = float(np.mean(lengths))
     if not (math.isfinite(trace) and trace > 0.0 and pairs > 0.0):

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from bench.cases.choice import Task
 from bench.primitives import objective_of as bench_objective_of
-from fastgd import LogisticRegression
+from fastgd import LinearRegression, LogisticRegression
 from fastgd._config import FitConfig
 from fastgd._data import load
 from fastgd._fit import _make_objective
@@ -110,6 +110,16 @@ def test_heavy_tails_make_all_rows_quicker_than_a_sample_of_a_squared_loss() -> 
     problem = replace(problem_for("squared", n=n, d=d), weight=np.ones(n))
     solvers = [type(select_solver(objective_of(replace(problem, x=x))).solver) for x in (normal, normal * scales)]
     assert [kind.__name__ for kind in solvers] == ["SketchedNewton", "NormalEquations"]
+
+
+def test_hardness_of_sparse_rows_is_that_of_the_same_dense_rows() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((900, 40)) * (rng.random((900, 40)) < 0.2)
+    y, found = rng.standard_normal(900), []
+    for matrix in (Matrix(X), Matrix(CsrMatrix.of(sparse.csr_array(X), "X"))):
+        config = FitConfig.of(LinearRegression(alpha=0.01))
+        found.append(_make_objective(config, load(config, matrix, y)).products_of_rows(900))
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-11)
 
 
 def test_hardness_falls_only_with_a_penalty_on_common_columns() -> None:
