@@ -1,8 +1,8 @@
 """Weighted sums over the columns of sparse rows, norms of rows, and margins.
 
 "sums" are (d, 3), over the stored numbers of each column: of s_i x_ij, of s_i, and of 1 for rows with s_i > 0.
-"squares" are (d, 2): of s_i (x_ij - center_j) and of s_i (x_ij - center_j)^2. Non-finite data make them non-finite,
-also in rows without weight.
+"squares" are (d, 2): of s_i (x_ij - center_j) and of s_i (x_ij - center_j)^2. "powers" are the same with center 0.
+Non-finite data make them non-finite, also in rows without weight.
 """
 
 import numpy as np
@@ -45,12 +45,25 @@ def add_row_squares(data, center, start, stop, leaf):
             leaf[unsigned(2) * j + unsigned(1)] += s * deviation * deviation
 
 
-_PARTS = {"sums": add_row_sums, "squares": add_row_squares}
+@jitable
+def add_row_powers(data, center, start, stop, leaf):
+    """Add the numbers of rows and their squares to "powers"."""
+    X = data.X
+    for i in range(start, stop):
+        s = np.float64(data.s[unsigned(i * data.weight_step)])
+        first, end = ends(X, i)
+        for at in range(first, end):
+            j, x = unsigned(2) * unsigned(X.indices[at]), np.float64(X.data[at])
+            leaf[j] += s * x
+            leaf[j + unsigned(1)] += s * x * x
+
+
+_PARTS = {"sums": add_row_sums, "squares": add_row_squares, "powers": add_row_powers}
 
 
 @kernel_factory
 def make_csr_sums(part: str, kind: str):
-    """Make the kernel `sums(data, center, start, stop, leaf)` of "sums" or "squares" of rows [start, stop)."""
+    """Make the kernel `sums(data, center, start, stop, leaf)` of a part of rows [start, stop)."""
     add_rows = _PARTS[part]
 
     @cpu_kernel(f"csr_{part}[{kind}]")

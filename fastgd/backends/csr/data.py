@@ -45,6 +45,8 @@ _SUMS_SHARE, _CUTS_SHARE = 1 / 8, 1 / 16
 _RANGES, _RANGE_BYTES = 16, 1 << 22
 #: Numbers of sums to add up at a time, of all blocks.
 _STRIP = 1 << 11
+#: Square of a mean relative to the variance above which a column is centred before it is squared.
+_FAR = 1e4
 #: Deviation from a value, as a share of it, below which a column is centred by that value: if it is constant the
 #: deviations are exactly 0.
 _NEAR = 1e-8
@@ -122,8 +124,15 @@ class CsrData(CpuSet):
         return piece, self.data.y[:, start:stop], None if s is None else s[start:stop]
 
     def moments(self) -> Moments:
-        """Return weighted mean and sd of each column; not finite if the data are not. Two passes over the non-zeros."""
-        return moments_of(self)
+        """Return weighted mean and sd of each column; not finite if the data are not.
+
+        One pass over the non-zeros, or three if the mean of a column is far from 0, where squares lose digits.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, square = self._column_sums("powers", np.zeros(0), 2) / self.weight
+            variance = square - mean**2
+            near = np.all(mean**2 <= _FAR * variance)
+        return Moments(self.weight, mean, np.sqrt(variance)) if near else moments_of(self)
 
     def stored_sums(self) -> Array:
         """Return sums over the stored numbers of columns of s x, of s, and of 1 for s > 0, (3, d). One pass."""
