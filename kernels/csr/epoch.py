@@ -175,8 +175,6 @@ def write_block(state, rule, coordinates, work, start, stop):
             raw = at[k, q] * coordinates.inv_scale[j]
             team.w[k, j] = raw
             moved += raw * work.offset[j]
-        for q in range(columns):
-            j = unsigned(start + q)
             penalty += elastic_net_value(at[k, q], coordinates.l1[k, j], coordinates.l2[k, j])
         team.moved[k, unsigned(start // COLUMNS)] = moved
         team.penalties[k, unsigned(start // COLUMNS)] = penalty
@@ -202,9 +200,10 @@ def write_gradient(state, rule, coordinates, work, start, stop, rows, n):
                 change = g[k, q]
                 g[k, q] = change + reduce_variance(state.memory.slots, k, unsigned(start + q), change, share)
         for q in range(columns):
-            g[k, q] += coordinates.l2[k, unsigned(start + q)] * at[k, q]
-        for q in range(columns):
-            team.total[k, unsigned(start + q)] += g[k, q]
+            j = unsigned(start + q)
+            whole = g[k, q] + coordinates.l2[k, j] * at[k, q]
+            g[k, q] = whole
+            team.total[k, j] += whole
 
 
 @jitable
