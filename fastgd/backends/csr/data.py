@@ -31,16 +31,18 @@ from fastgd.kernels.csr.gradient import (
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, SparsePiece, Sums
 
-#: Non-zeros of a block per column, so that to clear and add up its sums costs little, of many and of few blocks; least
-#: rows of a block.
-_BLOCK_SHARES, _LEAST_ROWS = (32, 8), 256
+#: Non-zeros of a block per column, so that to clear and add up its sums costs little, and bytes of the sums of all
+#: blocks as a share of the matrix: of many and of few blocks.
+_BLOCK_SHARES, _SUMS_SHARES = (64, 8), (1 / 64, 1 / 8)
+#: Least rows of a block.
+_LEAST_ROWS = 256
 #: Most blocks unless those have more bytes, which is a call of a kernel that does not answer Ctrl-C.
 _BLOCKS, _BLOCK_BYTES = 64, 1 << 28
 #: Few blocks, one for each of some threads: wider data have a single gradient, divided by columns, which takes a fifth
 #: more time.
 _LEAST_BLOCKS = 8
-#: Bytes of the sums of all blocks, and of places where ranges of columns begin in rows, as shares of the matrix.
-_SUMS_SHARE, _CUTS_SHARE = 1 / 8, 1 / 16
+#: Bytes of the places where ranges of columns begin in rows, as a share of the matrix.
+_CUTS_SHARE = 1 / 16
 #: Most ranges of columns, and about the bytes of the sums of a range.
 _RANGES, _RANGE_BYTES = 16, 1 << 22
 #: Numbers of sums to add up at a time, of all blocks.
@@ -85,10 +87,12 @@ class CsrData(CpuSet):
 
     def _block_count(self, size: int) -> int:
         """Return the number of blocks with sums of `size` numbers, a power of two: a function of the data alone."""
-        most = min(self.n // _LEAST_ROWS, int(_SUMS_SHARE * self.nbytes / 8) // size)
-        many, few = (self.rows.nnz // (share * self.d) for share in _BLOCK_SHARES)
+        many, few = (
+            min(self.rows.nnz // (numbers * self.d), int(share * self.nbytes / 8) // size)
+            for numbers, share in zip(_BLOCK_SHARES, _SUMS_SHARES, strict=True)
+        )
         count = max(min(many, max(_BLOCKS, self.nbytes // _BLOCK_BYTES)), min(few, _LEAST_BLOCKS))
-        return 1 << max(min(most, count), 1).bit_length() - 1
+        return 1 << max(min(self.n // _LEAST_ROWS, count), 1).bit_length() - 1
 
     def _block(self, number: int, count: int) -> tuple[int, int]:
         """Return the first row of a block and the one after its last."""
@@ -97,6 +101,8 @@ class CsrData(CpuSet):
     def _sum_blocks(self, run: Callable[[int, int, Array, int], None], size: int, count: int) -> Array:
         """Call `run(start, stop, out, slot)` for every block of rows, and return the sum of what it writes to out."""
         if self._sums.shape != (count, size):
+            # The old sums are freed first.
+            self._sums = np.empty((0, 0))
             self._sums = np.empty((count, size))
         sums = self._sums
 
