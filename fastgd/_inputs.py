@@ -155,7 +155,7 @@ def read_rows(
         return X
     coded = _read_coded(estimator, X, reset, streams, None if like is None else isinstance(like, CsrMatrix), name)
     if coded is not None:
-        rows = coded.matrix if like is None else coded.matrix.astype(like.dtype)
+        rows = coded.matrix if like is None or coded.matrix.dtype == like.dtype else coded.matrix.astype(like.dtype)
         return _check_finite_rows(rows, coded.coding.names, finite, name)
     sparse = _sparse_columns(X)
     if issparse(sparse):
@@ -343,7 +343,9 @@ def read_matrix(estimator: ModelParameters, X: ArrayLike, *, reset: bool, stream
             refuse_overflow(array, names)
     if not (array.flags.c_contiguous or array.flags.f_contiguous) or not array.flags.aligned:
         array = np.ascontiguousarray(array)
-    return Matrix(array, 0 if array is X else _new_bytes(array, X), names)
+    # Coded rows share no memory with a frame.
+    before = X if estimator._coding is None else None
+    return Matrix(array, 0 if array is X else _new_bytes(array, before), names)
 
 
 def float_array(given: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -400,7 +402,8 @@ def read_validation_rows(
 
 def _new_csr_bytes(made: CsrMatrix, given: Any) -> int:
     """Return the bytes of those arrays of `made` that are not memory of `given`."""
-    pairs = [(array, getattr(given, name, None)) for name, array in made.arrays().items()]
+    before = given if issparse(given) else None
+    pairs = [(array, getattr(before, name, None)) for name, array in made.arrays().items()]
     size = sum(array.nbytes for array, before in pairs if before is None or not np.may_share_memory(array, before))
     if size:
         logger.info("X was converted once to CSR of %s, %d bytes", made.dtype, size)

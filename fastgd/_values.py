@@ -235,7 +235,7 @@ def refuse_dates(given: Any, name: str) -> None:
         if kind:
             raise holds_dates(column.where, kind)
         # Categories stand for the rows.
-        of_category = getattr(column.dtype, "categories", None)
+        of_category = _declared(column.dtype)
         values = column if of_category is None else column._replace(dtype=of_category.dtype, given=of_category)
         if str(values.dtype).lower() == "object":
             _refuse_dates_among(values.values(), column.where)
@@ -259,8 +259,14 @@ def _date_dtype(dtype: Any) -> str | None:
         if _DATES.match(str(inner)):
             return str(inner)
         inner = next((getattr(inner, name) for name in _INNER if hasattr(inner, name)), None)
-    categories = getattr(dtype, "categories", None)
+    categories = _declared(dtype)
     return None if categories is None else _date_dtype(categories.dtype)
+
+
+def _declared(dtype: Any) -> Any:
+    """Return the values that a categorical dtype declares; None for others, and for polars' Categorical."""
+    categories = getattr(dtype, "categories", None)
+    return categories if hasattr(categories, "dtype") else None
 
 
 def is_date(value: Any) -> bool:

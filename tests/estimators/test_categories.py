@@ -132,7 +132,9 @@ def test_listed_columns_are_categories_whatever_their_type():
         np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-6, atol=1e-7)
     # Text that is not listed is refused as text.
     refused("column 'color' of X holds text", LinearRegression(categorical=["grade"]).fit, PANDAS[FEW], Y)
-    refused("column 'color' of X holds text", LinearRegression(categorical=None).fit, PANDAS[FEW], Y)
+    for kind in FRAMES:
+        X = columns_of(FRAMES[kind], FEW)
+        refused("column 'color' of X holds text", LinearRegression(categorical=None).fit, X, Y)
     # Whole numbers are one level whatever their type, and so are numbers as text.
     others = PANDAS[FEW].astype({"grade": str})
     np.testing.assert_array_equal(model.predict(others), model.predict(PANDAS[FEW]))
@@ -312,6 +314,13 @@ def test_scikit_learn_encoder_gives_the_same_model():
     model = LinearRegression(alpha=1e-3, tol=1e-10).fit(PANDAS[MANY], Y)
     other = make_pipeline(encode, LinearRegression(alpha=1e-3, tol=1e-10)).fit(PANDAS[MANY], Y)
     np.testing.assert_allclose(model.predict(PANDAS[MANY]), other.predict(PANDAS[MANY]), rtol=1e-6, atol=1e-6)
+
+
+def test_columns_named_like_parts_of_matrices_and_text_alone():
+    X = PANDAS[["city", "color"]].rename(columns={"city": "data", "color": "sparse"})
+    model = LinearRegression(alpha=1e-3).fit(X, Y)
+    assert model.fit_report_["bytes_converted"] > 12 * N
+    np.testing.assert_allclose(model.coef_, LinearRegression(alpha=1e-3).fit(PANDAS[["city", "color"]], Y).coef_)
 
 
 def test_warnings_name_the_level():

@@ -1,6 +1,7 @@
 """scikit-learn's own callbacks see a fit and each of its epochs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -49,6 +50,12 @@ def test_a_hook_can_end_the_fit_and_other_callbacks_are_called_too():
     model = LinearRegression(optimizer="gd", batch_size=32, max_iter=9, tol=0.0, random_state=0).set_callbacks(recorder)
     model.fit(X, Y, callbacks=states.append)
     assert (model.n_iter_, len(states), model.fit_report_["stopped_by"]) == (2, 2, "callback")
+
+
+def test_copies_for_hooks_predict_from_frames_with_categories():
+    recorder, frame = Recorder(), pd.DataFrame({"x": X[:, 0], "c": np.where(X[:, 1] > 0, "a", "b")})
+    model = LinearRegression(alpha=0.1).set_callbacks(recorder).fit(frame, Y)
+    np.testing.assert_allclose(recorder.fitted[-1][1], model.predict(frame))
 
 
 def test_copies_for_hooks_predict_labels_and_several_targets():

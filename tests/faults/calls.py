@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import scipy.sparse
 from sklearn.base import clone
 
@@ -79,8 +81,31 @@ def dressed(rng, X):
             7: lambda: scipy.sparse.csr_matrix(np.asarray(X, np.float64)),
             8: lambda: np.array([[10**400]] * len(X), object),
             9: lambda: np.ma.masked_array(X, mask=np.isfinite(X) & (rng.random(X.shape) < 0.1)),
+            10: lambda: with_categories(rng, X),
+            11: lambda: with_categories(rng, X),
         }
         return ways.get(kind, lambda: X)()
+
+
+def with_categories(rng, X):
+    frame = pd.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])])
+    for name in frame.columns[: int(rng.integers(1, 4))]:
+        codes = rng.integers(pick(rng, (1, 2, 5, 200)), size=len(X))
+        values = pick(rng, (np.array(list("abcde"))[codes % 5], codes, codes > 0, codes * 0.5, codes.astype(str)))
+        ways = (
+            lambda values=values: values,
+            lambda values=values: pd.Categorical(values),
+            lambda values=values: pd.Series(values).astype(object),
+            lambda values=values: pd.Series(values).astype(object).mask(rng.random(len(X)) < 0.1),
+            lambda values=values: pd.Series(values).astype("string"),
+            lambda: [pick(rng, ("a", 1, None, 2.5, (1,), True)) for _ in range(len(X))],
+        )
+        frame[name] = pick(rng, ways)()
+    ways = (lambda: pl.from_pandas(frame), lambda: pl.from_pandas(frame).to_arrow(), lambda: frame, lambda: frame[:0])
+    try:
+        return pick(rng, ways)()
+    except (TypeError, ValueError, pl.exceptions.PolarsError, pa.ArrowException):  # columns of several types
+        return frame
 
 
 def rows_of(X):
@@ -195,6 +220,7 @@ PARAMETERS = {
     "random_state": (0, 2**32 - 1, np.random.RandomState(0)),
     "verbose": (0, 1),
     "n_threads": (1, 2, 3),
+    "categorical": (None, ["c0"], ["c0", "c1"], []),
 }
 
 
@@ -266,6 +292,8 @@ class Case:
             ok, _ = self.call(name, getattr(model, name, absent), X, y, s, **more)
             if ok:
                 probe = np.random.default_rng(1).standard_normal((3, model.n_features_in_))
+                if hasattr(model, "categories_"):
+                    probe = pd.DataFrame(probe, columns=getattr(model, "feature_names_in_", None))
                 before = self._check_fitted(model, probe)
                 self._use(model, X, y, s)
             elif before is not None:
