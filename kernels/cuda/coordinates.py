@@ -25,7 +25,7 @@ from fastgd.kernels.rules import MOST_SLOTS, STEPS, Update, reduce_variance, upd
 
 #: Numbers of a coordinate besides its memory, by their places.
 NUMBERS = 6
-_SCALE, _OFFSET, _L1, _L2, _TOTAL, _PENALTY = range(NUMBERS)
+_SCALE, _OFFSET, _L1, _L2, TOTAL, _PENALTY = range(NUMBERS)
 #: Loads of parts in flight together, a multiple of twice LANES; half of them if no more are needed. For replicated
 #: updates the buffer of sums has a multiple of so many parts.
 AT_ONCE = 16
@@ -158,9 +158,9 @@ def load_coordinate(at, memory, current, owned, coordinates, work):
             numbers[_SCALE] = coordinates.inv_scale[j] if j < owned.columns - 1 else 1.0
             numbers[_L1], numbers[_L2] = coordinates.l1[k, j], coordinates.l2[k, j]
             if owned.recorded:
-                numbers[_TOTAL], numbers[_PENALTY] = work.total[k, j], work.penalties[k, j]
+                numbers[TOTAL], numbers[_PENALTY] = work.total[k, j], work.penalties[k, j]
     elif at < owned.size and owned.lane == 0 and owned.recorded:
-        numbers[_TOTAL] = work.seen[at - owned.inner]
+        numbers[TOTAL] = work.seen[at - owned.inner]
 
 
 @cuda_device
@@ -299,13 +299,13 @@ def update_coordinate(at, total, batch, rule, current, owned, work):
     g = change + numbers[_L2] * theta
     if rule.keeps_rows:
         g += reduce_variance(memory.slots, 0, 0, change, batch.size.share)
-    numbers[_TOTAL] += g
+    numbers[TOTAL] += g
     numbers[_PENALTY] += batch.size.rows * elastic_net_value(theta, numbers[_L1], numbers[_L2])
     _run_step(memory, g, numbers[_L1], inner, rule.step, batch.update)
     write_point(k, j, current, owned, rule)
     store(k, j, current, owned.memory)
     if owned.recorded:
-        work.total[k, j], work.penalties[k, j] = numbers[_TOTAL], numbers[_PENALTY]
+        work.total[k, j], work.penalties[k, j] = numbers[TOTAL], numbers[_PENALTY]
 
 
 @cuda_device
@@ -324,7 +324,7 @@ def update_coordinates(sums, batch, rule, current, owned, coordinates, work):
         if owned.lane == 0 and at < owned.inner:
             update_coordinate(at, total, batch, rule, current, owned, work)
         elif owned.lane == 0 and at < owned.size and owned.recorded:
-            work.seen[at - owned.inner] = current.numbers[_TOTAL] + work.factor * total
+            work.seen[at - owned.inner] = current.numbers[TOTAL] + work.factor * total
         first += owned.step
         if first < owned.size:
             load_coordinate(first + owned.place, owned.memory, current, owned, coordinates, work)

@@ -1,6 +1,7 @@
 """The mini-batch loop on the GPU: many batches per launch, without transfers within an epoch."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import cuda
@@ -68,41 +69,46 @@ class BlockMemory(NamedTuple):
     states: Any
 
 
-class EpochLoop:
-    """The kernel of a mini-batch loop with its memory on the device.
+class TabledRows(Protocol):
+    """Rows that keep SAGA's tables."""
+
+    @property
+    def stream(self) -> Any:
+        """The stream of all work."""
+
+    n: int
+    kind: Any
+    tables: WeakKeyDictionary[RuleState, Table]
+
+
+def table_of(rows: TabledRows, rule: RuleState) -> Any:
+    """Return SAGA's table of the last derivative of each row's loss, (K, n); None for other rules."""
+    if not rule.recipe.rule.keeps_rows:
+        return None
+    tables = rows.tables
+    if rule not in tables or tables[rule].emptied != rule.emptied:
+        zeros = np.zeros((len(rule.theta), rows.n), rows.kind)
+        tables[rule] = Table(cuda.to_device(zeros, stream=rows.stream), rule.emptied)
+    return tables[rule].derivatives
+
+
+class DeviceRule:
+    """A rule's state, the sums of its batches and the order of their rows on the device, during a call.
 
     Parameters
     ----------
-    rows : ChunkedRows
-        Example of the rows to run on; not kept, so that its memory can be freed.
-    loss : str
-    problem : EpochProblem
+    stream : Stream
+    shape : tuple of int
+        K, d + 1.
+    kind : dtype
+        Dtype of X.
     """
 
-    def __init__(self, rows: ChunkedRows, loss: str, problem: EpochProblem) -> None:
-        outputs, columns = problem.l1.shape
-        self._stream, self._kind, self._outputs, self._columns = rows.stream, rows.kind, outputs, columns
-        self._block = lay_out(rows, outputs)
-        self._kernel = make_epoch(loss, rows.dtype, rows.order, bool(np.any(problem.shift)), self._block.layout)
-        self._part_rows = part_rows(problem.batch_size, rows.d)
-        self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
-        center, inv_scale = problem.scaling.center, problem.scaling.inv_scale
-        where = send_arrays(rows.stream, np.float64, center=center, inv_scale=inv_scale, l1=problem.l1, l2=problem.l2)
-        offset = np.append(center - problem.shift, 0.0)
-        point = send_arrays(rows.stream, rows.kind, shift=problem.shift, offset=offset)
-        self._coordinates = records.Coordinates(**where.device)
-        self._point = Point(w=None, p=rows.kind.type(problem.p), **point.device)
-        self._kept = where, point
-        size = outputs * (columns + 1)
-        self._alone = self._parts * size * 8 <= ALONE_BYTES
-        shape = (2, -(-self._parts // AT_ONCE) * AT_ONCE * size) if self._alone else (1, self._parts * size)
-        self._sums = cuda.device_array(shape, stream=rows.stream)
-        self._constants = rows.n / rows.weight, float(problem.fit_intercept), int(np.any(offset))
-        self._order = cuda.device_array(0, np.int64, stream=rows.stream)
-        self._nothing = cuda.to_device(np.zeros((1, 1), rows.kind), stream=rows.stream)
-        self._counter = cuda.device_array(1, np.int64, stream=rows.stream)
+    def __init__(self, stream: Any, shape: tuple[int, int], kind: Any) -> None:
+        self._stream, (self._outputs, self._columns) = stream, shape
+        self._order = cuda.device_array(0, np.int64, stream=stream)
+        self._nothing = cuda.to_device(np.zeros((1, 1), kind), stream=stream)
         self._pinned_by_slots: dict[int, PinnedArrays] = {}
-        self._grid: tuple[Grid, BlockMemory] | None = None
 
     def load(self, rule: RuleState, rates: Array, before: BatchSums | None, table: Any = None) -> None:
         """Copy a rule's state and the rates of the next batches to the device."""
@@ -130,12 +136,66 @@ class EpochLoop:
         shapes: dict[str, tuple[int, ...]] = {"theta": shape, "slots": (slots, *shape), "product": (1,), "step": (1,)}
         return PinnedArrays(self._stream, np.float64, shapes | {"total": shape, "penalties": shape, "seen": outputs})
 
+    def _named(self, rows: int, its: records.Batches, first: int, last: int) -> Any:
+        """Queue the computation of the order of rows in batches [first, last); return the indices' array."""
+        start = first * its.size
+        count = min(last * its.size, rows) - start
+        if self._order.size < count:
+            self._order = cuda.device_array(count, np.int64, stream=self._stream)
+        order, threads = self._order[:count], device.THREADS or _NAMING_THREADS
+        blocks = min(-(-count // threads), _NAMING_BLOCKS * device.multiprocessors())
+        device.launch(make_row_order(), Grid(blocks, threads), self._stream, rows, start, its, order)
+        return order
+
+    def unload(self, rule: RuleState) -> BatchSums:
+        """Wait for queued batches, copy the state back to the rule and return the sums."""
+        its, memory = self._pinned.fetch(), rule.memory
+        memory.theta[...], memory.slots[...], memory.product[...] = its["theta"], its["slots"], its["product"]
+        memory.step[...] = its["step"].view(np.int64)
+        return BatchSums(its["seen"] + its["penalties"].sum(axis=1), its["total"].copy())
+
+
+class EpochLoop(DeviceRule):
+    """The kernel of a mini-batch loop with its memory on the device.
+
+    Parameters
+    ----------
+    rows : ChunkedRows
+        Example of the rows to run on; not kept, so that its memory can be freed.
+    loss : str
+    problem : EpochProblem
+    """
+
+    def __init__(self, rows: ChunkedRows, loss: str, problem: EpochProblem) -> None:
+        outputs, columns = problem.l1.shape
+        super().__init__(rows.stream, (outputs, columns), rows.kind)
+        self._kind = rows.kind
+        self._block = lay_out(rows, outputs)
+        self._kernel = make_epoch(loss, rows.dtype, rows.order, bool(np.any(problem.shift)), self._block.layout)
+        self._part_rows = part_rows(problem.batch_size, rows.d)
+        self._parts = -(-min(problem.batch_size, rows.n) // self._part_rows)
+        center, inv_scale = problem.scaling.center, problem.scaling.inv_scale
+        where = send_arrays(rows.stream, np.float64, center=center, inv_scale=inv_scale, l1=problem.l1, l2=problem.l2)
+        offset = np.append(center - problem.shift, 0.0)
+        point = send_arrays(rows.stream, rows.kind, shift=problem.shift, offset=offset)
+        self._coordinates = records.Coordinates(**where.device)
+        self._point = Point(w=None, p=rows.kind.type(problem.p), **point.device)
+        self._kept = where, point
+        size = outputs * (columns + 1)
+        self._alone = self._parts * size * 8 <= ALONE_BYTES
+        shape = (2, -(-self._parts // AT_ONCE) * AT_ONCE * size) if self._alone else (1, self._parts * size)
+        self._sums = cuda.device_array(shape, stream=rows.stream)
+        self._constants = rows.n / rows.weight, float(problem.fit_intercept), int(np.any(offset))
+        self._counter = cuda.device_array(1, np.int64, stream=rows.stream)
+        self._grid: tuple[Grid, BlockMemory] | None = None
+
     def queue(self, batches: Batches) -> None:
         """Queue batches, with the rates after those of the last ones."""
         count = batches.last - batches.first
         turn = slice(self._begun, self._begun + count)
         self._begun += count
-        rule, numbers, order = self._rule._replace(rates=self._rates[turn]), self._numbers[turn], self._named(batches)
+        order = self._named(batches.rows, batches.its, batches.first, batches.last)
+        rule, numbers = self._rule._replace(rates=self._rates[turn]), self._numbers[turn]
         span, layout = (batches.first, batches.last), self._block.layout
 
         def args(memory: BlockMemory) -> tuple[Any, ...]:
@@ -164,17 +224,6 @@ class EpochLoop:
             cuda.device_array((copies, 1 + MOST_SLOTS, *shape), stream=self._stream),
         )
 
-    def _named(self, batches: Batches) -> Any:
-        """Queue the computation of the order of rows in batches; return the indices' array."""
-        start = batches.first * batches.its.size
-        count = min(batches.last * batches.its.size, batches.rows) - start
-        if self._order.size < count:
-            self._order = cuda.device_array(count, np.int64, stream=self._stream)
-        order, threads = self._order[:count], device.THREADS or _NAMING_THREADS
-        blocks = min(-(-count // threads), _NAMING_BLOCKS * device.multiprocessors())
-        device.launch(make_row_order(), Grid(blocks, threads), self._stream, batches.rows, start, batches.its, order)
-        return order
-
     def _work(self, rows: int, order: Any, numbers: Any, memory: BlockMemory) -> Work:
         its = self._pinned.device
         return Work(
@@ -192,13 +241,6 @@ class EpochLoop:
             its["seen"],
             *self._constants,
         )
-
-    def unload(self, rule: RuleState) -> BatchSums:
-        """Wait for queued batches, copy the state back to the rule and return the sums."""
-        its, memory = self._pinned.fetch(), rule.memory
-        memory.theta[...], memory.slots[...], memory.product[...] = its["theta"], its["slots"], its["product"]
-        memory.step[...] = its["step"].view(np.int64)
-        return BatchSums(its["seen"] + its["penalties"].sum(axis=1), its["total"].copy())
 
 
 class CudaEpochs:
@@ -224,7 +266,7 @@ class CudaEpochs:
         """
         problem, data, loop = self._problem, self._data, self._loop
         its = records.Batches(problem.batch_size, problem.seed, epoch, problem.shuffle)
-        loop.load(rule, rates, before, self._table(rule))
+        loop.load(rule, rates, before, table_of(self._data, rule))
         behind, expected = None, self._batch_seconds * (last - first)
         try:
             for start in range(first, last, self._step):
@@ -240,13 +282,3 @@ class CudaEpochs:
             sums = loop.unload(rule)
         data.count_rows(min(last * problem.batch_size, data.n) - first * problem.batch_size)
         return sums
-
-    def _table(self, rule: RuleState) -> Any:
-        """Return SAGA's table of the last derivative of each row's loss, (K, n); None for other rules."""
-        if not rule.recipe.rule.keeps_rows:
-            return None
-        tables = self._data.tables
-        if rule not in tables or tables[rule].emptied != rule.emptied:
-            zeros = np.zeros((len(rule.theta), self._data.n), self._data.kind)
-            tables[rule] = Table(cuda.to_device(zeros, stream=self._data.stream), rule.emptied)
-        return tables[rule].derivatives
