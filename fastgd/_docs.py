@@ -77,7 +77,7 @@ categorical : "auto", list of str or None, default="auto"
 device : {"auto", "cpu", "cuda"}, default="auto"
     Where the fit runs. "cuda" is an NVIDIA GPU, and an error if none can be used. "auto" is the GPU if X is there
     already, or if the cost model expects it to be much faster including transfer; `fit_report_` gives the reason.
-    Sparse X runs on the GPU with "cuda" alone, and there without mini-batches.
+    Sparse X runs on the GPU with "cuda" alone.
 n_threads : int or None, default=None
     Number of threads; None is `fastgd.get_num_threads`. Results do not depend on it.
 """

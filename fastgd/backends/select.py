@@ -12,7 +12,7 @@ from fastgd.backends.cpu import data as cpu
 from fastgd.backends.csr.data import CsrData
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.cuda import driver
-from fastgd.backends.cuda.driver import NO_SPARSE_BATCHES, why_unusable
+from fastgd.backends.cuda.driver import why_unusable
 from fastgd.backends.gpu_arrays import GpuArray
 from fastgd.exceptions import DeviceError
 from fastgd.objective.dataset import Data
@@ -86,7 +86,7 @@ def choose(asked: str, X: NDArray[Any] | GpuArray | CsrMatrix, work: Work) -> De
     Raises
     ------
     ValueError
-        If X is on the GPU and the CPU is asked for, or mini-batches of sparse X are to run on the GPU.
+        If X is on the GPU and the CPU is asked for.
     DeviceError
         If the GPU is asked for, or X is there, and it cannot be used.
     """
@@ -100,7 +100,7 @@ def choose(asked: str, X: NDArray[Any] | GpuArray | CsrMatrix, work: Work) -> De
         _check_same_gpu(X)
         return Device("cuda", f"device={asked!r}" if asked == "cuda" else "device='auto': X is on the GPU")
     if isinstance(X, CsrMatrix):
-        return _choose_for_sparse(asked, work)
+        return _choose_for_sparse(asked)
     if asked == "cuda":
         require_cuda()
     if asked != "auto":
@@ -109,12 +109,10 @@ def choose(asked: str, X: NDArray[Any] | GpuArray | CsrMatrix, work: Work) -> De
     return Device(name, f"device='auto': {because}")
 
 
-def _choose_for_sparse(asked: str, work: Work) -> Device:
+def _choose_for_sparse(asked: str) -> Device:
     """Choose the device of sparse rows: the CPU unless the GPU is asked for, where no passes have been measured."""
     if asked != "cuda":
         return Device("cpu", f"device={asked!r}: X is sparse" if asked == "auto" else f"device={asked!r}")
-    if work.updates > 0.0:
-        raise ValueError(NO_SPARSE_BATCHES)
     require_cuda()
     return Device("cuda", "device='cuda'; curvatures and Gram matrices of sparse X are computed on the CPU")
 

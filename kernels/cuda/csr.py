@@ -5,11 +5,13 @@ rows of a launch and of its blocks. Coefficients are (d, K), so that those of a 
 
 The full pass reads the numbers twice, since the sums of columns need the largest derivative first:
 
-- `residuals(data, point, lanes, its, r, largest, out)` writes s_i dloss/dz_ik of row its.start + i to r[i, k], raises
-  `largest` (K,) to their magnitudes, and writes to out[b] (2 K,) float64: sum_i s_i dloss/dz_ik, then sum_i s_i loss_ik
-  (softmax: all of it in the first). Margins are in the dtype of X. Shared memory: `shared_numbers` float64.
-- `products(X, r, r_step, center, lanes, its, sums)` adds r[i r_step, k] v(x_ij) to the sum of column j and output k,
-  with a function v of the stored numbers, one of `VALUES`.
+- `residuals(data, point, lanes, its, picked, r, largest, out)` writes s_i dloss/dz_ik of row its.start + i to r[i, k],
+  raises `largest` (K,) to their magnitudes, and writes to out[b] (2 K,) float64: sum_i s_i dloss/dz_ik, then sum_i s_i
+  loss_ik (softmax: all of it in the first). Margins are in the dtype of X. Shared memory: `shared_numbers` float64.
+- `products(X, r, r_step, center, lanes, its, order, sums)` adds r[i r_step, k] v(x_ij) to the sum of column j and
+  output k, with a function v of the stored numbers, one of `VALUES`.
+
+Kernels of mini-batches take rows by their numbers, in `Picked`.
 
 `norms(data, squares, products, constant, lanes, its, out)` and `margins(X, w, b, lanes, its, out)` are those of
 `fastgd.kernels.csr.columns`.
@@ -19,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import float64
+from numpy.typing import NDArray
 
 from fastgd.kernels._jit import kernel_factory, unsigned
 from fastgd.kernels.cuda._target import WARP, cuda, cuda_device, cuda_kernel
@@ -46,6 +49,23 @@ class Range(NamedTuple):
     start: int
     stop: int
     per_block: int
+
+
+class Picked(NamedTuple):
+    """Rows by their numbers; kernels of the full pass read neither array."""
+
+    #: (m,) row numbers.
+    order: NDArray[np.int64]
+    #: (K, n) loss derivative of each row when it was last seen (SAGA), or (0, 0): derivatives become their changes.
+    table: NDArray[np.floating]
+
+
+class Row(NamedTuple):
+    """A row that a group works on: its number, its place in the derivatives, and whether there is one."""
+
+    number: int
+    to: int
+    is_there: bool
 
 
 def plan_lanes(numbers: float, outputs: int, threads: int) -> Lanes:
@@ -108,17 +128,17 @@ def _part_of_margin(X, w, row, k, lanes):
 
 
 @cuda_device
-def _write_margins(X, w, b, row, is_row, lanes, out, to):
-    """Write the margins of a row, or nothing, to out[to]; by the threads that own the outputs."""
+def _write_margins(X, w, b, row, lanes, out):
+    """Write the margins of a row, if there is one, to its place in `out`; by the threads that own the outputs."""
     outputs, first = b.size, 0
     while first < outputs:
         k = first + _output_of(lanes)
         total = w.dtype.type(0)
-        if is_row and k < outputs:
-            total = _part_of_margin(X, w, row, k, lanes)
+        if row.is_there and k < outputs:
+            total = _part_of_margin(X, w, row.number, k, lanes)
         total = lanes_total(total, 1 << lanes.output_bits, 1 << lanes.bits)
-        if is_row and k < outputs and _first_of(lanes) == 0:
-            out[unsigned(to), unsigned(k)] = total + b[unsigned(k)]
+        if row.is_there and k < outputs and _first_of(lanes) == 0:
+            out[unsigned(row.to), unsigned(k)] = total + b[unsigned(k)]
         first += 1 << lanes.output_bits
 
 
@@ -134,17 +154,28 @@ def _note(sums, place, derivative, loss):
         sums[at] = found
 
 
+@cuda_device
+def _changed(table, k, row, derivative):
+    """Replace a derivative in the table, if there is one; return its change, else the derivative."""
+    if table.shape[0] == 0:
+        return derivative
+    before = table[unsigned(k), unsigned(row.number)]
+    table[unsigned(k), unsigned(row.number)] = derivative
+    return derivative - before
+
+
 def _make_elementwise(loss: str):
-    """Factory of `derive(data, point, row, is_row, lanes, r, to, sums)`: margins in r[to] become derivatives."""
+    """Factory of `derive(data, point, row, lanes, table, r, sums)`: margins in r become derivatives."""
     value, grad = find_loss(loss).value, find_loss(loss).grad
 
     @cuda_device
-    def derive(data, point, row, is_row, lanes, r, to, sums):
+    def derive(data, point, row, lanes, table, r, sums):
         outputs, k = point.b.size, _output_of(lanes)
-        while is_row and _first_of(lanes) == 0 and k < outputs:
-            z, y, s = r[unsigned(to), unsigned(k)], data.y[unsigned(k), unsigned(row)], weight(data, row)
-            found = s * grad(z, y, point.p)
-            r[unsigned(to), unsigned(k)] = found
+        while row.is_there and _first_of(lanes) == 0 and k < outputs:
+            z, s = r[unsigned(row.to), unsigned(k)], weight(data, row.number)
+            y = data.y[unsigned(k), unsigned(row.number)]
+            found = _changed(table, k, row, s * grad(z, y, point.p))
+            r[unsigned(row.to), unsigned(k)] = found
             _note(sums, _group_of(lanes) * outputs + k, found, s * value(z, y, point.p))
             k += 1 << lanes.output_bits
 
@@ -152,29 +183,29 @@ def _make_elementwise(loss: str):
 
 
 @cuda_device
-def _softmax(data, point, row, is_row, lanes, r, to, sums):
+def _softmax(data, point, row, lanes, table, r, sums):
     """logsumexp(z) - z_y and its gradient softmax(z) - [k == y]; stable, shifted by the largest margin."""
-    outputs, side, kind = point.b.size, 1 << lanes.output_bits, r.dtype.type
-    mine = outputs if is_row and _first_of(lanes) == 0 else 0
-    label, s = (int(data.y[0, unsigned(row)]), weight(data, row)) if is_row else (0, kind(0))
+    outputs, side, kind, to = point.b.size, 1 << lanes.output_bits, r.dtype.type, unsigned(row.to)
+    mine = outputs if row.is_there and _first_of(lanes) == 0 else 0
+    label, s = (int(data.y[0, unsigned(row.number)]), weight(data, row.number)) if row.is_there else (0, kind(0))
     top, norm, own, k = kind(-np.inf), kind(0), kind(0), _output_of(lanes)
     while k < mine:
-        z = r[unsigned(to), unsigned(k)]
+        z = r[to, unsigned(k)]
         # NaN may be skipped here; it enters through the sum.
         top = z if z > top else top
         own += z if k == label else kind(0)
         k += side
     top, k = lanes_largest(top, 1, side), _output_of(lanes)
     while k < mine:
-        e = exp(r[unsigned(to), unsigned(k)] - top)
-        r[unsigned(to), unsigned(k)] = e
+        e = exp(r[to, unsigned(k)] - top)
+        r[to, unsigned(k)] = e
         norm += e
         k += side
     norm, own, k = lanes_total(norm, 1, side), lanes_total(own, 1, side), _output_of(lanes)
     while k < mine:
-        share = r[unsigned(to), unsigned(k)] * (s / norm)
-        found = share - s if k == label else share
-        r[unsigned(to), unsigned(k)] = found
+        share = r[to, unsigned(k)] * (s / norm)
+        found = _changed(table, k, row, share - s if k == label else share)
+        r[to, unsigned(k)] = found
         # norm >= 1, so that log1p(norm - 1) is log(norm).
         loss = s * (top - own + log1p(norm - kind(1))) if k == 0 else kind(0)
         _note(sums, _group_of(lanes) * outputs + k, found, loss)
@@ -196,22 +227,29 @@ def _add_groups(sums, largest, node):
         k += cuda.blockDim.x
 
 
+@cuda_device
+def _row_at(order, at, end, start, indexed):
+    """Return the row at a position; past `end` there is none."""
+    is_there = at < end
+    number = order[unsigned(at)] if indexed and is_there else np.int64(at)
+    return Row(number, at - start, is_there)
+
+
 @kernel_factory
-def make_csr_residuals(loss: str, kind: str):
-    """Make the kernel of derivatives for a loss and a kind of sparse rows ("f4,i4")."""
+def make_csr_residuals(loss: str, kind: str, indexed: bool):
+    """Make the kernel of derivatives for a loss and a kind of sparse rows ("f4,i4"), by their numbers or in order."""
     derive = _softmax if find_loss(loss).is_coupled else _make_elementwise(loss)
 
-    @cuda_kernel(f"csr_residuals_{loss}_{_named(kind)}")
-    def residuals(data, point, lanes, its, r, largest, out):
+    @cuda_kernel(f"csr_residuals_{loss}_{_named(kind, indexed)}")
+    def residuals(data, point, lanes, its, picked, r, largest, out):
         sums, groups = cuda.shared.array(0, float64), _groups(lanes)
         clear(sums)
         block_barrier()
         at, end = _ends(its)
         while at < end:
-            row = at + _group_of(lanes)
-            is_row, to = row < end, row - its.start
-            _write_margins(data.X, point.w, point.b, row, is_row, lanes, r, to)
-            derive(data, point, row, is_row, lanes, r, to, sums)
+            row = _row_at(picked.order, at + _group_of(lanes), end, its.start, indexed)
+            _write_margins(data.X, point.w, point.b, row, lanes, r)
+            derive(data, point, row, lanes, picked.table, r, sums)
             at += groups
         block_barrier()
         _add_groups(sums, largest, out[cuda.blockIdx.x])
@@ -245,27 +283,27 @@ VALUES = {"stored": _stored, "one": _one, "deviation": _deviation, "square": _sq
 
 
 @kernel_factory
-def make_csr_products(value: str, kind: str):
-    """Make the kernel that sums up a function of the numbers, one of `VALUES`, for a kind of sparse rows."""
+def make_csr_products(value: str, kind: str, indexed: bool):
+    """Make the kernel that sums up a function of the numbers, one of `VALUES`, of rows by their numbers or in order."""
     function, is_centred = VALUES[value], value in ("deviation", "square")
 
-    @cuda_kernel(f"csr_products_{value}_{_named(kind)}")
-    def products(X, r, r_step, center, lanes, its, sums):
+    @cuda_kernel(f"csr_products_{value}_{_named(kind, indexed)}")
+    def products(X, r, r_step, center, lanes, its, order, sums):
         first, end = _ends(its)
-        row, step = first + _group_of(lanes), _step(lanes)
-        while row < end:
-            k = _output_of(lanes)
+        position, step = first + _group_of(lanes), _step(lanes)
+        while position < end:
+            row, k = _row_at(order, position, end, its.start, indexed), _output_of(lanes)
             while k < r.shape[1]:
-                factor = np.float64(r[unsigned((row - its.start) * r_step), unsigned(k)])
+                factor = np.float64(r[unsigned(row.to * r_step), unsigned(k)])
                 factor *= inverse_power(sums.rows[unsigned(k)]) * sums.scale
-                at, last = X.indptr[unsigned(row)] + _first_of(lanes), X.indptr[unsigned(row + 1)]
+                at, last = X.indptr[unsigned(row.number)] + _first_of(lanes), X.indptr[unsigned(row.number + 1)]
                 while at < last:
                     j = unsigned(X.indices[unsigned(at)])
                     v = function(X.data[unsigned(at)], center[j] if is_centred else 0.0)
                     add_term(sums, j, unsigned(k), v * inverse_power(sums.columns[j]) * factor)
                     at += step
                 k += 1 << lanes.output_bits
-            row += _groups(lanes)
+            position += _groups(lanes)
 
     return products
 
@@ -317,11 +355,11 @@ def make_csr_margins(kind: str):
         at, end = _ends(its)
         while at < end:
             row = at + _group_of(lanes)
-            _write_margins(X, w, b, row, row < end, lanes, out, row)
+            _write_margins(X, w, b, Row(row, row, row < end), lanes, out)
             at += _groups(lanes)
 
     return margins
 
 
-def _named(kind: str) -> str:
-    return kind.replace(",", "_")
+def _named(kind: str, indexed: bool = False) -> str:
+    return f"{kind.replace(',', '_')}{'_picked' if indexed else ''}"

@@ -95,6 +95,15 @@ def add_term(sums, j, k, term):
                 cuda.atomic.add(sums.words, (1, j, k), np.int64(lower))
 
 
+@cuda_device
+def value_of(sums, j, k):
+    """Return the sum of column j and output k."""
+    found = np.float64(sums.words[unsigned(0), j, k])
+    if sums.words.shape[0] > 1:
+        found += np.float64(sums.words[unsigned(1), j, k]) / sums.scale
+    return found / sums.scale * _power(sums.columns[j]) * _power(sums.rows[k])
+
+
 @kernel_factory
 def make_clear():
     """Make the kernel `clear(words, largest)`: set words, as one-dimensional, and magnitudes to 0."""
@@ -120,14 +129,10 @@ def make_total():
 
     @cuda_kernel("total_sums")
     def total(sums, add, out):
-        words, d, outputs = sums.words.shape
+        _, d, outputs = sums.words.shape
         at, threads = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.gridDim.x * cuda.blockDim.x
         while at < d * outputs:
-            j, k = unsigned(at // outputs), unsigned(at % outputs)
-            found = np.float64(sums.words[unsigned(0), j, k])
-            if words > 1:
-                found += np.float64(sums.words[unsigned(1), j, k]) / sums.scale
-            found = found / sums.scale * _power(sums.columns[j]) * _power(sums.rows[k])
+            found = value_of(sums, unsigned(at // outputs), unsigned(at % outputs))
             to = unsigned(at % outputs * d + at // outputs)
             out[to] = out[to] + found if add else found
             at += threads

@@ -25,11 +25,6 @@ AFTER_A_FORK = (
     "this process was forked from one that had begun to use the GPU, and CUDA does not survive a fork: start workers "
     "with the method 'spawn' or 'forkserver' (joblib's default does), or fit with device='cpu' here"
 )
-#: The message for mini-batches of sparse rows.
-NO_SPARSE_BATCHES = (
-    "mini-batches of sparse X run on the CPU only: use device='cpu', or for the GPU optimizer='auto' or "
-    "batch_size='full'"
-)
 #: The process that started the driver.
 _owner: int | None = None
 

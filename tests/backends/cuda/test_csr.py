@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.gpu import checks
-from fastgd.backends.cuda import csr as cuda_csr
+from fastgd.backends.cuda import csr_sums
 from fastgd.backends.cuda import device as cuda_device
 from fastgd.backends.cuda.csr import CudaCsr, place
 from fastgd.kernels.cuda._target import SIMULATED
@@ -76,8 +76,8 @@ def test_blocks_threads_and_chunks_of_rows(case, monkeypatch):
         np.testing.assert_array_equal(found.products, expected.products)
     monkeypatch.setattr(cuda_device, "THREADS", 32)
     full_pass.compare(case, data, full_pass.gradient(case, data, on_gpu(data)))
-    monkeypatch.setattr(cuda_csr, "_CHUNK_BYTES", 9 * data.y.itemsize * len(data.coef))
-    monkeypatch.setattr(cuda_csr, "_CHUNK_SHARE", 1 << 30)
+    monkeypatch.setattr(csr_sums, "_CHUNK_BYTES", 9 * data.y.itemsize * len(data.coef))
+    monkeypatch.setattr(csr_sums, "_CHUNK_SHARE", 1 << 30)
     there = on_gpu(data)
     full_pass.compare(case, data, full_pass.gradient(case, data, there))
     assert [chunk.stop - chunk.start for chunk in there._passes[case.loss, len(data.coef)]._chunks] == [9] * 4 + [4]
@@ -191,14 +191,12 @@ def test_rows_are_copied_once_and_counted():
         assert there.transferred.bytes == there.rows.nbytes + data.y.nbytes + data.s.nbytes
 
 
-def test_shifts_and_mini_batches_raise():
+def test_shifts_raise():
     data, _, there = rows_of(CASES[1])
     with pytest.raises(ValueError, match="cannot be shifted"):
         there.gradient("squared", data.coef, data.intercept, np.ones(D), 0.0)
     with pytest.raises(ValueError, match="cannot be shifted"):
         there.line(data.coef, data.intercept, np.ones(D))
-    with pytest.raises(ValueError, match="mini-batches of sparse X run on the CPU only"):
-        there.epochs("squared", None)
 
 
 @pytest.mark.skipif(not SIMULATED, reason="a GPU's memory cannot be patched")

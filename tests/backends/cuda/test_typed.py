@@ -24,5 +24,5 @@ def test_every_verb_compiles_each_kernel_once(python, case):
 def test_every_verb_of_sparse_rows_compiles_each_kernel_once(python, case):
     printed = python("-m", "tests.backends.cuda.typed", *case.split(), NUMBA_ENABLE_CUDASIM="0")
     found = json.loads(printed.splitlines()[-1])
-    assert len(found) == 11
+    assert len(found) == 17
     assert {name for name, count in found.items() if count > 1} == set()

@@ -119,12 +119,18 @@ def use_everything(case: Case, rows: Any, data: Any) -> None:
 
 def use_sparse(case: Case, rows: Any, data: Any) -> None:
     """Call every method of sparse rows that runs on the GPU."""
+    from tests.kernels.minibatch import Setup, twin
+
     point = data.coef, data.intercept, data.shift, data.delta
     for part in (rows, rows.sample(Runs(4, np.array([0, 3]))), rows.without_targets()):
         part.gradient(case.loss, *point)
     rows.moments()
     rows.squared_norms(Scaling(np.ones(D), np.ones(D)))
     rows.line(*point[:3])
+    epochs = rows.epochs(case.loss, twin(case, data, Setup()).plan)
+    for optimizer in (optimizers.Adam(), optimizers.SAGA()):
+        rule = rows.rule_state(optimizer.recipe(32), np.hstack([data.coef, data.intercept[:, None]]))
+        epochs.run(0, 0, 2, np.ones(2), rule)
 
 
 def dense(case: Case) -> None:

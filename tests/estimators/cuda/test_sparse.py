@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fastgd import LinearRegression, LogisticRegression, load, optimizers
-from fastgd.backends.cuda import device as cuda_device
 from tests.estimators.cuda.test_fits import quietly
 from tests.estimators.fits import DTYPES
 from tests.estimators.test_sparse import matrix, model_of, targets, weights_of
@@ -20,6 +19,8 @@ WAYS = {
     "full batch": {"optimizer": "gd", "batch_size": "full", "max_iter": 4},
     "exact": {"optimizer": optimizers.GradientDescent(line_search="exact"), "max_iter": 3},
 }
+#: Mini-batches besides those of a fast test.
+SLOW_BATCHES = [("squared", "saga"), ("softmax", "gd"), ("huber", "nesterov"), ("logistic", "adagrad")]
 
 
 def assert_alike(cpu, gpu, digits=1e-10):
@@ -94,15 +95,25 @@ def test_predictions_are_those_of_the_coefficients(tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "model").predict(X), model.predict(X))
 
 
-def test_mini_batches_raise_before_any_copy(monkeypatch):
+@pytest.mark.parametrize(
+    ("loss", "rule"),
+    [("logistic", "adam"), *(pytest.param(loss, rule, marks=pytest.mark.slow) for loss, rule in SLOW_BATCHES)],
+)
+def test_mini_batches(loss, rule):
+    how = {"optimizer": rule, "batch_size": 16, "max_iter": 2, "random_state": 0, "alpha": 0.01}
+    assert_alike(*both(loss, matrix(n=N), **how))
+
+
+def test_streams():
+    """The rule's memory is the host's: a stream may move between devices."""
     X = matrix(n=N)
-    y = balanced("squared", X)
-    monkeypatch.setattr(cuda_device, "launch", None)
-    match = r"mini-batches of sparse X run on the CPU only: use device='cpu', .*optimizer='auto' or batch_size='full'"
-    with pytest.raises(ValueError, match=match):
-        LinearRegression(device="cuda", optimizer="adam", batch_size=8).fit(X, y)
-    with pytest.raises(ValueError, match=match):
-        LinearRegression(device="cuda", optimizer="gd").partial_fit(X, y)
+    labels, models = balanced("logistic", X), []
+    for last in ("cpu", "cuda"):
+        model = LogisticRegression(optimizer=optimizers.Adam(0.05), batch_size=16, random_state=0)
+        for device, chunk in (("cpu", slice(0, 30)), (last, slice(30, N))):
+            model.set_params(device=device).partial_fit(X[chunk], labels[chunk], classes=[0, 1])
+        models.append(model)
+    assert_alike(*models)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of the simulator's threads, which are NumPy's

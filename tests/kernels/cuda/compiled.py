@@ -19,7 +19,7 @@ from numba import cuda, float32, float64, int32, int64, types
 from numba.cuda.cudadrv.libs import get_cudalib
 
 from fastgd.kernels import records
-from fastgd.kernels.cuda import csr, epoch, exact, gram, layout, moments, rows
+from fastgd.kernels.cuda import csr, csr_epoch, epoch, exact, gram, layout, moments, rows
 from fastgd.kernels.cuda.gradient import make_fold, make_gradient
 from fastgd.kernels.cuda.slab import make_slab_gradient, plan_slab
 
@@ -41,6 +41,14 @@ def point(kind: Any, dims: int = 2) -> types.NamedTuple:
 
 BATCHES = types.NamedTuple((int64, int64, int64, types.boolean), records.Batches)
 COORDINATES = types.NamedTuple((array(1), array(1), array(2), array(2)), records.Coordinates)
+
+
+RULE = types.NamedTuple((int64, int64, array(1), float64, types.boolean) + (float64,) * 4, records.Rule)
+
+
+def state_of(kind: Any) -> types.NamedTuple:
+    memory = types.NamedTuple((array(2), array(3), array(1, int64), array(1)), records.Memory)
+    return types.NamedTuple((memory, array(2, kind)), records.State)
 
 
 class Size(NamedTuple):
@@ -73,14 +81,11 @@ def slab_of(size: Size, loss: str, order: str, shift: str = "") -> Compiled:
 
 def epoch_of(size: Size, loss: str, dtype: str, order: str, shift: str = "") -> Compiled:
     kind = KINDS[dtype]
-    rule = types.NamedTuple((int64, int64, array(1), float64, types.boolean) + (float64,) * 4, records.Rule)
-    memory = types.NamedTuple((array(2), array(3), array(1, int64), array(1)), records.Memory)
-    state = types.NamedTuple((memory, array(2, kind)), records.State)
     sums = (array(2), array(2), array(1), float64, float64)
     memories = array(2), array(2, kind), array(4), array(1, int64)
     its = (point(kind, 3), array(1, int64), array(2), int64, int64, *memories, *sums, int64)
     work = types.NamedTuple(its, epoch.Work)
-    its = (data(kind), BATCHES, types.UniTuple(int64, 2), rule, state, COORDINATES, work)
+    its = (data(kind), BATCHES, types.UniTuple(int64, 2), RULE, state_of(kind), COORDINATES, work)
     return epoch.make_epoch(loss, dtype, order, bool(shift), planned(loss, dtype, order, size)), its
 
 
@@ -154,17 +159,38 @@ def over_rows(*its: Any) -> tuple[Any, ...]:
     return (*its, types.NamedUniTuple(int64, 2, csr.Lanes), types.NamedUniTuple(int64, 3, csr.Range))
 
 
-def csr_residuals_of(size: Size, loss: str, dtype: str, index: str) -> Compiled:
+def csr_residuals_of(size: Size, loss: str, dtype: str, index: str, picked: str = "") -> Compiled:
     kind, its = f"{dtype},{index}", KINDS[dtype]
-    at = types.NamedTuple((array(2, its), array(1, its), array(1, its), its), records.Point)
-    its = (*over_rows(csr_data(kind), at), array(2, its), array(1, int64), array(2))
-    return csr.make_csr_residuals(loss, kind), its
+    at = types.NamedTuple((array(2, its), array(1, float64 if picked else its), array(1, its), its), records.Point)
+    rows = types.NamedTuple((array(1, int64), array(2, its)), csr.Picked)
+    args = (*over_rows(csr_data(kind), at), rows, array(2, its), array(1, int64), array(2))
+    return csr.make_csr_residuals(loss, kind, bool(picked)), args
 
 
-def csr_products_of(size: Size, value: str, dtype: str, index: str) -> Compiled:
+def csr_products_of(size: Size, value: str, dtype: str, index: str, picked: str = "") -> Compiled:
     kind = f"{dtype},{index}"
     its = over_rows(csr_of(kind), array(2, KINDS[dtype]), int64, array(1))
-    return csr.make_csr_products(value, kind), (*its, EXACT)
+    return csr.make_csr_products(value, kind, bool(picked)), (*its, array(1, int64), EXACT)
+
+
+def csr_work(dtype: str) -> types.NamedTuple:
+    its = KINDS[dtype]
+    at = types.NamedTuple((types.Array(its, 2, "F"), array(1, its), array(1, its), its), layout.Point)
+    sums = array(2), array(2), array(2), array(1), EXACT, array(1)
+    return types.NamedTuple((at, *sums, int64, float64, float64), csr_epoch.CsrWork)
+
+
+def csr_begin_of(size: Size, dtype: str) -> Compiled:
+    return csr_epoch.make_begin(), (RULE, state_of(KINDS[dtype]), COORDINATES, csr_work(dtype))
+
+
+def csr_intercepts_of(size: Size, dtype: str) -> Compiled:
+    return csr_epoch.make_intercepts(), (csr_work(dtype), array(1, int64), array(2))
+
+
+def csr_step_of(size: Size, dtype: str) -> Compiled:
+    its = int64, int64, RULE, state_of(KINDS[dtype]), COORDINATES, csr_work(dtype)
+    return csr_epoch.make_step(), its
 
 
 def csr_norms_of(size: Size, dtype: str, index: str) -> Compiled:
@@ -203,6 +229,9 @@ MAKERS: dict[str, Callable[..., Compiled]] = {
     "csr_norms": csr_norms_of,
     "csr_margins": csr_margins_of,
     "csr_largest": csr_largest_of,
+    "csr_begin": csr_begin_of,
+    "csr_intercepts": csr_intercepts_of,
+    "csr_step": csr_step_of,
     "clear_sums": lambda size: (exact.make_clear(), (array(1, int64), array(1, int64))),
     "total_sums": lambda size: (exact.make_total(), (EXACT, types.boolean, array(1))),
     "fold_gram": lambda size: (gram.make_fold_gram(), (array(4), array(3))),

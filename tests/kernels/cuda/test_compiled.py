@@ -58,9 +58,14 @@ SPARSE = [
     )
     for dtype, index in itertools.product(DTYPES, ("i4", "i8"))
 ]
+BATCHES = [
+    *(f"csr_residuals,{loss},{dtype},i4,picked" for loss in LOSSES for dtype in DTYPES),
+    *(f"csr_products,stored,{dtype},i4,picked" for dtype in DTYPES),
+    *(f"csr_{what},{dtype}" for what in ("begin", "intercepts", "step") for dtype in DTYPES),
+]
 OTHERS = ["joint,f4", "joint,f8", "read,f4", "read,f8", "row_order", "fold", "fold_moments", "fold_gram"]
 EXACT = ["clear_sums", "total_sums"]
-EVERY = [*BY_CASE, *BY_KIND, *GRAMS, *SLABS, *SIZED, *SPARSE, *EXACT, *OTHERS]
+EVERY = [*BY_CASE, *BY_KIND, *GRAMS, *SLABS, *SIZED, *SPARSE, *BATCHES, *EXACT, *OTHERS]
 
 #: Instructions by which the accumulators of a full pass in float32 go on in float64.
 WIDENING = ("add.f64", "cvt.f64.f32", "ld.", "st.", "mov.")
@@ -100,7 +105,7 @@ def check(name: str, found: dict, assembled: bool = True) -> None:
     if what in ("gradient", "slab", "curvatures", "shares", "margins"):
         # Loops over tiles have no divisions by runtime values.
         assert not [code for code in codes if code.startswith(("div.s64", "div.u64", "rem."))], name
-    if what.startswith("csr"):
+    if what in ("csr_residuals", "csr_products", "csr_norms", "csr_margins"):
         # Loops over rows and numbers have no divisions, and sums of columns only additions of integers.
         unwanted = "div.s64", "div.u64", "rem.", "atom.global.add.f"
         assert not [code for code in codes if code.startswith(unwanted)], name
