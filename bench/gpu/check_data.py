@@ -39,7 +39,8 @@ _CLOSE, _ROUGH = {"f4": 1e-4, "f8": 1e-10}, {"f4": 1e-3, "f8": 1e-10}
 FIT_SHAPES = {"few rows": (4001, 13), "many rows": (30_011, 260), "none kept": (1203, 13)}
 if SIMULATED:
     FIT_SHAPES = dict.fromkeys(FIT_SHAPES, (40, 3))
-#: Rows, columns and density of sparse data.
+#: Rules and rows, columns and density of sparse data.
+_SPARSE_RULES = ("adam", "saga", "nesterov")
 _SPARSE_SHAPE, _DENSITY = ((23, 5), 0.4) if SIMULATED else ((5003, 700), 0.05)
 _THREADS = 2 if SIMULATED else 6
 #: Largest distances of coefficients of a rule's fits on GPU and CPU, in norm: rounding, amplified by the steps, which
@@ -165,8 +166,11 @@ def sparse_check(case: Case, index: str, seed: int) -> Check:
         compare("norms", there.squared_norms(scaling), here.squared_norms(scaling), _CLOSE[case.dtype])
         lines = (one.line(*at[:3]).rows_on_host(0, one.n)[0] for one in (there, here))
         compare("margins", *lines, _CLOSE[case.dtype])
-        y = data.y[0]
-        _check_fits(case, rows.to_scipy(), y, _LEFT, alpha=1e-2, optimizer="lbfgs", tol=_TOL[case.dtype])
+        setup = minibatch.Setup(_SPARSE_RULES[seed % len(_SPARSE_RULES)], BATCH, weighted=bool(seed % 2), scaled=True)
+        stated = minibatch.twin(case, data, setup)
+        stated = stated._replace(data=there, epochs=there.epochs(case.loss, stated.plan))
+        minibatch.compare(case, data, setup, minibatch.run_epochs(stated, case, there.n, setup, 1), 1)
+        _check_fits(case, rows.to_scipy(), data.y[0], _LEFT, alpha=1e-2, optimizer="lbfgs", tol=_TOL[case.dtype])
 
     return f"sparse {case.name} {index}", check
 

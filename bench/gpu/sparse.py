@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from bench.gpu.clock import NO_TIME, WRONG, Budget, Queued, Sizes, in_turn, over
-from bench.gpu.times import RIGHT, distance
+from bench.gpu.times import EPOCH_RIGHT, RIGHT, distance
 from fastgd import LogisticRegression
 from fastgd.backends.bandwidth import GpuReader
 from fastgd.backends.csr.data import CsrData
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.cuda.csr import CudaCsr
 from fastgd.bench.machine import cores
+from fastgd.bench.ours import EpochPlan, epoch
 from fastgd.bench.result import Result
 from fastgd.bench.timing import host_seconds
 from fastgd.objective.dataset import Sums
@@ -23,6 +24,8 @@ from fastgd.objective.dataset import Sums
 #: Rows as a share of those of dense data, columns, and numbers of a row; of few rows.
 _SHARE, _COLUMNS, _NUMBERS = 10, 50_000, 80
 _FEW = 1_000, 400, 8
+#: Rows of a mini-batch.
+_BATCH = 4096
 #: Tolerance and penalty, times n, of whole fits.
 _TOL, _ALPHA = 1e-3, 1.0
 
@@ -60,16 +63,17 @@ def make(sizes: Sizes) -> SparseProblem:
 
 
 def section(result: Result, sizes: Sizes, budget: Budget, seconds: float) -> None:
-    """Time passes, then whole fits."""
+    """Time passes, an epoch, then whole fits."""
     end, problem = budget.until(seconds), make(sizes)
     budget.log(f"made a sparse matrix of {problem.X.nbytes / 1e9:.3g} GB")
     passes(result, problem, sizes.rounds, end)
     budget.log("sparse: full pass")
-    if over(end):
-        result.missing["sparse: whole fits"] = NO_TIME
-        return
-    fits(result, problem)
-    budget.log("sparse: whole fits")
+    for what, measure in (("epoch", epochs), ("whole fits", fits)):
+        if over(end):
+            result.missing[f"sparse: {what}"] = NO_TIME
+            continue
+        measure(result, problem, sizes.rounds, end)
+        budget.log(f"sparse: {what}")
 
 
 def passes(result: Result, problem: SparseProblem, rounds: int, end: float) -> None:
@@ -126,7 +130,24 @@ def by_cupy(problem: SparseProblem, w: NDArray[Any], b: float, expected: Sums) -
     return run
 
 
-def fits(result: Result, problem: SparseProblem) -> None:
+def epochs(result: Result, problem: SparseProblem, rounds: int, end: float) -> None:
+    """Time an epoch of Adam on the GPU and the CPU; nothing if it is wrong."""
+    X = problem.X
+    plan = EpochPlan("adam", min(_BATCH, len(X)))
+    what = f"Epoch of sparse rows, Adam, batches of {plan.batch_size}, shuffled, {problem.size}"
+    both = (kind(X, problem.signs, None, cores()) for kind in (CudaCsr, CsrData))
+    there, here = (epoch(rows, "logistic", 1, plan) for rows in both)
+    off = distance(there(), here())
+    if not off <= EPOCH_RIGHT:
+        result.missing[f"{WRONG}sparse, {what}"] = f"parameters are off by {off:.3g} from the CPU's: not timed"
+        return
+    taken = in_turn({"gpu": there}, max(2, rounds // 3), end)["gpu"]
+    cpu = [host_seconds(here) for _ in range(2)]
+    result.raw.append({"section": "sparse epochs", "off_from_cpu": off, "seconds": {"fastgd": taken, "CPU": cpu}})
+    result.add_times(what, taken, f"fastgd on the CPU, {cores()} cores", cpu, paired=False)
+
+
+def fits(result: Result, problem: SparseProblem, rounds: int, end: float) -> None:
     """Time whole fits by L-BFGS on both devices, transfer included, and check that they agree."""
     X, taken, models = problem.X.to_scipy(), {}, {}
 
@@ -136,7 +157,7 @@ def fits(result: Result, problem: SparseProblem) -> None:
 
     for device in ("cuda", "cpu"):
         fit(device)
-        taken[device] = [host_seconds(lambda device=device: fit(device)) for _ in range(3)]
+        taken[device] = [host_seconds(lambda device=device: fit(device)) for _ in range(1 if over(end) else 3)]
     what = f"Whole fit of sparse rows to tol={_TOL:g} by L-BFGS, logistic, {problem.size}, X on the host"
     off = distance(models["cuda"].coef_, models["cpu"].coef_)
     passes = {device: model.fit_report_["passes"] for device, model in models.items()}

@@ -223,9 +223,10 @@ def test_sparse_rows_are_measured_in_the_simulator(monkeypatch):
     sparse.section(result, SPARSE, Budget(600.0), 600.0)
     assert result.missing == {"CuPy, sparse pass": "ModuleNotFoundError: No module named 'cupy'"}
     words = [finding.what.split(",")[0] for finding in result.findings]
-    assert words == [*["Full pass over sparse rows"] * 3, "Whole fit of sparse rows to tol=0.001 by L-BFGS"]
-    assert [raw["section"] for raw in result.raw] == ["sparse pass", "sparse fits"]
-    assert result.raw[1]["off"] < 1e-3
+    fit = "Whole fit of sparse rows to tol=0.001 by L-BFGS"
+    assert words == [*["Full pass over sparse rows"] * 3, "Epoch of sparse rows", fit]
+    assert [raw["section"] for raw in result.raw] == ["sparse pass", "sparse epochs", "sparse fits"]
+    assert result.raw[2]["off"] < 1e-3
 
 
 def test_wrong_sparse_passes_are_not_timed(monkeypatch):
