@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from numba import cuda
 
 from bench.gpu import checks
 from fastgd.backends.cuda import csr_sums
@@ -189,6 +190,25 @@ def test_rows_are_copied_once_and_counted():
     for _ in range(2):
         full_pass.gradient(CASES[1], data, there)
         assert there.transferred.bytes == there.rows.nbytes + data.y.nbytes + data.s.nbytes
+
+
+@pytest.mark.parametrize("outputs", [1, pytest.param(11, marks=pytest.mark.slow)])
+def test_memory_beside_the_matrix(outputs, monkeypatch):
+    """A pass takes little: derivatives come in chunks, and no copy by columns is made."""
+    case = Case("squared", "f4", "C")
+    data = sparse_sample(case, 400, 20, 0.8, outputs=outputs)
+    there, allocate, taken = on_gpu(data), cuda.device_array, []
+
+    def device_array(shape, dtype=np.float64, **options):
+        found = allocate(shape, dtype, **options)
+        taken.append(found.nbytes)
+        return found
+
+    assert there.data.X.data.size == there.rows.nnz
+    monkeypatch.setattr(cuda, "device_array", device_array)
+    monkeypatch.setattr(csr_sums, "_CHUNK_BYTES", 0)
+    full_pass.compare(case, data, full_pass.gradient(case, data, there))
+    assert sum(taken) < 0.3 * there.nbytes
 
 
 def test_shifts_raise():
