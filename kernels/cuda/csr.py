@@ -340,7 +340,7 @@ def make_csr_norms(kind: str):
             total = constant + lanes_total(total, 1, 1 << lanes.bits)
             if row < end and _first_of(lanes) == 0:
                 # Written so that NaN stays.
-                out[unsigned(row)] = (0.0 if total < 0.0 else total) * weight(data, row)
+                out[unsigned(row)] = (0.0 if total < 0.0 else total) * np.float64(weight(data, row))
             at += _groups(lanes)
 
     return norms

@@ -134,11 +134,11 @@ class CsrData(CpuSet):
 
         One pass over the non-zeros, or three if the mean of a column is far from 0, where squares lose digits.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, square = self._column_sums("powers", np.zeros(0), 2) / self.weight
-            variance = square - mean**2
-            near = np.all(mean**2 <= _FAR * variance)
-        return Moments(self.weight, mean, np.sqrt(variance)) if near else moments_of(self)
+        return moments_of(self)
+
+    def power_sums(self) -> Array:
+        """Return sums over the stored numbers of columns of s x and of s x^2, (2, d). One pass."""
+        return self._column_sums("powers", np.zeros(0), 2)
 
     def stored_sums(self) -> Array:
         """Return sums over the stored numbers of columns of s x, of s, and of 1 for s > 0, (3, d). One pass."""
@@ -329,6 +329,9 @@ class StoredColumns(Protocol):
     def weight(self) -> float:
         """Sum of the sample weights."""
 
+    def power_sums(self) -> Array:
+        """Return sums over the stored numbers of columns of s x and of s x^2, (2, d)."""
+
     def stored_sums(self) -> Array:
         """Return sums over the stored numbers of columns of s x, of s, and of 1 for s > 0, (3, d)."""
 
@@ -338,6 +341,15 @@ class StoredColumns(Protocol):
 
 def moments_of(data: StoredColumns) -> Moments:
     """Return weighted mean and sd of each column, zeros included; not finite if the data are not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, square = data.power_sums() / data.weight
+        variance = square - mean**2
+        near = np.all(mean**2 <= _FAR * variance)
+    return Moments(data.weight, mean, np.sqrt(variance)) if near else _centred_moments(data)
+
+
+def _centred_moments(data: StoredColumns) -> Moments:
+    """Return the same from sums of deviations, without a loss of digits in columns far from 0."""
     sums, stored, counts = data.stored_sums()
     full = counts == (data.n if data.weights is None else np.count_nonzero(data.weights > 0))
     # Of the weights that are summed up for columns only those of columns with zeros matter.

@@ -65,8 +65,12 @@ class CudaCsr(DeviceCsr):
 
     @guarded()
     def moments(self) -> Moments:
-        """Return weighted mean and sd of each column; not finite if the data are not. Five passes over the numbers."""
+        """Return weighted mean and sd of each column; not finite if the data are not."""
         return moments_of(self)
+
+    def power_sums(self) -> Array:
+        """Return sums over the stored numbers of columns of s x and of s x^2, (2, d)."""
+        return self.deviation_sums(np.zeros(self.d))
 
     def stored_sums(self) -> Array:
         """Return sums over the stored numbers of columns of s x, of s, and of 1 for s > 0, (3, d)."""
