@@ -1,15 +1,15 @@
-"""The mini-batch loop over sparse rows: the kernels of a batch, which the host queues one after another.
+"""The mini-batch loop over sparse rows: kernels that the host queues, batch after batch.
 
-A batch is four kernels of its own beside those of `csr` and two folds: the intercepts of raw columns, derivatives and
-products of its rows, and the step of every coordinate. A grid that synchronises itself would save launches, but its
-batches are dense: those of sparse rows cost K (d + 1) steps, far more than a launch where columns are many.
+A batch is six launches: the intercepts of raw columns and their sum, derivatives of its rows and their sums, products,
+and the step of every coordinate; those over rows are of `csr`. A grid that synchronises itself, as for dense rows,
+would save launches, but steps in all K (d + 1) coordinates take longer than a launch where columns are many.
 
 - `begin(rule, state, coordinates, work)` writes the first point.
-- `intercepts(work, largest, nodes)` writes parts of the intercepts, whose sum is theta's less w . center, to nodes
-  (parts, K), float64, and clears the magnitudes of the next derivatives. Launch: K parts blocks of at most 256 threads.
+- `intercepts(work, largest, nodes)` writes parts of the intercepts, theta's less w . center, to nodes (parts, K),
+  float64, and clears the magnitudes of the next derivatives. Launch: K parts blocks of at most 256 threads.
 - `step(number, rows, rule, state, coordinates, work)` takes step `number` of the launch, of a batch of so many rows.
 
-Any number of blocks and threads of `begin` and `step`; bits do not depend on it.
+`begin` and `step` take any number of blocks and threads, which does not change the bits.
 """
 
 from typing import NamedTuple
