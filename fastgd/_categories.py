@@ -64,8 +64,8 @@ class Coding:
     levels: Mapping[int, tuple[Level, ...]]
 
     def __post_init__(self) -> None:
-        for j, levels in self.levels.items():
-            if len(set(map(spelled, levels))) < len(levels):
+        for j, numbers in self._numbers.items():
+            if len(numbers) < len(self.levels[j]):
                 raise ValueError(f"a level of column {self.columns[j]!r} occurs twice")
 
     def facts(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Coding:
     def names(self) -> tuple[str, ...]:
         """Names of the matrix's columns, such as ``origin=JFK``."""
         numeric = [name for j, name in enumerate(self.columns) if j not in self.levels]
-        found = indicator_names({j: (self.columns[j], of) for j, of in self.levels.items()}, numeric)
+        found = indicator_names({j: (self.columns[j], list(of)) for j, of in self._numbers.items()}, numeric)
         parts = (found.get(j, [name]) for j, name in enumerate(self.columns))
         return tuple(itertools.chain.from_iterable(parts))
 
@@ -116,7 +116,7 @@ class Coding:
     @cached_property
     def _numbers(self) -> dict[int, dict[str, int]]:
         """The number of each level, by its spelling, for each column of categories."""
-        return {j: {spelled(level): k for k, level in enumerate(levels)} for j, levels in self.levels.items()}
+        return {j: {text: k for k, text in enumerate(spell(levels))} for j, levels in self.levels.items()}
 
     def carry_over(self, coef: NDArray[Any], after: Coding) -> NDArray[Any]:
         """Return coefficients (..., width) for the columns of another coding: those of the same names, else 0."""
@@ -161,13 +161,12 @@ class Coding:
 
     def _columns_of(self, j: int, factor: Factor) -> NDArray[np.int64]:
         """Return the column of the matrix for each value of a factor that occurs, and last for the code -1."""
-        columns = np.full(len(factor.values) + 1, _UNSEEN)
+        columns, numbers = np.full(len(factor.values) + 1, _UNSEEN), self._numbers[j]
         columns[-1] = _REFERENCE
-        numbers, start = self._numbers[j], self.starts[j]
-        for i in np.flatnonzero(factor.counts[:-1]).tolist():
-            k = numbers.get(spelled(factor.values[i]))
-            if k is not None:
-                columns[i] = start + k - 1 if k else _REFERENCE
+        occurring = np.flatnonzero(factor.counts[:-1])
+        found = [numbers.get(text, -1) for text in spell([factor.values[i] for i in occurring.tolist()])]
+        k = np.array(found, np.int64)
+        columns[occurring] = np.select([k > 0, k == 0], [self.starts[j] + k - 1, _REFERENCE], _UNSEEN)
         return columns
 
 
@@ -250,23 +249,17 @@ def learn_levels(factor: Factor, column: str, *, keeps_declared: bool, is_automa
             f"column {column!r} holds {len(values):,} different values in {rows:,} rows, and each would take a column: "
             f"leave it out, or name it in categorical=[{column!r}, ...] to use it"
         )
-    levels = [_level(value, column) for value in values]
-    kinds = {_kind(level): level for level in levels}
-    if len(kinds) > 1:
-        (one, first), (other, second), *_ = kinds.items()
-        raise ValueError(
-            f"column {column!r} mixes {one} and {other}, such as {shown(first)} and {shown(second)}: give values of "
-            "one type, for example text with .astype(str)"
-        )
+    levels = [value.item() if isinstance(value, np.generic) else value for value in values]
+    kind = _check_levels(levels, column)
     if not factor.declares_order:
-        levels.sort(key=lambda level: level_order(spelled(level)))
+        levels.sort(key=level_order if kind == "text" else None)
     return tuple(levels)
 
 
 def refuse_missing_categories(factor: Factor, column: str, name: str) -> None:
     """Raise a ValueError if a column of categories has missing values; name: of the argument."""
     missing = [-1]
-    if set(map(type, factor.values)) != {str}:
+    if not set(map(type, factor.values)) <= {str, int, bool}:
         missing += [i for i, value in enumerate(factor.values) if is_missing(value)]
     total = int(factor.counts[missing].sum())
     if total:
@@ -277,28 +270,48 @@ def refuse_missing_categories(factor: Factor, column: str, name: str) -> None:
         )
 
 
-def _level(value: Any, column: str) -> Level:
-    """Return a value as a level of Python's types; raise an error for other types."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    if isinstance(plain, str | bool | int) or (isinstance(plain, float) and math.isfinite(plain)):
-        return plain
-    where, kind = f"column {column!r} of X", type(value).__name__
-    if is_date(value):
+#: Types of levels -> their kind in messages; the levels of a column have one kind.
+_KINDS: dict[type, str] = {str: "text", bool: "booleans", int: "numbers", float: "numbers"}
+
+
+def _check_levels(levels: Sequence[Any], column: str) -> str:
+    """Return the kind of levels; raise an error if they are not text, booleans or finite numbers, or of several."""
+    types = set(map(type, levels))
+    if not types <= set(_KINDS) or float in types:
+        for level in levels:
+            _check_level(level, column)
+    first = {_KINDS[each]: next(level for level in levels if type(level) is each) for each in types}
+    if len(first) > 1:
+        (one, example), (other, another), *_ = sorted(first.items())
+        raise ValueError(
+            f"column {column!r} mixes {one} and {other}, such as {shown(example)} and {shown(another)}: give values of "
+            "one type, for example text with .astype(str)"
+        )
+    return next(iter(first), "text")
+
+
+def _check_level(level: Any, column: str) -> None:
+    if type(level) in _KINDS and not (type(level) is float and not math.isfinite(level)):
+        return
+    where, kind = f"column {column!r} of X", type(level).__name__
+    if is_date(level):
         raise holds_dates(where, kind)
     raise ValueError(
-        f"{where} holds the category {shown(value)} of type {kind}: categories must be text, booleans or finite "
+        f"{where} holds the category {shown(level)} of type {kind}: categories must be text, booleans or finite "
         "numbers; convert them, for example with .astype(str)"
     )
 
 
-def _kind(level: Level) -> str:
-    return "text" if isinstance(level, str) else "booleans" if isinstance(level, bool) else "numbers"
+def spell(levels: Sequence[Any]) -> list[str]:
+    """Return levels as text by which they are compared, see `spelled`."""
+    types = set(map(type, levels))
+    if types == {str}:
+        return list(levels)
+    return list(map(str if types == {int} else spelled, levels))
 
 
 def spelled(level: Any) -> str:
     """Return a level as text by which levels are compared, whole numbers without a point: 1 and 1.0 are one level."""
-    if type(level) is str:
-        return level
     return str(int(level)) if isinstance(level, float | np.floating) and level.is_integer() else str(level)
 
 
@@ -311,8 +324,8 @@ def level_order(label: str) -> tuple[float, str]:
     return (math.inf if math.isnan(number) else number), label
 
 
-def indicator_names(used: Mapping[int, tuple[str, Sequence[Level]]], others: Iterable[str]) -> dict[int, list[str]]:
-    """Return position of a column -> the names of its indicators, such as ``origin=JFK``.
+def indicator_names(used: Mapping[int, tuple[str, Sequence[str]]], others: Iterable[str]) -> dict[int, list[str]]:
+    """Return position of a column -> the names of its indicators, such as ``origin=JFK``; levels are spelled.
 
     A name that one of the columns `others` or another indicator has gets further equality signs (``origin==JFK``).
     """
@@ -320,8 +333,8 @@ def indicator_names(used: Mapping[int, tuple[str, Sequence[Level]]], others: Ite
     names: dict[int, list[str]] = {}
     for j, (column, levels) in used.items():
         names[j] = []
-        for level in levels[1:]:
-            text, sign = spelled(level), "="
+        for text in levels[1:]:
+            sign = "="
             while (name := f"{column}{sign}{text}") in taken:
                 sign += "="
             names[j].append(name)

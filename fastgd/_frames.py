@@ -60,7 +60,9 @@ class PandasFrame:
     def is_categorical(self, j: int) -> bool:
         """Whether a column holds categories or text; one of objects, if all that are not missing are text."""
         dtype = self._dtypes[j]
-        if dtype.kind == "O" and isinstance(dtype, np.dtype):
+        if isinstance(dtype, np.dtype):
+            if dtype.kind != "O":
+                return False
             kind: str = self._pandas.api.types.infer_dtype(self._given.iloc[:, j], skipna=True)
             return kind == "string"
         is_dictionary = str(dtype).startswith("dictionary")  # of Arrow

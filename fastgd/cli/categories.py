@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import csr_matrix, issparse
 
-from fastgd._categories import CodedRows, Coding, learn_levels, spelled
+from fastgd._categories import CodedRows, Coding, learn_levels, spell
 from fastgd._frames import Factor
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.cli.errors import InputError
@@ -40,13 +40,13 @@ def read_categories(table: Table, name: str, most: int | None) -> TextColumn:
 
 def unknown(text: TextColumn, levels: Sequence[Any]) -> str | None:
     """Return the first value of a column that is not a level; None if all are."""
-    known = set(map(spelled, levels))
+    known = set(spell(levels))
     return next((value for value in text.values if value not in known), None)
 
 
 def known_alone(text: TextColumn, levels: Sequence[Any]) -> TextColumn:
     """Return a column with values that are no levels as missing."""
-    known = set(map(spelled, levels))
+    known = set(spell(levels))
     kept = [value if value in known else None for value in text.values]
     index = {value: k for k, value in enumerate(filter(None, kept))}
     codes = np.array([*(-1 if value is None else index[value] for value in kept), -1])[text.codes]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._categories import Coding, spelled
+from fastgd._categories import Coding, spell
 from fastgd.cli.categories import CategoryTable, Matrix, known_alone, replace_missing, unknown
 from fastgd.cli.columns import check_columns, counted
 from fastgd.cli.errors import InputError
@@ -133,7 +133,7 @@ class ModelColumns:
         """Return the columns of the model with those of categories as text; unknown ones are missing if allowed."""
         texts = {}
         for j, levels in coding.levels.items():
-            text = table.text(names[j], list(map(spelled, levels)))
+            text = table.text(names[j], spell(levels))
             other = None if missing != "error" else unknown(text, levels)
             if other is not None:
                 raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
-from fastgd._categories import Coding, spelled
+from fastgd._categories import Coding, spell
 from fastgd.cli.categories import CategoryTable, fill_sparse_means, read_categories
 from fastgd.cli.columns import ChosenColumns, choose_columns, counted
 from fastgd.cli.errors import InputError
@@ -145,7 +145,7 @@ def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedD
         filled=filled,
         dropped=chosen.dropped,
         coding=coding,
-        one_hot={} if coding is None else {name: list(map(spelled, of)) for name, of in coding.categories.items()},
+        one_hot={} if coding is None else {name: spell(of.tolist()) for name, of in coding.categories.items()},
         reading=options.reading,
         warnings=chosen.warnings,
         notes=[*chosen.notes, *describe_labels(usable_labels, target), *notes],

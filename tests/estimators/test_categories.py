@@ -195,7 +195,7 @@ def test_columns_that_cannot_be_coded_are_named(kind):
 
 def test_values_of_several_types_are_refused():
     X = pd.DataFrame({"c": pd.Series([1, "1", 2, "x"], dtype=object)})
-    message = "column 'c' mixes numbers and text, such as 2 and 'x': give values of one type"
+    message = "column 'c' mixes numbers and text, such as 1 and '1': give values of one type"
     refused(message, LinearRegression(categorical=["c"]).fit, X, [1.0, 2.0, 3.0, 4.0])
     refused("holds text, such as 'x'", LinearRegression().fit, X, [1.0, 2.0, 3.0, 4.0])
     X = pd.DataFrame({"c": pd.Series([(1,), (2,)], dtype=object)})
