@@ -130,10 +130,10 @@ class HostDesign:
         """
         if self._data.n * len(theta) > _MARGIN_NUMBERS:
             return None
-        parts: dict[int, _Margins] = {}
+        parts: dict[int, Margins] = {}
 
         def add(sums: list[Array], block: Block, scratch: Scratch) -> None:
-            parts[block.number] = _Margins.of(block, theta, step)
+            parts[block.number] = Margins.of(block, theta, step)
 
         if self._kept is None:
             self._sum([(1,)], add)
@@ -201,7 +201,7 @@ class Block(NamedTuple):
         return stage if self.weights is None else Stage(*(self.weights[:, None] * part for part in stage))
 
 
-class _Margins(NamedTuple):
+class Margins(NamedTuple):
     """Margins (m, K) of a block's rows, and their change along a step."""
 
     block: Block
@@ -209,7 +209,7 @@ class _Margins(NamedTuple):
     change: Array
 
     @classmethod
-    def of(cls, block: Block, theta: Array, step: Array) -> "_Margins":
+    def of(cls, block: Block, theta: Array, step: Array) -> "Margins":
         """Return the margins of a block, without its rows, whose memory the next block uses."""
         return cls(block._replace(rows=np.empty((0, 0))), block.rows @ theta.T, block.rows @ step.T)
 

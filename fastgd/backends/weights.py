@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.objective.dataset import SparsePiece
+from fastgd.arrays import Array
+from fastgd.objective.dataset import RowSpace, SparsePiece
 from fastgd.threads import by_blocks
 
 #: Weights to convert to float64 at a time.
@@ -50,6 +51,10 @@ class WeightedRows(ABC):
     def sparse_rows_on_host(self, start: int, stop: int) -> SparsePiece:
         """Raise a TypeError: these rows are stored with their zeros."""
         raise TypeError("dense rows are not stored without their zeros")
+
+    def row_space(self, center: Array) -> RowSpace | None:
+        """Return None: combinations of dense rows cost as much as their columns."""
+        return None
 
     @cached_property
     def weight(self) -> float:

@@ -17,6 +17,8 @@ from fastgd.threads import by_blocks
 _BLOCK = 1 << 16
 #: Most iterations for the best constant model.
 _MOST_ITERATIONS = 200
+#: Least share of a class in the margins of the best constant model.
+_LEAST_SHARE = 1e-12
 
 
 class Stage(NamedTuple):
@@ -31,12 +33,14 @@ class Stage(NamedTuple):
 class ConstantModel:
     """The model of the best constant margins, or of margins 0 without an intercept.
 
-    losses: its losses (K,). start: losses (K,) of margins 0, where fits start. rms: of dloss/dz at the constant model,
-    sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the K-vectors r_i; 1 if it would be 0, and for the squared loss, whose
-    targets have their own units. curvatures: means of d2loss/dz2 there, per output (K,); for the Huber loss those of
-    its majoriser, min(1, delta / |r|), which are never 0.
+    margins, losses: its margins and losses (K,); the margin of a class without weight is large. start: losses (K,) of
+    margins 0, where fits start. rms: of dloss/dz at the constant model, sqrt(sum_i s_i |r_i|^2 / sum_i s_i) over the
+    K-vectors r_i; 1 if it would be 0, and for the squared loss, whose targets have their own units. curvatures: means
+    of d2loss/dz2 there, per output (K,); for the Huber loss those of its majoriser, min(1, delta / |r|), which are
+    never 0.
     """
 
+    margins: Array
     losses: Array
     start: Array
     rms: float
@@ -45,7 +49,7 @@ class ConstantModel:
     @classmethod
     def unknown(cls, start: Array) -> "ConstantModel":
         """Return the model of a stream, where only the losses (K,) of margins 0 on a chunk are known."""
-        return cls(np.zeros(start.size), start, 1.0, np.ones(start.size))
+        return cls(np.zeros(start.size), np.zeros(start.size), start, 1.0, np.ones(start.size))
 
 
 class Loss(ABC):
@@ -159,17 +163,17 @@ class RegressionLoss(Loss):
         y (K, n): working targets, with weights s (n,), these means and standard deviations (K,).
         """
         outputs = len(y)
-        losses, start, curvatures, squares = *np.zeros((3, outputs)), 0.0
+        margins, losses, start, curvatures, squares = *np.zeros((4, outputs)), 0.0
         with single_threaded(y.shape[1], outputs):
             for k, target in enumerate(y):
-                at = self._best_constant(target, s, fit_intercept, n_threads)
+                margins[k], at = self._best_constant(target, s, fit_intercept, n_threads)
                 losses[k], curvatures[k], squares = at.loss, at.majoriser, squares + at.square
                 start[k] = self._means(target, s, 0.0, n_threads).loss
-        return ConstantModel(losses, start, positive(math.sqrt(squares)), curvatures)
+        return ConstantModel(margins, losses, start, positive(math.sqrt(squares)), curvatures)
 
     def _best_constant(
         self, y: NDArray[np.floating], s: NDArray[np.floating] | None, fit_intercept: bool, n_threads: int
-    ) -> "_Means":
+    ) -> "tuple[float, _Means]":
         low, high = float(y.min()), float(y.max())
         b, before = min(max(0.0, low), high) if fit_intercept else 0.0, np.inf
         flat = 1e-12 * (self.parameter or 1.0)
@@ -182,7 +186,7 @@ class RegressionLoss(Loss):
             # If few targets have curvature Newton's steps oscillate.
             b = newton if low < newton < high and abs(at.slope) <= 0.5 * before else 0.5 * (low + high)
             before = abs(at.slope)
-        return at
+        return b, at
 
     def _means(self, y: NDArray[np.floating], s: NDArray[np.floating] | None, b: float, n_threads: int) -> "_Means":
         """Return means over targets y (n,) with weights s (n,) at the margin b, by blocks, without a copy of y."""
@@ -238,8 +242,10 @@ class ClassificationLoss(Loss):
         curvatures = np.array([q * (1.0 - q) for q in shares_at[:outputs]])
         losses = np.zeros(outputs)
         losses[0] = loss
+        logs = np.log(np.maximum(shares_at, _LEAST_SHARE))
+        margins = logs[1:] - logs[:1] if outputs == 1 else logs - logs.mean()
         rms = positive(math.sqrt(max(square / 2.0 if outputs == 1 else square, 0.0)))
-        return ConstantModel(losses, self.start_losses(outputs), rms, curvatures)
+        return ConstantModel(margins, losses, self.start_losses(outputs), rms, curvatures)
 
 
 class CoupledLoss(ClassificationLoss):

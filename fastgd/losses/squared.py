@@ -42,4 +42,6 @@ class Squared(RegressionLoss):
         """
         variance = sd**2
         start = (variance + mean**2) / 2.0
-        return ConstantModel(variance / 2.0 if fit_intercept else start, start, 1.0, np.ones(sd.shape))
+        if not fit_intercept:
+            return ConstantModel(np.zeros_like(mean), start, start, 1.0, np.ones(sd.shape))
+        return ConstantModel(mean, variance / 2.0, start, 1.0, np.ones(sd.shape))

@@ -127,6 +127,19 @@ class LeastSquares(Protocol):
         """
 
 
+class RowSpace(Protocol):
+    """Combinations X~' a (d, K) of centred rows, by n K numbers a."""
+
+    def margins(self, a: Array) -> Array:
+        """Return X~ X~' a for a (n, K). One pass."""
+
+    def largest(self, factors: Array) -> Array:
+        """Return the largest absolute number of each column of X~' a of the last call, times factors (d,)."""
+
+    def combine(self, a: Array) -> Array:
+        """Return X~' a (K, d), a new array. One pass."""
+
+
 class Epochs(Protocol):
     """A mini-batch loop, whose state belongs to the caller."""
 
@@ -175,6 +188,9 @@ class Rows(Protocol):
 
     def sparse_rows_on_host(self, start: int, stop: int) -> SparsePiece:
         """Return rows [start, stop) of sparse rows without their zeros."""
+
+    def row_space(self, center: Array) -> RowSpace | None:
+        """Return combinations of the rows less a center (d,); None if these would take as long as all columns."""
 
     def moments(self) -> Moments:
         """Return weighted mean and sd of each column; not finite if the data are not. One pass."""

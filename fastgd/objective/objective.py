@@ -15,7 +15,7 @@ from fastgd.arrays import EPS, Array
 from fastgd.exceptions import DivergenceError
 from fastgd.losses import CoupledLoss, Squared
 from fastgd.objective.coordinates import Moments, Scaling, inverse
-from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, Sums
+from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, RowSpace, Sums
 from fastgd.objective.duality_gap import duality_gaps, feasible_share
 from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
 from fastgd.objective.row_products import RowProducts
@@ -39,6 +39,8 @@ _TAIL_ROWS, _TAIL_NUMBERS, _NORMAL = 1024, 1 << 16, 3.0
 _RARE, _SEEN = 100.0, 0.1
 #: Most numbers of sparse rows to read with their zeros.
 _DENSE_NUMBERS = 1 << 25
+#: Columns per row from which vectors of combinations of rows replace those of columns.
+_FEW_ROWS = 4
 #: Rows from which the curvature of a batch hardly depends on its largest row.
 _LARGE_BATCH = 64
 
@@ -234,6 +236,12 @@ class Objective:
     def can_be_dense(self) -> bool:
         """Whether all rows may be read with their zeros: sparse ones only if these are few."""
         return not self.data.is_sparse or self.data.n * self.data.d <= _DENSE_NUMBERS
+
+    @cached_property
+    def row_space(self) -> RowSpace | None:
+        """Combinations of the rows, if they span all minima and are far fewer than columns, else None."""
+        spans = not self.has_l1 and bool(self.problem.l2.all()) and not self.problem.positive
+        return self.data.row_space(self.standard.center) if spans and _FEW_ROWS * self.data.n <= self.data.d else None
 
     @property
     def _keeps_rows(self) -> bool:

@@ -101,6 +101,8 @@ class Shape(NamedTuple):
     joint: bool = False
     #: Stored numbers of a sparse row, on average; None for dense rows.
     stored: float | None = None
+    #: Whether L-BFGS keeps combinations of rows.
+    in_row_space: bool = False
 
     @classmethod
     def of(cls, objective: Objective) -> "Shape":
@@ -113,7 +115,8 @@ class Shape(NamedTuple):
         stored = None
         if data.is_sparse:
             stored = (data.nbytes - _ROW_BYTES * (data.n + 1)) / (data.n * (itemsize + _INDEX_BYTES))
-        return cls(data.n, data.d + 1, objective.outputs, itemsize, loss, l1, rarity, stored=stored)
+        spans = objective.row_space is not None
+        return cls(data.n, data.d + 1, objective.outputs, itemsize, loss, l1, rarity, False, stored, spans)
 
     @property
     @_once
@@ -352,8 +355,9 @@ class Shape(NamedTuple):
 
     def seconds_lbfgs(self, hardness: float) -> float:
         """Seconds of a fit by L-BFGS."""
+        vectors = self.rows if self.in_row_space else self.columns
         return self._passes(LBFGS_PASSES, hardness) * (
-            self.seconds_full_pass + _STEP + cost(LBFGS_STEP, self.step_terms)
+            self.seconds_full_pass + _STEP + cost(LBFGS_STEP, (1.0, vectors * self.outputs))
         )
 
     def seconds_accelerated(self, hardness: float) -> float:

@@ -17,6 +17,7 @@ from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
 from fastgd.solvers.newton import SampledEstimate, attach_suboptimality
 from fastgd.solvers.progress import Monitor, Progress, Solution
+from fastgd.solvers.row_space import solve_in_row_space
 
 #: Least curvature of an output relative to the largest: it may be larger away from the start.
 _LEAST = 1e-3
@@ -39,6 +40,9 @@ def solve_lbfgs(objective: Objective, theta: Array, tol: float, monitor: Monitor
     loss, the solver restarts at the best point with differences of F from gradients, which rounding affects less. It
     ends with "no step" if that gains little.
     """
+    space = objective.row_space
+    if space is not None and not monitor.needs_parameters and not theta[:, :-1].any():
+        return solve_in_row_space(objective, space, theta, tol, monitor, memory)
     progress = Progress(objective, tol, monitor)
     estimate = progress.estimate = SampledEstimate(objective, tol)
     try:

@@ -117,6 +117,19 @@ class Monitor:
         """The reason to report for a met certificate; with early stopping the fit still returns to its best epoch."""
         return "early stopping" if self.early_stopping else "certificate"
 
+    @property
+    def needs_parameters(self) -> bool:
+        """Whether the end of an epoch needs its parameters."""
+        return bool(self.callbacks) or self.validation is not None or self.recession is not None
+
+    def end_pass(self, epoch: Epoch) -> str | None:
+        """Record an epoch whose parameters nothing needs; return the reason to stop, or None."""
+        self.history.add(epoch, math.nan)
+        self.metric = epoch.loss
+        if len(self.history) >= self.history.max_iter:
+            return "max_iter"
+        return "max_seconds" if self.deadline.passed else None
+
     def end_epoch(self, epoch: Epoch, theta: Array) -> str | None:
         """Record an epoch and its parameters; return the reason to stop, or None."""
         validation_loss = math.nan if self.validation is None else self.validation(theta)

@@ -284,6 +284,28 @@ def make_csr_products(kind: str, one: bool):
     return products
 
 
+@kernel_factory
+def make_csr_spread(kind: str):
+    """Make the kernel `spread(X, r, cuts, bounds, number, ahead, out)`: X' r (d, K) in a range of columns.
+
+    Arguments are those of `make_csr_products` but for r (n, K), which is float64.
+    """
+
+    @cpu_kernel(f"csr_spread[{kind}]")
+    def spread(X, r, cuts, bounds, number, ahead, out):
+        first, here, last = bounds[number], unsigned(number), unsigned(r.shape[0] - 1)
+        part = out[first : bounds[number + 1]]
+        clear(part)
+        for i in range(r.shape[0]):
+            row = unsigned(i)
+            begin, end = part_of(X, cuts, here, min(row + unsigned(ahead), last))
+            prefetch_columns(X, begin, end, first, part)
+            begin, end = part_of(X, cuts, here, row)
+            add_many_products(X, begin, end, r[row], unsigned(first), part)
+
+    return spread
+
+
 def _count(one: bool) -> str:
     return "one" if one else "many"
 

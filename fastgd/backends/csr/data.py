@@ -14,6 +14,7 @@ from fastgd.backends.csr.design import CsrDesign
 from fastgd.backends.csr.epochs import CsrEpochs
 from fastgd.backends.csr.least_squares import CsrLeastSquares
 from fastgd.backends.csr.matrix import CsrMatrix
+from fastgd.backends.csr.row_space import CsrRowSpace
 from fastgd.backends.design import HostDesign
 from fastgd.kernels import records
 from fastgd.kernels.csr.columns import make_csr_margins, make_csr_norms, make_csr_sums
@@ -25,6 +26,7 @@ from fastgd.kernels.csr.gradient import (
     make_csr_gradient,
     make_csr_products,
     make_csr_residuals,
+    make_csr_spread,
     new_csr_tile,
     prefetched_rows,
 )
@@ -252,10 +254,35 @@ class CsrData(CpuSet):
         """Return the data set with a single target of 0."""
         return CsrData(self.rows, np.zeros((1, self.n), self.rows.dtype), self.weights, self.n_threads)
 
+    def margins(self, w: Array, intercept: Array) -> Array:
+        """Return x . w + intercept, (n, K) float64, for w (d, K)."""
+        kernel, found = make_csr_margins(self.rows.kind), np.empty((self.n, w.shape[1]))
+        w, b = read_only(w), read_only(intercept)
+
+        def work(slot: int, rows: slice) -> None:
+            kernel(self.data.X, w, b, rows.start, rows.stop, np.empty(b.size), found)
+
+        threads.by_blocks(self.n, _ROWS, self._threads, work)
+        return found
+
+    def spread(self, r: Array, out: Array) -> None:
+        """Write X' r to out (d, K), for r (n, K) float64."""
+        kernel, (bounds, cuts) = make_csr_spread(self.rows.kind), self.ranges(r.shape[1])
+        ahead = prefetched_rows(self.n * (len(cuts) - 1), self.rows.nnz, out.size)
+
+        def work(slot: int, number: int) -> None:
+            kernel(self.data.X, r, cuts, bounds, number, ahead, out)
+
+        threads.run(len(cuts) - 1, self._threads, work)
+
+    def row_space(self, center: Array) -> CsrRowSpace:
+        """Return products of the rows, less a center (d,), with one another."""
+        return CsrRowSpace(self, center)
+
     def line(self, coef: Array, intercept: Array, shift: Array) -> CpuData:
         """Return a dense data set with the margins (n, K) as columns. One pass."""
         refuse_shift(shift)
-        columns = margins(self.rows, coef, intercept, self._threads).astype(self.rows.dtype, copy=False)
+        columns = self.margins(np.ascontiguousarray(coef.T), intercept).astype(self.rows.dtype, copy=False)
         self.count_rows(self.n)
         return CpuData(columns, self.data.y, self.weights, self.n_threads)
 
@@ -299,20 +326,6 @@ class CsrSample(CsrData):
     def count_rows(self, rows: int) -> None:
         """Add to the number of sampled rows of the whole data set."""
         self._whole.rows_sampled += rows
-
-
-def margins(X: CsrMatrix, coef: Array, intercept: Array, n_threads: int) -> Array:
-    """Return x . coef + intercept, (n, K) float64, for coef (K, d)."""
-    kernel, outputs = make_csr_margins(X.kind), len(coef)
-    found = np.empty((len(X), outputs))
-    arrays = records.Csr(X.data, X.indices, X.indptr)
-    w, b = read_only(np.ascontiguousarray(coef.T)), read_only(intercept)
-
-    def work(slot: int, rows: slice) -> None:
-        kernel(arrays, w, b, rows.start, rows.stop, np.empty(outputs), found)
-
-    threads.by_blocks(len(X), _ROWS, n_threads, work)
-    return found
 
 
 class StoredColumns(Protocol):
