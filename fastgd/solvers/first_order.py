@@ -126,7 +126,7 @@ def _with_estimate(objective: Objective, solution: Solution, plan: RulePlan) -> 
     if plan.tol == 0.0 or solution.reason not in _ESTIMATED or solution.gain is not None or _is_decoupled(plan):
         return solution
     at = solution.evaluation or objective.evaluate(solution.theta)
-    gain = SampledEstimate(objective, plan.tol, _MORE_ROWS)(at)
+    gain = SampledEstimate(objective, plan.tol, _MORE_ROWS, patient=False)(at)
     if gain is None:
         return replace(solution, evaluation=at)
     close = objective.is_close(gain, at, plan.tol)

@@ -114,13 +114,13 @@ class SampledEstimate:
     gradient is small far from an optimum, too. A duality gap that meets the tolerance takes its place, since it costs
     nothing, and so does any gap for elastic nets of coupled outputs.
 
-    more_rows: factor of the number of sampled rows.
+    more_rows: factor of the number of sampled rows. patient: whether more evaluations follow, so that gaps may shrink.
     """
 
-    def __init__(self, objective: Objective, tol: float, more_rows: float = 1.0) -> None:
-        self._objective, self._tol, self._more_rows = objective, tol, more_rows
+    def __init__(self, objective: Objective, tol: float, more_rows: float = 1.0, patient: bool = True) -> None:
+        self._objective, self._tol, self._more_rows, self._patient = objective, tol, more_rows, patient
         self._metric: Metric | None = None
-        #: How often a gap was given since a metric would take long.
+        #: How often a gap was given since there is no metric, or since that would take long.
         self._waited = 0
 
     def __call__(self, at: Evaluation) -> Array | None:
@@ -130,22 +130,23 @@ class SampledEstimate:
         gaps = objective.ridge_gaps(at) if problem.l2.all() else None
         if nets or (gaps is not None and objective.is_close(gaps, at, self._tol)):
             return gaps
-        # With fewer rows than columns a second-order model is only local.
+        # With fewer rows than columns a second-order model is only local. A gap may double the passes.
         if data.n <= data.d or data.d >= MOST_COLUMNS:
-            return None
+            return gaps if gaps is not None and self._waits(0.5 * data.rows_read / data.n) else None
         if self._metric is None:
             shape = Shape.of(objective)
             rows = int(self._more_rows * FIRST_ROWS * shape.parameters * math.sqrt(shape.rarity))
-            if gaps is not None and self._waits(shape.passes_of_metric(min(rows, data.n))):
+            passes = shape.passes_of_metric(min(rows, data.n))
+            if gaps is not None and passes > _LONG_METRIC and self._waits(passes):
                 return gaps
             sample = objective.sampled(rows)
             self._metric = Metrics(objective, shape, memory=0).at(sample, at.theta)[1]
         return self.by_curvature(at)
 
     def _waits(self, passes: float) -> bool:
-        """Whether to go on until a gap meets the tolerance, for at most as many passes as a metric takes."""
+        """Whether to go on until a gap meets the tolerance, for at most so many passes."""
         self._waited += 1
-        return passes > _LONG_METRIC and self._waited <= passes
+        return self._patient and self._waited <= passes
 
     def by_curvature(self, at: Evaluation) -> Array | None:
         """Return the estimate (K,) by the sample's curvature if that was needed."""
