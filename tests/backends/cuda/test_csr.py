@@ -107,6 +107,8 @@ def test_numbers_that_are_not_finite_reach_the_sums(case):
         if np.isnan(bad):
             assert not np.isfinite(found.losses).all()
             assert not np.isfinite(found.derivatives).any()
+            # As in dense rows, whose zeros are multiplied by the derivatives.
+            assert not np.isfinite(found.products).any()
 
 
 @pytest.mark.parametrize("index", ["i4", "i8"])
