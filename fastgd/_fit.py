@@ -20,13 +20,12 @@ from fastgd._warnings import (
     warn_not_converged,
 )
 from fastgd.arrays import Array, all_finite
-from fastgd.backends.csr.epochs import is_wide
+from fastgd.backends.csr.epochs import is_wide, may_rest
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.blas import single_threaded
 from fastgd.callbacks import Callback
 from fastgd.exceptions import DivergenceError
 from fastgd.history import History
-from fastgd.kernels.rules import find_rule
 from fastgd.memory import available_bytes
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.duality_gap import informative_gap
@@ -186,7 +185,8 @@ def _with_sparse_batches(config: FitConfig, data: FitData) -> FitConfig:
     if not isinstance(X, CsrMatrix) or config.batch_size is None:
         return config
     row_numbers = X.nnz / len(X)
-    if _leaves_columns(config, data) and is_wide(data.rows.d, row_numbers * config.batch_size):
+    penalized = data.problem.has_l1 or data.problem.has_l2
+    if _leaves_columns(config, data) and is_wide(data.rows.d, row_numbers * config.batch_size, penalized):
         return config
     return config.with_batches_of(data.rows.d, data.rows.n, row_numbers)
 
@@ -194,9 +194,12 @@ def _with_sparse_batches(config: FitConfig, data: FitData) -> FitConfig:
 def _leaves_columns(config: FitConfig, data: FitData) -> bool:
     """Whether a batch of sparse rows leaves the columns alone that it has no number of, unless they are centred."""
     optimizer, problem, size = config.optimizer, data.problem, config.batch_size
-    if not isinstance(optimizer, WithRate) or size is None or not data.rows.is_sparse:
+    X = data.matrix.array
+    if not isinstance(optimizer, WithRate) or size is None or not isinstance(X, CsrMatrix):
         return False
-    return not (problem.has_l1 or problem.has_l2) and find_rule(optimizer.recipe(size).rule.name).rests
+    if not may_rest(optimizer.recipe(size).rule.name, problem.has_l2):
+        return False
+    return not (problem.has_l1 or problem.has_l2) or is_wide(data.rows.d, X.nnz / len(X) * size, True)
 
 
 def _is_direct(config: FitConfig, data: FitData) -> bool:

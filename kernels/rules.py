@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd.kernels._jit import jitable
 from fastgd.kernels.penalties import soft_threshold
@@ -66,6 +67,76 @@ def descend(w, direction, step, l1):
 def plain(theta, slots, k, j, g, l1, inner, update):
     """Gradient descent."""
     theta[k, j] = descend(theta[k, j], g, update.rate, l1)
+
+
+class Span(NamedTuple):
+    """Updates [first, stop) of a window of updates, during which a coordinate has no gradient of the loss."""
+
+    #: The rate of update t is rates[offset + t]; sums[t, p] is the sum of rate^(p + 1) / (p + 1) before it.
+    rates: NDArray[np.float64]
+    offset: int
+    sums: NDArray[np.float64]
+    first: int
+    stop: int
+    #: Rows of their batches.
+    rows: int
+
+
+#: Powers of rates in the sums of a window.
+POWERS = 8
+#: Updates that are taken one by one, in less time than the logarithm of their decay.
+_FEW = 4
+#: Largest x for which six terms of the series of exp suffice.
+_SMALL = 5e-3
+#: Largest mean of (rate l2)^7 for the series of that logarithm to end after eight terms.
+_LEAST_TERM = 1e-16
+
+
+@jitable
+def sum_rates(rates, offset, count, sums):
+    """Write the sums of `count` updates of a window."""
+    for p in range(POWERS):
+        sums[0, p] = 0.0
+    for t in range(count):
+        power = 1.0
+        for p in range(POWERS):
+            power *= rates[offset + t]
+            sums[t + 1, p] = sums[t, p] + power / (p + 1.0)
+
+
+@jitable
+def share_lost(x):
+    """1 - exp(-x); by its series for small x, which takes a fifth of the time."""
+    if not abs(x) < _SMALL:
+        return -math.expm1(-x)
+    return x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0 * (1.0 - x / 6.0)))))
+
+
+@jitable
+def rest_plain(w, square, l1, l2, eps, span):
+    """Gradient descent without a gradient: each update multiplies w by 1 - rate l2 and moves it by rate l1.
+
+    Together they multiply w by the product P and move it by l1 (1 - P) / l2; log P is a series in sums of powers.
+    """
+    rates = span.sums[span.stop, 0] - span.sums[span.first, 0]
+    last = POWERS * l2**7 * (span.sums[span.stop, POWERS - 1] - span.sums[span.first, POWERS - 1])
+    if span.stop - span.first <= _FEW or not last <= _LEAST_TERM * rates:
+        for t in range(span.first, span.stop):
+            rate = span.rates[span.offset + t]
+            w = descend(w, l2 * w, rate, l1)
+        return w
+    log = 0.0
+    for p in range(POWERS - 1, -1, -1):
+        log = l2 * (span.sums[span.stop, p] - span.sums[span.first, p] + log)
+    lost = share_lost(log)
+    return soft_threshold(w - lost * w, l1 * (lost / l2 if l2 > 0.0 else rates))
+
+
+@jitable
+def rest_adagrad(w, square, l1, l2, eps, span):
+    """AdaGrad without a gradient and L2: thresholds of equal size but for the rate."""
+    rates = span.sums[span.stop, 0] - span.sums[span.first, 0]
+    return soft_threshold(w, l1 * (rates / (math.sqrt(square) + eps)))
 
 
 @jitable
@@ -244,20 +315,23 @@ class UpdateRule(NamedTuple):
     step: Callable[..., None]
     slots: int = 0
     factors: Factors = Factors()
-    #: Whether a coordinate without gradient and penalty stays as it is, with its memory.
-    rests: bool = False
+    #: rest(w, slot, l1, l2, h1, span) -> the coordinate after updates without a gradient of the loss, in closed form;
+    #: its memory stays. None if the rule has no such form.
+    rest: Callable[..., float] | None = None
+    #: Whether `rest` takes an L2 weight, which enters the gradient.
+    rests_with_l2: bool = False
 
 
 _ADAM = Factors(bias_corrections)
 
 #: The rules by name. "lookahead" is momentum with its gradient taken elsewhere, "saga" descends along another gradient.
 RULES = {
-    "gd": UpdateRule(plain, rests=True),
+    "gd": UpdateRule(plain, rest=rest_plain, rests_with_l2=True),
     "averaged": UpdateRule(averaged, 1, Factors(average_weight)),
     "momentum": UpdateRule(momentum, 1),
     "lookahead": UpdateRule(momentum, 1),
     "nesterov": UpdateRule(nesterov, 1),
-    "adagrad": UpdateRule(adagrad, 1, rests=True),
+    "adagrad": UpdateRule(adagrad, 1, rest=rest_adagrad),
     "rmsprop": UpdateRule(rmsprop, 1),
     "adam": UpdateRule(adam, 2, _ADAM),
     "amsgrad": UpdateRule(amsgrad, 3, _ADAM),

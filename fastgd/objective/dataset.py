@@ -146,6 +146,10 @@ class Epochs(Protocol):
     #: Whether a call may run a whole epoch, since Ctrl-C interrupts it.
     whole: bool
 
+    @property
+    def unit(self) -> int:
+        """Batches of which a call ends with a multiple, or with the epoch, so that results do not depend on calls."""
+
     def run(
         self, epoch: int, first: int, last: int, rates: Array, rule: "RuleState", before: BatchSums | None = None
     ) -> BatchSums:

@@ -83,7 +83,8 @@ def run_epoch(
     """Run the batches of an epoch in slices short enough to be interrupted."""
     first, sums = 0, None
     while sums is None or first < batches:
-        last = batches if epochs.whole else min(first + slices.length, batches)
+        length = -(-slices.length // epochs.unit) * epochs.unit
+        last = batches if epochs.whole else min(first + length, batches)
         began = time.perf_counter()
         sums = epochs.run(epoch, first, last, schedule.rates(first, last), rule, sums)
         slices.adapt(last - first, time.perf_counter() - began)

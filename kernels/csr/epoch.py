@@ -9,8 +9,11 @@ Margins are sums in float64 of products in the dtype of X; gradients are summed 
 arithmetic on those sums. Cost: 16 or 24 bytes read from a cache and 4 K flops per non-zero; K (d + 1) steps of the rule
 per batch, each of about ten numbers of memory.
 
-Where columns without a gradient rest (`UpdateRule.rests`, no penalty, no centred column), threads list the columns of a
-batch while they add up its products, and take steps in these alone, with the same bits: a batch costs its non-zeros.
+Where columns that a batch lacks rest (`UpdateRule.rest`, no centred column), threads list the columns of a batch, and
+take steps in these alone: a batch costs its non-zeros. With a penalty, listed columns first take all steps since their
+last batch at once, and at the end of a window of batches all columns do. Iterates are those of steps in all columns, to
+rounding, and to the bit without a penalty. The recorded losses and gradients take coefficients in between from a
+straight line.
 """
 
 import functools
@@ -28,7 +31,7 @@ from fastgd.kernels.cpu.order import write_rows
 from fastgd.kernels.cpu.residual import make_residual
 from fastgd.kernels.cpu.update import count_update, numbers_of, run_steps
 from fastgd.kernels.penalties import elastic_net_value
-from fastgd.kernels.rules import RULES, STEPS, reduce_variance
+from fastgd.kernels.rules import RULES, STEPS, Span, reduce_variance, sum_rates
 
 #: Columns of a block, whose numbers are in the first-level cache.
 COLUMNS = 256
@@ -59,12 +62,15 @@ class CsrTeam(NamedTuple):
     #: (K, blocks) sums of w . offset and of the penalty.
     moved: NDArray[np.float64]
     penalties: NDArray[np.float64]
+    #: (K, blocks) what columns that rested change in the sum of rows x penalty of batches before.
+    late: NDArray[np.float64]
     #: As in `records.Work`.
     seen: NDArray[np.float64]
     total: NDArray[np.float64]
-    #: (d + members,) columns of the batch, each thread's from start + member on; (d,) the last batch of each column.
-    #: Empty where all columns take a step.
+    #: (d + members,) columns of the batch, each thread's from start + member on, and their last batches before it; (d,)
+    #: the last batch of each column. Empty where all columns take a step.
     touched: NDArray[np.int64]
+    before: NDArray[np.int64]
     batch: NDArray[np.int64]
 
 
@@ -84,6 +90,8 @@ class CsrWork(NamedTuple):
     derivatives: NDArray[np.float64]
     #: (d,) center.
     offset: NDArray[np.float64]
+    #: (window + 1, POWERS) sums of rates, see `rules.Span`; a single row if columns do not rest with a penalty.
+    rate_sums: NDArray[np.float64]
     p: float | np.floating
     factor: float
     intercept: float
@@ -127,28 +135,43 @@ def first_from(X, column, first, end):
 
 
 @jitable
-def add_products(X, number, m, work):
-    """Add r_ik x_i of the m rows of batch `number` to the sums of this thread's columns; return how many it lists."""
+def range_of(X, row, team):
+    """Return the places of the first non-zero of a row in this thread's columns, and of the one after its last."""
+    first, end = X.indptr[row], X.indptr[row + unsigned(1)]
+    if team.members > 1:
+        first = first_from(X, team.start, first, end)
+        end = first_from(X, team.stop, first, end)
+    return unsigned(first), unsigned(end)
+
+
+@jitable
+def list_columns(X, number, m, work):
+    """List this thread's columns of the m rows of batch `number`; return how many."""
     team, count = work.team, 0
     place = team.start + team.member
     for i in range(m):
-        row = unsigned(work.rows[i])
-        first, end = X.indptr[row], X.indptr[row + unsigned(1)]
-        if team.members > 1:
-            first = first_from(X, team.start, first, end)
-            end = first_from(X, team.stop, first, end)
-        if team.touched.size > 0:
-            for at in range(unsigned(first), unsigned(end)):
-                j = unsigned(X.indices[at])
-                # Without a branch, which would be mispredicted for every other column.
-                team.touched[unsigned(place + count)] = X.indices[at]
-                count += 1 if team.batch[j] != number else 0
-                team.batch[j] = number
+        prefetch_row_of(X, unsigned(work.rows[unsigned(min(i + _AHEAD, m - 1))]))
+        first, end = range_of(X, unsigned(work.rows[i]), team)
+        for at in range(first, end):
+            j, here = unsigned(X.indices[at]), unsigned(place + count)
+            # Without a branch, which would be mispredicted for every other column.
+            team.touched[here] = X.indices[at]
+            team.before[here] = team.batch[j]
+            count += 1 if team.batch[j] != number else 0
+            team.batch[j] = number
+    return count
+
+
+@jitable
+def add_products(X, m, work):
+    """Add r_ik x_i of the m rows of the batch to the sums of this thread's columns."""
+    team = work.team
+    for i in range(m):
+        first, end = range_of(X, unsigned(work.rows[i]), team)
         for k in range(team.r.shape[0]):
             r = np.float64(team.r[k, i])
-            for at in range(unsigned(first), unsigned(end)):
+            for at in range(first, end):
                 team.sums[k, unsigned(X.indices[at])] += r * np.float64(X.data[at])
-    return count
 
 
 @jitable
@@ -222,9 +245,11 @@ def begin_batch(rows, state, rule, work):
         count_update(memory, rule)
         for k in range(team.w.shape[0]):
             penalty = 0.0
+            late = 0.0
             for block in range(team.penalties.shape[1]):
                 penalty += team.penalties[k, block]
-            team.seen[k] += rows * penalty
+                late += team.late[k, block]
+            team.seen[k] += late + rows * penalty
 
 
 @jitable
@@ -269,14 +294,55 @@ def store_derivatives(tile, start, m, r):
 
 
 @jitable
-def _poison_touched(count, factor, rule, memory, coordinates, work, update):
+def _poison_rest(column, span, rule, memory, coordinates, work):
     """Set theta to NaN, as for unknown rules in all columns."""
     memory.theta[0, 0] = math.nan
 
 
-def _make_touched(other, code):
-    """Factory of `step_touched`: the step with this code in the columns that a thread lists; `other` for others."""
-    step = STEPS[code]
+@jitable
+def _poison_touched(count, factor, rule, memory, coordinates, work, update):
+    memory.theta[0, 0] = math.nan
+
+
+def _make_rest(other, name):
+    """Factory of `rest_column`: all steps of a column in a span by the rule with this name; `other` for others."""
+    code, rest = STEPS.index(RULES[name].step), RULES[name].rest
+    slots = RULES[name].slots
+
+    @jitable
+    def rest_column(j, span, rule, memory, coordinates, work):
+        if rule.step != code:
+            other(j, span, rule, memory, coordinates, work)
+            return
+        team, updates = work.team, span.stop - span.first
+        # Of points on a straight line between both ends, without the last one.
+        mean = 0.5 * (updates - 1.0) / updates
+        for k in range(team.w.shape[0]):
+            w, l1, l2 = memory.theta[k, j], coordinates.l1[k, j], coordinates.l2[k, j]
+            if w != 0.0:
+                square = memory.slots[0, k, j] if slots > 0 else 0.0
+                end = rest(w, square, l1, l2, rule.h1, span)
+                memory.theta[k, j] = end
+                team.w[k, j] = end * coordinates.inv_scale[j]
+                team.total[k, j] += updates * l2 * (w + mean * (end - w))
+                change = add_penalty(k, j, w, end, coordinates, team)
+                team.late[k, j // unsigned(COLUMNS)] += span.rows * mean * change
+
+    return rest_column
+
+
+@jitable
+def add_penalty(k, j, before, after, coordinates, team):
+    """Add the change of a column's penalty to that of its block, and return it."""
+    l1, l2 = coordinates.l1[k, j], coordinates.l2[k, j]
+    change = elastic_net_value(after, l1, l2) - elastic_net_value(before, l1, l2)
+    team.penalties[k, j // unsigned(COLUMNS)] += change
+    return change
+
+
+def _make_touched(other, name):
+    """Factory of `step_touched`: the step of the rule with this name in the columns that a thread lists."""
+    code, step = STEPS.index(RULES[name].step), RULES[name].step
 
     @jitable
     def step_touched(count, factor, rule, memory, coordinates, work, update):
@@ -288,17 +354,132 @@ def _make_touched(other, code):
         for k in range(team.w.shape[0]):
             for q in range(count):
                 j = unsigned(team.touched[unsigned(place + q)])
-                g = factor * (team.sums[k, j] * coordinates.inv_scale[j])
+                w = memory.theta[k, j]
+                g = factor * (team.sums[k, j] * coordinates.inv_scale[j]) + coordinates.l2[k, j] * w
                 team.sums[k, j] = 0.0
                 team.total[k, j] += g
-                step(memory.theta, memory.slots, k, j, g, 0.0, True, update)
+                step(memory.theta, memory.slots, k, j, g, coordinates.l1[k, j], True, update)
                 team.w[k, j] = memory.theta[k, j] * coordinates.inv_scale[j]
+                add_penalty(k, j, w, memory.theta[k, j], coordinates, team)
 
     return step_touched
 
 
-_RESTING = sorted({STEPS.index(rule.step) for rule in RULES.values() if rule.rests})
+_RESTING = [name for name, rule in RULES.items() if rule.rest is not None]
 step_touched = functools.reduce(_make_touched, _RESTING, _poison_touched)
+rest_column = functools.reduce(_make_rest, _RESTING, _poison_rest)
+
+
+class Window(NamedTuple):
+    """Batches at the end of which all columns have taken all steps."""
+
+    #: The first batch, and that of the call.
+    start: int
+    offset: int
+    batch_size: int
+    n: int
+
+
+@jitable
+def window_of(number, first, batches, n, work):
+    """Return the window of batch `number` in a call that begins with batch `first`."""
+    length = max(work.rate_sums.shape[0] - 1, 1)
+    return Window(max(number // length * length, first), first, batches.size, n)
+
+
+@jitable
+def span_of(first, stop, window, rule, work):
+    """Return the updates of batches [first, stop) of a window."""
+    start = window.start
+    rows = min(stop * window.batch_size, window.n) - first * window.batch_size
+    return Span(rule.rates, start - window.offset, work.rate_sums, first - start, stop - start, rows)
+
+
+@jitable
+def begin_steps(X, number, rows, window, rule, memory, coordinates, work):
+    """List this thread's columns of a batch, return how many, and take their steps since their last batches."""
+    team, offset = work.team, window.start - window.offset
+    if team.touched.size == 0:
+        return 0
+    count, place = list_columns(X, number, rows, work), team.start + team.member
+    if work.rate_sums.shape[0] == 1:
+        return count
+    if number == window.start:
+        sum_rates(rule.rates, offset, min(work.rate_sums.shape[0] - 1, rule.rates.size - offset), work.rate_sums)
+    for q in range(count):
+        here = unsigned(place + q)
+        if team.before[here] + 1 < number:
+            span = span_of(team.before[here] + 1, number, window, rule, work)
+            rest_column(unsigned(team.touched[here]), span, rule, memory, coordinates, work)
+    return count
+
+
+@jitable
+def rest_all(number, window, rule, state, coordinates, work):
+    """Take the steps of all columns up to batch `number`, the last one of a window."""
+    team = work.team
+    for column in range(team.start, min(team.stop, team.w.shape[1])):
+        j = unsigned(column)
+        if team.batch[j] < number:
+            span = span_of(team.batch[j] + 1, number + 1, window, rule, work)
+            rest_column(j, span, rule, state.memory, coordinates, work)
+            team.batch[j] = number
+    write_blocks(state, rule, coordinates, work)
+
+
+@jitable
+def write_blocks(state, rule, coordinates, work):
+    """Write the points of this thread's blocks of columns, and their sums."""
+    team = work.team
+    for start in range(team.start, team.stop, COLUMNS):
+        write_block(state, rule, coordinates, work, start, min(start + COLUMNS, team.stop))
+
+
+@jitable
+def begin_call(first, rule, state, coordinates, work):
+    """Prepare for batches from `first` on, before which all columns have taken all steps."""
+    team = work.team
+    for j in range(team.start, min(team.stop, team.batch.size)):
+        team.batch[unsigned(j)] = first - 1
+    clear_late(team)
+    write_blocks(state, rule, coordinates, work)
+
+
+@jitable
+def end_batch(number, last, window, rule, state, coordinates, work):
+    """End a window with its last batch, or the last one of the call; return False if all threads must stop."""
+    team, length = work.team, work.rate_sums.shape[0] - 1
+    if length == 0:
+        return True
+    clear_late(team)
+    if number < last - 1 and (number + 1) % length > 0:
+        return True
+    rest_all(number, window, rule, state, coordinates, work)
+    if not barrier(team):
+        return False
+    add_late(team)
+    goes_on = barrier(team)
+    clear_late(team)
+    return goes_on
+
+
+@jitable
+def add_late(team):
+    """Record what all columns change at the end of a window, on the first thread."""
+    if team.member == 0:
+        for k in range(team.late.shape[0]):
+            late = 0.0
+            for block in range(team.late.shape[1]):
+                late += team.late[k, block]
+            team.seen[k] += late
+
+
+@jitable
+def clear_late(team):
+    """Clear the sums of this thread's blocks."""
+    for k in range(team.late.shape[0]):
+        for block in range(team.start // COLUMNS, (team.stop + COLUMNS - 1) // COLUMNS):
+            team.late[k, unsigned(block)] = 0.0
 
 
 @jitable
@@ -314,7 +495,8 @@ def step_columns(count, rows, n, rate, rule, state, coordinates, work):
         stop = min(start + COLUMNS, team.stop)
         write_gradient(state, rule, coordinates, work, start, stop, rows, n)
         run_steps(memory.theta, memory.slots, work.g, coordinates.l1, rule.step, update, start, stop)
-        write_block(state, rule, coordinates, work, start, stop)
+        if team.touched.size == 0:
+            write_block(state, rule, coordinates, work, start, stop)
 
 
 @kernel_factory
@@ -343,22 +525,23 @@ def make_csr_epoch(loss: str, kind: str):
     @cpu_kernel(f"csr_epoch[{loss},{kind}]")
     def epoch(data, batches, first, last, rule, state, coordinates, work):
         n, team = data.y.shape[1], work.team
-        for j in range(team.start, min(team.stop, team.batch.size)):
-            team.batch[unsigned(j)] = -1
-        for start in range(team.start, team.stop, COLUMNS):
-            write_block(state, rule, coordinates, work, start, min(start + COLUMNS, team.stop))
+        begin_call(first, rule, state, coordinates, work)
         for number in range(first, last):
             start = number * batches.size
             rows = min(batches.size, n - start)
             write_rows(start, rows, n, batches, work.schedule, work.rows, 0)
+            window = window_of(number, first, batches, n, work)
+            count = begin_steps(data.X, number, rows, window, rule, state.memory, coordinates, work)
             if not barrier(team):
                 return
             begin_batch(rows, state, rule, work)
             run_tiles(data, rows, rule, state, work)
             if not barrier(team):
                 return
-            count = add_products(data.X, number, rows, work)
+            add_products(data.X, rows, work)
             add_derivatives(rows, work)
             step_columns(count, rows, n, rule.rates[number - first], rule, state, coordinates, work)
+            if not end_batch(number, last, window, rule, state, coordinates, work):
+                return
 
     return epoch

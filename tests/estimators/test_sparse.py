@@ -321,6 +321,19 @@ def test_wide_rows_without_a_penalty_take_the_steps_of_dense_rows(optimizer):
     assert scaled.score(X, y) > 0.95
 
 
+@pytest.mark.parametrize(("optimizer", "alpha", "l1_ratio"), [("gd", 1e-3, 0.5), ("adagrad", 1e-4, 1.0)])
+def test_wide_rows_with_a_penalty_take_the_steps_of_dense_rows(optimizer, alpha, l1_ratio):
+    X = wide_matrix()
+    y = (X @ np.random.default_rng(5).standard_normal(900) > 0.0).astype(int)
+    options = {"alpha": alpha, "l1_ratio": l1_ratio, "batch_size": 2, "standardize": False, "max_iter": 4}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fits = [
+            LogisticRegression(optimizer=optimizer, random_state=0, **options).fit(rows, y) for rows in (X, X.toarray())
+        ]
+    assert_same(*fits, 1e-9)
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "size"),
     [

@@ -50,6 +50,7 @@ class CpuEpochs:
     """A mini-batch loop on the CPU, whose state belongs to the caller."""
 
     whole = False
+    unit = 1
 
     def __init__(self, rows: Data, data: records.Data, loss: str, problem: EpochProblem) -> None:
         self._rows, self._data = rows, data

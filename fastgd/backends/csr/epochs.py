@@ -1,5 +1,6 @@
 """The mini-batch loop over sparse rows on the CPU."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,23 +12,32 @@ from fastgd.backends.cpu.epochs import coordinates_of, new_schedule
 from fastgd.kernels import records
 from fastgd.kernels.cpu.epoch import LINE
 from fastgd.kernels.csr.epoch import COLUMNS, TILE_ROWS, CsrTeam, CsrWork, make_csr_epoch
-from fastgd.kernels.rules import find_rule
+from fastgd.kernels.rules import POWERS, find_rule
 from fastgd.objective.dataset import BatchSums, Data, EpochProblem
 from fastgd.objective.rule_state import RuleState
 
 #: Non-zeros and steps of a batch for each thread, since a batch costs two barriers.
 _THREAD_NUMBERS = 1 << 13
-#: Columns per non-zero of a batch from which it takes less time to list the batch's columns than to step in all.
-_WIDE = 8.0
+#: Columns per non-zero of a batch from which it takes less time to list the batch's columns than to step in all,
+#: without and with a penalty.
+_WIDE, _WIDE_PENALIZED = 8.0, 32.0
+#: Steps in listed columns per column that takes its steps at the end of a window: a tenth of the time of an epoch.
+_WINDOW_NUMBERS = 16.0
 #: Non-zeros to look at for columns that take equal time.
 _COUNTED = 1 << 20
 #: Time of a column's step, in non-zeros.
 _STEP_NUMBERS = 1
 
 
-def is_wide(d: int, batch_numbers: float) -> bool:
+def is_wide(d: int, batch_numbers: float, penalized: bool) -> bool:
     """Whether steps in the columns of a batch of so many non-zeros take less time than steps in all d columns."""
-    return d > _WIDE * batch_numbers
+    return d > (_WIDE_PENALIZED if penalized else _WIDE) * batch_numbers
+
+
+def may_rest(rule: str, has_l2: bool) -> bool:
+    """Whether columns that a batch lacks may rest by a rule, if they are not centred."""
+    found = find_rule(rule)
+    return found.rest is not None and (found.rests_with_l2 or not has_l2)
 
 
 class CsrEpochs:
@@ -71,12 +81,26 @@ class CsrEpochs:
         data.count_rows(min(last * problem.batch_size, data.n) - first * problem.batch_size)
         return BatchSums(shared.seen.copy(), shared.total.copy())
 
+    @property
+    def unit(self) -> int:
+        """Batches of a window: calls end with a window, or with the epoch."""
+        if not self._is_wide or not self._is_penalized:
+            return 1
+        batches = -(-self._rows.n // self._problem.batch_size)
+        return min(max(1, round(_WINDOW_NUMBERS * self._rows.d / self._batch_numbers)), batches)
+
     def _is_lazy(self, rule: RuleState) -> bool:
         """Whether to take steps in the columns of a batch alone; the others rest."""
-        problem = self._problem
-        moves = problem.l1.any() or problem.l2.any() or problem.scaling.center.any()
-        wide = is_wide(self._rows.d, self._batch_numbers)
-        return bool(wide and not moves and find_rule(rule.recipe.rule.name).rests)
+        return self._is_wide and may_rest(rule.recipe.rule.name, bool(self._problem.l2.any()))
+
+    @cached_property
+    def _is_wide(self) -> bool:
+        centred = self._problem.scaling.center.any()
+        return not centred and is_wide(self._rows.d, self._batch_numbers, self._is_penalized)
+
+    @cached_property
+    def _is_penalized(self) -> bool:
+        return bool(self._problem.l1.any() or self._problem.l2.any())
 
     @property
     def _batch_numbers(self) -> float:
@@ -98,13 +122,16 @@ class CsrEpochs:
             np.zeros(-(-size // TILE_ROWS) * outputs),
             np.zeros((outputs, blocks)),
             np.zeros((outputs, blocks)),
+            np.zeros((outputs, blocks)),
             np.zeros(outputs),
             np.zeros((outputs, d + 1)),
+            np.zeros(d + len(edges) if is_lazy else 0, np.int64),
             np.zeros(d + len(edges) if is_lazy else 0, np.int64),
             np.zeros(d if is_lazy else 0, np.int64),
         )
         members = len(edges) - 1
-        return [self._new_work(CsrTeam(i, members, edges[i], edges[i + 1], *shared)) for i in range(members)]
+        window = self.unit if is_lazy and self._is_penalized else 0
+        return [self._new_work(CsrTeam(i, members, edges[i], edges[i + 1], *shared), window) for i in range(members)]
 
     @property
     def _stored(self) -> Any:
@@ -124,7 +151,7 @@ class CsrEpochs:
         edges = np.unique(np.concatenate([[0], inner * COLUMNS, [d + 1]]))
         return [int(edge) for edge in edges[edges <= d + 1]]
 
-    def _new_work(self, team: CsrTeam) -> CsrWork:
+    def _new_work(self, team: CsrTeam, window: int) -> CsrWork:
         data, problem, kind = self._rows, self._problem, np.dtype(self._rows.dtype)
         outputs, size = team.r.shape
         return CsrWork(
@@ -137,6 +164,7 @@ class CsrEpochs:
             b=np.zeros(outputs, kind),
             derivatives=np.zeros(outputs),
             offset=problem.scaling.center,
+            rate_sums=np.zeros((window + 1, POWERS)),
             p=kind.type(problem.p),
             factor=data.n / data.weight,
             intercept=1.0 if problem.fit_intercept else 0.0,

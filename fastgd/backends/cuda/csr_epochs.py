@@ -34,6 +34,7 @@ class CudaCsrEpochs:
     """A mini-batch loop over sparse rows held on the device. A batch costs steps in all columns."""
 
     whole = True
+    unit = 1
 
     def __init__(self, rows: DeviceCsr, loss: str, problem: EpochProblem) -> None:
         self._rows, self._problem = rows, problem

@@ -247,6 +247,7 @@ class CudaEpochs:
     """A mini-batch loop over rows held on the device."""
 
     whole = True
+    unit = 1
 
     def __init__(self, data: ChunkedRows, loss: str, problem: EpochProblem) -> None:
         self._data, self._problem = data, problem

@@ -256,6 +256,7 @@ class StreamEpochs:
     """A mini-batch loop over a stream: the host gathers rows in the epoch's order and the device runs their batches."""
 
     whole = True
+    unit = 1
 
     def __init__(self, data: CudaStream, loss: str, problem: EpochProblem) -> None:
         size = min(problem.batch_size, data.n)
