@@ -103,6 +103,8 @@ def attach_suboptimality(solution: Solution, estimate: Callable[[Evaluation], Ar
     return solution
 
 
+#: Most share of all passes to wait for a gap where there is no metric.
+_WAIT = 0.2
 #: Passes that a metric takes in whose place a solver goes on until a duality gap meets the tolerance.
 _LONG_METRIC = 20.0
 
@@ -130,9 +132,9 @@ class SampledEstimate:
         gaps = objective.ridge_gaps(at) if problem.l2.all() else None
         if nets or (gaps is not None and objective.is_close(gaps, at, self._tol)):
             return gaps
-        # With fewer rows than columns a second-order model is only local. A gap may double the passes.
+        # With fewer rows than columns a second-order model is only local.
         if data.n <= data.d or data.d >= MOST_COLUMNS:
-            return gaps if gaps is not None and self._waits(0.5 * data.rows_read / data.n) else None
+            return gaps if gaps is not None and self._waits(_WAIT * data.rows_read / data.n) else None
         if self._metric is None:
             shape = Shape.of(objective)
             rows = int(self._more_rows * FIRST_ROWS * shape.parameters * math.sqrt(shape.rarity))
