@@ -115,7 +115,8 @@ class LBFGS(FullBatch):
     .. math:: \theta_{k+1} = \theta_k - t_k H_k g_k
 
     where H_k approximates the inverse curvature by the last `memory` pairs of steps and gradient changes (BFGS), and
-    t_k is found by a line search.
+    t_k is found by a line search. Of sparse rows with four columns or more per row and L2 alone, vectors are
+    combinations of the raw rows, without units, and t_k is the minimum along the step.
 
     Parameters
     ----------
