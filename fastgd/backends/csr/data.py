@@ -157,7 +157,7 @@ class CsrData(CpuSet):
         def run(start: int, stop: int, out: Array, slot: int) -> None:
             kernel(self.data, center, start, stop, out)
 
-        return self._sum_blocks(run, size, self._block_count(size)).reshape(self.d, count).T
+        return np.ascontiguousarray(self._sum_blocks(run, size, self._block_count(size)).reshape(self.d, count).T)
 
     def gradient(self, loss: str, coef: Array, intercept: Array, shift: Array, p: float) -> Sums:
         """Return sums of loss and gradient at margins x . coef + intercept; coef (K, d), shift 0. One pass."""
