@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from scipy import sparse
 from sklearn.base import clone
@@ -20,8 +21,6 @@ import fastgd
 from fastgd import LinearRegression, LogisticRegression
 from fastgd.exceptions import UnseenCategoryWarning
 from tests.estimators.fits import refused
-
-pa = pytest.importorskip("pyarrow")
 
 N = 400
 CITIES = [f"city {k}" for k in range(60)]
