@@ -348,7 +348,8 @@ def test_wide_rows_with_a_penalty_take_the_steps_of_dense_rows(optimizer, alpha,
 )
 def test_automatic_batches_hold_as_many_non_zeros_as_columns(rows, options, size):
     """At least 40 of an epoch, and at least the usual rows."""
-    X = sparse.csr_array((np.ones(2 * rows), np.arange(2 * rows) % 900, np.arange(0, 2 * rows + 1, 2)), (rows, 900))
+    columns, starts = np.arange(2 * rows, dtype=np.int32) % 900, np.arange(0, 2 * rows + 1, 2, dtype=np.int32)
+    X = sparse.csr_array((np.ones(2 * rows), columns, starts), (rows, 900))
     y = np.arange(rows) % 3 == 0
     model = LogisticRegression(**{"optimizer": "adam", "max_iter": 1, "random_state": 0, **options})
     with warnings.catch_warnings():

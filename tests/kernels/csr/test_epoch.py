@@ -46,7 +46,14 @@ def setups(case: Case):
         yield Setup(rule, next(sizes), number % 5 > 0, turns, penalty, number % 3 > 0, number % 7 > 0)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+#: Each kernel takes seconds to compile: the Huber loss differs from the squared one in derivatives alone.
+FAST_CASES = [case for case in CASES if case.loss != "huber"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=case.name, marks=[] if case in FAST_CASES else [pytest.mark.slow]) for case in CASES],
+)
 def test_against_the_reference(case):
     for setup in setups(case):
         n = FEW_ROWS.get(setup.batch_size, N)
