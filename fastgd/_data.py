@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd._config import VALIDATION_FRACTION, FitConfig
-from fastgd._inputs import Matrix, check_targets, check_weights, float_array, refuse_extreme_targets, weights_as
+from fastgd._inputs import Matrix, float_array
 from fastgd._labels import Labels, check_labels, labels_among, weight_of_each
 from fastgd._report import DataReport, TimeReport
+from fastgd._targets import check_targets, check_weights, refuse_extreme_targets, weights_as
 from fastgd.arrays import Array, blocks_of
 from fastgd.backends import select
 from fastgd.backends.cpu.data import CpuData

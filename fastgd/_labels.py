@@ -14,7 +14,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastgd import threads
-from fastgd._inputs import in_range
+from fastgd._targets import in_range
 from fastgd._values import (
     COLUMN,
     check_not_masked,

@@ -18,9 +18,10 @@ from fastgd._data import (
     report_data,
     target_scaling,
 )
-from fastgd._inputs import Matrix, check_finite, float_array, refuse_extreme_targets
+from fastgd._inputs import Matrix, check_finite, float_array
 from fastgd._labels import all_classes
 from fastgd._report import FitReport
+from fastgd._targets import refuse_extreme_targets
 from fastgd._values import largest_values
 from fastgd._warnings import warn
 from fastgd.arrays import Array

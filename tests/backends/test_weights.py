@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastgd import _inputs
+from fastgd import _targets
 from fastgd.backends import weights
 
 N = 1000
@@ -13,7 +13,7 @@ N = 1000
 def n_threads(request, monkeypatch):
     """Return the number of threads that share blocks of 16 weights."""
     monkeypatch.setattr(weights, "_BLOCK", 16)
-    monkeypatch.setattr(_inputs, "_WEIGHTS", 16)
+    monkeypatch.setattr(_targets, "_WEIGHTS", 16)
     return request.param
 
 
@@ -30,10 +30,10 @@ def test_weights_that_float32_cannot_hold_become_relative(n_threads, hard, row):
     s = 0.5 + np.random.default_rng(0).random(N)
     if hard is not None:
         s[row] = hard
-    found = _inputs.weights_as(s, np.dtype(np.float32), n_threads)
+    found = _targets.weights_as(s, np.dtype(np.float32), n_threads)
     assert found.dtype == np.float32
     with np.errstate(under="ignore"):
         expected = s / s.mean() if hard not in (None, 0.0) else s
         assert np.array_equal(found, expected.astype(np.float32))
-    assert _inputs.weights_as(s, np.dtype(np.float64), n_threads) is s
-    assert _inputs.weights_as(None, np.dtype(np.float32), n_threads) is None
+    assert _targets.weights_as(s, np.dtype(np.float64), n_threads) is s
+    assert _targets.weights_as(None, np.dtype(np.float32), n_threads) is None
