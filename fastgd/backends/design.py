@@ -38,6 +38,11 @@ _MARGIN_NUMBERS = 1 << 24
 _SMALL, _MEDIUM = 1 << 18, 1 << 22
 
 
+def is_quick(rows: int, columns: int) -> bool:
+    """Whether NumPy on dense rows takes less time than calls of kernels."""
+    return columns < LONG and rows * columns <= _FEW_NUMBERS
+
+
 class HostDesign:
     """The rows of a data set as (x~, 1), float64: kept, or computed block by block.
 
@@ -61,7 +66,7 @@ class HostDesign:
         # Long rows in few blocks, whose matrices cost d^2 to add; of sparse rows a block is larger than its non-zeros.
         self._divide(max(_BLOCK_NUMBERS // self.columns, _BLOCK_ROWS, 0 if data.is_sparse else 2 * self.columns))
         self.dtype = self.given if rough and self.columns >= LONG else np.dtype(np.float64)
-        self.quick = self.columns < LONG and data.n * self.columns <= _FEW_NUMBERS
+        self.quick = is_quick(data.n, self.columns)
         size = min(self._rows, data.n), self.columns
         #: By the slots of threads, since fresh memory costs as much as the work in it.
         self._scratches: dict[int, Scratch] = defaultdict(partial(Scratch, *size, self.given, self.dtype))

@@ -15,7 +15,7 @@ from fastgd.backends.csr.epochs import CsrEpochs
 from fastgd.backends.csr.least_squares import CsrLeastSquares
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.csr.row_space import CsrRowSpace
-from fastgd.backends.design import HostDesign
+from fastgd.backends.design import HostDesign, is_quick
 from fastgd.kernels import records
 from fastgd.kernels.csr.columns import make_csr_margins, make_csr_norms, make_csr_sums
 from fastgd.kernels.csr.gradient import (
@@ -237,8 +237,7 @@ class CsrData(CpuSet):
 
     def design(self, scaling: Scaling, intercept: bool, keep: bool, rough: bool) -> HostDesign:
         """Return the rows in working coordinates."""
-        dense = HostDesign(self, scaling, intercept, keep=False)
-        if dense.quick or not CsrDesign.suits(self, scaling):
+        if is_quick(self.n, self.d + 1) or not CsrDesign.suits(self, scaling):
             return HostDesign(self, scaling, intercept, keep, rough)
         return CsrDesign(self, scaling, intercept)
 
