@@ -1,0 +1,41 @@
+"""Build the documentation, run all of its code, and check its links: python -m docs [FOLDER] [--changed].
+
+Needs the extra `docs`. FOLDER receives the site (default: docs/_build/html). `--changed` keeps the pages of the last
+build that have not changed since; their code is not run again, although the package may have changed.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from docs.links import broken_links
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> int:
+    """Build the site and return the exit status: 1 after a warning or for a broken link."""
+    parser = argparse.ArgumentParser(prog="python -m docs", description="Build the documentation and check its links.")
+    parser.add_argument("folder", nargs="?", default=ROOT / "docs" / "_build" / "html", type=Path)
+    parser.add_argument("--changed", action="store_true", help="run only the pages that have changed")
+    parser.add_argument("--jobs", default=os.cpu_count(), type=int, help="processes (default: %(default)s)")
+    options = parser.parse_args()
+    # The processes that run code import the package of this checkout, as this one does.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+    from sphinx.cmd.build import build_main
+
+    doctrees = options.folder.parent / "doctrees"
+    fresh = [] if options.changed else ["--fresh-env", "--write-all"]
+    places = ["--doctree-dir", str(doctrees), str(ROOT / "docs"), str(options.folder)]
+    status = build_main(["--fail-on-warning", "--quiet", "--jobs", str(options.jobs), *fresh, *places])
+    if status:
+        return status
+    broken = broken_links(options.folder)
+    print("\n".join(broken) or f"The site is complete: {options.folder / 'index.html'}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

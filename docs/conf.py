@@ -1,0 +1,65 @@
+"""The settings of Sphinx; ``python -m docs`` builds the site."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import fastgd
+
+project = "fastgd"
+author = "the fastgd developers"
+copyright = author
+version = release = fastgd.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx-mathjax-offline",
+]
+exclude_patterns = ["_build"]
+
+# Pages: MyST Markdown, whose code cells run in the build.
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # the first fit of a kind compiles
+nb_execution_show_tb = True
+nb_merge_streams = True
+
+# API reference: from docstrings, one page per public name.
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections have the types
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"fastgd {version}"
+html_static_path = ["_static"]
+html_css_files = ["fastgd.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "fastgd"},
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+}
+
+
+def _kernel_settings() -> str:
+    """Return a folder with the settings of the processes that run code cells: pictures are SVG, in one size."""
+    folder = Path(tempfile.mkdtemp(prefix="fastgd-docs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    profile = folder / "profile_default"
+    profile.mkdir()
+    shutil.copy(Path(__file__).with_name("_kernel.py"), profile / "ipython_kernel_config.py")
+    return str(folder)
+
+
+os.environ["IPYTHONDIR"] = _kernel_settings()
