@@ -43,7 +43,9 @@ def test_the_course_is_that_of_passes(rule, l1_ratio, monkeypatch):
         ours, theirs = condensed.history_[name][:epochs], passes.history_[name][:epochs]
         # Adam takes whole steps along an intercept whose gradient is rounding.
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    np.testing.assert_allclose(theta_of(condensed), theta_of(passes), rtol=1e-6, atol=1e-9)
+    # The rounding, and so these steps, depend on the processor: intercepts of Adam differ by up to 2e-8.
+    atol = 1e-7 if isinstance(rule, Adam) else 1e-9
+    np.testing.assert_allclose(theta_of(condensed), theta_of(passes), rtol=1e-6, atol=atol)
 
 
 def test_the_final_certificate_is_by_a_pass():
