@@ -19,7 +19,7 @@ from fastgd.cli.page import page
 from fastgd.cli.predict import columns_in_order
 from fastgd.cli.prepare import PreparedData, prepare
 from fastgd.cli.progress import progress
-from fastgd.cli.report import Coefficient, FitResult, summarize_history, to_json
+from fastgd.cli.report import Coefficients, FitResult, summarize_history, to_json
 from fastgd.cli.score import Labelled, ScoredRows, column_moments, match_test_rows, read_test, score_model
 from fastgd.exceptions import DeviceError, DivergenceError
 
@@ -109,6 +109,8 @@ def _result(
     data.notes += rows.notes
     with columns_in_order():
         scores, baseline, constant = score_model(model, data, rows)
+    values = np.atleast_2d(model.coef_)
+    labels = [None] if len(values) == 1 else model.classes_.tolist()
     kind = "held-out" if len(data.y_held) else "fitted" if options.test is None else "test"
     return FitResult(
         data=data,
@@ -118,22 +120,10 @@ def _result(
         constant=constant,
         scored_on=f"{kind} rows",
         n_scored=rows.X.shape[0],
-        coefficients=_coefficients(data, model, scales),
+        coefficients=Coefficients(data.names, labels, values, values * scales),
         intercept=np.atleast_1d(model.intercept_).tolist(),
         classes=[] if data.task == "linear" else model.classes_.tolist(),
         history=summarize_history(model.history_, model.fit_report_["stopped_by"], options),
         saved=None if options.save is None else str(options.save),
         plotted=None if options.plot is None else str(options.plot),
     )
-
-
-def _coefficients(data: PreparedData, model: Model, scales: NDArray[np.float64]) -> list[Coefficient]:
-    """Return the coefficients, the largest effect per standard deviation of its column first."""
-    rows = np.atleast_2d(model.coef_)
-    classes = [None] if len(rows) == 1 else model.classes_.tolist()
-    found = [
-        Coefficient(name, label, float(value), float(value * scale))
-        for label, row in zip(classes, rows, strict=True)
-        for name, value, scale in zip(data.names, row, scales, strict=True)
-    ]
-    return sorted(found, key=lambda coefficient: -abs(coefficient.per_sd))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -32,6 +32,39 @@ class Coefficient(NamedTuple):
     """Per unit of the column."""
     per_sd: float
     """Per standard deviation of the column."""
+
+
+class Coefficients(Sequence[Coefficient]):
+    """The coefficients of a fit, the largest effect per standard deviation first; there may be millions.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The d columns.
+    labels : sequence of bool, float, str or None
+        The class of each of K outputs.
+    values, per_sd : ndarray of shape (K, d)
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        labels: Sequence[Label | None],
+        values: NDArray[np.float64],
+        per_sd: NDArray[np.float64],
+    ) -> None:
+        self._names, self._labels, self._values, self._per_sd = names, labels, values, per_sd
+        self._order = np.argsort(-np.abs(per_sd), axis=None, kind="stable")
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[k] for k in range(*at.indices(len(self)))]
+        output, column = divmod(int(self._order[at]), len(self._names))
+        value, effect = (float(of[output, column]) for of in (self._values, self._per_sd))
+        return Coefficient(self._names[column], self._labels[output], value, effect)
 
 
 class EarlyStop(NamedTuple):
@@ -79,7 +112,7 @@ class FitResult:
     constant: float | str
     scored_on: str
     n_scored: int
-    coefficients: list[Coefficient]
+    coefficients: Sequence[Coefficient]
     """Largest ``per_sd`` first."""
     intercept: list[float]
     classes: list[Label]
@@ -125,7 +158,7 @@ def to_json(result: FitResult) -> str:
         "baseline": result.baseline,
         "baseline_prediction": result.constant,
         "intercept": result.intercept,
-        "coefficients": [_coefficient_facts(coefficient) for coefficient in result.coefficients],
+        "coefficients": [],
         "epochs": history.epochs,
         "schedule": history.schedule,
         "learning_rate": {"first": history.first_rate, "last": history.last_rate},
@@ -140,12 +173,16 @@ def to_json(result: FitResult) -> str:
         "plotted": result.plotted,
         "warnings": result.warnings,
     }
-    return printable_json(json.dumps(_plain(facts), ensure_ascii=not takes_unicode(), allow_nan=False))
+    plain = _plain(facts) | {"coefficients": [_coefficient_facts(coefficient) for coefficient in result.coefficients]}
+    return printable_json(json.dumps(plain, ensure_ascii=not takes_unicode(), allow_nan=False))
 
 
-def _coefficient_facts(coefficient: Coefficient) -> dict[str, Label]:
-    facts: dict[str, Label] = {"name": coefficient.name, "value": coefficient.value, "per_sd": coefficient.per_sd}
-    return facts if coefficient.label is None else facts | {"class": coefficient.label}
+def _coefficient_facts(coefficient: Coefficient) -> dict[str, Label | None]:
+    """Return plain values, without the detour by `_plain`, which a million of them would feel."""
+    name, label, *numbers = coefficient
+    value, per_sd = (number if math.isfinite(number) else None for number in numbers)
+    facts: dict[str, Label | None] = {"name": name, "value": value, "per_sd": per_sd}
+    return facts if label is None else facts | {"class": label}
 
 
 def _ratio(amount: float, seconds: float) -> float:
