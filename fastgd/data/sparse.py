@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +19,10 @@ from fastgd.exceptions import TableError
 
 #: Most features of a file: a mistyped number must not take all memory.
 _MOST_FEATURES = 1 << 26
+#: Beginning of the names of features without names.
+_MADE = "column_"
+#: Lines of libsvm text that are read at a time to find a wrong one; bytes that show whether rows have query numbers.
+_LINES, _HEAD_BYTES = 1000, 1 << 12
 
 
 class SparseTable(Table):
@@ -26,14 +33,9 @@ class SparseTable(Table):
     matrix : csr_matrix of shape (n_rows, n_features)
         Canonical, its indices checked.
     names : sequence of str or None
-        Of the features; None makes them up.
+        Of the features; None makes them up, when they are first needed: a million of them take longer than the matrix.
     labels : mapping of str to ndarray of shape (n_rows,), default={}
         The first one is the target.
-
-    Attributes
-    ----------
-    features : tuple of str
-        The columns of the matrix.
     """
 
     def __init__(
@@ -42,15 +44,29 @@ class SparseTable(Table):
         names: Sequence[str] | None,
         labels: Mapping[str, NDArray[Any]] = MappingProxyType({}),
     ) -> None:
-        n_rows, n_features = matrix.shape
-        made = [f"column_{j + 1}" for j in range(n_features)] if names is None else names
-        unique = unique_names([*made, *labels])
-        self.features, targets = unique.names[:n_features], unique.names[n_features:]
-        super().__init__(dict(zip(targets, labels.values(), strict=True)), n_rows, names is not None)
-        self.names, self.repeated = unique.names, unique.repeated
-        self.default_target = next(iter(targets), None)
         self.matrix = matrix
-        self._positions = {name: j for j, name in enumerate(self.features)}
+        columns = dict(labels)
+        if names is not None or any(label.startswith(_MADE) for label in labels):
+            unique = unique_names([*(names or self.features), *labels])
+            self.features, targets = unique.names[: matrix.shape[1]], unique.names[matrix.shape[1] :]
+            columns = dict(zip(targets, labels.values(), strict=True))
+            self.repeated = unique.repeated
+        super().__init__(columns, matrix.shape[0], names is not None)
+        self.default_target = next(iter(columns), None)
+
+    @functools.cached_property
+    def features(self) -> tuple[str, ...]:
+        """The columns of the matrix."""
+        return tuple(f"{_MADE}{j + 1}" for j in range(self.matrix.shape[1]))
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The features, and then the labels."""
+        return (*self.features, *self._columns)
+
+    @functools.cached_property
+    def _positions(self) -> dict[str, int]:
+        return dict(zip(self.features, range(len(self.features)), strict=True))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column with its zeros, shape (n_rows,)."""
@@ -61,7 +77,7 @@ class SparseTable(Table):
 
     def unusable(self, names: Sequence[str]) -> dict[str, str]:
         """Return column -> its kind for those of `names` that are not numbers, which are labels."""
-        return super().unusable([name for name in names if name in self._columns])
+        return super().unusable([label for label in self._columns if label in names])
 
     def gaps(self, names: Sequence[str]) -> Gaps:
         """Count missing and infinite values in the features `names`."""
@@ -104,9 +120,14 @@ class NumberedTable(SparseTable):
     """
 
     def __init__(self, matrix: csr_matrix, labels: NDArray[Any], first: int) -> None:
-        names = [str(first + j) for j in range(matrix.shape[1])]
-        super().__init__(matrix, names, {"label": labels})
+        super().__init__(matrix, None, {"label": labels})
+        self.named = True
         self.first = first
+
+    @functools.cached_property
+    def features(self) -> tuple[str, ...]:
+        """The numbers of the features."""
+        return tuple(map(str, range(self.first, self.first + self.matrix.shape[1])))
 
     @classmethod
     def read(cls, path: Path, name: str) -> Self:
@@ -116,14 +137,20 @@ class NumberedTable(SparseTable):
         try:
             matrix, labels = load_svmlight_file(str(path), zero_based=True)
         except (ValueError, OverflowError) as error:
-            raise TableError(f"{name} cannot be read as libsvm: {_first_line(error)}") from error
+            raise TableError(
+                f"{name} cannot be read as libsvm: {_first_wrong_line(path) or _first_line(error)}"
+            ) from error
         if matrix.nnz == 0:
             raise TableError(f"{name} is libsvm without a feature: write rows as LABEL NUMBER:VALUE NUMBER:VALUE ...")
         first = int(matrix.indices.min() > 0)
         _check_width(matrix.shape[1] - first, name)
         if first:
             matrix = _with_indices(matrix, matrix.indices - 1, matrix.shape[1] - 1)
-        return cls(matrix, labels, first)
+        table = cls(matrix, labels, first)
+        with path.open("rb") as file:
+            if b" qid:" in file.read(_HEAD_BYTES):
+                table.notes.append(f"query numbers (qid) of {name} are not used: rows count one by one")
+        return table
 
     def with_numbers(self, names: Sequence[str]) -> SparseTable:
         """Return the features with the numbers `names`; those that no row has are zero."""
@@ -161,6 +188,30 @@ def read_sparse_npz(path: Path, name: str) -> csr_matrix:
     _check_width(matrix.shape[1], name)
     matrix.sum_duplicates()
     return matrix
+
+
+def _first_wrong_line(path: Path) -> str | None:
+    """Return the number of the first line of libsvm text that cannot be read, and why; None if all can one by one."""
+    from sklearn.datasets import load_svmlight_file
+
+    def fault(lines: Sequence[bytes]) -> str | None:
+        try:
+            load_svmlight_file(io.BytesIO(b"".join(lines)), zero_based=True)
+        except (ValueError, OverflowError) as error:
+            return _first_line(error)
+        return None
+
+    with path.open("rb") as file:
+        for start in itertools.count(1, _LINES):
+            lines = list(itertools.islice(file, _LINES))
+            if not lines:
+                return None
+            if fault(lines) is not None:
+                return next(
+                    (f"line {number:,}: {why}" for number, line in enumerate(lines, start) if (why := fault([line]))),
+                    None,
+                )
+    return None
 
 
 def _check_width(n_features: int, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -74,8 +75,6 @@ class Table:
 
     Attributes
     ----------
-    names : tuple of str
-        The columns, in the order of the file.
     default_target : str or None
         The column that the source itself marks as the target.
     notes : list of str
@@ -96,9 +95,18 @@ class Table:
         self._columns = columns
         self._whole = whole
         self.notes: list[str] = []
-        self.names = tuple(columns)
         self.n_rows = n_rows
         self.named = named
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The columns, in the order of the file."""
+        return tuple(self._columns)
+
+    def add(self, name: str, column: NDArray[Any]) -> None:
+        """Append a column, shape (n_rows,), whose name is new."""
+        self._columns[name] = column
+        self.names = (*self.names, name)
 
     def load(self, numbers: Sequence[str], texts: Sequence[str] = ()) -> None:
         """Read columns of numbers, and of text, in one pass; otherwise each is read when it is first asked for."""
@@ -230,6 +238,8 @@ def unique_names(names: Sequence[str]) -> UniqueNames:
     """Make names distinct: ``a`` again is ``a_2`` (or the next one that is free), an empty third one ``column_3``."""
     made: dict[str, None] = {}
     given = set(names)
+    if len(given) == len(names) and "" not in given:
+        return UniqueNames(tuple(names), {})
     groups: dict[str, list[str]] = {}
     for position, name in enumerate(names, 1):
         base = name or f"column_{position}"
