@@ -7,17 +7,23 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions
 from fastgd.cli.output import listed, plural
 from fastgd.data import ReadOptions
+from fastgd.data.engine import EngineTable
+from fastgd.data.files import read_column
 from fastgd.data.sparse import SparseTable
 from fastgd.data.table import NonNumeric, Table
 from fastgd.data.text_column import is_number
+from fastgd.exceptions import TableError
 
 #: Names that pandas and R give to columns that number the rows.
 _INDEX_NAME = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+#: Most columns among which a message looks for similar names.
+_MOST_COMPARED = 10_000
 #: Most columns that a message describes.
 _MOST_DESCRIBED = 8
 _SIGNED = re.compile(r"^[-+]?\s*(?P<before>[$€£¥])?\s*[-+]?[\d.,' ]*\d\s*(?P<after>[$€£¥%])?$")
@@ -50,8 +56,9 @@ class ChosenColumns:
 
 def choose_columns(table: Table, options: FitOptions) -> ChosenColumns:
     """Return the columns that the options choose; read the predictors and check that they are numbers."""
+    attached = attach_files(table, options.target, options.weight, options.reading)
     if isinstance(table, SparseTable):
-        _check_sparse(table, options)
+        _check_sparse(table, options, attached)
     # A name that several columns have stands for all of them.
     named = [table.repeated.get(name) or (find_column(table, name, "--drop"),) for name in options.drop or ()]
     dropped = list(dict.fromkeys(column for columns in named for column in columns))
@@ -63,18 +70,21 @@ def choose_columns(table: Table, options: FitOptions) -> ChosenColumns:
         raise InputError(f"--drop {target}: that is the target")
     weight = _choose_weight(table, options, {"the target": [target], "in --drop": dropped, "in --one-hot": one_hot})
     used = {target, weight, *one_hot, *dropped}
-    index = [name for name in table.names if name in table.nameless or _INDEX_NAME.fullmatch(name)]
-    index = [name for name in index if name not in used]
+    index = [] if isinstance(table, SparseTable) else _index_columns(table, used)
     dropped += index
-    names = [name for name in table.names if name not in {target, weight, *dropped}]
+    others = {target, weight, *dropped}
+    if isinstance(table, SparseTable) and not dropped:
+        names = list(table.features)
+    else:
+        names = [name for name in predictors(table) if name not in others]
     chosen = ChosenColumns(
         target,
         weight,
-        numbers=[name for name in names if name not in one_hot],
-        one_hot=[name for name in names if name in one_hot],
+        numbers=[name for name in names if name not in one_hot] if one_hot else names,
+        one_hot=[name for name in names if name in one_hot] if one_hot else [],
         names=names,
         dropped=dropped,
-        notes=[*table.notes, *_notes_on_names(table, index)],
+        notes=[*table.notes, *_notes_on_names(table, index), *_notes_on_labels(table, target)],
     )
     table.load([*chosen.numbers, *([] if weight is None else [weight])], [target, *one_hot])
     text = table.unusable(chosen.numbers) if options.drop_text else {}
@@ -88,17 +98,47 @@ def choose_columns(table: Table, options: FitOptions) -> ChosenColumns:
     return chosen
 
 
-def _check_sparse(table: SparseTable, options: FitOptions) -> None:
+def predictors(table: Table) -> Sequence[str]:
+    """Return the columns of a table that are no labels of a sparse source; the target may be among them."""
+    return table.features if isinstance(table, SparseTable) else table.names
+
+
+def _index_columns(table: Table, used: set[str | None]) -> list[str]:
+    """Return the columns that number the rows."""
+    found = [name for name in table.names if name in table.nameless or _INDEX_NAME.fullmatch(name)]
+    return [name for name in found if name not in used]
+
+
+def attach_files(table: Table, target: str | None, weight: str | None, reading: ReadOptions) -> list[str]:
+    """Append the columns of files that --target and --weight name beside an array or a sparse source; return these."""
+    attached: list[str] = []
+    for option, name in (("--target", target), ("--weight", weight)):
+        if name is None or isinstance(table, EngineTable) or _is_column(table, name) or not Path(name).is_file():
+            continue
+        try:
+            table.add(name, read_column(name, reading, table.n_rows, is_target=option == "--target"))
+        except TableError as error:
+            raise InputError(f"{option}: {error}") from error
+        attached.append(name)
+    return attached
+
+
+def _is_column(table: Table, name: str) -> bool:
+    return name in table.names or name in table.repeated or (not table.named and name.lstrip("-").isdigit())
+
+
+def _check_sparse(table: SparseTable, options: FitOptions, attached: Sequence[str]) -> None:
     """Raise `InputError` for options that a sparse source has no use for."""
     for option, given in (("--one-hot", options.one_hot), ("--drop-text", options.drop_text)):
         if given:
             raise InputError(f"{option}: all columns of a sparse source are numbers: leave it out")
-    if options.weight is not None:
+    if options.weight is not None and (options.weight in table.features or options.weight not in table.names):
         raise InputError(
-            f"--weight {options.weight}: a sparse source has no column of weights: leave it out, or fit in Python with"
-            " sample_weight"
+            f"--weight {options.weight}: a sparse source has no such column of weights: name a file of them (.npy, or a"
+            " number per line), or an array of the .npz file"
         )
-    check_sparse_reading(options.reading)
+    if not attached:
+        check_sparse_reading(options.reading)
     check_sparse_target(table, options.target)
 
 
@@ -117,10 +157,10 @@ def check_sparse_reading(reading: ReadOptions) -> None:
 
 def check_sparse_target(table: SparseTable, target: str | None) -> None:
     """Raise `InputError` if a sparse source has no labels, or if a feature is to be the target."""
-    if table.default_target is None:
+    if table.default_target is None and target not in table.names:
         raise InputError(
-            "the source is a sparse matrix without targets: add them as an array y, in Python"
-            " numpy.savez('new.npz', y=y, **numpy.load('old.npz'))"
+            "the source is a sparse matrix without targets: name a file of them, such as --target y.npy, or add them as"
+            " an array y, in Python numpy.savez('new.npz', y=y, **numpy.load('old.npz'))"
         )
     if target is not None and target in table.features:
         raise InputError(
@@ -233,6 +273,14 @@ def _notes_on_names(table: Table, index: Sequence[str]) -> list[str]:
     return notes
 
 
+def _notes_on_labels(table: Table, target: str) -> list[str]:
+    """Return a note on labels of a sparse source that another target replaces."""
+    label = table.default_target if isinstance(table, SparseTable) else None
+    return (
+        [] if label in {None, target} else [f"the {label!r} of the source is not used: --target {target} replaces it"]
+    )
+
+
 def _drop_text(table: Table, chosen: ChosenColumns, text: Mapping[str, str]) -> None:
     """Leave out columns of text, noting them and warning of those that hold numbers in another spelling."""
     described = ", ".join(_describe(table, name, kind) for name, kind in text.items())
@@ -255,11 +303,14 @@ def _describe(table: Table, name: str, kind: str) -> str:
 
 
 def _hint(table: Table, name: str, option: str) -> str:
+    if Path(name).is_file():
+        return "a file of values goes with .npy, .npz and libsvm alone: add its values as a column of the table"
     parts = name.split(",")
     if len(parts) > 1 and option != "--target" and all(part in table.names for part in parts):
         return "give the option once per column: " + " ".join(f"{option} {shlex.quote(part)}" for part in parts)
-    close = difflib.get_close_matches(name, table.names, n=3)
-    close = close or [other for other in table.names if other.lower() == name.lower()]
+    compared = table.names[:_MOST_COMPARED]
+    close = difflib.get_close_matches(name, compared, n=3)
+    close = close or [other for other in compared if other.lower() == name.lower()]
     return f"did you mean {' or '.join(map(repr, close))}?" if close else _list_columns(table)
 
 

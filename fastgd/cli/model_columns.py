@@ -100,13 +100,11 @@ class ModelColumns:
         else:
             X = table.take(names, [rows], dtype)[0]
         if missing == "mean" and gaps.missing:
-            X = self._filled(X, isinstance(table, SparseTable))
+            X = self._filled(X)
         return UsableRows(X, usable)
 
-    def _filled(self, X: Matrix, is_source_sparse: bool) -> Matrix:
+    def _filled(self, X: Matrix) -> Matrix:
         """Return rows with the means of the fit in place of missing values."""
-        if is_source_sparse:
-            raise InputError("--missing mean: the source is sparse: use --missing empty (predict nothing there)")
         if self.means is None:
             raise InputError("--missing mean: this model holds no means; one that 'fastgd fit --save' wrote does")
         means = np.array(self.means, dtype=X.dtype)

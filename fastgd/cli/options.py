@@ -106,7 +106,9 @@ class FitOptions(_Reading):
         default=None,
     )
     target: str | None = _option(
-        "The column to predict; in a file without names its number from 1, or -1 for last.", "COL"
+        "The column to predict; in a file without names its number from 1, or -1 for last. For .npy, .npz and libsvm"
+        " also a file of targets: .npy, or one per line.",
+        "COL|FILE",
     )
     task: Literal["auto", "linear", "logistic"] = _option(
         "Kind of regression; auto looks at the target.", default="auto"
@@ -134,7 +136,11 @@ class FitOptions(_Reading):
         "Share of the rows to score on, not to fit, per class.", "SHARE", shown="0.2; 0 with --test"
     )
     test: Path | None = _option("Score on the rows of another file, and hold out none.", "FILE")
-    weight: str | None = _option("Column of sample weights, for the fit and the scores; not a predictor.", "COL")
+    weight: str | None = _option(
+        "Column of sample weights, for the fit and the scores; not a predictor. For .npy, .npz and libsvm also a file"
+        " of them: .npy, or one per line.",
+        "COL|FILE",
+    )
     seed: int = _option("Seed of the rows held out and of the mini-batches.", "N", min=0, max=_LARGEST_COUNT, default=0)
     # The names stand here, not where they are defined, because help imports no NumPy.
     optimizer: str = _option(

@@ -19,7 +19,6 @@ from fastgd.cli.output import listed, plural
 from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data import ReadOptions
 from fastgd.data.files import read_table
-from fastgd.data.sparse import SparseTable
 from fastgd.data.table import Rows, Table, array_table, missing_labels, take_labels
 from fastgd.holdout import held_out_rows
 
@@ -74,7 +73,8 @@ def prepare(options: FitOptions) -> PreparedData:
         import sklearn.datasets  # noqa: F401 - its import does not count as reading
     started = time.perf_counter()
     if options.source:
-        table, source = read_table(options.source, options.reading, target=options.target), ", ".join(options.source)
+        table = read_table(options.source, options.reading, target=options.target, weight=options.weight)
+        source = ", ".join(options.source)
     else:
         table, source = example_table(), "the breast cancer data that scikit-learn ships (no SOURCE was given)"
     data = _prepare(table, source, options)
@@ -195,11 +195,6 @@ def _usable_rows(
     if counts and missing == "error":
         raise InputError(
             f"missing values in {counted(counts)}: use --missing drop to leave those rows out, or --missing mean"
-        )
-    if gaps.missing and missing == "mean" and isinstance(table, SparseTable):
-        raise InputError(
-            f"--missing mean: missing values in {counted(gaps.missing)} of a sparse source: use --missing drop to leave"
-            " those rows out"
         )
     unusable = np.logical_or.reduce([*without.values(), *([] if missing == "mean" else [gaps.rows])])
     if unusable.all():

@@ -198,10 +198,20 @@ def _mean(values: NDArray[Any], weights: Vector | None) -> float:
 
 def read_test(path: Path, options: FitOptions) -> Table:
     """Read the file that ``--test`` names."""
+    # Files of targets and weights have a value for each row of the source, not of the test file.
+    is_file = options.target is not None and Path(options.target).is_file()
     try:
-        return read_table(path, options.reading, target=options.target)
+        table = read_table(path, options.reading, target=None if is_file else options.target, weight=options.weight)
     except TableError as error:
         raise InputError(f"--test: {error}") from error
+    if is_file and options.target is not None and options.target not in table.names:
+        if table.default_target is None:
+            raise InputError(
+                f"--test {path}: it has no targets, and {options.target} has those of the source: add them as an array"
+                " y, in Python numpy.savez('test.npz', X=X, y=y)"
+            )
+        table.add(options.target, table.column(table.default_target))
+    return table
 
 
 def match_test_rows(table: Table, data: PreparedData, columns: ModelColumns, options: FitOptions) -> ScoredRows:

@@ -15,16 +15,23 @@ from fastgd.data.engine import DelimitedTable, TypedTable
 from fastgd.data.source import Workspace, find_files, one_format, open_source
 from fastgd.data.sparse import NumberedTable, SparseTable, read_sparse_npz
 from fastgd.data.table import Table, array_table
+from fastgd.data.text_column import TextColumn
 from fastgd.exceptions import TableError
 
 _MATRIX_KEYS = ("X", "x", "data", "x_train", "X_train")
 _TARGET_KEYS = ("y", "Y", "target", "labels", "y_train")
 #: Arrays of all files that scipy.sparse.save_npz writes.
 _SPARSE_KEYS = {"format", "shape", "data"}
+#: All arrays that it writes, of one format or another.
+_SPARSE_ARRAYS = {*_SPARSE_KEYS, "_is_array", "indices", "indptr", "row", "col", "coords", "offsets"}
 
 
 def read_table(
-    source: str | Path | Iterable[str | Path], options: ReadOptions | None = None, *, target: str | None = None
+    source: str | Path | Iterable[str | Path],
+    options: ReadOptions | None = None,
+    *,
+    target: str | None = None,
+    weight: str | None = None,
 ) -> Table:
     """Read a table from files; their first bytes decide the format.
 
@@ -46,7 +53,9 @@ def read_table(
     options : ReadOptions or None, default=None
         How to read delimited text; None detects it.
     target : str or None, default=None
-        For ``.npz``: the array to take as the target, instead of ``y``.
+        For ``.npz``: the array to take as the target, instead of ``y``; none if this is a file.
+    weight : str or None, default=None
+        For ``.npz``: an array of weights, which becomes a column of the table.
 
     Returns
     -------
@@ -71,27 +80,84 @@ def read_table(
     path, name = sources[0].path, sources[0].name
     if format == "npy":
         return _read_npy(path, name)
-    return _read_npz(path, name, target) if format == "npz" else NumberedTable.read(path, name)
+    return _read_npz(path, name, target, weight) if format == "npz" else NumberedTable.read(path, name)
+
+
+def read_column(source: str, options: ReadOptions, n_rows: int, *, is_target: bool) -> NDArray[Any]:
+    """Read a file of targets or weights: ``.npy``, or a table of one column.
+
+    Parameters
+    ----------
+    source : str
+    options : ReadOptions
+        How to read text. If they leave it open, the number of rows decides whether its first line is a name.
+    n_rows : int
+        Of the table that the column belongs to.
+    is_target : bool
+        Whether values are labels, which keep their spelling.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+
+    Raises
+    ------
+    TableError
+        The file has several columns or another number of rows, or cannot be read.
+    """
+    workspace = Workspace()
+    opened = open_source(source, workspace.path)
+    if opened.format == "npy":
+        array = _load_npy(opened.path, source)
+        column = _as_column(source, "", array) if array.size == max(array.shape, default=0) else None
+    else:
+        table = read_table(source, options)
+        if opened.format == "delimited" and options.header is None and table.named and table.n_rows == n_rows - 1:
+            table = read_table(source, options._replace(header=False))
+        column = _only_column(table, is_target) if len(table.names) == 1 else None
+    if column is None:
+        raise TableError(f"{source} holds more than one column: a file of targets or weights has one value per row")
+    if len(column) != n_rows:
+        raise TableError(f"{source} holds {len(column):,} values, but the source has {n_rows:,} rows")
+    return column
+
+
+def _only_column(table: Table, is_target: bool) -> NDArray[Any]:
+    labels = table.labels(table.names[0]) if is_target else table.column(table.names[0])
+    return labels.texts() if isinstance(labels, TextColumn) else labels
+
+
+def _load_npy(path: Path, name: str) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OverflowError, TypeError) as error:
+        raise TableError(f"{name} cannot be read as .npy: {_first_line(error)}") from error
+    return array
 
 
 def _read_npy(path: Path, name: str) -> Table:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OverflowError, TypeError) as error:
-        raise TableError(f"{name} cannot be read as .npy: {_first_line(error)}") from error
-    return array_table(_as_matrix(name, array, "its array"), None)
+    return array_table(_as_matrix(name, _load_npy(path, name), "its array"), None)
 
 
-def _read_npz(path: Path, name: str, target: str | None) -> Table:
+def _read_npz(path: Path, name: str, target: str | None, weight: str | None) -> Table:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            is_sparse = set(archive.files) >= _SPARSE_KEYS
+            arrays = {key: archive[key] for key in archive.files if not (is_sparse and key in _SPARSE_ARRAYS)}
     except (ValueError, EOFError, OverflowError, TypeError, zipfile.BadZipFile) as error:
         raise TableError(f"{name} cannot be read as .npz: {_first_line(error)}") from error
-    if arrays.keys() >= _SPARSE_KEYS:
+    if is_sparse:
         matrix = read_sparse_npz(path, name)
         names = _feature_names(arrays, matrix.shape[1])
-        return SparseTable(matrix, names, _labels_of(name, arrays, matrix.shape[0], target))
+        table: Table = SparseTable(matrix, names, _labels_of(name, arrays, matrix.shape[0], target))
+    else:
+        table = _dense_npz(name, arrays, target)
+    if weight is not None and weight in arrays and weight not in table.names:
+        table.add(weight, _column_of(name, arrays, weight, table.n_rows))
+    return table
+
+
+def _dense_npz(name: str, arrays: dict[str, NDArray[Any]], target: str | None) -> Table:
     key = _matrix_key(name, arrays)
     if key is None:
         return _columns_of(name, arrays)
@@ -128,25 +194,30 @@ def _columns_of(name: str, arrays: dict[str, NDArray[Any]]) -> Table:
 
 
 def _labels_of(name: str, arrays: dict[str, NDArray[Any]], n_rows: int, target: str | None) -> dict[str, NDArray[Any]]:
-    """Return the labels among the other arrays: those asked for, else those of a usual name."""
-    key = next((key for key in ((target,) if target in arrays else _TARGET_KEYS) if key in arrays), None)
-    if key is None:
+    """Return the labels among the other arrays: those asked for, else of a usual name; none if a file has them."""
+    if target is not None and target not in arrays and Path(target).is_file():
         return {}
+    key = next((key for key in ((target,) if target in arrays else _TARGET_KEYS) if key in arrays), None)
+    return {} if key is None else {key: _column_of(name, arrays, key, n_rows)}
+
+
+def _column_of(name: str, arrays: dict[str, NDArray[Any]], key: str, n_rows: int) -> NDArray[Any]:
+    """Return an array as a column of a table of `n_rows` rows."""
     if arrays[key].size != n_rows:
         raise TableError(f"{name}: array {key!r} holds {arrays[key].size:,} values, but X has {n_rows:,} rows")
-    return {key: _as_column(name, key, arrays[key])}
+    return _as_column(name, key, arrays[key])
 
 
 def _as_column(name: str, key: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return a column of numbers, text or dates; bytes are decoded, and complex numbers refused."""
-    array = array.ravel()
+    array, title = array.ravel(), f"array {key!r}" if key else "its array"
     if array.dtype.kind == "S":
         try:
             return np.char.decode(array, "utf-8")
         except UnicodeDecodeError as error:
-            raise TableError(f"{name}: array {key!r} holds bytes that are not UTF-8; save it as text") from error
+            raise TableError(f"{name}: {title} holds bytes that are not UTF-8; save it as text") from error
     if array.dtype.kind not in "fiubUMm":
-        raise TableError(f"{name}: array {key!r} holds {array.dtype}; save it as numbers or text")
+        raise TableError(f"{name}: {title} holds {array.dtype}; save it as numbers or text")
     return array
 
 

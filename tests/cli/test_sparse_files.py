@@ -139,12 +139,90 @@ def test_rows_with_missing_values_are_dropped(call, tmp_path, data):
     text = path.read_text()
     path.write_text(text.replace(":4321", ":nan"))
     call("fit", "t.svm").check_refusal("(1 row)")
-    call("fit", "t.svm", "--missing", "mean").check_refusal("use --missing drop")
     reported = call("fit", "t.svm", "--missing", "drop", *WORDS, "--json").facts()
     model = LinearRegression(alpha=0.01, tol=1e-8).fit(np.delete(X.toarray(), 5, axis=0), np.delete(y, 5))
     np.testing.assert_allclose([coefficients(reported)[str(j + 1)] for j in range(D)], model.coef_, atol=1e-6)
     path.write_text(text.replace(":4321", ":inf"))
     call("fit", "t.svm", "--missing", "drop").check_refusal("infinite values in")
+
+
+def test_means_of_missing_values_count_zeros(call, tmp_path, data):
+    X, y = data
+    gappy = X.copy()
+    at = gappy.indptr[[5, 7]]
+    gappy.data[at] = np.nan
+    dense = gappy.toarray()
+    means = np.nanmean(dense, axis=0)
+    filled = np.where(np.isnan(dense), means, dense)
+    write_npz(tmp_path / "t.npz", gappy, y=y)
+    words = ("--missing", "mean")
+    reported = call("fit", "t.npz", *words, *WORDS, "--save", "t.model", "--json").facts()
+    assert sum(reported["filled_with_mean"].values()) == 2
+    model = LinearRegression(alpha=0.01, tol=1e-8).fit(filled, y)
+    np.testing.assert_allclose([coefficients(reported)[f"column_{j + 1}"] for j in range(D)], model.coef_, atol=1e-6)
+    assert call("predict", "t.model", "t.npz", *words, "-o", "out.npy", "-q").returncode == 0
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.predict(filled), atol=1e-6)
+
+
+def write_numbers(path, values):
+    """Write a file of one number per line, or .npy."""
+    if path.suffix == ".npy":
+        np.save(path, values)
+    else:
+        np.savetxt(path, values, fmt="%.17g")
+    return path.name
+
+
+@pytest.mark.parametrize("form", ["libsvm", "npz", "array in npz", "dense"])
+@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+def test_weights_and_targets_of_files(call, tmp_path, data, form, suffix):
+    X, y = data
+    s = np.random.default_rng(1).integers(0, 4, 400).astype(float)
+    weight = "s" if form == "array in npz" else write_numbers(tmp_path / f"s{suffix}", s)
+    target = write_numbers(tmp_path / f"y{suffix}", y)
+    if form == "libsvm":
+        source = write_libsvm(tmp_path / "t.svm", X, y[::-1])
+    elif form == "dense":
+        source = tmp_path / "t.npy"
+        np.save(source, X.toarray())
+    else:
+        source = tmp_path / "t.npz"
+        write_npz(source, X, y=y[::-1], s=s)
+    reported = call("fit", source.name, "--target", target, "--weight", weight, *WORDS, "--json").facts()
+    assert (reported["target"], reported["weight"], reported["rows_of_weight_0"]) == (target, weight, (s == 0).sum())
+    replaced = f"the 'label' of the source is not used: --target {target} replaces it"
+    assert (replaced in reported["notes"]) == (form == "libsvm")
+    model = LinearRegression(alpha=0.01, tol=1e-8).fit(X.toarray(), y, sample_weight=s)
+    found = [entry["value"] for entry in sorted(reported["coefficients"], key=lambda entry: number_of(entry["name"]))]
+    np.testing.assert_allclose(found, model.coef_, atol=1e-6)
+    np.testing.assert_allclose(reported["score"]["r2"], model.score(X.toarray(), y, s), rtol=1e-6)
+
+
+def number_of(name):
+    return int(name.removeprefix("column_"))
+
+
+def test_labels_of_a_file_without_a_first_line_of_names(call, tmp_path, data):
+    X, y = data
+    labels = np.where(y > 0, "high", "low")
+    sparse.save_npz(tmp_path / "t.npz", X)
+    (tmp_path / "y.csv").write_text("\n".join(labels) + "\n")
+    reported = call("fit", "t.npz", "--target", "y.csv", *WORDS, "--json").facts()
+    assert reported["classes"] == ["high", "low"]
+    model = LogisticRegression(alpha=0.01, tol=1e-8).fit(X.toarray(), labels)
+    np.testing.assert_allclose([coefficients(reported)[f"column_{j + 1}"] for j in range(D)], model.coef_[0], atol=1e-6)
+    write_npz(tmp_path / "test.npz", X[:100], y=labels[:100])
+    reported = call("fit", "t.npz", "--target", "y.csv", "--test", "test.npz", "--json").facts()
+    assert reported["rows_scored"] == 100
+    call("fit", "t.npz", "--target", "y.csv", "--test", "t.npz").check_refusal("it has no targets, and y.csv has those")
+
+
+def test_query_numbers_are_noted(call, tmp_path):
+    (tmp_path / "t.svm").write_text("4 qid:1 2:1.5\n5 qid:2 1:2 2:1\n" * 20)
+    assert (
+        "query numbers (qid) of t.svm are not used: rows count one by one"
+        in call("fit", "t.svm", "--json").facts()["notes"]
+    )
 
 
 def test_empty_first_rows(call, tmp_path):
@@ -169,16 +247,20 @@ def test_reading_and_splitting_keep_the_zeros_out_of_memory(tmp_path):
     [
         ("fit t.svm --one-hot 3", "--one-hot: all columns of a sparse source are numbers"),
         ("fit t.svm --drop-text", "--drop-text: all columns"),
-        ("fit t.svm --weight 3", "--weight 3: a sparse source has no column of weights"),
+        ("fit t.svm --weight 3", "--weight 3: a sparse source has no such column of weights: name a file"),
+        ("fit t.svm --weight short.npy", "--weight: short.npy holds 7 values, but the source has 400 rows"),
+        ("fit t.svm --target wide.npy", "--target: wide.npy holds more than one column"),
+        ("fit t.csv --target y --weight short.npy", "a file of values goes with .npy, .npz and libsvm alone"),
         ("fit t.svm --target 3", "--target 3: that is a feature of a sparse source, whose target is 'label'"),
         ("fit t.svm --target z", "there is no column 'z'"),
         ("fit t.svm --drop 99", "--drop: there is no column '99'"),
         ("fit t.svm --decimal ,", "--decimal: meant for CSV"),
         ("fit t.svm --no-header --null 7", "--header, --null: meant for CSV"),
-        ("fit x.npz", "without targets: add them as an array y"),
+        ("fit x.npz", "without targets: name a file of them, such as --target y.npy, or add them as an array y"),
         ("fit short.npz", "array 'y' holds 7 values, but X has 400 rows"),
         ("fit range.npz", "range.npz cannot be read as a sparse matrix"),
-        ("fit words.svm", "words.svm cannot be read as libsvm"),
+        ("fit words.svm", "words.svm cannot be read as libsvm: line 1: could not convert"),
+        ("fit late.svm", "late.svm cannot be read as libsvm: line 2,345: Feature indices"),
         ("fit bare.svm", "bare.svm is libsvm without a feature"),
         ("fit huge.svm", "huge.svm has 2,000,000,000 features, but at most 67,108,864 are read"),
         ("predict t.model t.svm --thousands ,", "--thousands: meant for CSV"),
@@ -199,7 +281,11 @@ def test_wrong_options_and_files(call, tmp_path, data, words, message):
     outside.indices[3] = 10**6
     write_npz(tmp_path / "range.npz", outside, y=y)
     (tmp_path / "words.svm").write_text("a,b\n1,2\n")
+    (tmp_path / "late.svm").write_text("1 1:1 # one\n" * 2344 + "2 3:1 2:1\n" + "3\n" * 2000)
     (tmp_path / "bare.svm").write_text("1\n2\n")
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    np.save(tmp_path / "short.npy", y[:7])
+    np.save(tmp_path / "wide.npy", X[:, :2].toarray())
     (tmp_path / "wide.svm").write_text("1 1:1\n" * 4000 + "2 150000:1\n")
     (tmp_path / "huge.svm").write_text("1 1:1\n2 2000000000:1\n")
     if "t.model" in words:
