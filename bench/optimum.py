@@ -1,16 +1,21 @@
 """The optimum of an objective in float64 NumPy with a bound on its suboptimality, independent of fastgd."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import issparse
 
 from fastgd.bench.objective import Floats, Objective
 
 #: Rows whose curvature preconditions the equations of all rows.
 _SAMPLE_ROWS = 50_000
+#: Most columns of dense rows whose curvature is factored; of others its diagonal preconditions.
+_MOST_COLUMNS = 4000
 #: Most conjugate gradient steps per step of Newton's method, and the part of g M^-1 g that ends them.
 _INNER_STEPS, _INNER_PRECISION = 500, 1e-2
 #: Rows whose curvature is added at once: in products of few rows threads wait for each other.
@@ -19,7 +24,7 @@ _STEPS = 100
 #: Most sweeps of coordinate descent per step.
 _SWEEPS = 1000
 #: Largest suboptimality relative to F.
-_PRECISION = 1e-10
+PRECISION = 1e-10
 #: If F* is less than this share of F of the best constant model, distances are in units of the latter.
 _SMALL_SHARE = 1e-3
 
@@ -43,14 +48,20 @@ def distances(objective: Objective, optimum: Optimum, thetas: Floats) -> Floats:
         return (objective.values(thetas) - optimum.value) / optimum.unit
 
 
-def find_optimum(objective: Objective) -> Optimum:
+def find_optimum(objective: Objective, precision: float = PRECISION) -> Optimum:
     """Minimise by Newton's method with conjugate gradients or, for the elastic net, coordinate descent inside.
+
+    precision: the largest suboptimality, relative to F.
 
     Raises
     ------
     ArithmeticError
         If 100 steps are not enough.
     """
+    if issparse(objective.data.X):
+        used = np.flatnonzero(objective.data.X.getnnz(axis=0))
+        if len(used) < objective.data.X.shape[1]:
+            return _with_zeros(objective, used, precision)
     theta = objective.constant_theta()
     step = _proximal_step if objective.l1 else _newton_step
     z = objective.margins(theta)
@@ -60,11 +71,20 @@ def find_optimum(objective: Objective) -> Optimum:
         gradient[:, :-1] += objective.l2 * theta[:, :-1]
         direction, decrement = step(objective, theta, z, gradient)
         left = max(_left(objective, theta, z, gradient, decrement), 0.0)  # rounding may make it negative
-        if left <= _PRECISION * value:
+        if left <= precision * value:
             unit = value if value >= _SMALL_SHARE * objective.constant else objective.constant
             return Optimum(theta, value, left, unit)
         theta, z, value = _lower(objective, theta, direction, z, value)
     raise ArithmeticError(f"no optimum after {_STEPS} steps of Newton's method: {left:.3g} left of {value:.6g}")
+
+
+def _with_zeros(objective: Objective, used: NDArray[np.intp], precision: float) -> Optimum:
+    """Minimise in the columns that have numbers; the coefficients of the others are 0."""
+    narrow = replace(objective, data=replace(objective.data, X=objective.data.X[:, used]))
+    found = find_optimum(narrow, precision)
+    theta = np.zeros(objective.shape)
+    theta[:, [*used, -1]] = found.theta
+    return found._replace(theta=theta)
 
 
 def _lower(
@@ -127,10 +147,18 @@ def _solver(matrix: Floats) -> Callable[[Floats], Floats]:
     return lambda rows: rows @ inverse
 
 
+def _preconditioner(objective: Objective, z: Floats) -> Callable[[Floats], Floats]:
+    """Return a function that solves with the curvature of the first rows or, if that is wide, the diagonal of all."""
+    if issparse(objective.data.X) or objective.shape[1] > _MOST_COLUMNS:
+        diagonal = objective.spread_squares(curvatures(objective, z))
+        diagonal[:, :-1] += objective.l2
+        return lambda rows: rows / np.maximum(diagonal, 1e-300)
+    return _solver(_curvature(objective, curvatures(objective, z[:_SAMPLE_ROWS]).mean(axis=1)))
+
+
 def _newton_step(objective: Objective, theta: Floats, z: Floats, gradient: Floats) -> tuple[Floats, float]:
     """Return the direction by preconditioned conjugate gradients on all rows, and half of g M^-1 g."""
-    mean = curvatures(objective, z[:_SAMPLE_ROWS]).mean(axis=1)
-    solve = _solver(_curvature(objective, mean))
+    solve = _preconditioner(objective, z)
     direction, residual = np.zeros_like(theta), -gradient
     preconditioned = solve(residual)
     search, size = preconditioned, float(np.sum(residual * preconditioned))

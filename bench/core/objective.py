@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from fastgd.bench.problems import Data
 
@@ -19,12 +20,14 @@ _BLOCK_NUMBERS = 1 << 21
 class Objective:
     """F = mean loss + alpha (l1_ratio |w|_1 + (1 - l1_ratio) |w|_2^2 / 2), the loss that of the data's task.
 
-    theta (K, d + 1) holds a row of coefficients per output, the intercept last; K is 1 except for softmax.
+    theta (K, d + 1) holds a row of coefficients per output, the intercept last, which is 0 unless there is an
+    `intercept`; K is 1 except for softmax. X is dense, or CSR of scipy.
     """
 
     data: Data
     alpha: float
     l1_ratio: float = 0.0
+    intercept: bool = True
 
     @property
     def task(self) -> str:
@@ -98,6 +101,8 @@ class Objective:
     def constant_theta(self) -> Floats:
         """Return the best model without coefficients."""
         theta, mean = np.zeros(self.shape), self.y.mean(axis=0)
+        if not self.intercept:
+            return theta
         if self.task == "logistic":
             mean = np.log((1.0 + mean) / (1.0 - mean))
         theta[:, -1] = np.log(mean) - np.log(mean).mean() if self.task == "softmax" else mean
@@ -109,12 +114,21 @@ class Objective:
 
     def spread(self, r: Floats) -> Floats:
         """Return the derivative of the mean loss in theta (K, d + 1) from derivatives r (n, K) in the margins."""
-        return np.column_stack([r.T @ self.X, r.sum(axis=0)]) / len(self.X)
+        return np.column_stack([r.T @ self.X, r.sum(axis=0) * self.intercept]) / len(r)
 
-    def _blocks(self, models: int) -> Iterator[tuple[slice, Floats]]:
+    def spread_squares(self, h: Floats) -> Floats:
+        """Return the means of the squares of columns and of the intercept's ones, weighted by h (n, K) (K, d + 1)."""
+        total = np.zeros((h.shape[1], self.shape[1] - 1))
+        for rows, X in self._blocks(1):
+            total += h[rows].T @ (X.multiply(X) if issparse(X) else X * X)
+        return np.column_stack([total, h.sum(axis=0)]) / len(h)
+
+    def _blocks(self, models: int) -> Iterator[tuple[slice, Any]]:
         """Iterate over blocks of rows and their numbers in float64."""
-        step = max(1, _BLOCK_NUMBERS // max(models * self.shape[0], self.shape[1]))
-        for start in range(0, len(self.data.X), step):
+        n, d = self.data.X.shape
+        width = -(-self.data.X.nnz // n) if issparse(self.data.X) else d
+        step = max(1, _BLOCK_NUMBERS // max(models * self.shape[0], width))
+        for start in range(0, n, step):
             rows = slice(start, start + step)
             yield rows, self.data.X[rows].astype(np.float64, copy=False)
 

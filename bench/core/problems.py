@@ -90,11 +90,11 @@ class Problem:
 class Data:
     """X (n, d), y (n,) class numbers or float32 targets, coef (K, d) of the model if there is one.
 
-    on_gpu: X on the GPU, if it is there already.
+    X is an array or CSR of scipy. on_gpu: X on the GPU, if it is there already.
     """
 
     problem: Problem
-    X: NDArray[Any]
+    X: Any
     y: NDArray[Any]
     coef: NDArray[np.float64]
     on_gpu: Any = None
