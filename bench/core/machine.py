@@ -14,7 +14,7 @@ import fastgd
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "jax", "optax"),
-    *("scikit-learn-intelex", "glum", "skglm"),
+    *("scikit-learn-intelex", "glum", "skglm", "snapml", "liblinear-official", "pandas"),
 )
 
 
@@ -62,6 +62,20 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "commit unknown"
     return f"{head} with changes" if changed else head
+
+
+def reset_peak_memory() -> int:
+    """Set the peak of this process's memory to its present size, and return that; 0 where Linux has no such files."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return 0
+    return peak_memory()
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory since the peak was reset; 0 where Linux has no such file."""
+    return 1024 * int((_first_field("/proc/self/status", "VmHWM") or "0").split()[0])
 
 
 def _git(*arguments: str) -> str:

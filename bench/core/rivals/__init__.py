@@ -16,13 +16,19 @@ ADAPTERS = {
     "scikit-learn": "with_sklearn",
     "glum": "estimators:adapter",
     "skglm": "estimators:adapter",
+    "snapml": "estimators:adapter",
+    "LIBLINEAR": "with_liblinear",
+    "scikit-learn by iterates": "with_iterates",
     "JAX": "with_jax",
     "PyTorch": "with_torch",
     "scipy": "with_scipy",
     "CuPy": "with_cupy",
 }
-#: Libraries with `solvers(objective)`.
-SOLVERS = [library for library in ADAPTERS if library != "CuPy"]
+#: Libraries with `solvers(objective)` of dense rows and of sparse ones.
+SOLVERS = ["NumPy", "scikit-learn-intelex", "scikit-learn", "glum", "skglm", "JAX", "PyTorch", "scipy"]
+SPARSE_SOLVERS = [
+    *("LIBLINEAR", "snapml", "scikit-learn by iterates", "scikit-learn", "scikit-learn-intelex", "glum"),
+]
 
 
 def load(libraries: Iterable[str]) -> tuple[list[Any], dict[str, str]]:

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
+from fastgd.bench.machine import cores
 from fastgd.bench.objective import Floats, Objective
 from fastgd.bench.rivals.racers import ONCE, Effort, Racer, iterations, tolerances
 
@@ -22,7 +24,8 @@ class Estimator:
 
     where: its module and class. suits: tasks and penalties that it minimises ("linear" has a penalty on the squares,
     "plain" has none, "net" also one on absolute values). parameters: constant ones; the strength of the penalty is
-    added by `strength`. order: of X in memory. scratch: whether it may write to X, which then is a copy.
+    added by `strength`. order: of X in memory; CSC is the F order of sparse rows. scratch: whether it may write to X,
+    which then is a copy. sparse: whether it accepts sparse rows. free_intercept: whether its intercept has no penalty.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Estimator:
     strength: Callable[[Objective], dict[str, Any]]
     order: str = "C"
     scratch: bool = False
+    sparse: bool = True
+    free_intercept: bool = True
 
     def racer(self) -> Racer:
         """Return the racer; conversion to the wanted layout is preparation."""
@@ -41,16 +46,32 @@ class Estimator:
     def start(self, objective: Objective, effort: Effort) -> Iterator[Floats]:
         """Prepare a fit."""
         data: Any = objective.data
-        X: Any = np.array(data.X, order="F" if self.order == "F" else "C", copy=self.scratch or None)
+        X = self._rows(data.X)
         y = data.y.astype(X.dtype) if objective.task == "linear" else data.y
 
         def run() -> Iterator[Floats]:
             model = _class(self.where)(**self.parameters, **self.strength(objective))
+            if not objective.intercept:
+                model.set_params(fit_intercept=False)
             if effort not in ONCE:
                 model.set_params(**{effort.parameter: effort.value})
             yield theta_of(model.fit(X, y))
 
         return run()
+
+    def _rows(self, X: Any) -> Any:
+        """Return X in the wanted layout.
+
+        Raises
+        ------
+        ValueError
+            If X is sparse and the solver does not accept that.
+        """
+        if not issparse(X):
+            return np.array(X, order="F" if self.order == "F" else "C", copy=self.scratch or None)
+        if not self.sparse:
+            raise ValueError("falls back to scikit-learn on sparse rows")
+        return X.asformat("csc" if self.order == "F" else "csr", copy=self.scratch)
 
 
 def theta_of(model: Any) -> Floats:
@@ -72,6 +93,10 @@ def _class(where: str) -> Any:
 
 def _ridge(objective: Objective) -> dict[str, Any]:
     return {"alpha": objective.alpha * len(objective.data.y)}
+
+
+def _regularizer(objective: Objective) -> dict[str, Any]:
+    return {"regularizer": objective.alpha * len(objective.data.y)}
 
 
 def _inverse(objective: Objective) -> dict[str, Any]:
@@ -119,19 +144,25 @@ def _sklearn() -> Iterator[Estimator]:
         yield Estimator(f"{name} {solver}", where, _SMOOTH, tolerances(), {"solver": solver, **_LONG}, _inverse_net)
     scaled = "fastgd.bench.rivals.with_sklearn:ScaledLogisticRegression"
     yield Estimator(f"{name} lbfgs, scaled columns", scaled, _PLAIN, tolerances(), _LONG, _inverse)
+    for dual in (False, True):
+        parameters = {"solver": "liblinear", "dual": dual, **_LONG}
+        words = f"{name} liblinear{', dual' if dual else ''}"
+        yield Estimator(words, where, ("logistic",), tolerances(), parameters, _inverse, free_intercept=False)
     for solver, suits in (("sag", _SMOOTH), ("saga", (*_SMOOTH, "logistic net", "softmax net"))):
         yield Estimator(f"{name} {solver}", where, suits, iterations(), {"solver": solver, "tol": 0.0}, _inverse_net)
 
 
 def _intelex() -> Iterator[Estimator]:
+    """The estimators of scikit-learn-intelex; on sparse rows it calls scikit-learn's, as its log says."""
     name = "scikit-learn-intelex"
     for solver in ("newton-cg", "lbfgs"):
         where, parameters = f"{_INTELEX}:LogisticRegression", {"solver": solver, **_LONG}
-        yield Estimator(f"{name} {solver}", where, _SMOOTH, tolerances(), parameters, _inverse)
+        yield Estimator(f"{name} {solver}", where, _SMOOTH, tolerances(), parameters, _inverse, sparse=False)
     where = "daal4py.sklearn.linear_model:ElasticNet"
-    yield Estimator(f"{name} ElasticNet", where, _NETS[:1], tolerances(), _SWEEPS, _net, "F")
-    yield Estimator(f"{name} Ridge", f"{_INTELEX}:Ridge", _RIDGE[:1], ONCE, {}, _ridge)
-    yield Estimator(f"{name} LinearRegression", f"{_INTELEX}:LinearRegression", _RIDGE[1:], ONCE, {}, _nothing)
+    yield Estimator(f"{name} ElasticNet", where, _NETS[:1], tolerances(), _SWEEPS, _net, "F", sparse=False)
+    yield Estimator(f"{name} Ridge", f"{_INTELEX}:Ridge", _RIDGE[:1], ONCE, {}, _ridge, sparse=False)
+    where = f"{_INTELEX}:LinearRegression"
+    yield Estimator(f"{name} LinearRegression", where, _RIDGE[1:], ONCE, {}, _nothing, sparse=False)
 
 
 def _glums() -> Iterator[Estimator]:
@@ -149,18 +180,27 @@ def _skglm() -> Iterator[Estimator]:
         yield Estimator(f"skglm {name}", f"skglm:{name}", (suits,), tolerances(), _SWEEPS, _net, "F")
 
 
+def _snapml() -> Iterator[Estimator]:
+    for dual in (True, False):
+        parameters = {"dual": dual, "n_jobs": cores(), "random_state": 0, **_SWEEPS}
+        name, where = f"snapml {'dual' if dual else 'primal'}", "snapml:LogisticRegression"
+        yield Estimator(name, where, ("logistic",), tolerances(), parameters, _regularizer, free_intercept=False)
+
+
 #: Every estimator by library.
 ESTIMATORS: dict[str, list[Estimator]] = {
     "scikit-learn": list(_sklearn()),
     "scikit-learn-intelex": list(_intelex()),
     "glum": list(_glums()),
     "skglm": list(_skglm()),
+    "snapml": list(_snapml()),
 }
 
 
 def solvers(library: str, objective: Objective) -> Iterator[Racer]:
     """Return the racers of a library that minimise an objective."""
-    return (one.racer() for one in ESTIMATORS[library] if suit(objective) in one.suits)
+    those = (one for one in ESTIMATORS[library] if suit(objective) in one.suits)
+    return (one.racer() for one in those if one.free_intercept or not objective.intercept)
 
 
 def adapter(library: str) -> SimpleNamespace:
