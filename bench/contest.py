@@ -2,17 +2,18 @@
 
 import gc
 import math
+import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.optimum import Optimum, find_optimum
-from bench.sweep import Arrival, Course, Swept, lowered, run_to, sweep
+from bench.optimum import PRECISION, Optimum, find_optimum
+from bench.sweep import MOST_SECONDS, Arrival, Course, Swept, lowered, run_to, sweep
 from fastgd.bench import rivals
 from fastgd.bench.objective import Floats, Objective
 from fastgd.bench.ours import NAME, OPTIMIZERS, estimator
@@ -39,7 +40,9 @@ class Contest:
     make: data from a seed and a number of rows. rows: their number. at_least: how many times as fast as the fastest
     rival fastgd is to be, by target. alpha: 1 / n if None. validated: only rivals that check their input count.
     targets: distances to the optimum. stochastic: whether mini-batch rules of fastgd run against stochastic loops, in
-    place of the automatic solver.
+    place of the automatic solver. intercept: whether models have one. fresh: whether every repetition has data of its
+    own. libraries, only: the rivals, by library and by a regular expression for their names. most_seconds: of a run.
+    precision: of the optimum.
     """
 
     label: str
@@ -52,11 +55,22 @@ class Contest:
     validated: bool = False
     targets: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-6)
     stochastic: bool = False
+    intercept: bool = True
+    fresh: bool = True
+    libraries: Sequence[str] = tuple(rivals.SOLVERS)
+    only: str = ""
+    most_seconds: float = MOST_SECONDS
+    precision: float = PRECISION
 
     def objective(self, seed: int, rows: int) -> Objective:
         """Return the objective on fresh data, of at most that many rows."""
         data = self.make(seed, min(rows, self.rows))
-        return Objective(data, 1.0 / len(data.y) if self.alpha is None else self.alpha, self.l1_ratio)
+        alpha = 1.0 / len(data.y) if self.alpha is None else self.alpha
+        return Objective(data, alpha, self.l1_ratio, self.intercept)
+
+    def course(self, objective: Objective) -> Course:
+        """Return the objective with its optimum."""
+        return Course(objective, find_optimum(objective, self.precision))
 
     def counts(self, racer: Racer) -> bool:
         """Whether a rival is one to beat."""
@@ -64,7 +78,7 @@ class Contest:
 
     def suits(self, racer: Racer) -> bool:
         """Whether a rival takes part."""
-        return racer.rule is not None or not self.stochastic
+        return (racer.rule is not None or not self.stochastic) and re.search(self.only, racer.name) is not None
 
 
 class RuleEffort(NamedTuple):
@@ -102,7 +116,8 @@ class OwnFit:
             how = {"tol": effort.value}
 
         def run() -> Iterator[Floats]:
-            model = kind(alpha=objective.alpha, l1_ratio=objective.l1_ratio, random_state=0, **how).fit(X, y)
+            penalty = {"alpha": objective.alpha, "l1_ratio": objective.l1_ratio}
+            model = kind(**penalty, fit_intercept=objective.intercept, random_state=0, **how).fit(X, y)
             self.reports[effort] = dict(model.fit_report_)
             # A fit at a tolerance counts only if it has certified that tolerance.
             counts = self._stochastic or model.fit_report_["converged"]
@@ -142,7 +157,7 @@ class Race:
 
 def run(contest: Contest) -> Race:
     """Sweep, then repeat."""
-    adapters, missing = rivals.load(rivals.SOLVERS)
+    adapters, missing = rivals.load(contest.libraries)
     gc_was_on = gc.isenabled()
     gc.disable()
     try:
@@ -158,7 +173,7 @@ def run(contest: Contest) -> Race:
 def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], missing: dict[str, str]) -> Race:
     objective = contest.objective(_SWEEP_SEED, contest.rows)
     small = contest.objective(_SWEEP_SEED, _WARM_UP_ROWS)
-    course = Course(objective, find_optimum(objective))
+    course = contest.course(objective)
     print(f"{contest.label}: optimum found, F = {course.optimum.value:.6g}", file=sys.stderr, flush=True)
     others = (racer for adapter in adapters for racer in adapter.solvers(objective) if contest.suits(racer))
     racers = [own.racer(), *(fitted(racer, objective) for racer in others)]
@@ -169,7 +184,7 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], missing: dict[
         begin = time.perf_counter()
         try:
             warm_up[racer.name] = _warm_up(racer, small, own)
-            swept.append(sweep(racer, course, bars))
+            swept.append(sweep(racer, course, bars, contest.most_seconds))
         except Exception as error:  # whatever a rival raises; fastgd is to raise nothing
             if racer.name == NAME:
                 raise
@@ -180,12 +195,14 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], missing: dict[
         if racer.name != NAME and contest.counts(racer):
             bars = lowered(bars, swept[-1])
     finalists = {target: [swept[0], *_fastest(contest, swept[1:], target)] for target in contest.targets}
-    del objective, course
     repetitions = []
     for number in range(1, contest.repetitions + 1):
         begin = time.perf_counter()
-        fresh = contest.objective(_SWEEP_SEED + number, contest.rows)
-        repetitions.append(_repeat(fresh, finalists, own, number))
+        if contest.fresh:
+            del objective, course
+            objective = contest.objective(_SWEEP_SEED + number, contest.rows)
+            course = contest.course(objective)
+        repetitions.append(_repeat(course, finalists, own, number))
         _log(time.perf_counter() - begin, f"repetition {number} of {contest.repetitions}")
     return Race(contest, missing, swept, finalists, repetitions, warm_up)
 
@@ -211,9 +228,8 @@ def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]
     return fastest
 
 
-def _repeat(objective: Objective, finalists: dict[float, list[Swept]], own: OwnFit, number: int) -> Repetition:
+def _repeat(course: Course, finalists: dict[float, list[Swept]], own: OwnFit, number: int) -> Repetition:
     """Run every finalist in its setting, each run serving all targets that were won with it; the order rotates."""
-    course = Course(objective, find_optimum(objective))
     jobs: dict[tuple[str, str], tuple[Racer, dict[float, Arrival]]] = {}
     for target, those in finalists.items():
         for swept in those:

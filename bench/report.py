@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.contest import Contest, Race, Repetition
-from bench.sweep import PATIENCE, Swept
+from bench.sweep import PATIENCE, Run, Swept
 from fastgd.bench.ours import NAME
 from fastgd.bench.result import Finding, Result, quantity
 from fastgd.bench.timing import Spread
@@ -28,7 +28,7 @@ def report(race: Race) -> Result:
     result.findings.append(Finding(what, first, "s", "few rows", in_table=False))
     result.raw = [
         {"repetitions": [_repetition(repetition) for repetition in race.repetitions]},
-        {"sweep": {swept.racer.name: [_swept_run(*run) for run in swept.runs] for swept in race.swept}},
+        {"sweep": {swept.racer.name: [_swept_run(*one) for one in swept.runs] for swept in race.swept}},
         {"warm_up": race.warm_up},
     ]
     return result
@@ -36,23 +36,27 @@ def report(race: Race) -> Result:
 
 def _included(contest: Contest, repetitions: int) -> str:
     counted = "Only rivals that check their input count. " if contest.validated else ""
+    intercept = "" if contest.intercept else ", no intercept"
+    kept = "fresh" if contest.fresh else "the same"
     alpha = "1 / n" if contest.alpha is None else f"{contest.alpha:g}"
     own = "a whole call of fit with defaults and the loosest tol of 0.1 to 1e-8 whose result reaches the target with "
     own += "its certificate"
     if contest.stochastic:
         own = "a whole call of fit with the fastest of a few rules, batch sizes and numbers of epochs, rate automatic"
     return (
-        f"{contest.label}, penalty alpha = {alpha}, l1_ratio = {contest.l1_ratio:g}; (F - F*) / F* in float64 on raw "
-        "columns, F* by Newton's method in NumPy (over F of the best constant model where F* is less than a thousandth "
-        f"of that). fastgd: {own}. "
+        f"{contest.label}, penalty alpha = {alpha}, l1_ratio = {contest.l1_ratio:g}{intercept}; (F - F*) / F* in "
+        "float64 on raw columns, F* by Newton's method in NumPy (over F of the best constant model where F* is less "
+        f"than a thousandth of that). fastgd: {own}. "
         "Rivals: the loosest of their tolerances or iterations that reaches it, rates (constant or falling) and "
         "batches of stochastic loops tuned on other data, stopped where F says so; from data in the layout they "
         "prefer, conversion to it left out; all cores. A fit on few rows, or a lap, before anything is timed; "
         "compiling is shown apart. In a first sweep a rival is dropped when "
         f"{PATIENCE:g} times slower than the fastest; the fastest then run in turn with fastgd, once in each of "
-        f"{repetitions} repetitions with fresh data. Where a tolerance or number of iterations does not reach the "
-        "target on these, the next tighter one that does takes its place, with fastgd as with rivals, and the time of "
-        f"what fell short is not counted; a stochastic loop goes on for up to three times its laps. {counted}"
+        f"{repetitions} repetitions with {kept} data. Where a tolerance or number of iterations does not reach the "
+        "target there, the next tighter one that does takes its place, with fastgd as with rivals, and the time of "
+        "what fell short is not counted; a stochastic loop goes on for up to three times its laps. Runs that are over "
+        f"take at most {contest.most_seconds:g} s before another setting is not tried. Megabytes are the peak of the "
+        f"process during a run beyond its memory before; data and their layout are not counted. {counted}"
     ).strip()
 
 
@@ -136,6 +140,7 @@ def _repetition(repetition: Repetition) -> dict[str, Any]:
     }
 
 
-def _swept_run(setting: str, arrivals: dict[float, Any], elapsed: float) -> dict[str, Any]:
-    reached = {f"{target:g}": arrival.seconds for target, arrival in arrivals.items()}
-    return {"setting": setting, "stopped_at": elapsed, "seconds": reached}
+def _swept_run(setting: str, run: Run) -> dict[str, Any]:
+    reached = {f"{target:g}": arrival.seconds for target, arrival in run.arrivals.items()}
+    ended = {"stopped_at": run.elapsed, "distance": run.distance, "megabytes": run.peak / 1e6}
+    return {"setting": setting, **ended, "seconds": reached}

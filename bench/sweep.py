@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.optimum import Optimum, distances
+from fastgd.bench.machine import peak_memory, reset_peak_memory
 from fastgd.bench.objective import Floats, Objective
 from fastgd.bench.rivals.racers import LAPS, Racer, lap_rows
 from fastgd.bench.timing import PAUSE
@@ -18,7 +19,7 @@ from fastgd.bench.timing import PAUSE
 #: A rival is dropped when it has taken this many times as long as the fastest one to each target that it still lacks.
 PATIENCE = 3.0
 #: Most seconds to a target that no racer has reached yet.
-_MOST_SECONDS = 60.0
+MOST_SECONDS = 60.0
 #: Laps of a stochastic loop before it may be given up: two epochs.
 _EARLY = 2 * LAPS
 
@@ -32,11 +33,16 @@ class Arrival(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run: the targets it reached, its seconds when it was stopped, and whether time was the reason."""
+    """One run: the targets it reached, its seconds when it was stopped, and whether time was the reason.
+
+    distance: from the optimum, where F was evaluated last. peak: bytes of memory beyond those before the first lap.
+    """
 
     arrivals: dict[float, Arrival]
     elapsed: float
     late: bool
+    distance: float
+    peak: int
 
 
 @dataclass
@@ -45,12 +51,12 @@ class Swept:
 
     racer: Racer
     best: dict[float, Arrival] = field(default_factory=dict)
-    runs: list[tuple[str, dict[float, Arrival], float]] = field(default_factory=list)
+    runs: list[tuple[str, Run]] = field(default_factory=list)
     given_up: str = "no setting gets there in time"
 
     def add(self, setting: Any, run: Run) -> None:
         """Record a run."""
-        self.runs.append((str(setting), run.arrivals, run.elapsed))
+        self.runs.append((str(setting), run))
         for target, arrival in run.arrivals.items():
             if target not in self.best or arrival.seconds < self.best[target].seconds:
                 self.best[target] = arrival
@@ -75,10 +81,12 @@ def run_to(racer: Racer, course: Course, setting: Any, limits: Mapping[float, fl
     pending: list[tuple[Arrival, Floats]] = []
     gc.collect()
     time.sleep(PAUSE)
+    before, peak = reset_peak_memory(), 0
     for lap in range(1, 1 + (laps or sys.maxsize)):
         begin = time.perf_counter()
         theta = next(loop, None)
         elapsed += time.perf_counter() - begin
+        peak = max(peak, peak_memory() - before) if lap == 1 or racer.rule is None else peak
         if theta is not None:
             pending.append((Arrival(setting, elapsed, lap), theta))
         left = {target: limit for target, limit in limits.items() if target not in arrivals}
@@ -86,10 +94,11 @@ def run_to(racer: Racer, course: Course, setting: Any, limits: Mapping[float, fl
         if pending and (theta is None or late or racer.rule is None or lap == laps or not lap & (lap - 1)):
             path.append((elapsed, _check(course, pending, left, arrivals)))
             pending.clear()
+            reset_peak_memory()  # F may have taken more than the lap
         left = {target: limit for target, limit in left.items() if target not in arrivals}
         if theta is None or late or not left or (racer.rule is not None and lap >= _EARLY and hopeless(path, left)):
             break
-    return Run(arrivals, elapsed, late and bool(left))
+    return Run(arrivals, elapsed, late and bool(left), path[-1][1] if path else math.inf, peak)
 
 
 def _check(
@@ -119,9 +128,9 @@ def hopeless(path: list[tuple[float, float]], limits: Mapping[float, float]) -> 
     return all(math.log(distance / target) / power > math.log(limit / elapsed) for target, limit in limits.items())
 
 
-def sweep(racer: Racer, course: Course, bars: Mapping[float, float]) -> Swept:
-    """Run the settings of a racer; `bars`: seconds of the fastest so far to each target."""
-    limits = {target: min(PATIENCE * bar, _MOST_SECONDS) for target, bar in bars.items()}
+def sweep(racer: Racer, course: Course, bars: Mapping[float, float], most: float = MOST_SECONDS) -> Swept:
+    """Run the settings of a racer; `bars`: seconds of the fastest so far to each target; most: seconds of a run."""
+    limits = {target: min(PATIENCE * bar, most) for target, bar in bars.items()}
     return _tighten(racer, course, limits) if racer.ordered else _tune(racer, course, limits)
 
 
@@ -133,7 +142,7 @@ def _tighten(racer: Racer, course: Course, limits: dict[float, float]) -> Swept:
         run = run_to(racer, course, setting, left)
         swept.add(setting, run)
         if run.late:
-            swept.given_up = f"slower than {run.elapsed:.3g} s"
+            swept.given_up = f"slower than {run.elapsed:.3g} s, where the distance is {run.distance:.2g}"
         if run.late or len(swept.best) == len(limits):
             break
     return swept
