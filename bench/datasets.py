@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack, issparse
 from sklearn import datasets as bundled
 
 from fastgd.bench.machine import ROOT
@@ -26,9 +27,9 @@ _LATE = 15.0
 
 
 class Rows(NamedTuple):
-    """Columns (n, d) and targets (n,)."""
+    """Columns (n, d), dense or CSR, and targets (n,)."""
 
-    X: NDArray[Any]
+    X: Any
     y: NDArray[Any]
 
 
@@ -37,14 +38,15 @@ def folder() -> Path:
     return Path(os.environ.get("FASTGD_BENCH_DATA", ROOT.parent / "shared" / "data"))
 
 
-def as_data(task: str, X: NDArray[Any], y: NDArray[Any]) -> Data:
+def as_data(task: str, X: Any, y: NDArray[Any]) -> Data:
     """Return float64 data with the values of float32; classes are numbered from 0."""
     if task == "linear":
         y, classes = y.astype(np.float32), 2
     else:
         y = np.unique(y, return_inverse=True)[1]
         classes = int(y.max()) + 1
-    X = np.ascontiguousarray(X, np.float32).astype(np.float64)
+    X = X.astype(np.float32).tocsr() if issparse(X) else np.ascontiguousarray(X, np.float32)
+    X = X.astype(np.float64)
     problem = Problem(task, *X.shape, "f8", classes=classes)
     return Data(problem, X, y, np.zeros((problem.outputs, X.shape[1])))
 
@@ -59,6 +61,13 @@ def indicators(column: NDArray[Any], every: bool = False) -> NDArray[np.float32]
     levels, codes, counts = np.unique(column, return_inverse=True, return_counts=True)
     chosen = [level for level in range(len(levels)) if every or level != counts.argmax()]
     return (codes[:, None] == np.array(chosen)).astype(np.float32)
+
+
+def sparse_indicators(column: NDArray[Any]) -> csr_matrix:
+    """Return `indicators` in CSR."""
+    levels, codes, counts = np.unique(column, return_inverse=True, return_counts=True)
+    X = csr_matrix((np.ones(len(codes), np.float32), codes, np.arange(len(codes) + 1)), (len(codes), len(levels)))
+    return X[:, np.arange(len(levels)) != counts.argmax()]
 
 
 def one_hot(X: NDArray[np.float64], every: bool = False) -> NDArray[np.float32]:
@@ -89,14 +98,34 @@ def _flights(dummies: bool, late: bool) -> Rows:
     return Rows(X, y > _LATE if late else y)
 
 
-def _retail() -> Rows:
-    """Log price by stock code and country, the first rows with one of the most frequent codes."""
+def _sales() -> pd.DataFrame:
+    """Load the sales of the online retailer that have a price."""
     (path,) = (folder() / "online_retail").glob("*.csv.xz")
     table = _read(path, usecols=["StockCode", "Country", "Quantity", "UnitPrice"], dtype={"StockCode": str})
+    return table[table["UnitPrice"] > 0.0]
+
+
+def _retail() -> Rows:
+    """Log price by stock code and country, the first rows with one of the most frequent codes."""
+    table = _sales()
     common = [name for name, _ in Counter(table["StockCode"]).most_common(_RETAIL_CODES)]
-    table = table[table["StockCode"].isin(common) & (table["UnitPrice"] > 0.0)][:_RETAIL_ROWS]
+    table = table[table["StockCode"].isin(common)][:_RETAIL_ROWS]
     kinds = [indicators(table[kind].to_numpy()) for kind in ("StockCode", "Country")]
     return Rows(np.column_stack([table["Quantity"], *kinds]), np.log(table["UnitPrice"].to_numpy()))
+
+
+def _all_retail() -> Rows:
+    """Log price by quantity and every stock code and country, in CSR."""
+    table = _sales()
+    kinds = [sparse_indicators(table[kind].to_numpy()) for kind in ("StockCode", "Country")]
+    X = hstack([csr_matrix(table[["Quantity"]].to_numpy(np.float32)), *kinds], "csr")
+    return Rows(X, np.log(table["UnitPrice"].to_numpy()))
+
+
+def flights_frame() -> pd.DataFrame:
+    """Load the flights with their numbers, the categories and the delay at arrival, from the compressed table."""
+    kinds = ["carrier", "origin", "dest", "tailnum"]
+    return _read(folder() / "nycflights13/flights.csv.gz", usecols=["arr_delay", *_FLIGHTS, *kinds])
 
 
 def _housing(dummies: bool) -> Rows:
@@ -106,8 +135,11 @@ def _housing(dummies: bool) -> Rows:
 
 
 def _a9a() -> Rows:
-    X, y = bundled.load_svmlight_file(str(folder() / "a9a/a9a.gz"), n_features=123)
-    return Rows(X.toarray(), y)
+    return Rows(*bundled.load_svmlight_file(str(folder() / "a9a/a9a.gz"), n_features=123))
+
+
+def _dense(rows: Rows) -> Rows:
+    return Rows(rows.X.toarray(), rows.y)
 
 
 def _mnist() -> Rows:
@@ -145,7 +177,7 @@ LOADERS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "adult": ("logistic", lambda: _pmlb("adult")),
     "adult one-hot": ("logistic", lambda: _dummies("adult")),
     "adult every level": ("logistic", lambda: _dummies("adult", True)),
-    "a9a": ("logistic", _a9a),
+    "a9a": ("logistic", lambda: _dense(_a9a())),
     "Higgs sample": ("logistic", lambda: _numbers("higgs_lightgbm_sample/binary.train.gz", "\t", first=True)),
     "sleep": ("softmax", lambda: _pmlb("sleep")),
     "sleep one-hot": ("softmax", lambda: _dummies("sleep")),
@@ -159,9 +191,14 @@ LOADERS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "wine": ("softmax", lambda: _bundled("wine")),
     "digits": ("softmax", lambda: _bundled("digits")),
 }
+#: The same of sparse data.
+SPARSE_LOADERS: dict[str, tuple[str, Callable[[], Rows]]] = {
+    "a9a": ("logistic", _a9a),
+    "retail, every code": ("linear", _all_retail),
+}
 
 
-def load(name: str) -> Data:
-    """Load a data set by its name in `LOADERS`."""
-    task, loader = LOADERS[name]
+def load(name: str, sparse: bool = False) -> Data:
+    """Load a data set by its name in `LOADERS`, or in `SPARSE_LOADERS`."""
+    task, loader = (SPARSE_LOADERS if sparse else LOADERS)[name]
     return as_data(task, *loader())

@@ -7,10 +7,11 @@ import argparse
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.cases import CASES, load
-from fastgd.bench.result import RESULTS, write
+from fastgd.bench.result import RESULTS, Result, write
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,17 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
     folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
-    failed = [case for case in options.case or cases if not _run(case, options.quick, folder)]
+    failed = [case for case in options.case or cases if not run_case(case, load(case), options.quick, folder)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _run(case: str, quick: bool, folder: Path) -> bool:
+def run_case(case: str, run: Callable[[bool], Result], quick: bool, folder: Path) -> bool:
     """Run a case, write and print its result; return whether it did not fail."""
     start = time.perf_counter()
     try:
-        result = load(case)(quick)
+        result = run(quick)
     except Exception:
         traceback.print_exc()
         return False

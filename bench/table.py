@@ -1,30 +1,32 @@
 """Write the tables of docs/benchmarks.md from the tracked results: python -m bench.table [--check].
 
-Three parts of the page, each between two markers, are replaced: the comparisons, the passes on real data, and the part
-about GPUs, which is empty if there is no result of `python -m bench.gpu`. With --check they are compared instead, and a
-difference is an error.
+Four parts of the page, each between two markers, are replaced: the comparisons, those of sparse data, the passes on
+real data, and the part about GPUs, which is empty if there is no result of `python -m bench.gpu`. With --check they
+are compared instead, and a difference is an error.
 """
 
 import argparse
 import json
 import statistics
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.cases import CASES
+from bench.cases import CASES, SPARSE_CASES
 from fastgd.bench.result import RESULTS, Finding, quantity, read
 
 #: The page that holds the tables.
 PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+SPARSE_BEGIN, SPARSE_END = "<!-- sparse:begin -->", "<!-- sparse:end -->"
 PASSES_BEGIN, PASSES_END = "<!-- passes:begin -->", "<!-- passes:end -->"
 GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
 _HEAD = ("| what | fastgd | compared with | |", "|---|---|---|---|")
 
 
-def table(folder: Path = RESULTS) -> str:
-    """Return the table and the machines it was measured on, in Markdown.
+def table(folder: Path = RESULTS, cases: Iterable[str] = CASES, command: str = "bench.run") -> str:
+    """Return the table of cases that a command measured, and the machines it was measured on, in Markdown.
 
     Raises
     ------
@@ -33,23 +35,29 @@ def table(folder: Path = RESULTS) -> str:
     """
     lines = list(_HEAD)
     origins: dict[str, list[str]] = {}
-    for case in CASES:
+    for case in cases:
         path = folder / f"{case}.json"
         if path.exists():
             content, findings = read(path)
             lines += [row(finding) for finding in findings if finding.in_table]
             origins.setdefault(_origin(content), []).append(case)
     if not origins:
-        raise ValueError(f"no results in {folder}; run: python -m bench.run")
+        raise ValueError(f"no results in {folder}; run: python -m {command}")
     note = (
         "Medians, with minimum and maximum in brackets, of rounds in which the competitors ran alternately; "
         "**missed** marks a target of the project that is not reached. "
         "`bench/results/` has what each time includes, all raw numbers and the rivals' settings; "
-        "`python -m bench.run` measures again."
+        f"`python -m {command}` measures again."
     )
     shared = len(origins) == 1
-    places = [f"{'Measured' if shared else ', '.join(cases)}{text}" for text, cases in origins.items()]
+    places = [f"{'Measured' if shared else ', '.join(names)}{text}" for text, names in origins.items()]
     return "\n".join([*lines, "", note, *places])
+
+
+def sparse_table(folder: Path) -> str:
+    """Return the table of sparse and wide data; an empty string if there is no result."""
+    found = [case for case in SPARSE_CASES if (folder / f"{case}.json").exists()]
+    return table(folder, found, "bench.sparse") if found else ""
 
 
 def passes_table(path: Path) -> str:
@@ -167,6 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = options.page.read_text(encoding="utf-8")
         wanted = replaced(text, table(options.results), BEGIN, END)
+        wanted = replaced(wanted, sparse_table(options.results), SPARSE_BEGIN, SPARSE_END)
         wanted = replaced(wanted, passes_table(options.results / "real.json"), PASSES_BEGIN, PASSES_END)
         wanted = replaced(wanted, gpu_table(options.results / "gpu.json"), GPU_BEGIN, GPU_END)
     except (OSError, ValueError) as error:

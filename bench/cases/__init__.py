@@ -14,6 +14,11 @@ CASES: dict[str, str | None] = {
     "memory": "memory",
     **dict.fromkeys(name for name in RACES if name != "race"),
 }
+#: Cases of `bench.sparse`, in the order in which they run and are shown.
+SPARSE_CASES = (
+    *("sparse_logistic", "sparse_a9a", "sparse_retail", "sparse_flights", "sparse_text", "sparse_loops"),
+    "wide_logistic",
+)
 
 
 def load(name: str) -> Callable[[bool], Result]:

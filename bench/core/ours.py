@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from fastgd import LinearRegression, LogisticRegression
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.select import place
 from fastgd.bench.machine import cores
 from fastgd.bench.objective import Floats
@@ -44,6 +46,8 @@ class EpochPlan(NamedTuple):
 def load(data: Data, device: str = "cpu", threads: int | None = None) -> dataset.Data:
     """Return the data as a backend holds them; X is not copied where it is."""
     X: Any = data.X if device == "cpu" or data.on_gpu is None else data.on_gpu
+    if issparse(X):
+        X = CsrMatrix.of(X, "X")
     return place(X, data.kernel_targets(), None, device, threads or cores())
 
 

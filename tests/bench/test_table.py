@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 
 from bench.chart import CHART, labels, races
-from bench.table import BEGIN, END, GPU_BEGIN, GPU_END, PAGE, PASSES_BEGIN, PASSES_END, main, row
+from bench.table import (
+    BEGIN,
+    END,
+    GPU_BEGIN,
+    GPU_END,
+    PAGE,
+    PASSES_BEGIN,
+    PASSES_END,
+    SPARSE_BEGIN,
+    SPARSE_END,
+    main,
+    row,
+)
 from fastgd.bench.result import Finding, Result, quantity
 from fastgd.bench.timing import Spread
 
@@ -19,6 +31,7 @@ FINDINGS = [
     Finding("First fit", 1.234, "s", "its imports", at_most=10.0),
     Finding("Detail", 1.0, "s", in_table=False),
 ]
+_EMPTY = f"{GPU_BEGIN}\n{GPU_END}\nend\n{PASSES_BEGIN}\n{PASSES_END}\n{SPARSE_BEGIN}\n{SPARSE_END}\n"
 
 
 @pytest.fixture
@@ -32,7 +45,7 @@ def results(tmp_path: Path) -> Path:
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
     path = tmp_path / "benchmarks.md"
-    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n{GPU_BEGIN}\n{GPU_END}\nend\n{PASSES_BEGIN}\n{PASSES_END}\n")
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n{_EMPTY}")
     return path
 
 
@@ -52,7 +65,7 @@ def test_rows_are_written_between_the_markers(page: Path, results: Path) -> None
     assert _run(page, results) == 0
     text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\n|")
-    assert text.endswith(f"\n{END}\nafter\n{GPU_BEGIN}\n{GPU_END}\nend\n{PASSES_BEGIN}\n{PASSES_END}\n")
+    assert text.endswith(f"\n{END}\nafter\n{_EMPTY}")
     assert "\nold\n" not in text
     assert "| Pass | 43.2 GB/s | reading | **86.4 %** (80 to 90.1) |" in text
     assert "| Epoch | 12.3 ms | other, 30 ms | **2.4 times** as fast (2.0 to 3.1) |" in text
@@ -111,6 +124,15 @@ def test_passes_on_real_data_are_listed(page: Path, results: Path) -> None:
     assert "| bike | 327,346 x 11 | squared | LBFGS | 6 | 187 ms | Ridge, 1.25 s |\n" in part
     assert "adult" not in part
     assert part.endswith("Measured on Some CPU, 2 cores, 25 GB; python 3.11.7.\n")
+
+
+def test_sparse_data_have_a_table_of_their_own(page: Path, results: Path) -> None:
+    _write(results, FINDINGS[1:2], quick=False, name="sparse_a9a")
+    assert _run(page, results) == 0
+    part = page.read_text().partition(SPARSE_BEGIN)[2].partition(SPARSE_END)[0]
+    assert part.startswith("\n| what |")
+    assert "| Epoch | 12.3 ms |" in part
+    assert "`python -m bench.sparse` measures again" in part
 
 
 def test_the_tracked_page_is_up_to_date() -> None:
