@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastgd.callbacks import Callback, EpochState, check_callbacks
+from fastgd.callbacks import Callback, EpochState, Iterates, StepState, check_callbacks
 from tests.naming import name_of
 
 
@@ -63,3 +63,22 @@ def test_coefficients_are_computed_on_access():
     assert "_raw" not in repr(state)
     with pytest.raises(AttributeError):
         state.loss = 0.0
+
+
+def test_iterates_keep_every_step_up_to_a_number():
+    iterates = Iterates(every=2, most=4)
+    for step in range(13):
+        state = StepState(step, step / 4, 0.5, 0.1, lambda step=step: (np.full((1, 2), step), np.zeros(1)))
+        iterates.on_run_begin(state) if step == 0 else iterates.on_steps(state)
+    # Above four records every second one goes, and the distance doubles.
+    assert iterates.coef[:, 0, 0].tolist() == [0, 4, 8, 12]
+    assert iterates.every == 4
+    assert iterates.intercept.shape == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [({"every": 0}, "every"), ({"every": 1.5}, "every"), ({"most": 1}, "most")]
+)
+def test_wrong_numbers_of_iterates(options, name):
+    with pytest.raises(ValueError, match=name):
+        Iterates(**options)

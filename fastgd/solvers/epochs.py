@@ -1,6 +1,8 @@
 """Run the batches of an epoch in slices that can be interrupted."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ from fastgd.objective.dataset import Epochs
 from fastgd.objective.objective import Objective
 from fastgd.objective.rule_state import RuleState
 from fastgd.solvers.learning_rate import RulePlan, RunningSchedule
-from fastgd.solvers.progress import NEVER, Deadline, has_diverged
+from fastgd.solvers.progress import NEVER, Deadline, Monitor, has_diverged
 
 #: Seconds of a compiled call, which delays Ctrl-C and the deadline.
 _SLICE_SECONDS = 0.1
@@ -36,9 +38,9 @@ class EpochResult(NamedTuple):
 class BatchLoop:
     """The mini-batch loop of a fit, from theta, which it changes in place."""
 
-    def __init__(self, objective: Objective, theta: Array, plan: RulePlan, deadline: Deadline) -> None:
+    def __init__(self, objective: Objective, theta: Array, plan: RulePlan, monitor: Monitor) -> None:
         assert plan.batch_size is not None
-        self._objective, self._deadline, self._batch_size = objective, deadline, plan.batch_size
+        self._objective, self._monitor, self._batch_size = objective, monitor, plan.batch_size
         #: The loss of margins 0 or, if larger, of theta.
         self.start = starting_loss(objective, theta)
         #: Updates per epoch.
@@ -49,12 +51,21 @@ class BatchLoop:
 
     def run(self, epoch: int, schedule: RunningSchedule) -> EpochResult:
         """Run an epoch that the schedule has begun; raise `RunDiverged` if it diverges."""
-        done = run_epoch(self._epochs, epoch, self.batches, schedule, self.rule, self._slices, self._deadline)
+        steps = Steps(self._monitor.most_steps, partial(self._observe, epoch)) if self._monitor.most_steps else None
+        deadline = self._monitor.deadline
+        done = run_epoch(self._epochs, epoch, self.batches, schedule, self.rule, self._slices, deadline, steps)
         mean_losses = done.losses / min(done.batches * self._batch_size, self._objective.data.n)
         loss = self._objective.in_target_units(mean_losses)
         if has_diverged(loss, self.start) or not np.all(np.isfinite(self.rule.theta)):
             raise RunDiverged(epoch)
         return EpochResult(mean_losses, loss, float(np.linalg.norm(done.gradient)) / done.batches)
+
+    def _observe(self, epoch: int, done: "Slice") -> bool:
+        """Report the updates of a slice to the callbacks; return whether one ends the fit."""
+        rows = min(done.last * self._batch_size, self._objective.data.n) - done.first * self._batch_size
+        loss = self._objective.in_target_units(done.losses / rows)
+        step, epochs = epoch * self.batches + done.last, epoch + done.last / self.batches
+        return self._monitor.end_steps(step, epochs, loss, done.rate, self.rule.reported)
 
 
 def starting_loss(objective: Objective, theta: Array) -> float:
@@ -71,6 +82,22 @@ class EpochSums(NamedTuple):
     batches: int
 
 
+class Slice(NamedTuple):
+    """The batches [first, last) of an epoch, the sums of their losses (K,), and the rate of the last update."""
+
+    first: int
+    last: int
+    losses: Array
+    rate: float
+
+
+class Steps(NamedTuple):
+    """A function of a slice of at most `every` batches that returns whether to end the epoch there."""
+
+    every: int
+    end: Callable[[Slice], bool]
+
+
 def run_epoch(
     epochs: Epochs,
     epoch: int,
@@ -79,19 +106,24 @@ def run_epoch(
     rule: RuleState,
     slices: "Slices",
     deadline: Deadline = NEVER,
+    steps: Steps | None = None,
 ) -> EpochSums:
-    """Run the batches of an epoch in slices short enough to be interrupted."""
-    first, sums = 0, None
+    """Run the batches of an epoch in slices short enough to be interrupted and to be observed."""
+    first, sums, seen = 0, None, np.zeros(0)
     while sums is None or first < batches:
-        length = -(-slices.length // epochs.unit) * epochs.unit
-        last = batches if epochs.whole else min(first + length, batches)
-        began = time.perf_counter()
-        sums = epochs.run(epoch, first, last, schedule.rates(first, last), rule, sums)
+        length = batches if epochs.whole else slices.length
+        length = length if steps is None else min(length, steps.every)
+        last = min(first + -(-length // epochs.unit) * epochs.unit, batches)
+        began, rates = time.perf_counter(), schedule.rates(first, last)
+        sums = epochs.run(epoch, first, last, rates, rule, sums)
         slices.adapt(last - first, time.perf_counter() - began)
         if not np.all(np.isfinite(sums.seen)):
             raise RunDiverged(epoch)
-        first = last
-        if deadline.passed:
+        losses = sums.seen - seen if first else sums.seen
+        done = Slice(first, last, losses, float(rates[-1]))
+        # The next call adds to the sums in place.
+        first, seen = last, sums.seen.copy()
+        if (steps is not None and steps.end(done)) or deadline.passed:
             break
     return EpochSums(sums.seen, sums.gradient, first)
 

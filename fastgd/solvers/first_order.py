@@ -213,7 +213,7 @@ def _run_batches(
     objective: Objective, theta: Array, plan: RulePlan, schedule: RunningSchedule, monitor: Monitor
 ) -> Solution:
     """Run at the rates of a schedule that the user chose."""
-    loop = BatchLoop(objective, theta, plan, monitor.deadline)
+    loop = BatchLoop(objective, theta, plan, monitor)
     rule = loop.rule
     monitor.begin_run(lambda: rule.reported)
     for epoch in range(plan.max_iter):
@@ -246,7 +246,7 @@ def _run_controlled(
     objective: Objective, theta: Array, plan: RulePlan, schedule: RunningSchedule, monitor: Monitor
 ) -> Solution:
     """Run at an automatic rate, which follows the losses."""
-    loop = BatchLoop(objective, theta, plan, monitor.deadline)
+    loop = BatchLoop(objective, theta, plan, monitor)
     rule, done = loop.rule, EpochResult(np.zeros(objective.outputs), loop.start, 0.0)
     monitor.begin_run(lambda: rule.reported)
     control = RateControl(plan, rule, schedule, loop.start, objective.constant_value())

@@ -2,14 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastgd.arrays import EPS, Array, all_finite
-from fastgd.callbacks import Callback, EpochState, ends_fit
+from fastgd.callbacks import Callback, EpochState, StepCallback, StepState, ends_fit
 from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History
 from fastgd.objective.objective import ROUNDING, Objective
@@ -95,14 +96,40 @@ class Monitor:
     last_finite: Array | None = None
     _theta: Callable[[], Array | None] | None = None
     _best: tuple[float, Array | None] = field(default=(math.inf, None))
+    #: The reason to stop of a callback that observes updates.
+    _step_reason: str | None = None
 
     def begin_run(self, theta: Callable[[], Array | None]) -> None:
         """Begin a run whose parameters `theta` returns; forget the epochs of a run that diverged."""
         self._theta = theta
         self._best = (math.inf, None)
+        self._step_reason = None
         self.last_finite = None
         self.history.clear()
         self.plateau.restart()
+        start = theta() if self._step_callbacks else None
+        state = None if start is None else self._step_state(0, 0.0, math.nan, math.nan, start)
+        for callback in self._step_callbacks:
+            callback.on_run_begin(state)
+
+    @property
+    def _step_callbacks(self) -> list[StepCallback]:
+        return [callback for callback in self.callbacks if isinstance(callback, StepCallback)]
+
+    @property
+    def most_steps(self) -> int:
+        """The most mini-batch updates between calls of `end_steps`; 0 if nothing observes them."""
+        return min((callback.every for callback in self._step_callbacks), default=0)
+
+    def end_steps(self, step: int, epoch: float, loss: float, rate: float, theta: Array) -> bool:
+        """Report some updates, after `step` in all; return whether a callback ends the fit."""
+        state = self._step_state(step, epoch, loss, rate, theta)
+        self._step_reason = self._first_reason(partial(callback.on_steps, state) for callback in self._step_callbacks)
+        return self._step_reason is not None
+
+    def _step_state(self, step: int, epoch: float, loss: float, rate: float, theta: Array) -> StepState:
+        theta = theta.copy()
+        return StepState(step, epoch, loss, rate, lambda: self.to_raw(theta))
 
     @property
     def theta(self) -> Array | None:
@@ -140,6 +167,7 @@ class Monitor:
         if self.early_stopping and validation_loss < self._best[0]:
             self._best = (validation_loss, theta.copy())
         reason = self._call_back(row, theta) if self.callbacks else None
+        reason = self._step_reason or reason
         if reason is None and self.early_stopping and self.plateau.observe(validation_loss):
             reason = "early stopping"
         if reason is None and self.deadline.passed:
@@ -159,13 +187,17 @@ class Monitor:
         return not self.early_stopping and self.plateau.observe(loss)
 
     def _call_back(self, row: dict[str, Any], theta: Array) -> str | None:
-        reason = None
         # The rule updates its array in place; a callback may keep the state.
         theta = theta.copy()
         state = EpochState(len(self.history), self.history.max_iter, _raw=lambda: self.to_raw(theta), **row)
-        for callback in self.callbacks:
+        return self._first_reason(partial(callback.on_epoch_end, state) for callback in self.callbacks)
+
+    def _first_reason(self, calls: Iterable[Callable[[], Any]]) -> str | None:
+        """Call callbacks until one raises; return the reason to stop, or None."""
+        reason = None
+        for call in calls:
             try:
-                if ends_fit(callback.on_epoch_end(state)):
+                if ends_fit(call()):
                     reason = "callback"
             except BaseException as error:
                 # Raised again by the estimator, once its attributes are set.

@@ -6,6 +6,7 @@ import pytest
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
 from fastgd.backends.cpu.data import CpuData
+from fastgd.callbacks import Iterates
 from fastgd.optimizers import SAGA, GradientDescent, Momentum
 from fastgd.solvers import learning_rate
 from tests.estimators import holding_out
@@ -195,3 +196,91 @@ def test_a_state_that_is_kept_stays_that_of_its_epoch():
     for state, theta in zip(recorder.states, recorder.thetas, strict=True):
         np.testing.assert_array_equal(np.column_stack([state.coef, state.intercept]), theta)
     assert not np.array_equal(recorder.thetas[0], recorder.thetas[2])
+
+
+class StepRecorder(Recorder):
+    """Records states of updates, and ends the fit after some."""
+
+    def __init__(self, every, end=None):
+        super().__init__()
+        self.every, self.end, self.steps = every, end, []
+
+    def on_run_begin(self, start):
+        self.steps = [] if start is None else [start]
+
+    def on_steps(self, state):
+        self.steps.append(state)
+        return state.step == self.end
+
+
+def descent(x, y, rate, size, epochs):
+    """Return the iterates of mini-batches in order, and the loss of each batch before its update."""
+    w, path, losses = np.zeros(x.shape[1]), [np.zeros(x.shape[1])], []
+    for _ in range(epochs):
+        for first in range(0, len(x), size):
+            a, b = x[first : first + size], y[first : first + size]
+            losses.append(0.5 * np.mean((a @ w - b) ** 2))
+            w = w - rate * a.T @ (a @ w - b) / len(a)
+            path.append(w)
+    return np.array(path), np.array(losses)
+
+
+def plain_descent(x, y, size, epochs, *callbacks):
+    options = {"fit_intercept": False, "standardize": False, "shuffle": size == "full", "alpha": 0.0}
+    model = LinearRegression(optimizer=GradientDescent(0.1), batch_size=size, max_iter=epochs, tol=0.0, **options)
+    return model.fit(x, y, callbacks=callbacks or None)
+
+
+def test_iterates_within_an_epoch_are_those_of_the_formula():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 2))
+    y, iterates, recorder = x @ [1.0, -2.0] + rng.normal(size=50), Iterates(), StepRecorder(2)
+    model = plain_descent(x, y, 8, 3, iterates, recorder)
+    path, losses = descent(x, y, 0.1, 8, 3)
+    np.testing.assert_allclose(iterates.coef[:, 0], path, rtol=1e-10)
+    np.testing.assert_allclose(iterates.epochs, np.arange(22) / 7)
+    np.testing.assert_array_equal(model.coef_, plain_descent(x, y, 8, 3).coef_)
+    # The shorter of two intervals holds for both.
+    np.testing.assert_allclose([state.loss for state in recorder.steps[1:]], losses, rtol=1e-10)
+    assert [state.learning_rate for state in recorder.steps[1:]] == [0.1] * 21
+    full = Iterates()
+    plain_descent(x, y, "full", 3, full)
+    np.testing.assert_allclose(full.coef[:, 0], descent(x, y, 0.1, 50, 3)[0], rtol=1e-10)
+
+
+def test_fewer_states_and_the_end_of_a_fit_between_epochs():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(50, 2))
+    y = x @ [1.0, -2.0] + rng.normal(size=50)
+    path, losses = descent(x, y, 0.1, 8, 3)
+    recorder = StepRecorder(3, end=10)
+    model = plain_descent(x, y, 8, 3, recorder)
+    assert [state.step for state in recorder.steps] == [0, 3, 6, 7, 10]
+    np.testing.assert_allclose(recorder.steps[1].loss, losses[:3].mean(), rtol=1e-10)
+    np.testing.assert_allclose(recorder.steps[-1].coef[0], path[10], rtol=1e-10)
+    np.testing.assert_allclose(model.coef_.ravel(), path[10], rtol=1e-10)
+    assert (model.fit_report_["stopped_by"], model.n_iter_) == ("callback", 2)
+    every = Iterates(every=4)
+    plain_descent(x, y, 8, 2, every)
+    np.testing.assert_allclose(every.coef[:, 0], path[[0, 4, 7, 11, 14]], rtol=1e-10)
+
+
+def test_an_error_between_epochs_is_raised_and_leaves_a_usable_model():
+    def fail(state):
+        raise KeyError("step")
+
+    x = np.random.default_rng(2).normal(size=(40, 2))
+    recorder = StepRecorder(1)
+    recorder.on_steps = fail
+    model = LinearRegression(optimizer="gd", batch_size=10)
+    with pytest.raises(KeyError, match="step"):
+        model.fit(x, x[:, 0], callbacks=recorder)
+    assert model.predict(x).shape == (40,)
+
+
+def test_iterates_of_solvers_of_the_full_batch_and_of_a_second_fit():
+    problem, iterates = problem_for("logistic"), Iterates()
+    model = run(problem, "accelerated", iterates)
+    assert iterates.epochs.tolist() == list(range(1, model.n_iter_ + 1))
+    run(problem, "batches", iterates)
+    assert iterates.epochs[[0, -1]].tolist() == [0.0, 6.0]
