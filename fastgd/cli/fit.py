@@ -90,8 +90,9 @@ def draw(model: Model, target: str, path: Path) -> None:
     """Draw the history of the fit."""
     from fastgd.plots import plot_history
 
+    axes = plot_history(model, title=f"{target}: {model.fit_report_['solver']}")
     with whole_file(path) as temporary:
-        plot_history(model.history_, temporary, f"{target}: {model.fit_report_['solver']}")
+        axes[0].figure.savefig(temporary, dpi=150)
 
 
 def _rows_to_score(data: PreparedData, columns: ModelColumns, test: Table | None, options: FitOptions) -> ScoredRows:
