@@ -28,6 +28,8 @@ _FINALISTS = 3
 _SWEEP_SEED, _WARM_UP_ROWS = 1000, 2000
 #: Tighter tolerances that are tried if, on other data, the chosen one does not suffice.
 _TIGHTER = 3
+#: Seconds above which a rival does not run again on the same data.
+_LONG_SECONDS = 10.0
 #: Mini-batch rules of fastgd in a race of stochastic loops, their batch sizes and numbers of epochs.
 _RULES = ("averaged", "nesterov", "adagrad", "adam", "saga")
 _BATCH_SIZES, _EPOCHS = (256, 4096, 16384), (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
@@ -41,8 +43,9 @@ class Contest:
     rival fastgd is to be, by target. alpha: 1 / n if None. validated: only rivals that check their input count.
     targets: distances to the optimum. stochastic: whether mini-batch rules of fastgd run against stochastic loops, in
     place of the automatic solver. intercept: whether models have one. fresh: whether every repetition has data of its
-    own. libraries, only: the rivals, by library and by a regular expression for their names. most_seconds: of a run.
-    precision: of the optimum.
+    own; otherwise rivals that take over 10 s run in the sweep alone. libraries, only: the rivals, by library and by a
+    regular expression for their names. most_seconds: of a run. precision: of the optimum. processor_time: whether
+    seconds are those of the processor, which other processes on the same core do not add to.
     """
 
     label: str
@@ -61,6 +64,7 @@ class Contest:
     only: str = ""
     most_seconds: float = MOST_SECONDS
     precision: float = PRECISION
+    processor_time: bool = False
 
     def objective(self, seed: int, rows: int) -> Objective:
         """Return the objective on fresh data, of at most that many rows."""
@@ -70,7 +74,8 @@ class Contest:
 
     def course(self, objective: Objective) -> Course:
         """Return the objective with its optimum."""
-        return Course(objective, find_optimum(objective, self.precision))
+        clock = time.process_time if self.processor_time else time.perf_counter
+        return Course(objective, find_optimum(objective, self.precision), clock)
 
     def counts(self, racer: Racer) -> bool:
         """Whether a rival is one to beat."""
@@ -202,7 +207,8 @@ def _race(contest: Contest, own: OwnFit, adapters: Iterable[Any], missing: dict[
             del objective, course
             objective = contest.objective(_SWEEP_SEED + number, contest.rows)
             course = contest.course(objective)
-        repetitions.append(_repeat(course, finalists, own, number))
+        runs_again = math.inf if contest.fresh else _LONG_SECONDS
+        repetitions.append(_repeat(course, finalists, own, number, runs_again))
         _log(time.perf_counter() - begin, f"repetition {number} of {contest.repetitions}")
     return Race(contest, missing, swept, finalists, repetitions, warm_up)
 
@@ -228,16 +234,24 @@ def _fastest(contest: Contest, swept: list[Swept], target: float) -> list[Swept]
     return fastest
 
 
-def _repeat(course: Course, finalists: dict[float, list[Swept]], own: OwnFit, number: int) -> Repetition:
-    """Run every finalist in its setting, each run serving all targets that were won with it; the order rotates."""
+def _repeat(
+    course: Course, finalists: dict[float, list[Swept]], own: OwnFit, number: int, runs_again: float
+) -> Repetition:
+    """Run every finalist in its setting, each run serving all targets that were won with it; the order rotates.
+
+    runs_again: most seconds of a rival that is run; one that takes longer keeps those of the sweep.
+    """
+    repetition = Repetition(problem=_describe(course))
     jobs: dict[tuple[str, str], tuple[Racer, dict[float, Arrival]]] = {}
     for target, those in finalists.items():
         for swept in those:
             if target in swept.best:
                 arrival = swept.best[target]
+                if swept.racer.name != NAME and arrival.seconds > runs_again:
+                    repetition.seconds[swept.racer.name, target] = arrival.seconds
+                    continue
                 _, arrivals = jobs.setdefault((swept.racer.name, str(arrival.setting)), (swept.racer, {}))
                 arrivals[target] = arrival
-    repetition = Repetition(problem=_describe(course))
     order = list(jobs.values())
     shift = number % max(len(order), 1)
     for racer, arrivals in order[shift:] + order[:shift]:
@@ -249,7 +263,7 @@ def _repeat(course: Course, finalists: dict[float, list[Swept]], own: OwnFit, nu
 
 
 def _describe(course: Course) -> dict[str, Any]:
-    objective, optimum = course
+    objective, optimum = course.objective, course.optimum
     return {
         "name": objective.data.problem.name,
         "rows": len(objective.data.y),

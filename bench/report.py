@@ -38,6 +38,8 @@ def _included(contest: Contest, repetitions: int) -> str:
     counted = "Only rivals that check their input count. " if contest.validated else ""
     intercept = "" if contest.intercept else ", no intercept"
     kept = "fresh" if contest.fresh else "the same"
+    clock = "Seconds are those of the processor. " if contest.processor_time else ""
+    once = "" if contest.fresh else "Rivals of over 10 s keep the time of the sweep. "
     alpha = "1 / n" if contest.alpha is None else f"{contest.alpha:g}"
     own = "a whole call of fit with defaults and the loosest tol of 0.1 to 1e-8 whose result reaches the target with "
     own += "its certificate"
@@ -56,7 +58,8 @@ def _included(contest: Contest, repetitions: int) -> str:
         "target there, the next tighter one that does takes its place, with fastgd as with rivals, and the time of "
         "what fell short is not counted; a stochastic loop goes on for up to three times its laps. Runs that are over "
         f"take at most {contest.most_seconds:g} s before another setting is not tried. Megabytes are the peak of the "
-        f"process during a run beyond its memory before; data and their layout are not counted. {counted}"
+        f"process during a run beyond its memory before; data and their layout are not counted. "
+        f"{clock}{once}{counted}"
     ).strip()
 
 

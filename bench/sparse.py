@@ -1,6 +1,7 @@
 """Race sparse and wide data and write bench/results/<case>.json: python -m bench.sparse [CASE ...] [--quick].
 
-Run it on one core (taskset -c 0) to give all libraries one thread; sparse_loops needs a second one.
+Run races on one core (taskset -c 0) to give all libraries one thread: seconds are those of the processor, so that other
+processes add little. Passes on two threads, in sparse_loops, are timed by the clock and need two idle cores.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from fastgd.bench.ours import EpochPlan, thread_words
 from fastgd.bench.problems import Data, Problem
 from fastgd.bench.result import RESULTS, Finding, Result
 from fastgd.bench.rivals import with_sklearn
-from fastgd.bench.timing import Job, alternate
+from fastgd.bench.timing import Job, alternate, processor_seconds
 from fastgd.bench.yardstick import measure_shares
 from fastgd.bench.zipf import ZipfProblem
 
@@ -44,6 +45,9 @@ _EPOCH_TARGET, _FLIGHTS_TARGET = 3.0, 3.0
 #: Part of the flights that is held out, and rounds of its races.
 _HELD_OUT, _ROUNDS = 5, 3
 
+#: Conditions of all races.
+_USUAL: dict[str, Any] = {"fresh": False, "repetitions": _ROUNDS, "processor_time": True}
+
 _ZIPF = ZipfProblem("logistic", 300_000, 50_000)
 _TEXT = ZipfProblem("softmax", 20_000, 1_000_000, classes=20)
 _WIDE = Problem("logistic", 20_000, 20_000)
@@ -53,7 +57,7 @@ def _generated(label: str, problem: Problem, **more: Any) -> Contest:
     def make(seed: int, rows: int) -> Data:
         return replace(problem, seed=seed, n=rows).make()
 
-    return Contest(f"{label}, {problem.size}", make, problem.n, fresh=False, repetitions=_ROUNDS, **more)
+    return Contest(f"{label}, {problem.size}", make, problem.n, **_USUAL, **more)
 
 
 def _real(kind: str, name: str, rows: int, columns: int, **more: Any) -> Contest:
@@ -65,8 +69,8 @@ def _real(kind: str, name: str, rows: int, columns: int, **more: Any) -> Contest
         return load().first(rows)
 
     label = f"{kind}, {name}, {rows:,} x {columns:,} sparse"
-    usual = {"fresh": False, "repetitions": _ROUNDS, "libraries": rivals.SPARSE_SOLVERS}
-    return Contest(label, make, rows, {1e-6: 2.0}, targets=(1e-3, 1e-4, 1e-6), **usual, **more)
+    sparse = {"libraries": rivals.SPARSE_SOLVERS, "targets": (1e-3, 1e-4, 1e-6)}
+    return Contest(label, make, rows, {1e-6: 2.0}, **_USUAL, **sparse, **more)
 
 
 def _bounds(ratio: float, *targets: float) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def loops(quick: bool) -> Result:
         "Passes: one call for loss and gradient against SciPy's two products in float64 with X, which compute no loss, "
         "and against reading as many bytes as X has (numbers, indices and starts of rows) from one array. Epochs: one "
         "shuffled epoch of AdaGrad over batches of 256 rows from zero in raw columns against a whole fit of "
-        "SGDClassifier with one shuffled epoch, a row an update, both on one thread."
+        "SGDClassifier with one shuffled epoch, a row an update, both on one thread, in seconds of the processor."
     )
     problem = replace(_ZIPF, n=_ZIPF.n // _QUICK_PART) if quick else _ZIPF
     data = problem.make()
@@ -157,7 +161,7 @@ def _epochs(result: Result, data: Data, plan: EpochPlan, rounds: int) -> None:
     dense = replace(small, X=small.X.toarray())
     errors = check([ours.epoch_job(small, plan)], expected_epoch(dense, plan), small.problem.dtype)
     jobs = {ours.NAME: ours.epoch_job(data, plan), "SGDClassifier": with_sklearn.sgd_fit(data, plan)}
-    seconds = alternate({name: job.run for name, job in jobs.items()}, rounds)
+    seconds = alternate({name: job.run for name, job in jobs.items()}, rounds, clock=processor_seconds)
     what = f"Epoch, batches of {plan.batch_size}, AdaGrad, {'L2' if plan.alpha else 'no penalty'}, {data.problem.size}"
     took, others = seconds.values()
     result.add_times(what, took, jobs["SGDClassifier"].label, others, at_least=_EPOCH_TARGET)
@@ -187,7 +191,8 @@ def flights(quick: bool) -> Result:
     result = Result(
         "pandas.read_csv of the compressed table; fit on four fifths of the complete rows with numbers and the columns "
         "carrier, origin, dest, tailnum; predictions of the other rows. fastgd: LinearRegression(alpha=1/n) on the "
-        "frame. Rivals: ColumnTransformer(StandardScaler, OneHotEncoder), then Ridge() or SGDRegressor() by default."
+        "frame. Rivals: ColumnTransformer(StandardScaler, OneHotEncoder), then Ridge() or SGDRegressor() by default. "
+        "Seconds are those of the processor."
     )
     ends: dict[str, list[EndToEnd]] = {name: [] for name in models}
     jobs = {name: functools.partial(_append, ends[name], make, quick) for name, make in models.items()}
@@ -215,16 +220,16 @@ def _compare_ends(result: Result, own: list[EndToEnd], name: str, others: list[E
 
 def _append(ends: list[EndToEnd], make: Callable[[int], Any], quick: bool) -> None:
     """Run all steps and append their seconds."""
-    start = time.perf_counter()
+    start = time.process_time()
     table = datasets.flights_frame()
-    read = time.perf_counter() - start
+    read = time.process_time() - start
     table = table[:: _QUICK_PART if quick else 1]
     held_out = np.random.default_rng(0).random(len(table)) * _HELD_OUT < 1.0
     train, test = table[~held_out], table[held_out]
-    start = time.perf_counter()
+    start = time.process_time()
     model = make(len(train)).fit(train.drop(columns="arr_delay"), train["arr_delay"])
     predicted = model.predict(test.drop(columns="arr_delay"))
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     ends.append(EndToEnd(read, seconds, float(r2_score(test["arr_delay"], predicted))))
 
 

@@ -4,7 +4,7 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -63,10 +63,15 @@ class Swept:
 
 
 class Course(NamedTuple):
-    """An objective and its optimum."""
+    """An objective, its optimum, and the clock of its runs."""
 
     objective: Objective
     optimum: Optimum
+    clock: Callable[[], float] = time.perf_counter
+
+    def distances(self, thetas: Floats) -> Floats:
+        """Return the distances from the optimum at each of thetas (m, K, d + 1)."""
+        return distances(self.objective, self.optimum, thetas)
 
 
 def run_to(racer: Racer, course: Course, setting: Any, limits: Mapping[float, float], laps: int | None = None) -> Run:
@@ -83,9 +88,9 @@ def run_to(racer: Racer, course: Course, setting: Any, limits: Mapping[float, fl
     time.sleep(PAUSE)
     before, peak = reset_peak_memory(), 0
     for lap in range(1, 1 + (laps or sys.maxsize)):
-        begin = time.perf_counter()
+        begin = course.clock()
         theta = next(loop, None)
-        elapsed += time.perf_counter() - begin
+        elapsed += course.clock() - begin
         peak = max(peak, peak_memory() - before) if lap == 1 or racer.rule is None else peak
         if theta is not None:
             pending.append((Arrival(setting, elapsed, lap), theta))
@@ -105,10 +110,10 @@ def _check(
     course: Course, pending: list[tuple[Arrival, Floats]], targets: Iterable[float], arrivals: dict[float, Arrival]
 ) -> float:
     """Return the distance after the last pending lap; record the targets that it reaches with the first such lap."""
-    last = float(distances(*course, pending[-1][1][None])[0])
+    last = float(course.distances(pending[-1][1][None])[0])
     reached = [target for target in targets if last <= target]
     if reached:
-        found = distances(*course, np.array([theta for _, theta in pending]))
+        found = course.distances(np.array([theta for _, theta in pending]))
         for target in reached:
             arrivals[target] = pending[int(np.argmax(found <= target))][0]
     return last

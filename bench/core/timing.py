@@ -46,6 +46,13 @@ def host_seconds(run: Run) -> float:
     return time.perf_counter() - start
 
 
+def processor_seconds(run: Run) -> float:
+    """Return the seconds of the processor that a run takes, to which other processes do not add."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
 def alternate(
     jobs: Mapping[str, Run],
     rounds: int = ROUNDS,

@@ -27,7 +27,7 @@ ADAPTERS = {
 #: Libraries with `solvers(objective)` of dense rows and of sparse ones.
 SOLVERS = ["NumPy", "scikit-learn-intelex", "scikit-learn", "glum", "skglm", "JAX", "PyTorch", "scipy"]
 SPARSE_SOLVERS = [
-    *("LIBLINEAR", "snapml", "scikit-learn by iterates", "scikit-learn", "scikit-learn-intelex", "glum"),
+    *("scikit-learn by iterates", "snapml", "LIBLINEAR", "scikit-learn", "scikit-learn-intelex", "glum"),
 ]
 
 
