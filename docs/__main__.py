@@ -6,6 +6,7 @@ build that have not changed since; their code is not run again, although the pac
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,11 +22,14 @@ def main() -> int:
     parser.add_argument("--changed", action="store_true", help="run only the pages that have changed")
     parser.add_argument("--jobs", default=os.cpu_count(), type=int, help="processes (default: %(default)s)")
     options = parser.parse_args()
-    # The processes that run code import the package of this checkout, as this one does.
+    # The processes that run code use the package of this checkout, and the command of this environment.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
     from sphinx.cmd.build import build_main
 
+    if not options.changed:
+        shutil.rmtree(ROOT / "docs" / "api" / "generated", ignore_errors=True)  # pages of names that are gone
     doctrees = options.folder.parent / "doctrees"
     fresh = [] if options.changed else ["--fresh-env", "--write-all"]
     places = ["--doctree-dir", str(doctrees), str(ROOT / "docs"), str(options.folder)]

@@ -1,6 +1,7 @@
 """The settings of Sphinx; ``python -m docs`` builds the site."""
 
 import atexit
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -13,20 +14,24 @@ author = "the fastgd developers"
 copyright = author
 version = release = fastgd.__version__
 
+_mathjax = importlib.util.find_spec("sphinx-mathjax-offline")
+
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
-    "sphinx-mathjax-offline",
+    "sphinx.ext.mathjax",
 ]
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 
 # Pages: MyST Markdown, whose code cells run in the build.
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
+nb_execution_in_temp = True  # pages write files
 nb_execution_timeout = 300  # the first fit of a kind compiles
 nb_execution_show_tb = True
 nb_merge_streams = True
@@ -39,7 +44,9 @@ numpydoc_xref_param_type = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"fastgd {version}"
-html_static_path = ["_static"]
+# Formulas need no network: the package holds MathJax. As an extension it would forbid parallel reading.
+html_static_path = ["_static", *(f"{folder}/static" for folder in _mathjax.submodule_search_locations)]
+mathjax_path = "mathjax/tex-chtml.js"
 html_css_files = ["fastgd.css"]
 html_show_sourcelink = False
 html_copy_source = False

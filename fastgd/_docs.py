@@ -85,7 +85,7 @@ n_threads : int or None, default=None
 _FITTED = """
 n_iter_ : int
     Number of epochs, calls of `partial_fit` included.
-history_ : dict of ndarray of shape (n_iter_,), of a stream at most (10000,)
+history_ : dict of ndarray of shape (`n_iter_`,), of a stream at most (10000,)
     One entry per epoch.
     "loss": F at the start of the epoch for the full batch, after the work of "auto" on a sample of rows; for
     mini-batches the mean over the epoch of F on each batch before its update.
@@ -104,7 +104,7 @@ fit_report_ : dict
     rules, which converge by their estimated suboptimality.
 n_features_in_ : int
     Number of columns of X, before categories become indicators.
-feature_names_in_ : ndarray of shape (n_features_in_,), only if X had column names
+feature_names_in_ : ndarray of shape (`n_features_in_`,), only if X had column names
 coef_names_ : ndarray of shape (d,), only if X had column names
     Names of the columns of `coef_`: those of X, with indicators such as "color=red" in place of categories.
 categories_ : dict of str to ndarray, only if X had columns of categories

@@ -176,7 +176,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n,) or (n, n_targets), float64
-            X . coef_ + intercept_.
+            X . ``coef_`` + ``intercept_``.
         """
         margins = self._margins(X)
         return margins[:, 0] if np.ndim(self.intercept_) == 0 else margins

@@ -173,7 +173,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
 
     @in_namespace_of_X
     def decision_function(self, X: ArrayLike) -> Array:
-        """Margins X . coef_ + intercept_.
+        """Margins X . ``coef_`` + ``intercept_``.
 
         Parameters
         ----------

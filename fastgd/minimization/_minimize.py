@@ -77,8 +77,8 @@ def minimize(  # noqa: PLR0913
     n_starts : int, default=1
         Number of runs, the first from x0, the others from random points around it.
     spread : float or array-like of float, shape (d,), default=None
-        Half the sides of the box, centred at x0, in which further starts are uniformly distributed. None: max(1, |x0|)
-        for each coordinate.
+        Half the sides of the box, centred at x0, in which further starts are uniformly distributed. None:
+        ``max(1, |x0|)`` for each coordinate.
     random_state : int, numpy Generator or None, default=None
         Seed or generator of the starts, see `numpy.random.default_rng`. Like `spread`, only for `n_starts` above 1.
     maxiter : int, default=None

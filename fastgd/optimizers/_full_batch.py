@@ -50,8 +50,8 @@ class SketchedNewton(FullBatch):
 
     where B_k is B updated by the last `memory` pairs of steps and gradient changes (BFGS), and t_k is 1 unless the loss
     or its slope at the end of the step requires another length. For a Huber loss, linear beyond delta, B includes a
-    twentieth of its majoriser's curvature delta / |r| there, and t_k is the minimum along the step. With a sample of
-    all rows it is Newton's method (for softmax with the metric of the start).
+    twentieth of its majoriser's curvature ``delta / |r|`` there, and t_k is the minimum along the step. With a sample
+    of all rows it is Newton's method (for softmax with the metric of the start).
 
     Parameters
     ----------
@@ -93,8 +93,7 @@ class NormalEquations(FullBatch):
 
     in centred, scaled columns. An orthogonal factor of the rows replaces an ill-conditioned Gram matrix, and with L1
     coordinate descent replaces the solve. Costs n d^2 / 2 multiplications and 32 d^2 bytes: a fit warns beyond 1 GiB
-    and raises a MemoryError if that is not available. Of sparse rows a range of columns of which no row has two, as the
-    indicators of a category, is eliminated without L1 if that takes less time; d is then the number of other columns.
+    and raises a MemoryError if that is not available.
 
     References
     ----------

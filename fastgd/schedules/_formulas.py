@@ -404,7 +404,7 @@ class ReduceOnPlateau(Schedule):
     r"""A rate that is cut if the loss has not fallen for some epochs.
 
     The loss is the validation loss of a fit that has one, else the training loss. An epoch is better than the best
-    before it if loss < best - threshold |best|. After more than `patience` epochs in a row that are not,
+    before it if ``loss < best - threshold |best|``. After more than `patience` epochs in a row that are not,
 
     .. math:: \eta \leftarrow \max(\mathrm{factor} \cdot \eta, \mathrm{minimum})
 
