@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.arrays import Array
-from fastgd.objective.dataset import RowSpace, SparsePiece
+from fastgd.objective.dataset import Data, RowSpace, SparsePiece
 from fastgd.threads import by_blocks
 
 #: Weights to convert to float64 at a time.
@@ -39,6 +39,8 @@ class WeightedRows(ABC):
 
     #: Whether rows are kept without their zeros.
     is_sparse = False
+    #: Whether `columns` copies columns.
+    gives_columns = False
 
     n: int
     n_threads: int
@@ -51,6 +53,10 @@ class WeightedRows(ABC):
     def sparse_rows_on_host(self, start: int, stop: int) -> SparsePiece:
         """Raise a TypeError: these rows are stored with their zeros."""
         raise TypeError("dense rows are not stored without their zeros")
+
+    def columns(self, numbers: NDArray[Any]) -> Data:
+        """Raise a TypeError: columns of these rows are not copied."""
+        raise TypeError("columns are copied on the CPU only")
 
     def row_space(self, center: Array) -> RowSpace | None:
         """Return None: combinations of dense rows cost as much as their columns."""

@@ -49,6 +49,10 @@ class Moments:
         """Mask of the constant columns."""
         return self.sd == 0.0
 
+    def of_columns(self, numbers: NDArray[Any]) -> "Moments":
+        """Return the moments of some columns."""
+        return Moments(self.weight, self.mean[numbers], self.sd[numbers])
+
     @cached_property
     def standard(self) -> "Scaling":
         """The scaling by mean and sd."""

@@ -210,6 +210,8 @@ class Data(Rows, Protocol):
     """A data set."""
 
     device: str
+    #: Whether `columns` copies columns.
+    gives_columns: bool
     rows_read: int
     rows_sampled: int
     transferred: Transferred
@@ -222,6 +224,9 @@ class Data(Rows, Protocol):
 
     def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "Data":
         """Return a copy of the rows with these indices, with these weights (of the dtype of X) or none."""
+
+    def columns(self, numbers: NDArray[Any]) -> "Data":
+        """Return a copy of the columns with these ascending numbers. A pass; a TypeError without `gives_columns`."""
 
     def without_targets(self) -> "Data":
         """Return the data set with a single target of 0."""

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd.arrays import EPS, Array
 from fastgd.exceptions import DivergenceError
@@ -263,6 +264,12 @@ class Objective:
             return self
         coordinates = WorkingCoordinates(self.scaling, self.shift)
         return Objective(sample, self.problem, self.moments, coordinates, is_sample=True)
+
+    def of_columns(self, numbers: NDArray[np.intp]) -> "Objective":
+        """Return the objective of the columns with these ascending numbers, copied, in the same coordinates."""
+        center, inv_scale = self.scaling.center[numbers], self.scaling.inv_scale[numbers]
+        coordinates = WorkingCoordinates(Scaling(center, inv_scale), self.shift[numbers])
+        return Objective(self.data.columns(numbers), self.problem, self.moments.of_columns(numbers), coordinates)
 
     @cached_property
     def _squared_norms(self) -> Array:

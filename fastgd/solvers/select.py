@@ -12,12 +12,13 @@ from fastgd.objective.dataset import Data
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Problem
 from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, Optimizer, SketchedNewton
-from fastgd.solvers.accelerated import solve_accelerated
+from fastgd.solvers.accelerated import accelerate, solve_accelerated
 from fastgd.solvers.cost_model import MOST_COLUMNS, Shape
 from fastgd.solvers.lbfgs import solve_lbfgs
 from fastgd.solvers.normal_equations import solve_normal_equations
-from fastgd.solvers.progress import Monitor, Solution
+from fastgd.solvers.progress import Monitor, Progress, Solution
 from fastgd.solvers.sketched_newton import solve_sketched
+from fastgd.solvers.working_set import WorkingSets, solve_working_sets
 
 #: Rows of the sample that `hardness` is estimated from: few pairs of sparse rows share a rare category.
 _ROWS, _SPARSE_ROWS = 128, 1024
@@ -60,7 +61,32 @@ SOLVERS: dict[type[FullBatch], Callable[..., Solution]] = {
 
 def solve(optimizer: FullBatch, objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
     """Minimise from theta until the certificate is at most tol or the monitor gives a reason to stop."""
+    if isinstance(optimizer, WorkingSets):
+        return solve_working_sets(objective, theta, tol, monitor, _solve_columns)
     return SOLVERS[type(optimizer)](objective, theta, tol, monitor, **optimizer.get_params(deep=False))
+
+
+#: Columns up to which a working set may take a metric; and columns from which there are working sets.
+_FEW_COLUMNS = 1000
+
+
+def _solve_columns(objective: Objective, theta: Array, tol: float, monitor: Monitor) -> Solution:
+    """Minimise over a working set by the quickest solver, or by accelerated steps if a metric would be large."""
+    solver = select_solver(objective).solver if objective.data.d <= _FEW_COLUMNS else Accelerated()
+    if isinstance(solver, Accelerated):
+        # Without its estimate of the suboptimality, which would be that of the working set.
+        return accelerate(objective, theta, tol, Progress(objective, tol, monitor))
+    return solve(solver, objective, theta, tol, monitor)
+
+
+def uses_working_sets(objective: Objective) -> bool:
+    """Whether the automatic solver takes working sets of columns: with L1, and more columns than rows or than a metric.
+
+    Coefficients of at least 0 have a solver of their own.
+    """
+    data, problem = objective.data, objective.problem
+    wide = data.d > _FEW_COLUMNS and data.d > min(data.n, MOST_COLUMNS)
+    return wide and data.gives_columns and bool(problem.l1.all()) and not problem.positive
 
 
 #: Solvers whose number of passes depends on the hardness, and the least hardness to expect.
@@ -98,6 +124,8 @@ def select_solver(objective: Objective) -> Selection:
         return Selection(NormalEquations(), "optimizer='auto': expected to take less time than three passes", {})
     if objective.problem.positive:
         return Selection(NormalEquations(), "optimizer='auto': coefficients of at least 0 are solved for directly", {})
+    if uses_working_sets(objective):
+        return Selection(WorkingSets(), "optimizer='auto': working sets of columns, for L1 and wide data", {})
     shape = Shape.of(objective)
     direct = shape.seconds_normal_equations if shape.loss.is_quadratic else math.inf
     if direct <= _DIRECT and not objective.problem.has_penalties_of_their_own:
@@ -136,6 +164,8 @@ def suggest_solver(objective: Objective, kind: type[Optimizer] | None) -> str:
 
     kind: the solver, None for the automatic one. Names are those that estimators accept.
     """
+    if uses_working_sets(objective):
+        return "accelerated" if kind is None else "auto"
     shape = Shape.of(objective)
     seconds = expected_seconds(shape, _hardness_for_choice(objective, shape))
     first, *others = _sort_by_seconds(_keep_capable(seconds, objective))

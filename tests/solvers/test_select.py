@@ -223,7 +223,7 @@ def test_stored_numbers_of_a_row_and_the_solver_of_wide_rows() -> None:
     with patch.object(select, "hardness", side_effect=AssertionError("a sample is read")):
         for model, first in (
             (LogisticRegression(alpha=1e-3), "LBFGS"),
-            (LogisticRegression(l1_ratio=1.0), "Accelerated"),
+            (LogisticRegression(l1_ratio=1.0), "WorkingSets"),
         ):
             config = FitConfig.of(model)
             objective = _make_objective(config, load(config, Matrix(CsrMatrix.of(X, "X")), y))

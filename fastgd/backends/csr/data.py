@@ -73,7 +73,7 @@ class CsrData(CpuSet):
     n_threads : int
     """
 
-    is_sparse = True
+    is_sparse, gives_columns = True, True
 
     def __init__(self, X: CsrMatrix, y: NDArray[Any], s: NDArray[Any] | None, n_threads: int) -> None:
         weights = np.ones(1, X.dtype) if s is None else s
@@ -248,6 +248,11 @@ class CsrData(CpuSet):
     def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> "CsrData":
         """Return a copy of rows with these weights or none."""
         return CsrData(self.rows.take(rows), np.ascontiguousarray(self.data.y[:, rows]), weights, self.n_threads)
+
+    def columns(self, numbers: NDArray[Any]) -> "CsrData":
+        """Return a copy of the columns with these ascending numbers."""
+        self.count_rows(self.n)
+        return CsrData(self.rows.columns(numbers), self.data.y, self.weights, self.n_threads)
 
     def without_targets(self) -> "CsrData":
         """Return the data set with a single target of 0."""
