@@ -34,6 +34,7 @@ from fastgd.objective.problem import WorkingCoordinates
 from fastgd.objective.row_products import RowProducts
 from fastgd.objective.sampling import FEW_NUMBERS, sample_moments
 from fastgd.optimizers import FullBatch, NormalEquations, Optimizer, WithRate
+from fastgd.solvers.cost_model import Shape
 from fastgd.solvers.first_order import solve_rule
 from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.normal_equations import required_bytes
@@ -55,10 +56,13 @@ def run_fit(
     messages: list[str] = []
     config = _with_sparse_batches(config, data)
     plan = _make_plan(config, data)
-    if isinstance(config.optimizer, NormalEquations):
+    direct = isinstance(config.optimizer, NormalEquations)
+    if direct and not data.rows.is_sparse:
         _check_memory(data, messages)
     with single_threaded(data.rows.n, data.rows.d + data.problem.l1.size):
         objective = _make_objective(config, data)
+        if direct and data.rows.is_sparse and not Shape.of(objective).eliminates:
+            _check_memory(data, messages)
         monitor = _make_monitor(config, data, objective, callbacks, timer)
         may_separate = objective.problem.loss.classifies and config.is_unpenalized
         start = objective.start() if data.start is None else objective.from_user(*data.start)

@@ -148,7 +148,7 @@ def read_rows(
     if coded is not None:
         rows = coded.matrix if like is None or coded.matrix.dtype == like.dtype else coded.matrix.astype(like.dtype)
         return _check_finite_rows(rows, coded.coding.names, finite, name)
-    sparse = _sparse_columns(X)
+    sparse = _sparse_columns(X, name)
     if issparse(sparse):
         made = _read_csr(sparse, name)
         validate_data(estimator, X, reset=reset, skip_check_array=True)
@@ -164,16 +164,28 @@ def read_rows(
     return _check_finite_rows(checked, column_names(estimator), finite, name)
 
 
-def _sparse_columns(X: Any) -> Any:
-    """Return the matrix of a frame of pandas whose columns are all sparse numbers; anything else as it is."""
-    return X.sparse.to_coo() if _has_sparse_columns(X) else X
+def _sparse_columns(X: Any, name: str) -> Any:
+    """Return the matrix of a frame of pandas whose columns are all sparse numbers; anything else as it is.
+
+    Raises
+    ------
+    ValueError
+        If the value that a column leaves out is not 0.
+    """
+    if not _has_sparse_columns(X):
+        return X
+    for column, dtype in X.dtypes.items():
+        if dtype.fill_value != 0:
+            raise ValueError(
+                f"{name} has the sparse column {column!r} whose fill value is {dtype.fill_value}, and only zeros can be"
+                f" left out: make the frame dense, {name}.sparse.to_dense()"
+            )
+    return X.sparse.to_coo()
 
 
 def _has_sparse_columns(X: Any) -> bool:
-    """Whether X is a frame of pandas whose columns are all sparse numbers, mostly 0."""
-    if not hasattr(X, "sparse") or frame_of(X) is None:
-        return False
-    return all(dtype.kind in "fiub" and dtype.fill_value == 0 for dtype in X.dtypes)
+    """Whether X is a frame of pandas whose columns are all sparse numbers."""
+    return hasattr(X, "sparse") and frame_of(X) is not None and all(dtype.kind in "fiub" for dtype in X.dtypes)
 
 
 #: Options of scikit-learn's checks of dense arrays.

@@ -136,16 +136,22 @@ class DeviceBench:
         found.append(self._fit())
         for line in found:
             if not line.is_yardstick:
-                X = self._objective.data.X
-                line.intensity = _OPERATIONS * self._objective.shape[0] / X.itemsize
+                whole = self._objective.data
+                line.intensity = _OPERATIONS * self._objective.shape[0] * whole.numbers / whole.nbytes
         return found
 
     def _yardsticks(self) -> list[Work]:
         from fastgd.backends import bandwidth
 
         data, X = self._data, self._objective.data.X
+        if self._objective.data.is_sparse:  # as many bytes of an array: no loop reads three arrays as one
+            X = np.ones(data.nbytes // 4, np.float32)
         if self.device == "cpu":
             return [Work(READ, way, data.nbytes) for way in reads(X, [get_num_threads()]).values()]
+        if self._objective.data.is_sparse:
+            from numba import cuda
+
+            return [Work(READ, bandwidth.GpuReader(cuda.to_device(X)), data.nbytes)]
         if isinstance(data.data.X, np.ndarray):
             copy = bandwidth.HostToGpu(data.nbytes)
             return [Work(COPY, copy, copy.nbytes)]
@@ -188,12 +194,18 @@ def fit_name(tol: float) -> str:
 def measure_rivals(
     objective: Objective, devices: list[str], plan: EpochPlan, tol: float, show: Callable[[str], None]
 ) -> tuple[list[Line], dict[str, str]]:
-    """Measure other libraries on the devices; also return the reasons of those that are missing."""
+    """Measure other libraries on the devices; also return the reasons of those that are missing.
+
+    PyTorch takes no batches of the rows of a sparse tensor.
+    """
     lines, missing = [], {}
     if "cpu" in devices:
         show(f"measuring {SKLEARN}")
         lines.append(_sklearn_fit(objective, tol))
     for device in devices:
+        if objective.data.is_sparse:
+            missing[f"{TORCH} on {device}"] = "it takes no mini-batches of sparse rows; dense data are compared"
+            continue
         show(f"measuring {TORCH} on {device}")
         try:
             lines += measure(device, _torch_jobs(objective, device, plan))
@@ -204,7 +216,9 @@ def measure_rivals(
 
 def _sklearn_fit(objective: Objective, tol: float) -> Line:
     """Time scikit-learn's default solver to the same tolerance, which there bounds its own gradient."""
-    wanted = f"{SKLEARN} {'Ridge cholesky' if objective.task == 'linear' else 'lbfgs'}"
+    # Ridge's Cholesky solver has no intercept for sparse rows.
+    ridge = "Ridge sparse_cg" if objective.data.is_sparse else "Ridge cholesky"
+    wanted = f"{SKLEARN} {ridge if objective.task == 'linear' else 'lbfgs'}"
     (racer,) = (one for one in estimators.solvers(SKLEARN, objective) if one.name == wanted)
     effort = ONCE[0] if list(racer.grid) == ONCE else Effort("tol", tol)
     theta: list[Floats] = []

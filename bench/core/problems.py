@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from fastgd.bench.machine import cores
 
@@ -98,6 +99,22 @@ class Data:
     y: NDArray[Any]
     coef: NDArray[np.float64]
     on_gpu: Any = None
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether X is CSR."""
+        return issparse(self.X)
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of X that a pass reads: all, or the stored ones."""
+        return int(self.X.nnz if self.is_sparse else self.X.size)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of X."""
+        parts = (self.X.data, self.X.indices, self.X.indptr) if self.is_sparse else (self.X,)
+        return sum(part.nbytes for part in parts)
 
     def signs(self) -> NDArray[Any]:
         """Return labels -1 and +1 in the dtype of X."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.arrays import Array
-from fastgd.objective.dataset import Data, RowSpace, SparsePiece
+from fastgd.objective.dataset import Data, ExclusiveColumns, RowSpace, SparsePiece
 from fastgd.threads import by_blocks
 
 #: Weights to convert to float64 at a time.
@@ -60,6 +60,10 @@ class WeightedRows(ABC):
 
     def row_space(self, center: Array) -> RowSpace | None:
         """Return None: combinations of dense rows cost as much as their columns."""
+        return None
+
+    def exclusive_columns(self) -> ExclusiveColumns | None:
+        """Return None: zeros of these rows are not looked for."""
         return None
 
     @cached_property

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import issparse
 
 import fastgd
 from fastgd.bench.devices import ALPHA, COPY, FIT, DeviceBench, Line, compare, measure_rivals
@@ -20,19 +18,19 @@ from fastgd.bench.ours import EpochPlan
 from fastgd.bench.problems import Data, Problem
 from fastgd.bench.result import quantity
 from fastgd.cli import errors
-from fastgd.cli.columns import check_columns, check_sparse_target, choose_target, counted
+from fastgd.cli.columns import attach_files, check_columns, check_sparse_target, choose_target, counted, predictors
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import DEVICES, BenchOptions
 from fastgd.cli.output import print_text, whole_file
 from fastgd.cli.progress import progress
 from fastgd.cli.target import number_classes, read_target
+from fastgd.data import ReadOptions
 from fastgd.data.files import read_table
 from fastgd.data.sparse import SparseTable
 from fastgd.data.table import take_labels
 
 #: Least number of letters of the columns that hold names.
 _NAMES = 4
-_MOST_DENSE_BYTES = 4 << 30
 
 
 @dataclass
@@ -64,7 +62,8 @@ def bench(options: BenchOptions) -> None:
     with progress() as show:
         show("reading" if options.source else "making data")
         data, origin = bench_data(options)
-        label = f"{data.problem.kind}, {data.problem.size}, {data.X.nbytes / 1e6:,.0f} MB, {origin}"
+        stored = f", {data.numbers:,} non-zeros" if data.is_sparse else ""
+        label = f"{data.problem.kind}, {data.problem.size}{stored}, {data.nbytes / 1e6:,.0f} MB, {origin}"
         report = Report(label, {}, {}, [], missing)
         objective = Objective(data, ALPHA)
         plan = EpochPlan("adam", min(options.batch_size, len(data.y)), alpha=ALPHA, seed=options.seed)
@@ -125,10 +124,11 @@ def bench_data(options: BenchOptions) -> tuple[Data, str]:
 
 def _read(options: BenchOptions, source: Path) -> tuple[Data, str]:
     table = read_table(source, target=options.target)
+    attach_files(table, options.target, None, ReadOptions())
     if isinstance(table, SparseTable):
         check_sparse_target(table, options.target)
     target = choose_target(table, options.target)
-    names = [name for name in table.names if name != target]
+    names = [name for name in predictors(table) if name != target]
     if not names:
         raise InputError(f"no column is left to predict {target!r} from")
     check_columns(table, names, "make a file without them for a benchmark")
@@ -140,26 +140,13 @@ def _read(options: BenchOptions, source: Path) -> tuple[Data, str]:
         raise InputError("every row has a missing value: make a file with columns that have values")
     y, task, _ = read_target(take_labels(table.labels(target), np.flatnonzero(rows)), target, options.task or "auto")
     dtype = np.dtype(options.dtype) if options.dtype else table.dtype(names)
-    X = _dense(table.take(names, [np.flatnonzero(rows)], dtype)[0], source)
+    X: Any = table.take(names, [slice(None) if rows.all() else np.flatnonzero(rows)], dtype)[0]
+    X = X if issparse(X) else np.ascontiguousarray(X)
     y = y if task == "linear" else number_classes(y)[1]
     classes = 2 if task == "linear" else int(y.max()) + 1
     problem = Problem("softmax" if classes > 2 else task, X.shape[0], X.shape[1], dtype.str[1:], classes=classes)
     left_out = f", {int((~rows).sum()):,} rows with missing values left out" if not rows.all() else ""
     return Data(problem, X, y, np.zeros((problem.outputs, problem.d))), f"{source}{left_out}"
-
-
-def _dense(X: NDArray[Any] | csr_matrix, source: Path) -> NDArray[Any]:
-    """Return a matrix in C order; a sparse one with its zeros, which a benchmark of dense passes reads."""
-    if not issparse(X):
-        return np.ascontiguousarray(X)
-    size = math.prod(X.shape) * X.dtype.itemsize
-    if size > _MOST_DENSE_BYTES:
-        raise InputError(
-            f"{source} is sparse of shape {X.shape}, {size / 1e9:.3g} GB with its zeros, and bench measures dense"
-            f" passes on at most {_MOST_DENSE_BYTES / 1e9:.3g} GB: keep fewer features, or time fastgd fit"
-        )
-    dense: NDArray[Any] = csr_matrix(X).toarray()
-    return dense
 
 
 def page(report: Report) -> str:

@@ -404,7 +404,7 @@ class BenchOptions:
         "FILE",
         default=None,
     )
-    target: str | None = _option("The column of FILE to predict.", "COL")
+    target: str | None = _option("The column of FILE to predict, or a file of targets as in fit.", "COL|FILE")
     device: str = _option(
         "Where to run: cpu, cuda, or both; auto takes all that there are.", "D,D|auto", default="auto"
     )

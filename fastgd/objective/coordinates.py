@@ -15,6 +15,8 @@ from fastgd.arrays import Array
 
 #: Above this |mean| / sd the mean is subtracted on load, since x . w - mean . w would lose digits.
 SHIFT_FROM = {"f4": 30.0, "f8": 1e5}
+#: Mean of a column in units of its scale above which products of raw columns lose too many digits.
+_FAR = 1e3
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class Scaling:
     def no_finer_than(self, scale: float) -> "Scaling":
         """Return the scaling with scales of at least `scale` for columns that vary."""
         return self if scale == 0.0 else Scaling(self.center, np.minimum(self.inv_scale, 1.0 / scale))
+
+    @property
+    def is_near_zero(self) -> bool:
+        """Whether columns can be centred after sums over products of raw ones, without a loss of too many digits."""
+        return float(np.max(np.abs(self.center) * self.inv_scale, initial=0.0)) <= _FAR
 
     def binary(self) -> "Scaling":
         """Return a similar scaling with powers of two as scales and centers of few digits.

@@ -140,6 +140,29 @@ class RowSpace(Protocol):
         """Return X~' a (K, d), a new array. One pass."""
 
 
+class BlockGram(NamedTuple):
+    """The mean products of columns (x~, 1) with one another, of which a block is diagonal, and with the targets.
+
+    diagonal (m,): that block; sides (m, d + 1 - m): its products with the other columns, in order, the intercept last;
+    corner (d + 1 - m, d + 1 - m): the products of those; targets (K, d + 1).
+    """
+
+    block: slice
+    diagonal: Array
+    sides: Array
+    corner: Array
+    targets: Array
+
+
+class ExclusiveColumns(Protocol):
+    """A range of columns of which no row has two non-zeros, as the indicators of a category."""
+
+    columns: slice
+
+    def gram(self, scaling: Scaling, intercept: bool) -> BlockGram:
+        """Return products in working coordinates, but with these columns not centred. A pass."""
+
+
 class Epochs(Protocol):
     """A mini-batch loop, whose state belongs to the caller."""
 
@@ -195,6 +218,9 @@ class Rows(Protocol):
 
     def row_space(self, center: Array) -> RowSpace | None:
         """Return combinations of the rows less a center (d,); None if these would take as long as all columns."""
+
+    def exclusive_columns(self) -> ExclusiveColumns | None:
+        """Return the longest range of columns of which no row has two; None if there is none worth a block. A pass."""
 
     def moments(self) -> Moments:
         """Return weighted mean and sd of each column; not finite if the data are not. One pass."""

@@ -16,7 +16,17 @@ from fastgd.arrays import EPS, Array
 from fastgd.exceptions import DivergenceError
 from fastgd.losses import CoupledLoss, Squared
 from fastgd.objective.coordinates import Moments, Scaling, inverse
-from fastgd.objective.dataset import Data, Design, EpochProblem, Epochs, Line, Rows, RowSpace, Sums
+from fastgd.objective.dataset import (
+    Data,
+    Design,
+    EpochProblem,
+    Epochs,
+    ExclusiveColumns,
+    Line,
+    Rows,
+    RowSpace,
+    Sums,
+)
 from fastgd.objective.duality_gap import duality_gaps, feasible_share
 from fastgd.objective.problem import Evaluation, Problem, WorkingCoordinates
 from fastgd.objective.row_products import RowProducts
@@ -243,6 +253,16 @@ class Objective:
         """Combinations of the rows, if they span all minima and are far fewer than columns, else None."""
         spans = not self.has_l1 and bool(self.problem.l2.all()) and not self.problem.positive
         return self.data.row_space(self.standard.center) if spans and _FEW_ROWS * self.data.n <= self.data.d else None
+
+    @cached_property
+    def exclusive_columns(self) -> ExclusiveColumns | None:
+        """Columns of which no row has two, if that makes steps by the curvature of all rows cheap; else None.
+
+        For smooth squared losses of sparse rows, whose sums over raw columns keep their digits.
+        """
+        smooth = self.problem.loss.is_quadratic and not self.has_l1 and not self.problem.positive
+        usable = smooth and not self._keeps_rows and self.scaling.is_near_zero
+        return self.data.exclusive_columns() if usable else None
 
     @property
     def _keeps_rows(self) -> bool:

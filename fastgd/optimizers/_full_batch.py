@@ -93,7 +93,8 @@ class NormalEquations(FullBatch):
 
     in centred, scaled columns. An orthogonal factor of the rows replaces an ill-conditioned Gram matrix, and with L1
     coordinate descent replaces the solve. Costs n d^2 / 2 multiplications and 32 d^2 bytes: a fit warns beyond 1 GiB
-    and raises a MemoryError if that is not available.
+    and raises a MemoryError if that is not available. Of sparse rows a range of columns of which no row has two, as the
+    indicators of a category, is eliminated without L1 if that takes less time; d is then the number of other columns.
 
     References
     ----------

@@ -37,10 +37,14 @@ ACCELERATED_PASSES = (42, 1.2)
 
 #: Seconds of a pass for a stored number of a sparse row and output, on data of 1,000 to 50,000 columns.
 _STORED = 1.2e-9
+#: Seconds of a product of two stored numbers of a sparse row by elimination, and of a number of its matrices.
+_ELIMINATION = (7e-10, 1e-8)
 #: Bytes of a sparse row's pointer, and of a column's number.
 _ROW_BYTES, _INDEX_BYTES = 8, 4
 #: Time of an inverse, in eliminations.
 _INVERSE = 2.0
+#: Passes of a fit by elimination: to find the columns, and after a step.
+_ELIMINATION_PASSES = 2
 #: Newton's steps on a squared loss.
 _SQUARED_STEPS = 2
 #: Curvatures of the first sample, and passes over the sample, of which coupled outputs take more.
@@ -103,6 +107,8 @@ class Shape(NamedTuple):
     stored: float | None = None
     #: Whether L-BFGS keeps combinations of rows.
     in_row_space: bool = False
+    #: Columns of which no row has two.
+    exclusive: int = 0
 
     @classmethod
     def of(cls, objective: Objective) -> "Shape":
@@ -116,7 +122,9 @@ class Shape(NamedTuple):
         if data.is_sparse:
             stored = (data.nbytes - _ROW_BYTES * (data.n + 1)) / (data.n * (itemsize + _INDEX_BYTES))
         spans = objective.row_space is not None
-        return cls(data.n, data.d + 1, objective.outputs, itemsize, loss, l1, rarity, False, stored, spans)
+        columns = objective.exclusive_columns
+        exclusive = 0 if columns is None else columns.columns.stop - columns.columns.start
+        return cls(data.n, data.d + 1, objective.outputs, itemsize, loss, l1, rarity, False, stored, spans, exclusive)
 
     @property
     @_once
@@ -344,7 +352,29 @@ class Shape(NamedTuple):
     @property
     @_once
     def seconds_normal_equations(self) -> float:
-        """Seconds of a fit by the Gram matrix."""
+        """Seconds of a fit by the Gram matrix, or by elimination if that takes less."""
+        return self._seconds_elimination if self.eliminates else self._seconds_gram
+
+    @property
+    def eliminates(self) -> bool:
+        """Whether normal equations eliminate columns of which no row has two."""
+        return self.exclusive > 0 and self._seconds_elimination < self._seconds_gram
+
+    @property
+    @_once
+    def _seconds_elimination(self) -> float:
+        """Seconds of a fit by elimination of the exclusive columns."""
+        stored, others = self.stored or 0.0, self.columns - self.exclusive
+        # Half of those of other columns, all of an exclusive one, and those with 1 and targets.
+        products = self.rows * stored * (0.5 * (stored + 1.0) + 2.0 + self.outputs)
+        sums = cost(_ELIMINATION, (products, self.columns * others))
+        multiplications = self.exclusive * others**2 + others**3 / 3.0
+        return sums + METRIC[2] * multiplications + _ELIMINATION_PASSES * self.seconds_full_pass
+
+    @property
+    @_once
+    def _seconds_gram(self) -> float:
+        """Seconds of a fit by the Gram matrix of all columns."""
         descents = self.outputs * DESCENT[1] * self.columns**2 if self.l1 else 0.0
         return cost(GRAM, self.gram_terms) + cost(METRIC, self.metric_terms) + self._seconds_inverse + descents
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -109,7 +110,8 @@ def make_metric(
         return ProxMetric(blocks, objective, memory)
     # Rows of a Huber loss beyond delta show hardly any curvature, like rows outside a sample.
     blind = sampled or objective.problem.loss.has_flat_parts
-    return SmoothMetric(blocks, memory, blind, None if couplings is None else _uncoupling(couplings))
+    factors = [Factor(B, blind) for B in blocks]
+    return SmoothMetric(factors, blocks.shape[1], memory, None if couplings is None else _uncoupling(couplings))
 
 
 def _uncoupling(couplings: Array) -> Array:
@@ -172,6 +174,13 @@ class Factor:
         return result
 
 
+class Inverse(Protocol):
+    """The inverse of a symmetric positive semidefinite matrix B (D, D)."""
+
+    def solve(self, g: Array) -> Array:
+        """Return B^{-1} g for rows g (K, D)."""
+
+
 class Pair(NamedTuple):
     """A step and the change of the gradient along it, as vectors, and 1 / (step . change)."""
 
@@ -183,8 +192,8 @@ class Pair(NamedTuple):
 class SmoothMetric:
     """A metric without L1: steps -B^{-1} g with remembered pairs, by the two-loop recursion (Nocedal 1980)."""
 
-    def __init__(self, blocks: Array, memory: int, sampled: bool, uncoupling: Array | None = None) -> None:
-        self._factors, self._size = [Factor(B, sampled) for B in blocks], blocks.shape[1]
+    def __init__(self, factors: Sequence[Inverse], size: int, memory: int, uncoupling: Array | None = None) -> None:
+        self._factors, self._size = factors, size
         self._uncoupling = uncoupling
         self._pairs: deque[Pair] = deque(maxlen=memory)
 

@@ -12,6 +12,8 @@ from fastgd.arrays import Array
 from fastgd.history import logger
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Evaluation
+from fastgd.solvers.cost_model import Shape
+from fastgd.solvers.elimination import solve_by_elimination
 from fastgd.solvers.gram_objective import GramObjective, OrthogonalObjective
 from fastgd.solvers.progress import Monitor, Progress, Solution
 from fastgd.solvers.reduced_objective import ReducedObjective
@@ -45,6 +47,9 @@ def solve_normal_equations(objective: Objective, theta: Array, tol: float, monit
     """Minimise a squared loss in one pass, or in a few if columns are nearly dependent or tol is near rounding."""
     if objective.problem.positive:
         return _solve_positive(objective, tol, monitor)
+    if Shape.of(objective).eliminates:
+        assert objective.exclusive_columns is not None
+        return solve_by_elimination(objective, objective.exclusive_columns, theta, tol, monitor)
     return _Fit(objective, tol, monitor).run(theta)
 
 

@@ -184,8 +184,8 @@ def expected_seconds(shape: Shape, hard: float = _EASIEST) -> dict[str, float]:
         seconds["LBFGS"] = shape.seconds_lbfgs(hard)
     if shape.columns <= MOST_COLUMNS:
         seconds["SketchedNewton"] = shape.quicker_curvature.seconds_newton
-        if shape.loss.is_quadratic:
-            seconds["NormalEquations"] = shape.seconds_normal_equations
+    if shape.loss.is_quadratic and (shape.columns <= MOST_COLUMNS or shape.eliminates):
+        seconds["NormalEquations"] = shape.seconds_normal_equations
     return seconds
 
 

@@ -5,10 +5,13 @@ import weakref
 
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn.datasets import dump_svmlight_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from fastgd.bench import devices
+from fastgd.bench import ours as jobs
 from fastgd.bench.devices import ALPHA, COPY, EPOCH, FIT, FULL_PASS, READ, DeviceBench, Line
 from fastgd.bench.objective import Objective
 from fastgd.bench.ours import EpochPlan
@@ -74,6 +77,29 @@ def test_a_file_of_classes(call, tmp_path):
     facts = reported(tmp_path / "fastgd-bench")
     assert "softmax, 3 classes, 600 x 4" in facts["data"]
     assert line_of(facts, FIT)["facts"]["converged"]
+
+
+@pytest.mark.parametrize("task", ["linear", "logistic"])
+def test_a_sparse_file_stays_sparse(options, tmp_path, task):
+    rng = np.random.default_rng(0)
+    X = sparse.random(400, 30, density=0.1, format="csr", random_state=0)
+    y = X @ rng.normal(size=30) + 0.1 * rng.normal(size=400)
+    y = y if task == "linear" else (y > 0) + 1.0
+    dump_svmlight_file(X, y, str(tmp_path / "t.svm"), zero_based=False)
+    bench.bench(options(source=tmp_path / "t.svm", rivals=True, batch_size=64))
+    facts = reported(tmp_path / "out")
+    assert f"{X.nnz:,} non-zeros" in facts["data"]
+    assert "sparse rows" in facts["missing"]["PyTorch on cpu"]
+    for job in (READ, FULL_PASS, EPOCH):
+        assert line_of(facts, job)["nbytes"] < X.size * 13 + 8 * 401
+    ours, theirs = line_of(facts, FIT)["facts"], line_of(facts, FIT, "scikit-learn")["facts"]
+    assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-5)
+    data, _ = bench.bench_data(options(source=tmp_path / "t.svm"))
+    dense = Data(data.problem, data.X.toarray(), data.y, data.coef)
+    theta = rng.normal(size=(1, 31))
+    np.testing.assert_allclose(Objective(data, ALPHA).mean_loss(theta), Objective(dense, ALPHA).mean_loss(theta))
+    full_pass = jobs.full_pass(jobs.load(data), data.problem.loss, theta)
+    np.testing.assert_allclose(full_pass(), Objective(dense, ALPHA).mean_loss(theta), rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,13 @@ def test_frames_of_sparse_columns_stay_sparse():
     np.testing.assert_allclose(model.predict(X), model.predict(dense), rtol=1e-12)
 
 
+@pytest.mark.parametrize("fill", [7.0, np.nan])
+def test_sparse_columns_that_leave_out_another_value_are_refused(fill):
+    X = pd.DataFrame({"size": pd.arrays.SparseArray([1.0, fill, fill, fill], fill_value=fill)})
+    with pytest.raises(ValueError, match=rf"'size' whose fill value is {fill}.*X\.sparse\.to_dense\(\)"):
+        LinearRegression().fit(X, Y[:4])
+
+
 def test_columns_without_names_of_text():
     X = pd.DataFrame({0: PANDAS["size"], 1: PANDAS["color"]})
     model = LinearRegression(alpha=1e-3).fit(X, Y)

@@ -161,6 +161,10 @@ def test_canonical_csr_is_used_in_place(dtype):
     assert (before != X).nnz == 0
     wide = sparse.csr_array((X.data, X.indices.astype(np.int64), X.indptr.astype(np.int64)), shape=X.shape)
     assert LinearRegression(alpha=0.1).fit(wide, y).fit_report_["bytes_converted"] == 0
+    # Beyond 2^31 non-zeros row pointers need 64 bits, but columns do not.
+    mixed = X.copy()
+    mixed.indptr = mixed.indptr.astype(np.int64)
+    assert LinearRegression(alpha=0.1).fit(mixed, y).fit_report_["bytes_converted"] == 0
     size = X.data.nbytes + X.indices.nbytes + 8 * (X.shape[0] + 1)
     assert LinearRegression(alpha=0.1).fit(X.tocsc(), y).fit_report_["bytes_converted"] == size
 

@@ -47,14 +47,14 @@ HALF = [case for number, case in enumerate(ALL) if number.bit_count() % 2 == 0]
 SHIFTED = {("squared", "f8", "C"), ("huber", "f4", "F"), ("logistic", "f4", "C"), ("softmax", "f8", "C")}
 #: The full pass is fast to compile: every unshifted kernel.
 FULL_PASS = [case for case in ALL if not case.shift or case[:3] in SHIFTED]
-#: Epoch kernels: every loss in the simplest layout, every other layout once, and a shift in both orders.
+#: Epoch kernels, which take ten seconds to compile: every loss in the simplest layout, every other layout once,
+#: and a shift.
 EPOCH = [
     *(Case(loss, "f8", "C") for loss in LOSSES),
     Case("logistic", "f4", "C"),
     Case("softmax", "f8", "F"),
     Case("squared", "f4", "F"),
     Case("squared", "f8", "C", True),
-    Case("logistic", "f4", "F", True),
 ]
 
 

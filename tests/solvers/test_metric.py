@@ -138,7 +138,7 @@ def test_joint_prox_step_includes_coupling_of_classes(monkeypatch):
 
 def test_metric_inherits_pairs():
     rng = np.random.default_rng(0)
-    old, new = (SmoothMetric(definite()[None], 3, sampled=False) for _ in range(2))
+    old, new = (SmoothMetric([Factor(definite(), sampled=False)], 5, 3) for _ in range(2))
     for _ in range(5):
         step = rng.standard_normal((1, 5))
         old.learn(step, step @ definite(seed=4))
@@ -163,7 +163,7 @@ def test_pairs_equal_dense_bfgs(outputs, memory):
     rng = np.random.default_rng(4)
     blocks = np.array([definite(4, k, 10.0) for k in range(outputs)])
     truth = definite(4 * outputs, 7, 100.0)
-    metric = SmoothMetric(blocks, memory, sampled=False)
+    metric = SmoothMetric([Factor(B, sampled=False) for B in blocks], blocks.shape[1], memory)
     pairs = []
     for _ in range(5):
         step = rng.standard_normal((outputs, 4))

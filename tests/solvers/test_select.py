@@ -19,7 +19,7 @@ from fastgd.bench.problems import Problem
 from fastgd.losses import find_loss
 from fastgd.solvers import select
 from fastgd.solvers.cost_model import Shape
-from fastgd.solvers.select import hardness, select_solver
+from fastgd.solvers.select import expected_seconds, hardness, select_solver
 from tests.estimators.fits import problem_for
 from tests.objective_of import objective_of
 
@@ -214,6 +214,15 @@ def test_pass_over_sparse_rows_costs_their_stored_numbers() -> None:
     assert wide.seconds_full_pass == few.seconds_full_pass
     dense = sparse_shape(20.0, 4_000)._replace(stored=None)
     assert dense.seconds_full_pass > 2.0 * few.seconds_full_pass
+
+
+def test_exclusive_columns_are_eliminated_where_few_others_are_left() -> None:
+    shape = sparse_shape(10.0, 4_200)._replace(rows=300_000, outputs=1, loss=find_loss("squared"))
+    assert not shape.eliminates
+    assert "NormalEquations" not in expected_seconds(shape)
+    few, many = (expected_seconds(shape._replace(exclusive=columns)) for columns in (4_100, 1_000))
+    assert min(few, key=few.__getitem__) == "NormalEquations"
+    assert min(many, key=many.__getitem__) == "LBFGS"
 
 
 def test_stored_numbers_of_a_row_and_the_solver_of_wide_rows() -> None:

@@ -12,6 +12,7 @@ from fastgd.arrays import Array, read_only
 from fastgd.backends.cpu.data import CpuData, CpuSet
 from fastgd.backends.csr.design import CsrDesign
 from fastgd.backends.csr.epochs import CsrEpochs
+from fastgd.backends.csr.exclusive import CsrExclusiveColumns
 from fastgd.backends.csr.least_squares import CsrLeastSquares
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.csr.row_space import CsrRowSpace
@@ -282,6 +283,10 @@ class CsrData(CpuSet):
     def row_space(self, center: Array) -> CsrRowSpace:
         """Return products of the rows, less a center (d,), with one another."""
         return CsrRowSpace(self, center)
+
+    def exclusive_columns(self) -> CsrExclusiveColumns | None:
+        """Return the longest range of columns of which no row has two; None if it is short. One pass at most."""
+        return CsrExclusiveColumns.of(self)
 
     def line(self, coef: Array, intercept: Array, shift: Array) -> CpuData:
         """Return a dense data set with the margins (n, K) as columns. One pass."""

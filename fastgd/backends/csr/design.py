@@ -17,8 +17,6 @@ from fastgd.objective.dataset import Quadratic
 if TYPE_CHECKING:
     from fastgd.backends.csr.data import CsrData
 
-#: Mean of a column in units of its scale above which sums over raw columns lose too many digits.
-_FAR = 1e3
 #: Non-zeros of a block of rows, and rows of a matrix that are centred at a time.
 _BLOCK_NUMBERS, _STRIP = 1 << 16, 128
 
@@ -28,17 +26,23 @@ def products_are_sparse(data: "CsrData") -> bool:
     return bool(SPARSE_PRODUCT * (data.rows.nnz / data.n) ** 2 < data.d**2)
 
 
-def sum_products(data: "CsrData", rows: records.Data) -> Array:
+def sum_products(data: "CsrData", rows: records.Data, block: slice | None = None) -> Array:
     """Return sum_i s_i x_ij x_il for l >= j, then with each target, then with 1, (d, d + targets + 1).
 
-    rows: the rows of `data` with other targets or weights.
+    rows: the rows of `data` with other targets or weights. block: columns of which a row has at most one, whose place
+    among l is a single one after the others; with these as j, l are all others and j itself.
     """
-    outputs = rows.y.shape[0] + 1
-    sums, kernel = np.zeros((data.d, data.d + outputs)), make_csr_gram(data.rows.kind)
-    _, cuts = data.ranges(data.d + outputs)
+    first, last = (data.d, data.d) if block is None else (block.start, block.stop)
+    places = np.arange(data.d, dtype=np.int32)
+    places[last:] -= last - first
+    columns = data.d if block is None else data.d - (last - first) + 1
+    places[first:last] = columns - 1
+    width = columns + rows.y.shape[0] + 1
+    sums, kernel = np.zeros((data.d, width)), make_csr_gram(data.rows.kind)
+    _, cuts = data.ranges(width)
 
     def work(slot: int, number: int) -> None:
-        kernel(rows, cuts, number, sums)
+        kernel(rows, cuts, number, places, (first, last), np.empty(data.d, np.int32), sums)
 
     threads.run(len(cuts) - 1, data.n_threads, work)
     data.count_rows(data.n)
@@ -84,8 +88,7 @@ class CsrDesign(HostDesign):
     @staticmethod
     def suits(data: "CsrData", scaling: Scaling) -> bool:
         """Whether it takes less time than dense rows, and its sums over raw columns keep their digits."""
-        near = float(np.max(np.abs(scaling.center) * scaling.inv_scale, initial=0.0)) <= _FAR
-        return near and products_are_sparse(data)
+        return scaling.is_near_zero and products_are_sparse(data)
 
     def quadratic(self, loss: Loss, theta: Array) -> Quadratic:
         """Return losses, gradient and curvature at theta (K, d + 1). A pass, and one for the curvature, which is lazy.

@@ -55,7 +55,9 @@ class CsrMatrix:
             If its numbers are complex or objects.
         """
         if len(given.shape) != 2:
-            raise ValueError(f"{name} must be 2-dimensional, got a sparse array of shape {given.shape}")
+            raise ValueError(
+                f"{name} must be 2-dimensional, got a sparse array of shape {given.shape}: .reshape(1, -1) is one row"
+            )
         rows = given if given.format == "csr" else _to_csr(given, name)
         shape = int(rows.shape[0]), int(rows.shape[1])
         indptr = _row_starts(rows, shape[0], name)

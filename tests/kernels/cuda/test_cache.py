@@ -230,6 +230,7 @@ def test_a_second_process_loads_the_same_machine_code(real):
         assert [its["whole"] for its in found["kernels"].values()] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_other_options_capabilities_and_sources_compile(real, root, tmp_path):
     assert real("4,still", "4,tight", "5,still")[0]["reported"] == {"compiled": 3, "loaded": 0}
     assert real("4,still", capability="8.0")[0]["reported"] == {"compiled": 1, "loaded": 0}
@@ -243,6 +244,7 @@ def test_other_options_capabilities_and_sources_compile(real, root, tmp_path):
     assert real("4,still", sources=tmp_path)[0]["reported"] == {"compiled": 1, "loaded": 0}
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_recompiled(real):
     folder = Path(real("7,still")[0]["folder"])
     for path in folder.glob("*.entry"):
