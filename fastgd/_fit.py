@@ -201,7 +201,7 @@ def _leaves_columns(config: FitConfig, data: FitData) -> bool:
     X = data.matrix.array
     if not isinstance(optimizer, WithRate) or size is None or not isinstance(X, CsrMatrix):
         return False
-    if not may_rest(optimizer.recipe(size).rule.name, problem.has_l2):
+    if not may_rest(optimizer.recipe(size).rule.name):
         return False
     return not (problem.has_l1 or problem.has_l2) or is_wide(data.rows.d, X.nnz / len(X) * size, True)
 

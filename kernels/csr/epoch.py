@@ -90,7 +90,7 @@ class CsrWork(NamedTuple):
     derivatives: NDArray[np.float64]
     #: (d,) center.
     offset: NDArray[np.float64]
-    #: (window + 1, POWERS) sums of rates, see `rules.Span`; a single row if columns do not rest with a penalty.
+    #: (window + 1, POWERS + 1) sums of rates, see `rules.Span`; a single row if columns do not rest with a penalty.
     rate_sums: NDArray[np.float64]
     p: float | np.floating
     factor: float
@@ -321,8 +321,10 @@ def _make_rest(other, name):
             w, l1, l2 = memory.theta[k, j], coordinates.l1[k, j], coordinates.l2[k, j]
             if w != 0.0:
                 square = memory.slots[0, k, j] if slots > 0 else 0.0
-                end = rest(w, square, l1, l2, rule.h1, span)
+                end, square = rest(w, square, l1, l2, rule.h1, span)
                 memory.theta[k, j] = end
+                if slots > 0:
+                    memory.slots[0, k, j] = square
                 team.w[k, j] = end * coordinates.inv_scale[j]
                 team.total[k, j] += updates * l2 * (w + mean * (end - w))
                 change = add_penalty(k, j, w, end, coordinates, team)

@@ -34,10 +34,9 @@ def is_wide(d: int, batch_numbers: float, penalized: bool) -> bool:
     return d > (_WIDE_PENALIZED if penalized else _WIDE) * batch_numbers
 
 
-def may_rest(rule: str, has_l2: bool) -> bool:
+def may_rest(rule: str) -> bool:
     """Whether columns that a batch lacks may rest by a rule, if they are not centred."""
-    found = find_rule(rule)
-    return found.rest is not None and (found.rests_with_l2 or not has_l2)
+    return find_rule(rule).rest is not None
 
 
 class CsrEpochs:
@@ -91,7 +90,7 @@ class CsrEpochs:
 
     def _is_lazy(self, rule: RuleState) -> bool:
         """Whether to take steps in the columns of a batch alone; the others rest."""
-        return self._is_wide and may_rest(rule.recipe.rule.name, bool(self._problem.l2.any()))
+        return self._is_wide and may_rest(rule.recipe.rule.name)
 
     @cached_property
     def _is_wide(self) -> bool:
@@ -164,7 +163,7 @@ class CsrEpochs:
             b=np.zeros(outputs, kind),
             derivatives=np.zeros(outputs),
             offset=problem.scaling.center,
-            rate_sums=np.zeros((window + 1, POWERS)),
+            rate_sums=np.zeros((window + 1, POWERS + 1)),
             p=kind.type(problem.p),
             factor=data.n / data.weight,
             intercept=1.0 if problem.fit_intercept else 0.0,
