@@ -41,6 +41,11 @@ def bits_float(i):
     return np.float64(struct.unpack("<d", struct.pack("<q", i))[0])
 
 
+def lowest_bit(i):
+    """Return the place of the lowest bit that is set in a uint64 other than 0."""
+    return np.uint64((int(i) & -int(i)).bit_length() - 1)
+
+
 def prefetch_row(array, row, start, stop):
     """Prefetch the cache lines of bytes [start, stop) after the start of a row; lines outside do no harm."""
 
@@ -104,6 +109,14 @@ def _bits_float(typingctx, i):
 
 
 @intrinsic
+def _lowest_bit(typingctx, i):
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return i(i), codegen
+
+
+@intrinsic
 def _prefetch(typingctx, array, row, offset):
     def codegen(context, builder, signature, args):
         fields = context.make_array(array)(context, builder, args[0])
@@ -137,6 +150,11 @@ def _overload_float_bits(x):
 @overload(bits_float, strict=False, jit_options=INLINED)
 def _overload_bits_float(i):
     return lambda i: _bits_float(i)
+
+
+@overload(lowest_bit, strict=False, jit_options=INLINED)
+def _overload_lowest_bit(i):
+    return lambda i: _lowest_bit(i)
 
 
 @overload(prefetch_row, strict=False, jit_options=INLINED)

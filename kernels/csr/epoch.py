@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.kernels import records
-from fastgd.kernels._intrinsics import prefetch_row
+from fastgd.kernels._intrinsics import lowest_bit, prefetch_row
 from fastgd.kernels._jit import cpu_kernel, jitable, kernel_factory, unsigned
 from fastgd.kernels.cpu.epoch import barrier, load_batch_targets, replace_derivatives
 from fastgd.kernels.cpu.order import write_rows
@@ -67,10 +67,10 @@ class CsrTeam(NamedTuple):
     #: As in `records.Work`.
     seen: NDArray[np.float64]
     total: NDArray[np.float64]
-    #: (d + members,) columns of the batch, each thread's from start + member on, and their last batches before it; (d,)
-    #: the last batch of each column. Empty where all columns take a step.
+    #: (d + members,) columns of the batch, each thread's from start + member on; a bit per column, 0 between batches;
+    #: (d,) the last batch of each column. Empty where all columns take a step.
     touched: NDArray[np.int64]
-    before: NDArray[np.int64]
+    marks: NDArray[np.uint64]
     batch: NDArray[np.int64]
 
 
@@ -145,21 +145,24 @@ def range_of(X, row, team):
 
 
 @jitable
-def list_columns(X, number, m, work):
-    """List this thread's columns of the m rows of batch `number`; return how many."""
-    team, count = work.team, 0
-    place = team.start + team.member
+def list_columns(X, m, work):
+    """List this thread's columns of the m rows of the batch in ascending order; return how many."""
+    team, place, end = work.team, work.team.start + work.team.member, unsigned((work.team.stop + 63) // 64)
     for i in range(m):
         prefetch_row_of(X, unsigned(work.rows[unsigned(min(i + _AHEAD, m - 1))]))
-        first, end = range_of(X, unsigned(work.rows[i]), team)
-        for at in range(first, end):
-            j, here = unsigned(X.indices[at]), unsigned(place + count)
-            # Without a branch, which would be mispredicted for every other column.
-            team.touched[here] = X.indices[at]
-            team.before[here] = team.batch[j]
-            count += 1 if team.batch[j] != number else 0
-            team.batch[j] = number
-    return count
+        first, stop = range_of(X, unsigned(work.rows[i]), team)
+        for at in range(first, stop):
+            j = unsigned(X.indices[at])
+            team.marks[j >> unsigned(6)] |= unsigned(1) << (j & unsigned(63))
+    here = unsigned(place)
+    for q in range(unsigned(team.start // 64), end):
+        marks = team.marks[q]
+        team.marks[q] = unsigned(0)
+        while marks != unsigned(0):
+            team.touched[here] = np.int64((q << unsigned(6)) + lowest_bit(marks))
+            marks &= marks - unsigned(1)
+            here += unsigned(1)
+    return np.int64(here) - place
 
 
 @jitable
@@ -403,16 +406,17 @@ def begin_steps(X, number, rows, window, rule, memory, coordinates, work):
     team, offset = work.team, window.start - window.offset
     if team.touched.size == 0:
         return 0
-    count, place = list_columns(X, number, rows, work), team.start + team.member
+    count, place = list_columns(X, rows, work), team.start + team.member
     if work.rate_sums.shape[0] == 1:
         return count
     if number == window.start:
         sum_rates(rule.rates, offset, min(work.rate_sums.shape[0] - 1, rule.rates.size - offset), work.rate_sums)
     for q in range(count):
-        here = unsigned(place + q)
-        if team.before[here] + 1 < number:
-            span = span_of(team.before[here] + 1, number, window, rule, work)
-            rest_column(unsigned(team.touched[here]), span, rule, memory, coordinates, work)
+        j = unsigned(team.touched[unsigned(place + q)])
+        before = team.batch[j]
+        team.batch[j] = number
+        if before + 1 < number:
+            rest_column(j, span_of(before + 1, number, window, rule, work), rule, memory, coordinates, work)
     return count
 
 

@@ -125,7 +125,7 @@ class CsrEpochs:
             np.zeros(outputs),
             np.zeros((outputs, d + 1)),
             np.zeros(d + len(edges) if is_lazy else 0, np.int64),
-            np.zeros(d + len(edges) if is_lazy else 0, np.int64),
+            np.zeros(d // 64 + 1 if is_lazy else 0, np.uint64),
             np.zeros(d if is_lazy else 0, np.int64),
         )
         members = len(edges) - 1
