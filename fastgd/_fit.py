@@ -201,7 +201,9 @@ def _leaves_columns(config: FitConfig, data: FitData) -> bool:
     X = data.matrix.array
     if not isinstance(optimizer, WithRate) or size is None or not isinstance(X, CsrMatrix):
         return False
-    if not may_rest(optimizer.recipe(size).rule.name):
+    # Standardisation, which comes later, multiplies L2 weights of rare columns by much.
+    weight = math.inf if problem.has_l2 and config.standardize else float(problem.l2.max()) * size
+    if not may_rest(optimizer.recipe(size).rule.name, weight):
         return False
     return not (problem.has_l1 or problem.has_l2) or is_wide(data.rows.d, X.nnz / len(X) * size, True)
 

@@ -363,6 +363,9 @@ class UpdateRule(NamedTuple):
     #: rest(w, slot, l1, l2, h1, span) -> the coordinate and its slot after updates without a gradient of the loss, in
     #: closed form. None if the rule has no such form.
     rest: Callable[..., tuple[float, float]] | None = None
+    #: Largest L2 weight times rows of a batch for which nearly all steps are in closed form, if columns are of order 1.
+    #: Above, `rest` takes most steps one by one, in more time than steps in all columns.
+    rest_l2: float = math.inf
 
 
 _ADAM = Factors(bias_corrections)
@@ -374,7 +377,7 @@ RULES = {
     "momentum": UpdateRule(momentum, 1),
     "lookahead": UpdateRule(momentum, 1),
     "nesterov": UpdateRule(nesterov, 1),
-    "adagrad": UpdateRule(adagrad, 1, rest=rest_adagrad),
+    "adagrad": UpdateRule(adagrad, 1, rest=rest_adagrad, rest_l2=1e-3),
     "rmsprop": UpdateRule(rmsprop, 1),
     "adam": UpdateRule(adam, 2, _ADAM),
     "amsgrad": UpdateRule(amsgrad, 3, _ADAM),

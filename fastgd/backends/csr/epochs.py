@@ -34,9 +34,13 @@ def is_wide(d: int, batch_numbers: float, penalized: bool) -> bool:
     return d > (_WIDE_PENALIZED if penalized else _WIDE) * batch_numbers
 
 
-def may_rest(rule: str) -> bool:
-    """Whether columns that a batch lacks may rest by a rule, if they are not centred."""
-    return find_rule(rule).rest is not None
+def may_rest(rule: str, batch_l2: float) -> bool:
+    """Whether columns that a batch lacks may rest by a rule, if they are not centred.
+
+    batch_l2: the largest L2 weight of columns of order 1, times the rows of a batch.
+    """
+    found = find_rule(rule)
+    return found.rest is not None and batch_l2 <= found.rest_l2
 
 
 class CsrEpochs:
@@ -90,7 +94,9 @@ class CsrEpochs:
 
     def _is_lazy(self, rule: RuleState) -> bool:
         """Whether to take steps in the columns of a batch alone; the others rest."""
-        return self._is_wide and may_rest(rule.recipe.rule.name)
+        problem = self._problem
+        weight = float(np.max(problem.l2[:, :-1] / problem.scaling.inv_scale))
+        return self._is_wide and may_rest(rule.recipe.rule.name, weight * problem.batch_size)
 
     @cached_property
     def _is_wide(self) -> bool:
