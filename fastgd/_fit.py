@@ -202,7 +202,8 @@ def _leaves_columns(config: FitConfig, data: FitData) -> bool:
     if not isinstance(optimizer, WithRate) or size is None or not isinstance(X, CsrMatrix):
         return False
     # Standardisation, which comes later, multiplies L2 weights of rare columns by much.
-    weight = math.inf if problem.has_l2 and config.standardize else float(problem.l2.max()) * size
+    is_heavy = problem.has_l2 and (problem.has_l1 or config.standardize)
+    weight = math.inf if is_heavy else float(problem.l2.max()) * size
     if not may_rest(optimizer.recipe(size).rule.name, weight):
         return False
     return not (problem.has_l1 or problem.has_l2) or is_wide(data.rows.d, X.nnz / len(X) * size, True)

@@ -157,7 +157,7 @@ def rest_adagrad(w, square, l1, l2, eps, span):
     h grows by the factor 1 + y G + a x y^2 (k^3 - k) / 3, and log w by k log(1 - x) and by the share of x that y takes:
     x / (1 - x) (a y sum_i G_i - b y^2 sum_i i^2),  a = s / 2,  b = s / 8 + s^2 / 4,  s = sqrt(h) / (sqrt(h) + eps).
 
-    What is left out is at most a third of k x (k y)^2 (k x + k y). Where that is too much, updates are taken one by one.
+    What is left out is at most a third of k x (k y)^2 (k x + k y). Where that is too much, updates go one by one.
     """
     root = math.sqrt(square)
     if l2 == 0.0:

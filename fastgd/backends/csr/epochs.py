@@ -1,5 +1,6 @@
 """The mini-batch loop over sparse rows on the CPU."""
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -37,7 +38,7 @@ def is_wide(d: int, batch_numbers: float, penalized: bool) -> bool:
 def may_rest(rule: str, batch_l2: float) -> bool:
     """Whether columns that a batch lacks may rest by a rule, if they are not centred.
 
-    batch_l2: the largest L2 weight of columns of order 1, times the rows of a batch.
+    batch_l2: the largest L2 weight of columns of order 1, times the rows of a batch; infinite with L1 besides.
     """
     found = find_rule(rule)
     return found.rest is not None and batch_l2 <= found.rest_l2
@@ -95,8 +96,9 @@ class CsrEpochs:
     def _is_lazy(self, rule: RuleState) -> bool:
         """Whether to take steps in the columns of a batch alone; the others rest."""
         problem = self._problem
-        weight = float(np.max(problem.l2[:, :-1] / problem.scaling.inv_scale))
-        return self._is_wide and may_rest(rule.recipe.rule.name, weight * problem.batch_size)
+        l2 = float(np.max(problem.l2[:, :-1] / problem.scaling.inv_scale))
+        weight = math.inf if l2 > 0.0 and problem.l1.any() else l2 * problem.batch_size
+        return self._is_wide and may_rest(rule.recipe.rule.name, weight)
 
     @cached_property
     def _is_wide(self) -> bool:

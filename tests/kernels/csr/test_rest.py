@@ -55,7 +55,12 @@ def test_zeros_and_extreme_weights(rule):
 @pytest.mark.parametrize("rule", ["gd", "adagrad"])
 @pytest.mark.parametrize("l1", [0.0, 1e-4])
 def test_rates_that_change_or_vanish(rule, l1):
-    for rates in (np.zeros(20), 0.1 / np.arange(1.0, 40.0), np.repeat([0.1, 0.0, 0.3], 9), np.r_[0.2, np.full(30, 0.1)]):
+    for rates in (
+        np.zeros(20),
+        0.1 / np.arange(1.0, 40.0),
+        np.repeat([0.1, 0.0, 0.3], 9),
+        np.r_[0.2, np.full(30, 0.1)],
+    ):
         for square, l2 in itertools.product((1e-7, 1e-3, 1.0), (1e-6, 1e-4, 0.1)):
             check(rule, 0.4, square, l1, l2, rates)
 
