@@ -219,7 +219,9 @@ class NumericTargets:
         """Return the problem with its best constant model, for these weights (n,)."""
         config, intercept, loss = self.config, self.config.fit_intercept, _regression(self.config)
         moments = self.moments(weights)
-        refuse_extreme_targets(self.y, moments.sd if intercept else np.hypot(moments.mean, moments.sd), self.y[0])
+        # Rules on raw columns start at margins 0 of the user's targets, other fits at their means.
+        starts_at_mean = intercept and (config.standardize or not config.runs_rule)
+        refuse_extreme_targets(self.y, moments.sd if starts_at_mean else np.hypot(moments.mean, moments.sd), self.y[0])
         standard = target_scaling(loss, moments, intercept)
         standardize = config.standardize or loss.target_scale == "none"
         units = standard if standardize else TargetScaling.raw(moments, intercept, dtype.str[1:])

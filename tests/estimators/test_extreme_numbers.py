@@ -144,6 +144,8 @@ def test_targets_too_large_or_too_small(intercept):
         refused(r"^y has values so large that their squares overflow .* scale y down$", model.fit, X, Y * factor)
     with pytest.raises(ValueError, match=r"^column 1 of y has values so large .* in row \d+: scale y down$"):
         model.fit(X, np.column_stack([Y, Y * 1e200]))
+    rule = LinearRegression(optimizer="adam", standardize=False, fit_intercept=intercept)
+    refused(r"^y has values so large that their squares overflow .* scale y down$", rule.fit, X[:1], [1e300])
     for factor in (1e-150, 1e150):
         np.testing.assert_allclose(model.fit(X, Y * factor).coef_ / factor, [1.0, 0.0], atol=1e-9)
         assert model.score(X, Y * factor) == pytest.approx(1.0)
