@@ -54,7 +54,7 @@ def warn_not_converged(
     distance = _distance(objective, plan, solution)
     where = f"after {_epochs(len(history))} at certificate {certificate:.3g} > tol={config.tol:g}{distance}"
     far = is_far(solution, certificate)
-    slow = _describe_small_rate(objective, plan, history.largest_rate) if far else ""
+    slow = _describe_small_rate(objective, plan, history.largest_rate) if far and len(history) else ""
     if slow:
         warn(messages, f"{slow}: stopped by {solution.reason} {where}", ConvergenceWarning)
     elif solution.reason == "flat loss" and (far or not solution.is_close):

@@ -7,7 +7,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import fastgd
-from fastgd import LinearRegression, LogisticRegression, reference
+from fastgd import LinearRegression, LogisticRegression, reference, schedules
 from fastgd.optimizers import SAGA, Adam, GradientDescent, Momentum, SketchedNewton
 from tests.estimators.fits import certificate_of, fit, model_for, problem_for, refused, targets, theta_of, value_of
 from tests.objective_of import working
@@ -117,6 +117,10 @@ def test_no_epochs_from_the_usual_start():
         model = LinearRegression(max_iter=0, optimizer="adam").fit(problem.x, targets(problem))
     assert not model.coef_.any()
     assert model.intercept_ == pytest.approx(targets(problem).mean())
+    rated = Adam(schedules.OneCycle(0.1))
+    with pytest.warns(ConvergenceWarning, match="max_iter reached after 0 epochs"):
+        model = LinearRegression(max_iter=0, optimizer=rated).fit(problem.x, targets(problem))
+    assert not model.coef_.any()
     with pytest.warns(ConvergenceWarning, match="max_iter reached after 0 epochs"):
         model = LogisticRegression(max_iter=0).fit(problem.x, targets(problem) > 0)
     assert not theta_of(model).any()
