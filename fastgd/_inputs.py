@@ -98,6 +98,8 @@ logger = logging.getLogger("fastgd")
 _FLOATS = [np.float64, np.float32]
 #: Means of columns above which the squared difference of two values does not underflow; numbers compared at a time.
 _TINY, _BLOCK_NUMBERS = 1e-140, 1 << 18
+#: Columns that a message names where no name resembles a given one.
+_NAMED = 5
 #: Standard deviations below which squares lose digits, or their inverses overflow.
 _TINY_SD = 1e-150
 
@@ -279,7 +281,9 @@ def _categorical_columns(frame: Frame | None, categorical: Literal["auto"] | Seq
         raise ValueError(f"categorical={shown(asked)} names columns, but X has no names: give X as a frame, or 'auto'")
     unknown = [name for name in asked if name not in frame.names]
     if unknown:
-        hint = did_you_mean(unknown[0], [name for name in frame.names if isinstance(name, str)])
+        known = [name for name in frame.names if isinstance(name, str)]
+        some = ", ".join(map(repr, known[:_NAMED])) + (", ..." if len(known) > _NAMED else "")
+        hint = did_you_mean(unknown[0], known) or f": name columns such as {some}"
         raise ValueError(f"categorical names {shown(unknown[0])}, which is not a column of X{hint}")
     return _with_own_names([j for j, name in enumerate(frame.names) if name in asked], frame)
 

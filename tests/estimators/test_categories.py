@@ -147,6 +147,7 @@ def test_listed_columns_are_categories_whatever_their_type():
         ([3], PANDAS, r"list of names of columns, got \[3\]"),
         ({"color": 1}, PANDAS, "list of names of columns"),
         (["colour"], PANDAS, "categorical names 'colour', which is not a column of X; did you mean 'color'"),
+        (["zzz"], PANDAS, "categorical names 'zzz', which is not a column of X: name columns such as '"),
         (["a"], np.ones((3, 2)), r"categorical=\['a'\] names columns, but X has no names: give X as a frame"),
         (["a"], [[1.0], [2.0]], "X has no names"),
     ],
