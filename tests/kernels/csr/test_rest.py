@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastgd import reference
+from fastgd.backends.csr.epochs import may_rest
 from fastgd.kernels.rules import POWERS, RULES, Span, sum_rates
 
 EPS = 1e-10
@@ -63,6 +64,13 @@ def test_rates_that_change_or_vanish(rule, l1):
     ):
         for square, l2 in itertools.product((1e-7, 1e-3, 1.0), (1e-6, 1e-4, 0.1)):
             check(rule, 0.4, square, l1, l2, rates)
+
+
+def test_adagrad_rests_with_a_light_penalty_alone():
+    assert may_rest("adagrad", 1e-4)
+    assert not may_rest("adagrad", 0.1)
+    assert may_rest("gd", np.inf)
+    assert not may_rest("adam", 0.0)
 
 
 @pytest.mark.parametrize("constant", [True, False])
