@@ -143,6 +143,7 @@ _ENDS = """
 Returns
 -------
 self
+    The same object, fitted.
 
 Raises
 ------
@@ -223,6 +224,7 @@ means, scales : array-like of shape (d,), default=None
 Returns
 -------
 self
+    The same object, fitted.
 
 Raises
 ------

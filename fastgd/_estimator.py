@@ -278,11 +278,19 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         Returns
         -------
         self
+            The same object.
 
         Raises
         ------
         ValueError
             If there is no parameter of that name.
+
+        Examples
+        --------
+        >>> from fastgd import LinearRegression, optimizers
+        >>> model = LinearRegression(optimizer=optimizers.Adam()).set_params(alpha=0.5, optimizer__beta1=0.8)
+        >>> model.alpha, model.optimizer.beta1
+        (0.5, 0.8)
         """
         return super().set_params(**replacements(self, params))
 
@@ -330,6 +338,17 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         ------
         sklearn.exceptions.NotFittedError
             If the model is not fitted.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import fastgd
+        >>> model = fastgd.LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/model.safetensors")
+        ...     loaded = fastgd.load(f"{folder}/model.safetensors")
+        >>> loaded.predict([[3.0]]).round(6)
+        array([7.])
         """
         from fastgd.model_file import save
 
@@ -343,6 +362,13 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         -------
         self
             With `coef_` a `scipy.sparse.csr_matrix` of shape (n_outputs, d). The model predicts and saves as before.
+
+        Examples
+        --------
+        >>> from fastgd import LinearRegression
+        >>> model = LinearRegression(alpha=0.1, l1_ratio=1.0).fit([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]], [1.0, 3.0, 5.0])
+        >>> model.sparsify().coef_.nnz
+        1
         """
         check_is_fitted(self)
         self.coef_ = csr_matrix(coefficients(self)[0])
@@ -354,6 +380,14 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         Returns
         -------
         self
+            With `coef_` as `fit` left it.
+
+        Examples
+        --------
+        >>> from fastgd import LinearRegression
+        >>> model = LinearRegression(alpha=0.1, l1_ratio=1.0).fit([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]], [1.0, 3.0, 5.0])
+        >>> model.sparsify().densify().coef_.shape
+        (2,)
         """
         check_is_fitted(self)
         self.coef_ = with_numpy_attributes(self).coef_

@@ -99,6 +99,13 @@ class FitReport(DataReport, TimeReport):
         than the fit: above 2000 columns, unless the solver itself has found all independent.
     warnings : list of str
         Every warning of the fit.
+
+    Examples
+    --------
+    >>> from fastgd import LinearRegression
+    >>> report = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).fit_report_
+    >>> report["solver"], report["converged"], report["n_rows"]
+    ('NormalEquations', True, 3)
     """
 
     solver: str

@@ -37,6 +37,15 @@ class EpochState:
         The scaled subgradient that `tol` bounds; NaN for mini-batches, which do not compute it.
     seconds : float
         Duration of the epoch.
+
+    Examples
+    --------
+    >>> from fastgd import LinearRegression
+    >>> losses = []
+    >>> model = LinearRegression(optimizer="gd", batch_size="full", tol=1e-10)
+    >>> model = model.fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], callbacks=lambda state: losses.append(state.loss))
+    >>> len(losses) == model.n_iter_
+    True
     """
 
     epoch: int
@@ -74,6 +83,20 @@ class StepState:
         F, penalty included: its mean over the batches since the last state, each before its update; NaN at the start.
     learning_rate : float
         Learning rate of the last update; NaN at the start.
+
+    Examples
+    --------
+    >>> from fastgd import LinearRegression
+    >>> class Steps:
+    ...     every = 1
+    ...     counts = []
+    ...     def on_run_begin(self, start): self.counts.append(start.step)
+    ...     def on_steps(self, state): self.counts.append(state.step)
+    ...     def on_epoch_end(self, state): pass
+    >>> model = LinearRegression(optimizer="gd", batch_size=2, max_iter=2, tol=0, random_state=0)
+    >>> model = model.fit([[1.0], [2.0], [3.0], [4.0]], [2.0, 4.0, 6.0, 8.0], callbacks=Steps())
+    >>> Steps.counts
+    [0, 1, 2, 3, 4]
     """
 
     step: int
@@ -95,10 +118,34 @@ class StepState:
 
 @runtime_checkable
 class Callback(Protocol):
-    """An object with a method `on_epoch_end`."""
+    """An object with a method `on_epoch_end`.
+
+    Examples
+    --------
+    >>> from fastgd import LinearRegression
+    >>> class AtMost:
+    ...     def __init__(self, epochs):
+    ...         self.epochs = epochs
+    ...     def on_epoch_end(self, state):
+    ...         return state.epoch >= self.epochs
+    >>> model = LinearRegression(optimizer="gd", batch_size=2, tol=0, random_state=0)
+    >>> model.fit([[1.0], [2.0], [3.0], [4.0]], [2.0, 4.0, 6.0, 8.0], callbacks=AtMost(3)).n_iter_
+    3
+    """
 
     def on_epoch_end(self, state: EpochState) -> Any:
-        """Observe an epoch; a true return value ends the fit."""
+        """Observe an epoch; a true return value ends the fit.
+
+        Parameters
+        ----------
+        state : EpochState
+            The state of the fit.
+
+        Returns
+        -------
+        object
+            A true value ends the fit.
+        """
 
 
 @runtime_checkable
@@ -107,6 +154,12 @@ class StepCallback(Callback, Protocol):
 
     An epoch is cut into calls of at most `every` updates, which does not change results. On wide sparse X with a
     penalty calls end where the steps of resting columns are made up for, and `every` is rounded up to that.
+
+    Examples
+    --------
+    >>> from fastgd.callbacks import Iterates, StepCallback
+    >>> isinstance(Iterates(every=10), StepCallback)
+    True
     """
 
     every: int
@@ -115,10 +168,26 @@ class StepCallback(Callback, Protocol):
         """Observe the start of a run, the first or one that starts over at a lower automatic rate.
 
         None stands for the start of solvers that are no update rules.
+
+        Parameters
+        ----------
+        start : StepState or None
+            The state before the first update.
         """
 
     def on_steps(self, state: StepState) -> Any:
-        """Observe some mini-batch updates; a true return value ends the fit."""
+        """Observe some mini-batch updates; a true return value ends the fit.
+
+        Parameters
+        ----------
+        state : StepState
+            The state of the fit.
+
+        Returns
+        -------
+        object
+            A true value ends the fit.
+        """
 
 
 class Iterates:

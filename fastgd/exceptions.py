@@ -5,19 +5,59 @@ from typing import Any as _Any
 
 
 class RankWarning(UserWarning):
-    """Without penalty, columns that are combinations of others leave more than one optimum."""
+    """Without penalty, columns that are combinations of others leave more than one optimum.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from fastgd import LinearRegression
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     model = LinearRegression().fit([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]], [1.0, 3.0, 5.0])
+    >>> caught[0].category.__name__
+    'RankWarning'
+    """
 
 
 class UnseenCategoryWarning(UserWarning):
-    """Rows hold categories that the fit has not seen, and are taken for those of the reference category."""
+    """Rows hold categories that the fit has not seen, and are taken for those of the reference category.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from fastgd.exceptions import UnseenCategoryWarning
+    >>> warnings.simplefilter("error", UnseenCategoryWarning)  # to refuse such rows
+    >>> warnings.resetwarnings()
+    """
 
 
 class ModelFileError(ValueError):
-    """A model file cannot be used: not one of fastgd's, damaged, altered, or of a newer format."""
+    """A model file cannot be used: not one of fastgd's, damaged, altered, or of a newer format.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import fastgd
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     _ = path.write_bytes(b"not a model")
+    ...     try:
+    ...         model = fastgd.load(path)
+    ...     except fastgd.ModelFileError as error:
+    ...         print("not a model" if "model.safetensors" in str(error) else error)
+    not a model
+    """
 
 
 class TableError(ValueError):
-    """A data file, or a table read from one, cannot be used; the message says why and what to do."""
+    """A data file, or a table read from one, cannot be used; the message says why and what to do.
+
+    Examples
+    --------
+    >>> from fastgd.exceptions import TableError
+    >>> issubclass(TableError, ValueError)
+    True
+    """
 
 
 class DivergenceError(RuntimeError):
@@ -39,6 +79,16 @@ class DivergenceError(RuntimeError):
     history : dict of str to ndarray
         The `history_` of the epochs before. A first fit leaves it on the estimator as well, with the last finite
         coefficients and ``fit_report_["stopped_by"]`` "diverged"; a later fit leaves the fitted model as it was.
+
+    Examples
+    --------
+    >>> from fastgd import DivergenceError, LinearRegression, optimizers
+    >>> rule = optimizers.GradientDescent(learning_rate=1e6)
+    >>> try:
+    ...     LinearRegression(optimizer=rule, batch_size=1).fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    ... except DivergenceError as error:
+    ...     print(error.rate, error.safe_rate < 10.0)
+    1000000.0 True
     """
 
     def __init__(
@@ -61,7 +111,18 @@ class DivergenceError(RuntimeError):
 
 
 class DeviceError(RuntimeError):
-    """A GPU was asked for and cannot be used; the message says what is missing and how to install it."""
+    """A GPU was asked for and cannot be used; the message says what is missing and how to install it.
+
+    Examples
+    --------
+    >>> from fastgd import LinearRegression
+    >>> from fastgd.exceptions import DeviceError
+    >>> def fit_somewhere(X, y):
+    ...     try:
+    ...         return LinearRegression(device="cuda").fit(X, y)
+    ...     except DeviceError:  # no GPU that can be used
+    ...         return LinearRegression(device="cpu").fit(X, y)
+    """
 
 
 def _level_of_caller() -> int:

@@ -134,6 +134,13 @@ class LinearRegression(RegressorMixin, LinearModel):
         {callbacks}
 
         {ends}
+
+        Examples
+        --------
+        >>> from fastgd import LinearRegression
+        >>> model = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+        >>> model.fit_report_["stopped_by"], round(model.intercept_, 6)
+        ('certificate', 1.0)
         """
         extras = FitExtras(coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks)
         return self._fit(X, y, sample_weight, extras)
@@ -162,6 +169,15 @@ class LinearRegression(RegressorMixin, LinearModel):
         y : array-like of shape (n,) or (n, n_targets)
             Finite targets.
         {partial}
+
+        Examples
+        --------
+        >>> from fastgd import LinearRegression
+        >>> stream = LinearRegression(optimizer="gd", random_state=0)
+        >>> for chunk in ([[0.0], [1.0]], [[2.0], [3.0]]):
+        ...     stream = stream.partial_fit(chunk, [2.0 * x for (x,) in chunk])
+        >>> stream.n_iter_
+        2
         """
         return self._partial_fit(X, y, sample_weight, means, scales)
 
@@ -177,6 +193,12 @@ class LinearRegression(RegressorMixin, LinearModel):
         -------
         ndarray of shape (n,) or (n, n_targets), float64
             X . ``coef_`` + ``intercept_``.
+
+        Examples
+        --------
+        >>> from fastgd import LinearRegression
+        >>> LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).predict([[3.0]]).round(6)
+        array([7.])
         """
         margins = self._margins(X)
         return margins[:, 0] if np.ndim(self.intercept_) == 0 else margins
@@ -197,6 +219,13 @@ class LinearRegression(RegressorMixin, LinearModel):
         -------
         float
             1 - sum_i s_i (y_i - z_i)^2 / sum_i s_i (y_i - mean y)^2; with several targets the mean of theirs.
+
+        Examples
+        --------
+        >>> from fastgd import LinearRegression
+        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]
+        >>> round(LinearRegression().fit(X, y).score(X, y), 6)
+        1.0
         """
         margins = self._margins(X)
         targets, _ = check_targets(host_array(y), margins)

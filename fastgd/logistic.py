@@ -137,6 +137,13 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         {callbacks}
 
         {ends}
+
+        Examples
+        --------
+        >>> from fastgd import LogisticRegression
+        >>> model = LogisticRegression(alpha=0.1).fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
+        >>> model.fit_report_["converged"]
+        True
         """
         extras = FitExtras(coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks)
         return self._fit(X, y, sample_weight, extras)
@@ -168,6 +175,15 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         classes : array-like of shape (n_classes,), default=None
             All labels that will come; needed in the first call where no `fit` came before.
         {partial}
+
+        Examples
+        --------
+        >>> from fastgd import LogisticRegression
+        >>> stream = LogisticRegression(optimizer="gd", random_state=0)
+        >>> for chunk, labels in (([[0.0], [3.0]], ["no", "yes"]), ([[1.0], [2.0]], ["no", "yes"])):
+        ...     stream = stream.partial_fit(chunk, labels, classes=["no", "yes"])
+        >>> stream.n_iter_
+        2
         """
         return self._partial_fit(X, y, sample_weight, means, scales, classes)
 
@@ -183,6 +199,13 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         -------
         ndarray of shape (n,) for two classes, else (n, n_classes), float64
             With two classes, positive where the second is the likelier.
+
+        Examples
+        --------
+        >>> from fastgd import LogisticRegression
+        >>> model = LogisticRegression(alpha=0.1).fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
+        >>> model.decision_function([[0.5], [2.5]]).round(3)
+        array([-1.508,  1.508])
         """
         margins = self._margins(X)
         return margins[:, 0] if margins.shape[1] == 1 else margins
@@ -198,6 +221,14 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n,), with the labels' dtype
+            Labels among `classes_`.
+
+        Examples
+        --------
+        >>> from fastgd import LogisticRegression
+        >>> model = LogisticRegression(alpha=0.1).fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
+        >>> model.predict([[0.5], [2.5]]).tolist()
+        ['no', 'yes']
         """
         index = self._likeliest(X)
         labels: NDArray[Any] = fitted_array(self.classes_)[index]
@@ -224,6 +255,13 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         -------
         float
             In [0, 1].
+
+        Examples
+        --------
+        >>> from fastgd import LogisticRegression
+        >>> model = LogisticRegression(alpha=0.1).fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
+        >>> model.score([[0.5], [2.5]], ["no", "no"])
+        0.5
         """
         found = self._likeliest(X)
         right = class_numbers(host_array(y), found, fitted_array(self.classes_)) == found
@@ -242,6 +280,14 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         -------
         ndarray of shape (n, n_classes), float64
             Rows sum to 1.
+
+        Examples
+        --------
+        >>> from fastgd import LogisticRegression
+        >>> model = LogisticRegression(alpha=0.1).fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
+        >>> model.predict_proba([[0.5], [2.5]]).round(2)
+        array([[0.82, 0.18],
+               [0.18, 0.82]])
         """
         probabilities: Array = np.exp(self.predict_log_proba(X))
         return probabilities
@@ -258,6 +304,15 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n, n_classes), float64
+            At most 0.
+
+        Examples
+        --------
+        >>> from fastgd import LogisticRegression
+        >>> model = LogisticRegression(alpha=0.1).fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
+        >>> model.predict_log_proba([[0.5], [2.5]]).round(2)
+        array([[-0.2 , -1.71],
+               [-1.71, -0.2 ]])
         """
         margins = self._margins(X)
         if margins.shape[1] == 1:

@@ -107,6 +107,13 @@ class Parameters(Checked):
         Returns
         -------
         dict
+            With those of nested objects as ``learning_rate__every``.
+
+        Examples
+        --------
+        >>> from fastgd import optimizers, schedules
+        >>> optimizers.GradientDescent(schedules.StepDecay(0.1)).get_params()["learning_rate__every"]
+        10
         """
         params = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if deep:
@@ -127,18 +134,31 @@ class Parameters(Checked):
         Returns
         -------
         self
+            The same object.
 
         Raises
         ------
         ValueError
             If there is no hyper-parameter of that name; then none is set.
+
+        Examples
+        --------
+        >>> from fastgd import optimizers
+        >>> optimizers.Adam().set_params(beta1=0.8).beta1
+        0.8
         """
         for name, value in replacements(self, params).items():
             object.__setattr__(self, name, value)
         return self
 
     def check(self) -> None:
-        """Raise a ValueError that names the first hyper-parameter out of range."""
+        """Raise a ValueError that names the first hyper-parameter out of range.
+
+        Raises
+        ------
+        ValueError
+            If a hyper-parameter is out of range.
+        """
         for name, bounds in self.ranges.items():
             value = getattr(self, name)
             if not (is_number(value) and bounds.holds(value)):

@@ -38,6 +38,17 @@ def load(path: str | Path) -> LinearRegression | LogisticRegression:
         If there is no such file.
     ModelFileError
         If the file is not a model of fastgd's, is damaged or was altered, or is of a newer format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import fastgd
+    >>> model = fastgd.LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(f"{folder}/model.safetensors")
+    ...     loaded = fastgd.load(f"{folder}/model.safetensors")
+    >>> bool((loaded.coef_ == model.coef_).all())
+    True
     """
     parts = model_file.read(path)
     try:

@@ -62,6 +62,14 @@ def set_num_threads(n: int | None) -> None:
     ------
     ValueError
         If n is not an integer from 1 to 1024.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> fastgd.set_num_threads(2)
+    >>> fastgd.get_num_threads()
+    2
+    >>> fastgd.set_num_threads(None)
     """
     global _chosen
     _chosen = None if n is None else check_threads(n, "n")
@@ -74,6 +82,12 @@ def get_num_threads() -> int:
     -------
     int
         What `set_num_threads` set, else all that affinity, quota and ``NUMBA_NUM_THREADS`` allow.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> fastgd.get_num_threads() >= 1
+    True
     """
     return _chosen or available_threads()
 

@@ -35,6 +35,13 @@ class AdaGrad(WithRate):
     ----------
     Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization", 2011, with
     diagonal matrices.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.AdaGrad(learning_rate=0.5), batch_size=64)
+    >>> model.optimizer
+    AdaGrad(learning_rate=0.5, eps=1e-10)
     """
 
     eps: float = 1e-10
@@ -65,6 +72,13 @@ class RMSProp(WithRate):
     ----------
     Tieleman and Hinton, "Lecture 6.5, rmsprop: divide the gradient by a running average of its recent magnitude",
     2012.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.RMSProp(decay=0.95), batch_size=64)
+    >>> model.optimizer
+    RMSProp(learning_rate='auto', decay=0.95, eps=1e-08)
     """
 
     decay: float = 0.9
@@ -97,6 +111,13 @@ class AdaDelta(WithRate):
     References
     ----------
     Zeiler, "ADADELTA: an adaptive learning rate method", 2012, algorithm 1.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.AdaDelta(), batch_size=64)
+    >>> model.optimizer
+    AdaDelta(learning_rate='auto', decay=0.9, eps=1e-06)
     """
 
     decay: float = 0.9
@@ -148,6 +169,13 @@ class Adam(_AdamFamily):
     References
     ----------
     Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.Adam(learning_rate=0.01), batch_size=64)
+    >>> model.optimizer
+    Adam(learning_rate=0.01, beta1=0.9, beta2=0.999, eps=1e-08)
     """
 
     rule: ClassVar[str] = "adam"
@@ -179,6 +207,13 @@ class AMSGrad(_AdamFamily):
     ----------
     Reddi, Kale and Kumar, "On the convergence of Adam and beyond", 2018, algorithm 2; bias corrections as PyTorch adds
     them.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.AMSGrad(beta2=0.99), batch_size=64)
+    >>> model.optimizer
+    AMSGrad(learning_rate='auto', beta1=0.9, beta2=0.99, eps=1e-08)
     """
 
     rule: ClassVar[str] = "amsgrad"
@@ -211,6 +246,13 @@ class Nadam(_AdamFamily):
     References
     ----------
     Dozat, "Incorporating Nesterov momentum into Adam", 2016, with the momentum's schedule of PyTorch's ``NAdam``.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.Nadam(), batch_size=64)
+    >>> model.optimizer
+    Nadam(learning_rate='auto', beta1=0.9, beta2=0.999, eps=1e-08, momentum_decay=0.004)
     """
 
     momentum_decay: float = 4e-3
@@ -251,6 +293,13 @@ class AdamW(_AdamFamily):
     ----------
     Loshchilov and Hutter, "Decoupled weight decay regularization", 2019, algorithm 2, with eta in front of the decay
     as in PyTorch.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.AdamW(weight_decay=0.1), batch_size=64)
+    >>> model.optimizer
+    AdamW(learning_rate='auto', beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.1)
     """
 
     weight_decay: float = 0.01

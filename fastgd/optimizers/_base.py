@@ -71,7 +71,14 @@ def recipe_of(rule: KernelRule, *numbers: float) -> Recipe:
 
 @dataclass(frozen=True)
 class Optimizer(Parameters):
-    """An update rule or solver with its hyper-parameters; also a method of `scipy.optimize.minimize`."""
+    """An update rule or solver with its hyper-parameters; also a method of `scipy.optimize.minimize`.
+
+    Examples
+    --------
+    >>> from fastgd import optimizers
+    >>> isinstance(optimizers.Adam(), optimizers.Optimizer)
+    True
+    """
 
     #: The name that estimators accept.
     rule: ClassVar[str] = ""
@@ -82,16 +89,44 @@ class Optimizer(Parameters):
 
     @classmethod
     def keeps_rows(cls) -> bool:
-        """Whether the rule stores a number for each row of the data."""
+        """Whether the rule stores a number for each row of the data.
+
+        Returns
+        -------
+        bool
+            True for SAGA, whose memory grows with the data.
+        """
         return any(rule.keeps_rows for rule in cls.kernel_rules)
 
     def recipe(self, batch_size: int) -> Recipe:
-        """Return the kernel rule and its numbers for batches of this size, which is all rows for the full batch."""
+        """Return the kernel rule and its numbers for batches of this size, which is all rows for the full batch.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows per batch.
+
+        Returns
+        -------
+        Recipe
+            The kernel rule, and its numbers in the order in which kernels take them.
+        """
         names = [field.name for field in dataclasses.fields(self) if field.name != "learning_rate"]
         return recipe_of(self.kernel_rules[0], *(getattr(self, name) for name in names))
 
     def check_rates(self, rates: ArrayLike) -> None:
-        """Raise a ValueError for learning rates that the rule does not allow; most rules allow any."""
+        """Raise a ValueError for learning rates that the rule does not allow; most rules allow any.
+
+        Parameters
+        ----------
+        rates : array-like of float
+            Learning rates of a fit.
+
+        Raises
+        ------
+        ValueError
+            If the rule does not allow one of them.
+        """
 
     def __call__(
         self,

@@ -46,6 +46,13 @@ class GradientDescent(WithRate):
     Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
     Armijo, "Minimization of functions having Lipschitz continuous first partial derivatives", 1966.
     Gower et al., "SGD: general analysis and improved rates", 2019.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.GradientDescent(learning_rate=0.1), batch_size=64)
+    >>> model.optimizer
+    GradientDescent(learning_rate=0.1, line_search=None, average=False)
     """
 
     line_search: Literal["backtracking", "exact"] | None = None
@@ -110,6 +117,13 @@ class Momentum(WithRate):
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
     Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning", 2013,
     equations 1 and 2, for "polyak"; the notes of ``torch.optim.SGD``, for "torch".
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.Momentum(momentum=0.95), batch_size=64)
+    >>> model.optimizer
+    Momentum(learning_rate='auto', momentum=0.95, form='polyak')
     """
 
     momentum: float = 0.9
@@ -193,6 +207,13 @@ class Nesterov(Momentum):
     equations 3 and 4, for "lookahead".
     Bengio, Boulanger-Lewandowski and Pascanu, "Advances in optimizing recurrent networks", 2012, on a simplified
     Nesterov momentum, for "bengio".
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.Nesterov(form="lookahead"), batch_size=64)
+    >>> model.optimizer
+    Nesterov(learning_rate='auto', momentum=0.9, form='lookahead')
     """
 
     form: Literal["bengio", "lookahead", "torch"] = "bengio"  # type: ignore[assignment]
@@ -243,6 +264,13 @@ class SAGA(WithRate):
     ----------
     Defazio, Bach and Lacoste-Julien, "SAGA: a fast incremental gradient method with support for non-strongly convex
     composite objectives", 2014.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.SAGA(), batch_size=64)
+    >>> model.optimizer
+    SAGA(learning_rate='auto')
     """
 
     rule: ClassVar[str] = "saga"

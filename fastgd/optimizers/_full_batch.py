@@ -34,6 +34,13 @@ class Accelerated(FullBatch):
     ----------
     Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", 2009.
     O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.Accelerated())
+    >>> model.optimizer
+    Accelerated()
     """
 
     rule: ClassVar[str] = "accelerated"
@@ -69,6 +76,13 @@ class SketchedNewton(FullBatch):
     Nocedal, "Updating quasi-Newton matrices with limited storage", 1980.
     Madsen and Nielsen, "Finite algorithms for robust linear regression", 1990.
     Lee, Sun and Saunders, "Proximal Newton-type methods for minimizing composite functions", 2014.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.SketchedNewton())
+    >>> model.optimizer
+    SketchedNewton(sample_rows='auto', memory=10)
     """
 
     sample_rows: int | str = "auto"
@@ -101,6 +115,13 @@ class NormalEquations(FullBatch):
     Bjorck, "Numerical methods for least squares problems", 1996.
     Demmel et al., "Communication-optimal parallel and sequential QR and LU factorizations", 2012.
     Friedman, Hastie and Tibshirani, "Regularization paths for generalized linear models via coordinate descent", 2010.
+
+    Examples
+    --------
+    >>> from fastgd import LinearRegression, optimizers
+    >>> model = LinearRegression(optimizer=optimizers.NormalEquations())
+    >>> model.optimizer
+    NormalEquations()
     """
 
     rule: ClassVar[str] = "normal_equations"
@@ -127,6 +148,13 @@ class LBFGS(FullBatch):
     References
     ----------
     Zhu, Byrd, Lu and Nocedal, "Algorithm 778: L-BFGS-B", 1997.
+
+    Examples
+    --------
+    >>> from fastgd import LogisticRegression, optimizers
+    >>> model = LogisticRegression(optimizer=optimizers.LBFGS(memory=20))
+    >>> model.optimizer
+    LBFGS(memory=20)
     """
 
     memory: int = 10

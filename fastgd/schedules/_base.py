@@ -26,6 +26,13 @@ class Schedule(Parameters):
 
     A fit calls `bind` and `start` once, `begin` before and `observe` after each epoch, and `rates` any number of times
     for the updates of an epoch. All are pure: a schedule's memory is the state that they return.
+
+    Examples
+    --------
+    >>> from fastgd import schedules
+    >>> schedule = schedules.CosineDecay().bind(rate=0.1, epochs=10)
+    >>> schedule.rates(steps=[0, 50], epochs=[0.0, 5.0]).round(3)
+    array([0.1 , 0.05])
     """
 
     #: The name on the command line, and in saved models.
@@ -44,7 +51,13 @@ class Schedule(Parameters):
         return bool(self._lengths(1.0))
 
     def check(self) -> None:
-        """Raise a ValueError that names the first hyper-parameter out of range."""
+        """Raise a ValueError that names the first hyper-parameter out of range.
+
+        Raises
+        ------
+        ValueError
+            If a hyper-parameter is out of range.
+        """
         rate = getattr(self, self.first)
         if not (is_auto(rate) or (is_number(rate) and POSITIVE.holds(rate))):
             raise self._wrong(self.first, "'auto' or a positive number")
@@ -85,15 +98,49 @@ class Schedule(Parameters):
         return bound
 
     def start(self) -> State:
-        """Return the state before the first epoch."""
+        """Return the state before the first epoch.
+
+        Returns
+        -------
+        dict of str to float
+            Numbers by name, empty for schedules without memory.
+        """
         return {}
 
     def begin(self, state: Mapping[str, float], step: int, epoch: int) -> State:
-        """Return the state for an epoch that begins after some updates and epochs; only functions use it."""
+        """Return the state for an epoch that begins after some updates and epochs; only functions use it.
+
+        Parameters
+        ----------
+        state : mapping of str to float
+            From `start` or `observe`.
+        step : int
+            Updates done.
+        epoch : int
+            Epochs done.
+
+        Returns
+        -------
+        dict of str to float
+            The state for `rates`.
+        """
         return dict(state)
 
     def observe(self, state: Mapping[str, float], metric: float) -> State:
-        """Return the state after an epoch with this validation loss, or training loss without validation rows."""
+        """Return the state after an epoch with this validation loss, or training loss without validation rows.
+
+        Parameters
+        ----------
+        state : mapping of str to float
+            The state of the epoch.
+        metric : float
+            The loss.
+
+        Returns
+        -------
+        dict of str to float
+            The state for `begin`.
+        """
         return dict(state)
 
     def rates(self, steps: ArrayLike, epochs: ArrayLike, state: Mapping[str, float] | None = None) -> Rates:

@@ -47,6 +47,7 @@ class Constant(_FromInitial):
 
     Examples
     --------
+    >>> from fastgd.schedules import Constant
     >>> Constant(0.1)(step=0, epoch=7)
     0.1
     """
@@ -79,6 +80,7 @@ class StepDecay(_FromInitial):
 
     Examples
     --------
+    >>> from fastgd.schedules import StepDecay
     >>> schedule = StepDecay(0.1, every=10)
     >>> schedule(step=0, epoch=9.5), schedule(step=0, epoch=10)
     (0.1, 0.05)
@@ -114,6 +116,7 @@ class ExponentialDecay(_FromInitial):
 
     Examples
     --------
+    >>> from fastgd.schedules import ExponentialDecay
     >>> ExponentialDecay(0.1, factor=0.25)(step=0, epoch=0.5)
     0.05
     """
@@ -151,6 +154,7 @@ class InverseTimeDecay(_FromInitial):
 
     Examples
     --------
+    >>> from fastgd.schedules import InverseTimeDecay
     >>> InverseTimeDecay(0.1)(step=0, epoch=3)
     0.025
     """
@@ -241,6 +245,7 @@ class PolynomialDecay(_ToFinal):
 
     Examples
     --------
+    >>> from fastgd.schedules import PolynomialDecay
     >>> PolynomialDecay(0.1, power=2, epochs=10)(step=0, epoch=5)
     0.025
     """
@@ -285,6 +290,7 @@ class CosineDecay(_ToFinal):
 
     Examples
     --------
+    >>> from fastgd.schedules import CosineDecay
     >>> schedule = CosineDecay(0.5, restart_every=10)
     >>> [round(schedule(step=0, epoch=epoch), 12) for epoch in (0, 5, 10, 15)]
     [0.5, 0.25, 0.5, 0.25]
@@ -377,6 +383,7 @@ class OneCycle(_Lasting):
 
     Examples
     --------
+    >>> from fastgd.schedules import OneCycle
     >>> schedule = OneCycle(0.5, epochs=10)
     >>> [round(schedule(step=0, epoch=epoch), 12) for epoch in (0, 3, 10)]
     [0.02, 0.5, 5e-05]
@@ -432,6 +439,7 @@ class ReduceOnPlateau(Schedule):
 
     Examples
     --------
+    >>> from fastgd.schedules import ReduceOnPlateau
     >>> schedule = ReduceOnPlateau(0.1, patience=1)
     >>> state = schedule.start()
     >>> for loss in (3.0, 2.0, 2.0, 2.0):

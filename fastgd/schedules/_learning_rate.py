@@ -33,6 +33,13 @@ class FromFunction(Schedule):
     function : callable
         ``(step, epoch, metric) -> rate``: updates done, epochs done, and the validation or training loss of the last
         epoch, None in the first; returns a positive number.
+
+    Examples
+    --------
+    >>> from fastgd import optimizers, schedules
+    >>> schedules.FromFunction(lambda step, epoch, metric: 0.1 / (1 + epoch))(step=0, epoch=4)
+    0.02
+    >>> rule = optimizers.Momentum(lambda step, epoch, metric: 0.1 / (1 + epoch))  # the same
     """
 
     function: Function
@@ -112,6 +119,12 @@ def as_schedule(learning_rate: Any, name: str = "learning_rate") -> Schedule:
     ------
     ValueError
         If it is none of these, or a hyper-parameter of the schedule is out of range.
+
+    Examples
+    --------
+    >>> from fastgd import schedules
+    >>> schedules.as_schedule(0.1)
+    Constant(initial=0.1)
     """
     if isinstance(learning_rate, Schedule):
         learning_rate.check()
@@ -152,6 +165,7 @@ class WarmUp(Schedule):
 
     Examples
     --------
+    >>> from fastgd.schedules import StepDecay, WarmUp
     >>> schedule = WarmUp(2, then=StepDecay(0.5, every=3))
     >>> [round(schedule(step=0, epoch=epoch), 12) for epoch in (0, 1, 2, 4, 5)]
     [0.05, 0.275, 0.5, 0.5, 0.25]
