@@ -7,10 +7,30 @@ matplotlib.
 """
 
 from fastgd.plots import examples
+from fastgd.plots._animation import animate_path
+from fastgd.plots._coefficients import plot_coefficient_path, plot_coefficients
 from fastgd.plots._history import plot_history
+from fastgd.plots._momentum import plot_nesterov, plot_step
 from fastgd.plots._paths import plot_path
+from fastgd.plots._rate_finder import RateTest, find_rates, plot_rate_finder
 from fastgd.plots._schedules import plot_schedule
 from fastgd.plots._style import require_matplotlib as require_matplotlib
 from fastgd.plots._style import style
+from fastgd.plots._surface import LossSurface
 
-__all__ = ["examples", "plot_history", "plot_path", "plot_schedule", "style"]
+__all__ = [
+    "LossSurface",
+    "RateTest",
+    "animate_path",
+    "examples",
+    "find_rates",
+    "plot_coefficient_path",
+    "plot_coefficients",
+    "plot_history",
+    "plot_nesterov",
+    "plot_path",
+    "plot_rate_finder",
+    "plot_schedule",
+    "plot_step",
+    "style",
+]

@@ -25,6 +25,29 @@ KOREAN = {
     "end": "끝",
     "minimum": "최솟값",
     "-gradient": "-기울기",
+    "momentum": "모멘텀",
+    "Nesterov": "네스테로프",
+    "momentum step": "모멘텀 단계 μV",
+    "gradient step": "기울기 단계 -η∇f",
+    "whole step": "전체 단계",
+    "point ahead": "앞선 점 x + μV",
+    "batch loss": "배치 손실",
+    "smoothed": "평활화",
+    "suggested {rate}": "권장 {rate}",
+    "stability limit {rate}": "안정 한계 {rate}",
+    "coefficient": "계수",
+    "positive": "양수",
+    "negative": "음수",
+    "seconds: median, least and largest": "초: 중앙값, 최소, 최대",
+    "operations per byte of X": "X의 바이트당 연산 수",
+    "10⁹ operations per second": "초당 10⁹ 연산",
+    "times as fast as the fastest rival": "가장 빠른 경쟁 대상 대비 속도 (배)",
+}
+#: English texts that show more than their names.
+ENGLISH = {
+    "momentum step": "momentum step μV",
+    "gradient step": "gradient step -η∇f",
+    "point ahead": "point ahead, x + μV",
 }
 LANGUAGES = ("en", "ko")
 
@@ -58,7 +81,8 @@ class Texts:
 
     def __call__(self, text: str, **parts: object) -> str:
         """Return a text in the language, with its parts filled in."""
-        return self._shown.get(text, text).format(**parts) if parts else self._shown.get(text, text)
+        shown = self._shown.get(text, ENGLISH.get(text, text))
+        return shown.format(**parts) if parts else shown
 
     @property
     def all(self) -> list[str]:

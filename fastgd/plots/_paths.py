@@ -12,6 +12,7 @@ from fastgd.parameters import shown
 from fastgd.plots._labels import Texts
 from fastgd.plots._style import (
     LineStyle,
+    background,
     finish,
     fonts_for,
     foreground,
@@ -24,11 +25,12 @@ from fastgd.plots._style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
 Array = NDArray[np.float64]
 Limits = tuple[float, float]
 
+#: The name of the lines and marks of a picture that an animation draws step by step, and of ends.
+TRACK, END = "track", "end"
 #: Points per axis at which a function is evaluated for its level sets.
 _GRID = 100
 #: Up to so many iterates, each has a marker.
@@ -68,6 +70,7 @@ def plot_path(  # noqa: PLR0913
     levels: int | ArrayLike = 14,
     minimum: ArrayLike | None = None,
     title: str | None = None,
+    legend: bool = True,
     axis_names: Sequence[str] = ("x", "y"),
     language: str = "en",
     labels: Mapping[str, str] | None = None,
@@ -100,6 +103,8 @@ def plot_path(  # noqa: PLR0913
         end of the results that succeeded.
     title : str, default=None
         Title of the axes, of the figure with `side_by_side`.
+    legend : bool, default=True
+        Whether to add a legend; `side_by_side` has none.
     axis_names : sequence of two str, default=("x", "y")
         Names of the variables.
     language : {"en", "ko"}, default="en"
@@ -142,16 +147,16 @@ def plot_path(  # noqa: PLR0913
         view = view_of(fun, tracks, (xlim, ylim), levels, _minimum(fun, results, minimum))
         if not side_by_side:
             axes = one_axes(ax)
-            draw_tracks(axes, tracks, line_styles(axes, len(tracks)))
+            _draw_tracks(axes, tracks, line_styles(axes, len(tracks)))
             _draw_panel(axes, fun, view, tracks, texts, gradients)
-            _name_axes(axes, axis_names)
-            finish(axes, title, legend=True)
+            name_axes(axes, axis_names)
+            finish(axes, title, legend=legend)
             return axes
         panels = _panels(ax, len(tracks))
         for axes, track, style in zip(panels, tracks, line_styles(panels[0], len(tracks)), strict=True):
-            draw_tracks(axes, [track], [style._replace(dashes="-")])
+            _draw_tracks(axes, [track], [style._replace(dashes="-")])
             _draw_panel(axes, fun, view, [track], texts, gradients)
-            _name_axes(axes, axis_names)
+            name_axes(axes, axis_names)
             axes.label_outer()
             finish(axes, track.name)
         if title is not None:
@@ -241,9 +246,14 @@ def view_of(
     x, y = (
         np.linspace(*(given or chosen), _GRID) for given, chosen in zip(limits, _limits(tracks, minimum), strict=True)
     )
+    return View(x, y, *levels_of(fun, x, y, levels), minimum)
+
+
+def levels_of(fun: Any, x: Array, y: Array, levels: int | ArrayLike) -> tuple[Array, Array]:
+    """Return the values of a function on a grid, and those of its level sets."""
     with np.errstate(all="ignore"):
         values = np.array([[value_of(fun, np.array([a, b])) for a in x] for b in y])
-    return View(x, y, values, _levels(values, levels), minimum)
+    return values, _levels(values, levels)
 
 
 def _limits(tracks: Sequence[Track], minimum: Array | None) -> list[Limits]:
@@ -280,23 +290,21 @@ def _panels(ax: Any, count: int) -> list[Axes]:
     return many_axes(ax, 1, count, (3.6 * count, 3.6), sharex=True, sharey=True)
 
 
-def draw_tracks(axes: Axes, tracks: Sequence[Track], styles: Sequence[LineStyle]) -> list[tuple[Line2D, Array]]:
-    """Draw paths; return each line with its points, for animations."""
-    lines = []
+def _draw_tracks(axes: Axes, tracks: Sequence[Track], styles: Sequence[LineStyle]) -> None:
+    """Draw paths; `TRACK` names their lines for animations."""
     for track, style in zip(tracks, styles, strict=True):
         for number, run in enumerate(track.runs):
             options: dict[str, Any] = {"marker": style.marker, "markevery": max(1, len(run) // _MARKED), "zorder": 3}
             label = track.name if number == 0 and track.name else "_"
-            options |= {"color": style.color, "linestyle": style.dashes, "label": label}
-            lines += [(line, run) for line in axes.plot(*run.T, markersize=4, linewidth=1.4, **options)]
-    return lines
+            options |= {"color": style.color, "linestyle": style.dashes, "label": label, "gid": TRACK}
+            axes.plot(*run.T, markersize=4, linewidth=1.4 if len(run) <= 2 * _MARKED else 0.8, **options)
 
 
 def _draw_panel(axes: Axes, fun: Any, view: View, tracks: Sequence[Track], texts: Texts, gradients: bool) -> None:
     """Draw level sets, gradients, starts, ends and the minimum around the paths."""
     points = [x for track in tracks for x in track.runs[0][:_ARROWS]] if gradients else []
     levels = np.unique([value_of(fun, x) for x in points]) if points else view.levels
-    axes.contour(view.x, view.y, view.values, levels, colors=muted(axes), linewidths=0.7, alpha=0.8, zorder=1)
+    axes.contour(view.x, view.y, view.values, levels, colors=muted(axes), linewidths=0.7, linestyles="solid", zorder=1)
     if gradients:
         for number, track in enumerate(tracks):
             _draw_gradients(axes, fun, view, track.runs[0], "_" if number else texts("-gradient"))
@@ -305,9 +313,10 @@ def _draw_panel(axes: Axes, fun: Any, view: View, tracks: Sequence[Track], texts
     color = foreground(axes)
     ring: dict[str, Any] = {"linestyle": "none", "color": color, "fillstyle": "none", "zorder": 5}
     axes.plot(*_unique([run[0] for run in runs]).T, marker="o", markersize=10, label=texts("start"), **ring)
-    axes.plot(*_unique([run[-1] for run in runs]).T, marker="s", markersize=8, label=texts("end"), **ring)
+    axes.plot(*_unique([run[-1] for run in runs]).T, marker="s", markersize=8, label=texts("end"), gid=END, **ring)
     if view.minimum is not None:
-        star: dict[str, Any] = {"marker": "*", "markersize": 13, "linestyle": "none", "color": color, "zorder": 2}
+        star: dict[str, Any] = {"marker": "*", "markersize": 14, "linestyle": "none", "color": color, "zorder": 6}
+        star["markeredgecolor"] = background(axes)
         axes.plot(*view.minimum[:, None], label=texts("minimum"), **star)
     axes.set_xlim(view.x[0], view.x[-1])
     axes.set_ylim(view.y[0], view.y[-1])
@@ -330,7 +339,7 @@ def _draw_gradients(axes: Axes, fun: Any, view: View, run: Array, label: str) ->
     axes.add_line(Line2D([], [], color=color, marker=">", markevery=[1], label=label))
 
 
-def _name_axes(axes: Axes, names: Sequence[str]) -> None:
+def name_axes(axes: Axes, names: Sequence[str]) -> None:
     if len(names) != 2:
         raise ValueError(f"axis_names must be two names, got {shown(names)}")
     axes.set_xlabel(names[0], parse_math=False)

@@ -128,6 +128,11 @@ def foreground(axes: Axes) -> str:
     return _BACKGROUNDS["dark" if is_dark(axes) else "light"][0]
 
 
+def background(axes: Axes) -> str:
+    """Return the colour that sets marks off from what is below them."""
+    return _BACKGROUNDS["dark" if is_dark(axes) else "light"][1]
+
+
 def muted(axes: Axes) -> str:
     """Return the colour of level sets and guides."""
     return _BACKGROUNDS["dark" if is_dark(axes) else "light"][2]

@@ -32,8 +32,8 @@ class Example:
 
     def __call__(self, x: ArrayLike) -> tuple[float, Array]:
         """Return the value and the gradient at x of shape (2,)."""
-        value, *slopes = self._parts(*np.asarray(x, dtype=np.float64).tolist())
-        return value, np.array(slopes)
+        value, *slopes = self._parts(*np.asarray(x, dtype=np.float64))
+        return float(value), np.array(slopes)
 
 
 def _plateau(x: float, y: float) -> tuple[float, float, float]:
@@ -58,7 +58,7 @@ saddle = Example(
 #: A local minimum near (0.9, 0) and a lower one near (-1, 0).
 valleys = Example(
     "(x² - 1)² + x/4 + y²",
-    (1.6, 1.0),
+    (0.2, 1.5),
     (-1.02989599, 0.0),
     lambda x, y: ((x * x - 1.0) ** 2 + 0.25 * x + y * y, 4.0 * x * (x * x - 1.0) + 0.25, 2.0 * y),
 )
