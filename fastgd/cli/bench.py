@@ -205,14 +205,15 @@ def _rate(line: Line) -> str:
 
 def _write(report: Report, folder: Path) -> list[Path]:
     """Write the numbers and, where matplotlib is installed, the picture."""
-    from fastgd.cli.bench_picture import draw
+    from fastgd.plots import plot_bench
 
     paths = [folder / "bench.json"]
     with whole_file(paths[0]) as temporary:
         temporary.write_text(json.dumps(_facts(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     try:
+        axes = plot_bench(_facts(report))
         with whole_file(folder / "bench.png") as temporary:
-            draw(report.lines, report.devices, report.data, temporary)
+            axes[0].figure.savefig(temporary, dpi=120)
         paths.append(folder / "bench.png")
     except ImportError as error:
         errors.say("warning", f"no picture: {error}")

@@ -8,6 +8,7 @@ matplotlib.
 
 from fastgd.plots import examples
 from fastgd.plots._animation import animate_path
+from fastgd.plots._bench import plot_bench
 from fastgd.plots._coefficients import plot_coefficient_path, plot_coefficients
 from fastgd.plots._history import plot_history
 from fastgd.plots._momentum import plot_nesterov, plot_step
@@ -24,6 +25,7 @@ __all__ = [
     "animate_path",
     "examples",
     "find_rates",
+    "plot_bench",
     "plot_coefficient_path",
     "plot_coefficients",
     "plot_history",

@@ -198,12 +198,12 @@ def test_of_jobs_with_one_name_the_fastest_is_kept(monkeypatch):
 
 
 def test_without_matplotlib_there_are_numbers_and_a_word(options, monkeypatch, capsys):
-    from fastgd.cli import bench_picture
+    from fastgd import plots
 
     def draw(*_):
         raise ImportError("plots need matplotlib: pip install '.[plot]' in the checkout")
 
-    monkeypatch.setattr(bench_picture, "draw", draw)
+    monkeypatch.setattr(plots, "plot_bench", draw)
     asked = options(rows=200, cols=2, batch_size=50)
     bench.bench(asked)
     assert [path.name for path in asked.out.iterdir()] == ["bench.json"]
