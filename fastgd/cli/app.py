@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import fastgd
+from fastgd.cli.draw_options import DrawOptions
 from fastgd.cli.options import BenchOptions, FitOptions, PredictOptions, WarmupOptions
 
 # Rich would box and wrap at 80 columns, and take brackets in the name of a column for markup.
@@ -40,7 +41,9 @@ def _fastgd(
     pass
 
 
-def _add_command(name: str, options: type[FitOptions | PredictOptions | WarmupOptions | BenchOptions]) -> None:
+def _add_command(
+    name: str, options: type[FitOptions | PredictOptions | WarmupOptions | BenchOptions | DrawOptions]
+) -> None:
     """Add a command that has an option per field of a dataclass, and its docstring as help."""
 
     def command(**given: Any) -> Callable[[], None]:
@@ -77,3 +80,4 @@ def info(json: Annotated[bool, typer.Option("--json", help="Print one JSON objec
 
 _add_command("warmup", WarmupOptions)
 _add_command("bench", BenchOptions)
+_add_command("draw", DrawOptions)
