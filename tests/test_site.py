@@ -16,6 +16,7 @@ import pytest
 import fastgd
 from docs.links import broken_links
 from fastgd import exceptions, optimizers, plots, schedules
+from fastgd.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -112,6 +113,13 @@ def test_reference_lists_all_public_names() -> None:
     assert missing == set()
     for part, name in listed:
         assert hasattr(importlib.import_module(part), name)
+
+
+def test_page_of_the_command_shows_the_help_of_all() -> None:
+    text = (DOCS / "command.md").read_text(encoding="utf-8")
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        assert f"\nfastgd {name} --help\n" in text, name
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:
