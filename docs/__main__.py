@@ -29,7 +29,10 @@ def main() -> int:
     from sphinx.cmd.build import build_main
 
     if not options.changed:
-        shutil.rmtree(ROOT / "docs" / "api" / "generated", ignore_errors=True)  # pages of names that are gone
+        # Pages of sources and names that are gone; `.buildinfo` marks a folder that Sphinx has written.
+        shutil.rmtree(ROOT / "docs" / "api" / "generated", ignore_errors=True)
+        if (options.folder / ".buildinfo").exists():
+            shutil.rmtree(options.folder)
     doctrees = options.folder.parent / "doctrees"
     fresh = [] if options.changed else ["--fresh-env", "--write-all"]
     places = ["--doctree-dir", str(doctrees), str(ROOT / "docs"), str(options.folder)]
