@@ -2,10 +2,12 @@
 
 import atexit
 import importlib.util
+import inspect
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import fastgd
 
@@ -70,3 +72,17 @@ def _kernel_settings() -> str:
 
 
 os.environ["IPYTHONDIR"] = _kernel_settings()
+
+
+def _signature(app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:
+    """Return the signature of a class without types, where `__new__` takes any arguments to check their names."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    parameters = inspect.signature(obj).parameters.values()
+    plain = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+    return str(inspect.Signature(plain)), None
+
+
+def setup(app: Any) -> None:
+    """Connect the handlers of this file, as Sphinx asks."""
+    app.connect("autodoc-process-signature", _signature)
