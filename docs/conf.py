@@ -55,6 +55,7 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "fastgd"},
     "show_prev_next": True,
+    "header_links_before_dropdown": 10,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],

@@ -53,7 +53,8 @@ def toctree(page: Path) -> set[Path]:
     """Return the pages that the toctrees of a page list."""
     found = set()
     for body in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
-        for entry in filter(None, re.sub(r"^:.*\n", "", body, flags=re.MULTILINE).split()):
+        for line in filter(None, re.sub(r"^:.*\n", "", body, flags=re.MULTILINE).splitlines()):
+            entry = re.sub(r".* <(.*)>", r"\1", line)
             matches = set(page.parent.glob(f"{entry}.md"))
             assert matches, entry
             found |= matches
