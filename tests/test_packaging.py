@@ -2,11 +2,15 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +110,47 @@ def test_wheel_works_from_another_folder(wheel, tmp_path):
     assert script.stdout.decode() == f"fastgd {fastgd.__version__}\n"
 
 
+#: A file of a user who checks types.
+TYPED = """
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastgd
+from fastgd.optimizers import Adam
+
+X = np.ones((4, 2))
+model = fastgd.LinearRegression(alpha=0.1, optimizer=Adam(learning_rate=0.1), batch_size=2).fit(X, X[:, 0])
+assert_type(model, fastgd.LinearRegression)
+assert_type(model.predict(X), NDArray[np.float64])
+assert_type(model.fit_report_["passes"], float)
+classes = fastgd.LogisticRegression().fit(X, ["a", "b", "a", "b"]).classes_
+assert_type(classes, NDArray[Any])
+assert_type(fastgd.load("model.safetensors"), fastgd.LinearRegression | fastgd.LogisticRegression)
+fastgd.LinearRegression(max_iter="many")
+"""
+
+
+@pytest.mark.slow
+def test_types_reach_a_users_file(wheel, tmp_path):
+    """An installed fastgd is typed for mypy: it accepts what is right and finds the one wrong argument."""
+    pytest.importorskip("mypy", reason="needs mypy: pip install mypy")
+    venv.create(tmp_path / "venv")
+    executable = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    where = subprocess.run([executable, "-c", "import site; print(site.getsitepackages()[0])"], capture_output=True)
+    site = where.stdout.decode().strip()
+    words = ["install", "--quiet", "--no-deps", "--no-index", "--target", site, str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *words], check=True)
+    (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    (tmp_path / "typed.py").write_text(TYPED)
+    words = ["--python-executable", str(executable), "--cache-dir", str(tmp_path / "cache"), "typed.py"]
+    done = subprocess.run([sys.executable, "-m", "mypy", *words], cwd=tmp_path, capture_output=True, text=True)
+    errors = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert len(errors) == 1, done.stdout + done.stderr
+    assert 'Argument "max_iter" to "LinearRegression" has incompatible type "str"' in errors[0]
+
+
 def test_importing_fastgd_imports_nothing_heavy(root):
     check = "import sys, fastgd; print({'numpy', 'numba', 'scipy', 'sklearn', 'typer'} & sys.modules.keys())"
     done = python(check, cwd=root)
@@ -136,3 +181,16 @@ def test_imports_run_downward_only(root):
     """In a process of its own, since import-linter disables loggers that exist."""
     done = python("from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))", cwd=root)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_facts_of_a_release_agree(root, project):
+    """The citation names this version, and the workflows test the supported versions of Python."""
+    citation = (root / "CITATION.cff").read_text()
+    assert f"\nversion: {fastgd.__version__}\n" in citation
+    assert f"\nlicense: {project['project']['license']}\n" in citation
+    assert f"\n## [{fastgd.__version__}] - " in (root / "CHANGELOG.md").read_text()
+    checks = (root / ".github" / "workflows" / "checks.yml").read_text()
+    versions = re.search(r'python: \[("3\.\d+"(?:, "3\.\d+")*)\]', checks)[1].replace('"', "").split(", ")
+    assert project["project"]["requires-python"] == f">={versions[0]}"
+    first = int(versions[0].removeprefix("3."))
+    assert versions == [f"3.{first + i}" for i in range(len(versions))]
