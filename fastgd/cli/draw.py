@@ -29,6 +29,26 @@ class Paths(NamedTuple):
     options: dict[str, Any]
 
 
+#: Korean names of built-in examples.
+_KOREAN = {
+    "gradient descent": "경사 하강법",
+    "momentum": "모멘텀",
+    "batch": "전체 배치",
+    "32 rows": "32행",
+    "1 row": "1행",
+    "local minima": "지역 최솟값",
+    "saddle": "안장점",
+    "plateau": "고원",
+    "on plateau": "정체 시 감소",
+    "constant": "상수",
+    "step": "계단",
+    "exponential": "지수",
+    "cosine": "코사인",
+    "warmup": "워밍업",
+    "onecycle": "원사이클",
+}
+
+
 def draw(options: DrawOptions) -> None:
     """Draw the picture and print its name."""
     options.check()
@@ -59,13 +79,18 @@ def _save(figure: Figure, path: Path) -> None:
 def _draw_paths(options: DrawOptions, paths: Paths, size: tuple[float, float]) -> None:
     more = {**paths.options, "language": options.language}
     figure = _new_figure(size)
+    results = {_translated(name, options): path for name, path in paths.results.items()}
     more["ax"] = figure if more.get("side_by_side") else figure.add_subplot()
     if options.is_animated:
         with whole_file(options.path) as temporary:
-            plots.animate_path(paths.fun, paths.results, temporary, **more)
+            plots.animate_path(paths.fun, results, temporary, **more)
         return
-    plots.plot_path(paths.fun, paths.results, **more)
+    plots.plot_path(paths.fun, results, **more)
     _save(figure, options.path)
+
+
+def _translated(name: str, options: DrawOptions) -> str:
+    return _KOREAN.get(name, name) if options.language == "ko" else name
 
 
 def _descend(rules: dict[str, Any], steps: int) -> dict[str, Any]:
@@ -140,14 +165,16 @@ def _draw_nesterov(figure: Figure, options: DrawOptions) -> None:
 
 def _draw_starts(figure: Figure, options: DrawOptions) -> None:
     """Draw descents from several starts into local minima, past a saddle and on a plateau."""
-    names = ("valleys", "saddle", "plateau")
-    for axes, name, rate in zip(figure.subplots(1, 3), names, (0.02, 0.1, 0.5), strict=True):
-        function = getattr(examples, name)
-        rule = optimizers.GradientDescent(rate)
+    shown = (
+        ("local minima", examples.valleys, 0.02),
+        ("saddle", examples.saddle, 0.1),
+        ("plateau", examples.plateau, 0.5),
+    )
+    for axes, (name, function, rate) in zip(figure.subplots(1, 3), shown, strict=True):
+        rule, is_last = optimizers.GradientDescent(rate), function is examples.plateau
         result = fastgd.minimize(function, function.start, optimizer=rule, max_iter=80, n_starts=6, random_state=1)
-        plots.plot_path(
-            function, result, ax=axes, title=function.formula, legend=name == "plateau", language=options.language
-        )
+        title = _translated(name, options)
+        plots.plot_path(function, result, ax=axes, title=title, legend=is_last, language=options.language)
 
 
 def _draw_history(figure: Figure, options: DrawOptions) -> None:
@@ -183,8 +210,9 @@ def _draw_schedules(figure: Figure, options: DrawOptions) -> None:
         "cosine": schedules.CosineDecay(0.1),
         "warmup": schedules.WarmUp(epochs=5, then=schedules.CosineDecay(0.1)),
         "onecycle": schedules.OneCycle(0.1),
-        "plateau": schedules.ReduceOnPlateau(0.1, patience=9),
+        "on plateau": schedules.ReduceOnPlateau(0.1, patience=9),
     }
+    shapes = {_translated(name, options): shape for name, shape in shapes.items()}
     plots.plot_schedule(shapes, ax=figure.add_subplot(), language=options.language)
 
 

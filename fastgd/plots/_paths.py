@@ -334,7 +334,8 @@ def _draw_gradients(axes: Axes, fun: Any, view: View, run: Array, label: str) ->
     slopes = np.array([downhill(fun, x) for x in points])
     lengths = np.linalg.norm(slopes, axis=1, keepdims=True)
     arrows = 0.12 * (view.x[-1] - view.x[0]) * slopes / np.where(lengths > 0.0, lengths, 1.0)
-    options: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1.0, "width": 0.005, "zorder": 4}
+    options: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1.0, "zorder": 4}
+    options |= {"units": "inches", "width": 0.03}
     axes.quiver(*points.T, *arrows.T, color=color, **options)
     axes.add_line(Line2D([], [], color=color, marker=">", markevery=[1], label=label))
 

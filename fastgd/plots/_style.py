@@ -200,7 +200,7 @@ def _add_legend(axes: Axes, handles: list[Any]) -> None:
 
 
 #: Most entries of a legend inside the axes.
-_INSIDE = 3
+_INSIDE = 2
 
 
 def has_hangul(text: str) -> bool:
