@@ -16,6 +16,7 @@ from sklearn.utils.validation import _get_feature_names, _num_samples, check_is_
 from fastgd._inputs import Matrix, read_matrix, read_rows, read_validation_rows
 from fastgd._model import ModelParameters
 from fastgd._namespaces import coefficients, fitted_array, with_numpy_attributes
+from fastgd._report import FitReport, shown_report, to_html
 from fastgd.arrays import Array, blocks_of
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray
@@ -31,7 +32,6 @@ from fastgd.threads import get_num_threads
 if TYPE_CHECKING:
     from fastgd._categories import Coding
     from fastgd._data import Start, ValidationRows
-    from fastgd._report import FitReport
     from fastgd._streaming import FitResult, Previous
 
 try:
@@ -393,6 +393,19 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         self.coef_ = with_numpy_attributes(self).coef_
         return self
 
+    def _repr_html_inner(self) -> str:
+        return str(super()._repr_html_inner()) + self._report_html()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle = dict(super()._repr_mimebundle_(**kwargs))
+        if "text/html" in bundle:
+            bundle["text/html"] += self._report_html()
+        return bundle
+
+    def _report_html(self) -> str:
+        """Return what a notebook shows below scikit-learn's diagram: the report of the fit, if there is one."""
+        return to_html(self.fit_report_) if hasattr(self, "fit_report_") else ""
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -489,7 +502,7 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         self.__dict__.update(
             model,
             history_=result.history,
-            fit_report_=result.report,
+            fit_report_=shown_report(result.report),
             n_iter_=result.epochs,
             _training=result.stream,
         )

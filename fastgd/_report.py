@@ -1,6 +1,8 @@
-"""The report of a fit: the fitted attribute ``fit_report_``."""
+"""The report of a fit: the fitted attribute ``fit_report_``, in words, and as a table of HTML for notebooks."""
 
-from typing import TypedDict
+import math
+from html import escape
+from typing import Any, TypedDict, cast
 
 
 class DataReport(TypedDict):
@@ -122,3 +124,108 @@ class FitReport(DataReport, TimeReport):
     random_state: int | None
     collinear: list[int] | None
     warnings: list[str]
+
+
+class _ShownReport(dict[str, Any]):
+    """A report that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return to_html(cast(FitReport, self))
+
+
+def shown_report(report: FitReport) -> FitReport:
+    """Return a copy of the report that a notebook shows as a table."""
+    return cast(FitReport, _ShownReport(report))
+
+
+def describe(report: FitReport) -> dict[str, str]:
+    """Return the facts of a report in words by their labels, in the terms of the estimators' parameters."""
+    return {
+        "solver": f"{report['solver']} on {_device(report)}, {_count(report['threads'], 'thread')}",
+        "reason": report["reason"],
+        "converged": _verdict(report),
+        "objective": _objective(report),
+        "data": (
+            f"{_count(report['n_rows'], 'row')} x {_count(report['n_features'], 'column')},"
+            f" {_count(report['n_outputs'], 'output')}; {report['dtype']}, {_order(report['order'])}"
+        ),
+        "memory": _memory(report),
+        "seconds": (
+            f"compiling and loading kernels {report['seconds_compile']:.2f}, fitting {report['seconds_compute']:.3g}"
+        ),
+    }
+
+
+def to_html(report: FitReport) -> str:
+    """Return the facts of a report and its warnings as a table of HTML, in the colours of the page around it."""
+    try:
+        facts = [*describe(report).items(), *(("warning", message) for message in report["warnings"])]
+    except (ArithmeticError, KeyError, TypeError, ValueError):  # of a model file, which may be of another version
+        facts = [(str(key), str(value)) for key, value in report.items()]
+    rows = "".join(f'<tr><th scope="row">{escape(label)}</th><td>{escape(text)}</td></tr>' for label, text in facts)
+    table = f"<style>{_STYLE}</style><table>{rows}</table>"
+    return f'<details class="fastgd-report" open><summary>Report of the fit</summary>{table}</details>'
+
+
+#: Notebooks align cells to the right, and do not wrap them.
+_STYLE = (
+    ".fastgd-report :is(th, td) "
+    "{text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; padding: 0.2em 0.6em}"
+    ".fastgd-report th {overflow-wrap: normal}"
+)
+
+
+def _device(report: FitReport) -> str:
+    return "the CPU" if report["device"] == "cpu" else "the GPU"
+
+
+def _order(order: str) -> str:
+    return "CSR" if order == "csr" else f"{order} order"
+
+
+def _count(count: float, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _verdict(report: FitReport) -> str:
+    """Return whether the fit has converged, by what, and otherwise the remedy."""
+    if math.isnan(report["certificate"]):
+        return f"unknown ({report['stopped_by']})"
+    gradient = f"largest gradient {report['certificate']:.2g} of its bound at the constant model"
+    reached, above = report["certificate"] <= report["tol"], report["suboptimality"]
+    distance = "" if above is None else f", about {above:.2g} above the minimum"
+    tol = f"tol={report['tol']:g}"
+    if report["converged"]:
+        if reached:
+            return f"yes ({gradient}; {tol})"
+        why = {"flat loss": "the loss has stopped falling", "early stopping": "the validation loss has stopped falling"}
+        reason = why.get(report["stopped_by"])
+        return f"yes{distance if reason is None else f', {reason}'} ({gradient})"
+    limited = report["stopped_by"] in ("max_iter", "max_seconds")
+    remedy = f"allow more {report['stopped_by']}" if limited else f"stopped by {report['stopped_by']}"
+    return f"no{distance if reached else ''} ({gradient}; {tol}): {remedy}"
+
+
+def _objective(report: FitReport) -> str:
+    if math.isnan(report["certificate"]):
+        return f"{report['objective']:.6g}, mean loss of the rows before their updates"
+    expected, gap = report["suboptimality"], report["duality_gap"]
+    parts = [f"{report['objective']:.6g}, mean loss and penalty of the fitted rows"]
+    parts += [] if expected is None else [f"about {expected:.2g} above its minimum"]
+    parts += [] if gap is None else [f"at most {gap:.2g} above its minimum (duality gap)"]
+    return "; ".join(parts)
+
+
+def _memory(report: FitReport) -> str:
+    """Return the passes over X, and the bytes that were read, converted and transferred."""
+    passes = f"{report['passes']:,.4g} pass{'' if report['passes'] == 1 else 'es'} over X"
+    parts = [f"{passes}, {_size(report['bytes_read'])} read"]
+    parts += [f"{_size(report['bytes_converted'])} converted" if report["bytes_converted"] else "no copy of X"]
+    parts += [f"{_size(report['bytes_transferred'])} to and from the GPU"] if report["bytes_transferred"] else []
+    return "; ".join(parts)
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes, in the largest unit that leaves one or more."""
+    power = min(len(str(count)) - 1, 12) // 3
+    return f"{count / 1000**power:.4g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastgd import model_file, optimizers, schedules
 from fastgd._categories import Coding
+from fastgd._report import shown_report
 from fastgd.exceptions import ModelFileError
 from fastgd.linear import LinearRegression
 from fastgd.logistic import LogisticRegression
@@ -83,7 +84,7 @@ def _build(parts: ModelParts) -> LinearRegression | LogisticRegression:
     model.n_iter_ = metadata["n_iter"]
     model.history_ = {name: np.array(values, np.float64) for name, values in metadata["history"].items()}
     model.history_ |= _named(tensors, "history.")
-    model.fit_report_ = metadata["fit_report"]
+    model.fit_report_ = shown_report(metadata["fit_report"])
     if metadata["training"] is not None:
         model._training = StoredTraining(_named(tensors, "training."), metadata["training"])
     return model

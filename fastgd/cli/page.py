@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from fastgd._report import describe
 from fastgd.cli.errors import in_options
 from fastgd.cli.output import plural, printable
 from fastgd.cli.prepare import PreparedData
@@ -103,19 +104,14 @@ def _baseline(result: FitResult) -> str:
 
 
 def _fit_lines(result: FitResult) -> Iterator[_Line]:
-    report, epochs = result.report, result.history.epochs
-    device = "the CPU" if report["device"] == "cpu" else "the GPU"
-    yield _Line("solver", f"{report['solver']} on {device}, {plural(report['threads'], 'thread')}")
-    yield _Line("", in_options(report["reason"]) + _expected(report))
-    yield _Line("converged", _verdict(result))
-    yield _Line("objective", _objective(report))
+    facts, epochs = describe(result.report), result.history.epochs
+    yield _Line("solver", facts["solver"])
+    yield _Line("", in_options(facts["reason"]) + _expected(result.report))
+    yield _Line("converged", in_options(facts["converged"]))
+    yield _Line("objective", facts["objective"])
     yield from _history_lines(result.history)
-    yield _Line(
-        "seconds",
-        f"reading {result.data.seconds_reading:.2f}, compiling and loading kernels {report['seconds_compile']:.2f},"
-        f" fitting {report['seconds_compute']:.3g}",
-    )
-    passes = f"{plural(report['passes'], 'pass')} over the rows in {plural(epochs, 'epoch')}"
+    yield _Line("seconds", f"reading {result.data.seconds_reading:.2f}, {facts['seconds']}")
+    passes = f"{plural(result.report['passes'], 'pass')} over the rows in {plural(epochs, 'epoch')}"
     rows = result.rows_per_second
     rate = f"{rows / 1e6:,.3g} million" if rows >= 1e6 else f"{rows:,.0f}"
     yield _Line("speed", f"{rate} rows/s, {result.gigabytes_per_second:.3g} GB/s: {passes}")
@@ -140,30 +136,6 @@ def _expected(report: FitReport) -> str:
     expected, taken = next(iter(report["expected_seconds"].values()), 0.0), report["seconds_compute"]
     close = expected > 0.0 and 1.0 / _TOLERANCE <= taken / expected <= _TOLERANCE
     return f"; expected to take {expected:.2g} s" if close else ""
-
-
-def _verdict(result: FitResult) -> str:
-    report = result.report
-    gradient = f"largest gradient {report['certificate']:.2g} of its bound at the constant model"
-    reached, above = report["certificate"] <= report["tol"], report["suboptimality"]
-    distance = "" if above is None else f", about {above:.2g} above the minimum"
-    if report["converged"]:
-        if reached:
-            return f"yes ({gradient}; --tol {report['tol']:g})"
-        why = {"flat loss": "the loss has stopped falling", "early stopping": "the validation loss has stopped falling"}
-        reason = why.get(report["stopped_by"])
-        return f"yes{distance if reason is None else f', {reason}'} ({gradient})"
-    limit = {"max_iter": "--epochs", "max_seconds": "--max-seconds"}.get(report["stopped_by"])
-    remedy = f"allow more {limit}" if limit is not None else f"stopped by {report['stopped_by']}"
-    return f"no{distance if reached else ''} ({gradient}; --tol {report['tol']:g}): {remedy}"
-
-
-def _objective(report: FitReport) -> str:
-    expected, gap = report["suboptimality"], report["duality_gap"]
-    parts = [f"{report['objective']:.6g}, mean loss and penalty of the fitted rows"]
-    parts += [] if expected is None else [f"about {expected:.2g} above its minimum"]
-    parts += [] if gap is None else [f"at most {gap:.2g} above its minimum (duality gap)"]
-    return "; ".join(parts)
 
 
 def _coefficient_lines(result: FitResult) -> list[str]:
