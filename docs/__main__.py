@@ -26,7 +26,11 @@ def main() -> int:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
-    from sphinx.cmd.build import build_main
+    try:
+        from sphinx.cmd.build import build_main
+    except ModuleNotFoundError:
+        print("The documentation needs Sphinx: pip install '.[docs]' in the checkout", file=sys.stderr)
+        return 1
 
     if not options.changed:
         # Pages of sources and names that are gone; `.buildinfo` marks a folder that Sphinx has written.
