@@ -52,6 +52,8 @@ mathjax_path = "mathjax/tex-chtml.js"
 html_css_files = ["fastgd.css"]
 html_show_sourcelink = False
 html_copy_source = False
+# Pages without others below them need no list of these.
+html_sidebars = {name: [] for name in ("start", "command", "benchmarks", "decisions")}
 html_theme_options = {
     "logo": {"text": "fastgd"},
     "show_prev_next": True,
@@ -67,8 +69,9 @@ def _kernel_settings() -> str:
     folder = Path(tempfile.mkdtemp(prefix="fastgd-docs-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     profile = folder / "profile_default"
-    profile.mkdir()
+    (profile / "startup").mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("_kernel.py"), profile / "ipython_kernel_config.py")
+    shutil.copy(Path(__file__).with_name("_startup.py"), profile / "startup")
     return str(folder)
 
 
