@@ -21,7 +21,7 @@ HELD = {"GL03", "GL05", "GL06", "GL07", "GL08", "GL09", "SS01", "SS04", "SS06"} 
 }
 CALLBACKS = ("EpochState", "StepState", "Callback", "StepCallback", "Iterates")
 #: States that fits make, with fields documented as attributes, and protocols: users make none of them.
-STATES = {f"fastgd.callbacks.{name}" for name in CALLBACKS[:4]}
+STATES = {"fastgd.plots.RateTest", *(f"fastgd.callbacks.{name}" for name in CALLBACKS[:4])}
 #: Methods that fits call, not users; a page of the reference shows those of the base class.
 INTERFACES = {"fastgd.optimizers.Optimizer", "fastgd.schedules.Schedule", "fastgd.callbacks.Callback"}
 

@@ -47,6 +47,16 @@ class RateTest(NamedTuple):
         The rate at which the smoothed loss falls most steeply.
     limit : float
         The rate of the least smoothed loss: larger ones raise it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgd import LinearRegression, plots
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> y = X.sum(axis=1) + np.random.default_rng(1).normal(size=200)
+    >>> test = plots.find_rates(LinearRegression(optimizer="gd", batch_size=20, random_state=0), X, y)
+    >>> test.rates.shape == test.losses.shape == test.smoothed.shape
+    True
     """
 
     rates: Array
@@ -125,6 +135,7 @@ def find_rates(
     Returns
     -------
     RateTest
+        Rates and losses, with a suggested rate; `plot_rate_finder` draws it.
 
     Raises
     ------
