@@ -18,6 +18,8 @@ from fastgd.plots._schedules import plot_schedule
 from fastgd.plots._style import require_matplotlib as require_matplotlib
 from fastgd.plots._style import style
 from fastgd.plots._surface import LossSurface
+from fastgd.plots._svg import dark_variables as dark_variables
+from fastgd.plots._svg import inline_svg as inline_svg
 
 __all__ = [
     "LossSurface",

@@ -25,6 +25,11 @@ _DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: Foreground, background, and the grey of grids and level sets.
 _BACKGROUNDS = {"light": ("#1a1a1a", "#ffffff", "#8c8c8c"), "dark": ("#e8e8e8", "#16181d", "#8a8f98")}
+#: Colours of the light style, in lower case -> those of the dark style.
+DARK_COLORS = {
+    light.lower(): dark
+    for light, dark in zip((*_ON_LIGHT, *_BACKGROUNDS["light"]), (*_ON_DARK, *_BACKGROUNDS["dark"]), strict=True)
+}
 #: Fonts with Hangul of the usual systems, the best first.
 _HANGUL_FONTS = (
     "NanumGothic",
