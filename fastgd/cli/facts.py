@@ -122,9 +122,16 @@ def time_lines(result: FitResult) -> Iterator[Line]:
     yield Line("speed", f"{rate} rows/s, {result.gigabytes_per_second:.3g} GB/s: {passes}")
 
 
+def memory_lines(result: FitResult) -> Iterator[Line]:
+    """Describe the fitted matrix, and the bytes of it that were read and copied."""
+    facts = describe(result.report)
+    yield Line("matrix", facts["data"])
+    yield Line("memory", facts["memory"])
+
+
 def file_lines(result: FitResult) -> Iterator[Line]:
     """Name the files that were written."""
-    for label, path in (("saved", result.saved), ("plotted", result.plotted)):
+    for label, path in (("saved", result.saved), ("plotted", result.plotted), ("report", result.reported)):
         if path is not None:
             yield Line(label, path)
 

@@ -19,7 +19,7 @@ from fastgd.cli.page import page
 from fastgd.cli.predict import columns_in_order
 from fastgd.cli.prepare import PreparedData, prepare
 from fastgd.cli.progress import progress
-from fastgd.cli.report import Coefficients, FitResult, summarize_history, to_json
+from fastgd.cli.report import Coefficients, FitResult, command_line, summarize_history, to_json
 from fastgd.cli.score import Labelled, ScoredRows, column_moments, match_test_rows, read_test, score_model
 from fastgd.exceptions import DeviceError, DivergenceError
 
@@ -54,8 +54,13 @@ def fit(options: FitOptions) -> None:
         if options.plot is not None:
             show("drawing")
             draw(model, data.target, options.plot)
-    messages = [*data.warnings, *model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
-    result.warnings = [_in_users_terms(message, data.names) for message in dict.fromkeys(messages)]
+        messages = [*data.warnings, *model.fit_report_["warnings"], *(str(warning.message) for warning in caught)]
+        result.warnings = [_in_users_terms(message, data.names) for message in dict.fromkeys(messages)]
+        if options.report is not None:
+            from fastgd.cli.html_report import write_html
+
+            show("writing the report")
+            write_html(result, model, scales, options.report)
     if options.json:
         print_text(to_json(result))
         return
@@ -127,4 +132,6 @@ def _result(
         history=summarize_history(model.history_, model.fit_report_["stopped_by"], options),
         saved=None if options.save is None else str(options.save),
         plotted=None if options.plot is None else str(options.plot),
+        reported=None if options.report is None else str(options.report),
+        command=command_line(options),
     )

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 Missing = Literal["error", "drop", "mean"]
 PredictMissing = Literal["error", "empty", "mean"]
 
-#: Endings of the names of pictures and of predictions.
+#: Endings of the names of pictures, of reports and of predictions.
 PICTURES = (".png", ".svg", ".pdf")
+PAGES = (".html",)
 PREDICTIONS = (".csv", ".tsv", ".parquet", ".npy")
 #: Values of the options of ``fastgd warmup``, which may be repeated: typer checks no choices then.
 LOSSES = ("squared", "huber", "logistic", "softmax")
@@ -188,6 +189,7 @@ class FitOptions(_Reading):
     )
     save: Path | None = _option("Save the model, for 'fastgd predict'.", "MODEL")
     plot: Path | None = _option("Draw loss and learning rate by epoch: .png, .svg or .pdf.", "FILE")
+    report: Path | None = _option("Write the result with pictures as one page of HTML: .html.", "FILE")
     json: bool = _flag("Print the result as one JSON object.", None, "--json")
     quiet: bool = _quiet()
 
@@ -207,7 +209,11 @@ class FitOptions(_Reading):
         if self.save is not None:
             check_output(self.save, "--save")
         if self.plot is not None:
-            _check_plot(self.plot)
+            _check_picture(self.plot, "--plot", PICTURES)
+        if self.report is not None:
+            _check_picture(self.report, "--report", PAGES)
+            if self.report == self.save:
+                raise InputError(f"--save and --report both name {self.save}: give them different names")
 
     @property
     def holdout_share(self) -> float:
@@ -285,8 +291,8 @@ class FitOptions(_Reading):
     def _check_quiet(self) -> None:
         if self.quiet and self.json:
             raise InputError("--quiet and --json exclude each other: leave out one of them")
-        if self.quiet and self.save is None and self.plot is None:
-            raise InputError("--quiet leaves no result: add --save MODEL or --plot FILE")
+        if self.quiet and self.save is None and self.plot is None and self.report is None:
+            raise InputError("--quiet leaves no result: add --save MODEL, --plot FILE or --report FILE")
 
     def _check_validation(self) -> None:
         share = self.validation_fraction
@@ -481,16 +487,16 @@ def check_output(path: Path, option: str) -> None:
         raise InputError(f"{option} {path}: nothing can be written in the folder {path.parent}: choose another")
 
 
-def _check_plot(path: Path) -> None:
-    if path.suffix.lower() not in PICTURES:
-        raise InputError(f"--plot {path}: the name must end in one of {', '.join(PICTURES)}")
-    check_output(path, "--plot")
+def _check_picture(path: Path, option: str, endings: tuple[str, ...]) -> None:
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{option} {path}: the name must end in {'one of ' * (len(endings) > 1)}{', '.join(endings)}")
+    check_output(path, option)
     from fastgd.plots import require_matplotlib
 
     try:
         require_matplotlib()
     except ImportError as error:
-        raise InputError(f"--plot: {error}") from error
+        raise InputError(f"{option}: {error}") from error
 
 
 def _number(text: str) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -100,6 +101,27 @@ def summarize_history(history: Mapping[str, NDArray[Any]], stopped_by: str, opti
     return HistorySummary(len(rates), options.schedule, float(rates[0]), float(rates[-1]), early_stop)
 
 
+def command_line(options: FitOptions) -> str:
+    """Return the command line of the options that are not defaults, quoted for a shell."""
+    words = []
+    for option in fields(options):
+        value, typer = getattr(options, option.name), option.metadata["typer"]
+        if option.name == "source" or value == option.default or value == []:
+            continue
+        # typer takes the first name of an option for its default until it builds the command.
+        declared = typer.default if isinstance(typer.default, str) else f"--{option.name.replace('_', '-')}"
+        name, _, negated = declared.partition("/")
+        if isinstance(value, bool):
+            words.append(name if value else negated)
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            words += [name, str(one)]
+    sources = options.source or []
+    if any(source.startswith("-") and source != "-" for source in sources):
+        return shlex.join(["fastgd", "fit", *words, "--", *sources])
+    return shlex.join(["fastgd", "fit", *sources, *words])
+
+
 @dataclass
 class FitResult:
     """The facts that ``fastgd fit`` reports."""
@@ -117,8 +139,11 @@ class FitResult:
     intercept: list[float]
     classes: list[Label]
     history: HistorySummary
+    command: str
+    """The command line that repeats the fit."""
     saved: str | None = None
     plotted: str | None = None
+    reported: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -171,6 +196,8 @@ def to_json(result: FitResult) -> str:
         "fit": report,
         "saved": result.saved,
         "plotted": result.plotted,
+        "reported": result.reported,
+        "command": result.command,
         "warnings": result.warnings,
     }
     plain = _plain(facts) | {"coefficients": [_coefficient_facts(coefficient) for coefficient in result.coefficients]}

@@ -67,6 +67,7 @@ def result_of(report=(), **changes):
         "intercept": [-3.0],
         "classes": ["no", "yes"],
         "history": HistorySummary(1, None, 1.0, 1.0, None),
+        "command": "fastgd fit t.csv",
     }
     return FitResult(**{**base, **changes})
 
