@@ -68,7 +68,6 @@ def html_page(result: FitResult, pictures: Mapping[str, str], machine: Mapping[s
     -------
     str
     """
-    figures = (f"<figure>{svg}<figcaption>{_text(title)}</figcaption></figure>" for title, svg in pictures.items())
     # The folder of compiled kernels is the user's own, and a driver that is missing did nothing in this fit.
     left_out = {"cache", "threads"} | ({"gpu"} if result.report["device"] == "cpu" else set())
     installed = {name: value for name, value in machine.items() if name not in left_out and value != "not installed"}
@@ -80,7 +79,7 @@ def html_page(result: FitResult, pictures: Mapping[str, str], machine: Mapping[s
         data=_facts(data_lines(result.data)),
         scores=_scores(result),
         outcome=_facts(outcome_lines(result)),
-        figures="".join(figures),
+        pictures=_figures(pictures),
         coefficients=_coefficients(result),
         work=_facts([*solver_lines(result), *time_lines(result), *memory_lines(result), *file_lines(result)]),
         command=_text(result.command),
@@ -142,6 +141,14 @@ def _warnings(messages: list[str]) -> str:
     return (
         f'<section class="warning"><h2>{"Warnings" if len(messages) > 1 else "Warning"}</h2><ul>{items}</ul></section>'
     )
+
+
+def _figures(pictures: Mapping[str, str]) -> str:
+    """Return the section of pictures; a fit of one epoch with many classes has none."""
+    if not pictures:
+        return ""
+    figures = (f"<figure>{svg}<figcaption>{_text(title)}</figcaption></figure>" for title, svg in pictures.items())
+    return f'<section><h2>Pictures</h2><div class="figures">{"".join(figures)}</div></section>'
 
 
 def _scores(result: FitResult) -> str:
@@ -245,7 +252,7 @@ h2, caption {break-after: avoid}
 $warnings
 <section><h2>Data</h2>$data</section>
 <section><h2>Result</h2>$scores$outcome</section>
-<section><h2>Pictures</h2><div class="figures">$figures</div></section>
+$pictures
 <section><h2>Coefficients</h2>$coefficients</section>
 <section><h2>Computation</h2>$work</section>
 <section><h2>Repeat</h2><pre><code>$command</code></pre></section>
