@@ -23,7 +23,7 @@ KOREAN = {
     "stop: {reason}": "종료: {reason}",
     "start": "시작",
     "end": "끝",
-    "minimum": "최솟값",
+    "minimum": "최소점",
     "-gradient": "-기울기",
     "momentum": "모멘텀",
     "Nesterov": "네스테로프",
