@@ -76,13 +76,11 @@ def solve_by_elimination(
 ) -> Solution:
     """Minimise from theta until the certificate is at most tol and coefficients have their digits.
 
-    Falls back on the accelerated gradient if rounding of the curvature stops steps early.
+    All outputs have the same L2 weight. Falls back on the accelerated gradient if rounding of the curvature stops steps early.
     """
     progress = Progress(objective, tol, monitor)
     gram = columns.gram(objective.scaling, objective.problem.fit_intercept)
-    weights = objective.l2 if objective.problem.has_penalties_of_their_own else objective.l2[:1]
-    factors = [EliminationFactor(gram, l2, objective.scaling) for l2 in weights]
-    metric = SmoothMetric(factors, objective.l2.shape[1], _MEMORY)
+    metric = SmoothMetric([EliminationFactor(gram, objective.l2[0], objective.scaling)], objective.l2.shape[1], _MEMORY)
     at = objective.evaluate(theta) if theta.any() else _at_zeros(objective, gram)
     descent = Descent(objective, objective.evaluate, at, metric)
     progress.estimate = descent.suboptimality
@@ -105,7 +103,8 @@ def _at_zeros(objective: Objective, gram: BlockGram) -> Evaluation:
     centers = (objective.scaling.center * objective.scaling.inv_scale)[gram.block]
     gradient = -gram.targets
     gradient[:, gram.block] -= gradient[:, -1:] * centers
-    return objective.evaluation(objective.start(), objective.problem.constant.start, gradient)
+    constant = objective.problem.constant
+    return objective.evaluation(objective.start(), constant.losses + 0.5 * constant.margins**2, gradient)
 
 
 def _refine(descent: Descent, progress: Progress) -> None:

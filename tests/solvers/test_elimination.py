@@ -66,6 +66,29 @@ def test_a_matrix_of_all_columns_needs_no_memory(monkeypatch):
     assert model.fit_report_["converged"]
 
 
+def test_targets_far_from_zero_are_reported_without_their_mean():
+    """Raw float32 targets are centred here, and the evaluation at the start comes without a pass."""
+    X, y = table()
+    far = np.full(N, 1e3)
+    model = LinearRegression(alpha=0.3, standardize=False, optimizer="normal_equations")
+    assert model.fit(sparse.csr_array(X), far).fit_report_["objective"] == 0.0
+    y = (far + y[:, 0]).astype(np.float32)
+    report = model.fit(sparse.csr_array(X.astype(np.float32)), y).fit_report_
+    coef, intercept = ridge(X, y[:, None].astype(float), np.ones(N), 0.3, True)
+    expected = 0.5 * np.mean((X @ coef[0] + intercept - y) ** 2) + 0.15 * coef[0] @ coef[0]
+    assert report["objective"] == pytest.approx(expected, rel=1e-5)
+    assert model.history_["loss"][0] == pytest.approx(0.5 * y.var(dtype=float), rel=1e-5)
+
+
+def test_rows_that_have_one_column_only_need_no_system():
+    levels = np.eye(LEVELS)[np.random.default_rng(0).integers(0, LEVELS - 1, N)]
+    y = levels @ np.arange(LEVELS) + table()[1][:, 0]
+    model = LinearRegression(alpha=0.01, optimizer="normal_equations").fit(sparse.csr_array(levels), y)
+    coef, intercept = ridge(levels, y[:, None], np.ones(N), 0.01, True)
+    np.testing.assert_allclose(model.coef_, coef[0], rtol=0, atol=1e-8 * LEVELS)
+    assert model.intercept_ == pytest.approx(intercept[0], rel=1e-8)
+
+
 def test_a_fit_from_other_coefficients_ends_at_the_same_ones():
     X, y = table()
     model = LinearRegression(alpha=0.01, warm_start=True)

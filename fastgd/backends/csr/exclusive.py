@@ -99,5 +99,5 @@ def _longest(least: NDArray[Any]) -> slice:
 
 def _is_worth_a_block(data: "CsrData", columns: slice) -> bool:
     width = columns.stop - columns.start
-    numbers = 8 * data.d * (data.d - width + 2)
+    numbers = 8 * data.d * (data.d - width + data.targets + 2)
     return width >= _LEAST_SHARE * data.d and numbers <= max(_BYTES, _BYTES_SHARE * data.nbytes)
