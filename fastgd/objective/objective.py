@@ -389,22 +389,24 @@ class Objective:
         return (constant if constant > value else self.start_value()) - value
 
     def duality_gap(self, evaluation: Evaluation) -> float | None:
-        """Return a bound on the suboptimality of F, in the units of the user's targets; None without one.
+        """Return a bound on the suboptimality of F, in the units of the user's targets; None without one."""
+        gaps = self.gaps(evaluation)
+        return None if gaps is None else max(0.0, self.in_target_units(gaps))
+
+    def gaps(self, evaluation: Evaluation) -> Array | None:
+        """Return the duality gaps (K,), in working units, of which the sum counts; None without any.
 
         The bound holds if the derivatives by the intercepts are 0, else up to their size. For a pure L1 penalty it
         takes a pass.
         """
         problem = self.problem
-        if not (problem.has_l1 or problem.has_l2):
-            return None
         if problem.l2.all():
-            return self.in_target_units(self.ridge_gaps(evaluation))
+            return self.ridge_gaps(evaluation)
         if problem.has_l2 or not problem.l1.all():
             return None
-        dual = self._dual(
-            evaluation, feasible_share(self._for_raw_columns(evaluation)[1], problem.l1, problem.positive)
-        )
-        return None if dual is None else max(0.0, self.value(evaluation) - self.in_target_units(dual))
+        share = feasible_share(self._for_raw_columns(evaluation)[1], problem.l1, problem.positive)
+        dual = self._dual(evaluation, share)
+        return None if dual is None else evaluation.losses + evaluation.penalties - dual
 
     def ridge_gaps(self, evaluation: Evaluation) -> Array:
         """Return the duality gaps (K,) of a penalty with L2, in working units, without a pass."""

@@ -24,13 +24,27 @@ from fastgd.solvers.progress import Monitor, Plateau, Progress, Solution
 
 #: Least columns of a working set, and columns per column with a coefficient.
 _LEAST, _GROWTH = 100, 2
-#: Share to reach on a working set, of the certificate or of tol.
+#: Share of the certificate to reach on a working set.
 _SHARE = 0.1
+#: Most passes that meet the certificate and go on until the duality gap meets the tolerance.
+_WAIT = 2
 #: Time of accelerated steps per byte of parameters, in that per byte of X; and the share of the time of such a step in
 #: all columns above which a working set saves too little.
 _PARAMETER, _MOST = 10.0, 0.5
 #: Consecutive passes without improvement after which only rounding is left.
 _MOST_IDLE = 5
+
+
+class _Gap:
+    """The duality gap as the estimated suboptimality, until it was too large too often."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective, self._waited = objective, 0
+
+    def __call__(self, at: Evaluation) -> Array | None:
+        """Return the gap of each output (K,) in working units; None if unknown."""
+        self._waited += 1
+        return self._objective.gaps(at) if self._waited <= _WAIT else None
 
 
 class WorkingSets(FullBatch):
@@ -48,16 +62,20 @@ def solve_working_sets(
     at the start hold most of the data, accelerated steps in all columns take over.
     """
     progress = Progress(objective, tol, monitor)
-    progress.estimate = SampledEstimate(objective, tol)
+    progress.estimate = _Gap(objective)
     progress.limit_idle_passes(_MOST_IDLE)
     if not theta.any():
         theta = theta.copy()
         theta[:, -1] = objective.problem.constant.margins
     part: Objective | None = None
-    columns, largest, count = np.empty(0, np.intp), 0, 0
+    columns, largest, count, is_stuck = np.empty(0, np.intp), 0, 0, False
     while True:
         at = objective.evaluate(theta)
+        if is_stuck:
+            progress.estimate = None  # the gap will not shrink
         reason = progress.record_pass(at)
+        if reason is None and is_stuck and tol > 0.0:
+            reason = "no step"
         if reason is not None:
             note = f"{count} working sets of up to {largest} of {objective.data.d} columns"
             return replace(progress.make_solution(reason), note=note)
@@ -67,11 +85,13 @@ def solve_working_sets(
             is_first, part = part is None, None  # frees the memory of the columns before
             part = objective.of_columns(columns)
             if is_first and _work(part) > _MOST * _work(objective):
+                progress.estimate = SampledEstimate(objective, tol)
                 solution = accelerate(objective, theta, tol, progress)
                 return replace(solution, solver="Accelerated", note="most of the data violate optimality at the start")
-        goal = _SHARE * max(progress.certificate, tol)
-        before = part.bytes_read
-        theta, count = _minimise(part, columns, at, goal, monitor, solve_columns), count + 1
+        goal, before = _SHARE * progress.certificate, part.bytes_read
+        if goal > 0.0 and not is_stuck:
+            theta, count = _minimise(part, columns, at, goal, monitor, solve_columns), count + 1
+        is_stuck = np.array_equal(theta, at.theta)
         # Rows of the copy count by their share of the bytes.
         objective.data.rows_sampled += (part.bytes_read - before) * objective.data.n // objective.data.nbytes
         logger.debug("working set of %d columns at a certificate of %.3g", len(columns), progress.certificate)
