@@ -76,7 +76,8 @@ def solve_by_elimination(
 ) -> Solution:
     """Minimise from theta until the certificate is at most tol and coefficients have their digits.
 
-    All outputs have the same L2 weight. Falls back on the accelerated gradient if rounding of the curvature stops steps early.
+    All outputs have the same L2 weight. Falls back on the accelerated gradient if rounding of the curvature stops steps
+    early.
     """
     progress = Progress(objective, tol, monitor)
     gram = columns.gram(objective.scaling, objective.problem.fit_intercept)
