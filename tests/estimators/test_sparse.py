@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from fastgd import LinearRegression, LogisticRegression
+from fastgd.backends.csr.epochs import CsrEpochs
 from fastgd.exceptions import DivergenceError
 from fastgd.optimizers import BY_NAME, GradientDescent, Momentum, Nesterov, WithRate
 from tests.covering import pairwise
@@ -63,6 +64,21 @@ def assert_same(sparse_fit, dense_fit, tolerance):
     for name in ("coef_", "intercept_"):
         expected = getattr(dense_fit, name)
         np.testing.assert_allclose(getattr(sparse_fit, name), expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.filterwarnings("ignore:max_iter", "ignore:fewer rows")
+@pytest.mark.parametrize("alpha", [0.0, 1e-6])
+def test_columns_rest_beside_an_empty_one(alpha, monkeypatch):
+    """An empty column has no scale beside an intercept."""
+    found, original = [], CsrEpochs._is_lazy
+    monkeypatch.setattr(CsrEpochs, "_is_lazy", lambda self, rule: found.append(original(self, rule)) or found[-1])
+    X = sparse.random_array((60, 2000), density=0.0025, rng=np.random.default_rng(0), format="csr")
+    y = X.sum(axis=1)
+    parameters = {"alpha": alpha, "optimizer": "gd", "batch_size": 1, "standardize": False, "max_iter": 2}
+    models = [LinearRegression(**parameters, random_state=0).fit(Z, y) for Z in (X, X.toarray())]
+    assert found
+    assert all(found)
+    np.testing.assert_allclose(models[0].coef_, models[1].coef_, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from fastgd.kernels import records
 from fastgd.kernels.cpu.epoch import LINE
 from fastgd.kernels.csr.epoch import COLUMNS, TILE_ROWS, CsrTeam, CsrWork, make_csr_epoch
 from fastgd.kernels.rules import POWERS, find_rule
+from fastgd.objective.coordinates import inverse
 from fastgd.objective.dataset import BatchSums, Data, EpochProblem
 from fastgd.objective.rule_state import RuleState
 
@@ -96,7 +97,7 @@ class CsrEpochs:
     def _is_lazy(self, rule: RuleState) -> bool:
         """Whether to take steps in the columns of a batch alone; the others rest."""
         problem = self._problem
-        l2 = float(np.max(problem.l2[:, :-1] / problem.scaling.inv_scale))
+        l2 = float(np.max(problem.l2[:, :-1] * inverse(problem.scaling.inv_scale)))
         weight = math.inf if l2 > 0.0 and problem.l1.any() else l2 * problem.batch_size
         return self._is_wide and may_rest(rule.recipe.rule.name, weight)
 
