@@ -213,8 +213,7 @@ def _compare_ends(result: Result, own: list[EndToEnd], name: str, others: list[E
     for stages, seconds in (("read, fit and predict", attrgetter("total")), ("fit and predict", attrgetter("fit"))):
         took, taken = ([seconds(end) for end in ends] for ends in (own, others))
         result.add_times(f"{what}, {stages}", took, rival, taken, at_least=bound)
-    # Differences in the fourth digit are noise.
-    least = float(np.floor(1e3 * theirs)) / 1e3
+    least = None if bound is None else theirs
     result.findings.append(Finding(f"{what}: R2", r2, "", rival, at_least=least, in_table=False))
 
 
