@@ -88,35 +88,40 @@ def _beside(target: Path) -> Iterator[Path]:
         _copy_permissions(target, temporary)
         os.replace(temporary, target)
     finally:
-        # Once replaced, its name is free, and may be that of another writer's file by now.
-        if _is_at(handle, temporary):
-            temporary.unlink()
+        # Once replaced, its name is free, and may be that of another writer's file by now unless it is random.
+        if handle is None or _is_at(handle, temporary):
+            temporary.unlink(missing_ok=True)
         unfinished.discard(str(temporary))
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
-class _Locked(NamedTuple):
+class _Temporary(NamedTuple):
     path: Path
-    handle: int
+    #: Open and locked; None on systems without locks, where an open file could not be renamed either.
+    handle: int | None
 
 
-def _create_beside(target: Path) -> _Locked:
-    """Create a locked file in the folder of `target`.
+def _create_beside(target: Path) -> _Temporary:
+    """Create a file in the folder of `target`, locked where the system has locks.
 
     Its name depends on the target alone, so that a later writer of the same target finds and removes the file of one
-    that was killed; it is random while another writer has that name.
+    that was killed; it is random while another writer has that name, and without locks.
     """
     name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     first = target.with_name(f".fastgd-{name}{_ending(target)}")
+    other = target.with_name(f".fastgd-{name}-{secrets.token_hex(8)}{_ending(target)}")
+    if not fcntl:
+        os.close(_create(other))
+        return _Temporary(other, None)
     _remove_abandoned(first)
     with contextlib.suppress(FileExistsError, BlockingIOError):
-        return _Locked(first, _create(first))
-    other = target.with_name(f".fastgd-{name}-{secrets.token_hex(8)}{_ending(target)}")
-    return _Locked(other, _create(other))
+        return _Temporary(first, _locked(_create(first), first))
+    return _Temporary(other, _locked(_create(other), other))
 
 
 def _create(path: Path) -> int:
-    return _locked(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
 
 def _locked(handle: int, path: Path) -> int:
@@ -125,8 +130,7 @@ def _locked(handle: int, path: Path) -> int:
     Close it and raise BlockingIOError if another writer has locked it, or renamed or removed it before.
     """
     try:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not _is_at(handle, path):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
     except BaseException:

@@ -1,5 +1,6 @@
 """Files are replaced whole, keep their permissions and links; devices and pipes are written into."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -28,6 +29,44 @@ def test_a_file_is_replaced_at_the_end(tmp_path):
         assert str(temporary) in files.unfinished
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["model.csv"]
+    assert not files.unfinished
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """Refuse to rename or remove a file while this process has it open, and have no locks, as on Windows."""
+
+    def is_open(path):
+        for handle in range(256):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(handle), os.lstat(path)):
+                    return True
+        return False
+
+    def refusing(call):
+        def guarded(path, *arguments, **options):
+            if is_open(path):
+                raise PermissionError(f"{path} is used by another process")
+            return call(path, *arguments, **options)
+
+        return guarded
+
+    monkeypatch.setattr(files, "fcntl", None)
+    for name in ("replace", "unlink"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+
+def test_two_writers_of_one_file_without_locks(windows, tmp_path):
+    path = tmp_path / "model.csv"
+    with whole_file(path) as first:
+        first.write_bytes(b"first")
+        write(path, b"second")
+        assert first.read_bytes() == b"first"
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    with pytest.raises(ValueError, match="stop"), whole_file(path):
+        raise ValueError("stop")
     assert os.listdir(tmp_path) == ["model.csv"]
     assert not files.unfinished
 
