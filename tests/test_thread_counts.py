@@ -31,6 +31,14 @@ def test_available_threads_are_the_least_of_all_limits(monkeypatch, affinity, qu
     assert fastgd.get_num_threads() == expected
 
 
+def test_without_affinity_all_processors_are_available(monkeypatch):
+    """As on macOS and Windows."""
+    limits(monkeypatch, 1, None, None)
+    monkeypatch.delattr(threads.os, "sched_getaffinity")
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 6)
+    assert threads.available_threads() == 6
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

@@ -1,5 +1,6 @@
 """The machine and the versions that a result was measured with."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -102,6 +103,7 @@ def _caches() -> dict[str, str]:
     """Return the size of each cache of the first core."""
     found = {}
     for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
-        found[f"L{level} {kind.lower()}"] = size
+        with contextlib.suppress(OSError):  # ARM machines may lack the size
+            level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+            found[f"L{level} {kind.lower()}"] = size
     return found

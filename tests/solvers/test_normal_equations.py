@@ -149,9 +149,12 @@ def test_matrices_that_do_not_fit_in_memory_are_refused(monkeypatch):
         LinearRegression(**SOLVER).fit(X, y)
 
 
-def test_memory_of_the_machine_is_known_where_linux_reports_it():
+def test_memory_of_the_machine_is_known_where_linux_reports_it(monkeypatch, tmp_path):
     found = available_bytes()
     assert found is None or 1 << 20 < found < 1 << 50
+    for name in ("_SYSTEM", "_LIMIT", "_USED"):
+        monkeypatch.setattr(f"fastgd.memory.{name}", str(tmp_path / "none"))
+    assert available_bytes() is None
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
