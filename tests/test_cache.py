@@ -134,6 +134,7 @@ print(add_two(40), _jit.compiled_kernels(), _cache.FOLDER)
 """
 
 
+@pytest.mark.skipif(os.name != "posix", reason="/dev/null holds no folder on POSIX only")
 def test_without_any_writable_folder_kernels_still_run(root):
     nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "TMPDIR"), "/dev/null/none")
     out, err = start(root=root, code=NOWHERE, **nowhere).communicate(timeout=200)

@@ -9,7 +9,10 @@ import pytest
 
 from fastgd.kernels import _cache
 
+posix = pytest.mark.skipif(os.name != "posix", reason="users, links and /dev of POSIX")
 
+
+@posix
 def test_the_cache_folder_is_the_first_that_can_be_written_to(tmp_path, monkeypatch):
     name = f"fastgd-{_cache.STAMP}"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
@@ -23,6 +26,7 @@ def test_the_cache_folder_is_the_first_that_can_be_written_to(tmp_path, monkeypa
     assert (_cache.cache_folder().stat().st_mode & 0o077) == 0
 
 
+@posix
 @pytest.mark.parametrize(
     ("system", "variables", "folder"),
     [
@@ -43,6 +47,7 @@ def test_the_users_folder_is_where_the_system_has_it(system, variables, folder, 
     assert _cache.user_folder() == Path(folder)
 
 
+@posix
 def test_without_a_home_the_temporary_folder_is_used(tmp_path, monkeypatch):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
@@ -59,6 +64,7 @@ def test_the_kernels_of_a_device_have_a_folder_of_their_own(tmp_path, monkeypatc
     assert _cache.cache_folder(stamp) == tmp_path / f"fastgd-{stamp}" != _cache.cache_folder()
 
 
+@posix
 def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
     """It could contain machine code of other users."""
     for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
@@ -105,6 +111,7 @@ def test_process_in_a_folder_keeps_it(others, monkeypatch):
     assert not others["2" * 16].exists()
 
 
+@posix
 def test_no_folder_of_somebody_else_or_behind_a_link_is_removed(others, tmp_path, monkeypatch):
     own = _cache._is_own
     monkeypatch.setattr(_cache, "_is_own", lambda folder: folder != others["1" * 16] and own(folder))

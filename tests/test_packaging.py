@@ -179,6 +179,8 @@ def test_public_names(root):
 
 def test_imports_run_downward_only(root):
     """In a process of its own, since import-linter disables loggers that exist."""
+    if not (root / "fastgd" / "kernels").is_symlink():
+        pytest.skip("this checkout has no symlinks")
     done = python("from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))", cwd=root)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -264,6 +264,7 @@ def test_history_in_the_metadata_is_read(blob, tmp_path):
     assert fastgd.load(tmp_path / "earlier").history_["loss"].tolist() == [1.0, 0.5]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
 def test_a_model_is_read_from_a_pipe(blob, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(blob,))

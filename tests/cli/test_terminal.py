@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import pty
 import re
 import select
 import signal
@@ -22,6 +21,8 @@ from fastgd.cli.errors import describe, in_options
 from fastgd.cli.output import printable, printable_json, whole_file
 from fastgd.cli.progress import progress
 from fastgd.exceptions import DeviceError
+
+pty = pytest.importorskip("pty", reason="terminals and signals of POSIX")
 
 CLOSED = "fastgd: error: the result cannot be printed: standard output is closed; {}\n"
 HOSTILE = "a\x1b[31m\x9b2J\u202eb\rc\nd\x7f"

@@ -104,6 +104,7 @@ def test_a_fit_interrupted_at_once_stands_at_its_start(monkeypatch, tmp_path, wa
     model.save(tmp_path / "model")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="os.kill ends the process on Windows")
 def test_ctrl_c_ends_a_fit_in_a_running_kernel():
     """The signal comes from another thread while kernels run; the fit would take half a minute."""
     rng = np.random.default_rng(0)
