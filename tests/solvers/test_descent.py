@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastgd.objective.problem import Evaluation
-from fastgd.solvers.metric import SmoothMetric
+from fastgd.solvers.metric import Factor, SmoothMetric
 from fastgd.solvers.newton import Descent, first_order_change
 from fastgd.solvers.progress import MOST_FAILURES
 from tests.estimators.fits import problem_for
@@ -18,7 +18,7 @@ class Watched(SmoothMetric):
     """A metric that records its updates."""
 
     def __init__(self, B, memory=5):
-        super().__init__(np.array([B]), memory, sampled=False)
+        super().__init__([Factor(B, sampled=False)], len(B), memory)
         self.taught = []
 
     def learn(self, step, change):

@@ -106,9 +106,9 @@ class CpuRows(WeightedRows):
 
     def _point(self, coef: Array, intercept: Array, shift: Array, p: float) -> records.Point:
         kind = self.data.y.dtype
-        return records.Point(
-            read_only(coef.astype(kind)), read_only(intercept.astype(kind)), read_only(shift.astype(kind)), kind.type(p)
-        )
+        # Arrays in another order would compile the kernel again.
+        w, b, moved = (read_only(part.astype(kind, order="C")) for part in (coef, intercept, shift))
+        return records.Point(w, b, moved, kind.type(p))
 
 
 #: Runs per call of a thread.
