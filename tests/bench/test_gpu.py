@@ -216,6 +216,7 @@ def test_sparse_problems():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:(invalid value|overflow) encountered:RuntimeWarning")  # reads memory as it is
 def test_sparse_rows_are_measured_in_the_simulator(monkeypatch):
     monkeypatch.setattr(clock, "_WARM_UPS", 1)
     monkeypatch.setattr(clock, "_IN_A_ROW", 1)
