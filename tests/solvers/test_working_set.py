@@ -55,7 +55,8 @@ def took_working_sets(model):
 @pytest.mark.parametrize(("kind", "dtype", "is_sparse", "intercept"), pairwise(CASES))
 def test_the_certificate_is_the_references(kind, dtype, is_sparse, intercept):
     problem = wide(*kind, dtype, fit_intercept=intercept)
-    tol = {"f4": 1e-3, "f8": 1e-7}[dtype]
+    # Gradients of the Huber loss in float32 have too much rounding for 1e-4; the accelerated gradient ends farther off.
+    tol = 1e-7 if dtype == "f8" else 1e-3 if kind[0] == "huber" else 1e-4
     model = fitted(problem, dtype, is_sparse, tol=tol, standardize=dtype == "f8")
     assert took_working_sets(model)
     assert model.fit_report_["converged"]
