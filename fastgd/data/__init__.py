@@ -1,8 +1,28 @@
-"""Read tables from files. This module imports no NumPy, for the command's help."""
+"""Read tables and streams of rows. This module imports no NumPy, for the command's help."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import importlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from fastgd.data.rows import RowBlock, RowSource
+    from fastgd.data.scan import as_source
+
+__all__ = ["ReadOptions", "RowBlock", "RowSource", "as_source"]
+
+#: Module of each public name that is imported when it is first used.
+_MODULES = {"RowBlock": "rows", "RowSource": "rows", "as_source": "scan"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 class ReadOptions(NamedTuple):

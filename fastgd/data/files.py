@@ -108,7 +108,7 @@ def read_column(source: str, options: ReadOptions, n_rows: int, *, is_target: bo
     workspace = Workspace()
     opened = open_source(source, workspace.path)
     if opened.format == "npy":
-        array = _load_npy(opened.path, source)
+        array = load_npy(opened.path, source)
         column = _as_column(source, "", array) if array.size == max(array.shape, default=0) else None
     else:
         table = read_table(source, options)
@@ -127,7 +127,8 @@ def _only_column(table: Table, is_target: bool) -> NDArray[Any]:
     return labels.texts() if isinstance(labels, TextColumn) else labels
 
 
-def _load_npy(path: Path, name: str) -> NDArray[Any]:
+def load_npy(path: Path, name: str) -> NDArray[Any]:
+    """Return the memory-mapped array of a file."""
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OverflowError, TypeError) as error:
@@ -136,7 +137,7 @@ def _load_npy(path: Path, name: str) -> NDArray[Any]:
 
 
 def _read_npy(path: Path, name: str) -> Table:
-    return array_table(_as_matrix(name, _load_npy(path, name), "its array"), None)
+    return array_table(as_matrix(name, load_npy(path, name), "its array"), None)
 
 
 def _read_npz(path: Path, name: str, target: str | None, weight: str | None) -> Table:
@@ -161,7 +162,7 @@ def _dense_npz(name: str, arrays: dict[str, NDArray[Any]], target: str | None) -
     key = _matrix_key(name, arrays)
     if key is None:
         return _columns_of(name, arrays)
-    array = _as_matrix(name, arrays.pop(key), f"array {key!r}")
+    array = as_matrix(name, arrays.pop(key), f"array {key!r}")
     names = _feature_names(arrays, array.shape[1])
     table = array_table(array, names)
     # Where a column of X is the target, the label is not a predictor.
@@ -221,7 +222,8 @@ def _as_column(name: str, key: str, array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _as_matrix(name: str, array: NDArray[Any], title: str) -> NDArray[Any]:
+def as_matrix(name: str, array: NDArray[Any], title: str) -> NDArray[Any]:
+    """Return an array of numbers as rows of columns; raise `TableError` for others."""
     if array.ndim < 2:
         raise TableError(f"{name}: {title} has {array.ndim} dimension(s); a table needs shape (rows, columns)")
     if array.size == 0:

@@ -22,12 +22,15 @@ class RowBlock(Protocol):
     place: str
 
     def numbers(self, names: Sequence[str], out: NDArray[Any]) -> None:
-        """Write columns of numbers to out (rows, len(names)), C order; a missing number is NaN.
+        """Write columns of numbers to out (rows, len(names)), C order, float32 or float64; a missing number is NaN.
+
+        Floating-point numbers and decimals are rounded to the type of `out`.
 
         Raises
         ------
         TableError
-            A column does not hold numbers, or holds one that `out` does not represent as exactly as its own type.
+            A column does not hold numbers, or holds an integer that is too large for `out` to represent all integers
+            of its size (above 2^24 or 2^53), or a finite number that `out` can only hold as infinity.
         """
 
     def column(self, name: str) -> Any:

@@ -6,6 +6,7 @@ import bz2
 import codecs
 import glob
 import gzip
+import hashlib
 import lzma
 import re
 import shutil
@@ -82,6 +83,44 @@ class Source(NamedTuple):
     """A regular, uncompressed file; text is encoded in UTF-8 unless that shows only later."""
     format: Format
     notes: list[str]
+
+
+class FileStamp(NamedTuple):
+    """A file as it was when it was opened, to notice changes."""
+
+    name: str
+    """The name that the user gave, for messages."""
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, source: Source) -> FileStamp:
+        """Return the stamp of the file that the user named, or of its copy where that was a pipe."""
+        path = Path(source.name) if Path(source.name).is_file() else source.path
+        found = path.stat()
+        return cls(source.name, path.resolve(), found.st_size, found.st_mtime_ns)
+
+    def check(self) -> None:
+        """Raise `TableError` if the file has disappeared, or has another size or time of modification."""
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise TableError(
+                f"{self.name} has disappeared since it was opened ({error.strerror}): keep the files of a source until"
+                " the fit has ended"
+            ) from error
+        if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
+            raise TableError(
+                f"{self.name} has changed since it was opened: it had {self.size:,} bytes and has {found.st_size:,};"
+                " open the source again when the file is complete"
+            )
+
+
+def fingerprint_of(stamps: Sequence[FileStamp], *details: object) -> str:
+    """Return a digest of names, sizes and times of files, and of further details of how they are read."""
+    text = repr(([(str(stamp.path), stamp.size, stamp.mtime_ns) for stamp in stamps], details))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Workspace:

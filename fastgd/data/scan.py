@@ -1,0 +1,70 @@
+"""Sources of row blocks from whatever a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastgd.data.array_source import ArraysSource
+from fastgd.data.parquet import ParquetSource
+from fastgd.data.rows import RowSource
+from fastgd.data.source import Workspace, find_files, one_format, open_source
+from fastgd.exceptions import TableError
+
+
+def as_source(given: Any) -> RowSource | None:
+    """Return the source that an object stands for, or None for data in memory.
+
+    Parameters
+    ----------
+    given : object
+        A source is returned as it is. A path, pattern or folder, or a list of them, stands for files; a list of 2-D
+        arrays for their rows, one array after the other.
+
+    Returns
+    -------
+    RowSource or None
+        None for arrays, memory maps and frames, which a fit takes as they are.
+
+    Raises
+    ------
+    TableError
+        A file is empty, damaged, or of a format that is not read block by block.
+    OSError
+        A file is missing or may not be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgd.data import as_source
+    >>> source = as_source([np.eye(2), np.ones((3, 2))])
+    >>> source.names, source.n_rows
+    (('column_1', 'column_2'), 5)
+    >>> as_source(np.eye(2)) is None
+    True
+    """
+    if isinstance(given, RowSource):
+        return given
+    if isinstance(given, str | Path):
+        return scan_files([given])
+    if isinstance(given, list | tuple) and given:
+        if all(isinstance(item, str | Path) for item in given):
+            return scan_files(given)
+        if all(isinstance(item, np.ndarray) and item.ndim == 2 for item in given):
+            return ArraysSource(given)
+    return None
+
+
+def scan_files(names: Sequence[str | Path]) -> RowSource:
+    """Return the source of files, whose first bytes decide the format."""
+    workspace = Workspace()
+    sources = [open_source(name, workspace.path) for name in find_files(names)]
+    format = one_format(sources)
+    if format == "parquet":
+        return ParquetSource(sources, workspace)
+    if format == "npy":
+        return ArraysSource.of_files(sources, workspace)
+    raise TableError(f"{sources[0].name} is not of a format that is read block by block: save it as Parquet")
