@@ -17,9 +17,9 @@ from fastgd.arrays import Array, blocks_of
 from fastgd.backends import select
 from fastgd.backends.cpu.data import CpuData
 from fastgd.backends.cpu.epochs import parts_of
-from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
-from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Device, Work, compile_seconds
+from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Columns, Device, Work, compile_seconds
+from fastgd.backends.stream.data import StreamData
 from fastgd.holdout import held_out_rows, without_rows
 from fastgd.losses import ClassificationLoss, ConstantModel, RegressionLoss, classification_loss
 from fastgd.objective.coordinates import Moments, TargetScaling
@@ -31,8 +31,8 @@ from fastgd.optimizers import NormalEquations, SketchedNewton
 from fastgd.solvers.progress import NEVER, Deadline
 from fastgd.threads import by_blocks
 
-#: X as it came: an array on the host or on the GPU, or sparse.
-Rows = NDArray[Any] | GpuArray | CsrMatrix
+#: X as it came.
+Rows = Columns
 #: Numbers of X that are gathered at a time to validate on held-out rows.
 _BLOCK_NUMBERS = 1 << 20
 
@@ -420,6 +420,11 @@ def _gather(data: Data, s: NDArray[Any] | None, held: NDArray[np.int64]) -> Call
     s (n,): their own weights, which are 0 in `data`; None where all rows weigh the same.
     """
     weights = None if s is None else weights_as(s[held], np.dtype(data.dtype))
+    if isinstance(data, StreamData):
+        # One pass over all rows, since parts of the source hold rows of either kind.
+        chosen = np.zeros(data.n, data.dtype)
+        chosen[held] = 1.0 if weights is None else weights
+        return lambda: [data.reweighted(chosen)]
     numbers = data.nbytes // (data.n * np.dtype(data.dtype).itemsize)
 
     def blocks() -> Iterable[Data]:

@@ -31,6 +31,7 @@ from fastgd._values import (
 )
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
+from fastgd.backends.stream.matrix import StreamMatrix
 from fastgd.exceptions import UnseenCategoryWarning, _level_of_caller
 from fastgd.objective.coordinates import Moments
 from fastgd.parameters import shown
@@ -66,7 +67,7 @@ def _refuse_sparse_on_gpu(X: Any, name: str) -> None:
         )
 
 
-def _check_same_columns(X_val: Any, like: NDArray[Any] | CsrMatrix) -> None:
+def _check_same_columns(X_val: Any, like: NDArray[Any] | CsrMatrix | StreamMatrix) -> None:
     """Raise a ValueError unless validation rows have the columns and form of X: nothing is made dense silently."""
     is_sparse = issparse(X_val) or _has_sparse_columns(X_val)
     if isinstance(like, CsrMatrix) and not is_sparse:
@@ -79,7 +80,7 @@ def _check_same_columns(X_val: Any, like: NDArray[Any] | CsrMatrix) -> None:
         raise ValueError(f"X_val must have rows and the {like.shape[1]} columns of X, got shape {shape}")
 
 
-def _check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray | CsrMatrix) -> None:
+def _check_same_place(X_val: GpuArray | None, like: NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix) -> None:
     """Raise a ValueError if validation rows are on another device than X, or on the GPU of another dtype."""
     if X_val is None:
         if isinstance(like, GpuArray):
@@ -105,12 +106,12 @@ _TINY_SD = 1e-150
 
 
 class Matrix(NamedTuple):
-    """X ready for kernels: C or F order or sparse, float32 or float64.
+    """X ready for kernels: C or F order, sparse, or read in every pass; float32 or float64.
 
     converted_bytes: size of the copy that this took, 0 where the user's memory is used. names: of the columns, if any.
     """
 
-    array: NDArray[Any] | GpuArray | CsrMatrix
+    array: NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix
     converted_bytes: int = 0
     names: tuple[str, ...] = ()
 
@@ -127,7 +128,7 @@ def read_rows(
     reset: bool,
     finite: bool = True,
     streams: bool = False,
-    like: NDArray[Any] | CsrMatrix | None = None,
+    like: NDArray[Any] | CsrMatrix | StreamMatrix | None = None,
     name: str = "X",
 ) -> NDArray[Any] | GpuArray | CsrMatrix:
     """Return X as scikit-learn's `validate_data` does; errors name the column. Arrays on a GPU stay there.
@@ -391,7 +392,7 @@ def is_ready(given: Any, ndim: int) -> TypeGuard[NDArray[Any]]:
 
 
 def read_validation_rows(
-    estimator: ModelParameters, X_val: ArrayLike, like: NDArray[Any] | GpuArray | CsrMatrix
+    estimator: ModelParameters, X_val: ArrayLike, like: NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix
 ) -> NDArray[Any] | GpuArray | CsrMatrix:
     """Read validation rows in the dtype and order of X, so that they share its kernels; on the GPU as they are."""
     there = None if issparse(X_val) else gpu_array(X_val)
@@ -404,7 +405,8 @@ def read_validation_rows(
     if isinstance(like, CsrMatrix):
         assert isinstance(checked, CsrMatrix)
         return checked.astype(like.dtype)
-    return np.ascontiguousarray(checked) if like.flags.c_contiguous else np.asfortranarray(checked)
+    by_rows = isinstance(like, StreamMatrix) or like.flags.c_contiguous
+    return np.ascontiguousarray(checked) if by_rows else np.asfortranarray(checked)
 
 
 def _new_csr_bytes(made: CsrMatrix, given: Any) -> int:

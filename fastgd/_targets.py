@@ -25,6 +25,7 @@ from fastgd._values import (
 from fastgd.arrays import Array, all_finite
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray
+from fastgd.backends.stream.matrix import StreamMatrix
 from fastgd.threads import by_blocks
 
 #: Weights that a thread converts at a time.
@@ -35,7 +36,7 @@ _LEAST_WEIGHT, _LARGEST_WEIGHT = 2.0**-100, 2.0**100
 
 def check_weights(
     sample_weight: ArrayLike | None,
-    X: NDArray[Any] | GpuArray | CsrMatrix,
+    X: NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix,
     name: str = "sample_weight",
     *,
     scale: bool = True,

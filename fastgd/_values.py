@@ -102,9 +102,12 @@ def pieces(X: NDArray[Any] | Data, numbers: int = _BLOCK_NUMBERS) -> Iterator[ND
     """Rows of an array, or of data on any device, so many numbers at a time, on the host."""
     rows, columns = _shape(X)
     step = max(1, numbers // columns)
-    for start in range(0, rows, step):
-        stop = min(start + step, rows)
-        yield X[start:stop] if isinstance(X, np.ndarray) else X.rows_on_host(start, stop)[0]
+    if isinstance(X, np.ndarray):
+        yield from (X[start : start + step] for start in range(0, rows, step))
+        return
+    for window in X.windows(step):
+        for start in range(window.start, window.stop, step):
+            yield X.rows_on_host(start, min(start + step, window.stop))[0]
 
 
 def stored_values(X: NDArray[Any] | CsrMatrix | Data) -> csr_array | None:

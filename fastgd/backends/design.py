@@ -161,17 +161,24 @@ class HostDesign:
         count = max(1, min(self._blocks, _LANES, _LANE_NUMBERS // sum(map(math.prod, shapes))))
         total, *others = lanes = [list(map(np.zeros, shapes)) for _ in range(count)]
 
-        def work(slot: int, lane: int) -> None:
-            scratch = self._scratches[slot]
-            for number in range(lane, self._blocks, count):
-                block = self._kept_blocks[number] if self._kept_blocks else self._read(number, scratch)
-                add(lanes[lane], block, scratch)
+        def run(first: int, last: int) -> None:
+            def work(slot: int, lane: int) -> None:
+                scratch = self._scratches[slot]
+                for number in range(first + (lane - first) % count, last, count):
+                    block = self._kept_blocks[number] if self._kept_blocks else self._read(number, scratch)
+                    add(lanes[lane], block, scratch)
 
-        if multiplications < _SMALL:
-            threads.run(count, 1, work)
+            if multiplications < _SMALL:
+                threads.run(count, 1, work)
+            else:
+                with limited_blas():
+                    threads.run(count, data.n_threads if multiplications >= _MEDIUM else 1, work)
+
+        if self._kept_blocks:
+            run(0, self._blocks)
         else:
-            with limited_blas():
-                threads.run(count, data.n_threads if multiplications >= _MEDIUM else 1, work)
+            for window in data.windows(self._rows):
+                run(window.start // self._rows, -(-window.stop // self._rows))
         for other in others:
             for mine, its in zip(total, other, strict=True):
                 mine += its

@@ -116,20 +116,24 @@ class HostLeastSquares:
         lanes = [new() for _ in range(max(1, min(blocks, LANES, LANE_NUMBERS // size**2)))]
         scratch: dict[int, Array] = {}
 
-        def work(slot: int, lane: int) -> None:
-            if slot not in scratch:
-                # One per thread, in the order of X: fresh memory costs as much as the work in it.
-                scratch[slot] = _empty(rows, size, self._data.order)
-            for block in range(lane, blocks, len(lanes)):
-                A, s = self._block(block * rows, min((block + 1) * rows, n), scratch[slot])
-                lanes[lane] = add(lanes[lane], A, s)
+        def run(first: int, last: int) -> None:
+            def work(slot: int, lane: int) -> None:
+                if slot not in scratch:
+                    # One per thread, in the order of X: fresh memory costs as much as the work in it.
+                    scratch[slot] = _empty(rows, size, self._data.order)
+                for block in range(first + (lane - first) % len(lanes), last, len(lanes)):
+                    A, s = self._block(block * rows, min((block + 1) * rows, n), scratch[slot])
+                    lanes[lane] = add(lanes[lane], A, s)
 
-        if n * size**2 < SMALL:
-            for lane in range(len(lanes)):
-                work(0, lane)
-        else:
-            with limited_blas():
-                threads.run(len(lanes), self._data.n_threads, work)
+            if n * size**2 < SMALL:
+                for lane in range(len(lanes)):
+                    work(0, lane)
+            else:
+                with limited_blas():
+                    threads.run(len(lanes), self._data.n_threads, work)
+
+        for window in self._data.windows(rows):
+            run(window.start // rows, -(-window.stop // rows))
         self._data.count_rows(n)
         total = lanes[0]
         for other in lanes[1:]:

@@ -14,6 +14,8 @@ from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.cuda import driver
 from fastgd.backends.cuda.driver import why_unusable
 from fastgd.backends.gpu_arrays import GpuArray
+from fastgd.backends.stream.data import StreamData
+from fastgd.backends.stream.matrix import StreamMatrix
 from fastgd.exceptions import DeviceError
 from fastgd.objective.dataset import Data
 
@@ -73,20 +75,24 @@ class Device(NamedTuple):
     reason: str
 
 
-def choose(asked: str, X: NDArray[Any] | GpuArray | CsrMatrix, work: Work) -> Device:
+#: X as it came: an array on the host or on the GPU, sparse, or read from a source in every pass.
+Columns = NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix
+
+
+def choose(asked: str, X: Columns, work: Work) -> Device:
     """Choose the device of a fit.
 
     Parameters
     ----------
     asked : {"auto", "cpu", "cuda"}
-    X : ndarray, GpuArray or CsrMatrix
+    X : ndarray, GpuArray, CsrMatrix or StreamMatrix
     work : Work
         The expected work of the fit.
 
     Raises
     ------
     ValueError
-        If X is on the GPU and the CPU is asked for.
+        If X is on the GPU and the CPU is asked for, or X is read in every pass and the GPU is asked for.
     DeviceError
         If the GPU is asked for, or X is there, and it cannot be used.
     """
@@ -101,6 +107,8 @@ def choose(asked: str, X: NDArray[Any] | GpuArray | CsrMatrix, work: Work) -> De
         return Device("cuda", f"device={asked!r}" if asked == "cuda" else "device='auto': X is on the GPU")
     if isinstance(X, CsrMatrix):
         return _choose_for_sparse(asked)
+    if isinstance(X, StreamMatrix):
+        return _choose_for_stream(asked)
     if asked == "cuda":
         require_cuda()
     if asked != "auto":
@@ -115,6 +123,16 @@ def _choose_for_sparse(asked: str) -> Device:
         return Device("cpu", f"device={asked!r}: X is sparse" if asked == "auto" else f"device={asked!r}")
     require_cuda()
     return Device("cuda", "device='cuda'; curvatures and Gram matrices of sparse X are computed on the CPU")
+
+
+def _choose_for_stream(asked: str) -> Device:
+    """Return the CPU for rows that are read from a source in every pass."""
+    if asked == "cuda":
+        raise ValueError(
+            "device='cuda' streams rows that are decoded once: use cache='disk' or cache='memory', or device='cpu'"
+        )
+    because = ": rows are decoded in every pass" if asked == "auto" else ""
+    return Device("cpu", f"device={asked!r}{because}")
 
 
 def _automatic(X: NDArray[Any], work: Work) -> tuple[str, str]:
@@ -177,14 +195,12 @@ def gpu_name() -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def place(
-    X: NDArray[Any] | GpuArray | CsrMatrix, y: NDArray[Any], s: NDArray[Any] | None, device: str, n_threads: int
-) -> Data:
+def place(X: Columns, y: NDArray[Any], s: NDArray[Any] | None, device: str, n_threads: int) -> Data:
     """Return a data set on a device.
 
     Parameters
     ----------
-    X : ndarray, GpuArray or CsrMatrix of shape (n, d), C or F order or sparse, float32 or float64
+    X : ndarray, GpuArray, CsrMatrix or StreamMatrix of shape (n, d), C or F order or sparse, float32 or float64
         Used in place and never written to if it is on the device, else copied there.
     y : ndarray of shape (K, n) and the dtype of X
     s : ndarray of shape (n,) and the dtype of X, or None
@@ -193,9 +209,12 @@ def place(
     """
     if device == "cpu":
         assert not isinstance(X, GpuArray)
+        if isinstance(X, StreamMatrix):
+            return StreamData(X, y, s, n_threads)
         if isinstance(X, CsrMatrix):
             return CsrData(X, y, s, n_threads)
         return cpu.CpuData(X, y, s, n_threads)
+    assert not isinstance(X, StreamMatrix)
     if isinstance(X, CsrMatrix):
         from fastgd.backends.cuda import csr as cuda_csr
 

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -65,6 +66,10 @@ class WeightedRows(ABC):
     def exclusive_columns(self) -> ExclusiveColumns | None:
         """Return None: zeros of these rows are not looked for."""
         return None
+
+    def windows(self, multiple: int) -> Iterator[slice]:
+        """Iterate over the rows by ranges of multiples of rows: all at once, as they are in memory."""
+        yield slice(0, self.n)
 
     @cached_property
     def weight(self) -> float:

@@ -1,7 +1,7 @@
 """The protocols of data sets that backends implement for their devices."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -209,6 +209,12 @@ class Rows(Protocol):
 
     def count_rows(self, rows: int) -> None:
         """Add to the number of rows read."""
+
+    def windows(self, multiple: int) -> Iterator[slice]:
+        """Iterate over the rows by consecutive ranges of multiples of rows, the last of which may be shorter.
+
+        Each range can be read on the host until the next one: all rows at once, or those of a stream in memory.
+        """
 
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
         """Return rows [start, stop) on the host; `out` is an optional buffer for X."""

@@ -57,11 +57,10 @@ class RowProducts(NamedTuple):
 
 def _rough_center(data: Data) -> Array | None:
     """Return the means of a few rows of positive weight, exact for columns that are constant in them; None without."""
-    rows, _, weights = data.rows_on_host(0, data.n)
-    step = -(-data.n // _CENTER_ROWS)
-    few = rows[::step].astype(np.float64)
+    numbers, weights = np.arange(0, data.n, -(-data.n // _CENTER_ROWS)), data.weights
+    few = data.part(numbers).rows_on_host(0, numbers.size)[0].astype(np.float64)
     if weights is not None:
-        few = few[weights[::step] > 0.0]
+        few = few[weights[numbers] > 0.0]
     if not few.size:
         return None
     least, most = few.min(axis=0), few.max(axis=0)

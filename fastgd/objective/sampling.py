@@ -5,6 +5,7 @@ of rare categories, single rows with chances that grow with their norms, copied.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -137,3 +138,10 @@ def _representative(data: Data, size: int, share: int) -> Runs | None:
         return runs
     usual = np.mean(data.weights[runs.rows], dtype=np.float64) * data.n / data.weight
     return runs if 0.5 <= usual <= 2.0 else None
+
+
+def cut_rows(data: Rows, size: int) -> Iterator[tuple[int, int]]:
+    """Iterate over all rows by ranges [start, stop) of `size` rows, each readable on the host until the next."""
+    for window in data.windows(size):
+        for start in range(window.start, window.stop, size):
+            yield start, min(start + size, window.stop)

@@ -9,7 +9,7 @@ from scipy import linalg
 from fastgd.arrays import Array
 from fastgd.objective.dataset import Rows
 from fastgd.objective.objective import Objective
-from fastgd.objective.sampling import sample_of
+from fastgd.objective.sampling import cut_rows, sample_of
 from fastgd.solvers.metric import require_finite
 
 #: Most columns to examine: a Gram matrix of more takes longer than many fits (0.3 s).
@@ -240,8 +240,8 @@ def _residual(objective: Objective, null: Array) -> Array:
     if data.is_sparse and not far:
         # Products need no zeros.
         step = max(1, _BLOCK_BYTES // (data.nbytes // data.n))
-    for start in range(0, data.n, step):
-        block = _weighing(data, start, min(start + step, data.n), dense=far).astype(np.float64, copy=False)
+    for start, stop in cut_rows(data, step):
+        block = _weighing(data, start, stop, dense=far).astype(np.float64, copy=False)
         products = (block - standard.center) @ coef if far else block @ coef - standard.center @ coef
         squares += np.einsum("ij,ij->j", products, products)
         rows += block.shape[0]

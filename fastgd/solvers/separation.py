@@ -20,7 +20,7 @@ from scipy.sparse import issparse
 
 from fastgd.arrays import Array
 from fastgd.objective.objective import Objective
-from fastgd.objective.sampling import sample_of
+from fastgd.objective.sampling import cut_rows, sample_of
 
 #: Most parameters for a full search; with more, only single columns and blocks of categories are checked.
 MOST_PARAMETERS = 500
@@ -292,12 +292,13 @@ class AllRows:
         data = self._objective.data
         as_stored = data.is_sparse and not dense
         numbers = data.nbytes // (data.n * _STORED_BYTES) if as_stored else data.d
-        start, count, most = 0, _FIRST_ROWS, max(1, _BLOCK_NUMBERS // max(numbers, 1))
-        while start < data.n:
-            count = min(count, most)
-            stop = min(start + count, data.n)
-            yield data.sparse_rows_on_host(start, stop) if as_stored else data.rows_on_host(start, stop)
-            start, count = start + count, _GROWTH * count
+        count, most = _FIRST_ROWS, max(1, _BLOCK_NUMBERS // max(numbers, 1))
+        for first, last in cut_rows(data, most):
+            start = first
+            while start < last:
+                stop = min(start + count, last)
+                yield data.sparse_rows_on_host(start, stop) if as_stored else data.rows_on_host(start, stop)
+                start, count = stop, min(_GROWTH * count, most)
         data.count_rows(data.n)
 
     def against(self, direction: Array) -> Rows:

@@ -24,7 +24,7 @@ class Work(NamedTuple):
     tile: NDArray[np.float64]
     #: (K, rows) residuals times weights.
     r: NDArray[np.float64]
-    #: (2, K, first + d, STRIP) upper parts of sums and lower ones, zeros at first; totals are in [..., 0] at last.
+    #: (2, K, first + d, STRIP) upper parts of sums and lower ones of each row of a strip, zeros at first.
     sums: NDArray[np.float64]
     #: (K,) zeros at first.
     losses: NDArray[np.float64]
@@ -72,20 +72,9 @@ def add_products(z, r, m, upper, lower):
             lower[lane] += error + ((before - (total - part)) + (product - part))
 
 
-@jitable
-def fold_strip(upper, lower):
-    """Add all sums of a strip to its first ones."""
-    for lane in range(1, STRIP):
-        before, more = upper[0], upper[lane]
-        total = before + more
-        part = total - before
-        upper[0] = total
-        lower[0] += lower[lane] + ((before - (total - part)) + (more - part))
-
-
 @kernel_factory
 def make_residual_products(dtype: str, order: str):
-    """Make the kernel `residual_products(data, point, inv_scale, start, stop, work)`: sum up rows [start, stop).
+    """Make the kernel `residual_products(data, point, inv_scale, start, stop, work)`: add rows [start, stop) to sums.
 
     The point is in float64; x~ = (x - shift) * inv_scale.
     """
@@ -109,8 +98,5 @@ def make_residual_products(dtype: str, order: str):
                     if k == 0:
                         prefetch_part(data.X, begin + m, ahead, j, Z.shape[0])
                     add_products(Z[j], r[k], m, sums[0, k, j], sums[1, k, j])
-        for k in range(r.shape[0]):
-            for j in range(Z.shape[0]):
-                fold_strip(sums[0, k, j], sums[1, k, j])
 
     return residual_products

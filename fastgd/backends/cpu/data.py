@@ -324,7 +324,7 @@ class CpuData(CpuSet):
 
     def least_squares(self, scaling: Scaling, intercept: bool) -> CpuLeastSquares:
         """Return the sums of a squared loss in working coordinates."""
-        return CpuLeastSquares(self, self.data, scaling, intercept)
+        return CpuLeastSquares(self, scaling, intercept)
 
     def epochs(self, loss: str, problem: EpochProblem) -> CpuEpochs:
         """Return a mini-batch loop over this data set."""

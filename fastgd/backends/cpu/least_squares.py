@@ -1,5 +1,8 @@
 """The Gram matrix of rows on the CPU, and gradients with twice the digits."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
 
 from fastgd import threads
@@ -9,15 +12,17 @@ from fastgd.kernels import records
 from fastgd.kernels.cpu.gram import SPARE, make_gram
 from fastgd.kernels.cpu.residual_products import STRIP, Work, make_residual_products
 from fastgd.objective.coordinates import Scaling
-from fastgd.objective.dataset import Rows
 from fastgd.objective.sampling import FEW_NUMBERS
+
+if TYPE_CHECKING:
+    from fastgd.backends.cpu.data import CpuRows
 
 #: Numbers of a tile of row-major and of column-major data, and its range of rows: the next rows, prefetched, are in the
 #: second-level cache as well, but columns are read in long pieces.
 _TILE_NUMBERS, _TILE_ROWS = {"C": 1 << 12, "F": 1 << 16}, (136, 1032)
 
-#: Numbers of a lane's rows from which its work hides the cost of its call.
-_LEAST_NUMBERS = 1 << 16
+#: Least and most numbers of a piece of rows: its work hides the cost of its call, and each thread has several pieces.
+_PIECE_NUMBERS = 1 << 16, 1 << 18
 
 
 class CpuLeastSquares(HostLeastSquares):
@@ -25,18 +30,16 @@ class CpuLeastSquares(HostLeastSquares):
 
     Parameters
     ----------
-    rows : Rows
-        K targets.
-    data : records.Data
-        The same rows, as kernels take them.
+    rows : CpuRows
+        K targets; in memory, or window by window.
     scaling : Scaling
         The working coordinates.
     intercept : bool
     """
 
-    def __init__(self, rows: Rows, data: records.Data, scaling: Scaling, intercept: bool) -> None:
+    def __init__(self, rows: "CpuRows", scaling: Scaling, intercept: bool) -> None:
         super().__init__(rows, scaling, intercept)
-        self._kernel_data = data
+        self._rows = rows
         self._standard = read_only(scaling.center), read_only(scaling.inv_scale)
 
     def gram(self) -> Array:
@@ -46,17 +49,16 @@ class CpuLeastSquares(HostLeastSquares):
             return self.gram_of_few()
         kernel = make_gram(data.dtype, data.order)
         rows = min(_tile_rows(size, data.order), _uneven(n))
-        step = _lane_rows((n, size), rows, size**2)
-        sums = np.zeros((-(-n // step), size + SPARE, size + SPARE))
+        lanes = _Lanes.of((n, size), rows, size**2)
+        sums = np.zeros((lanes.number, size + SPARE, size + SPARE))
         scratch: dict[int, Array] = {}
 
-        def work(slot: int, lane: int) -> None:
+        def work(slot: int, lane: int, start: int, stop: int) -> None:
             if slot not in scratch:
                 scratch[slot] = np.zeros((size + SPARE + 1, rows))
-            stop = min((lane + 1) * step, n)
-            kernel(self._kernel_data, *self._standard, self._first, lane * step, stop, scratch[slot], sums[lane])
+            kernel(self._rows.data, *self._standard, self._first, start, stop, scratch[slot], sums[lane])
 
-        threads.run(len(sums), data.n_threads if n * size**2 > SMALL else 1, work)
+        self._run_lanes(lanes, n * size**2 > SMALL, work)
         data.count_rows(n)
         # Sum over lanes in their order.
         upper = np.triu(np.add.reduce(sums)[:size, :size])
@@ -69,23 +71,23 @@ class CpuLeastSquares(HostLeastSquares):
             return super().gradient(coef, intercept)
         kernel = make_residual_products(data.dtype, data.order)
         rows = min(_tile_rows(self.width, data.order), _uneven(n)) // STRIP * STRIP + STRIP
-        step = _lane_rows((n, self.width), rows, STRIP * outputs * self.columns)
+        lanes = _Lanes.of((n, self.width), rows, STRIP * outputs * self.columns)
         center, inv_scale = self._standard
         w, b = (read_only(np.ascontiguousarray(part)) for part in (coef, intercept))
         point, cut = records.Point(w, b, center, 0.0), outputs * self.columns
-        parts = np.empty((-(-n // step), 2 * cut + outputs))
-        scratch: dict[int, Work] = {}
+        sums, losses = (
+            np.zeros((lanes.number, 2, outputs, self.columns, STRIP)),
+            np.zeros((lanes.number, outputs)),
+        )
+        scratch: dict[int, tuple[Array, Array]] = {}
 
-        def work(slot: int, lane: int) -> None:
+        def work(slot: int, lane: int, start: int, stop: int) -> None:
             if slot not in scratch:
-                shapes = (self.columns, rows), (outputs, rows), (2, outputs, self.columns, STRIP), (outputs,)
-                scratch[slot] = Work(*map(np.zeros, shapes))
-            mine = scratch[slot]
-            mine.sums[...], mine.losses[...] = 0.0, 0.0
-            kernel(self._kernel_data, point, inv_scale, lane * step, min((lane + 1) * step, n), mine)
-            parts[lane] = np.concatenate([mine.sums[..., 0].ravel(), mine.losses])
+                scratch[slot] = np.zeros((self.columns, rows)), np.zeros((outputs, rows))
+            kernel(self._rows.data, point, inv_scale, start, stop, Work(*scratch[slot], sums[lane], losses[lane]))
 
-        threads.run(len(parts), data.n_threads if n * self.width > SMALL else 1, work)
+        self._run_lanes(lanes, n * self.width > SMALL, work)
+        parts = np.concatenate([_fold_strips(sums).reshape(lanes.number, 2 * cut), losses], axis=1)
         data.count_rows(n)
         while len(parts) > 1:
             half = len(parts) // 2
@@ -93,12 +95,43 @@ class CpuLeastSquares(HostLeastSquares):
         gradient = (parts[0, :cut] + parts[0, cut : 2 * cut]).reshape(outputs, self.columns)
         return parts[0, 2 * cut :] / data.weight, gradient / data.weight
 
+    def _run_lanes(self, lanes: "_Lanes", threaded: bool, work: Callable[[int, int, int, int], None]) -> None:
+        """Call `work(slot, lane, start, stop)` for the pieces of each lane, rows [start, stop) of those in memory."""
+        for window in self._rows.windows(lanes.rows):
+            first, last = window.start // lanes.rows, -(-window.stop // lanes.rows)
 
-def _lane_rows(shape: tuple[int, int], rows: int, numbers: int) -> int:
-    """Return the rows of a lane with sums of so many numbers, from the shape of all rows and the rows of a tile."""
-    tiles = -(-shape[0] // rows)
-    lanes = max(1, min(tiles, LANES, LANE_NUMBERS // numbers, shape[0] * shape[1] // _LEAST_NUMBERS))
-    return -(-tiles // lanes) * rows
+            def run(slot: int, lane: int, window: slice = window, first: int = first, last: int = last) -> None:
+                for number in range(first + (lane - first) % lanes.number, last, lanes.number):
+                    start = number * lanes.rows - window.start
+                    work(slot, lane, start, min(start + lanes.rows, window.stop - window.start))
+
+            threads.run(lanes.number, self._rows.n_threads if threaded else 1, run)
+
+
+def _fold_strips(sums: Array) -> Array:
+    """Return the totals (lanes, 2, K, columns) of sums (lanes, 2, K, columns, STRIP) in twice the digits of float64."""
+    upper, lower = sums[:, 0, ..., 0].copy(), sums[:, 1, ..., 0].copy()
+    for lane in range(1, STRIP):
+        before, more = upper, sums[:, 0, ..., lane]
+        upper = before + more
+        part = upper - before
+        lower += sums[:, 1, ..., lane] + ((before - (upper - part)) + (more - part))
+    return np.stack([upper, lower], axis=1)
+
+
+class _Lanes(NamedTuple):
+    """Lanes with sums of their own, and the rows of a piece; the pieces belong to the lanes in turn."""
+
+    number: int
+    rows: int
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], tile: int, numbers: int) -> "_Lanes":
+        """Divide rows by their shape, the rows of a tile, and the numbers of a lane's sums."""
+        n, width = shape
+        wanted = min(max(_PIECE_NUMBERS[0], n * width // LANES), _PIECE_NUMBERS[1])
+        rows = max(1, wanted // (tile * width)) * tile
+        return cls(max(1, min(-(-n // rows), LANES, LANE_NUMBERS // numbers)), rows)
 
 
 def _uneven(rows: int) -> int:

@@ -1,0 +1,1 @@
+"""Data sets whose rows are read block by block in every pass."""

@@ -1,0 +1,109 @@
+"""Columns of a source as a matrix that is read block by block."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.backends.stream.reader import Converted, Window, cut_windows, read_ahead
+from fastgd.data.rows import RowBlock, RowSource
+from fastgd.exceptions import TableError
+
+#: About the bytes of a block, which a source keeps to.
+BLOCK_BYTES = 1 << 23
+
+
+class StreamMatrix:
+    """Columns of numbers of a source as a matrix (n, d) in C order, read in every pass.
+
+    Parameters
+    ----------
+    source : RowSource
+    names : sequence of str
+        The columns.
+    n : int
+        Number of rows.
+    dtype : dtype
+        float32 or float64.
+    n_threads : int
+        Threads that read.
+    memory_limit : int
+        Bytes for rows that have been read and wait for their use.
+    """
+
+    def __init__(
+        self,
+        source: RowSource,
+        names: Sequence[str],
+        n: int,
+        dtype: np.dtype[Any],
+        n_threads: int,
+        memory_limit: int,
+    ) -> None:
+        self.source, self.names = source, tuple(names)
+        self.shape, self.dtype = (n, len(self.names)), np.dtype(dtype)
+        self.n_threads = n_threads
+        # A thread has one block at hand, and the source another.
+        self._blocks = max(2, memory_limit // BLOCK_BYTES // 2)
+        #: Passes over all rows of the source so far, parts of passes included.
+        self.scans = 0.0
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all numbers."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def count_scan(self, rows: int) -> None:
+        """Add to the rows that the source has read."""
+        self.scans += rows / len(self)
+
+    def windows(self, multiple: int) -> Iterator[Window]:
+        """Iterate over all rows by windows of multiples of rows, each valid until the next. One scan.
+
+        Raises
+        ------
+        TableError
+            If the source has another number of rows than before.
+        """
+        end = 0
+        for window in cut_windows(self.blocks(None), multiple):
+            end = window.rows.stop
+            if end > len(self):
+                break
+            yield window
+        self.count_scan(end)
+        if end != len(self):
+            raise TableError(
+                f"{self.source.name} has {'more' if end > len(self) else 'fewer'} than the {len(self):,} rows of its "
+                "first pass: it must not change during a fit"
+            )
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return a copy of the rows with these ascending indices; reads the parts that hold them."""
+        out = np.empty((len(rows), self.shape[1]), self.dtype)
+        starts, parts = self.source.starts, None
+        if starts is not None:
+            found = np.searchsorted(starts, rows, side="right") - 1
+            parts = np.unique(found).tolist()
+        for start, count, X in self.blocks(parts):
+            first, last = np.searchsorted(rows, (start, start + count))
+            np.take(X, rows[first:last] - start, axis=0, out=out[first:last], mode="clip")
+            self.count_scan(count)
+            if last == len(rows):
+                break
+        return out
+
+    def blocks(self, parts: Sequence[int] | None) -> Iterator[Converted[NDArray[Any]]]:
+        """Iterate over the blocks of parts in this order; None for all rows in order."""
+
+        def convert(block: RowBlock) -> NDArray[Any]:
+            X = np.empty((block.rows, self.shape[1]), self.dtype)
+            block.numbers(self.names, X)
+            return X
+
+        options: Any = {"n_threads": self.n_threads, "blocks": self._blocks, "parts": parts}
+        return read_ahead(self.source, self.names, convert, **options)
