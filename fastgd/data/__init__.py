@@ -36,3 +36,5 @@ class ReadOptions(NamedTuple):
     """The mark between groups of three digits in delimited text; "" allows none."""
     null: tuple[str, ...] = ()
     """Values that mean "missing" in every column, besides the usual ones in columns of numbers."""
+    text: tuple[str, ...] = ()
+    """Columns of delimited text to read as text, even if their first values are numbers."""

@@ -176,6 +176,12 @@ def split_batch(batch: pyarrow.RecordBatch, rows: int) -> Iterator[pyarrow.Recor
         yield batch.slice(start, rows)
 
 
+def refuse_parts(name: str, parts: Sequence[int] | None) -> None:
+    """Raise a ValueError if parts are asked of a source that has none."""
+    if parts is not None:
+        raise ValueError(f"{name} is read from the beginning: it has no parts")
+
+
 def load_pyarrow() -> ModuleType:
     """Return pyarrow; raise `TableError` with the command that installs it."""
     try:

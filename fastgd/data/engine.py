@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,25 @@ _FAULT = re.compile(r"CSV Error on Line: (\d+)")
 _FAULT_FILE = re.compile(r"(?m)^\s*file = (.*)$")
 _FAULT_WIDTH = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+#: The types of numbers that are read as they are.
+_DTYPES = {
+    **dict(zip(_INTEGERS, ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"), strict=True)),
+    "FLOAT": "f4",
+    "DOUBLE": "f8",
+    "BOOLEAN": "?",
+}
+
+
+class Selection(NamedTuple):
+    """A query, and the columns that it returns."""
+
+    query: str
+    names: list[str]
+
+
+class _WrongValue(NamedTuple):
+    name: str
+    example: Example
 
 
 class EngineTable(Table, ABC):
@@ -59,7 +78,7 @@ class EngineTable(Table, ABC):
         self._sources = list(sources)
         self._options = options
         self._workspace = workspace
-        self._connection = _connect()
+        self._connection = connect()
         self._texts: dict[str, TextColumn] = {}
         # Column -> "numbers", "text", "dates" or the name of another type.
         self._kinds: dict[str, str] = {}
@@ -77,6 +96,18 @@ class EngineTable(Table, ABC):
     @abstractmethod
     def _count_rows(self) -> int:
         """Return the number of rows."""
+
+    @abstractmethod
+    def dtypes(self) -> dict[str, np.dtype[Any]]:
+        """Return the type of the numbers that `selections` reads per column; ``object`` for text."""
+
+    @abstractmethod
+    def selections(self, names: Sequence[str]) -> list[Selection]:
+        """Return queries that read columns in the order of the rows; numbers as such, others as text."""
+
+    @abstractmethod
+    def recover(self, message: str, names: Sequence[str]) -> None:
+        """Repair what an error of a query reports, so that it can be run again; raise `TableError` if that fails."""
 
     @property
     def n_rows(self) -> int:
@@ -142,6 +173,10 @@ class DelimitedTable(EngineTable):
         self._line_bytes = _LINE_BYTES
         # Columns of true and false, which become numbers.
         self._booleans: set[str] = set()
+        # Whether columns of numbers hold words for missing values, which columns of text keep.
+        self._has_missing_words = False
+        # What `recover` has already done.
+        self._repairs_done: set[str] = set()
         rows = self._repeatedly(self._first_rows)
         dialect = self._dialect
         if dialect.width == 1:  # DuckDB would take blank lines for rows
@@ -168,6 +203,9 @@ class DelimitedTable(EngineTable):
         self._non_numeric: dict[str, NonNumeric] = {}
         for name, fields in self._sample.items():
             self._kinds[name] = self._kind_of(name, fields)
+        unknown = [name for name in self._options.text if name not in self._kinds]
+        if unknown:
+            raise TableError(f"{self._sources[0].name} has no column {unknown[0]!r} to read as text")
 
     def non_numeric(self, name: str) -> NonNumeric:
         """See `Table.non_numeric`."""
@@ -195,6 +233,8 @@ class DelimitedTable(EngineTable):
 
     def _kind_of(self, name: str, fields: Sequence[str | None]) -> str:
         """Return the kind of a column by its first fields."""
+        if name in self._options.text:
+            return "text"
         present = [field for field in fields if field and not self._is_missing(field)]
         if present and all(field.strip().lower() in {"true", "false"} for field in present):
             self._booleans.add(name)
@@ -238,17 +278,78 @@ class DelimitedTable(EngineTable):
             f" compression='none', columns={{{typed}}}, {arguments})"
         )
 
-    def _typed_relation(self, numbers: Sequence[str] = ()) -> str:
-        """Return the rows below the headers; only where `numbers` is not empty are fields taken as missing values."""
+    def _typed_relation(self, numbers: Sequence[str] = (), words: Sequence[str] = MISSING) -> str:
+        """Return the rows below the headers; only where `numbers` is not empty are fields taken as missing values.
+
+        words: what means "missing", besides blanks and what the options add.
+        """
         columns = dict.fromkeys(self._positions.values(), "VARCHAR")
         columns |= {self._positions[name]: "BOOLEAN" if name in self._booleans else "DOUBLE" for name in numbers}
         arguments = f"header={self.named}"
         if numbers:
-            null = ["", " ", *MISSING, *(f" {token}" for token in MISSING), *self._options.null]
+            null = ["", *([" "] if words else []), *words, *(f" {token}" for token in words), *self._options.null]
             arguments += f", nullstr=[{', '.join(map(quoted, null))}]"
             arguments += f", decimal_separator={quoted(self._options.decimal or '.')}"
             arguments += f", thousands={quoted(self._options.thousands)}" if self._options.thousands else ""
         return self._relation(self._sources, columns, arguments)
+
+    def dtypes(self) -> dict[str, np.dtype[Any]]:
+        """See `EngineTable.dtypes`."""
+        kinds = {name: "f8" if kind == "numbers" else "O" for name, kind in self._kinds.items()}
+        return {name: np.dtype("?" if name in self._booleans else kind) for name, kind in kinds.items()}
+
+    def selections(self, names: Sequence[str]) -> list[Selection]:
+        """See `EngineTable.selections`.
+
+        One query reads all columns unless those of numbers hold words such as NA, which are values in columns of text.
+        """
+        numbers = [name for name in names if self._kinds[name] == "numbers"]
+        texts = [name for name in names if self._kinds[name] != "numbers"]
+        relation = self._typed_relation(numbers, () if texts and not self._has_missing_words else MISSING)
+        if not (numbers and texts and self._has_missing_words):
+            return [self._selection(list(names), relation)]
+        return [self._selection(numbers, relation), self._selection(texts, self._typed_relation())]
+
+    def _selection(self, names: list[str], relation: str) -> Selection:
+        null = ", ".join(map(quoted, ("", *self._options.null)))
+        columns = [
+            position
+            if self._kinds[name] == "numbers"
+            else f"CASE WHEN {position} = '' OR trim({position}) IN ({null}) THEN NULL ELSE {position} END"
+            for name, position in ((name, self._positions[name]) for name in names)
+        ]
+        return Selection(f"SELECT {', '.join(columns)} FROM {relation}", names)
+
+    def recover(self, message: str, names: Sequence[str]) -> None:
+        """See `EngineTable.recover`."""
+        if _COLUMN.search(message):
+            name, example = self._wrong_value(message)
+            if is_missing(example.value) and not self._has_missing_words:
+                self._has_missing_words = True
+                return
+            raise TableError(
+                f"{self._source_of(message).name}, line {example.line}: column {name!r} holds {example.value!r}, not a"
+                f" number, but its first values are numbers: correct the value, or read with ReadOptions(null=...) if"
+                f" it means missing, or with ReadOptions(text=({name!r},)) if the column is text"
+            )
+        if self._grow_lines(message):
+            return
+        for repair in (self._recode, self._unify_line_ends):
+            if repair.__name__ not in self._repairs_done and repair(message):
+                self._repairs_done.add(repair.__name__)
+                return
+        raise TableError(self._fault(message))
+
+    def check_groups(self, names: Sequence[str]) -> None:
+        """Raise `TableError` where a mark of thousands does not separate groups of three digits."""
+        numbers = [name for name in names if self._kinds[name] == "numbers"]
+        self._check_groups(numbers)
+        wrong = next((name for name in numbers if self._kinds[name] != "numbers"), None)
+        if wrong is not None:
+            raise TableError(
+                f"{self._sources[0].name}: column {wrong!r} holds {self._options.thousands!r} between groups of other"
+                " than three digits: correct the values, or read without ReadOptions(thousands=...)"
+            )
 
     def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
         self._check_groups(numbers)
@@ -257,7 +358,7 @@ class DelimitedTable(EngineTable):
             numbers = [name for name in numbers if self._kinds[name] == "numbers"]
             try:
                 arrays = self._repeatedly(self._read_arrays, numbers, ())
-            except _duckdb().ConversionException as error:
+            except load_duckdb().ConversionException as error:
                 self._note_text(str(error))
         return arrays | self._repeatedly(self._read_arrays, (), texts)
 
@@ -297,14 +398,19 @@ class DelimitedTable(EngineTable):
 
     def _note_text(self, message: str) -> None:
         """Take a column for text because of the value that DuckDB reports."""
+        name, example = self._wrong_value(message)
+        self._kinds[name] = "text"
+        self._non_numeric[name] = NonNumeric([example], _MANY)
+
+    def _wrong_value(self, message: str) -> _WrongValue:
+        """Return the column and the value that DuckDB could not convert."""
         column, value, line = _COLUMN.search(message), _VALUE.search(message), _FAULT.search(message)
         name = next((name for name, position in self._positions.items() if column and position == column[1]), None)
         if name is None or value is None or line is None:
             raise TableError(self._fault(message))
         source = self._source_of(message)
         at = line_of_count(source.path, self._dialect, int(line[1]), lambda row: value[1] in row)
-        self._kinds[name] = "text"
-        self._non_numeric[name] = NonNumeric([Example(value[1], at)], _MANY)
+        return _WrongValue(name, Example(value[1], at))
 
     def _non_numeric_of_sample(self, name: str) -> NonNumeric:
         present = [(row, field) for row, field in enumerate(self._sample[name]) if not self._is_missing(field)]
@@ -315,7 +421,7 @@ class DelimitedTable(EngineTable):
 
     def _repeatedly(self, read: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Call `read`; repeat the call after a repair if its error has one."""
-        duckdb = _duckdb()
+        duckdb = load_duckdb()
         repairs = [self._recode, self._grow_lines, self._unify_line_ends]
         while True:
             try:
@@ -417,6 +523,22 @@ class TypedTable(EngineTable):
         column: NDArray[Any] = self.column(name)
         return column
 
+    def dtypes(self) -> dict[str, np.dtype[Any]]:
+        """See `EngineTable.dtypes`."""
+        return {
+            name: np.dtype(_DTYPES.get(kind, "f8") if self._kinds[name] == "numbers" else "O")
+            for name, kind in self._types.items()
+        }
+
+    def selections(self, names: Sequence[str]) -> list[Selection]:
+        """See `EngineTable.selections`."""
+        columns = [self._as_number(name) if self._kinds[name] == "numbers" else self._as_text(name) for name in names]
+        return [Selection(f"SELECT {', '.join(columns)} FROM {self._relation}", list(names))]
+
+    def recover(self, message: str, names: Sequence[str]) -> None:
+        """See `EngineTable.recover`."""
+        raise TableError(self._fault(message))
+
     def _schema(self) -> dict[str, str]:
         found = self._run(f"DESCRIBE SELECT * FROM {self._relation}")
         return dict(zip(found["column_name"].tolist(), found["column_type"].tolist(), strict=True))
@@ -434,10 +556,13 @@ class TypedTable(EngineTable):
     def _run(self, query: str) -> dict[str, NDArray[Any]]:
         try:
             return self._connection.execute(query).fetchnumpy()
-        except _duckdb().Error as error:
-            first = str(error).strip().split("\n")[0]
-            title = "JSON" if self._sources[0].format == "json" else "Parquet"
-            raise TableError(f"{self._sources[0].name} cannot be read as {title}: {first}") from error
+        except load_duckdb().Error as error:
+            raise TableError(self._fault(str(error))) from error
+
+    def _fault(self, message: str) -> str:
+        first = message.strip().split("\n")[0]
+        title = "JSON" if self._sources[0].format == "json" else "Parquet"
+        return f"{self._sources[0].name} cannot be read as {title}: {first}"
 
     def _as_number(self, name: str) -> str:
         kind, column = self._types[name], _identifier(name)
@@ -455,7 +580,7 @@ class TypedTable(EngineTable):
 
 def write_columns(columns: Mapping[str, NDArray[Any]], path: Path, format: str) -> None:
     """Write columns of one length into a file of format csv, tsv or parquet; NaN and None become empty fields."""
-    connection = _connect()
+    connection = connect()
     connection.register("columns", {f"c{j}": column for j, column in enumerate(columns.values())})
     values = [
         f"CASE WHEN isnan(c{j}) THEN NULL ELSE c{j} END" if column.dtype.kind == "f" else f"c{j}"
@@ -498,16 +623,17 @@ def _with_nan(array: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
+def connect() -> duckdb.DuckDBPyConnection:
     """Open a database in memory that reads files and nothing else: no network, no extension, no progress bar."""
-    connection = _duckdb().connect()
+    connection = load_duckdb().connect()
     connection.execute(
         "SET enable_progress_bar=false; SET autoinstall_known_extensions=false; SET autoload_known_extensions=false"
     )
     return connection
 
 
-def _duckdb() -> ModuleType:
+def load_duckdb() -> ModuleType:
+    """Return DuckDB; raise `TableError` with the command that installs it."""
     try:
         import duckdb
     except ImportError as error:

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from fastgd.data import ReadOptions
 from fastgd.data.array_source import ArraysSource
+from fastgd.data.engine_source import EngineSource
 from fastgd.data.parquet import ParquetSource
 from fastgd.data.rows import RowSource
 from fastgd.data.source import Workspace, find_files, one_format, open_source
 from fastgd.exceptions import TableError
 
 
-def as_source(given: Any) -> RowSource | None:
+def as_source(given: Any, options: ReadOptions | None = None) -> RowSource | None:
     """Return the source that an object stands for, or None for data in memory.
 
     Parameters
@@ -23,6 +25,8 @@ def as_source(given: Any) -> RowSource | None:
     given : object
         A source is returned as it is. A path, pattern or folder, or a list of them, stands for files; a list of 2-D
         arrays for their rows, one array after the other.
+    options : ReadOptions or None, default=None
+        How to read delimited text; None detects it.
 
     Returns
     -------
@@ -49,20 +53,24 @@ def as_source(given: Any) -> RowSource | None:
     if isinstance(given, RowSource):
         return given
     if isinstance(given, str | Path):
-        return scan_files([given])
+        return scan_files([given], options)
     if isinstance(given, list | tuple) and given:
         if all(isinstance(item, str | Path) for item in given):
-            return scan_files(given)
+            return scan_files(given, options)
         if all(isinstance(item, np.ndarray) and item.ndim == 2 for item in given):
             return ArraysSource(given)
     return None
 
 
-def scan_files(names: Sequence[str | Path]) -> RowSource:
+def scan_files(names: Sequence[str | Path], options: ReadOptions | None = None) -> RowSource:
     """Return the source of files, whose first bytes decide the format."""
     workspace = Workspace()
     sources = [open_source(name, workspace.path) for name in find_files(names)]
     format = one_format(sources)
+    if format in {"delimited", "json"}:
+        return EngineSource(sources, options or ReadOptions(), workspace)
+    if options is not None:
+        raise TableError(f"{sources[0].name} is {format}, which needs no options: leave them out")
     if format == "parquet":
         return ParquetSource(sources, workspace)
     if format == "npy":

@@ -19,6 +19,12 @@ def read_column(source, name, parts=None):
     return [value for block in source.blocks([name], parts) for value in block.column(name).tolist()]
 
 
+def read_together(source):
+    """Return all columns as lists, read at the same time."""
+    blocks = list(source.blocks(source.names))
+    return {name: [value for block in blocks for value in block.column(name).tolist()] for name in source.names}
+
+
 def check_repeatable(source, expected, names=None):
     """Compare a source with its rows: once, again, and by two iterators that take turns."""
     names = list(source.names if names is None else names)
