@@ -151,13 +151,17 @@ class Coding:
             if strange.size:
                 unseen.append(Unseen(self.columns[j], int(factor.counts[strange].sum()), factor.values[strange[0]]))
         if sparse is None:
-            sparse = stored <= _SPARSE_SHARE * rows * self.width
+            sparse = stored_share_is_small(stored, (rows, self.width))
         matrix = (
             _fill_sparse(slots, (rows, self.width), stored, numbers.dtype)
             if sparse
             else _fill_dense(slots, (rows, self.width), numbers.dtype)
         )
         return CodedRows(matrix, self, tuple(unseen))
+
+    def count_indicators(self, j: int, factor: Factor) -> int:
+        """Return the number of rows with an indicator of column j."""
+        return int(factor.counts[self._columns_of(j, factor) >= 0].sum())
 
     def _columns_of(self, j: int, factor: Factor) -> NDArray[np.int64]:
         """Return the column of the matrix for each value of a factor that occurs, and last for the code -1."""
@@ -168,6 +172,11 @@ class Coding:
         k = np.array(found, np.int64)
         columns[occurring] = np.select([k > 0, k == 0], [self.starts[j] + k - 1, _REFERENCE], _UNSEEN)
         return columns
+
+
+def stored_share_is_small(stored: int, shape: tuple[int, int]) -> bool:
+    """Whether so many non-zeros are faster as CSR than among their zeros."""
+    return stored <= _SPARSE_SHARE * shape[0] * shape[1]
 
 
 class _Entries(NamedTuple):

@@ -20,6 +20,7 @@ from fastgd.backends.cpu.epochs import parts_of
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Columns, Device, Work, compile_seconds
 from fastgd.backends.stream.data import StreamData
+from fastgd.backends.stream.matrix import StreamMatrix
 from fastgd.holdout import held_out_rows, without_rows
 from fastgd.losses import ClassificationLoss, ConstantModel, RegressionLoss, classification_loss
 from fastgd.objective.coordinates import Moments, TargetScaling
@@ -503,4 +504,6 @@ def report_data(data: FitData, objective: Objective) -> DataReport:
         n_outputs=objective.outputs,
         dtype={"f4": "float32", "f8": "float64"}[rows.dtype],
         order="csr" if rows.is_sparse else rows.order,
+        cache=data.matrix.cache,
+        scans=data.matrix.scans + (X.scans if isinstance(X := data.matrix.array, StreamMatrix) else 0.0),
     )

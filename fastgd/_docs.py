@@ -127,6 +127,28 @@ X : array-like or sparse matrix of shape (n, d)
     host.
 """
 
+_SOURCE = """
+    A source is read block by block, whatever its size: a path, a pattern such as "part-*.parquet", a folder, or a list
+    of these; `fastgd.data` lists more. All its columns but targets and weights are predictors.
+"""
+
+_TARGET = """
+target : str or sequence of str, default=None
+    Of a source: its column of targets, or several; None takes the one that the source marks, as libsvm files do.
+"""
+
+_CACHE = """
+cache : {"auto", "memory", "disk"} or None, default="auto"
+    Of a source: where its rows are kept once they are decoded, so that later passes run at the speed of memory or of
+    the disk. "memory" keeps all there; "disk" in a temporary file, in TMPDIR or /var/tmp, that ends with the fit;
+    "auto" in memory if they take at most half of `memory_limit`, else on the disk if there is room; None reads the
+    source in every pass, which rows of categories and sparse rows do not allow. Solvers of the full batch give the same
+    bits each way, those of an array with these rows. ``fit_report_["cache"]`` names the choice.
+memory_limit : int or str, default=None
+    Of a source: about the most bytes for its rows in memory, as a number or as text such as "300MB"; None is a
+    quarter of the available memory, at most 512 MiB. Targets and weights beyond it go to the disk too.
+"""
+
 _WEIGHTS = """
 sample_weight : array-like of shape (n,) or None, default=None
     Weights of the rows, at least 0 and not all 0; None weighs all rows alike.
@@ -136,7 +158,8 @@ _NEW_ROWS = """
 X : array-like or sparse matrix of shape (n, d)
     Rows of finite numbers, with the columns of the fit: a frame if these include categories. Categories that the fit
     has not seen are taken for the reference, with a warning. Rows on a GPU are read there. Results are NumPy arrays;
-    with scikit-learn's `array_api_dispatch` on, arrays of the library and on the device of X.
+    with scikit-learn's `array_api_dispatch` on, arrays of the library and on the device of X. A source, such as a path,
+    is read block by block.
 """
 
 _ENDS = """
@@ -255,6 +278,10 @@ _TEXTS = {
     "{fitted}": _FITTED,
     "{references}": _REFERENCES,
     "{X}": _ROWS,
+    "{source}": _SOURCE,
+    "{target}": _TARGET,
+    "{cache}": _CACHE,
+    "{blocks}": "For a source an iterator of such arrays, one per block of rows.",
     "{weights}": _WEIGHTS,
     "{new}": _NEW_ROWS,
     "{ends}": _ENDS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _get_feature_names, _num_samples, check_is_fitted
 
-from fastgd._inputs import Matrix, read_matrix, read_rows, read_validation_rows
+from fastgd._inputs import Matrix, check_no_source, read_matrix, read_rows, read_validation_rows, source_of
 from fastgd._model import ModelParameters
 from fastgd._namespaces import coefficients, fitted_array, with_numpy_attributes
 from fastgd._report import FitReport, shown_report, to_html
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from fastgd._categories import Coding
     from fastgd._data import Start, ValidationRows
     from fastgd._streaming import FitResult, Previous
+    from fastgd.data.rows import RowSource
+    from fastgd.data.store import Cache
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -67,7 +69,7 @@ def supports_callbacks(fit: Fit) -> Fit:
 
     @wraps(fit)
     def fit_with_hooks(
-        self: Any, X: Any, y: Any, sample_weight: Any = None, *, callbacks: Any = None, **options: Any
+        self: Any, X: Any, y: Any = None, sample_weight: Any = None, *, callbacks: Any = None, **options: Any
     ) -> Any:
         if not hasattr(self, "_skl_callbacks"):
             return fit(self, X, y, sample_weight, callbacks=callbacks, **options)
@@ -92,6 +94,9 @@ class FitExtras(NamedTuple):
     y_val: ArrayLike | None
     sample_weight_val: ArrayLike | None
     callbacks: Any
+    target: str | Sequence[str] | None = None
+    cache: Cache = "auto"
+    memory_limit: int | str | None = None
 
 
 #: How messages name a start from the last fit.
@@ -294,15 +299,32 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         """
         return super().set_params(**replacements(self, params))
 
-    @restores_process
-    @quiet
+    def _of_margins(self, X: Any, answer: Callable[[Array], _T]) -> _T | Iterator[_T]:
+        """Return an answer from the margins (n, K) of rows; for a source an iterator of answers, one per block."""
+        source = source_of(X)
+        return answer(self._margins(X)) if source is None else self._of_blocks(source, answer)
+
+    def _of_blocks(self, source: RowSource, answer: Callable[[Array], _T]) -> Iterator[_T]:
+        from fastgd._ingest import rows_of_blocks
+
+        check_is_fitted(self)
+        for rows in rows_of_blocks(self, source, self.n_threads or get_num_threads()):
+            margins = self._margins_of(rows)
+            with np.errstate(all="ignore"):
+                found = answer(margins)
+            yield found
+
     def _margins(self, X: ArrayLike) -> Array:
         """Return X . coef + intercept, (n, K), accumulated in float64 block by block; imports no Numba.
 
         Rows on the GPU are read there.
         """
         check_is_fitted(self)
-        rows = read_rows(self, X, reset=False)
+        return self._margins_of(read_rows(self, X, reset=False))
+
+    @restores_process
+    @quiet
+    def _margins_of(self, rows: NDArray[Any] | GpuArray | CsrMatrix) -> Array:
         if isinstance(rows, GpuArray):
             return self._margins_on_gpu(rows)
         coef, intercept = coefficients(self)
@@ -414,7 +436,7 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coef_")
 
-    def _fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, extras: FitExtras) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, extras: FitExtras) -> Self:
         """Fit the model; `extras` are the other arguments of `fit`."""
         from fastgd._config import FitConfig
         from fastgd._data import FitTimer, load
@@ -422,11 +444,26 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
 
         timer, config, before = FitTimer(), FitConfig.of(self), self._coding
         callbacks = () if extras.callbacks is None else check_callbacks(extras.callbacks)
-        matrix = read_matrix(self, X, reset=True)
+        matrix, y, sample_weight = self._read_rows_to_fit(X, y, sample_weight, extras)
         validation, start = self._validation_rows(extras, matrix), self._start(extras, before)
         data = load(config, matrix, y, sample_weight, start, validation)
         with printed(config.verbose):
             return self._store(run_fit(config, data, callbacks, hasattr(self, "coef_"), timer))
+
+    def _read_rows_to_fit(self, X: Any, y: Any, sample_weight: Any, extras: FitExtras) -> tuple[Matrix, Any, Any]:
+        """Return X, targets and weights, from a source or as given."""
+        source = source_of(X)
+        if source is None:
+            check_no_source(X, extras.target, extras.cache, extras.memory_limit, sample_weight)
+            return read_matrix(self, X, reset=True), y, sample_weight
+        from fastgd._ingest import SourceOptions, read_source
+
+        weight = sample_weight if isinstance(sample_weight, str) else None
+        options = SourceOptions(
+            extras.target, weight, self.categorical, extras.cache, extras.memory_limit, self.n_threads
+        )
+        rows = read_source(self, source, options, y)
+        return rows.matrix, rows.y, sample_weight if weight is None else rows.sample_weight
 
     def _partial_fit(
         self,

@@ -32,6 +32,10 @@ class Factor:
         counts = np.bincount(self.codes.astype(np.intp) + 1, minlength=len(self.values) + 1)
         return np.roll(counts, -1)
 
+    def part(self, rows: slice) -> Factor:
+        """Return some rows of the column."""
+        return Factor(self.codes[rows], self.values, self.declares_order)
+
 
 class Frame(Protocol):
     """A frame of any library; columns are addressed by position."""

@@ -38,6 +38,7 @@ from fastgd.parameters import shown
 from fastgd.suggestions import did_you_mean
 
 if TYPE_CHECKING:
+    from fastgd.data.rows import RowSource
     from fastgd.objective.dataset import Data  # its losses load Numba
 
 
@@ -109,11 +110,15 @@ class Matrix(NamedTuple):
     """X ready for kernels: C or F order, sparse, or read in every pass; float32 or float64.
 
     converted_bytes: size of the copy that this took, 0 where the user's memory is used. names: of the columns, if any.
+    cache: where rows of a source are kept, "memory" or "disk", "none" if they are read in every pass; "" for other X.
+    scans: times that the source was read so far.
     """
 
     array: NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix
     converted_bytes: int = 0
     names: tuple[str, ...] = ()
+    cache: str = ""
+    scans: float = 0.0
 
     @property
     def is_on_gpu(self) -> bool:
@@ -492,3 +497,28 @@ def squares_are_finite(data: Data | CsrMatrix) -> bool:
     """Whether the sum of the squares of any column is a number."""
     largest = float(largest_values(data).max())
     return math.isfinite(largest * largest * (len(data) if isinstance(data, CsrMatrix) else data.n))
+
+
+def source_of(X: Any) -> RowSource | None:
+    """Return the source of rows that X stands for, such as a path; None for rows in memory."""
+    if isinstance(X, np.ndarray) or hasattr(X, "dtype"):
+        return None
+    from fastgd.data.scan import as_source
+
+    return as_source(X)
+
+
+def check_no_source(X: Any, target: Any, cache: Any, memory_limit: Any, sample_weight: Any) -> None:
+    """Raise a ValueError for arguments of `fit` that only a source uses, with X that is none."""
+    given = {
+        "target": target is not None,
+        "cache": cache != "auto",
+        "memory_limit": memory_limit is not None,
+        "sample_weight as a name": isinstance(sample_weight, str),
+    }
+    name = next((name for name, is_given in given.items() if is_given), None)
+    if name is not None:
+        raise ValueError(
+            f"{name} is for X that is read from a source, such as a path, and X is of type {type(X).__name__}: give y "
+            "and weights as arrays"
+        )

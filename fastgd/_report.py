@@ -20,6 +20,8 @@ class DataReport(TypedDict):
     n_outputs: int
     dtype: str
     order: str
+    cache: str
+    scans: float
 
 
 class TimeReport(TypedDict):
@@ -92,6 +94,11 @@ class FitReport(DataReport, TimeReport):
         Size of the problem.
     dtype, order : str
         Data type and memory order of X as kernels read it; order is "csr" for sparse X.
+    cache : str
+        Where the decoded rows of a source were kept: "memory", "disk", or "none" where every pass read the source;
+        "" for X in memory.
+    scans : float
+        Number of times that the source was read, samples included; a share of its columns counts as that share.
     learning_rate : float
         Rate of the first update in working coordinates; 1 for solvers whose steps are in a metric of their own.
     random_state : int or None
@@ -221,8 +228,15 @@ def _memory(report: FitReport) -> str:
     passes = f"{report['passes']:,.4g} pass{'' if report['passes'] == 1 else 'es'} over X"
     parts = [f"{passes}, {_size(report['bytes_read'])} read"]
     parts += [f"{_size(report['bytes_converted'])} converted" if report["bytes_converted"] else "no copy of X"]
+    parts += [_reading(report)] if report.get("cache") else []
     parts += [f"{_size(report['bytes_transferred'])} to and from the GPU"] if report["bytes_transferred"] else []
     return "; ".join(parts)
+
+
+def _reading(report: FitReport) -> str:
+    """Return how often a source was read, and where its rows were kept."""
+    where = {"memory": "decoded rows in memory", "disk": "decoded rows on the disk", "none": "decoded in every pass"}
+    return f"source read {report['scans']:,.3g} times, {where[report['cache']]}"
 
 
 def _size(count: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,9 +15,12 @@ from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream
 from fastgd._inputs import host_array
 from fastgd._namespaces import in_namespace_of_X
 from fastgd._targets import check_targets, check_weights, r2
-from fastgd.arrays import Array
 from fastgd.blas import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
+
+if TYPE_CHECKING:
+    from fastgd.data.rows import RowSource
+    from fastgd.data.store import Cache
 
 
 @document
@@ -103,25 +106,31 @@ class LinearRegression(RegressorMixin, LinearModel):
     @all_or_nothing
     def fit(  # noqa: PLR0913
         self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
+        X: ArrayLike | RowSource,
+        y: ArrayLike | RowSource | None = None,
+        sample_weight: ArrayLike | str | None = None,
         *,
+        target: str | Sequence[str] | None = None,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         callbacks: Any = None,
+        cache: Cache = "auto",
+        memory_limit: int | str | None = None,
     ) -> Self:
         """Fit the model.
 
         Parameters
         ----------
         {X}
-        y : array-like of shape (n,) or (n, n_targets)
-            Finite targets.
+            {source}
+        y : array-like of shape (n,) or (n, n_targets), or a source of as many rows, default=None
+            Finite targets. None takes the `target` of a source.
         {weights}
+            Of a source also the name of its column of weights.
+        {target}
         coef_init : array-like of shape (d,) or (n_targets, d), default=None
             Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
         intercept_init : float or array-like of shape (n_targets,), default=None
@@ -132,6 +141,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         sample_weight_val : array-like of shape (m,), default=None
             Their weights.
         {callbacks}
+        {cache}
 
         {ends}
 
@@ -142,7 +152,9 @@ class LinearRegression(RegressorMixin, LinearModel):
         >>> model.fit_report_["stopped_by"], round(model.intercept_, 6)
         ('certificate', 1.0)
         """
-        extras = FitExtras(coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks)
+        extras = FitExtras(
+            coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks, target, cache, memory_limit
+        )
         return self._fit(X, y, sample_weight, extras)
 
     @available_if(can_stream)
@@ -182,7 +194,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         return self._partial_fit(X, y, sample_weight, means, scales)
 
     @in_namespace_of_X
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: ArrayLike | RowSource) -> Any:
         """Predict targets.
 
         Parameters
@@ -192,7 +204,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n,) or (n, n_targets), float64
-            X . ``coef_`` + ``intercept_``.
+            X . ``coef_`` + ``intercept_``. {blocks}
 
         Examples
         --------
@@ -200,8 +212,8 @@ class LinearRegression(RegressorMixin, LinearModel):
         >>> LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).predict([[3.0]]).round(6)
         array([7.])
         """
-        margins = self._margins(X)
-        return margins[:, 0] if np.ndim(self.intercept_) == 0 else margins
+        is_vector = np.ndim(getattr(self, "intercept_", ())) == 0
+        return self._of_margins(X, lambda margins: margins[:, 0] if is_vector else margins)
 
     @in_namespace_of_X
     @quiet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,10 @@ from fastgd._targets import check_weights
 from fastgd.arrays import Array
 from fastgd.blas import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
+
+if TYPE_CHECKING:
+    from fastgd.data.rows import RowSource
+    from fastgd.data.store import Cache
 
 
 @document
@@ -106,25 +110,31 @@ class LogisticRegression(ClassifierMixin, LinearModel):
     @all_or_nothing
     def fit(  # noqa: PLR0913
         self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
+        X: ArrayLike | RowSource,
+        y: ArrayLike | RowSource | None = None,
+        sample_weight: ArrayLike | str | None = None,
         *,
+        target: str | Sequence[str] | None = None,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         callbacks: Any = None,
+        cache: Cache = "auto",
+        memory_limit: int | str | None = None,
     ) -> Self:
         """Fit the model.
 
         Parameters
         ----------
         {X}
-        y : array-like of shape (n,)
-            Labels: numbers, strings or booleans of at least two kinds.
+            {source}
+        y : array-like of shape (n,), or a source of as many rows, default=None
+            Labels: numbers, strings or booleans of at least two kinds. None takes the `target` of a source.
         {weights}
+            Of a source also the name of its column of weights.
+        {target}
         coef_init : array-like of shape (1, d) or (n_classes, d), default=None
             Where to start, for raw columns; None is 0, or with `warm_start` the last fit.
         intercept_init : array-like of shape (1,) or (n_classes,), default=None
@@ -135,6 +145,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         sample_weight_val : array-like of shape (m,), default=None
             Their weights; `class_weight` counts beside them.
         {callbacks}
+        {cache}
 
         {ends}
 
@@ -145,7 +156,9 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         >>> model.fit_report_["converged"]
         True
         """
-        extras = FitExtras(coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks)
+        extras = FitExtras(
+            coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks, target, cache, memory_limit
+        )
         return self._fit(X, y, sample_weight, extras)
 
     @available_if(can_stream)
@@ -188,7 +201,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         return self._partial_fit(X, y, sample_weight, means, scales, classes)
 
     @in_namespace_of_X
-    def decision_function(self, X: ArrayLike) -> Array:
+    def decision_function(self, X: ArrayLike | RowSource) -> Any:
         """Margins X . ``coef_`` + ``intercept_``.
 
         Parameters
@@ -198,7 +211,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n,) for two classes, else (n, n_classes), float64
-            With two classes, positive where the second is the likelier.
+            With two classes, positive where the second is the likelier. {blocks}
 
         Examples
         --------
@@ -207,11 +220,10 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         >>> model.decision_function([[0.5], [2.5]]).round(3)
         array([-1.508,  1.508])
         """
-        margins = self._margins(X)
-        return margins[:, 0] if margins.shape[1] == 1 else margins
+        return self._of_margins(X, lambda margins: margins[:, 0] if margins.shape[1] == 1 else margins)
 
     @in_namespace_of_X
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike | RowSource) -> Any:
         """Predict labels: the likeliest class of each row.
 
         Parameters
@@ -221,7 +233,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n,), with the labels' dtype
-            Labels among `classes_`.
+            Labels among `classes_`. {blocks}
 
         Examples
         --------
@@ -230,14 +242,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         >>> model.predict([[0.5], [2.5]]).tolist()
         ['no', 'yes']
         """
-        index = self._likeliest(X)
-        labels: NDArray[Any] = fitted_array(self.classes_)[index]
-        return labels
-
-    def _likeliest(self, X: ArrayLike) -> NDArray[np.intp]:
-        """Return the number of the likeliest class of each row, (n,)."""
-        margins = self._margins(X)
-        return (margins[:, 0] > 0.0).astype(np.intp) if margins.shape[1] == 1 else np.argmax(margins, axis=1)
+        return self._of_margins(X, lambda margins: fitted_array(self.classes_)[_likeliest(margins)])
 
     @in_namespace_of_X
     @quiet
@@ -263,13 +268,13 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         >>> model.score([[0.5], [2.5]], ["no", "no"])
         0.5
         """
-        found = self._likeliest(X)
+        found = _likeliest(self._margins(X))
         right = class_numbers(host_array(y), found, fitted_array(self.classes_)) == found
         return float(np.average(right, weights=check_weights(host_array(sample_weight), found[:, None])))
 
     @in_namespace_of_X
     @quiet
-    def predict_proba(self, X: ArrayLike) -> Array:
+    def predict_proba(self, X: ArrayLike | RowSource) -> Any:
         """Probabilities of the classes, in the order of `classes_`.
 
         Parameters
@@ -279,7 +284,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n, n_classes), float64
-            Rows sum to 1.
+            Rows sum to 1. {blocks}
 
         Examples
         --------
@@ -289,12 +294,11 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         array([[0.82, 0.18],
                [0.18, 0.82]])
         """
-        probabilities: Array = np.exp(self.predict_log_proba(X))
-        return probabilities
+        return self._of_margins(X, lambda margins: np.exp(_log_probabilities(margins)))
 
     @in_namespace_of_X
     @quiet
-    def predict_log_proba(self, X: ArrayLike) -> Array:
+    def predict_log_proba(self, X: ArrayLike | RowSource) -> Any:
         """Logarithms of `predict_proba`, exact where probabilities underflow.
 
         Parameters
@@ -304,7 +308,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         Returns
         -------
         ndarray of shape (n, n_classes), float64
-            At most 0.
+            At most 0. {blocks}
 
         Examples
         --------
@@ -314,11 +318,20 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         array([[-0.2 , -1.71],
                [-1.71, -0.2 ]])
         """
-        margins = self._margins(X)
-        if margins.shape[1] == 1:
-            margins = np.hstack([-margins, margins])
-            result: Array = -np.logaddexp(0.0, -margins)
-            return result
-        margins -= margins.max(axis=1, keepdims=True)
-        margins -= np.log(np.sum(np.exp(margins), axis=1, keepdims=True))
-        return margins
+        return self._of_margins(X, _log_probabilities)
+
+
+def _likeliest(margins: Array) -> NDArray[np.intp]:
+    """Return the number of the likeliest class of each row, (n,)."""
+    return (margins[:, 0] > 0.0).astype(np.intp) if margins.shape[1] == 1 else np.argmax(margins, axis=1)
+
+
+def _log_probabilities(margins: Array) -> Array:
+    """Return the logarithms of the probabilities of the classes, (n, n_classes)."""
+    if margins.shape[1] == 1:
+        both = np.hstack([-margins, margins])
+        result: Array = -np.logaddexp(0.0, -both)
+        return result
+    found: Array = margins - margins.max(axis=1, keepdims=True)
+    found -= np.log(np.sum(np.exp(found), axis=1, keepdims=True))
+    return found

@@ -1,5 +1,6 @@
 """Available memory, where the system reports it."""
 
+import re
 from pathlib import Path
 
 #: Files with the system's memory, and with the limit and the use of the control group.
@@ -29,3 +30,36 @@ def _text_of(path: str) -> str:
         return Path(path).read_text()
     except OSError:
         return ""
+
+
+#: Share of the available memory that a fit of rows larger than memory takes for them by default, and most bytes.
+_SHARE, _MOST = 4, 1 << 29
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+#: Least limit: a few blocks of rows.
+_LEAST = 64 << 20
+
+
+def read_memory_limit(given: int | str | None) -> int:
+    """Return a limit of memory in bytes, given as a number or as text such as "300MB"; by default a share of memory.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or less than 64 MiB.
+    """
+    if given is None:
+        available = available_bytes()
+        return _MOST if available is None else max(_LEAST, min(available // _SHARE, _MOST))
+    found = _SIZE.fullmatch(given) if isinstance(given, str) else None
+    if isinstance(given, str):
+        unit = found[2].upper() if found else "?"
+        size = float(found[1]) * _UNITS[unit] if found and unit in _UNITS else None
+    else:
+        size = given if isinstance(given, int) and not isinstance(given, bool) else None
+    if size is None or size < _LEAST:
+        raise ValueError(
+            f"memory_limit must be a number of bytes of at least {_LEAST:,}, or text such as '300MB', got {given!r}"
+        )
+    return int(size)

@@ -80,7 +80,7 @@ def test_examples_run(name):
 def test_signatures_are_short(kind, name):
     """As `help` shows them: names of types, not their definitions."""
     shown = str(inspect.signature(getattr(kind, name)))
-    assert "X: 'ArrayLike'" in shown
+    assert "X: 'ArrayLike" in shown
     assert "Union" not in shown
 
 

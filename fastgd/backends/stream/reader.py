@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -42,7 +42,7 @@ def read_ahead(
     n_threads: int,
     blocks: int,
     parts: Sequence[int] | None = None,
-) -> Iterator[Converted[T]]:
+) -> Generator[Converted[T], None, None]:
     """Iterate over a source's blocks in order, read and converted on threads meanwhile.
 
     Parameters
