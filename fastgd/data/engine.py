@@ -173,7 +173,7 @@ class DelimitedTable(EngineTable):
         self._line_bytes = _LINE_BYTES
         # Columns of true and false, which become numbers.
         self._booleans: set[str] = set()
-        # Whether columns of numbers hold words for missing values, which columns of text keep.
+        # Whether columns of numbers hold words or blanks for missing values.
         self._has_missing_words = False
         # What `recover` has already done.
         self._repairs_done: set[str] = set()
@@ -203,6 +203,8 @@ class DelimitedTable(EngineTable):
         self._non_numeric: dict[str, NonNumeric] = {}
         for name, fields in self._sample.items():
             self._kinds[name] = self._kind_of(name, fields)
+            if self._kinds[name] == "numbers":
+                self._has_missing_words |= any(field and is_missing(field) for field in fields)
         unknown = [name for name in self._options.text if name not in self._kinds]
         if unknown:
             raise TableError(f"{self._sources[0].name} has no column {unknown[0]!r} to read as text")
@@ -301,11 +303,12 @@ class DelimitedTable(EngineTable):
     def selections(self, names: Sequence[str]) -> list[Selection]:
         """See `EngineTable.selections`.
 
-        One query reads all columns unless those of numbers hold words such as NA, which are values in columns of text.
+        Words such as NA, which columns of text keep, are looked for only where numbers hold some: to compare all fields
+        with them takes a quarter of the time, and then text needs a query of its own.
         """
         numbers = [name for name in names if self._kinds[name] == "numbers"]
         texts = [name for name in names if self._kinds[name] != "numbers"]
-        relation = self._typed_relation(numbers, () if texts and not self._has_missing_words else MISSING)
+        relation = self._typed_relation(numbers, MISSING if self._has_missing_words else ())
         if not (numbers and texts and self._has_missing_words):
             return [self._selection(list(names), relation)]
         return [self._selection(numbers, relation), self._selection(texts, self._typed_relation())]
