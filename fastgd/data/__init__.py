@@ -38,3 +38,5 @@ class ReadOptions(NamedTuple):
     """Values that mean "missing" in every column, besides the usual ones in columns of numbers."""
     text: tuple[str, ...] = ()
     """Columns of delimited text to read as text, even if their first values are numbers."""
+    n_features: int | None = None
+    """Number of features of libsvm text; None finds the largest number of one."""

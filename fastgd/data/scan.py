@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from fastgd.data import ReadOptions
 from fastgd.data.array_source import ArraysSource
@@ -14,6 +15,7 @@ from fastgd.data.engine_source import EngineSource
 from fastgd.data.parquet import ParquetSource
 from fastgd.data.rows import RowSource
 from fastgd.data.source import Workspace, find_files, one_format, open_source
+from fastgd.data.sparse_source import LibsvmSource, SparseSource
 from fastgd.exceptions import TableError
 
 
@@ -24,9 +26,9 @@ def as_source(given: Any, options: ReadOptions | None = None) -> RowSource | Non
     ----------
     given : object
         A source is returned as it is. A path, pattern or folder, or a list of them, stands for files; a list of 2-D
-        arrays for their rows, one array after the other.
+        arrays or of CSR matrices for their rows, one array after the other.
     options : ReadOptions or None, default=None
-        How to read delimited text; None detects it.
+        How to read text; None detects it.
 
     Returns
     -------
@@ -43,6 +45,7 @@ def as_source(given: Any, options: ReadOptions | None = None) -> RowSource | Non
     Examples
     --------
     >>> import numpy as np
+    from scipy.sparse import issparse
     >>> from fastgd.data import as_source
     >>> source = as_source([np.eye(2), np.ones((3, 2))])
     >>> source.names, source.n_rows
@@ -59,6 +62,8 @@ def as_source(given: Any, options: ReadOptions | None = None) -> RowSource | Non
             return scan_files(given, options)
         if all(isinstance(item, np.ndarray) and item.ndim == 2 for item in given):
             return ArraysSource(given)
+        if all(issparse(item) for item in given):
+            return SparseSource(given)
     return None
 
 
@@ -67,12 +72,25 @@ def scan_files(names: Sequence[str | Path], options: ReadOptions | None = None) 
     workspace = Workspace()
     sources = [open_source(name, workspace.path) for name in find_files(names)]
     format = one_format(sources)
+    options = options or ReadOptions()
+    _refuse_unused(options, format, sources[0].name)
     if format in {"delimited", "json"}:
-        return EngineSource(sources, options or ReadOptions(), workspace)
-    if options is not None:
-        raise TableError(f"{sources[0].name} is {format}, which needs no options: leave them out")
+        return EngineSource(sources, options, workspace)
+    if format == "libsvm":
+        return LibsvmSource(sources, options.n_features, workspace)
     if format == "parquet":
         return ParquetSource(sources, workspace)
     if format == "npy":
         return ArraysSource.of_files(sources, workspace)
-    raise TableError(f"{sources[0].name} is not of a format that is read block by block: save it as Parquet")
+    raise TableError(
+        f"{sources[0].name} cannot be read block by block: load it with numpy.load or scipy.sparse.load_npz, and fit"
+        " its arrays, or save them as .npy"
+    )
+
+
+def _refuse_unused(options: ReadOptions, format: str, name: str) -> None:
+    """Raise `TableError` for an option that a format does not use."""
+    used = {"delimited": set(ReadOptions._fields) - {"n_features"}, "libsvm": {"n_features"}}.get(format, set())
+    for option, value, default in zip(ReadOptions._fields, options, ReadOptions(), strict=True):
+        if value != default and option not in used:
+            raise TableError(f"{name} is of the format {format}, to which the option {option}={value!r} does not apply")

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -143,7 +143,7 @@ class NumberedTable(SparseTable):
         if matrix.nnz == 0:
             raise TableError(f"{name} is libsvm without a feature: write rows as LABEL NUMBER:VALUE NUMBER:VALUE ...")
         first = int(matrix.indices.min() > 0)
-        _check_width(matrix.shape[1] - first, name)
+        check_width(matrix.shape[1] - first, name)
         if first:
             matrix = _with_indices(matrix, matrix.indices - 1, matrix.shape[1] - 1)
         table = cls(matrix, labels, first)
@@ -185,36 +185,60 @@ def read_sparse_npz(path: Path, name: str) -> csr_matrix:
         raise TableError(f"{name} cannot be read as a sparse matrix: {_first_line(error)}") from error
     if 0 in matrix.shape:
         raise TableError(f"{name} is empty: its sparse matrix has shape {matrix.shape}")
-    _check_width(matrix.shape[1], name)
+    check_width(matrix.shape[1], name)
     matrix.sum_duplicates()
     return matrix
 
 
-def _first_wrong_line(path: Path) -> str | None:
-    """Return the number of the first line of libsvm text that cannot be read, and why; None if all can one by one."""
+class NumberedText(NamedTuple):
+    """Rows of libsvm text; the columns of the matrix are the numbers of features."""
+
+    matrix: csr_matrix
+    labels: NDArray[np.float64]
+
+
+def read_numbered(text: bytes, name: str, line: int) -> NumberedText:
+    """Read whole lines of libsvm text, of which the first one has the number `line` in the file `name`."""
     from sklearn.datasets import load_svmlight_file
 
-    def fault(lines: Sequence[bytes]) -> str | None:
-        try:
-            load_svmlight_file(io.BytesIO(b"".join(lines)), zero_based=True)
-        except (ValueError, OverflowError) as error:
-            return _first_line(error)
-        return None
+    try:
+        return NumberedText(*load_svmlight_file(io.BytesIO(text), zero_based=True))
+    except (ValueError, OverflowError) as error:
+        fault = _wrong_line(text.splitlines(keepends=True), line) or _first_line(error)
+        raise TableError(f"{name} cannot be read as libsvm: {fault}") from error
 
+
+def _first_wrong_line(path: Path) -> str | None:
+    """Return the number of the first line of libsvm text that cannot be read, and why; None if all can one by one."""
     with path.open("rb") as file:
         for start in itertools.count(1, _LINES):
             lines = list(itertools.islice(file, _LINES))
             if not lines:
                 return None
-            if fault(lines) is not None:
-                return next(
-                    (f"line {number:,}: {why}" for number, line in enumerate(lines, start) if (why := fault([line]))),
-                    None,
-                )
+            if _fault(lines) is not None:
+                return _wrong_line(lines, start)
     return None
 
 
-def _check_width(n_features: int, name: str) -> None:
+def _wrong_line(lines: Sequence[bytes], start: int) -> str | None:
+    """Return the number of the first line that cannot be read alone, and why; the first of them has number `start`."""
+    return next(
+        (f"line {number:,}: {why}" for number, line in enumerate(lines, start) if (why := _fault([line]))), None
+    )
+
+
+def _fault(lines: Sequence[bytes]) -> str | None:
+    from sklearn.datasets import load_svmlight_file
+
+    try:
+        load_svmlight_file(io.BytesIO(b"".join(lines)), zero_based=True)
+    except (ValueError, OverflowError) as error:
+        return _first_line(error)
+    return None
+
+
+def check_width(n_features: int, name: str) -> None:
+    """Raise `TableError` for more features than are read."""
     if n_features > _MOST_FEATURES:
         raise TableError(
             f"{name} has {n_features:,} features, but at most {_MOST_FEATURES:,} are read: number them without gaps"

@@ -161,7 +161,7 @@ def test_wrong_json_is_named(tmp_path):
 
 def test_options_that_do_not_apply_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.eye(2))
-    with pytest.raises(TableError, match=r"a\.npy is npy, which needs no options"):
+    with pytest.raises(TableError, match=r"a\.npy is of the format npy, to which the option header=True"):
         as_source(tmp_path / "a.npy", ReadOptions(header=True))
     with pytest.raises(TableError, match=r"a\.csv has no column 'z' to read as text"):
         as_source(write(tmp_path / "a.csv", "a,b\n1,2\n"), ReadOptions(text=("z",)))
