@@ -210,9 +210,7 @@ class LibsvmSource:
         check_width(self._width, self.name)
         if n_features is not None:
             if n_features < self._width:
-                raise TableError(
-                    f"{self.name} has a feature with the number {largest:,}, but n_features={n_features:,}"
-                )
+                raise TableError(f"{self.name} has a feature of number {largest:,}, but n_features={n_features:,}")
             self._width = n_features
         self.starts = starts = np.cumsum(counts, dtype=np.int64)
         self.n_rows = int(starts[-1])
