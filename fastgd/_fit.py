@@ -40,7 +40,7 @@ from fastgd.solvers.learning_rate import RulePlan
 from fastgd.solvers.normal_equations import required_bytes
 from fastgd.solvers.progress import Monitor, Plateau, Solution
 from fastgd.solvers.recession import Recession
-from fastgd.solvers.select import is_surely_direct, select_solver, solve
+from fastgd.solvers.select import expected_samples, is_surely_direct, select_solver, solve
 
 #: Memory for the matrices of normal equations above which a fit warns.
 _LARGE_BYTES = 1 << 30
@@ -167,7 +167,10 @@ def _has_converged(solution: Solution, certificate: float, tol: float) -> bool:
 def _make_objective(config: FitConfig, data: FitData) -> Objective:
     rows, problem, names = data.rows, data.problem, data.matrix.names
     # Solvers of the full batch need only rough scales, and detect non-finite rows themselves.
-    products = RowProducts.of(rows) if _is_direct(config, data) else None
+    is_direct = _is_direct(config, data)
+    if not is_direct and not config.runs_rule:
+        rows.expect_samples(lambda: expected_samples(rows, problem))
+    products = RowProducts.of(rows) if is_direct else None
     if products is not None:
         moments = products.moments
     else:

@@ -219,6 +219,10 @@ class _Levels:
         self._store.append(table[factor.codes])
         self._declares_order = factor.declares_order
 
+    def close(self) -> None:
+        """Free memory and file of an unfinished column."""
+        self._store.close()
+
     def finish(self) -> Factor:
         """Return the column."""
         return Factor(self._store.finish(), list(self._numbers), self._declares_order)
@@ -280,14 +284,25 @@ class _Reading:
                 n_threads=self._n_threads,
                 blocks=self._limit // _QUEUE_SHARE // BLOCK_BYTES,
             )
-            with closing(reader) as blocks:
-                for _, count, block in blocks:
-                    self._append(block)
-                    rows += count
+            try:
+                with closing(reader) as blocks:
+                    for _, count, block in blocks:
+                        self._append(block)
+                        rows += count
+            except BaseException:
+                self._close()
+                raise
         else:
             rows = source.n_rows
         # A source by columns reads those that are asked for.
         return self._found(rows, len(names) / len(source.names) if source.starts is not None else 1.0)
+
+    def _close(self) -> None:
+        """Remove what was kept."""
+        stores = (self._numbers, self._weights, *self._targets.values(), *self._levels.values())
+        for store in stores:
+            if store is not None:
+                store.close()
 
     def _decode(self, block: RowBlock) -> _Decoded:
         columns, numbers, weights = self._columns, None, None
@@ -331,7 +346,9 @@ class _Reading:
         kept = None
         if store is None:
             limit = self._limit // _QUEUE_SHARE
-            X: Any = StreamMatrix(self._source, columns.numbers, rows, columns.dtype, self._n_threads, limit)
+            X: Any = StreamMatrix(
+                self._source, columns.numbers, rows, columns.dtype, self._n_threads, limit, check_block
+            )
         else:
             kept = "disk" if store.is_on_disk else "memory"
             X = store.finish()

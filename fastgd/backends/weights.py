@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -70,6 +70,9 @@ class WeightedRows(ABC):
     def windows(self, multiple: int) -> Iterator[slice]:
         """Iterate over the rows by ranges of multiples of rows: all at once, as they are in memory."""
         yield slice(0, self.n)
+
+    def expect_samples(self, sizes: Callable[[], Sequence[int]]) -> None:  # noqa: B027 - only streams prepare
+        """Do nothing: samples of rows in memory cost little."""
 
     @cached_property
     def weight(self) -> float:

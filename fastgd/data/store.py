@@ -83,6 +83,7 @@ class RowStore:
                 mapped = np.memmap(self._file, self.dtype, "r", _HEADER_BYTES, shape)
                 # Kernels and checks take arrays of NumPy's own class; the map lives as long as this view of it.
                 whole = mapped.view(np.ndarray)
+            self._file.close()
         whole.flags.writeable = False
         return whole
 

@@ -1,7 +1,7 @@
 """The protocols of data sets that backends implement for their devices."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -250,6 +250,9 @@ class Data(Rows, Protocol):
 
     def count_weights_as_given(self) -> None:
         """Set `weight` to the number of rows, for streams, whose mean weight is unknown."""
+
+    def expect_samples(self, sizes: Callable[[], Sequence[int]]) -> None:
+        """Prepare for samples of about these sizes, which a stream reads together. Results do not depend on it."""
 
     def sample(self, runs: Runs) -> Rows:
         """Return a sample of the rows."""

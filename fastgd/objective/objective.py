@@ -497,7 +497,7 @@ class Objective:
     @cached_property
     def _squares_of_some(self) -> tuple[Array, Array]:
         """Squares (m, d) of some standardised rows, and their weights (m,)."""
-        rows, weights = self.standardised_rows(min(_TAIL_ROWS, max(_TAIL_NUMBERS // self.data.d, 1)))
+        rows, weights = self.standardised_rows(tail_rows(self.data.d))
         return rows**2, weights
 
     @cached_property
@@ -609,6 +609,11 @@ class Objective:
         if "_curvature_sample" in self.__dict__:
             sampled += self._curvature_sample.rows_read
         return (self.data.rows_read + sampled) * row
+
+
+def tail_rows(d: int) -> int:
+    """Return the rows of the sample for the tails of rows of d columns."""
+    return min(_TAIL_ROWS, max(_TAIL_NUMBERS // d, 1))
 
 
 def _finite(curvature: float) -> float:

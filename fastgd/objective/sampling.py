@@ -96,6 +96,11 @@ def _chances(shares: Array, size: int) -> Array:
     return np.minimum(chances, 1.0, out=chances)
 
 
+def moment_rows(data: Data) -> int:
+    """Return the rows of a sample for means and scales."""
+    return int(_MOMENT_ROWS * data.n / data.effective_rows)
+
+
 def sample_moments(data: Data) -> Moments:
     """Return means and scales from a sample of rows if that suffices, else from all rows, in a pass.
 
@@ -106,7 +111,7 @@ def sample_moments(data: Data) -> Moments:
         return Moments.of(data.rows_on_host(0, data.n)[0], data.weights)
     if data.is_sparse:
         return data.moments()
-    sample = sample_of(data, int(_MOMENT_ROWS * data.n / data.effective_rows))
+    sample = sample_of(data, moment_rows(data))
     moments = sample.moments()
     if sample is data:
         return moments

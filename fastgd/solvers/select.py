@@ -9,11 +9,12 @@ import numpy as np
 
 from fastgd.arrays import Array
 from fastgd.objective.dataset import Data
-from fastgd.objective.objective import Objective
+from fastgd.objective.objective import Objective, tail_rows
 from fastgd.objective.problem import Problem
+from fastgd.objective.sampling import moment_rows, most_rows
 from fastgd.optimizers import LBFGS, Accelerated, FullBatch, NormalEquations, Optimizer, SketchedNewton
 from fastgd.solvers.accelerated import accelerate, solve_accelerated
-from fastgd.solvers.cost_model import MOST_COLUMNS, Shape
+from fastgd.solvers.cost_model import FIRST_ROWS, MOST_COLUMNS, Shape
 from fastgd.solvers.lbfgs import solve_lbfgs
 from fastgd.solvers.normal_equations import solve_normal_equations
 from fastgd.solvers.progress import Monitor, Progress, Solution
@@ -201,3 +202,16 @@ def _sort_by_seconds(seconds: dict[str, float]) -> list[str]:
 
 
 _BY_NAME: dict[str, type[FullBatch]] = {kind.__name__: kind for kind in SOLVERS}
+
+
+def expected_samples(data: Data, problem: Problem) -> list[int]:
+    """Return sizes of the samples that a fit without heavy tails is about to take."""
+    columns, itemsize = data.d + 1, 4 if data.dtype == "f4" else 8
+    rarity = problem.loss.rarity(problem.constant) * data.n / data.effective_rows
+    shape = Shape(data.n, columns, problem.l1.size, itemsize, problem.loss, problem.has_l1, rarity)
+    sizes = [moment_rows(data), tail_rows(data.d), _ROWS]
+    if shape.columns <= MOST_COLUMNS:
+        newton = shape.quicker_curvature
+        rough = FIRST_ROWS * newton.parameters * math.sqrt(rarity)
+        sizes += [newton.sample_rows, newton.first_rows, int(rough)]
+    return sorted({size for size in sizes if 0 < size <= most_rows(data.n)})

@@ -1,6 +1,6 @@
 """Data sets whose rows are read from a source in every pass; targets and weights are in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,11 @@ from fastgd.kernels import records
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, Transferred
 from fastgd.objective.rule_state import RuleState
+from fastgd.objective.sampling import spread_runs
 from fastgd.optimizers import KernelRule, Recipe
 
+#: Most bytes of samples that are read together.
+_SAMPLE_BYTES = 1 << 27
 #: Blocks of rows per call of a kernel, a power of two.
 _RUN_BLOCKS = 8
 
@@ -110,6 +113,13 @@ class StreamData(CpuRows):
         else:
             X = self._matrix.take(np.arange(start, stop))
         return X, self._y[:, its], None if s is None else s[its]
+
+    def expect_samples(self, sizes: Callable[[], Sequence[int]]) -> None:
+        """Read the rows of samples of these sizes together, in one scan, if they are few."""
+        row_bytes = self.nbytes // self.n
+        rows = [spread_runs(self.n, row_bytes, size).rows for size in sizes()]
+        if rows and sum(map(len, rows)) * row_bytes <= _SAMPLE_BYTES:
+            self._matrix.hold(np.unique(np.concatenate(rows)))
 
     def sample(self, runs: Runs) -> "StreamSample":
         """Return a copy of a sample of the rows."""

@@ -1,6 +1,6 @@
 """Columns of a source as a matrix that is read block by block."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class StreamMatrix:
         Threads that read.
     memory_limit : int
         Bytes for rows that have been read and wait for their use.
+    check : function or None, default=None
+        Of rows, the names of their columns and their place, called for each block until all rows were read once.
     """
 
     def __init__(
@@ -40,12 +42,15 @@ class StreamMatrix:
         dtype: np.dtype[Any],
         n_threads: int,
         memory_limit: int,
+        check: Callable[[NDArray[Any], Sequence[str], str], None] | None = None,
     ) -> None:
         self.source, self.names = source, tuple(names)
         self.shape, self.dtype = (n, len(self.names)), np.dtype(dtype)
-        self.n_threads = n_threads
+        self.n_threads, self._check = n_threads, check
         # A thread has one block at hand, and the source another.
         self._blocks = max(2, memory_limit // BLOCK_BYTES // 2)
+        #: Numbers of rows that are kept, and the rows.
+        self._held = np.zeros(0, np.int64), np.empty((0, len(self.names)), self.dtype)
         #: Passes over all rows of the source so far, parts of passes included.
         self.scans = 0.0
 
@@ -76,14 +81,24 @@ class StreamMatrix:
                 break
             yield window
         self.count_scan(end)
+        self._check = None
         if end != len(self):
             raise TableError(
                 f"{self.source.name} has {'more' if end > len(self) else 'fewer'} than the {len(self):,} rows of its "
                 "first pass: it must not change during a fit"
             )
 
+    def hold(self, rows: NDArray[np.int64]) -> None:
+        """Read the rows with these ascending indices and keep them for `take`."""
+        self._held = rows, self._read(rows)
+
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return a copy of the rows with these ascending indices; reads the parts that hold them."""
+        """Return a copy of the rows with these ascending indices; reads the parts that hold them, unless kept."""
+        numbers, X = self._held
+        at = np.minimum(np.searchsorted(numbers, rows), max(len(numbers) - 1, 0))
+        return X[at] if len(numbers) and np.array_equal(numbers[at], rows) else self._read(rows)
+
+    def _read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         starts, parts = self.source.starts, None
         if starts is not None:
@@ -103,6 +118,8 @@ class StreamMatrix:
         def convert(block: RowBlock) -> NDArray[Any]:
             X = np.empty((block.rows, self.shape[1]), self.dtype)
             block.numbers(self.names, X)
+            if self._check is not None:
+                self._check(X, self.names, block.place)
             return X
 
         options: Any = {"n_threads": self.n_threads, "blocks": self._blocks, "parts": parts}

@@ -1,0 +1,183 @@
+"""Fits and predictions from sources of rows, against those from arrays and frames in memory."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import fastgd
+from fastgd import LinearRegression, LogisticRegression
+from fastgd import _ingest as ingest
+from fastgd.backends.csr.matrix import CsrMatrix
+from fastgd.data import store
+
+N, D = 3001, 5
+NAMES = [f"x{j}" for j in range(D)]
+
+
+def _frame(seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.standard_normal((N, D)).astype("f4") * 3 + 1, columns=NAMES)
+    z = frame.to_numpy() @ np.arange(1.0, D + 1)
+    frame["weight"] = rng.uniform(0.5, 2.0, N)
+    frame["y"] = z + rng.standard_normal(N)
+    frame["label"] = np.where(z + 3 * rng.logistic(size=N) > z.mean(), "yes", "no")
+    return frame
+
+
+def _write(frame: pd.DataFrame, folder: Path, rows: int = 700) -> Path:
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / "rows.parquet", row_group_size=rows)
+    return folder / "rows.parquet"
+
+
+def _array(frame: pd.DataFrame) -> Any:
+    return np.ascontiguousarray(frame[NAMES].to_numpy())
+
+
+@pytest.mark.parametrize("cache", ["auto", "memory", "disk", None])
+def test_a_fit_has_the_bits_of_one_from_an_array(tmp_path: Path, cache: Any) -> None:
+    frame = _frame()
+    path = _write(frame.drop(columns="label"), tmp_path)
+    of_file = LinearRegression().fit(path, target="y", sample_weight="weight", cache=cache)
+    of_array = LinearRegression().fit(_array(frame), frame["y"].to_numpy(), frame["weight"].to_numpy())
+    np.testing.assert_array_equal(of_file.coef_, of_array.coef_)
+    assert of_file.intercept_ == of_array.intercept_
+    assert of_file.fit_report_["cache"] == {"auto": "memory", None: "none"}.get(cache, cache)
+    assert of_file.feature_names_in_.tolist() == NAMES
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", None])
+def test_labels_of_text_and_predictions_by_blocks(tmp_path: Path, cache: Any) -> None:
+    frame = _frame()[[*NAMES, "label"]]
+    path = _write(frame, tmp_path)
+    of_file = LogisticRegression().fit(str(path), target="label", cache=cache)
+    of_array = LogisticRegression().fit(_array(frame), frame["label"].to_numpy())
+    np.testing.assert_array_equal(of_file.coef_, of_array.coef_)
+    assert of_file.classes_.tolist() == ["no", "yes"]
+    for name in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        parts = list(getattr(of_file, name)(path))
+        assert len(parts) > 1
+        np.testing.assert_array_equal(np.concatenate(parts), getattr(of_array, name)(_array(frame)))
+
+
+def test_several_targets(tmp_path: Path) -> None:
+    frame = _frame()[[*NAMES, "y"]].assign(y2=1.5)
+    of_file = LinearRegression().fit(_write(frame, tmp_path), target=["y", "y2"])
+    of_array = LinearRegression().fit(_array(frame), frame[["y", "y2"]].to_numpy())
+    np.testing.assert_array_equal(of_file.coef_, of_array.coef_)
+
+
+def test_rows_and_targets_from_two_sources(tmp_path: Path) -> None:
+    frame = _frame()
+    np.save(tmp_path / "X.npy", _array(frame))
+    np.save(tmp_path / "y.npy", frame[["y"]].to_numpy())
+    of_files = LinearRegression().fit(tmp_path / "X.npy", tmp_path / "y.npy")
+    of_array = LinearRegression().fit(_array(frame), frame["y"].to_numpy())
+    np.testing.assert_array_equal(of_files.coef_, of_array.coef_)
+
+
+def _with_categories(width: int) -> pd.DataFrame:
+    frame = _frame()[[*NAMES[:2], "y"]]
+    levels = np.random.default_rng(1).integers(0, width, N)
+    return frame.assign(place=[f"p{k:03d}" for k in levels], y=frame["y"] + levels % 7)
+
+
+@pytest.mark.parametrize("width", [3, 60])
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_categories_have_the_bits_of_a_frame(tmp_path: Path, cache: Any, width: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(ingest, "_CODED_NUMBERS", 1000)
+    frame = _with_categories(width)
+    of_file = LinearRegression().fit(_write(frame, tmp_path), target="y", cache=cache)
+    predictors = frame.drop(columns="y").astype(dict.fromkeys(NAMES[:2], "f4"))
+    of_frame = LinearRegression().fit(predictors, frame["y"].to_numpy())
+    assert of_file.coef_names_.tolist() == of_frame.coef_names_.tolist()
+    np.testing.assert_array_equal(of_file.coef_, of_frame.coef_)
+    assert of_file.fit_report_["order"] == of_frame.fit_report_["order"] == ("csr" if width == 60 else "C")
+    np.testing.assert_array_equal(np.concatenate(list(of_file.predict(tmp_path))), of_frame.predict(predictors))
+
+
+def test_rows_beyond_the_limit_go_to_the_disk(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(ingest, "read_memory_limit", lambda given: 1 << 14)
+    frame = _frame()[[*NAMES, "y"]]
+    of_file = LinearRegression().fit(_write(frame, tmp_path), target="y")
+    assert of_file.fit_report_["cache"] == "disk"
+    of_array = LinearRegression().fit(_array(frame), frame["y"].to_numpy())
+    np.testing.assert_array_equal(of_file.coef_, of_array.coef_)
+
+
+def test_without_room_on_the_disk_every_pass_reads_the_source(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(ingest, "read_memory_limit", lambda given: 1 << 14)
+    monkeypatch.setattr(ingest, "free_disk_bytes", lambda: 0)
+    report = LinearRegression().fit(_write(_frame()[[*NAMES, "y"]], tmp_path), target="y").fit_report_
+    assert report["cache"] == "none"
+    assert report["scans"] > 1.0
+
+
+def test_a_full_disk_is_named_with_its_remedy(tmp_path: Path, monkeypatch: Any) -> None:
+    class Full:
+        def write(self, data: Any) -> None:
+            if len(data) > 128:
+                raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(store.tempfile, "TemporaryFile", lambda **options: Full())
+    with pytest.raises(OSError, match=r"the disk is full after .* bytes of decoded rows in .*: free space there"):
+        LinearRegression().fit(_write(_frame()[[*NAMES, "y"]], tmp_path), target="y", cache="disk")
+
+
+@pytest.mark.parametrize("cache", ["memory", None])
+def test_nan_in_the_last_row_group_is_named_by_file_row_group_and_column(tmp_path: Path, cache: Any) -> None:
+    frame = _frame()[[*NAMES, "y"]]
+    frame.loc[N - 1, "x3"] = np.nan
+    with pytest.raises(ValueError, match=r"rows\.parquet, row group 4.*NaN.*'x3'"):
+        LinearRegression().fit(_write(frame, tmp_path), target="y", cache=cache)
+
+
+def test_wrong_arguments_name_the_remedy(tmp_path: Path) -> None:
+    path = _write(_frame(), tmp_path)
+    model = LinearRegression()
+    for options, message in (
+        ({}, "target must name the column"),
+        ({"target": "yy"}, "target names 'yy', which is not a column.*did you mean 'y'"),
+        ({"target": "y", "sample_weight": "w"}, "sample_weight names 'w', which is not a column"),
+        ({"target": "y", "cache": "ram"}, "cache must be 'auto', 'memory', 'disk' or None"),
+        ({"target": "y", "memory_limit": "lots"}, "memory_limit must be a number of bytes"),
+        ({"target": "y", "cache": None}, "cache=None cannot be used with categories in 'label'"),
+        ({"target": "y", "y": np.zeros(N)}, "give either y or target"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(path, **options)
+    with pytest.raises(ValueError, match="target is for X that is read from a source"):
+        model.fit(np.zeros((3, 1)), target="y")
+
+
+def test_predict_names_a_column_that_a_source_lacks(tmp_path: Path) -> None:
+    frame = _frame()[[*NAMES, "y"]]
+    model = LinearRegression().fit(_write(frame, tmp_path), target="y")
+    (tmp_path / "other").mkdir()
+    path = _write(frame.drop(columns="x2"), tmp_path / "other")
+    with pytest.raises(ValueError, match="lacks the column 'x2'"):
+        next(model.predict(path))
+
+
+def test_a_loaded_model_predicts_from_a_source(tmp_path: Path) -> None:
+    path = _write(_frame()[[*NAMES, "y"]], tmp_path)
+    model = LinearRegression().fit(path, target="y")
+    model.save(tmp_path / "model.safetensors")
+    loaded = fastgd.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(np.concatenate(list(loaded.predict(path))), np.concatenate(list(model.predict(path))))
+
+
+def test_sparse_rows_are_stored_part_by_part() -> None:
+    from scipy.sparse import random_array
+
+    whole = random_array((1000, 40), density=0.05, rng=np.random.default_rng(0), format="csr")
+    parts = (CsrMatrix.of(whole[start : start + 300], "X") for start in range(0, 1000, 300))
+    stored = ingest.store_sparse(parts, whole.shape)
+    np.testing.assert_array_equal(stored.to_scipy().toarray(), whole.toarray())
