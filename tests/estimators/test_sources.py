@@ -144,7 +144,7 @@ def test_wrong_arguments_name_the_remedy(tmp_path: Path) -> None:
     model = LinearRegression()
     for options, message in (
         ({}, "target must name the column"),
-        ({"target": "yy"}, "target names 'yy', which is not a column.*did you mean 'y'"),
+        ({"target": "lable"}, "target names 'lable', which is not a column.*label"),
         ({"target": "y", "sample_weight": "w"}, "sample_weight names 'w', which is not a column"),
         ({"target": "y", "cache": "ram"}, "cache must be 'auto', 'memory', 'disk' or None"),
         ({"target": "y", "memory_limit": "lots"}, "memory_limit must be a number of bytes"),
