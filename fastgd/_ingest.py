@@ -17,6 +17,7 @@ from fastgd._model import ModelParameters
 from fastgd._values import refuse_not_finite
 from fastgd.arrays import blocks_of
 from fastgd.backends.csr.matrix import CsrMatrix
+from fastgd.backends.csr.store import CsrStore
 from fastgd.backends.gpu_arrays import GpuArray
 from fastgd.backends.stream.matrix import BLOCK_BYTES, StreamMatrix
 from fastgd.backends.stream.reader import read_ahead
@@ -106,7 +107,9 @@ def rows_of_blocks(
 
     def convert(block: RowBlock) -> Any:
         if source.is_sparse:
-            return read_rows(estimator, block.sparse(names), reset=False)
+            sparse = CsrMatrix.of(block.sparse(names), block.place)
+            check_block(sparse, names, block.place)
+            return sparse
         if estimator._coding is None:
             rows = np.empty((block.rows, len(names)), dtype)
             block.numbers(names, rows)
@@ -196,7 +199,7 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 class _Decoded(NamedTuple):
     """A block of rows: predictors (m, p) or None, codes of other columns with their values, targets and weights."""
 
-    numbers: NDArray[Any] | None
+    numbers: Any
     factors: dict[str, Factor]
     targets: list[NDArray[Any]]
     weights: NDArray[Any] | None
@@ -236,8 +239,9 @@ class _Reading:
         self._limit = read_memory_limit(options.memory_limit)
         self._n_threads = options.n_threads or get_num_threads()
         self._keeps = self._keeps_rows()
-        width, dtype = len(columns.numbers), columns.dtype
-        self._numbers = RowStore(width, dtype, self._memory_for_rows()) if self._keeps else None
+        kind: type[RowStore | CsrStore] = CsrStore if source.is_sparse else RowStore
+        shape = len(columns.numbers), columns.dtype
+        self._numbers = kind(*shape, self._memory_for_rows()) if self._keeps else None
         part = 1 << 62 if options.cache == "memory" else self._limit // _COLUMN_SHARE
         texts = [name for name in columns.targets if source.dtypes[name].kind == "O"]
         self._levels = {name: _Levels(part) for name in (*columns.categories, *texts)}
@@ -250,6 +254,8 @@ class _Reading:
     def _nbytes(self) -> int | None:
         """Bytes of all decoded rows; None if the number of rows is unknown."""
         n, columns = self._source.n_rows, self._columns
+        if self._source.is_sparse:
+            return self._source.nbytes
         return None if n is None else n * len(columns.numbers) * columns.dtype.itemsize
 
     def _memory_for_rows(self) -> int:
@@ -306,7 +312,10 @@ class _Reading:
 
     def _decode(self, block: RowBlock) -> _Decoded:
         columns, numbers, weights = self._columns, None, None
-        if self._numbers is not None:
+        if self._source.is_sparse:
+            numbers = block.sparse(columns.numbers)
+            check_block(CsrMatrix.of(numbers, block.place), columns.numbers, block.place)
+        elif self._numbers is not None:
             numbers = np.empty((block.rows, len(columns.numbers)), columns.dtype)
             block.numbers(columns.numbers, numbers)
             check_block(numbers, columns.numbers, block.place)
@@ -411,32 +420,10 @@ def encode_to_disk(coding: Coding, numbers: NDArray[Any], factors: dict[int, Fac
         coding.encode(numbers[part], {j: factor.part(part) for j, factor in factors.items()}, sparse).matrix
         for part in parts
     )
-    return store_sparse(coded, (n, width)) if sparse else store_dense(coded, width, numbers.dtype)
-
-
-def store_dense(parts: Iterator[Any], width: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return dense rows, written to the disk part by part."""
-    store = RowStore(width, dtype, 0)
-    for part in parts:
-        store.append(part)
+    store: Any = CsrStore(width, numbers.dtype, 0) if sparse else RowStore(width, numbers.dtype, 0)
+    for each in coded:
+        store.append(each)
     return store.finish()
-
-
-def store_sparse(parts: Iterator[Any], shape: tuple[int, int]) -> CsrMatrix:
-    """Return sparse rows, written to the disk part by part."""
-    data, indices, counts = None, None, RowStore(None, np.int64, 0)
-    counts.append(np.zeros(1, np.int64))
-    end = 0
-    for part in parts:
-        if data is None or indices is None:
-            data, indices = RowStore(None, part.data.dtype, 0), RowStore(None, part.indices.dtype, 0)
-        data.append(part.data)
-        indices.append(part.indices)
-        counts.append(part.indptr[1:] + end)
-        end += int(part.indptr[-1])
-    assert data is not None
-    assert indices is not None
-    return CsrMatrix(data.finish(), indices.finish(), counts.finish(), shape)
 
 
 def _factor(column: Any) -> Factor:
@@ -458,9 +445,9 @@ def _labels(factor: Factor) -> Any:
     return pyarrow.DictionaryArray.from_arrays(pyarrow.array(factor.codes), pyarrow.array(factor.values))
 
 
-def check_block(rows: NDArray[Any], names: Sequence[str], place: str) -> None:
+def check_block(rows: NDArray[Any] | CsrMatrix, names: Sequence[str], place: str) -> None:
     """Raise a ValueError that names place and column of numbers that are not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.sum(rows)):
+        if np.isfinite(np.sum(rows.data if isinstance(rows, CsrMatrix) else rows)):
             return
     refuse_not_finite(rows, names, place)

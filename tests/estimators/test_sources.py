@@ -8,11 +8,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.sparse import random_array
+from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
 from fastgd import _ingest as ingest
-from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.data import store
 
 N, D = 3001, 5
@@ -174,10 +175,20 @@ def test_a_loaded_model_predicts_from_a_source(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate(list(loaded.predict(path))), np.concatenate(list(model.predict(path))))
 
 
-def test_sparse_rows_are_stored_part_by_part() -> None:
-    from scipy.sparse import random_array
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_libsvm_text_has_the_bits_of_a_sparse_matrix(tmp_path: Path, cache: Any) -> None:
+    X = random_array((2000, 40), density=0.05, rng=np.random.default_rng(0), format="csr")
+    y = (X @ np.arange(40.0) > 1.0).astype(int)
+    dump_svmlight_file(X, y, str(tmp_path / "rows.svm"), zero_based=False)
+    X, y = load_svmlight_file(str(tmp_path / "rows.svm"), n_features=40)
+    of_file = LogisticRegression().fit(tmp_path / "rows.svm", cache=cache)
+    of_matrix = LogisticRegression().fit(X, y)
+    np.testing.assert_array_equal(of_file.coef_, of_matrix.coef_)
+    np.testing.assert_array_equal(np.concatenate(list(of_file.predict(tmp_path / "rows.svm"))), of_matrix.predict(X))
 
-    whole = random_array((1000, 40), density=0.05, rng=np.random.default_rng(0), format="csr")
-    parts = (CsrMatrix.of(whole[start : start + 300], "X") for start in range(0, 1000, 300))
-    stored = ingest.store_sparse(parts, whole.shape)
-    np.testing.assert_array_equal(stored.to_scipy().toarray(), whole.toarray())
+
+def test_sparse_matrices_one_after_another() -> None:
+    whole = random_array((900, 30), density=0.1, rng=np.random.default_rng(0), format="csr")
+    y = whole @ np.arange(30.0)
+    of_parts = LinearRegression().fit([whole[:400], whole[400:]], y)
+    np.testing.assert_array_equal(of_parts.coef_, LinearRegression().fit(whole, y).coef_)

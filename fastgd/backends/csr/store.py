@@ -1,0 +1,48 @@
+"""Stores of sparse rows: in memory up to a limit, then in files."""
+
+from typing import Any
+
+import numpy as np
+
+from fastgd.backends.csr.matrix import CsrMatrix
+from fastgd.data.store import RowStore
+
+
+class CsrStore:
+    """Sparse rows of `width` columns that are appended block by block, as `RowStore` keeps dense ones.
+
+    Parameters
+    ----------
+    width : int
+    dtype : dtype
+    memory : int
+        Most bytes in memory; more go to files.
+    """
+
+    def __init__(self, width: int, dtype: Any, memory: int) -> None:
+        kind = np.int32 if width <= np.iinfo(np.int32).max else np.int64
+        self._width = width
+        self._data, self._indices = (RowStore(None, each, memory // 3) for each in (dtype, kind))
+        self._ends = RowStore(None, np.int64, memory // 3)
+        self._ends.append(np.zeros(1, np.int64))
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether rows are in files."""
+        return any(store.is_on_disk for store in (self._data, self._indices, self._ends))
+
+    def append(self, rows: Any) -> None:
+        """Append rows with data, indices and indptr of CSR, canonical."""
+        self._ends.append(rows.indptr[1:].astype(np.int64) + self._data.rows)
+        self._data.append(rows.data.astype(self._data.dtype, copy=False))
+        self._indices.append(rows.indices.astype(self._indices.dtype, copy=False))
+
+    def finish(self) -> CsrMatrix:
+        """Return all rows."""
+        n = self._ends.rows - 1
+        return CsrMatrix(self._data.finish(), self._indices.finish(), self._ends.finish(), (n, self._width))
+
+    def close(self) -> None:
+        """Free memory and files of an unfinished store."""
+        for store in (self._data, self._indices, self._ends):
+            store.close()
