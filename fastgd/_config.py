@@ -93,6 +93,8 @@ class FitConfig:
     device: str
     n_threads: int
     positive: bool = False
+    #: That of the fit that this one continues, in place of one drawn from `random_state`.
+    seed: int | None = None
 
     @classmethod
     def of(cls, estimator: ModelParameters) -> Self:
@@ -207,6 +209,8 @@ class FitConfig:
 
     def draw_seed(self) -> int:
         """Draw a seed below 2^31 from `random_state`."""
+        if self.seed is not None:
+            return self.seed
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     @property

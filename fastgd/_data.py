@@ -1,8 +1,10 @@
 """Load the data of a fit: device, targets, weights, validation rows and start."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,16 +19,19 @@ from fastgd.arrays import Array, blocks_of
 from fastgd.backends import select
 from fastgd.backends.cpu.data import CpuData
 from fastgd.backends.cpu.epochs import parts_of
+from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Columns, Device, Work, compile_seconds
 from fastgd.backends.stream.data import StreamData
 from fastgd.backends.stream.matrix import StreamMatrix
+from fastgd.fingerprint import fingerprint
 from fastgd.holdout import held_out_rows, without_rows
 from fastgd.losses import ClassificationLoss, ConstantModel, RegressionLoss, classification_loss
 from fastgd.objective.coordinates import Moments, TargetScaling
 from fastgd.objective.dataset import Data, Transferred
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import Problem
+from fastgd.objective.record import Record
 from fastgd.objective.sampling import FEW_NUMBERS
 from fastgd.optimizers import NormalEquations, SketchedNewton
 from fastgd.solvers.progress import NEVER, Deadline
@@ -68,7 +73,8 @@ class FitData:
 
     rows: X, working targets and weights. validation: the validation rows, a data set at a time, or None. start: None
     for the solver's own. seed: of batches and held-out rows, None if nothing is drawn. classes: sorted labels, None in
-    a regression. is_vector: whether targets came as a vector (n,).
+    a regression. is_vector: whether targets came as a vector (n,). record: of the passes over `rows`, if there are
+    checkpoints.
     """
 
     rows: Data
@@ -81,6 +87,9 @@ class FitData:
     validation: Callable[[], Iterable[Data]] | None = None
     classes: NDArray[Any] | None = None
     is_vector: bool = False
+    #: Texts that differ if anything differs that the fit reads, by the names of arguments; reads all of it.
+    fingerprints: Callable[[], dict[str, str]] | None = None
+    record: Record | None = None
 
     @property
     def transferred(self) -> Transferred:
@@ -389,7 +398,45 @@ def load(
         validation=blocks,
         classes=targets.classes,
         is_vector=targets.is_vector,
+        fingerprints=partial(
+            _fingerprints, config, matrix, (working, weights), targets.classes, coefficients, validation
+        ),
     )
+
+
+def _fingerprints(
+    config: FitConfig,
+    matrix: Matrix,
+    of_rows: tuple[NDArray[Any], NDArray[Any] | None],
+    classes: NDArray[Any] | None,
+    start: Coefficients | None,
+    validation: ValidationRows | None,
+) -> dict[str, str]:
+    """Return texts that differ if the data differ, by the names of arguments; of_rows: working targets and weights."""
+    of = partial(_fingerprint, n_threads=config.n_threads)
+    found = {"X": of(matrix.array), "y": of(of_rows[0]), "sample_weight": of(of_rows[1])}
+    if classes is not None:
+        found["classes"] = repr(classes.tolist())
+    if start is not None:
+        found |= {"coef_init": of(start.coef), "intercept_init": of(start.intercept)}
+    if validation is not None:
+        found |= {"X_val": of(validation.X), "y_val": of(np.asarray(validation.y))}
+        weights = validation.sample_weight
+        found["sample_weight_val"] = of(None if weights is None else np.asarray(weights))
+    return found
+
+
+def _fingerprint(X: Rows | None, n_threads: int) -> str:
+    if X is None:
+        return "none"
+    if isinstance(X, StreamMatrix):
+        names = hashlib.blake2b("\0".join(X.names).encode(), digest_size=8).hexdigest()
+        return f"{X.dtype.str[1:]} {'x'.join(map(str, X.shape))} {names} {X.source.fingerprint()}"
+    if isinstance(X, CsrMatrix):
+        return " ".join(fingerprint(part, n_threads) for part in (X.data, X.indices, X.indptr))
+    if isinstance(X, GpuArray):
+        X = X.to_host()
+    return fingerprint(np.asarray(X.tolist(), str), n_threads) if X.dtype.hasobject else fingerprint(X, n_threads)
 
 
 def _check_default_fraction(config: FitConfig) -> None:

@@ -174,6 +174,9 @@ ValueError
     If a parameter or the data cannot be used; the message names it.
 TypeError
     If the data hold a value of a type that has no number, such as a dict.
+CheckpointError
+    If a checkpoint cannot be written or read, is in use by another fit, or is that of another fit; the message names
+    the file and the difference.
 DivergenceError
     If a rule diverges at the given learning rate; the message names a safe rate. A first fit then keeps `history_` and
     the last finite coefficients; a later one leaves the fitted model as it was, and the error has the `history`.
@@ -204,6 +207,21 @@ callbacks : object, function or sequence of these, default=None
     Each is a function of a `fastgd.callbacks.EpochState`, or has a method ``on_epoch_end(state)``; a true value ends
     the fit. An exception ends it too, and is raised once the model is usable. Callbacks of scikit-learn (1.9 and later)
     are set by `set_callbacks`; an epoch is a subtask.
+"""
+
+_CHECKPOINTS = """
+checkpoint : str or Path, default=None
+    A file to write the state of the fit to, replaced whole each time. If it exists, the fit continues from it and ends
+    with the bits of a fit that was never interrupted; a finished one is repeated without its passes. Parameters and
+    data must be the same, except `n_threads`, `verbose`, `max_seconds` and, unless rates depend on it, `max_iter`;
+    without `random_state` the seed is that of the file. Ctrl-C ends the fit with a checkpoint and a usable model, and
+    so does SIGTERM if its handler raises KeyboardInterrupt. Callbacks are not called again for epochs of the earlier
+    fit. The file grows by K (d + 1) numbers per epoch or pass.
+checkpoint_every : float, default=None
+    Seconds from one checkpoint to the next, None for 60; at least so many that writing takes at most 2 % of the time.
+    0 writes after every pass over all rows, and every epoch of mini-batches.
+resume : str or Path, default=None
+    A checkpoint that must exist, to continue from; those of this fit go to `checkpoint`, by default the same file.
 """
 
 _STREAM = """
@@ -286,6 +304,7 @@ _TEXTS = {
     "{new}": _NEW_ROWS,
     "{ends}": _ENDS,
     "{callbacks}": _CALLBACKS,
+    "{checkpoints}": _CHECKPOINTS,
     "{stream}": _STREAM,
     "{partial}": _PARTIAL,
     "{rules}": _names(full_batch=False),

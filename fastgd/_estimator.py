@@ -97,6 +97,9 @@ class FitExtras(NamedTuple):
     target: str | Sequence[str] | None = None
     cache: Cache = "auto"
     memory_limit: int | str | None = None
+    checkpoint: str | Path | None = None
+    checkpoint_every: float | None = None
+    resume: str | Path | None = None
 
 
 #: How messages name a start from the last fit.
@@ -438,6 +441,7 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, extras: FitExtras) -> Self:
         """Fit the model; `extras` are the other arguments of `fit`."""
+        from fastgd._checkpoint import opened
         from fastgd._config import FitConfig
         from fastgd._data import FitTimer, load
         from fastgd._fit import run_fit
@@ -446,8 +450,12 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         callbacks = () if extras.callbacks is None else check_callbacks(extras.callbacks)
         matrix, y, sample_weight = self._read_rows_to_fit(X, y, sample_weight, extras)
         validation, start = self._validation_rows(extras, matrix), self._start(extras, before)
-        data = load(config, matrix, y, sample_weight, start, validation)
-        with printed(config.verbose):
+        with printed(config.verbose), opened(extras.checkpoint, extras.checkpoint_every, extras.resume) as checkpoint:
+            if checkpoint is not None:
+                config = checkpoint.with_seed(config)
+            data = load(config, matrix, y, sample_weight, start, validation)
+            if checkpoint is not None:
+                data = checkpoint.record(config, data)
             return self._store(run_fit(config, data, callbacks, hasattr(self, "coef_"), timer))
 
     def _read_rows_to_fit(self, X: Any, y: Any, sample_weight: Any, extras: FitExtras) -> tuple[Matrix, Any, Any]:

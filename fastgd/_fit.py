@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,13 +25,14 @@ from fastgd.backends.csr.epochs import is_wide, may_rest
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.blas import single_threaded
 from fastgd.callbacks import Callback
-from fastgd.exceptions import DivergenceError
+from fastgd.exceptions import CheckpointError, DivergenceError
 from fastgd.history import History
 from fastgd.memory import available_bytes
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.duality_gap import informative_gap
 from fastgd.objective.objective import Objective
 from fastgd.objective.problem import WorkingCoordinates
+from fastgd.objective.record import key_of
 from fastgd.objective.row_products import RowProducts
 from fastgd.objective.sampling import FEW_NUMBERS, sample_moments
 from fastgd.optimizers import FullBatch, NormalEquations, Optimizer, WithRate
@@ -120,7 +122,17 @@ def run_fit(
     )
     history, epochs = monitor.history.arrays(), len(monitor.history)
     stream = StreamState.after_fit(config, data, objective, solution, epochs)
-    return FitResult(coef, intercept, data, history, epochs, report, stream, monitor.error)
+    return FitResult(coef, intercept, data, history, epochs, report, stream, monitor.error or _save(data))
+
+
+def _save(data: FitData) -> CheckpointError | None:
+    """Write the last checkpoint; return the error if that is impossible, to be raised once the model is usable."""
+    try:
+        if data.record is not None:
+            data.record.save()
+    except CheckpointError as error:
+        return error
+    return None
 
 
 def _keep_iterate(run: Callable[[], Solution], data: FitData, monitor: Monitor, start: Array, refit: bool) -> Solution:
@@ -130,10 +142,12 @@ def _keep_iterate(run: Callable[[], Solution], data: FitData, monitor: Monitor, 
     """
     try:
         return run()
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, CheckpointError) as error:
+        # First of all: what follows may be interrupted as well.
+        failure = _save(data)
         if monitor.theta is None and refit:
             raise
-        monitor.error = error
+        monitor.error = failure or error
         return Solution(start if monitor.theta is None else monitor.theta, False, "interrupted", math.nan)
     except DivergenceError as error:
         # A pass may overflow on rows that a sample for means and scales left out: else the solver's error is the best.
@@ -230,14 +244,17 @@ def _is_direct(config: FitConfig, data: FitData) -> bool:
 def _make_monitor(
     config: FitConfig, data: FitData, objective: Objective, callbacks: tuple[Callback, ...], timer: FitTimer
 ) -> Monitor:
+    record = data.record
+    history = History(config.max_iter, config.verbose, None if record is None else record.history)
     return Monitor(
-        History(config.max_iter, config.verbose),
+        history,
         Plateau(config.tol * objective.constant_value(), config.patience(data.rows.n)),
         _to_raw(config, objective),
         _validation_loss(data, objective),
         config.early_stopping,
         callbacks,
-        timer.deadline(config.max_seconds),
+        replace(timer.deadline(config.max_seconds), waits=lambda: history.is_repeating),
+        record=record,
     )
 
 
@@ -252,14 +269,17 @@ def _validation_loss(data: FitData, objective: Objective) -> Callable[[Array], f
     if blocks is None:
         return None
 
-    def mean_loss(theta: Array) -> float:
+    def compute(theta: Array) -> float:
         total, weight = np.zeros(objective.outputs), 0.0
         for block in blocks():
             total += objective.sums(block, theta).losses
             weight += block.weight
         return objective.in_target_units(total / weight)
 
-    return mean_loss
+    record = data.record
+    if record is None:
+        return compute
+    return lambda theta: record.number(key_of("validation", theta), lambda: compute(theta))
 
 
 def _make_plan(config: FitConfig, data: FitData) -> RulePlan | None:

@@ -49,6 +49,25 @@ class ModelFileError(ValueError):
     """
 
 
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, read or continued; the message names the file, the difference and a remedy.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastgd import LinearRegression
+    >>> from fastgd.exceptions import CheckpointError
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "fit.checkpoint")
+    ...     model = LinearRegression(alpha=0.1).fit([[0.0], [1.0]], [1.0, 3.0], checkpoint=path)
+    ...     try:
+    ...         model.set_params(alpha=0.2).fit([[0.0], [1.0]], [1.0, 3.0], checkpoint=path)
+    ...     except CheckpointError as error:
+    ...         print("alpha=0.1" in str(error))
+    True
+    """
+
+
 class TableError(ValueError):
     """A data file, or a table read from one, cannot be used; the message says why and what to do.
 

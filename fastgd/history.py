@@ -44,25 +44,39 @@ class Epoch(NamedTuple):
 class History:
     """Record and log the metrics of a fit's epochs.
 
-    With `verbose` log records are INFO, else DEBUG; `record.fastgd` holds their numbers.
+    With `verbose` log records are INFO, else DEBUG; `record.fastgd` holds their numbers. recorded: rows of an earlier
+    fit that this one repeats, which are not logged again and keep their seconds; new rows are added to the list.
     """
 
-    def __init__(self, max_iter: int, verbose: bool = False) -> None:
+    def __init__(self, max_iter: int, verbose: bool = False, recorded: list[dict[str, float]] | None = None) -> None:
         self.max_iter = max_iter
         self._level = logging.INFO if verbose else logging.DEBUG
         self._rows: list[dict[str, float]] = []
+        self._recorded: list[dict[str, float]] = [] if recorded is None else recorded
+        #: Rows added so far, also those that were forgotten.
+        self._added = 0
         self._last = time.perf_counter()
+
+    @property
+    def is_repeating(self) -> bool:
+        """Whether the next epoch was recorded by an earlier fit."""
+        return self._added < len(self._recorded)
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, epoch: Epoch, validation_loss: float) -> dict[str, float]:
-        """Add an epoch and return its metrics by name."""
-        now = time.perf_counter()
+    def add(self, epoch: Epoch, validation_loss: float, is_whole: bool = True) -> dict[str, float]:
+        """Add an epoch and return its metrics by name; one that is not whole will be continued, and is not recorded."""
+        now, repeats = time.perf_counter(), self.is_repeating
         row = {**epoch._asdict(), "validation_loss": validation_loss, "seconds": now - self._last}
         self._last = now
         self._rows.append(row)
-        if logger.isEnabledFor(self._level):
+        if repeats:
+            row["seconds"] = self._recorded[self._added]["seconds"]
+        elif is_whole:
+            self._recorded.append(row)
+        self._added += repeats or is_whole
+        if not repeats and logger.isEnabledFor(self._level):
             shown = ["loss", "validation_loss", "learning_rate", "gradient_norm", "certificate"]
             text = ", ".join(f"{name.replace('_', ' ')} {row[name]:.6g}" for name in shown if not math.isnan(row[name]))
             numbers = {"epoch": len(self._rows), "max_iter": self.max_iter, **row}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -119,6 +120,9 @@ class LinearRegression(RegressorMixin, LinearModel):
         callbacks: Any = None,
         cache: Cache = "auto",
         memory_limit: int | str | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_every: float | None = None,
+        resume: str | Path | None = None,
     ) -> Self:
         """Fit the model.
 
@@ -142,6 +146,7 @@ class LinearRegression(RegressorMixin, LinearModel):
             Their weights.
         {callbacks}
         {cache}
+        {checkpoints}
 
         {ends}
 
@@ -152,9 +157,8 @@ class LinearRegression(RegressorMixin, LinearModel):
         >>> model.fit_report_["stopped_by"], round(model.intercept_, 6)
         ('certificate', 1.0)
         """
-        extras = FitExtras(
-            coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks, target, cache, memory_limit
-        )
+        rows, files = (target, cache, memory_limit), (checkpoint, checkpoint_every, resume)
+        extras = FitExtras(coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks, *rows, *files)
         return self._fit(X, y, sample_weight, extras)
 
     @available_if(can_stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -123,6 +124,9 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         callbacks: Any = None,
         cache: Cache = "auto",
         memory_limit: int | str | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_every: float | None = None,
+        resume: str | Path | None = None,
     ) -> Self:
         """Fit the model.
 
@@ -146,6 +150,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):
             Their weights; `class_weight` counts beside them.
         {callbacks}
         {cache}
+        {checkpoints}
 
         {ends}
 
@@ -156,9 +161,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         >>> model.fit_report_["converged"]
         True
         """
-        extras = FitExtras(
-            coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks, target, cache, memory_limit
-        )
+        rows, files = (target, cache, memory_limit), (checkpoint, checkpoint_every, resume)
+        extras = FitExtras(coef_init, intercept_init, X_val, y_val, sample_weight_val, callbacks, *rows, *files)
         return self._fit(X, y, sample_weight, extras)
 
     @available_if(can_stream)

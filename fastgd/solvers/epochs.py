@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastgd.arrays import Array
-from fastgd.objective.dataset import Epochs
+from fastgd.objective.dataset import BatchSums, Epochs
 from fastgd.objective.objective import Objective
+from fastgd.objective.record import DoneEpoch, Record, key_of
 from fastgd.objective.rule_state import RuleState
 from fastgd.solvers.learning_rate import RulePlan, RunningSchedule
 from fastgd.solvers.progress import NEVER, Deadline, Monitor, has_diverged
@@ -48,12 +49,58 @@ class BatchLoop:
         self.rule = objective.data.rule_state(plan.optimizer.recipe(plan.batch_size), theta)
         self._epochs = objective.epochs(plan.batch_size, plan.seed, plan.shuffle)
         self._slices = Slices(objective.data.nbytes / objective.data.n * plan.batch_size)
+        #: Earlier states of the rule that the caller may return to, by name.
+        self.earlier_states: Callable[[], dict[str, RuleState]] = dict
 
     def run(self, epoch: int, schedule: RunningSchedule) -> EpochResult:
         """Run an epoch that the schedule has begun; raise `RunDiverged` if it diverges."""
-        steps = Steps(self._monitor.most_steps, partial(self._observe, epoch)) if self._monitor.most_steps else None
-        deadline = self._monitor.deadline
-        done = run_epoch(self._epochs, epoch, self.batches, schedule, self.rule, self._slices, deadline, steps)
+        record = self._monitor.record
+        if record is None:
+            return self._run(epoch, schedule, Slicing(self._monitor.deadline))
+        key = key_of(epoch, self.batches, float(schedule.rates(0, 1)[0]), self.rule.theta)
+        earlier = record.next_epoch(key)
+        if isinstance(earlier, DoneEpoch):
+            return self._repeat(epoch, earlier)
+        slicing = Slicing(self._monitor.deadline, after=partial(self._copy_state, record, key))
+        if earlier is not None:
+            earlier.restore(self._states)
+            self._count(earlier.batches)
+            slicing = slicing._replace(first=earlier.batches, sums=earlier.sums)
+        try:
+            result = self._run(epoch, schedule, slicing)
+        except RunDiverged:
+            record.end_epoch(DoneEpoch(key))
+            raise
+        if not self._monitor.is_cut:
+            record.end_epoch(DoneEpoch.of(key, self.rule, *result))
+        return result
+
+    def _repeat(self, epoch: int, earlier: DoneEpoch) -> EpochResult:
+        """Repeat a recorded epoch without its batches."""
+        if earlier.theta is None or earlier.mean_losses is None:
+            raise RunDiverged(epoch)
+        earlier.repeat(self.rule)
+        self._count(self.batches)
+        return EpochResult(earlier.mean_losses, earlier.loss, earlier.gradient_norm)
+
+    def _count(self, batches: int) -> None:
+        """Count the rows of batches that an earlier fit has run."""
+        data = self._objective.data
+        data.count_rows(min(batches * self._batch_size, data.n))
+
+    @property
+    def _states(self) -> dict[str, RuleState]:
+        return {"rule": self.rule, **self.earlier_states()}
+
+    def _copy_state(self, record: Record, key: str, batches: int, sums: BatchSums) -> None:
+        record.end_slice(key, self._states, batches, sums, batches == self.batches)
+
+    def _run(self, epoch: int, schedule: RunningSchedule, slicing: "Slicing") -> EpochResult:
+        every = self._monitor.most_steps
+        if every:
+            slicing = slicing._replace(steps=Steps(every, partial(self._observe, epoch)))
+        done = run_epoch(self._epochs, epoch, self.batches, schedule, self.rule, self._slices, slicing)
+        self._monitor.is_cut = done.batches < self.batches
         mean_losses = done.losses / min(done.batches * self._batch_size, self._objective.data.n)
         loss = self._objective.in_target_units(mean_losses)
         if has_diverged(loss, self.start) or not np.all(np.isfinite(self.rule.theta)):
@@ -98,6 +145,23 @@ class Steps(NamedTuple):
     end: Callable[[Slice], bool]
 
 
+class Slicing(NamedTuple):
+    """How an epoch is cut into slices: its deadline, observers, and the batches that were run before, with their sums.
+
+    after: called with the batches so far and their sums after every slice.
+    """
+
+    deadline: Deadline = NEVER
+    steps: Steps | None = None
+    after: Callable[[int, BatchSums], None] | None = None
+    first: int = 0
+    sums: BatchSums | None = None
+
+
+#: An epoch from its first batch, without an observer.
+WHOLE = Slicing()
+
+
 def run_epoch(
     epochs: Epochs,
     epoch: int,
@@ -105,11 +169,11 @@ def run_epoch(
     schedule: RunningSchedule,
     rule: RuleState,
     slices: "Slices",
-    deadline: Deadline = NEVER,
-    steps: Steps | None = None,
+    slicing: Slicing = WHOLE,
 ) -> EpochSums:
     """Run the batches of an epoch in slices short enough to be interrupted and to be observed."""
-    first, sums, seen = 0, None, np.zeros(0)
+    deadline, steps, after, first, sums = slicing
+    seen = np.zeros(0) if sums is None else sums.seen.copy()
     while sums is None or first < batches:
         length = batches if epochs.whole else slices.length
         length = length if steps is None else min(length, steps.every)
@@ -123,6 +187,8 @@ def run_epoch(
         done = Slice(first, last, losses, float(rates[-1]))
         # The next call adds to the sums in place.
         first, seen = last, sums.seen.copy()
+        if after is not None:
+            after(first, sums)
         if (steps is not None and steps.end(done)) or deadline.passed:
             break
     return EpochSums(sums.seen, sums.gradient, first)

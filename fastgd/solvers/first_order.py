@@ -250,6 +250,7 @@ def _run_controlled(
     rule, done = loop.rule, EpochResult(np.zeros(objective.outputs), loop.start, 0.0)
     monitor.begin_run(lambda: rule.reported)
     control = RateControl(plan, rule, schedule, loop.start, objective.constant_value())
+    loop.earlier_states = control.states
     factor, reason = 1.0, None
     for epoch in range(plan.max_iter):
         control.begin(epoch, factor)

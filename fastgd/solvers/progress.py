@@ -15,6 +15,7 @@ from fastgd.exceptions import DivergenceError
 from fastgd.history import Epoch, History
 from fastgd.objective.objective import ROUNDING, Objective
 from fastgd.objective.problem import Evaluation
+from fastgd.objective.record import Record
 from fastgd.objective.rule_state import RuleState
 from fastgd.solvers.collinearity import Collinearity
 from fastgd.solvers.recession import Recession
@@ -61,11 +62,13 @@ class Deadline:
 
     at: float = math.inf
     clock: Callable[[], float] = time.perf_counter
+    #: Whether the fit repeats an earlier one, which takes no time and must not end before.
+    waits: Callable[[], bool] = lambda: False
 
     @property
     def passed(self) -> bool:
         """Whether the deadline has passed."""
-        return self.clock() >= self.at
+        return self.clock() >= self.at and not self.waits()
 
 
 NEVER = Deadline()
@@ -94,6 +97,10 @@ class Monitor:
     metric: float = math.nan
     #: Parameters at the end of the last epoch that left them finite.
     last_finite: Array | None = None
+    #: The record of passes and epochs, if there are checkpoints.
+    record: Record | None = None
+    #: Whether the last epoch ended before its last batch.
+    is_cut: bool = False
     _theta: Callable[[], Array | None] | None = None
     _best: tuple[float, Array | None] = field(default=(math.inf, None))
     #: The reason to stop of a callback that observes updates.
@@ -107,6 +114,8 @@ class Monitor:
         self.last_finite = None
         self.history.clear()
         self.plateau.restart()
+        if self.history.is_repeating:
+            return
         start = theta() if self._step_callbacks else None
         state = None if start is None else self._step_state(0, 0.0, math.nan, math.nan, start)
         for callback in self._step_callbacks:
@@ -160,13 +169,14 @@ class Monitor:
     def end_epoch(self, epoch: Epoch, theta: Array) -> str | None:
         """Record an epoch and its parameters; return the reason to stop, or None."""
         validation_loss = math.nan if self.validation is None else self.validation(theta)
-        row = self.history.add(epoch, validation_loss)
+        repeats = self.history.is_repeating
+        row = self.history.add(epoch, validation_loss, not self.is_cut)
         if all_finite(theta):
             self.last_finite = theta.copy()
         self.metric = epoch.loss if self.validation is None else validation_loss
         if self.early_stopping and validation_loss < self._best[0]:
             self._best = (validation_loss, theta.copy())
-        reason = self._call_back(row, theta) if self.callbacks else None
+        reason = self._call_back(row, theta) if self.callbacks and not repeats else None
         reason = self._step_reason or reason
         if reason is None and self.early_stopping and self.plateau.observe(validation_loss):
             reason = "early stopping"
@@ -175,6 +185,8 @@ class Monitor:
         recession = self.recession
         if reason is None and recession is not None and recession.is_reached(theta, epoch.loss, len(self.history)):
             reason = "no optimum"
+        if self.record is not None:
+            self.record.save_if_due()
         return reason
 
     @property

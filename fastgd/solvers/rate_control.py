@@ -73,6 +73,11 @@ class RateControl:
         self._move: Array | None = None
         self._last_epochs = min(math.ceil(_LAST * plan.max_iter) + _FEW_EPOCHS, plan.max_iter)
 
+    def states(self) -> dict[str, RuleState]:
+        """Return the earlier states of the rule that the control may return to."""
+        kept = {} if self._kept is None else {"kept": self._kept}
+        return {"begun": self._begun, **kept}
+
     @property
     def has_ended(self) -> bool:
         """Whether the rate has fallen to 0."""
