@@ -6,13 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from fastgd.data.batch_source import scan_sql
     from fastgd.data.rows import RowBlock, RowSource
     from fastgd.data.scan import as_source
 
-__all__ = ["ReadOptions", "RowBlock", "RowSource", "as_source"]
+__all__ = ["ReadOptions", "RowBlock", "RowSource", "as_source", "scan_sql"]
 
 #: Module of each public name that is imported when it is first used.
-_MODULES = {"RowBlock": "rows", "RowSource": "rows", "as_source": "scan"}
+_MODULES = {"RowBlock": "rows", "RowSource": "rows", "as_source": "scan", "scan_sql": "batch_source"}
 
 
 def __getattr__(name: str) -> Any:

@@ -520,7 +520,7 @@ class TypedTable(EngineTable):
         """See `Table.labels`."""
         kind = self._types[name]
         if kind == "BOOLEAN":
-            return np.array(self._run(f"SELECT {_identifier(name)} AS v FROM {self._relation}")["v"].tolist())
+            return np.array(self._run(f"SELECT {identifier(name)} AS v FROM {self._relation}")["v"].tolist())
         if kind in _INTEGERS or kind in {"HUGEINT", "UHUGEINT"} or self._kinds[name] != "numbers":
             return self.text(name)
         column: NDArray[Any] = self.column(name)
@@ -568,14 +568,14 @@ class TypedTable(EngineTable):
         return f"{self._sources[0].name} cannot be read as {title}: {first}"
 
     def _as_number(self, name: str) -> str:
-        kind, column = self._types[name], _identifier(name)
+        kind, column = self._types[name], identifier(name)
         if kind in {*_INTEGERS, "FLOAT", "DOUBLE", "BOOLEAN"}:
             return column
         return f"CAST({column} AS DOUBLE)"
 
     def _as_text(self, name: str) -> str:
         """Spell values as text; whole numbers have no point, so that 1 and 1.0 are one value."""
-        column = _identifier(name)
+        column = identifier(name)
         if self._types[name] not in {"FLOAT", "DOUBLE"}:
             return f"CAST({column} AS VARCHAR)"
         return f"CASE WHEN isnan({column}) THEN NULL ELSE regexp_replace(CAST({column} AS VARCHAR), '\\.0$', '') END"
@@ -589,13 +589,13 @@ def write_columns(columns: Mapping[str, NDArray[Any]], path: Path, format: str) 
         f"CASE WHEN isnan(c{j}) THEN NULL ELSE c{j} END" if column.dtype.kind == "f" else f"c{j}"
         for j, column in enumerate(columns.values())
     ]
-    selected = ", ".join(f"{value} AS {_identifier(name)}" for value, name in zip(values, columns, strict=True))
+    selected = ", ".join(f"{value} AS {identifier(name)}" for value, name in zip(values, columns, strict=True))
     options = {"csv": "FORMAT csv", "tsv": r"FORMAT csv, DELIMITER '\t'", "parquet": "FORMAT parquet"}[format]
     options += ", USE_TMP_FILE false"
     connection.execute(f"COPY (SELECT {selected} FROM columns) TO {quoted(str(path))} ({options})")
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
     """Return a quoted identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
 

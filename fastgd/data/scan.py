@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from scipy.sparse import issparse
 
 from fastgd.data import ReadOptions
 from fastgd.data.array_source import ArraysSource
+from fastgd.data.batch_source import scan_dataset, scan_lazy_frame, scan_relation, scan_stream
 from fastgd.data.engine_source import EngineSource
+from fastgd.data.iterable_source import IterableSource
 from fastgd.data.parquet import ParquetSource
 from fastgd.data.rows import RowSource
 from fastgd.data.source import Workspace, find_files, one_format, open_source
@@ -26,7 +28,10 @@ def as_source(given: Any, options: ReadOptions | None = None) -> RowSource | Non
     ----------
     given : object
         A source is returned as it is. A path, pattern or folder, or a list of them, stands for files; a list of 2-D
-        arrays or of CSR matrices for their rows, one array after the other.
+        arrays or of CSR matrices for their rows, one array after the other. Relations of DuckDB, LazyFrames of polars,
+        datasets of pyarrow and objects with an Arrow C stream are read by their libraries in every pass. A callable
+        returns for every pass a new iterator over arrays, CSR matrices, frames or Arrow batches, or over pairs of one
+        of them and y. Iterators and RecordBatchReaders are read once.
     options : ReadOptions or None, default=None
         How to read text; None detects it.
 
@@ -64,7 +69,28 @@ def as_source(given: Any, options: ReadOptions | None = None) -> RowSource | Non
             return ArraysSource(given)
         if all(issparse(item) for item in given):
             return SparseSource(given)
-    return None
+        return None
+    return _source_of_object(given)
+
+
+def _source_of_object(given: Any) -> RowSource | None:
+    """Return the source of an object of another library, a callable or an iterator."""
+    library = type(given).__module__.partition(".")[0]
+    kind = type(given).__name__
+    if library in {"duckdb", "_duckdb"} and hasattr(given, "to_arrow_reader") and hasattr(given, "project"):
+        return scan_relation(given)
+    if library == "polars":
+        return scan_lazy_frame(given) if kind == "LazyFrame" else None
+    if library == "pyarrow":
+        if hasattr(given, "to_batches") and hasattr(given, "scanner"):
+            return scan_dataset(given)
+        return scan_stream(given) if kind == "RecordBatchReader" else None
+    if library in {"numpy", "pandas", "scipy", "torch", "jax", "jaxlib", "cupy"}:
+        return None
+    if hasattr(given, "__arrow_c_stream__"):
+        return scan_stream(given)
+    is_factory = callable(given) and not hasattr(given, "__array__") and not hasattr(given, "__dlpack__")
+    return IterableSource(given) if is_factory or isinstance(given, Iterator) else None
 
 
 def scan_files(names: Sequence[str | Path], options: ReadOptions | None = None) -> RowSource:

@@ -36,7 +36,7 @@ class SparseBlock:
         place: str,
         labels: Mapping[str, NDArray[Any]] = MappingProxyType({}),
     ) -> None:
-        self._matrix, self._positions, self._labels = matrix, positions, labels
+        self.matrix, self.positions, self._labels = matrix, positions, labels
         self.place = place
         self.rows: int = matrix.shape[0]
 
@@ -49,14 +49,14 @@ class SparseBlock:
         """See `RowBlock.column`."""
         if name in self._labels:
             return self._labels[name]
-        dense: NDArray[Any] = self._matrix[:, [self._positions[name]]].toarray()
+        dense: NDArray[Any] = self.matrix[:, [self.positions[name]]].toarray()
         return dense.ravel()
 
     def sparse(self, names: Sequence[str]) -> csr_array:
         """See `RowBlock.sparse`."""
-        if len(names) == len(self._positions) and all(map(str.__eq__, names, self._positions)):
-            return self._matrix
-        return self._matrix[:, [self._positions[name] for name in names]]
+        if len(names) == len(self.positions) and all(map(str.__eq__, names, self.positions)):
+            return self.matrix
+        return self.matrix[:, [self.positions[name] for name in names]]
 
 
 class SparseSource:
