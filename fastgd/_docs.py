@@ -138,12 +138,13 @@ target : str or sequence of str, default=None
 """
 
 _CACHE = """
-cache : {"auto", "memory", "disk"} or None, default="auto"
+cache : {"auto", "memory", "disk"}, path or None, default="auto"
     Of a source: where its rows are kept once they are decoded, so that later passes run at the speed of memory or of
     the disk. "memory" keeps all there; "disk" in a temporary file, in TMPDIR or /var/tmp, that ends with the fit;
     "auto" in memory if they take at most half of `memory_limit`, else on the disk if there is room; None reads the
-    source in every pass, which rows of categories and sparse rows do not allow. Solvers of the full batch give the same
-    bits each way, those of an array with these rows. ``fit_report_["cache"]`` names the choice.
+    source in every pass, which rows of categories and sparse rows do not allow. The path of a folder keeps the rows on
+    the disk for later fits of the same source and columns, with checksums. Solvers of the full batch give the same bits
+    each way, those of an array with these rows. ``fit_report_["cache"]`` names the choice.
 memory_limit : int or str, default=None
     Of a source: about the most bytes for its rows in memory, as a number or as text such as "300MB"; None is a
     quarter of the available memory, at most 512 MiB. Targets and weights beyond it go to the disk too.

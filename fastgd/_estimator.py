@@ -95,7 +95,7 @@ class FitExtras(NamedTuple):
     sample_weight_val: ArrayLike | None
     callbacks: Any
     target: str | Sequence[str] | None = None
-    cache: Cache = "auto"
+    cache: Cache | str = "auto"
     memory_limit: int | str | None = None
     checkpoint: str | Path | None = None
     checkpoint_every: float | None = None

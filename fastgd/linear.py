@@ -118,7 +118,7 @@ class LinearRegression(RegressorMixin, LinearModel):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         callbacks: Any = None,
-        cache: Cache = "auto",
+        cache: Cache | str = "auto",
         memory_limit: int | str | None = None,
         checkpoint: str | Path | None = None,
         checkpoint_every: float | None = None,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-#: Where decoded rows are kept: in memory, on the disk, nowhere (None), or the first of these that has room.
-Cache = Literal["auto", "memory", "disk"] | None
+#: Where decoded rows are kept: in memory, on the disk, nowhere (None), the first of these that has room, or a folder.
+Cache = Literal["auto", "memory", "disk"] | Path | None
 CACHES = ("auto", "memory", "disk", None)
 #: Bytes of a file before its rows, with the header of .npy.
 _HEADER_BYTES = 128
@@ -32,7 +32,8 @@ class RowStore:
     memory : int
         Most bytes in memory; more go to a file.
     path : Path or None, default=None
-        The file to write from the first row on, as .npy; None for a temporary one that ends with the process.
+        The file to write from the first row on, without its ending .npy; None for a temporary one that ends with the
+        process.
     """
 
     def __init__(self, width: int | None, dtype: Any, memory: int, path: Path | None = None) -> None:
@@ -41,7 +42,7 @@ class RowStore:
         self._memory = 0 if path is not None else memory
         self._blocks: list[NDArray[Any]] = []
         self._file: IO[bytes] | None = None
-        self._path = path
+        self._path = path and path.with_name(f"{path.name}.npy")
         self.rows = 0
 
     @property
@@ -78,11 +79,12 @@ class RowStore:
             self._file.seek(0)
             self._file.write(_header(shape, self.dtype))
             self._file.flush()
-            whole = np.empty(shape, self.dtype)
-            if whole.size:
-                mapped = np.memmap(self._file, self.dtype, "r", _HEADER_BYTES, shape)
-                # Kernels and checks take arrays of NumPy's own class; the map lives as long as this view of it.
-                whole = mapped.view(np.ndarray)
+            # Kernels and checks take arrays of NumPy's own class; the map lives as long as this view of it.
+            whole = (
+                np.memmap(self._file, self.dtype, "r", _HEADER_BYTES, shape).view(np.ndarray)
+                if self.nbytes
+                else np.empty(shape, self.dtype)
+            )
             self._file.close()
         whole.flags.writeable = False
         return whole

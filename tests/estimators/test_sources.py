@@ -13,8 +13,10 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
+from fastgd import _decode as decode
 from fastgd import _ingest as ingest
 from fastgd.data import store
+from fastgd.exceptions import TableError
 
 N, D = 3001, 5
 NAMES = [f"x{j}" for j in range(D)]
@@ -112,7 +114,7 @@ def test_rows_beyond_the_limit_go_to_the_disk(tmp_path: Path, monkeypatch: Any) 
 
 def test_without_room_on_the_disk_every_pass_reads_the_source(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(ingest, "read_memory_limit", lambda given: 1 << 14)
-    monkeypatch.setattr(ingest, "free_disk_bytes", lambda: 0)
+    monkeypatch.setattr(decode, "free_disk_bytes", lambda: 0)
     report = LinearRegression().fit(_write(_frame()[[*NAMES, "y"]], tmp_path), target="y").fit_report_
     assert report["cache"] == "none"
     assert report["scans"] > 1.0
@@ -147,7 +149,7 @@ def test_wrong_arguments_name_the_remedy(tmp_path: Path) -> None:
         ({}, "target must name the column"),
         ({"target": "lable"}, "target names 'lable', which is not a column.*label"),
         ({"target": "y", "sample_weight": "w"}, "sample_weight names 'w', which is not a column"),
-        ({"target": "y", "cache": "ram"}, "cache must be 'auto', 'memory', 'disk' or None"),
+        ({"target": "y", "cache": "ram"}, "cache must be 'auto', 'memory', 'disk', None or the path"),
         ({"target": "y", "memory_limit": "lots"}, "memory_limit must be a number of bytes"),
         ({"target": "y", "cache": None}, "cache=None cannot be used with categories in 'label'"),
         ({"target": "y", "y": np.zeros(N)}, "give either y or target"),
@@ -192,3 +194,67 @@ def test_sparse_matrices_one_after_another() -> None:
     y = whole @ np.arange(30.0)
     of_parts = LinearRegression().fit([whole[:400], whole[400:]], y)
     np.testing.assert_array_equal(of_parts.coef_, LinearRegression().fit(whole, y).coef_)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "categories", "sparse"])
+def test_a_folder_keeps_decoded_rows_for_later_fits(tmp_path: Path, kind: str) -> None:
+    if kind == "sparse":
+        X = random_array((500, 30), density=0.1, rng=np.random.default_rng(0), format="csr")
+        dump_svmlight_file(X, X @ np.arange(30.0), str(tmp_path / "rows.svm"))
+        path, target = tmp_path / "rows.svm", "label"
+    else:
+        path, target = (
+            _write(_with_categories(60) if kind == "categories" else _frame().drop(columns="label"), tmp_path),
+            "y",
+        )
+    folder = tmp_path / "cache"
+    first = LinearRegression().fit(path, target=target, cache=folder)
+    again = LinearRegression().fit(path, target=target, cache=str(folder))
+    other = LinearRegression().fit(path, target=target)
+    for model in (again, other):
+        np.testing.assert_array_equal(model.coef_, first.coef_)
+    assert (first.fit_report_["scans"], again.fit_report_["scans"]) == (1.0, 0.0)
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def _kept(tmp_path: Path) -> tuple[Path, Path]:
+    path, folder = _write(_frame()[[*NAMES, "y"]], tmp_path), tmp_path / "cache"
+    LinearRegression().fit(path, target="y", cache=folder)
+    return path, folder
+
+
+def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
+    path, folder = _kept(tmp_path)
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 0'))
+    with pytest.raises(TableError, match=r"cache='.*' is of version 0, and this release writes version 1: delete"):
+        LinearRegression().fit(path, target="y", cache=folder)
+
+
+def test_a_folder_of_other_rows_or_columns_is_refused(tmp_path: Path) -> None:
+    path, folder = _kept(tmp_path)
+    with pytest.raises(TableError, match="holds rows of another columns"):
+        LinearRegression().fit(path, target="x0", cache=folder)
+    _write(_frame(1)[[*NAMES, "y"]], tmp_path)
+    with pytest.raises(TableError, match="holds rows of another source"):
+        LinearRegression().fit(path, target="y", cache=folder)
+
+
+def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
+    path, folder = _kept(tmp_path)
+    numbers = bytearray((folder / "numbers.npy").read_bytes())
+    numbers[-5] ^= 1
+    (folder / "numbers.npy").write_bytes(numbers)
+    with pytest.raises(TableError, match=r"is damaged: numbers\.npy has other contents"):
+        LinearRegression().fit(path, target="y", cache=folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(TableError, match=r"is damaged: manifest\.json cannot be read"):
+        LinearRegression().fit(path, target="y", cache=folder)
+
+
+def test_a_first_pass_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    frame = _frame()[[*NAMES, "y"]]
+    frame.loc[N - 1, "x3"] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        LinearRegression().fit(_write(frame, tmp_path), target="y", cache=tmp_path / "cache")
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]

@@ -1,5 +1,6 @@
 """Stores of sparse rows: in memory up to a limit, then in files."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,17 @@ class CsrStore:
     dtype : dtype
     memory : int
         Most bytes in memory; more go to files.
+    path : Path or None, default=None
+        The files to write from the first row on are PATH_data, PATH_indices and PATH_indptr; None for temporary ones.
     """
 
-    def __init__(self, width: int, dtype: Any, memory: int) -> None:
+    def __init__(self, width: int, dtype: Any, memory: int, path: Path | None = None) -> None:
         kind = np.int32 if width <= np.iinfo(np.int32).max else np.int64
         self._width = width
-        self._data, self._indices = (RowStore(None, each, memory // 3) for each in (dtype, kind))
-        self._ends = RowStore(None, np.int64, memory // 3)
+        self._data, self._indices, self._ends = (
+            RowStore(None, each, memory // 3, path and path.with_name(f"{path.name}_{name}"))
+            for name, each in (("data", dtype), ("indices", kind), ("indptr", np.int64))
+        )
         self._ends.append(np.zeros(1, np.int64))
 
     @property
