@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastgd.data.blocks import ArrowBlock, dtype_of, load_pyarrow, refuse_parts, rows_per_block, split_batch
 from fastgd.data.engine import connect, identifier, load_duckdb
+from fastgd.data.parquet import READ_BYTES
 from fastgd.data.rows import RowSource
 from fastgd.data.source import FileStamp, Source
 from fastgd.exceptions import TableError
@@ -189,13 +190,29 @@ def scan_lazy_frame(frame: Any) -> RowSource:
 
 def scan_dataset(dataset: Any) -> RowSource:
     """Return the rows of a dataset of pyarrow, in the order of its files."""
+    options = _scan_options(dataset)
 
     def read(names: Sequence[str], rows: int) -> Iterator[Any]:
-        return dataset.to_batches(columns=list(names), batch_size=rows, batch_readahead=2, fragment_readahead=1)
+        return dataset.to_batches(
+            columns=list(names), batch_size=rows, batch_readahead=2, fragment_readahead=1, fragment_scan_options=options
+        )
 
     files = [file for file in getattr(dataset, "files", []) if Path(file).is_file()]
     stamps = [FileStamp.of(Source(file, Path(file), "parquet", [])) for file in files]
     return BatchSource("the dataset", dataset.schema, read, stamps)
+
+
+def _scan_options(dataset: Any) -> Any:
+    """Return options by which Parquet is read piece by piece, not by whole row groups ahead; None for others."""
+    import pyarrow.dataset
+
+    format = getattr(dataset, "format", None)
+    standard = pyarrow.dataset.ParquetFragmentScanOptions()
+    if not isinstance(format, pyarrow.dataset.ParquetFileFormat) or format.default_fragment_scan_options != standard:
+        return None  # another format, or the user's own options
+    return pyarrow.dataset.ParquetFragmentScanOptions(
+        pre_buffer=False, use_buffered_stream=True, buffer_size=READ_BYTES
+    )
 
 
 def scan_stream(given: Any) -> RowSource:

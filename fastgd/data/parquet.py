@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 #: Bytes of a column that are read from the file at a time.
-_READ_BYTES = 1 << 17
+READ_BYTES = 1 << 17
 
 
 class _File(NamedTuple):
@@ -154,7 +154,7 @@ def _common_dtypes(files: Sequence[_File]) -> dict[str, np.dtype[Any]]:
 def _reader(file: _File) -> Any:
     """Open a file so that memory holds little more than the batches: its columns are read piece by piece."""
     return _parquet().ParquetFile(
-        file.source.path, metadata=file.metadata, buffer_size=_READ_BYTES, pre_buffer=False, memory_map=False
+        file.source.path, metadata=file.metadata, buffer_size=READ_BYTES, pre_buffer=False, memory_map=False
     )
 
 
