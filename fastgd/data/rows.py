@@ -87,4 +87,4 @@ class RowSource(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """Return a text that changes with the contents, by names, sizes and times of files; no pass over the rows."""
+        """Return a text that changes with the contents, by names, sizes and times of files or bytes of arrays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,11 +15,10 @@ from fastgd.data.blocks import BLOCK_BYTES, store_column
 from fastgd.data.source import FileStamp, Source, Workspace, fingerprint_of
 from fastgd.data.sparse import NumberedText, check_width, read_numbered
 from fastgd.exceptions import TableError
+from fastgd.fingerprint import fingerprint
 
 #: Most bytes of a part of a matrix.
 _PART_BYTES = 1 << 26
-#: Values per matrix, about, that the fingerprint of matrices in memory depends on.
-_SAMPLED_VALUES = 1 << 16
 
 
 class SparseBlock:
@@ -114,13 +112,9 @@ class SparseSource:
                 yield SparseBlock(_rows_of(self._matrices[k], rows), self._positions, place)
 
     def fingerprint(self) -> str:
-        """See `RowSource.fingerprint`; it depends on some values of each matrix."""
-        digest = hashlib.sha256()
-        for matrix in self._matrices:
-            digest.update(repr((matrix.shape, matrix.nnz, matrix.dtype.str)).encode())
-            for array in (matrix.data, matrix.indices, matrix.indptr):
-                digest.update(array[:: max(1, len(array) // _SAMPLED_VALUES)].tobytes())
-        return digest.hexdigest()
+        """See `RowSource.fingerprint`; the matrices are read for it."""
+        arrays = [array for matrix in self._matrices for array in (matrix.data, matrix.indices, matrix.indptr)]
+        return " ".join([f"{len(self.names)}", *map(fingerprint, arrays)])
 
 
 def _ranges(matrix: Any, rows: slice, most: int) -> list[slice]:

@@ -56,6 +56,10 @@ def test_files_are_memory_mapped(tmp_path):
 def test_fingerprints_of_arrays_in_memory():
     prints = {as_source([array]).fingerprint() for array in (rows(50), rows(50, 1), rows(49), rows(50))}
     assert len(prints) == 3
+    large = np.zeros((100_000, 3))
+    first = as_source([large]).fingerprint()
+    large[77_777, 1] = 1
+    assert as_source([large]).fingerprint() != first
 
 
 @pytest.mark.parametrize(
