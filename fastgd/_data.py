@@ -1,6 +1,5 @@
 """Load the data of a fit: device, targets, weights, validation rows and start."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -414,7 +413,9 @@ def _fingerprints(
 ) -> dict[str, str]:
     """Return texts that differ if the data differ, by the names of arguments; of_rows: working targets and weights."""
     of = partial(_fingerprint, n_threads=config.n_threads)
-    found = {"X": of(matrix.array), "y": of(of_rows[0]), "sample_weight": of(of_rows[1])}
+    found = {"X": matrix.source or of(matrix.array), "y": of(of_rows[0]), "sample_weight": of(of_rows[1])}
+    if config.runs_rule and isinstance(matrix.array, StreamMatrix):
+        found["cache"] = "none, whose batches are others"
     if classes is not None:
         found["classes"] = repr(classes.tolist())
     if start is not None:
@@ -429,9 +430,7 @@ def _fingerprints(
 def _fingerprint(X: Rows | None, n_threads: int) -> str:
     if X is None:
         return "none"
-    if isinstance(X, StreamMatrix):
-        names = hashlib.blake2b("\0".join(X.names).encode(), digest_size=8).hexdigest()
-        return f"{X.dtype.str[1:]} {'x'.join(map(str, X.shape))} {names} {X.source.fingerprint()}"
+    assert not isinstance(X, StreamMatrix)
     if isinstance(X, CsrMatrix):
         return " ".join(fingerprint(part, n_threads) for part in (X.data, X.indices, X.indptr))
     if isinstance(X, GpuArray):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -77,7 +78,14 @@ def read_source(estimator: ModelParameters, source: RowSource, options: SourceOp
     estimator.feature_names_in_ = np.array(columns.features, object)
     of_y = None if y is None else source_of(y)
     targets = _targets(columns, found) if y is None else y if of_y is None else read_targets(of_y)
-    return SourceRows(_coded(estimator, columns, found, options), targets, found.weights)
+    matrix = _coded(estimator, columns, found, options)._replace(source=_describe(source, columns, len(found.X)))
+    return SourceRows(matrix, targets, found.weights)
+
+
+def _describe(source: RowSource, columns: Columns, rows: int) -> str:
+    """Return a text that changes with the contents and the predictors of a source."""
+    names = hashlib.blake2b("\0".join(columns.features).encode(), digest_size=8).hexdigest()
+    return f"{columns.dtype.str[1:]} {rows}x{len(columns.features)} {names} {source.fingerprint()}"
 
 
 def _read_all(source: RowSource, columns: Columns, options: SourceOptions) -> DecodedRows:

@@ -111,7 +111,8 @@ class Matrix(NamedTuple):
 
     converted_bytes: size of the copy that this took, 0 where the user's memory is used. names: of the columns, if any.
     cache: where rows of a source are kept, "memory" or "disk", "none" if they are read in every pass; "" for other X.
-    scans: times that the source was read so far.
+    scans: times that the source was read so far. source: a text that changes with the contents and columns of the
+    source, "" for other X.
     """
 
     array: NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix
@@ -119,6 +120,7 @@ class Matrix(NamedTuple):
     names: tuple[str, ...] = ()
     cache: str = ""
     scans: float = 0.0
+    source: str = ""
 
     @property
     def is_on_gpu(self) -> bool:

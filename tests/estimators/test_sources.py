@@ -1,5 +1,6 @@
 """Fits and predictions from sources of rows, against those from arrays and frames in memory."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fastgd import LinearRegression, LogisticRegression
 from fastgd import _decode as decode
 from fastgd import _ingest as ingest
 from fastgd.data import store
-from fastgd.exceptions import TableError
+from fastgd.exceptions import CheckpointError, TableError
 
 N, D = 3001, 5
 NAMES = [f"x{j}" for j in range(D)]
@@ -258,3 +259,32 @@ def test_a_first_pass_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="NaN"):
         LinearRegression().fit(_write(frame, tmp_path), target="y", cache=tmp_path / "cache")
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+class _Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("cache", ["disk", None])
+@pytest.mark.parametrize("optimizer", ["auto", "adam"])
+def test_a_fit_from_a_source_continues_from_its_checkpoint(tmp_path: Path, optimizer: str, cache: Any) -> None:
+    path, epochs = _write(_frame()[[*NAMES, "label"]], tmp_path), 0
+    options: Any = {} if optimizer == "auto" else {"batch_size": 50, "max_iter": 4, "tol": 0.0}
+    model = LogisticRegression(optimizer=optimizer, alpha=1e-3, random_state=0, early_stopping=True, **options)
+    whole = LogisticRegression(**model.get_params()).fit(path, target="label", cache=cache)
+    fitting: Any = {"target": "label", "cache": cache, "checkpoint": tmp_path / "fit.ckpt", "checkpoint_every": 0}
+
+    def crash(state: Any) -> None:
+        nonlocal epochs
+        epochs += 1
+        if epochs == 2:
+            raise _Crash
+
+    with pytest.raises(_Crash):
+        model.fit(path, callbacks=crash, **fitting)
+    model.fit(path, **fitting)
+    np.testing.assert_array_equal(model.coef_, whole.coef_)
+    np.testing.assert_array_equal(model.history_["loss"], whole.history_["loss"])
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(CheckpointError, match=r"is a checkpoint of another fit \(X="):
+        model.fit(path, **fitting)
