@@ -15,7 +15,7 @@ import pytest
 
 import fastgd
 from docs.links import broken_links
-from fastgd import exceptions, optimizers, plots, schedules
+from fastgd import data, exceptions, optimizers, plots, schedules
 from fastgd.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +103,7 @@ def test_reference_lists_all_public_names() -> None:
     public = {("fastgd", name) for name in fastgd.__all__ if callable(getattr(fastgd, name))}
     public |= {
         (part.__name__, name)
-        for part in (optimizers, schedules, plots)
+        for part in (data, optimizers, schedules, plots)
         for name in part.__all__
         if callable(getattr(part, name))
     }
