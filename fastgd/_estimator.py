@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _get_feature_names, _num_samples, check_is_fitted
 
-from fastgd._inputs import Matrix, check_no_source, read_matrix, read_rows, read_validation_rows, source_of
+from fastgd._inputs import Matrix, check_no_source, host_array, read_matrix, read_rows, read_validation_rows, source_of
 from fastgd._model import ModelParameters
 from fastgd._namespaces import coefficients, fitted_array, with_numpy_attributes
 from fastgd._report import FitReport, shown_report, to_html
@@ -316,6 +316,18 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
             with np.errstate(all="ignore"):
                 found = answer(margins)
             yield found
+
+    def _to_score(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Any, Any]:
+        """Return margins, targets and weights of rows; of a source, y and sample_weight may be names of columns."""
+        source = source_of(X)
+        if source is None:
+            return self._margins(X), host_array(y), host_array(sample_weight)
+        from fastgd._ingest import read_columns
+
+        margins = np.concatenate(list(self._of_blocks(source, lambda part: part)))
+        target, weight = (each if isinstance(each, str) else None for each in (y, sample_weight))
+        found = read_columns(source, target, weight, self.n_threads)
+        return margins, y if target is None else found[0], sample_weight if weight is None else found[1]
 
     def _margins(self, X: ArrayLike) -> Array:
         """Return X . coef + intercept, (n, K), accumulated in float64 block by block; imports no Numba.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -100,6 +100,20 @@ def read_targets(source: RowSource) -> Any:
     return _targets(columns, _read_all(source, columns, SourceOptions(cache=None)))
 
 
+def read_columns(
+    source: RowSource, target: str | None, weight: str | None, n_threads: int | None
+) -> tuple[Any, NDArray[Any] | None]:
+    """Return a column of targets and one of weights; None for those that are not named."""
+    names = [name for name in (target, weight) if name is not None]
+    _check_names(source, {"y": target, "sample_weight": weight})
+    if not names:
+        return None, None
+    targets = () if target is None else (target,)
+    columns = Columns((), (), targets, weight, np.dtype(np.float64), True)
+    found = _read_all(source, columns, SourceOptions(cache=None, n_threads=n_threads))
+    return _targets(columns, found), found.weights
+
+
 def rows_of_blocks(
     estimator: ModelParameters, source: RowSource, n_threads: int
 ) -> Iterator[NDArray[Any] | GpuArray | CsrMatrix]:
@@ -139,10 +153,9 @@ def _choose_columns(source: RowSource, options: SourceOptions, has_y: bool) -> C
     """Choose the columns; a ValueError for names that the source does not have."""
     targets = _target_names(source, options.target, has_y)
     weight = options.weight
-    for name, argument in [*((name, "target") for name in targets), (weight, "sample_weight")]:
-        if name is not None and name not in source.names:
-            hint = did_you_mean(name, source.names) or f": its columns are {_listed(source.names)}"
-            raise ValueError(f"{argument} names {shown(name)}, which is not a column of {source.name}{hint}")
+    for name in targets:
+        _check_names(source, {"target": name})
+    _check_names(source, {"sample_weight": weight})
     features = tuple(name for name in source.names if name not in (*targets, weight))
     if not features:
         raise ValueError(f"{source.name} has no column besides target and weights: predictors are needed")
@@ -150,6 +163,14 @@ def _choose_columns(source: RowSource, options: SourceOptions, has_y: bool) -> C
     kinds = {f"{source.dtypes[name].kind}{source.dtypes[name].itemsize}" for name in features if name not in categories}
     dtype = np.dtype(np.float32 if kinds and kinds <= _FLOAT32_KINDS else np.float64)
     return Columns(features, categories, targets, weight, dtype, isinstance(options.target, str) or len(targets) == 1)
+
+
+def _check_names(source: RowSource, named: Mapping[str, str | None]) -> None:
+    """Raise a ValueError for a name, by the argument that gives it, that no column of the source has."""
+    for argument, name in named.items():
+        if name is not None and name not in source.names:
+            hint = did_you_mean(name, source.names) or f": its columns are {_listed(source.names)}"
+            raise ValueError(f"{argument} names {shown(name)}, which is not a column of {source.name}{hint}")
 
 
 def _target_names(source: RowSource, target: str | Sequence[str] | None, has_y: bool) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from sklearn.utils.metaestimators import available_if
 
 from fastgd._docs import document
 from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
-from fastgd._inputs import host_array
 from fastgd._namespaces import in_namespace_of_X
 from fastgd._targets import check_targets, check_weights, r2
 from fastgd.blas import restores_process
@@ -221,15 +220,18 @@ class LinearRegression(RegressorMixin, LinearModel):
 
     @in_namespace_of_X
     @quiet
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: ArrayLike | RowSource, y: ArrayLike | str, sample_weight: ArrayLike | str | None = None
+    ) -> float:
         """Coefficient of determination R2 of the predictions, 1 at best.
 
         Parameters
         ----------
         {new}
-        y : array-like of shape (n,) or (n, n_targets)
-            Finite targets.
+        y : array-like of shape (n,) or (n, n_targets), or str
+            Finite targets; of a source also the name of their column.
         {weights}
+            Of a source also the name of its column of weights.
 
         Returns
         -------
@@ -243,9 +245,9 @@ class LinearRegression(RegressorMixin, LinearModel):
         >>> round(LinearRegression().fit(X, y).score(X, y), 6)
         1.0
         """
-        margins = self._margins(X)
-        targets, _ = check_targets(host_array(y), margins)
-        return r2(targets, margins, check_weights(host_array(sample_weight), margins))
+        margins, y, sample_weight = self._to_score(X, y, sample_weight)
+        targets, _ = check_targets(y, margins)
+        return r2(targets, margins, check_weights(sample_weight, margins))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -13,7 +13,6 @@ from sklearn.utils.metaestimators import available_if
 
 from fastgd._docs import document
 from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
-from fastgd._inputs import host_array
 from fastgd._labels import class_numbers
 from fastgd._namespaces import fitted_array, in_namespace_of_X
 from fastgd._targets import check_weights
@@ -250,15 +249,18 @@ class LogisticRegression(ClassifierMixin, LinearModel):
 
     @in_namespace_of_X
     @quiet
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: ArrayLike | RowSource, y: ArrayLike | str, sample_weight: ArrayLike | str | None = None
+    ) -> float:
         """Accuracy: the share of rows, by weight, whose label is predicted.
 
         Parameters
         ----------
         {new}
-        y : array-like of shape (n,)
-            Labels; those that the fit has not seen are never predicted.
+        y : array-like of shape (n,), or str
+            Labels; those that the fit has not seen are never predicted. Of a source also the name of their column.
         {weights}
+            Of a source also the name of its column of weights.
 
         Returns
         -------
@@ -272,9 +274,10 @@ class LogisticRegression(ClassifierMixin, LinearModel):
         >>> model.score([[0.5], [2.5]], ["no", "no"])
         0.5
         """
-        found = _likeliest(self._margins(X))
-        right = class_numbers(host_array(y), found, fitted_array(self.classes_)) == found
-        return float(np.average(right, weights=check_weights(host_array(sample_weight), found[:, None])))
+        margins, y, sample_weight = self._to_score(X, y, sample_weight)
+        found = _likeliest(margins)
+        right = class_numbers(y, found, fitted_array(self.classes_)) == found
+        return float(np.average(right, weights=check_weights(sample_weight, found[:, None])))
 
     @in_namespace_of_X
     @quiet

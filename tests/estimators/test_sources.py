@@ -68,6 +68,17 @@ def test_labels_of_text_and_predictions_by_blocks(tmp_path: Path, cache: Any) ->
         np.testing.assert_array_equal(np.concatenate(parts), getattr(of_array, name)(_array(frame)))
 
 
+def test_scores_by_the_names_of_columns(tmp_path: Path) -> None:
+    frame = _frame()
+    path, s = _write(frame, tmp_path), frame["weight"].to_numpy()
+    linear = LinearRegression().fit(frame[NAMES], frame["y"])
+    assert linear.score(path, "y", "weight") == linear.score(frame[NAMES], frame["y"], s)
+    logistic = LogisticRegression().fit(frame[NAMES], frame["label"])
+    assert logistic.score(path, "label") == logistic.score(frame[NAMES], frame["label"])
+    with pytest.raises(ValueError, match=r"y names 'labels', which is not a column.*label"):
+        logistic.score(path, "labels")
+
+
 def test_several_targets(tmp_path: Path) -> None:
     frame = _frame()[[*NAMES, "y"]].assign(y2=1.5)
     of_file = LinearRegression().fit(_write(frame, tmp_path), target=["y", "y2"])
