@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fastgd.data import ReadOptions
 from fastgd.data.blocks import ArrowBlock, load_pyarrow, refuse_parts, rows_per_block, split_batch
-from fastgd.data.engine import DelimitedTable, EngineTable, Selection, TypedTable, connect, load_duckdb
+from fastgd.data.delimited import DelimitedTable
+from fastgd.data.engine import EngineTable, Selection, TypedTable, connect, load_duckdb
 from fastgd.data.source import FileStamp, Source, Workspace, fingerprint_of
 
 if TYPE_CHECKING:

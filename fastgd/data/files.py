@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.data import ReadOptions
-from fastgd.data.engine import DelimitedTable, TypedTable
+from fastgd.data.delimited import DelimitedTable
+from fastgd.data.engine import TypedTable
 from fastgd.data.source import Workspace, find_files, one_format, open_source
 from fastgd.data.sparse import NumberedTable, SparseTable, read_sparse_npz
 from fastgd.data.table import Table, array_table
