@@ -23,9 +23,11 @@ from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Columns, Device, Work, compile_seconds
 from fastgd.backends.stream.data import StreamData
 from fastgd.backends.stream.matrix import StreamMatrix
+from fastgd.data.array_source import ArraysSource
 from fastgd.fingerprint import fingerprint
 from fastgd.holdout import held_out_rows, without_rows
 from fastgd.losses import ClassificationLoss, ConstantModel, RegressionLoss, classification_loss
+from fastgd.memory import available_bytes, read_memory_limit
 from fastgd.objective.coordinates import Moments, TargetScaling
 from fastgd.objective.dataset import Data, Transferred
 from fastgd.objective.objective import Objective
@@ -361,6 +363,7 @@ def load(
     ValueError
         If something cannot be used; the message names it.
     """
+    matrix = _in_parts(config, matrix)
     loader, X = Loader(config, matrix), matrix.array
     y, sample_weight = loader.to_host("y", y), loader.to_host("sample_weight", sample_weight)
     read = ClassTargets.read if config.loss is None else NumericTargets.read
@@ -403,6 +406,23 @@ def load(
     )
 
 
+def _in_parts(config: FitConfig, matrix: Matrix) -> Matrix:
+    """Return X for mini-batches to read part by part, if it is on the disk and larger than the available memory.
+
+    Rows from all over the file would be read from the disk one page at a time.
+    """
+    X = matrix.array
+    if matrix.cache != "disk" or config.batch_size is None or not isinstance(X, np.ndarray):
+        return matrix
+    available = available_bytes()
+    if available is None or X.nbytes <= available:
+        return matrix
+    source = ArraysSource([X])
+    return matrix._replace(
+        array=StreamMatrix(source, source.names, len(X), X.dtype, config.n_threads, read_memory_limit(None))
+    )
+
+
 def _fingerprints(
     config: FitConfig,
     matrix: Matrix,
@@ -415,7 +435,7 @@ def _fingerprints(
     of = partial(_fingerprint, n_threads=config.n_threads)
     found = {"X": matrix.source or of(matrix.array), "y": of(of_rows[0]), "sample_weight": of(of_rows[1])}
     if config.runs_rule and isinstance(matrix.array, StreamMatrix):
-        found["cache"] = "none, whose batches are others"
+        found["batches"] = "of parts of the source"
     if classes is not None:
         found["classes"] = repr(classes.tolist())
     if start is not None:
@@ -536,7 +556,7 @@ class FitTimer:
 
 def report_data(data: FitData, objective: Objective) -> DataReport:
     """Report the data, the device and the passes."""
-    rows = data.rows
+    rows, is_source = data.rows, data.matrix.cache == "none"
     return DataReport(
         device=rows.device,
         device_reason=data.device.reason,
@@ -551,5 +571,5 @@ def report_data(data: FitData, objective: Objective) -> DataReport:
         dtype={"f4": "float32", "f8": "float64"}[rows.dtype],
         order="csr" if rows.is_sparse else rows.order,
         cache=data.matrix.cache,
-        scans=data.matrix.scans + (X.scans if isinstance(X := data.matrix.array, StreamMatrix) else 0.0),
+        scans=data.matrix.scans + (X.scans if isinstance(X := data.matrix.array, StreamMatrix) and is_source else 0.0),
     )

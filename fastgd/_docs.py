@@ -144,7 +144,9 @@ cache : {"auto", "memory", "disk"}, path or None, default="auto"
     "auto" in memory if they take at most half of `memory_limit`, else on the disk if there is room; None reads the
     source in every pass, which rows of categories and sparse rows do not allow. The path of a folder keeps the rows on
     the disk for later fits of the same source and columns, with checksums. Solvers of the full batch give the same bits
-    each way, those of an array with these rows. ``fit_report_["cache"]`` names the choice.
+    each way, those of an array with these rows. Mini-batches do so too if rows are kept and smaller than the available
+    memory; else an epoch reads parts of the source, such as row groups, in a new order, and shuffles rows within
+    32 MiB. ``fit_report_["cache"]`` names the choice.
 memory_limit : int or str, default=None
     Of a source: about the most bytes for its rows in memory, as a number or as text such as "300MB"; None is a
     quarter of the available memory, at most 512 MiB. Targets and weights beyond it go to the disk too.

@@ -14,6 +14,7 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression
+from fastgd import _data as data
 from fastgd import _decode as decode
 from fastgd import _ingest as ingest
 from fastgd.data import store
@@ -299,3 +300,15 @@ def test_a_fit_from_a_source_continues_from_its_checkpoint(tmp_path: Path, optim
     os.utime(path, ns=(1, 1))
     with pytest.raises(CheckpointError, match=r"is a checkpoint of another fit \(X="):
         model.fit(path, **fitting)
+
+
+def test_mini_batches_of_rows_on_the_disk_beyond_memory_come_part_by_part(tmp_path: Path, monkeypatch: Any) -> None:
+    path = _write(_frame()[[*NAMES, "label"]], tmp_path)
+    model = LogisticRegression(optimizer="adam", max_iter=3, random_state=0, tol=0.0, n_threads=2)
+    in_memory = model.fit(path, target="label", cache="disk").coef_
+    np.testing.assert_array_equal(model.fit(path, target="label", cache="memory").coef_, in_memory)
+    monkeypatch.setattr(data, "available_bytes", lambda: 1000)
+    part_by_part = model.fit(path, target="label", cache="disk")
+    assert np.any(part_by_part.coef_ != in_memory)
+    np.testing.assert_allclose(part_by_part.coef_, in_memory, atol=0.2)
+    assert (part_by_part.fit_report_["cache"], part_by_part.fit_report_["scans"]) == ("disk", 1.0)
