@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,8 @@ class Checkpoint:
         else:
             _compare(self.source, self.content.facts["identity"], identity)
             record = Record.of(self.writer, self.content)
+            if self.source != self.writer.path:
+                record.save(always=True)
         self._record = record
         return replace(data, rows=recorded(data.rows, record), record=record)
 
@@ -151,8 +153,8 @@ def _text(value: Any) -> str:
     if isinstance(value, Optimizer | Schedule):
         inner = ", ".join(f"{name}={_text(item)}" for name, item in value.get_params(deep=False).items())
         return f"{type(value).__name__}({inner})"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(sorted(f"{_text(key)}: {_text(item)}" for key, item in value.items())) + "}"
     if isinstance(value, np.ndarray | np.generic):
         return repr(value.tolist())
     if callable(value):

@@ -7,6 +7,8 @@ import struct
 import threading
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
 
@@ -14,12 +16,13 @@ from fastgd import LinearRegression, LogisticRegression, checkpoint, files, opti
 from fastgd._config import FitConfig
 from fastgd.backends.cpu.epochs import CpuEpochs
 from fastgd.backends.csr.epochs import CsrEpochs
+from fastgd.backends.stream import epochs as stream_epochs
 from fastgd.callbacks import Iterates
 from fastgd.exceptions import CheckpointError
 from fastgd.fingerprint import fingerprint
 from fastgd.objective import objective, record
 from fastgd.objective.recorded_data import RecordedData
-from fastgd.solvers import epochs
+from fastgd.solvers import epochs, first_order
 
 ROWS, COLUMNS = 4000, 10
 
@@ -83,6 +86,8 @@ def rows(kind="dense"):
         return scipy.sparse.csr_array(scipy.sparse.hstack([indicators, rng.standard_normal((ROWS, 2))]))
     else:
         X = rng.standard_normal((ROWS, COLUMNS)) * np.linspace(0.5, 3.0, COLUMNS) + 1.0
+    if kind == "heavy tails":
+        X = np.random.default_rng(0).standard_t(1.5, (ROWS, COLUMNS))
     if kind in ("sparse", "text"):
         shape = (ROWS, COLUMNS) if kind == "sparse" else (200, 900)
         return scipy.sparse.random_array(shape, density=0.2, rng=rng, format="csr")
@@ -103,6 +108,8 @@ def problem(case):
     fit = dict(given["fit"])
     if given["kind"] == "linear":
         kind, y = LinearRegression, X @ rng.standard_normal(X.shape[1]) + rng.standard_normal(X.shape[0])
+    elif given["kind"] == "separable":
+        kind, y = LogisticRegression, X @ np.arange(COLUMNS) > 0.0
     else:
         kind, y = LogisticRegression, labels(X, 2 if given["kind"] == "logistic" else 3)
     if "sample_weight" in fit:
@@ -143,7 +150,11 @@ CASES = {
         "kind": "softmax",
     },
     "adagrad, sparse": {"parameters": {"optimizer": "adagrad", **_BATCHES}, "kind": "logistic", "rows": "sparse"},
-    "undone epochs": {"parameters": {"optimizer": "gd", "batch_size": 20, "max_iter": 12, "standardize": False}},
+    "undone epochs": {
+        "parameters": {"optimizer": "momentum", "batch_size": 64, "max_iter": 20},
+        "kind": "separable",
+        "rows": "heavy tails",
+    },
 }
 
 
@@ -152,7 +163,8 @@ def bits(model):
     history = {name: values.tobytes() for name, values in model.history_.items() if name != "seconds"}
     timed = ("seconds", "bytes")
     report = {name: value for name, value in model.fit_report_.items() if not any(part in name for part in timed)}
-    return model.coef_.tobytes(), np.asarray(model.intercept_).tobytes(), history, repr(report)
+    training = {name: array.tobytes() for name, array in model._training.arrays().items()}
+    return model.coef_.tobytes(), np.asarray(model.intercept_).tobytes(), history, repr(report), training
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -173,6 +185,47 @@ def test_continued_fits_have_the_same_bits(work, tmp_path, case):
         again = kind(**parameters)
         assert work.of(lambda copy=copy, again=again: again.fit(X, y, checkpoint=copy, **fit)) == 0
         assert bits(again) == whole
+
+
+def test_undone_epochs_and_restarts_are_repeated(work, monkeypatch, caplog, tmp_path):
+    caplog.set_level("INFO", "fastgd")
+    kind, parameters, X, y, _ = problem("undone epochs")
+    kind(**parameters).fit(X, y)
+    assert "is undone" in caplog.text
+    # Far above the automatic rate.
+    monkeypatch.setattr(first_order, "rate_of_auto", lambda *args: 30.0)
+    X, y = some()
+    make = lambda: LinearRegression(optimizer="gd", random_state=0, **_BATCHES)  # noqa: E731
+    whole = bits(make().fit(X, y))
+    assert "which is halved" in caplog.text
+    total = work.of(lambda: make().fit(X, y, checkpoint=tmp_path / "fit"))
+    for last in range(3, total, total // 5):
+        work.of(lambda last=last: make().fit(X, y, checkpoint=tmp_path / str(last)), last)
+        model = make()
+        rest = work.of(lambda last=last, model=model: model.fit(X, y, checkpoint=tmp_path / str(last)))
+        assert bits(model) == whole
+        assert rest <= total - last
+
+
+@pytest.mark.parametrize("given", [{}, {"optimizer": "adam", **_BATCHES}])
+def test_fits_of_a_source_continue(work, monkeypatch, tmp_path, given):
+    X, y = some()
+    path = tmp_path / "rows.parquet"
+    columns = {f"x{j}": X[:, j] for j in range(COLUMNS)} | {"y": (y > y.mean()).astype(int)}
+    pq.write_table(pa.table(columns), path, row_group_size=700)
+    monkeypatch.setattr(stream_epochs, "_WINDOW_BYTES", 1000 * 8 * COLUMNS)
+    fit = {"target": "y", "cache": None}
+    make = lambda: LogisticRegression(random_state=0, **given)  # noqa: E731
+    whole = bits(make().fit(path, **fit))[:3]
+    total = work.of(lambda: make().fit(path, checkpoint=tmp_path / "fit", **fit))
+    copy = tmp_path / "copy"
+    work.of(lambda: make().fit(path, checkpoint=copy, **fit), total // 2)
+    model = make()
+    assert work.of(lambda: model.fit(path, checkpoint=copy, **fit)) < total
+    assert bits(model)[:3] == whole
+    pq.write_table(pa.table({**columns, "x3": columns["x4"]}), path)
+    with pytest.raises(CheckpointError, match="X="):
+        make().fit(path, checkpoint=copy, **fit)
 
 
 def some():

@@ -39,12 +39,13 @@ def key_of(*parts: Any) -> str:
 
 @dataclass(frozen=True)
 class DoneEpoch:
-    """A finished epoch of mini-batches, of a rule that begins it at the parameters in `key`.
+    """A finished epoch of mini-batches, of a rule that begins it at the parameters in `key`, with the rows it has read.
 
     theta and slot (K, d + 1), step: parameters, first slot and counter at the end; None if the epoch diverged.
     """
 
     key: str
+    rows: int
     theta: Array | None = None
     slot: Array | None = None
     step: int = 0
@@ -53,13 +54,13 @@ class DoneEpoch:
     gradient_norm: float = 0.0
 
     @classmethod
-    def of(cls, key: str, rule: RuleState, mean_losses: Array, loss: float, gradient_norm: float) -> "DoneEpoch":
-        """Return an epoch that ends with a rule."""
+    def of(cls, key: str, rows: int, rule: RuleState, result: tuple[Array, float, float]) -> "DoneEpoch":
+        """Return an epoch that ends with a rule; result: mean losses, their sum in the user's units, |gradient|."""
         kernel_rule = rule.recipe.rule
         # The mean of the iterates, or SAGA's mean gradient.
         has_slot = kernel_rule.averages or kernel_rule.keeps_rows
         slot = rule.memory.slots[0].copy() if has_slot else None
-        return cls(key, rule.theta.copy(), slot, int(rule.memory.step[0]), mean_losses, loss, gradient_norm)
+        return cls(key, rows, rule.theta.copy(), slot, int(rule.memory.step[0]), *result)
 
     def repeat(self, rule: RuleState) -> None:
         """Set what the fit asks of a rule between epochs; the rest of its memory follows with the last epoch."""
@@ -189,11 +190,11 @@ class Record:
         if self._has_news and self.writer.is_due:
             self.save()
 
-    def save(self) -> None:
-        """Write all that is new."""
-        if self._has_news:
-            self._has_news = False
+    def save(self, always: bool = False) -> None:
+        """Write everything if anything is new, or with `always`."""
+        if self._has_news or always:
             self.writer.write(self._content())
+            self._has_news = False
 
     def _content(self) -> Content:
         position = self._position
@@ -223,15 +224,15 @@ class Record:
     def of(cls, writer: CheckpointWriter, content: Content) -> "Record":
         """Return the record of an earlier fit."""
         facts, arrays = content
-        record, passes = cls(writer, facts["identity"]), _Parts(arrays["passes"])
+        record, passes = cls(writer, facts["identity"], _has_news=False), _Parts(arrays["passes"])
         record._passes = {
             key: tuple(_laid_out(passes.take(shape), steps) for shape, steps in layouts)
             for key, layouts in facts["passes"]
         }
         epochs = _Parts(arrays["epochs"])
-        for key, step, loss, norm, *shapes in facts["epochs"]:
+        for key, rows, step, loss, norm, *shapes in facts["epochs"]:
             theta, slot, losses = (None if shape is None else epochs.take(shape) for shape in shapes)
-            record._done.append(DoneEpoch(key, theta, slot, step, losses, loss, norm))
+            record._done.append(DoneEpoch(key, rows, theta, slot, step, losses, loss, norm))
         columns = [arrays[f"history.{name}"] for name in facts["history"]]
         record.history += [
             dict(zip(facts["history"], map(float, row), strict=True)) for row in zip(*columns, strict=True)
@@ -269,7 +270,7 @@ def _copy_of(array: Array) -> Array:
 
 def _facts(epoch: DoneEpoch) -> list[Any]:
     shapes = [None if array is None else list(array.shape) for array in (epoch.theta, epoch.slot, epoch.mean_losses)]
-    return [epoch.key, epoch.step, epoch.loss, epoch.gradient_norm, *shapes]
+    return [epoch.key, epoch.rows, epoch.step, epoch.loss, epoch.gradient_norm, *shapes]
 
 
 def _joined(arrays: list[NDArray[Any] | None]) -> Array:

@@ -61,32 +61,28 @@ class BatchLoop:
         earlier = record.next_epoch(key)
         if isinstance(earlier, DoneEpoch):
             return self._repeat(epoch, earlier)
-        slicing = Slicing(self._monitor.deadline, after=partial(self._copy_state, record, key))
+        data, deadline = self._objective.data, self._monitor.deadline
+        read, slicing = data.rows_read, Slicing(deadline, after=partial(self._copy_state, record, key))
         if earlier is not None:
             earlier.restore(self._states)
-            self._count(earlier.batches)
+            data.count_rows(min(earlier.batches * self._batch_size, data.n))
             slicing = slicing._replace(first=earlier.batches, sums=earlier.sums)
         try:
             result = self._run(epoch, schedule, slicing)
         except RunDiverged:
-            record.end_epoch(DoneEpoch(key))
+            record.end_epoch(DoneEpoch(key, data.rows_read - read))
             raise
         if not self._monitor.is_cut:
-            record.end_epoch(DoneEpoch.of(key, self.rule, *result))
+            record.end_epoch(DoneEpoch.of(key, data.rows_read - read, self.rule, result))
         return result
 
     def _repeat(self, epoch: int, earlier: DoneEpoch) -> EpochResult:
         """Repeat a recorded epoch without its batches."""
+        self._objective.data.count_rows(earlier.rows)
         if earlier.theta is None or earlier.mean_losses is None:
             raise RunDiverged(epoch)
         earlier.repeat(self.rule)
-        self._count(self.batches)
         return EpochResult(earlier.mean_losses, earlier.loss, earlier.gradient_norm)
-
-    def _count(self, batches: int) -> None:
-        """Count the rows of batches that an earlier fit has run."""
-        data = self._objective.data
-        data.count_rows(min(batches * self._batch_size, data.n))
 
     @property
     def _states(self) -> dict[str, RuleState]:
