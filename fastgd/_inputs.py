@@ -6,6 +6,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
@@ -503,7 +504,10 @@ def squares_are_finite(data: Data | CsrMatrix) -> bool:
 
 def source_of(X: Any) -> RowSource | None:
     """Return the source of rows that X stands for, such as a path; None for rows in memory."""
-    if isinstance(X, np.ndarray) or hasattr(X, "dtype"):
+    if isinstance(X, np.ndarray) or hasattr(X, "dtype") or frame_of(X) is not None:
+        return None
+    if isinstance(X, list | tuple) and isinstance(next(iter(X), None), list | tuple | Real | None):
+        # What is read from files is loaded where it is used.
         return None
     from fastgd.data.scan import as_source
 
