@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
 
 #: Most bytes of a block.
 BLOCK_BYTES = 1 << 23
-#: Rows that are transposed at a time: the part of a batch that stays in the caches.
-_CACHED_ROWS = 2048
+#: Rows and columns that are transposed at a time, the part of a batch that stays in the caches; and unused rows between
+#: its columns, so that they do not compete for the same cache lines.
+_CACHED_ROWS, _GROUP_COLUMNS, _PADDING = 2048, 64, 24
 #: Bytes per value that a column without a fixed size is taken to have.
 _TEXT_BYTES = 32
 
@@ -32,24 +35,7 @@ class ArrowBlock:
 
     def numbers(self, names: Sequence[str], out: NDArray[Any]) -> None:
         """See `RowBlock.numbers`."""
-        types = {self.batch.schema.field(name).type for name in names}
-        if len(types) == 1 and str(types.pop()) in {"float", "double"}:
-            batch = self.batch.select(list(names))
-            for start in range(0, self.rows, _CACHED_ROWS):
-                tensor = batch.slice(start, _CACHED_ROWS).to_tensor(null_to_nan=True, row_major=True).to_numpy()
-                try:
-                    store(tensor, out[start : start + _CACHED_ROWS])
-                except OverflowError:
-                    break  # and find the column below
-            else:
-                return
-        columns = [self._column(name) for name in names]
-        for start in range(0, self.rows, _CACHED_ROWS):
-            part = slice(start, start + _CACHED_ROWS)
-            for j, (name, column) in enumerate(zip(names, columns, strict=True)):
-                store_column(column.values[part], out[part, j], f"{self.place}: column {name!r}")
-                if column.missing is not None:
-                    out[part, j][column.missing[part]] = np.nan
+        write_columns([self._column(name) for name in names], out, names, self.place)
 
     def column(self, name: str) -> pyarrow.Array:
         """See `RowBlock.column`."""
@@ -59,7 +45,7 @@ class ArrowBlock:
         """See `RowBlock.sparse`."""
         raise TypeError(f"{self.place} holds dense rows")
 
-    def _column(self, name: str) -> _Numbers:
+    def _column(self, name: str) -> Numbers:
         array = self.batch.column(name)
         if dtype_of(array.type).kind == "O":
             values = array.drop_null()
@@ -71,24 +57,24 @@ class ArrowBlock:
         return _numbers(array)
 
 
-class _Numbers(NamedTuple):
+class Numbers(NamedTuple):
     """A column of numbers; `values` are zero where `missing`, if that is given, else NaN where they are missing."""
 
     values: NDArray[Any]
-    missing: NDArray[np.bool_] | None
+    missing: NDArray[np.bool_] | None = None
 
 
-def _numbers(array: pyarrow.Array) -> _Numbers:
+def _numbers(array: pyarrow.Array) -> Numbers:
     types = load_pyarrow().types
     if types.is_null(array.type):
-        return _Numbers(np.full(len(array), np.nan), None)
+        return Numbers(np.full(len(array), np.nan))
     if types.is_decimal(array.type):
         array = array.cast("float64")
     elif types.is_boolean(array.type):
         array = array.cast("uint8")
     if array.null_count == 0 or types.is_floating(array.type):
-        return _Numbers(array.to_numpy(zero_copy_only=False), None)
-    return _Numbers(array.fill_null(0).to_numpy(), array.is_null().to_numpy(zero_copy_only=False))
+        return Numbers(array.to_numpy(zero_copy_only=False))
+    return Numbers(array.fill_null(0).to_numpy(), array.is_null().to_numpy(zero_copy_only=False))
 
 
 class ArrayBlock:
@@ -111,14 +97,11 @@ class ArrayBlock:
     def numbers(self, names: Sequence[str], out: NDArray[Any]) -> None:
         """See `RowBlock.numbers`."""
         positions = [self._positions.get(name, -1) for name in names]
-        if positions == list(range(self._values.shape[1])):
-            try:
-                return store(self._values, out)
-            except OverflowError:
-                pass  # found below
-        for j, name in enumerate(names):
-            store_column(self.column(name), out[:, j], f"{self.place}: column {name!r}")
-        return None
+        if self._values.dtype.kind == "f" and positions == list(range(self._values.shape[1])):
+            with np.errstate(over="raise"), contextlib.suppress(FloatingPointError):  # the column is found below
+                out[...] = self._values
+                return
+        write_columns([Numbers(self.column(name)) for name in names], out, names, self.place)
 
     def column(self, name: str) -> NDArray[Any]:
         """See `RowBlock.column`."""
@@ -129,28 +112,44 @@ class ArrayBlock:
         raise TypeError(f"{self.place} holds dense rows")
 
 
-def store(values: NDArray[Any], out: NDArray[Any]) -> None:
-    """Copy numbers to an array of floats of the same shape; raise OverflowError where that cannot hold one."""
-    if values.dtype.kind in "iu" and values.size:
-        most = 1 << (np.finfo(out.dtype).nmant + 1)
-        if np.iinfo(values.dtype).max > most and (int(values.max()) > most or int(values.min()) < -most):
-            raise OverflowError(f"holds an integer larger than {most:,}")
-    try:
-        with np.errstate(over="raise"):
-            out[...] = values
-    except FloatingPointError as error:
-        raise OverflowError(f"holds a number larger than {np.finfo(out.dtype).max:.2g}") from error
+def write_columns(columns: Sequence[Numbers], out: NDArray[Any], names: Sequence[str], place: str) -> None:
+    """Write columns to an array of floats (rows, len(columns)); raise `TableError` for what it cannot hold.
+
+    Columns are cast to a scratch array that stays in the caches, and this is transposed: twice as fast as writing each
+    column to its place.
+    """
+    for column, name in zip(columns, names, strict=True):
+        _check_column(column.values, out.dtype, f"{place}: column {name!r}")
+    scratch = np.empty((min(_GROUP_COLUMNS, len(columns)), _CACHED_ROWS + _PADDING), out.dtype)
+    with np.errstate(over="raise"):
+        for start, first in itertools.product(range(0, len(out), _CACHED_ROWS), range(0, len(columns), _GROUP_COLUMNS)):
+            rows, group = slice(start, start + _CACHED_ROWS), slice(first, first + _GROUP_COLUMNS)
+            part = out[rows, group]
+            buffer = scratch[: part.shape[1], : part.shape[0]]
+            for j, column in enumerate(columns[group]):
+                try:
+                    buffer[j] = column.values[rows]
+                except FloatingPointError as error:
+                    title = f"{place}: column {names[first + j]!r}"
+                    raise _too_large(title, f"a number larger than {np.finfo(out.dtype).max:.2g}", out.dtype) from error
+                if column.missing is not None:
+                    buffer[j][column.missing[rows]] = np.nan
+            part[...] = buffer.T
 
 
-def store_column(values: NDArray[Any], out: NDArray[Any], title: str) -> None:
-    """Copy a column of numbers to an array of floats (rows,); raise `TableError` if that is not possible."""
+def _check_column(values: NDArray[Any], dtype: np.dtype[Any], title: str) -> None:
+    """Raise `TableError` for a column that holds no numbers, or an integer that a type of floats cannot hold."""
     if values.dtype.kind not in "fiub":
         raise TableError(f"{title} holds {values.dtype}, not numbers: leave it out, or name it as a category")
-    try:
-        store(values, out)
-    except OverflowError as error:
-        remedy = "fit with float64" if out.dtype == np.float32 else "subtract a constant from it or leave it out"
-        raise TableError(f"{title} {error}, the most that {out.dtype} takes here: {remedy}") from error
+    if values.dtype.kind in "iu" and values.size:
+        most = 1 << (np.finfo(dtype).nmant + 1)
+        if np.iinfo(values.dtype).max > most and (int(values.max()) > most or int(values.min()) < -most):
+            raise _too_large(title, f"an integer larger than {most:,}", dtype)
+
+
+def _too_large(title: str, what: str, dtype: np.dtype[Any]) -> TableError:
+    remedy = "fit with float64" if dtype == np.float32 else "subtract a constant from it or leave it out"
+    return TableError(f"{title} holds {what}, the most that {dtype} takes here: {remedy}")
 
 
 def dtype_of(type: Any) -> np.dtype[Any]:

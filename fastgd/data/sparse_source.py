@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from fastgd.data.blocks import BLOCK_BYTES, store_column
+from fastgd.data.blocks import BLOCK_BYTES, Numbers, write_columns
 from fastgd.data.source import FileStamp, Source, Workspace, fingerprint_of
 from fastgd.data.sparse import NumberedText, check_width, read_numbered
 from fastgd.exceptions import TableError
@@ -40,8 +40,7 @@ class SparseBlock:
 
     def numbers(self, names: Sequence[str], out: NDArray[Any]) -> None:
         """See `RowBlock.numbers`; zeros are written as well."""
-        for j, name in enumerate(names):
-            store_column(self.column(name), out[:, j], f"{self.place}: column {name!r}")
+        write_columns([Numbers(self.column(name)) for name in names], out, names, self.place)
 
     def column(self, name: str) -> NDArray[Any]:
         """See `RowBlock.column`."""
