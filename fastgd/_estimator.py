@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
@@ -31,6 +32,7 @@ from fastgd.threads import get_num_threads
 
 if TYPE_CHECKING:
     from fastgd._categories import Coding
+    from fastgd._checkpoint import Checkpoint
     from fastgd._data import Start, ValidationRows
     from fastgd._streaming import FitResult, Previous
     from fastgd.data.rows import RowSource
@@ -100,6 +102,16 @@ class FitExtras(NamedTuple):
     checkpoint: str | Path | None = None
     checkpoint_every: float | None = None
     resume: str | Path | None = None
+
+
+def _checkpoint_of(extras: FitExtras) -> AbstractContextManager[Checkpoint | None]:
+    """Return the checkpoint of a fit, locked while it runs; None without one."""
+    given = extras.checkpoint, extras.checkpoint_every, extras.resume
+    if all(value is None for value in given):
+        return nullcontext()
+    from fastgd._checkpoint import opened
+
+    return opened(*given)
 
 
 #: How messages name a start from the last fit.
@@ -453,22 +465,20 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, extras: FitExtras) -> Self:
         """Fit the model; `extras` are the other arguments of `fit`."""
-        from fastgd._checkpoint import opened
         from fastgd._config import FitConfig
         from fastgd._data import FitTimer, load
         from fastgd._fit import run_fit
 
         timer, config, before = FitTimer(), FitConfig.of(self), self._coding
         callbacks = () if extras.callbacks is None else check_callbacks(extras.callbacks)
-        matrix, y, sample_weight = self._read_rows_to_fit(X, y, sample_weight, extras)
-        validation, start = self._validation_rows(extras, matrix), self._start(extras, before)
-        with printed(config.verbose), opened(extras.checkpoint, extras.checkpoint_every, extras.resume) as checkpoint:
-            if checkpoint is not None:
-                config = checkpoint.with_seed(config)
+        with _checkpoint_of(extras) as checkpoint:
+            config = config if checkpoint is None else checkpoint.with_seed(config)
+            matrix, y, sample_weight = self._read_rows_to_fit(X, y, sample_weight, extras)
+            validation, start = self._validation_rows(extras, matrix), self._start(extras, before)
             data = load(config, matrix, y, sample_weight, start, validation)
-            if checkpoint is not None:
-                data = checkpoint.record(config, data)
-            return self._store(run_fit(config, data, callbacks, hasattr(self, "coef_"), timer))
+            with printed(config.verbose):
+                data = data if checkpoint is None else checkpoint.record(config, data)
+                return self._store(run_fit(config, data, callbacks, hasattr(self, "coef_"), timer))
 
     def _read_rows_to_fit(self, X: Any, y: Any, sample_weight: Any, extras: FitExtras) -> tuple[Matrix, Any, Any]:
         """Return X, targets and weights, from a source or as given."""

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import struct
 import threading
 
@@ -429,6 +430,21 @@ def test_ctrl_c_and_the_deadline_leave_a_checkpoint(work, monkeypatch, tmp_path)
         # Each time a batch more: a fit whose time is over gets ahead nevertheless.
         LinearRegression(max_seconds=1e-9, **given).fit(X, y, checkpoint=tmp_path / "b")
     assert bits(LinearRegression(**given).fit(X, y, resume=tmp_path / "b")) == whole
+
+
+@pytest.mark.skipif(os.name != "posix", reason="os.kill ends the process on Windows")
+def test_sigterm_with_pythons_handler_of_ctrl_c(work, tmp_path):
+    X, y = some()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    model = LinearRegression(optimizer="lbfgs")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y, checkpoint=tmp_path / "fit", callbacks=lambda state: os.kill(os.getpid(), signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert model.predict(X).shape == (ROWS,)
+    model.fit(X, y, resume=tmp_path / "fit")
+    assert bits(model) == bits(LinearRegression(optimizer="lbfgs").fit(X, y))
 
 
 def test_checkpoints_take_a_small_share_of_the_time(monkeypatch, tmp_path):

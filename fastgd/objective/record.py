@@ -99,9 +99,12 @@ def _part(rule: RuleState, name: str) -> NDArray[Any]:
     return found
 
 
-def _copied(rule: RuleState) -> dict[str, NDArray[Any]]:
-    names = (*_STATE, "table") if rule.state.table.size > 1 else _STATE
-    return {name: _part(rule, name).copy() for name in names}
+def _copied(states: Mapping[str, RuleState]) -> dict[str, dict[str, NDArray[Any]]]:
+    """Return copies of the arrays of the rule, and the arrays of its earlier states, which do not change."""
+    rule = states["rule"]
+    names = (*_STATE, "table") if rule.recipe.rule.keeps_rows else _STATE
+    earlier = {name: {part: _part(state, part) for part in _STATE} for name, state in states.items() if name != "rule"}
+    return {"rule": {name: _part(rule, name).copy() for name in names}, **earlier}
 
 
 @dataclass
@@ -121,6 +124,7 @@ class Record:
     _earlier: Position | None = None
     _next: int = 0
     _has_news: bool = True
+    _saved_rows: int = 0
     _copied_at: float = -np.inf
     _copy_seconds: float = 0.0
 
@@ -171,7 +175,7 @@ class Record:
         if not (is_last or due or clock() - self._copied_at >= _COPY_COST * self._copy_seconds):
             return
         began = clock()
-        copies = {name: _copied(rule) for name, rule in states.items()}
+        copies = _copied(states)
         own = BatchSums(sums.seen.copy(), sums.gradient.copy())
         rows = len(self.history) + is_last
         self._position = Position(key, self._next, rows, batches, own, copies)
@@ -192,9 +196,9 @@ class Record:
 
     def save(self, always: bool = False) -> None:
         """Write everything if anything is new, or with `always`."""
-        if self._has_news or always:
+        if self._has_news or always or len(self.history) > self._saved_rows:
             self.writer.write(self._content())
-            self._has_news = False
+            self._has_news, self._saved_rows = False, len(self.history)
 
     def _content(self) -> Content:
         position = self._position
@@ -237,6 +241,7 @@ class Record:
         record.history += [
             dict(zip(facts["history"], map(float, row), strict=True)) for row in zip(*columns, strict=True)
         ]
+        record._saved_rows = len(record.history)
         if facts["position"] is not None:
             key, before, rows, batches, names = facts["position"]
             states = {name: {part: arrays[f"{name}.{part}"] for part in parts} for name, parts in names.items()}
