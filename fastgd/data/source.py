@@ -7,6 +7,7 @@ import codecs
 import glob
 import gzip
 import hashlib
+import itertools
 import lzma
 import re
 import shutil
@@ -148,7 +149,10 @@ def _expand(name: str) -> list[str]:
     if path.is_dir():
         files = sorted(str(file) for file in path.iterdir() if file.is_file() and _is_table(file))
         if not files:
-            raise TableError(f"{name} is a folder without tables: it holds no {', '.join(TABLE_SUFFIXES)} file")
+            nested = itertools.chain(path.glob("*/*"), path.glob("*/*/*"))
+            below = next((file for file in nested if file.is_file() and _is_table(file)), None)
+            remedy = "" if below is None else f"; name those below it by a pattern, such as {name}/**/*{below.suffix}"
+            raise TableError(f"{name} is a folder without tables: it holds no {', '.join(TABLE_SUFFIXES)} file{remedy}")
         return files
     if name != "-" and not path.exists() and glob.has_magic(name):
         files = sorted(file for file in glob.glob(name, recursive=True) if Path(file).is_file())

@@ -2,6 +2,7 @@
 
 import decimal
 import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,22 @@ def test_rows_are_those_that_pandas_reads(tmp_path, monkeypatch, dtype):
 def test_paths_patterns_and_lists_stand_for_files(tmp_path, given):
     path = write(tmp_path / "a.parquet", {"a": [1.5, 2.5]})
     np.testing.assert_array_equal(read_numbers(as_source(given(path))), [[1.5], [2.5]])
+
+
+def test_files_in_folders_of_a_folder_need_a_pattern(tmp_path):
+    for k in range(2):
+        (tmp_path / str(k)).mkdir()
+        write(tmp_path / str(k) / "a.parquet", {"a": [float(k)]})
+    with pytest.raises(TableError, match=r"a folder without tables: .* by a pattern, such as .*/\*\*/\*\.parquet"):
+        as_source(tmp_path)
+    np.testing.assert_array_equal(read_numbers(as_source(f"{tmp_path}/**/*.parquet")), [[0], [1]])
+
+
+def test_missing_pyarrow_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.parquet", {"a": [1.0]})
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(TableError, match=r"needs pyarrow: pip install '\.\[stream\]'"):
+        as_source(path)
 
 
 MIXED = {
