@@ -4,7 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
-from scipy.sparse import csc_array, csr_array, csr_matrix, random_array, vstack
+from scipy.sparse import csc_array, csr_array, csr_matrix, vstack
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 from fastgd.data import ReadOptions, RowSource, as_source, sparse_source
@@ -19,7 +19,8 @@ def small_parts(monkeypatch):
 
 
 def random_rows(rows, seed=0):
-    return csr_array(random_array((rows, 7), density=0.3, format="csr", rng=np.random.default_rng(seed)))
+    rng = np.random.default_rng(seed)
+    return csr_array(rng.random((rows, 7)) * (rng.random((rows, 7)) < 0.3))
 
 
 def read_sparse(source, names):
