@@ -562,6 +562,7 @@ def report_data(data: FitData, objective: Objective) -> DataReport:
         device_reason=data.device.reason,
         threads=rows.n_threads,
         passes=rows.rows_read / rows.n,
+        passes_resumed=0.0 if data.record is None else data.record.resumed_rows / rows.n,
         bytes_read=objective.bytes_read,
         bytes_converted=data.matrix.converted_bytes,
         bytes_transferred=data.transferred.bytes,

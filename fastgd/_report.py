@@ -12,6 +12,7 @@ class DataReport(TypedDict):
     device_reason: str
     threads: int
     passes: float
+    passes_resumed: float
     bytes_read: int
     bytes_converted: int
     bytes_transferred: int
@@ -51,6 +52,8 @@ class FitReport(DataReport, TimeReport):
         Number of times that all of X was read, epochs included; a fraction if `drop_last` left rows out. Samples for
         means, scales and curvatures count in `bytes_read` only. A solver that keeps small data in working coordinates
         reads them once. The duality gap of a pure L1 penalty takes a pass.
+    passes_resumed : float
+        How many of `passes` were not made again, because a checkpoint had their results; 0 without one.
     bytes_read : int
         Bytes of X read by passes, epochs and samples.
     bytes_converted : int

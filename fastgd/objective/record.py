@@ -117,7 +117,11 @@ class Record:
     writer: CheckpointWriter
     identity: dict[str, Any]
     history: list[dict[str, float]] = field(default_factory=list)
+    #: Rows of passes and epochs of the earlier fit.
+    resumed_rows: int = 0
     _passes: dict[str, Results] = field(default_factory=dict)
+    #: Those of the earlier fit.
+    _earlier_keys: frozenset[str] = frozenset()
     _done: list[DoneEpoch] = field(default_factory=list)
     #: The last copy of the rule, and that of the earlier fit until it is reached.
     _position: Position | None = None
@@ -132,6 +136,10 @@ class Record:
         """Return the results of a pass, new arrays; None if it has not been recorded."""
         found = self._passes.get(key)
         return None if found is None else tuple(_copy_of(array) for array in found)
+
+    def is_earlier(self, key: str) -> bool:
+        """Whether the earlier fit has made a pass."""
+        return key in self._earlier_keys
 
     def keep(self, key: str, results: Results, save: bool = True) -> None:
         """Record the results of a pass, and with `save` write them if it is time."""
@@ -233,7 +241,7 @@ class Record:
             key: tuple(_laid_out(passes.take(shape), steps) for shape, steps in layouts)
             for key, layouts in facts["passes"]
         }
-        epochs = _Parts(arrays["epochs"])
+        record._earlier_keys, epochs = frozenset(record._passes), _Parts(arrays["epochs"])
         for key, rows, step, loss, norm, *shapes in facts["epochs"]:
             theta, slot, losses = (None if shape is None else epochs.take(shape) for shape in shapes)
             record._done.append(DoneEpoch(key, rows, theta, slot, step, losses, loss, norm))

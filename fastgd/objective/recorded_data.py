@@ -87,6 +87,8 @@ class RecordedData:
         if found is not None:
             counts, *results = found
             self._rows += int(counts[0])
+            if self._record.is_earlier(key) and not self._label:
+                self._record.resumed_rows += int(counts[0])
             self._sampled += int(counts[1])
             return tuple(results)
         before = self.rows_read, self.rows_sampled

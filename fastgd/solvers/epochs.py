@@ -60,12 +60,13 @@ class BatchLoop:
         key = key_of(epoch, self.batches, float(schedule.rates(0, 1)[0]), self.rule.theta)
         earlier = record.next_epoch(key)
         if isinstance(earlier, DoneEpoch):
+            self._count(record, earlier.rows)
             return self._repeat(epoch, earlier)
         data, deadline = self._objective.data, self._monitor.deadline
         read, slicing = data.rows_read, Slicing(deadline, after=partial(self._copy_state, record, key))
         if earlier is not None:
             earlier.restore(self._states)
-            data.count_rows(min(earlier.batches * self._batch_size, data.n))
+            self._count(record, min(earlier.batches * self._batch_size, data.n))
             slicing = slicing._replace(first=earlier.batches, sums=earlier.sums)
         try:
             result = self._run(epoch, schedule, slicing)
@@ -78,11 +79,15 @@ class BatchLoop:
 
     def _repeat(self, epoch: int, earlier: DoneEpoch) -> EpochResult:
         """Repeat a recorded epoch without its batches."""
-        self._objective.data.count_rows(earlier.rows)
         if earlier.theta is None or earlier.mean_losses is None:
             raise RunDiverged(epoch)
         earlier.repeat(self.rule)
         return EpochResult(earlier.mean_losses, earlier.loss, earlier.gradient_norm)
+
+    def _count(self, record: Record, rows: int) -> None:
+        """Count rows that the earlier fit has read."""
+        self._objective.data.count_rows(rows)
+        record.resumed_rows += rows
 
     @property
     def _states(self) -> dict[str, RuleState]:
