@@ -138,9 +138,12 @@ def _parameters(config: FitConfig, data: FitData) -> dict[str, str]:
 def _rates_depend_on_length(config: FitConfig) -> bool:
     """Whether a fit of more epochs has other learning rates from the start."""
     optimizer = config.optimizer
-    if not isinstance(optimizer, WithRate):
+    if not isinstance(optimizer, WithRate) or getattr(optimizer, "line_search", None) is not None:
         return False
-    return is_auto(optimizer.learning_rate) or optimizer.schedule.needs_length
+    if optimizer.schedule.needs_length or not optimizer.schedule.automatic:
+        return optimizer.schedule.needs_length
+    # Steps of adaptive rules are longer in short fits; automatic rates of mini-batches fall to 0 at the end.
+    return optimizer.adaptive is not None or (is_auto(optimizer.learning_rate) and config.batch_size is not None)
 
 
 def _text(value: Any) -> str:

@@ -91,7 +91,7 @@ def rows(kind="dense"):
         X = np.random.default_rng(0).standard_t(1.5, (ROWS, COLUMNS))
     if kind in ("sparse", "text"):
         shape = (ROWS, COLUMNS) if kind == "sparse" else (200, 900)
-        return scipy.sparse.random_array(shape, density=0.2, rng=rng, format="csr")
+        return scipy.sparse.csr_array(scipy.sparse.random(*shape, density=0.2, random_state=rng, format="csr"))
     return X
 
 
@@ -277,10 +277,32 @@ def test_more_epochs_continue_a_schedule_of_its_own_length(work, tmp_path):
     more = work.of(lambda: model.fit(X, y, checkpoint=path))
     assert bits(model) == bits(LinearRegression(max_iter=5, **given).fit(X, y))
     assert more < few
-    automatic = {**given, "optimizer": "momentum"}
-    LinearRegression(max_iter=3, **automatic).fit(X, y, checkpoint=tmp_path / "automatic")
-    with pytest.raises(CheckpointError, match="max_iter=3 there, 5 here"):
-        LinearRegression(max_iter=5, **automatic).fit(X, y, checkpoint=tmp_path / "automatic")
+    of_adam = optimizers.Adam(schedules.StepDecay("auto", every=2))
+    others = ("momentum", of_adam, optimizers.Momentum(schedules.OneCycle(0.1)))
+    for number, optimizer in enumerate(others):
+        automatic = {**given, "optimizer": optimizer}
+        LinearRegression(max_iter=3, **automatic).fit(X, y, checkpoint=tmp_path / str(number))
+        with pytest.raises(CheckpointError, match="max_iter=3 there, 5 here"):
+            LinearRegression(max_iter=5, **automatic).fit(X, y, checkpoint=tmp_path / str(number))
+
+
+_FULL_BATCH = [
+    "lbfgs",
+    "gd",
+    optimizers.Momentum(schedules.StepDecay("auto", every=3)),
+    optimizers.GradientDescent(line_search="backtracking"),
+]
+
+
+@pytest.mark.parametrize("optimizer", _FULL_BATCH, ids=str)
+def test_more_epochs_continue_fits_of_the_full_batch(work, tmp_path, optimizer):
+    X, y = some()
+    given = {"optimizer": optimizer, "batch_size": "full", "tol": 0.0}
+    y = y > y.mean()
+    LogisticRegression(max_iter=3, **given).fit(X, y, checkpoint=tmp_path / "fit")
+    model = LogisticRegression(max_iter=6, **given).fit(X, y, checkpoint=tmp_path / "fit")
+    assert bits(model) == bits(LogisticRegression(max_iter=6, **given).fit(X, y))
+    assert model.fit_report_["passes_resumed"] >= 3
 
 
 def test_the_seed_is_that_of_the_checkpoint(work, monkeypatch, tmp_path):
