@@ -123,7 +123,7 @@ def bench_data(options: BenchOptions) -> tuple[Data, str]:
 
 
 def _read(options: BenchOptions, source: Path) -> tuple[Data, str]:
-    table = read_table(source, target=options.target)
+    table = read_table(source, target=options.target, memory=options.matrix_bytes())
     attach_files(table, options.target, None, ReadOptions())
     if isinstance(table, SparseTable):
         check_sparse_target(table, options.target)
@@ -131,6 +131,7 @@ def _read(options: BenchOptions, source: Path) -> tuple[Data, str]:
     names = [name for name in predictors(table) if name != target]
     if not names:
         raise InputError(f"no column is left to predict {target!r} from")
+    table.load(names, labels=[target])
     check_columns(table, names, "make a file without them for a benchmark")
     gaps = table.gaps(names)
     rows = ~(gaps.rows | table.missing(target))
@@ -140,7 +141,7 @@ def _read(options: BenchOptions, source: Path) -> tuple[Data, str]:
         raise InputError("every row has a missing value: make a file with columns that have values")
     y, task, _ = read_target(take_labels(table.labels(target), np.flatnonzero(rows)), target, options.task or "auto")
     dtype = np.dtype(options.dtype) if options.dtype else table.dtype(names)
-    X: Any = table.take(names, [slice(None) if rows.all() else np.flatnonzero(rows)], dtype)[0]
+    X: Any = table.take(names, [slice(None) if rows.all() else np.flatnonzero(rows)], dtype, last=True)[0]
     X = X if issparse(X) else np.ascontiguousarray(X)
     y = y if task == "linear" else number_classes(y)[1]
     classes = 2 if task == "linear" else int(y.max()) + 1

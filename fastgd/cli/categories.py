@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import csr_matrix, issparse
 
-from fastgd._categories import CodedRows, Coding, learn_levels, spell
+from fastgd._categories import CodedRows, Coding, learn_levels, spell, stored_share_is_small
 from fastgd._frames import Factor
+from fastgd.arrays import blocks_of
 from fastgd.backends.csr.matrix import CsrMatrix
+from fastgd.backends.csr.store import CsrStore
 from fastgd.cli.errors import InputError
+from fastgd.data.store import RowStore
 from fastgd.data.table import Gaps, Rows, Table
 from fastgd.data.text_column import TextColumn
 
 #: Most categories of a column, unless there are twice as many rows or the user allows more.
 _MOST_CATEGORIES = 1000
+
+#: Numbers of rows whose categories are coded at a time.
+_CODED_NUMBERS = 1 << 21
 
 Matrix: TypeAlias = NDArray[Any] | csr_matrix
 
@@ -66,7 +72,7 @@ class CategoryTable(Table):
     """
 
     def __init__(self, table: Table, names: Sequence[str], texts: Mapping[str, TextColumn]) -> None:
-        super().__init__({}, table.n_rows, table.named)
+        super().__init__({}, table.n_rows, table.named, memory=table.memory)
         self.names = tuple(names)
         self._table, self._texts = table, texts
         self._numbers = [name for name in names if name not in texts]
@@ -106,22 +112,51 @@ class CategoryTable(Table):
             numbers = [np.empty((np.arange(self.n_rows)[rows].size, 0), dtype) for rows in parts]
         coded: list[Matrix] = []
         for part, rows in zip(numbers, parts, strict=True):
-            coded.append(self._coded(coding, part, rows, issparse(coded[0]) if coded else None))
+            factors = {j: self._factor(self.names[j], rows) for j in coding.levels}
+            sparse = issparse(coded[0]) if coded else self._is_sparse(coding, part, factors)
+            coded.append(self._coded(coding, part, factors, sparse))
         return coded
+
+    def _is_sparse(self, coding: Coding, numbers: NDArray[Any], factors: Mapping[int, Factor]) -> bool:
+        """Return whether coded rows are CSR."""
+        stored = sum(int(np.count_nonzero(numbers[part])) for part in _row_blocks(len(numbers), coding))
+        stored += sum(coding.count_indicators(j, factor) for j, factor in factors.items())
+        return stored_share_is_small(stored, (len(numbers), coding.width))
 
     def _factor(self, name: str, rows: Rows) -> Factor:
         text = self._texts[name]
         return Factor(text.codes[rows], text.values)
 
-    def _coded(self, coding: Coding, numbers: NDArray[Any], rows: Rows, sparse: bool | None) -> Matrix:
-        factors = {j: self._factor(self.names[j], rows) for j in coding.levels}
-        coded = coding.encode(numbers, factors, sparse).matrix
-        gaps = {j: np.flatnonzero(factor.codes < 0) for j, factor in factors.items()}
-        for j, missing in gaps.items():
-            columns = slice(coding.starts[j], coding.starts[j + 1])
-            if isinstance(coded, np.ndarray):
-                coded[missing, columns] = np.nan
-        return coded if isinstance(coded, np.ndarray) else _with_missing(coded, coding, gaps)
+    def _coded(self, coding: Coding, numbers: NDArray[Any], factors: Mapping[int, Factor], sparse: bool) -> Matrix:
+        """Return rows in the columns of a coding; a file holds them where they are larger than `memory`."""
+        n, width = len(numbers), coding.width
+        if n * width * numbers.itemsize <= self.memory:
+            return _encoded(coding, numbers, factors, sparse)
+        parts = (
+            _encoded(coding, numbers[part], {j: factor.part(part) for j, factor in factors.items()}, sparse)
+            for part in _row_blocks(n, coding)
+        )
+        store: Any = CsrStore(width, numbers.dtype, 0) if sparse else RowStore(width, numbers.dtype, 0)
+        for part in parts:
+            store.append(part)
+        found = store.finish(writeable=True)
+        return csr_matrix(found.to_scipy()) if sparse else found
+
+
+def _row_blocks(n: int, coding: Coding) -> Iterator[slice]:
+    """Yield blocks of rows to code at a time."""
+    return (slice(part.start, min(part.stop, n)) for part in blocks_of(n, _CODED_NUMBERS, len(coding.columns)))
+
+
+def _encoded(coding: Coding, numbers: NDArray[Any], factors: Mapping[int, Factor], sparse: bool) -> Matrix:
+    """Return rows in the columns of a coding, with NaN for all levels of missing values."""
+    coded = coding.encode(numbers, factors, sparse).matrix
+    gaps = {j: np.flatnonzero(factor.codes < 0) for j, factor in factors.items()}
+    if not isinstance(coded, np.ndarray):
+        return _with_missing(coded, coding, gaps)
+    for j, missing in gaps.items():
+        coded[missing, coding.starts[j] : coding.starts[j + 1]] = np.nan
+    return coded
 
 
 def _with_missing(coded: CsrMatrix, coding: Coding, gaps: Mapping[int, NDArray[np.intp]]) -> csr_matrix:
@@ -162,4 +197,9 @@ def fill_sparse_means(
 
 def replace_missing(X: csr_matrix, means: NDArray[Any]) -> None:
     """Replace missing values of a matrix by numbers of their columns, (d,)."""
-    X.data = np.where(np.isnan(X.data), means[X.indices].astype(X.dtype), X.data)
+    if not X.data.flags.writeable:
+        X.data = X.data.copy()
+    for part in blocks_of(X.nnz, _CODED_NUMBERS, 1):
+        data = X.data[part]
+        missing = np.flatnonzero(np.isnan(data))
+        data[missing] = means[X.indices[part][missing]]

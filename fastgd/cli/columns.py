@@ -86,7 +86,7 @@ def choose_columns(table: Table, options: FitOptions) -> ChosenColumns:
         dropped=dropped,
         notes=[*table.notes, *_notes_on_names(table, index), *_notes_on_labels(table, target)],
     )
-    table.load([*chosen.numbers, *([] if weight is None else [weight])], [target, *one_hot])
+    table.load(chosen.numbers, one_hot, [target], [] if weight is None else [weight])
     text = table.unusable(chosen.numbers) if options.drop_text else {}
     if text:
         _drop_text(table, chosen, text)

@@ -17,6 +17,7 @@ from fastgd.cli.errors import InputError
 from fastgd.cli.rules import read_optimizer, read_schedule
 from fastgd.data import ReadOptions
 from fastgd.files import is_stream
+from fastgd.memory import read_memory_limit
 
 if TYPE_CHECKING:
     from fastgd.optimizers import Optimizer
@@ -39,6 +40,8 @@ DEVICES = ("cpu", "cuda")
 _LARGEST_COUNT = 2**31 - 1
 #: Largest number of numbers in X: its bytes are counted in 63 bits.
 _MOST_NUMBERS = 2**59
+#: Part of the memory limit that a matrix takes: there are those of the source, of a fit and of the rows held out.
+_MATRIX_SHARE = 4
 #: Longest name of a file in bytes, on all usual file systems.
 _LONGEST_NAME = 255
 
@@ -76,6 +79,17 @@ _null = partial(
     "VALUE",
     shown="among numbers NA, NaN, NULL, None, ?; empty fields everywhere",
 )
+_memory_limit = partial(
+    _option,
+    "Most memory for decoded rows, such as 300MB; more are kept in temporary files on the disk.",
+    "SIZE",
+    shown="a quarter of what is free, at most 512 MiB",
+)
+_cache = partial(
+    _option,
+    "Where decoded rows are kept: auto takes memory up to --memory-limit, then the disk.",
+    default="auto",
+)
 _quiet = partial(_flag, "Print warnings and errors only.", None, "--quiet", "-q")
 
 
@@ -93,8 +107,25 @@ class _Reading:
         return ReadOptions(self.header, self.decimal, self.thousands, tuple(self.null or ()))
 
 
+class _Keeping:
+    """Options for where decoded rows are kept."""
+
+    memory_limit: str | None
+    cache: Literal["auto", "memory", "disk"]
+
+    def matrix_bytes(self) -> int:
+        """Return the most bytes of a matrix in memory."""
+        try:
+            limit = read_memory_limit(self.memory_limit)
+        except ValueError as error:
+            raise InputError(
+                f"--memory-limit {self.memory_limit}: give a size such as 300MB, at least 64MiB"
+            ) from error
+        return {"memory": 1 << 62, "disk": 0}.get(self.cache, limit // _MATRIX_SHARE)
+
+
 @dataclass(frozen=True)
-class FitOptions(_Reading):
+class FitOptions(_Reading, _Keeping):
     """Fit a regression to a file and report how good it is.
 
     Example: fastgd fit flights.csv.gz --target arr_delay --missing drop --drop-text --save delay.model
@@ -130,6 +161,8 @@ class FitOptions(_Reading):
     decimal: str | None = _decimal()
     thousands: str = _thousands()
     null: list[str] | None = _null()
+    memory_limit: str | None = _memory_limit()
+    cache: Literal["auto", "memory", "disk"] = _cache()
     dtype: Literal["auto", "float32", "float64"] = _option(
         "Precision; auto takes float32 where it holds the values exactly.", default="auto"
     )
@@ -311,7 +344,7 @@ class FitOptions(_Reading):
 
 
 @dataclass(frozen=True)
-class PredictOptions(_Reading):
+class PredictOptions(_Reading, _Keeping):
     """Predict the rows of a file with a saved model.
 
     Example: fastgd predict delay.model flights.csv.gz --missing empty -o predictions.csv
@@ -326,6 +359,8 @@ class PredictOptions(_Reading):
     decimal: str | None = _decimal()
     thousands: str = _thousands()
     null: list[str] | None = _null()
+    memory_limit: str | None = _memory_limit()
+    cache: Literal["auto", "memory", "disk"] = _cache()
     missing: PredictMissing = _option(
         "Missing values: stop, predict nothing for their rows, or fill in the means of the fitted rows.",
         default="error",
@@ -396,7 +431,7 @@ class WarmupOptions:
 
 
 @dataclass(frozen=True)
-class BenchOptions:
+class BenchOptions(_Keeping):
     """Measure how fast this machine fits: CPU against GPU, and against what its memory can do.
 
     A full pass, an epoch of mini-batches and a whole fit to the optimum on each device: as a table with the share of
@@ -426,6 +461,8 @@ class BenchOptions:
     tol: float = _option("Certificate at which whole fits end.", "C", min=0, default=1e-6)
     batch_size: int = _option("Rows of a mini-batch.", "N", min=1, max=_LARGEST_COUNT, default=4096)
     seed: int = _option("Seed of the data and batches.", "N", min=0, max=_LARGEST_COUNT, default=0)
+    memory_limit: str | None = _memory_limit()
+    cache: Literal["auto", "memory", "disk"] = _cache()
     rivals: bool = _flag("Measure scikit-learn beside it, and PyTorch where it is installed.", None, "--rivals")
     out: Path = _option("Where bench.json and bench.png go.", "FOLDER", default=Path("fastgd-bench"))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
 from fastgd._categories import Coding, spell
+from fastgd.arrays import blocks_of
 from fastgd.cli.categories import CategoryTable, fill_sparse_means, read_categories
 from fastgd.cli.columns import ChosenColumns, choose_columns, counted
 from fastgd.cli.errors import InputError
@@ -23,6 +24,8 @@ from fastgd.data.table import Rows, Table, array_table, missing_labels, take_lab
 from fastgd.holdout import held_out_rows
 
 Weights = NDArray[np.float64]
+#: Numbers of columns with missing values that are read at a time.
+_BLOCK_NUMBERS = 1 << 20
 
 
 @dataclass
@@ -73,7 +76,8 @@ def prepare(options: FitOptions) -> PreparedData:
         import sklearn.datasets  # noqa: F401 - its import does not count as reading
     started = time.perf_counter()
     if options.source:
-        table = read_table(options.source, options.reading, target=options.target, weight=options.weight)
+        memory = options.matrix_bytes()
+        table = read_table(options.source, options.reading, target=options.target, weight=options.weight, memory=memory)
         source = ", ".join(options.source)
     else:
         table, source = example_table(), "the breast cancer data that scikit-learn ships (no SOURCE was given)"
@@ -108,19 +112,18 @@ def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedD
     y, task, reason = read_target(usable_labels, target, options.task)
     held, kept, notes = split_rows(y, task, options.holdout_share, options.seed)
     dtype = source_table.dtype(chosen.numbers) if options.dtype == "auto" else np.dtype(options.dtype)
+    others = sorted(map(str, source_table.source_dtypes(chosen.numbers) - {dtype}))
     parts = [part if isinstance(rows, slice) else rows[part] for part in (kept, held)]
     if coding is not None and isinstance(table, CategoryTable):
         names = list(coding.names)
         X, X_held = table.take_coded(coding, parts, dtype)
     else:
-        X, X_held = table.take(names, parts, dtype)
+        X, X_held = table.take(names, parts, dtype, last=True)
     kept_weights, held_weights = (None, None) if weights is None else (weights[kept], weights[held])
     if filled and issparse(X):
         fill_sparse_means(X, X_held, names, kept_weights)
     elif filled:
-        X = X if X.flags.writeable else X.copy()
         fill_means(X, X_held, names, _parts(filled, coding), kept_weights)
-    others = sorted(map(str, source_table.source_dtypes(chosen.numbers) - {dtype}))
     if others:
         megabytes = sum(part.data.nbytes for part in (X, X_held)) / 1e6
         notes = [*notes, f"{', '.join(others)} converted to {dtype}, once ({megabytes:.3g} MB)"]
@@ -207,16 +210,22 @@ def fill_means(
     X: NDArray[Any], X_held: NDArray[Any], names: list[str], filled: dict[str, int], weights: Weights | None = None
 ) -> None:
     """Replace missing values in both matrices by the weighted means of the columns of `X`."""
-    for name in filled:
-        column = X[:, names.index(name)]
-        missing = np.isnan(column)
-        if missing.all():
-            raise InputError(f"column {name!r} holds no value at all: --drop it")
-        present = column[~missing].astype(np.float64)
-        mean = np.average(present, weights=None if weights is None else weights[~missing])
-        column[missing] = mean
-        held = X_held[:, names.index(name)]
-        held[np.isnan(held)] = mean
+    columns = [names.index(name) for name in filled]
+    sums, present = np.zeros(len(columns)), np.zeros(len(columns))
+    for rows in blocks_of(len(X), _BLOCK_NUMBERS, len(columns)):
+        values = np.ascontiguousarray(X[rows][:, columns].T, np.float64)
+        missing = np.isnan(values)
+        each = np.ones(values.shape[1]) if weights is None else weights[rows]
+        sums += (np.where(missing, 0.0, values) * each).sum(axis=1)
+        present += (~missing * each).sum(axis=1)
+    if not present.all():
+        raise InputError(f"column {list(filled)[int(np.argmin(present))]!r} holds no value at all: --drop it")
+    means = sums / present
+    for part in (X, X_held):
+        for rows in blocks_of(len(part), _BLOCK_NUMBERS, len(columns)):
+            block = part[rows]
+            for j, mean in zip(columns, means, strict=True):
+                block[np.isnan(block[:, j]), j] = mean
 
 
 class Split(NamedTuple):

@@ -201,7 +201,9 @@ def read_test(path: Path, options: FitOptions) -> Table:
     # Files of targets and weights have a value for each row of the source, not of the test file.
     is_file = options.target is not None and Path(options.target).is_file()
     try:
-        table = read_table(path, options.reading, target=None if is_file else options.target, weight=options.weight)
+        target = None if is_file else options.target
+        memory = options.matrix_bytes()
+        table = read_table(path, options.reading, target=target, weight=options.weight, memory=memory)
     except TableError as error:
         raise InputError(f"--test: {error}") from error
     if is_file and options.target is not None and options.target not in table.names:

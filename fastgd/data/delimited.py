@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastgd.data.dialect import (
     Dialect,
@@ -21,9 +20,10 @@ from fastgd.data.dialect import (
     sample_rows,
     uses_decimal_comma,
 )
-from fastgd.data.engine import EngineTable, Selection, load_duckdb
+from fastgd.data.engine import EngineTable, load_duckdb
+from fastgd.data.query import Selection
 from fastgd.data.source import Source, drop_blank_lines, is_utf8, recode, tabulate_blanks, unify_line_ends
-from fastgd.data.table import Example, Labels, NonNumeric, unique_names
+from fastgd.data.table import Example, NonNumeric, unique_names
 from fastgd.data.text_column import MISSING, is_missing, is_number
 from fastgd.exceptions import TableError
 
@@ -58,7 +58,9 @@ class DelimitedTable(EngineTable):
         self._booleans: set[str] = set()
         # Whether columns of numbers hold words or blanks for missing values.
         self._has_missing_words = False
-        # What `recover` has already done.
+        # Columns whose marks of thousands have been checked.
+        self._grouped: set[str] = set()
+        # Repairs of files that have been done.
         self._repairs_done: set[str] = set()
         rows = self._repeatedly(self._first_rows)
         dialect = self._dialect
@@ -98,9 +100,8 @@ class DelimitedTable(EngineTable):
             self._non_numeric[name] = self._non_numeric_of_sample(name)
         return self._non_numeric[name]
 
-    def labels(self, name: str) -> Labels:
-        """See `Table.labels`."""
-        return self.text(name)
+    def _spelt_labels(self, names: Sequence[str]) -> list[str]:
+        return list(names)
 
     def _name_columns(self, header: Record) -> None:
         given = [(name or "").strip() for name in header]
@@ -218,6 +219,20 @@ class DelimitedTable(EngineTable):
                 f" number, but its first values are numbers: correct the value, or read with ReadOptions(null=...) if"
                 f" it means missing, or with ReadOptions(text=({name!r},)) if the column is text"
             )
+        self._repair_files(message)
+
+    def _repair(self, message: str) -> None:
+        if not _COLUMN.search(message):
+            self._repair_files(message)
+            return
+        name, example = self._wrong_value(message)
+        if is_missing(example.value) and not self._has_missing_words:
+            self._has_missing_words = True
+            return
+        self._kinds[name] = "text"
+        self._non_numeric[name] = NonNumeric([example], _MANY)
+
+    def _repair_files(self, message: str) -> None:
         if self._grow_lines(message):
             return
         for repair in (self._recode, self._unify_line_ends):
@@ -237,26 +252,16 @@ class DelimitedTable(EngineTable):
                 " than three digits: correct the values, or read without ReadOptions(thousands=...)"
             )
 
-    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-        self._check_groups(numbers)
-        arrays: dict[str, NDArray[Any]] | None = None
-        while arrays is None:
-            numbers = [name for name in numbers if self._kinds[name] == "numbers"]
-            try:
-                arrays = self._repeatedly(self._read_arrays, numbers, ())
-            except load_duckdb().ConversionException as error:
-                self._note_text(str(error))
-        return arrays | self._repeatedly(self._read_arrays, (), texts)
+    def _queries(self, numbers: Sequence[str], texts: Sequence[str]) -> list[Selection]:
+        def query(names: Sequence[str], relation: str) -> Selection:
+            return Selection(
+                f"SELECT {', '.join(self._positions[name] for name in names)} FROM {relation}", list(names)
+            )
 
-    def _read_arrays(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Read columns of one kind in one pass."""
-        names = [*numbers, *texts]
-        if not names:
-            return {}
-        selected = ", ".join(self._positions[name] for name in names)
-        relation = self._typed_relation(numbers)
-        found = self._connection.execute(f"SELECT {selected} FROM {relation}").fetchnumpy()
-        return {name: found[self._positions[name]] for name in names}
+        relation = self._typed_relation(numbers, MISSING if self._has_missing_words else ())
+        if not (numbers and texts and self._has_missing_words):
+            return [query([*numbers, *texts], relation)]
+        return [query(numbers, relation), query(texts, self._typed_relation())]
 
     def _count_rows(self) -> int:
         def count() -> int:
@@ -266,9 +271,9 @@ class DelimitedTable(EngineTable):
         return self._repeatedly(count)
 
     def _check_groups(self, names: Sequence[str]) -> None:
-        """Take columns for text in which a mark of thousands does not separate groups of three digits."""
         thousands, decimal = self._options.thousands, self._options.decimal or "."
-        names = [name for name in names if name not in self._booleans]
+        names = [name for name in names if name not in self._booleans and name not in self._grouped]
+        self._grouped |= set(names)
         if not thousands or not names:
             return
         mark, point = re.escape(thousands), re.escape(decimal)
@@ -281,12 +286,6 @@ class DelimitedTable(EngineTable):
         for name, is_wrong in zip(names, found, strict=True):
             if is_wrong:
                 self._kinds[name] = "text"
-
-    def _note_text(self, message: str) -> None:
-        """Take a column for text because of the value that DuckDB reports."""
-        name, example = self._wrong_value(message)
-        self._kinds[name] = "text"
-        self._non_numeric[name] = NonNumeric([example], _MANY)
 
     def _wrong_value(self, message: str) -> _WrongValue:
         """Return the column and the value that DuckDB could not convert."""

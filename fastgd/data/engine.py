@@ -6,23 +6,29 @@ DuckDB is installed by the extra ``fastgd[cli]`` and imported when the first tab
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.data import ReadOptions
+from fastgd.data.blocks import load_pyarrow, rows_per_block
+from fastgd.data.decode import Columns, Decoded, Decoder, NotNumbersError
 from fastgd.data.dialect import quoted
+from fastgd.data.query import Selection, align_batches, run_query
 from fastgd.data.source import Source, Workspace
 from fastgd.data.table import Labels, Table
-from fastgd.data.text_column import TextColumn, encode, parse_number, resolve_missing
+from fastgd.data.text_column import TextColumn, parse_number, resolve_missing
 from fastgd.exceptions import TableError
+from fastgd.threads import get_num_threads
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 #: The types of numbers that are read as they are.
@@ -34,23 +40,29 @@ _DTYPES = {
 }
 
 
-class Selection(NamedTuple):
-    """A query, and the columns that it returns."""
-
-    query: str
-    names: list[str]
+class _QueryError(Exception):
+    """A query cannot be run, or not to its end."""
 
 
 class EngineTable(Table, ABC):
-    """Columns of files of one format, read one after the other, by DuckDB when they are first asked for."""
+    """Columns of files of one format, read one after the other, by DuckDB when they are first asked for.
 
-    def __init__(self, sources: Sequence[Source], options: ReadOptions, workspace: Workspace) -> None:
-        super().__init__({}, -1)
+    Predictors that are read in one pass become one matrix, a file where it is larger than `memory`.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], options: ReadOptions, workspace: Workspace, memory: int = 1 << 62
+    ) -> None:
+        super().__init__({}, -1, memory=memory)
         self._sources = list(sources)
         self._options = options
         self._workspace = workspace
         self._connection = connect()
+        self._matrix_names: tuple[str, ...] = ()
         self._texts: dict[str, TextColumn] = {}
+        # Labels that are numbers with too many values for classes, and those that were found to be text after all.
+        self._numeric_labels: dict[str, NDArray[np.float64]] = {}
+        self._text_labels: set[str] = set()
         # Column -> "numbers", "text", "dates" or the name of another type.
         self._kinds: dict[str, str] = {}
         self.notes = [note for source in sources for note in source.notes]
@@ -61,8 +73,16 @@ class EngineTable(Table, ABC):
         """Set the names of the columns, their kinds, and other facts from the first rows."""
 
     @abstractmethod
-    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Read columns into (masked) arrays; a column of `numbers` that holds text is left out and its kind set."""
+    def _spelt_labels(self, names: Sequence[str]) -> list[str]:
+        """Return those of some columns whose values are labels as text."""
+
+    @abstractmethod
+    def _queries(self, numbers: Sequence[str], texts: Sequence[str]) -> list[Selection]:
+        """Return queries that read columns in the order of the rows; fields of text as they are."""
+
+    @abstractmethod
+    def _repair(self, message: str) -> None:
+        """Do what lets a query be run again after an error; a column of numbers may become text. Else `TableError`."""
 
     @abstractmethod
     def _count_rows(self) -> int:
@@ -91,27 +111,95 @@ class EngineTable(Table, ABC):
     def n_rows(self, count: int) -> None:
         self._n_rows = count
 
-    def load(self, numbers: Sequence[str], texts: Sequence[str] = ()) -> None:
+    @property
+    def _whole_names(self) -> Sequence[str]:
+        return self._matrix_names
+
+    def load(
+        self,
+        numbers: Sequence[str],
+        texts: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        weights: Sequence[str] = (),
+    ) -> None:
         """See `Table.load`."""
-        numbers = [name for name in numbers if name not in self._columns and self._kinds[name] == "numbers"]
-        texts = [name for name in texts if name not in self._texts]
-        if set(numbers) & set(texts):
-            self.load(numbers)
-            numbers = []
-        if not numbers and not texts:
+        labels = [name for name in labels if name not in self._numeric_labels]
+        spelt = self._spelt_labels(labels)
+        single = self._unread([*weights, *(name for name in labels if name not in spelt)])
+        texts = list(dict.fromkeys(name for name in [*texts, *spelt] if name not in self._texts))
+        matrix = [name for name in self._unread(numbers) if name not in single]
+        if {*matrix, *single} & set(texts):
+            self.load(matrix, weights=single)
+            matrix, single = [], []
+        if matrix or single or texts:
+            self._store(Columns(matrix, single, texts, [name for name in spelt if name not in self._text_labels]))
+
+    def _unread(self, names: Sequence[str]) -> list[str]:
+        """Return the columns of numbers that have not been read."""
+        return [name for name in names if name not in self._columns and self._kinds[name] == "numbers"]
+
+    def _store(self, columns: Columns) -> None:
+        """Read columns; those that hold text in place of numbers are left out."""
+        found = self._decode(columns)
+        if found is None:
             return
-        arrays = self._fetch(numbers, texts)
-        for name, array in arrays.items():
-            if name in texts:
-                self._texts[name] = encode(array.tolist(), len(array), self._parse)
-            else:
-                self._columns[name] = _with_nan(array)
-            self._set_rows(len(array))
+        names = self._unread(columns.numbers)
+        views = dict(zip(names, found.matrix.T, strict=True))
+        if names and self._whole is None:
+            self._whole, self._matrix_names = found.matrix, tuple(names)
+            self._is_finite, self._owns_whole = found.is_finite, True
+        self._columns |= views | found.single
+        self._texts |= found.texts
+        self._numeric_labels |= found.labels
+        self._set_rows(found.rows)
+
+    def _decode(self, columns: Columns) -> Decoded | None:
+        """Read columns; None if all of them are found to be text in place of numbers."""
+        null, name = self._options.null, self._sources[0].name
+        while True:
+            self._check_groups(self._unread([*columns.numbers, *columns.single]))
+            columns = columns._replace(numbers=self._unread(columns.numbers), single=self._unread(columns.single))
+            numbers, dtypes = [*columns.numbers, *columns.single], self.dtypes()
+            if not numbers and not columns.texts:
+                return None
+            decoder = Decoder(columns, dtypes, self.memory, self._parse, null, name)
+            connection = self._connection.cursor()
+            # Only then does DuckDB count what has been read; nothing is printed.
+            connection.execute("SET enable_progress_bar=true; SET enable_progress_bar_print=false")
+            batches = self._batches(connection, numbers, columns.texts)
+            try:
+                return decoder.run(batches, get_num_threads(), partial(_share_read, connection))
+            except _QueryError as error:
+                self._repair(str(error))
+            except NotNumbersError as error:
+                self._text_labels.add(str(error))
+                columns = columns._replace(labels=[name for name in columns.labels if name not in self._text_labels])
+
+    def _batches(
+        self, connection: duckdb.DuckDBPyConnection, numbers: Sequence[str], texts: Sequence[str]
+    ) -> Iterator[pyarrow.RecordBatch]:
+        """Yield columns, the first ones of them by a query of the connection."""
+        dtypes = self.dtypes()
+        rows = rows_per_block([*(dtypes[name] for name in numbers), *(np.dtype(object) for _ in texts)])
+        queries = self._queries(numbers, texts)
+        try:
+            others = [connection.cursor() for _ in queries[1:]]
+            readers = [run_query(each, query, rows) for each, query in zip([connection, *others], queries, strict=True)]
+            yield from align_batches(readers, [*numbers, *texts]) if len(readers) > 1 else readers[0]
+        except (load_duckdb().Error, load_pyarrow().ArrowException, OSError) as error:
+            raise _QueryError(str(error)) from error
 
     def column(self, name: str) -> NDArray[Any]:
         """See `Table.column`."""
-        self.load([name])
+        self.load((), weights=[name])
         return self._columns[name] if name in self._columns else self.text(name).texts()
+
+    def labels(self, name: str) -> Labels:
+        """See `Table.labels`."""
+        self.load((), labels=[name])
+        if name in self._numeric_labels:
+            return self._numeric_labels[name]
+        return self.text(name) if self._spelt_labels([name]) else self.column(name)
 
     def text(self, name: str, known: Sequence[str] = ()) -> TextColumn:
         """See `Table.text`."""
@@ -122,6 +210,15 @@ class EngineTable(Table, ABC):
         """See `Table.unusable`."""
         self.load(names)
         return {name: self._kinds[name] for name in names if self._kinds[name] != "numbers"}
+
+    def source_dtypes(self, names: Sequence[str]) -> set[np.dtype[Any]]:
+        """See `Table.source_dtypes`."""
+        self.load(names)
+        dtypes = self.dtypes()
+        return {dtypes[name] for name in names}
+
+    def _check_groups(self, names: Sequence[str]) -> None:
+        """Take columns for text in which a mark of thousands does not separate groups of three digits."""
 
     def _parse(self, text: str) -> float:
         return parse_number(text, self._options.decimal or ".", self._options.thousands)
@@ -158,13 +255,22 @@ class TypedTable(EngineTable):
 
     def labels(self, name: str) -> Labels:
         """See `Table.labels`."""
-        kind = self._types[name]
-        if kind == "BOOLEAN":
-            return np.array(self._run(f"SELECT {identifier(name)} AS v FROM {self._relation}")["v"].tolist())
-        if kind in _INTEGERS or kind in {"HUGEINT", "UHUGEINT"} or self._kinds[name] != "numbers":
-            return self.text(name)
-        column: NDArray[Any] = self.column(name)
-        return column
+        found = super().labels(name)
+        if self._types[name] != "BOOLEAN" or isinstance(found, TextColumn):
+            return found
+        missing = np.isnan(found)
+        labels = found != 0
+        if missing.any():
+            labels = labels.astype(object)
+            labels[missing] = None
+        return labels
+
+    def _spelt_labels(self, names: Sequence[str]) -> list[str]:
+        integers = {*_INTEGERS, "HUGEINT", "UHUGEINT"}
+        return [name for name in names if self._types[name] in integers or self._kinds[name] != "numbers"]
+
+    def _repair(self, message: str) -> None:
+        raise TableError(self._fault(message))
 
     def dtypes(self) -> dict[str, np.dtype[Any]]:
         """See `EngineTable.dtypes`."""
@@ -186,12 +292,9 @@ class TypedTable(EngineTable):
         found = self._run(f"DESCRIBE SELECT * FROM {self._relation}")
         return dict(zip(found["column_name"].tolist(), found["column_type"].tolist(), strict=True))
 
-    def _fetch(self, numbers: Sequence[str], texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-        chosen = [*numbers, *texts]
+    def _queries(self, numbers: Sequence[str], texts: Sequence[str]) -> list[Selection]:
         selected = [self._as_number(name) for name in numbers] + [self._as_text(name) for name in texts]
-        aliased = ", ".join(f"{expression} AS v{j}" for j, expression in enumerate(selected))
-        found = self._run(f"SELECT {aliased} FROM {self._relation}")
-        return {name: found[f"v{j}"] for j, name in enumerate(chosen)}
+        return [Selection(f"SELECT {', '.join(selected)} FROM {self._relation}", [*numbers, *texts])]
 
     def _count_rows(self) -> int:
         return int(self._run(f"SELECT count(*) AS v FROM {self._relation}")["v"][0])
@@ -253,17 +356,8 @@ def _kind_of_type(kind: str) -> str:
     return "dates" if kind.startswith(("DATE", "TIME", "INTERVAL")) else kind.lower()
 
 
-def _with_nan(array: Any) -> NDArray[Any]:
-    """Return numbers with NaN in place of masked ones, without a copy where none is."""
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    if not isinstance(array, np.ma.MaskedArray):
-        return np.asarray(array)
-    if not array.mask.any():
-        return np.asarray(array.data)
-    values = array.data if array.data.dtype.kind == "f" else array.data.astype(np.float64)
-    values[array.mask] = np.nan
-    return np.asarray(values)
+def _share_read(connection: duckdb.DuckDBPyConnection) -> float:
+    return connection.query_progress() / 100
 
 
 def connect() -> duckdb.DuckDBPyConnection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fastgd.data import ReadOptions
 from fastgd.data.blocks import ArrowBlock, load_pyarrow, refuse_parts, rows_per_block, split_batch
 from fastgd.data.delimited import DelimitedTable
-from fastgd.data.engine import EngineTable, Selection, TypedTable, connect, load_duckdb
+from fastgd.data.engine import EngineTable, TypedTable, connect, load_duckdb
+from fastgd.data.query import Selection, align_batches, run_query
 from fastgd.data.source import FileStamp, Source, Workspace, fingerprint_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class EngineSource:
             first = done  # rows that were read before a repair
             place = 0
             try:
-                for batch in _aligned([_run(selection, rows) for selection in self._table.selections(names)], names):
+                for batch in align_batches(
+                    [_run(selection, rows) for selection in self._table.selections(names)], names
+                ):
                     new = batch.slice(max(first - place, 0))
                     place += batch.num_rows
                     for piece in split_batch(new, rows):
@@ -98,25 +101,8 @@ class EngineSource:
 
 def _run(selection: Selection, rows: int) -> Iterator[pyarrow.RecordBatch]:
     """Yield the result of a query, which is computed meanwhile, on a connection of its own."""
-    pa, connection = load_pyarrow(), connect()
+    connection = connect()
     try:
-        reader = connection.sql(selection.query).to_arrow_reader(rows)
-        for batch in reader:
-            yield pa.RecordBatch.from_arrays(batch.columns, names=selection.names)
-        reader.close()
+        yield from run_query(connection, selection, rows)
     finally:
         connection.close()
-
-
-def _aligned(readers: Sequence[Iterator[pyarrow.RecordBatch]], names: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-    """Yield batches of these columns from readers of the same rows, which hold some of the columns each."""
-    pa = load_pyarrow()
-    batches: list[Any] = [next(reader, None) for reader in readers]
-    while all(batch is not None for batch in batches):
-        rows = min(batch.num_rows for batch in batches)
-        found = {name: batch.column(name).slice(0, rows) for batch in batches for name in batch.schema.names}
-        yield pa.RecordBatch.from_arrays([found[name] for name in names], names=list(names))
-        batches = [
-            batch.slice(rows) if batch.num_rows > rows else next(reader, None)
-            for batch, reader in zip(batches, readers, strict=True)
-        ]

@@ -33,6 +33,7 @@ def read_table(
     *,
     target: str | None = None,
     weight: str | None = None,
+    memory: int = 1 << 62,
 ) -> Table:
     """Read a table from files; their first bytes decide the format.
 
@@ -57,6 +58,8 @@ def read_table(
         For ``.npz``: the array to take as the target, instead of ``y``; none if this is a file.
     weight : str or None, default=None
         For ``.npz``: an array of weights, which becomes a column of the table.
+    memory : int, default=2**62
+        Most bytes of a matrix in memory; larger ones are memory maps of temporary files.
 
     Returns
     -------
@@ -75,12 +78,14 @@ def read_table(
     format = one_format(sources)
     if format in {"delimited", "json", "parquet"}:
         kind = DelimitedTable if format == "delimited" else TypedTable
-        return kind(sources, options or ReadOptions(), workspace)
+        return kind(sources, options or ReadOptions(), workspace, memory)
     if len(sources) > 1:
         raise TableError(f"{sources[0].name} and {sources[1].name}: files of this format are read one at a time")
     path, name = sources[0].path, sources[0].name
     if format == "npy":
-        return _read_npy(path, name)
+        table = _read_npy(path, name)
+        table.memory = memory
+        return table
     return _read_npz(path, name, target, weight) if format == "npz" else NumberedTable.read(path, name)
 
 

@@ -93,7 +93,7 @@ class SparseTable(Table):
         """Return the type in which the source holds the numbers."""
         return {self.matrix.dtype}
 
-    def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[Any]:
+    def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike, *, last: bool = False) -> list[Any]:
         """Return for each of `parts` (row indices, or a slice) a CSR matrix of shape (rows, len(names))."""
         part = self._selected(names).astype(dtype, copy=False)
         return [part if isinstance(rows, slice) and rows == slice(None) else part[rows] for rows in parts]

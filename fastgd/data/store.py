@@ -68,8 +68,8 @@ class RowStore:
         else:
             self._write(self._file, rows)
 
-    def finish(self) -> NDArray[Any]:
-        """Return all rows, read-only: an array, or a map of the file."""
+    def finish(self, writeable: bool = False) -> NDArray[Any]:
+        """Return all rows, read-only unless asked otherwise: an array, or a map of the file."""
         shape = (self.rows, *self._shape)
         if self._file is None:
             whole = np.concatenate(self._blocks) if self._blocks else np.empty(shape, self.dtype)
@@ -81,12 +81,12 @@ class RowStore:
             self._file.flush()
             # Kernels and checks take arrays of NumPy's own class; the map lives as long as this view of it.
             whole = (
-                np.memmap(self._file, self.dtype, "r", _HEADER_BYTES, shape).view(np.ndarray)
+                np.memmap(self._file, self.dtype, "r+" if writeable else "r", _HEADER_BYTES, shape).view(np.ndarray)
                 if self.nbytes
                 else np.empty(shape, self.dtype)
             )
             self._file.close()
-        whole.flags.writeable = False
+        whole.flags.writeable = writeable
         return whole
 
     def close(self) -> None:

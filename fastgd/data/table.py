@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastgd.data.query import map_ahead
+from fastgd.data.store import RowStore
 from fastgd.data.text_column import TextColumn, encode
 from fastgd.exceptions import TableError
+from fastgd.threads import get_num_threads
 
 #: A column as a target: numbers or booleans, or text.
 Labels = NDArray[Any] | TextColumn
@@ -21,7 +24,9 @@ Rows = slice | NDArray[np.intp]
 #: Columns are read and copied in blocks of rows and groups of columns, which stay in the caches until they are full.
 _BLOCK_ROWS = 4096
 _GROUP_COLUMNS = 16
-_FLOAT32_KINDS = {"f2", "f4", "i1", "u1", "i2", "u2", "b1"}
+#: Rows that are written to a file at a time.
+_STORED_ROWS = 1 << 15
+FLOAT32_KINDS = {"f2", "f4", "i1", "u1", "i2", "u2", "b1"}
 _KINDS = {"f": "numbers", "i": "numbers", "u": "numbers", "b": "numbers", "U": "text", "O": "text", "M": "dates"}
 
 
@@ -72,6 +77,8 @@ class Table:
         False if the source has no column names and these were made up (``column_1``, ``column_2``, ...).
     whole : ndarray of shape (n_rows, n_columns) or None, default=None
         The array, such as a memory map, whose columns are the first ones of the table.
+    memory : int, default=2**62
+        Most bytes of a matrix in memory; larger ones are memory maps of temporary files.
 
     Attributes
     ----------
@@ -90,10 +97,18 @@ class Table:
     repeated: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def __init__(
-        self, columns: dict[str, NDArray[Any]], n_rows: int, named: bool = True, whole: NDArray[Any] | None = None
+        self,
+        columns: dict[str, NDArray[Any]],
+        n_rows: int,
+        named: bool = True,
+        whole: NDArray[Any] | None = None,
+        memory: int = 1 << 62,
     ) -> None:
         self._columns = columns
         self._whole = whole
+        # Whether the whole array is known to be finite, and whether it may be written to.
+        self._is_finite = self._owns_whole = False
+        self.memory = memory
         self.notes: list[str] = []
         self.n_rows = n_rows
         self.named = named
@@ -108,8 +123,29 @@ class Table:
         self._columns[name] = column
         self.names = (*self.names, name)
 
-    def load(self, numbers: Sequence[str], texts: Sequence[str] = ()) -> None:
-        """Read columns of numbers, and of text, in one pass; otherwise each is read when it is first asked for."""
+    @property
+    def _whole_names(self) -> Sequence[str]:
+        """The columns of the whole array."""
+        return () if self._whole is None else self.names[: self._whole.shape[1]]
+
+    def load(
+        self,
+        numbers: Sequence[str],
+        texts: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        weights: Sequence[str] = (),
+    ) -> None:
+        """Read columns in one pass; otherwise each is read when it is first asked for.
+
+        Parameters
+        ----------
+        numbers : sequence of str
+            Predictors.
+        texts : sequence of str, default=()
+            Columns of categories.
+        labels, weights : sequence of str, default=()
+            Targets, and columns of numbers beside the predictors.
+        """
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column, shape (n_rows,): in its own numeric dtype, or text with None where it is missing."""
@@ -146,6 +182,8 @@ class Table:
     def gaps(self, names: Sequence[str]) -> Gaps:
         """Count missing and infinite values in the numeric columns `names`."""
         self.load(names)
+        if self._is_finite and self._places(names) is not None:
+            return Gaps({}, {}, np.zeros(self.n_rows, dtype=bool))
         counts = np.zeros((2, len(names)), dtype=np.int64)
         rows = np.zeros(self.n_rows, dtype=bool)
         for block, part, values in self._parts(names):
@@ -173,31 +211,74 @@ class Table:
 
     def dtype(self, names: Sequence[str]) -> np.dtype[Any]:
         """Return the smaller of float32 and float64 that holds the numbers of `names` as exactly as the source."""
-        exact = all(f"{dtype.kind}{dtype.itemsize}" in _FLOAT32_KINDS for dtype in self.source_dtypes(names))
+        exact = all(f"{dtype.kind}{dtype.itemsize}" in FLOAT32_KINDS for dtype in self.source_dtypes(names))
         return np.dtype(np.float32 if exact else np.float64)
 
-    def take(self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike) -> list[NDArray[Any]]:
+    def take(
+        self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike, *, last: bool = False
+    ) -> list[NDArray[Any]]:
         """Return for each of `parts` (row indices, or a slice) a C-ordered matrix of shape (rows, len(names)).
 
-        An array is returned as it is where the part is a slice, no column is left out and `dtype` is its own.
+        An array is returned as it is where the part is a slice, no column is left out and `dtype` is its own. Other
+        matrices are new, and files hold those that are larger than `memory`.
+
+        last: whether these columns are not asked for again. The parts, which share no row, are writable then, and the
+        first one, whose rows ascend, may take the place of the table's own matrix.
         """
         self.load(names)
-        whole, positions = self._whole, self._places(names)
-        matrices = []
-        for rows in parts:
-            if whole is not None and positions == slice(None) and whole.dtype == dtype and isinstance(rows, slice):
-                matrices.append(whole[rows])
-                continue
-            matrix = np.empty((_length(rows, self.n_rows), len(names)), dtype=dtype)
-            if whole is None or positions is None:
-                self._copy(names, rows, matrix)
-            else:
-                for block in _blocks(rows, self.n_rows):
-                    matrix[block.result] = whole[block.source][:, positions]
-            matrices.append(matrix)
-        return matrices
+        whole = self._whole if self._places(names) == slice(None) else None
+        if whole is not None and whole.dtype != dtype:
+            whole = None
+        if whole is not None and last and self._owns_whole:
+            others = [self._part(names, rows, dtype) for rows in parts[1:]]
+            return [self._compact(whole, parts[0]), *others]
+        return [
+            whole[rows]
+            if whole is not None and isinstance(rows, slice) and not last
+            else self._part(names, rows, dtype)
+            for rows in parts
+        ]
 
-    def _copy(self, names: Sequence[str], rows: Rows, matrix: NDArray[Any]) -> None:
+    def _part(self, names: Sequence[str], rows: Rows, dtype: DTypeLike) -> NDArray[Any]:
+        """Return a copy of rows, in a file if it is larger than `memory`."""
+        shape = (_length(rows, self.n_rows), len(names))
+        if shape[0] * shape[1] * np.dtype(dtype).itemsize > self.memory:
+            return self._stored(names, rows, dtype)
+        matrix = np.empty(shape, dtype=dtype)
+        self._fill(names, rows, matrix)
+        return matrix
+
+    def _compact(self, whole: NDArray[Any], rows: Rows) -> NDArray[Any]:
+        """Move ascending rows to the beginning of the table's matrix, which becomes these."""
+        for block in _blocks(rows, self.n_rows):
+            if block.source != block.result if isinstance(block.source, slice) else True:
+                whole[block.result] = whole[block.source]
+        for name in self._whole_names:
+            del self._columns[name]
+        self._whole, self._owns_whole = None, False
+        return whole[: _length(rows, self.n_rows)]
+
+    def _stored(self, names: Sequence[str], rows: Rows, dtype: DTypeLike) -> NDArray[Any]:
+        """Return rows in a file."""
+        store = RowStore(len(names), dtype, 0)
+
+        def part(block: _Block) -> NDArray[Any]:
+            matrix = np.empty((_length(block.source, self.n_rows), len(names)), dtype)
+            self._fill(names, block.source, matrix)
+            return matrix
+
+        n_threads = get_num_threads()
+        for matrix in map_ahead(part, _blocks(rows, self.n_rows, _STORED_ROWS), n_threads, 2 * n_threads):
+            store.append(matrix)
+        return store.finish(writeable=True)
+
+    def _fill(self, names: Sequence[str], rows: Rows, matrix: NDArray[Any]) -> None:
+        """Write rows to a matrix."""
+        whole, positions = self._whole, self._places(names)
+        if whole is not None and positions is not None:
+            for block in _blocks(rows, self.n_rows):
+                matrix[block.result] = whole[block.source][:, positions]
+            return
         for start in range(0, len(names), _GROUP_COLUMNS):
             group = [self._columns[name] for name in names[start : start + _GROUP_COLUMNS]]
             for block in _blocks(rows, self.n_rows):
@@ -208,7 +289,7 @@ class Table:
         """Return where columns stand in the whole array; None if one does not."""
         if self._whole is None:
             return None
-        index = {name: j for j, name in enumerate(self.names[: self._whole.shape[1]])}
+        index = {name: j for j, name in enumerate(self._whole_names)}
         positions = [index.get(name, -1) for name in names]
         if positions == list(range(self._whole.shape[1])):
             return slice(None)
@@ -293,8 +374,10 @@ class _Block(NamedTuple):
     source: Rows
 
 
-def _blocks(rows: Rows, n_rows: int) -> Iterator[_Block]:
+def _blocks(rows: Rows, n_rows: int, size: int = _BLOCK_ROWS) -> Iterator[_Block]:
     """Yield blocks of rows: where they go in the result, and which rows of the source they are."""
-    for start in range(0, _length(rows, n_rows), _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        yield _Block(block, block if isinstance(rows, slice) else rows[block])
+    first, stop = (rows.indices(n_rows)[:2]) if isinstance(rows, slice) else (0, len(rows))
+    for start in range(first, stop, size):
+        block = slice(start, min(start + size, stop))
+        result = slice(block.start - first, block.stop - first)
+        yield _Block(result, block if isinstance(rows, slice) else rows[block])

@@ -19,7 +19,7 @@ from fastgd import cli
 from fastgd.cli import errors, output, signals
 from fastgd.cli.errors import describe, in_options
 from fastgd.cli.output import printable, printable_json, whole_file
-from fastgd.cli.progress import progress
+from fastgd.cli.progress import progress, reading_detail
 from fastgd.exceptions import DeviceError
 
 pty = pytest.importorskip("pty", reason="terminals and signals of POSIX")
@@ -189,6 +189,11 @@ def test_names_and_labels_are_escaped(call, tmp_path):
         done = call("fit", "t.csv", "--target", "y", *words)
         assert not set("\x1b\x07\x9b\u202e\r\x7f") & set(done.stdout + done.stderr)
         assert done.returncode == (2 if "z" in words else 0), done.stderr
+
+
+def test_progress_of_reading_shows_rate_share_and_time_left():
+    assert reading_detail(1_000_000, 0.25, 20.0) == "1,000,000 rows  50,000 rows/s  25%  1:00 left"
+    assert reading_detail(1000, -1.0, 0.0) == "1,000 rows"
 
 
 def test_progress_without_a_terminal_prints_nothing(capsys):

@@ -42,10 +42,10 @@ class CsrStore:
         self._data.append(rows.data.astype(self._data.dtype, copy=False))
         self._indices.append(rows.indices.astype(self._indices.dtype, copy=False))
 
-    def finish(self) -> CsrMatrix:
-        """Return all rows."""
+    def finish(self, writeable: bool = False) -> CsrMatrix:
+        """Return all rows, whose values are read-only unless asked otherwise."""
         n = self._ends.rows - 1
-        return CsrMatrix(self._data.finish(), self._indices.finish(), self._ends.finish(), (n, self._width))
+        return CsrMatrix(self._data.finish(writeable), self._indices.finish(), self._ends.finish(), (n, self._width))
 
     def close(self) -> None:
         """Free memory and files of an unfinished store."""
