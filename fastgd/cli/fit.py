@@ -81,9 +81,13 @@ def _fitted(data: PreparedData, options: FitOptions) -> Model:
     else:
         model = LogisticRegression(**options.parameters())
     try:
-        return model.fit(as_coded(data.X, data.coding), data.y, sample_weight=data.weights)
+        rows = as_coded(data.X, data.coding)
+        return model.fit(rows, data.y, sample_weight=data.weights, checkpoint=options.checkpoint)
     except (ValueError, DivergenceError, DeviceError) as error:
         raise errors.InputError(_in_users_terms(str(error), data.names)) from error
+    finally:
+        if options.checkpoint is not None and options.checkpoint.exists():
+            written.append(options.checkpoint)
 
 
 def _in_users_terms(message: str, names: list[str]) -> str:

@@ -221,6 +221,9 @@ class FitOptions(_Reading, _Keeping):
         "Where to fit; cuda is an NVIDIA GPU, and auto takes it where it is faster.", default="auto"
     )
     save: Path | None = _option("Save the model, for 'fastgd predict'.", "MODEL")
+    checkpoint: Path | None = _option(
+        "Keep the state of the fit in this file every minute and when it ends; continue from it if it exists.", "FILE"
+    )
     plot: Path | None = _option("Draw loss and learning rate by epoch: .png, .svg or .pdf.", "FILE")
     report: Path | None = _option("Write the result with pictures as one page of HTML: .html.", "FILE")
     json: bool = _flag("Print the result as one JSON object.", None, "--json")
@@ -241,6 +244,10 @@ class FitOptions(_Reading, _Keeping):
             )
         if self.save is not None:
             check_output(self.save, "--save")
+        if self.checkpoint is not None:
+            check_output(self.checkpoint, "--checkpoint")
+            if self.checkpoint == self.save:
+                raise InputError(f"--save and --checkpoint both name {self.save}: give them different names")
         if self.plot is not None:
             _check_picture(self.plot, "--plot", PICTURES)
         if self.report is not None:

@@ -11,6 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss, r2_score
 
 from fastgd import LinearRegression, LogisticRegression, load
+from fastgd.backends.cpu.epochs import CpuEpochs
 from fastgd.cli.predict import _escaped
 from tests.cli.conftest import coefficients
 
@@ -157,6 +158,28 @@ def test_a_quiet_fit_prints_nothing_and_saves_the_model(call, line_csv, tmp_path
     warned = call("fit", line_csv, "--target", "y", "--optimizer", "lbfgs", "--epochs", 1, "--save", "m.model", "-q")
     assert warned.stdout == ""
     assert warned.stderr.startswith("fastgd: warning: ")
+
+
+def test_an_interrupted_fit_continues_from_its_checkpoint(call, monkeypatch, line_csv, tmp_path):
+    words = ["fit", line_csv, "--target", "y", "--optimizer", "adam", "--epochs", 5, "--batch-size", 32, "--json"]
+    whole = call(*words).facts()
+    run, calls = CpuEpochs.run, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CpuEpochs, "run", interrupted)
+        assert call(*words, "--checkpoint", "fit.ckpt").returncode == 130
+    again = call(*words, "--checkpoint", "fit.ckpt").facts()
+    assert again["coefficients"] == whole["coefficients"]
+    assert "--checkpoint fit.ckpt" in again["command"]
+    call(*words, "--alpha", 0.5, "--checkpoint", "fit.ckpt").check_refusal("--alpha 0.0 there, 0.5 here")
+    call(*words, "--save", "one", "--checkpoint", "one").check_refusal("--save and --checkpoint both name one")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fit.ckpt", "line.csv"]
 
 
 def test_labels_that_spreadsheets_compute_are_escaped_on_request(call, tmp_path):
