@@ -21,6 +21,8 @@ BLOCK_BYTES = 1 << 23
 #: Rows and columns that are transposed at a time, the part of a batch that stays in the caches; and unused rows between
 #: its columns, so that they do not compete for the same cache lines.
 _CACHED_ROWS, _GROUP_COLUMNS, _PADDING = 2048, 64, 24
+#: Arrow's names of the types of rows.
+_ARROW_FLOATS = {"f": "float", "d": "double"}
 #: Bytes per value that a column without a fixed size is taken to have.
 _TEXT_BYTES = 32
 
@@ -35,6 +37,13 @@ class ArrowBlock:
 
     def numbers(self, names: Sequence[str], out: NDArray[Any]) -> None:
         """See `RowBlock.numbers`."""
+        batch = self.batch.select(list(names))
+        if all(str(field.type) == _ARROW_FLOATS[out.dtype.char] for field in batch.schema):
+            # Nothing has to be cast: Arrow copies the columns together, with fewer calls.
+            for start in range(0, self.rows, _CACHED_ROWS + _PADDING):
+                part = batch.slice(start, _CACHED_ROWS + _PADDING)
+                out[start : start + part.num_rows] = part.to_tensor(null_to_nan=True, row_major=False).to_numpy()
+            return
         write_columns([self._column(name) for name in names], out, names, self.place)
 
     def column(self, name: str) -> pyarrow.Array:
