@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a column that are read from the file at a time.
 READ_BYTES = 1 << 17
+#: Blocks that are decoded at a time: each call for a column costs as much as some thousand numbers.
+_BATCH_BLOCKS = 4
 
 
 class _File(NamedTuple):
@@ -83,7 +85,7 @@ class ParquetSource:
             if opened[0] != part.file:
                 opened = (part.file, _reader(file))
             place = f"{file.source.name}, row group {part.group}"
-            for batch in self._batches(opened[1], part, names, rows):
+            for batch in self._batches(opened[1], part, names, _BATCH_BLOCKS * rows):
                 for piece in split_batch(batch, rows):
                     yield ArrowBlock(piece, place)
 
