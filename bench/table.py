@@ -1,8 +1,8 @@
 """Write the tables of docs/benchmarks.md from the tracked results: python -m bench.table [--check].
 
-Four parts of the page, each between two markers, are replaced: the comparisons, those of sparse data, the passes on
-real data, and the part about GPUs, which is empty if there is no result of `python -m bench.gpu`. With --check they
-are compared instead, and a difference is an error.
+Five parts of the page, each between two markers, are replaced: the comparisons, those of sparse data, those of files,
+the passes on real data, and the part about GPUs, which is empty if there is no result of `python -m bench.gpu`. With
+--check they are compared instead, and a difference is an error.
 """
 
 import argparse
@@ -13,13 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.cases import CASES, SPARSE_CASES
+from bench.cases import CASES, SPARSE_CASES, STREAM_CASES
 from fastgd.bench.result import RESULTS, Finding, quantity, read
 
 #: The page that holds the tables.
 PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 SPARSE_BEGIN, SPARSE_END = "<!-- sparse:begin -->", "<!-- sparse:end -->"
+STREAM_BEGIN, STREAM_END = "<!-- stream:begin -->", "<!-- stream:end -->"
 PASSES_BEGIN, PASSES_END = "<!-- passes:begin -->", "<!-- passes:end -->"
 GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
 _HEAD = ("| what | fastgd | compared with | |", "|---|---|---|---|")
@@ -54,10 +55,10 @@ def table(folder: Path = RESULTS, cases: Iterable[str] = CASES, command: str = "
     return "\n".join([*lines, "", note, *places])
 
 
-def sparse_table(folder: Path) -> str:
-    """Return the table of sparse and wide data; an empty string if there is no result."""
-    found = [case for case in SPARSE_CASES if (folder / f"{case}.json").exists()]
-    return table(folder, found, "bench.sparse") if found else ""
+def part_table(folder: Path, cases: Iterable[str], command: str) -> str:
+    """Return the table of cases that a command measured; an empty string if there is no result."""
+    found = [case for case in cases if (folder / f"{case}.json").exists()]
+    return table(folder, found, command) if found else ""
 
 
 def passes_table(path: Path) -> str:
@@ -175,7 +176,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         text = options.page.read_text(encoding="utf-8")
         wanted = replaced(text, table(options.results), BEGIN, END)
-        wanted = replaced(wanted, sparse_table(options.results), SPARSE_BEGIN, SPARSE_END)
+        sparse = part_table(options.results, SPARSE_CASES, "bench.sparse")
+        wanted = replaced(wanted, sparse, SPARSE_BEGIN, SPARSE_END)
+        stream = part_table(options.results, STREAM_CASES, "bench.stream")
+        wanted = replaced(wanted, stream, STREAM_BEGIN, STREAM_END)
         wanted = replaced(wanted, passes_table(options.results / "real.json"), PASSES_BEGIN, PASSES_END)
         wanted = replaced(wanted, gpu_table(options.results / "gpu.json"), GPU_BEGIN, GPU_END)
     except (OSError, ValueError) as error:

@@ -21,6 +21,13 @@ SPARSE_CASES = (
 )
 
 
+#: Cases of `bench.stream`, in the order in which they run and are shown.
+STREAM_CASES = (
+    *("stream_pass", "stream_fit", "stream_sgd", "stream_dask", "stream_csv", "stream_flights"),
+    "stream_checkpoint",
+)
+
+
 def load(name: str) -> Callable[[bool], Result]:
     """Return the function that runs a case; the libraries that it needs are imported here."""
     module = CASES[name]

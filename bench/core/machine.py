@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "jax", "optax"),
     *("scikit-learn-intelex", "glum", "skglm", "snapml", "liblinear-official", "pandas"),
+    *("pyarrow", "duckdb", "dask-ml"),
 )
 
 

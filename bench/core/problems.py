@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,16 +76,20 @@ class Problem:
 
     def make(self) -> "Data":
         """Generate the data, on all cores; every block of rows has its own stream of random numbers."""
+        return next(self.parts(self.n))
+
+    def parts(self, rows: int) -> Iterator["Data"]:
+        """Generate the same data in parts of at most about as many rows."""
         model = _Model(self)
-        X = np.empty((self.n, self.d), self.dtype, order="F" if self.order == "F" else "C")
-        y = np.empty(self.n, np.float32 if self.task == "linear" else np.int64)
-
-        def fill(rows: slice) -> None:
-            X[rows], y[rows] = model.draw(rows)
-
+        blocks = list(model.blocks())
+        count = len(blocks) if rows >= self.n else max(1, rows // blocks[0].stop)
         with ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(fill, model.blocks()))
-        return Data(self, X, y, model.coef.astype(np.float64))
+            for group in (blocks[first : first + count] for first in range(0, len(blocks), count)):
+                part = replace(self, n=group[-1].stop - group[0].start)
+                X = np.empty((part.n, self.d), self.dtype, order="F" if self.order == "F" else "C")
+                y = np.empty(part.n, np.float32 if self.task == "linear" else np.int64)
+                list(pool.map(partial(model.fill, X, y, group[0].start), group))
+                yield Data(part, X, y, model.coef.astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,11 @@ class _Model:
         """Iterate over blocks of rows."""
         n, step = self._problem.n, max(1, _BLOCK_NUMBERS // self._problem.d)
         return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+    def fill(self, X: NDArray[Any], y: NDArray[Any], start: int, block: slice) -> None:
+        """Draw the rows of a block into a part of the data that begins at row `start`."""
+        rows = slice(block.start - start, block.stop - start)
+        X[rows], y[rows] = self.draw(block)
 
     def draw(self, block: slice) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Draw the rows of a block and their targets."""

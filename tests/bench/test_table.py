@@ -19,6 +19,8 @@ from bench.table import (
     PASSES_END,
     SPARSE_BEGIN,
     SPARSE_END,
+    STREAM_BEGIN,
+    STREAM_END,
     main,
     row,
 )
@@ -33,7 +35,8 @@ FINDINGS = [
     Finding("First fit", 1.234, "s", "its imports", at_most=10.0),
     Finding("Detail", 1.0, "s", in_table=False),
 ]
-_EMPTY = f"{GPU_BEGIN}\n{GPU_END}\nend\n{PASSES_BEGIN}\n{PASSES_END}\n{SPARSE_BEGIN}\n{SPARSE_END}\n"
+_PARTS = ((PASSES_BEGIN, PASSES_END), (SPARSE_BEGIN, SPARSE_END), (STREAM_BEGIN, STREAM_END))
+_EMPTY = f"{GPU_BEGIN}\n{GPU_END}\nend\n" + "".join(f"{begin}\n{end}\n" for begin, end in _PARTS)
 
 
 @pytest.fixture
