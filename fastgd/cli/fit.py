@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.cli import errors
+from fastgd.cli import errors, signals
 from fastgd.cli.categories import as_coded
 from fastgd.cli.model_columns import ModelColumns
 from fastgd.cli.options import FitOptions
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     Model = LinearRegression | LogisticRegression
 
 
+#: Most seconds after Ctrl-C for the checkpoint and the model.
+_SECONDS_TO_SAVE = 60.0
+
+
 def fit(options: FitOptions) -> None:
     """Fit the source as asked, print the result, save the model and draw its history where that is asked for."""
     options.check()
@@ -43,14 +47,10 @@ def fit(options: FitOptions) -> None:
         show("preparing the kernels")
         model = _fitted(data, options)
         show("scoring")
-        means, scales = column_moments(data.X, data.weights)
-        names = data.names if data.coding is None else list(data.coding.columns)
-        columns = ModelColumns(len(names), names, means.tolist(), data.coding, data.reading)
-        columns.record(model)
+        columns, scales = record_columns(model, data)
         result = _result(data, model, scales, _rows_to_score(data, columns, test, options), options)
         if options.save is not None:
-            model.save(options.save)
-            written.append(options.save)
+            _save(model, options.save)
         if options.plot is not None:
             show("drawing")
             draw(model, data.target, options.plot)
@@ -80,14 +80,49 @@ def _fitted(data: PreparedData, options: FitOptions) -> Model:
         raise errors.InputError("--loss huber fits numbers, but the target holds classes: use --task linear")
     else:
         model = LogisticRegression(**options.parameters())
+    is_recorded = options.checkpoint is not None or options.resume is not None
     try:
-        rows = as_coded(data.X, data.coding)
-        return model.fit(rows, data.y, sample_weight=data.weights, checkpoint=options.checkpoint)
+        signals.allow_seconds(_SECONDS_TO_SAVE if is_recorded else 0.0)
+        model.fit(as_coded(data.X, data.coding), data.y, sample_weight=data.weights, **options.checkpoints())
+        signals.allow_seconds(0.0)
+    except KeyboardInterrupt:
+        if is_recorded:
+            _save_interrupted(model, data, options)
+        raise
     except (ValueError, DivergenceError, DeviceError) as error:
         raise errors.InputError(_in_users_terms(str(error), data.names)) from error
     finally:
-        if options.checkpoint is not None and options.checkpoint.exists():
-            written.append(options.checkpoint)
+        checkpoint = options.checkpoint or options.resume
+        if checkpoint is not None and checkpoint.exists():
+            written.append(checkpoint)
+    return model
+
+
+def _save_interrupted(model: Model, data: PreparedData, options: FitOptions) -> None:
+    """Save a model whose fit was interrupted after its checkpoint."""
+    if options.save is not None and hasattr(model, "coef_"):
+        record_columns(model, data)
+        _save(model, options.save)
+
+
+class _RecordedColumns(NamedTuple):
+    columns: ModelColumns
+    scales: NDArray[np.float64]
+    """Standard deviations of the columns of `X`."""
+
+
+def record_columns(model: Model, data: PreparedData) -> _RecordedColumns:
+    """Record the columns of the data in a fitted model."""
+    means, scales = column_moments(data.X, data.weights)
+    names = data.names if data.coding is None else list(data.coding.columns)
+    columns = ModelColumns(len(names), names, means.tolist(), data.coding, data.reading)
+    columns.record(model)
+    return _RecordedColumns(columns, scales)
+
+
+def _save(model: Model, path: Path) -> None:
+    model.save(path)
+    written.append(path)
 
 
 def _in_users_terms(message: str, names: list[str]) -> str:

@@ -85,6 +85,12 @@ _memory_limit = partial(
     "SIZE",
     shown="a quarter of what is free, at most 512 MiB",
 )
+_sql = partial(
+    _option,
+    "A query of DuckDB in place of SOURCE: SELECT * FROM 'rides-*.parquet' WHERE fare > 0",
+    "QUERY",
+    shown="none",
+)
 _cache = partial(
     _option,
     "Where decoded rows are kept: auto takes memory up to --memory-limit, then the disk.",
@@ -107,6 +113,25 @@ class _Reading:
         return ReadOptions(self.header, self.decimal, self.thousands, tuple(self.null or ()))
 
 
+_DELIMITED_OPTIONS = {"header": "--header", "decimal": "--decimal", "thousands": "--thousands"}
+
+
+class _Querying(_Reading):
+    """Options for reading tables or the result of a query."""
+
+    sql: str | None
+
+    def _check_query(self, source: object) -> None:
+        """Raise `InputError` for a query with a source, or with options of delimited text."""
+        if self.sql is None:
+            return
+        if source:
+            raise InputError("--sql and SOURCE both name the rows: leave out SOURCE, and name files in the query")
+        for name, option in _DELIMITED_OPTIONS.items():
+            if getattr(self, name) not in (None, ""):
+                raise InputError(f"{option}: meant for CSV and the like; in --sql use DuckDB's read_csv('file', ...)")
+
+
 class _Keeping:
     """Options for where decoded rows are kept."""
 
@@ -125,7 +150,7 @@ class _Keeping:
 
 
 @dataclass(frozen=True)
-class FitOptions(_Reading, _Keeping):
+class FitOptions(_Querying, _Keeping):
     """Fit a regression to a file and report how good it is.
 
     Example: fastgd fit flights.csv.gz --target arr_delay --missing drop --drop-text --save delay.model
@@ -142,6 +167,7 @@ class FitOptions(_Reading, _Keeping):
         " also a file of targets: .npy, or one per line.",
         "COL|FILE",
     )
+    sql: str | None = _sql()
     task: Literal["auto", "linear", "logistic"] = _option(
         "Kind of regression; auto looks at the target.", default="auto"
     )
@@ -220,10 +246,14 @@ class FitOptions(_Reading, _Keeping):
     device: Literal["auto", "cpu", "cuda"] = _option(
         "Where to fit; cuda is an NVIDIA GPU, and auto takes it where it is faster.", default="auto"
     )
-    save: Path | None = _option("Save the model, for 'fastgd predict'.", "MODEL")
     checkpoint: Path | None = _option(
-        "Keep the state of the fit in this file every minute and when it ends; continue from it if it exists.", "FILE"
+        "Record the state of the fit in a file, and continue from it if it exists; Ctrl-C leaves it, and the model of"
+        " --save.",
+        "FILE",
     )
+    checkpoint_every: float | None = _option("Seconds from one checkpoint to the next.", "S", shown="60")
+    resume: Path | None = _option("Continue from a checkpoint, which must exist.", "FILE")
+    save: Path | None = _option("Save the model, for 'fastgd predict'.", "MODEL")
     plot: Path | None = _option("Draw loss and learning rate by epoch: .png, .svg or .pdf.", "FILE")
     report: Path | None = _option("Write the result with pictures as one page of HTML: .html.", "FILE")
     json: bool = _flag("Print the result as one JSON object.", None, "--json")
@@ -238,16 +268,18 @@ class FitOptions(_Reading, _Keeping):
         self._check_loss()
         self._check_quiet()
         check_marks(self.reading)
-        if not self.source and (self.target or self.weight or self.test or self.drop or self.one_hot):
+        self._check_query(self.source)
+        self._check_checkpoints()
+        if (
+            not self.source
+            and self.sql is None
+            and (self.target or self.weight or self.test or self.drop or self.one_hot)
+        ):
             raise InputError(
                 "--target, --weight, --test, --drop and --one-hot need a SOURCE: fastgd fit SOURCE --target COLUMN"
             )
         if self.save is not None:
             check_output(self.save, "--save")
-        if self.checkpoint is not None:
-            check_output(self.checkpoint, "--checkpoint")
-            if self.checkpoint == self.save:
-                raise InputError(f"--save and --checkpoint both name {self.save}: give them different names")
         if self.plot is not None:
             _check_picture(self.plot, "--plot", PICTURES)
         if self.report is not None:
@@ -334,6 +366,23 @@ class FitOptions(_Reading, _Keeping):
         if self.quiet and self.save is None and self.plot is None and self.report is None:
             raise InputError("--quiet leaves no result: add --save MODEL, --plot FILE or --report FILE")
 
+    def _check_checkpoints(self) -> None:
+        every = self.checkpoint_every
+        if every is not None and self.checkpoint is None and self.resume is None:
+            raise InputError("--checkpoint-every needs --checkpoint FILE, the file to write")
+        if every is not None and not 0 <= every < math.inf:
+            raise InputError(f"--checkpoint-every {every:g} is not a number of seconds: give 0 or more")
+        if self.resume is not None and not self.resume.is_file():
+            raise InputError(f"--resume {self.resume}: there is no such file; --checkpoint begins a new one")
+        if self.checkpoint is not None:
+            check_output(self.checkpoint, "--checkpoint")
+            if self.checkpoint == self.save:
+                raise InputError(f"--save and --checkpoint both name {self.save}: give them different names")
+
+    def checkpoints(self) -> dict[str, Any]:
+        """Return the arguments of `fit` for checkpoints."""
+        return {"checkpoint": self.checkpoint, "checkpoint_every": self.checkpoint_every, "resume": self.resume}
+
     def _check_validation(self) -> None:
         share = self.validation_fraction
         if share is not None and not 0 < share < 1:
@@ -351,14 +400,15 @@ class FitOptions(_Reading, _Keeping):
 
 
 @dataclass(frozen=True)
-class PredictOptions(_Reading, _Keeping):
+class PredictOptions(_Querying, _Keeping):
     """Predict the rows of a file with a saved model.
 
     Example: fastgd predict delay.model flights.csv.gz --missing empty -o predictions.csv
     """
 
     model: Path = _argument("A file that 'fastgd fit --save' wrote.", "MODEL")
-    source: list[str] = _argument("The rows to predict, in any form that fit reads.", "SOURCE...")
+    source: list[str] | None = _argument("The rows to predict, in any form that fit reads.", "SOURCE...", default=None)
+    sql: str | None = _sql()
     output: Path | None = _option(
         "Where to write: .csv, .tsv, .parquet or .npy.", "OUT", "-o", "--output", shown="CSV to standard output"
     )
@@ -383,6 +433,11 @@ class PredictOptions(_Reading, _Keeping):
     def check(self) -> None:
         """Raise `InputError` for options that cannot be used together."""
         check_marks(self.reading)
+        self._check_query(self.source)
+        if not self.source and self.sql is None:
+            raise InputError(
+                "SOURCE is missing: name the rows to predict, fastgd predict MODEL SOURCE, or use --sql QUERY"
+            )
         suffix = ".csv" if self.output is None else self.output.suffix.lower()
         if suffix not in PREDICTIONS:
             raise InputError(f"-o {self.output}: the name must end in one of {', '.join(PREDICTIONS)}")

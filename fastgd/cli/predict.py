@@ -19,7 +19,7 @@ from fastgd.cli.model_columns import ModelColumns, UsableRows
 from fastgd.cli.options import PredictOptions
 from fastgd.cli.output import plural, print_data, print_text, printable, whole_file
 from fastgd.cli.progress import progress
-from fastgd.data.files import read_table
+from fastgd.data.files import read_given
 from fastgd.data.sparse import SparseTable
 from fastgd.exceptions import ModelFileError
 
@@ -39,7 +39,8 @@ def predict(options: PredictOptions) -> None:
         if options.probabilities and not hasattr(model, "predict_proba"):
             raise InputError(f"--probabilities: {options.model} is a linear regression, which has none")
         columns = model_columns(model, options.model)
-        table = read_table(options.source, columns.reading_for(options.reading))
+        reading = columns.reading_for(options.reading)
+        table = read_given(options.source, options.sql, reading, options.matrix_bytes())
         if isinstance(table, SparseTable):
             check_sparse_reading(options.reading)
         rows = columns.take(table, options.missing)

@@ -19,7 +19,7 @@ from fastgd.cli.options import FitOptions, Missing
 from fastgd.cli.output import listed, plural
 from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data import ReadOptions
-from fastgd.data.files import read_table
+from fastgd.data.files import read_given
 from fastgd.data.table import Rows, Table, array_table, missing_labels, take_labels
 from fastgd.holdout import held_out_rows
 
@@ -72,15 +72,17 @@ class PreparedData:
 
 def prepare(options: FitOptions) -> PreparedData:
     """Read the source and make the data that ``fastgd fit`` fits."""
-    if not options.source:
+    is_example = not options.source and options.sql is None
+    if is_example:
         import sklearn.datasets  # noqa: F401 - its import does not count as reading
     started = time.perf_counter()
-    if options.source:
-        memory = options.matrix_bytes()
-        table = read_table(options.source, options.reading, target=options.target, weight=options.weight, memory=memory)
-        source = ", ".join(options.source)
-    else:
+    if is_example:
         table, source = example_table(), "the breast cancer data that scikit-learn ships (no SOURCE was given)"
+    else:
+        memory = options.matrix_bytes()
+        reading, roles = options.reading, {"target": options.target, "weight": options.weight}
+        table = read_given(options.source, options.sql, reading, memory, **roles)
+        source = options.sql or ", ".join(options.source or ())
     data = _prepare(table, source, options)
     data.seconds_reading = time.perf_counter() - started
     return data

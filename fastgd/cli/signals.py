@@ -1,5 +1,7 @@
 """Ctrl-C and SIGTERM: the command ends within a second, with exit code 130 or 143 and nothing half-written.
 
+A fit with checkpoints has more time to write the last one; a second signal ends it at once.
+
 The handlers are installed before anything else is imported, so this module imports at its top only small modules that
 Python itself has loaded.
 """
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 0.7
 
 _received: list[int] = []
+#: Seconds after the first signal in which the main thread may finish, besides `GRACE_SECONDS`.
+_more_seconds = 0.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -53,6 +57,12 @@ def check() -> None:
         raise Stopped
 
 
+def allow_seconds(seconds: float) -> None:
+    """Give the main thread so many more seconds after a signal that comes from now on."""
+    global _more_seconds
+    _more_seconds = seconds
+
+
 def exit_code() -> int:
     """Return the exit code for the signal that came: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + (_received[0] if _received else signal.SIGINT)
@@ -72,6 +82,12 @@ def _watch(reader: socket.socket, writer: socket.socket) -> NoReturn:
         number = reader.recv(1)[0]
         if number in (signal.SIGINT, signal.SIGTERM):
             break
+    if _more_seconds:
+        reader.settimeout(_more_seconds)
+        try:  # noqa: SIM105 - this module does not import contextlib
+            reader.recv(1)
+        except TimeoutError:
+            pass
     time.sleep(GRACE_SECONDS)
     files = sys.modules.get("fastgd.files")
     for path in tuple(files.unfinished) if files else ():

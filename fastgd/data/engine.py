@@ -238,20 +238,23 @@ class TypedTable(EngineTable):
     _types: dict[str, str]
 
     def _describe(self) -> None:
-        is_json = self._sources[0].format == "json"
-        self._relation = f"read_parquet({self._files(self._sources)})"
-        if is_json:  # dates and identifiers stay as in the file
-            self._relation = f"read_json({self._files(self._sources)}, compression='none')"
-            types = self._schema()
-            columns = {
-                name: kind if _kind_of_type(kind) == "numbers" or "[" in kind or "(" in kind else "VARCHAR"
-                for name, kind in types.items()
-            }
-            typed = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
-            self._relation = self._relation.removesuffix(")") + f", columns={{{typed}}})"
-        self._types = self._schema()
+        self._relation = self._relation_of_sources()
+        self._types = self._schema(self._relation)
         self.names = tuple(self._types)
         self._kinds = {name: _kind_of_type(kind) for name, kind in self._types.items()}
+
+    def _relation_of_sources(self) -> str:
+        """Return the rows as a relation of SQL."""
+        files = self._files(self._sources)
+        if self._sources[0].format != "json":
+            return f"read_parquet({files})"
+        # Dates and identifiers stay as in the file.
+        columns = {
+            name: kind if _kind_of_type(kind) == "numbers" or "[" in kind or "(" in kind else "VARCHAR"
+            for name, kind in self._schema(f"read_json({files}, compression='none')").items()
+        }
+        typed = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
+        return f"read_json({files}, compression='none', columns={{{typed}}})"
 
     def labels(self, name: str) -> Labels:
         """See `Table.labels`."""
@@ -288,8 +291,8 @@ class TypedTable(EngineTable):
         """See `EngineTable.recover`."""
         raise TableError(self._fault(message))
 
-    def _schema(self) -> dict[str, str]:
-        found = self._run(f"DESCRIBE SELECT * FROM {self._relation}")
+    def _schema(self, relation: str) -> dict[str, str]:
+        found = self._run(f"DESCRIBE SELECT * FROM {relation}")
         return dict(zip(found["column_name"].tolist(), found["column_type"].tolist(), strict=True))
 
     def _queries(self, numbers: Sequence[str], texts: Sequence[str]) -> list[Selection]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastgd.data import ReadOptions
 from fastgd.data.delimited import DelimitedTable
 from fastgd.data.engine import TypedTable
+from fastgd.data.query_table import QueryTable
 from fastgd.data.source import Workspace, find_files, one_format, open_source
 from fastgd.data.sparse import NumberedTable, SparseTable, read_sparse_npz
 from fastgd.data.table import Table, array_table
@@ -87,6 +88,21 @@ def read_table(
         table.memory = memory
         return table
     return _read_npz(path, name, target, weight) if format == "npz" else NumberedTable.read(path, name)
+
+
+def read_given(
+    source: Iterable[str | Path] | None,
+    query: str | None,
+    options: ReadOptions,
+    memory: int,
+    *,
+    target: str | None = None,
+    weight: str | None = None,
+) -> Table:
+    """Read a table from files, or the result of an SQL query; see `read_table`."""
+    if query is not None:
+        return QueryTable(query, options, memory)
+    return read_table(source or (), options, target=target, weight=weight, memory=memory)
 
 
 def read_column(source: str, options: ReadOptions, n_rows: int, *, is_target: bool) -> NDArray[Any]:

@@ -110,3 +110,36 @@ def test_labels_of_many_numbers_take_no_text(tmp_path, monkeypatch, values, expe
 def test_limits_that_cannot_be_used(call, table_csv):
     for limit in ("12", "much", "1XB"):
         call("fit", table_csv, "--target", "y", "--memory-limit", limit).check_refusal(f"--memory-limit {limit}")
+
+
+def test_a_query_is_a_source(call, table_csv):
+    words = ["--target", "y", "--one-hot", "k", "--missing", "drop", "--drop-text", "--json"]
+    rows = [line for line in table_csv.read_text().splitlines() if not line.startswith("-")]
+    (table_csv.parent / "some.csv").write_text("\n".join(rows))
+    query = "SELECT a, TRY_CAST(b AS DOUBLE) AS b, c, w, k, y FROM 't.csv' WHERE a >= 0"
+    facts = [call("fit", *given, *words).facts() for given in (["some.csv"], ["--sql", query])]
+    assert coefficients(facts[0]) == pytest.approx(coefficients(facts[1]), rel=1e-12)
+    assert facts[0]["rows"] == facts[1]["rows"]
+
+    call("fit", "--sql", query, *words[:-1], "--save", "t.model", "--quiet")
+    found = [
+        call("predict", "t.model", *given, "--missing", "empty").stdout for given in (["some.csv"], ["--sql", query])
+    ]
+    assert found[0] == found[1]
+
+
+def test_queries_that_cannot_be_used(call, table_csv):
+    call("fit", table_csv, "--sql", "SELECT 1", "--target", "y").check_refusal("leave out SOURCE")
+    call("fit", "--sql", "SELECT * FROM 'none.csv'", "--target", "y").check_refusal("the query cannot be run")
+    call("fit", "--sql", "SELECT 1", "--header", "--target", "y").check_refusal("--header")
+    call("predict", "t.model").check_refusal("SOURCE is missing")
+
+
+def test_a_checkpoint_repeats_the_fit(call, table_csv):
+    words = ["fit", table_csv, "--target", "y", "--missing", "drop", "--drop-text", "--json", "--optimizer", "adam"]
+    first, again = (call(*words, "--checkpoint", "t.ck").facts() for _ in range(2))
+    assert coefficients(first) == coefficients(again)
+    assert again["fit"]["passes_resumed"] == again["fit"]["passes"] > 0
+    call(*words, "--checkpoint", "t.ck", "--alpha", "1").check_refusal("t.ck")
+    call(*words, "--resume", "no.ck").check_refusal("--resume no.ck")
+    call(*words, "--checkpoint-every", "5").check_refusal("--checkpoint-every needs")

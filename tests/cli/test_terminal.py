@@ -285,6 +285,25 @@ def test_progress_shows_the_epochs_and_leaves_the_page_alone(start, line_csv):
     assert re.search(r"loss \d\S*  validation loss \d\S*  certificate \d", terminal.text)
 
 
+def test_an_interrupt_leaves_a_checkpoint_and_a_model(start, call, tmp_path, line_csv):
+    rule = ("--optimizer", "adam", "--batch-size", 64, "--tol", 0, "--epochs", 10**6)
+    words = ("fit", line_csv, "--target", "y", *rule, "--checkpoint", "fit.ck", "--save", "line.model", "--quiet")
+    process, terminal = start(*words, "--checkpoint-every", 0)
+    path, sizes = tmp_path / "fit.ck", set()
+    while len(sizes) < 4:  # the file is there before the first epoch, and grows with each
+        assert process.poll() is None
+        time.sleep(0.01)
+        if path.exists():
+            sizes.add(path.stat().st_size)
+    process.send_signal(signal.SIGINT)
+    terminal.read_until(None)
+    assert process.wait(60) == 130, terminal.text
+    assert "written: fit.ck, line.model" in terminal.text
+    assert len(call("predict", "line.model", line_csv).stdout.splitlines()) == 401
+    again = call(*words[:4], *rule, "--max-seconds", 0.1, "--resume", "fit.ck", "--json").facts()
+    assert again["fit"]["passes_resumed"] > 0
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )

@@ -67,7 +67,7 @@ CASES = [
     ("predict t.csv t.csv -o out.csv", GOOD, "t.csv"),
     ("predict m.model t.csv -o out.csv", GOOD, "m.model"),
     ("predict m.model t.csv -o out.xlsx", GOOD, ".parquet"),
-    ("predict m.model", GOOD, "'SOURCE...'; see 'fastgd predict --help'"),
+    ("predict m.model", GOOD, "SOURCE is missing"),
     ("predict m.model t.csv --out x.csv", GOOD, "see 'fastgd predict --help'"),
     (f"{FIT} --alpha=nan", None, "--alpha nan: should be greater than"),
     (f"{FIT} --seed 1e3", None, "--seed 1e3: should be a valid integer; see"),
