@@ -128,7 +128,8 @@ class Decoder:
 
     def _convert(self, block: ArrowBlock) -> _Block:
         numbers = np.empty((block.rows, len(self._columns.numbers)), self._matrix.dtype)
-        block.numbers(self._columns.numbers, numbers)
+        if self._columns.numbers:
+            block.numbers(self._columns.numbers, numbers)
         single = [np.empty((block.rows, 1), store.dtype) for store in self._single.values()]
         for name, values in zip(self._single, single, strict=True):
             block.numbers([name], values)

@@ -298,7 +298,7 @@ def test_an_interrupt_leaves_a_checkpoint_and_a_model(start, call, tmp_path, lin
     process.send_signal(signal.SIGINT)
     terminal.read_until(None)
     assert process.wait(60) == 130, terminal.text
-    assert "written: fit.ck, line.model" in terminal.text
+    assert "written: line.model, fit.ck" in terminal.text
     assert len(call("predict", "line.model", line_csv).stdout.splitlines()) == 401
     again = call(*words[:4], *rule, "--max-seconds", 0.1, "--resume", "fit.ck", "--json").facts()
     assert again["fit"]["passes_resumed"] > 0
