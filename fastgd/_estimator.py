@@ -484,7 +484,7 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         """Return X, targets and weights, from a source or as given."""
         source = source_of(X)
         if source is None:
-            check_no_source(X, extras.target, extras.cache, extras.memory_limit, sample_weight)
+            check_no_source(X, extras.target, extras.cache, extras.memory_limit)
             return read_matrix(self, X, reset=True), y, sample_weight
         from fastgd._ingest import SourceOptions, read_source
 

@@ -511,16 +511,20 @@ def source_of(X: Any) -> RowSource | None:
         return None
     from fastgd.data.scan import as_source
 
-    return as_source(X)
+    try:
+        return as_source(X)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"X={shown(X)} names no file: give rows, or the path of a file or folder, or a pattern ({error})"
+        ) from error
 
 
-def check_no_source(X: Any, target: Any, cache: Any, memory_limit: Any, sample_weight: Any) -> None:
+def check_no_source(X: Any, target: Any, cache: Any, memory_limit: Any) -> None:
     """Raise a ValueError for arguments of `fit` that only a source uses, with X that is none."""
     given = {
         "target": target is not None,
         "cache": cache != "auto",
         "memory_limit": memory_limit is not None,
-        "sample_weight as a name": isinstance(sample_weight, str),
     }
     name = next((name for name, is_given in given.items() if is_given), None)
     if name is not None:

@@ -184,12 +184,22 @@ def test_arguments_that_are_no_arrays(kind):
     linear, logistic = LinearRegression(alpha=0.1).fit(X, Y), LogisticRegression(alpha=0.1).fit(X, LABELS)
     for model, y, form in ((linear, Y, TARGETS), (logistic, LABELS, COLUMN)):
         for call in (model.fit, model.score, model.partial_fit):
-            refused(rf"^X {MATRIX}, got {shown}", call, wrong, y)
+            # Text names a file, and iterators are sources, except for single chunks.
+            if kind == "dict" or call == model.partial_fit:
+                refused(rf"^X {MATRIX}, got {shown}", call, wrong, y)
             refused(rf"^y {form}.*, got {shown}", call, X, wrong)
             refused(rf"^sample_weight {WEIGHTS}, got {shown}", call, X, y, sample_weight=wrong)
-        for value in (wrong, None):
-            refused(rf"^X {MATRIX}, got {shown if value else None}", model.predict, value)
+        for value in ({"a": 1}, None):
+            refused(rf"^X {MATRIX}, got {re.escape(str(value))}", model.predict, value)
         refused(rf"^y_val {form}.*, got {shown}", model.fit, X, y, X_val=X, y_val=wrong)
+
+
+def test_text_and_iterators_that_are_no_sources():
+    for model, y in ((LinearRegression(), Y), (LogisticRegression(), LABELS)):
+        refused(
+            r"^X='abc' names no file: give rows, or the path of a file", model.fit, "abc", y, error=FileNotFoundError
+        )
+        refused(r"^part 0 of the iterator is str: give a 2-D array", model.fit, iter("a"), y)
 
 
 def test_shapes_are_named():
