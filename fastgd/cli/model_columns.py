@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._categories import Coding, spell
+from fastgd.arrays import blocks_of
 from fastgd.cli.categories import CategoryTable, Matrix, known_alone, replace_missing, unknown
 from fastgd.cli.columns import check_columns, counted
 from fastgd.cli.errors import InputError
@@ -21,6 +23,8 @@ from fastgd.data.table import Table
 if TYPE_CHECKING:
     from fastgd import LinearRegression, LogisticRegression
 
+#: Numbers of X that are filled in at a time.
+_BLOCK_NUMBERS = 1 << 20
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -83,6 +87,7 @@ class ModelColumns:
         if isinstance(table, SparseTable):
             table = self._features(table)
         names = self._find(table)
+        self._load(table, names)
         coded = None if self.coding is None else self._with_categories(table, self.coding, names, missing)
         categories = set() if self.coding is None else {names[j] for j in self.coding.levels}
         numbers = [name for name in names if name not in categories]
@@ -98,10 +103,24 @@ class ModelColumns:
         if coded is not None and self.coding is not None:
             X = coded.take_coded(self.coding, [rows], dtype)[0]
         else:
-            X = table.take(names, [rows], dtype)[0]
+            X = table.take(names, [rows], dtype, last=True)[0]
         if missing == "mean" and gaps.missing:
             X = self._filled(X)
         return UsableRows(X, usable)
+
+    def _load(
+        self, table: Table, names: Sequence[str], labels: Sequence[str] = (), weights: Sequence[str] = ()
+    ) -> None:
+        """Read the columns of the model, and others, in one pass."""
+        levels = {} if self.coding is None else self.coding.levels
+        numbers = [name for j, name in enumerate(names) if j not in levels]
+        table.load(numbers, [names[j] for j in levels], labels, weights)
+
+    def load(self, table: Table, target: str, weight: str | None) -> None:
+        """Read all columns that a score needs in one pass."""
+        if not isinstance(table, SparseTable):
+            weights = [weight] if weight is not None and weight in table.names else []
+            self._load(table, self._find(table), [target], weights)
 
     def _filled(self, X: Matrix) -> Matrix:
         """Return rows with the means of the fit in place of missing values."""
@@ -109,7 +128,9 @@ class ModelColumns:
             raise InputError("--missing mean: this model holds no means; one that 'fastgd fit --save' wrote does")
         means = np.array(self.means, dtype=X.dtype)
         if isinstance(X, np.ndarray):
-            return np.where(np.isnan(X), means, X)
+            for part in blocks_of(len(X), _BLOCK_NUMBERS, X.shape[1]):
+                np.copyto(X[part], means, where=np.isnan(X[part]))
+            return X
         replace_missing(X, means)
         return X
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -89,14 +90,14 @@ def print_text(text: str) -> None:
         print(text, file=stream, flush=True)
 
 
-def print_data(data: bytes) -> None:
-    """Write data to standard output as they are; on a terminal with unprintable characters escaped."""
-    with _output() as stream:
+def print_file(path: Path) -> None:
+    """Write a file of text to standard output as it is; on a terminal with unprintable characters escaped."""
+    with _output() as stream, path.open("rb") as file:
         if stream.isatty():
-            print_text("\n".join(map(printable, data.decode().split("\n"))).removesuffix("\n"))
+            print_text("\n".join(map(printable, file.read().decode().split("\n"))).removesuffix("\n"))
             return
         stream.flush()
-        stream.buffer.write(data)
+        shutil.copyfileobj(file, stream.buffer)
         stream.buffer.flush()
 
 

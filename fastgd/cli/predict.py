@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, issparse
 
-from fastgd.cli.categories import as_coded
+from fastgd.arrays import blocks_of
+from fastgd.cli.categories import Matrix, as_coded
 from fastgd.cli.columns import check_sparse_reading
 from fastgd.cli.errors import InputError
 from fastgd.cli.model_columns import ModelColumns, UsableRows
 from fastgd.cli.options import PredictOptions
-from fastgd.cli.output import plural, print_data, print_text, printable, whole_file
+from fastgd.cli.output import plural, print_file, print_text, printable, whole_file
 from fastgd.cli.progress import progress
 from fastgd.data.files import read_given
 from fastgd.data.sparse import SparseTable
@@ -26,6 +29,9 @@ from fastgd.exceptions import ModelFileError
 if TYPE_CHECKING:
     from fastgd import LinearRegression, LogisticRegression
 
+_LOGGER = logging.getLogger("fastgd")
+#: Numbers of X that are predicted at a time.
+_BLOCK_NUMBERS = 1 << 20
 #: First characters of a formula; spreadsheets skip the tab and the carriage return.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -33,6 +39,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def predict(options: PredictOptions) -> None:
     """Predict every row of the source and write the predictions, in the order of the rows."""
     options.check()
+    with contextlib.ExitStack() as stack:
+        _predict(options, stack)
+
+
+def _predict(options: PredictOptions, stack: contextlib.ExitStack) -> None:
     with progress(options.quiet) as show:
         show("reading")
         model = load_model(options.model)
@@ -45,18 +56,16 @@ def predict(options: PredictOptions) -> None:
             check_sparse_reading(options.reading)
         rows = columns.take(table, options.missing)
         show("predicting")
-        predictions = _predictions(model, rows, options.probabilities)
-        if options.escape_formulas:
-            predictions = {name: _escaped(values) for name, values in predictions.items()}
-        show("writing")
+        blocks = _blocks(model, rows, options)
         if options.output is not None:
             with whole_file(options.output) as temporary:
-                _write(predictions, temporary, options.output.suffix.lower())
-    if options.output is None:
-        with tempfile.TemporaryDirectory(prefix="fastgd-") as folder:
+                _write(blocks, temporary, options.output.suffix.lower())
+        else:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastgd-"))
             path = Path(folder) / "predictions.csv"
-            _write(predictions, path, ".csv")
-            print_data(path.read_bytes())
+            _write(blocks, path, ".csv")
+    if options.output is None:
+        print_file(path)
     elif not options.quiet:
         print_text(f"{plural(len(rows.mask), 'prediction')} written to {printable(str(options.output))}")
 
@@ -87,11 +96,28 @@ def columns_in_order() -> Iterator[None]:
         yield
 
 
+def _blocks(
+    model: LinearRegression | LogisticRegression, rows: UsableRows, options: PredictOptions
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield blocks of the columns to write, masked at the rows that cannot be predicted."""
+    end, d = 0, rows.X.shape[1]
+    for part in blocks_of(len(rows.mask), _BLOCK_NUMBERS, d):
+        mask = rows.mask[part]
+        start, end = end, end + int(np.count_nonzero(mask))
+        # A row that is left out again tells the types where no row can be predicted.
+        X = rows.X[start:end] if end > start else csr_matrix((1, d)) if issparse(rows.X) else np.zeros((1, d))
+        found = _predictions(model, X, options.probabilities)
+        if options.escape_formulas:
+            found = {name: _escaped(values) for name, values in found.items()}
+        yield {name: _spread(values[: end - start], mask) for name, values in found.items()}
+        _LOGGER.debug("%d rows predicted", end, extra={"fastgd": {"rows_read": part.stop, "share_read": -1.0}})
+
+
 def _predictions(
-    model: LinearRegression | LogisticRegression, rows: UsableRows, probabilities: bool
+    model: LinearRegression | LogisticRegression, rows: Matrix, probabilities: bool
 ) -> dict[str, NDArray[Any]]:
-    """Return the columns to write, with NaN or None at the rows that cannot be predicted."""
-    X = as_coded(rows.X, model._coding)
+    """Return predictions of rows by the names of their columns."""
+    X = as_coded(rows, model._coding)
     with columns_in_order():
         predicted = model.predict(X)
         found = {"prediction": predicted}
@@ -100,11 +126,13 @@ def _predictions(
         if probabilities:
             shares = model.predict_proba(X)
             found |= {f"probability_{label}": shares[:, k] for k, label in enumerate(model.classes_.tolist())}
-    return found if rows.mask.all() else {name: _spread(values, rows.mask) for name, values in found.items()}
+    return found
 
 
 def _spread(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
-    spread = np.full(len(mask), np.nan) if values.dtype.kind == "f" else np.full(len(mask), None, dtype=object)
+    if mask.all():
+        return values
+    spread = np.ma.masked_all(len(mask), values.dtype)
     spread[mask] = values
     return spread
 
@@ -119,29 +147,31 @@ def _escaped(values: NDArray[Any]) -> NDArray[Any]:
     )
 
 
-def _write(columns: dict[str, NDArray[Any]], path: Path, suffix: str) -> None:
-    if suffix == ".npy":
-        _save_array(list(columns.values()), path)
+def _write(blocks: Iterator[dict[str, NDArray[Any]]], path: Path, suffix: str) -> None:
+    if suffix != ".npy":
+        from fastgd.data.engine import write_columns
+
+        write_columns(blocks, path, suffix.removeprefix("."))
         return
-    from fastgd.data.engine import write_columns
+    parts = list(blocks)
+    _save_array([np.ma.concatenate([part[name] for part in parts]) for name in parts[0]], path)
 
-    write_columns(columns, path, suffix.removeprefix("."))
 
-
-def _save_array(columns: list[NDArray[Any]], path: Path) -> None:
+def _save_array(columns: list[Any], path: Path) -> None:
     """Write one array, shape (n,) or (n, n_columns).
 
     Classes next to probabilities, or with missing ones, become floats with NaN, or text if float64 is not exact.
     """
-    if len(columns) > 1 or columns[0].dtype == object:
+    if len(columns) > 1 or any(np.ma.is_masked(column) or column.dtype == object for column in columns):
         columns = [_as_floats_or_text(column) for column in columns]
+    columns = [np.ma.getdata(column) for column in columns]
     np.save(path, columns[0] if len(columns) == 1 else np.column_stack(columns), allow_pickle=False)
 
 
-def _as_floats_or_text(column: NDArray[Any]) -> NDArray[Any]:
-    """Return values as float64 with NaN, or as text with "", where they are None."""
+def _as_floats_or_text(column: Any) -> NDArray[Any]:
+    """Return values as float64 with NaN, or as text with "", where they are masked."""
     if column.dtype.kind == "f":
-        return column
+        return np.ma.filled(column, np.nan)
     values = column.tolist()
     if all(value is None or (not isinstance(value, str) and float(value) == value) for value in set(values)):
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

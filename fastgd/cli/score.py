@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
+from fastgd.arrays import blocks_of
 from fastgd.cli.categories import as_coded
 from fastgd.cli.columns import find_column
 from fastgd.cli.errors import InputError
@@ -19,6 +21,7 @@ from fastgd.cli.output import plural
 from fastgd.cli.prepare import PreparedData, read_weights
 from fastgd.cli.target import number_classes
 from fastgd.data.files import read_table
+from fastgd.data.store import RowStore
 from fastgd.data.table import Labels, Table, missing_labels, take_labels
 from fastgd.data.text_column import TextColumn
 from fastgd.exceptions import TableError
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 
 _BLOCK = 1 << 14
+#: Numbers that are scored at a time, and most bytes of probabilities in memory.
+_NUMBERS, _MOST_BYTES = 1 << 20, 1 << 26
 #: Non-zeros of a sparse matrix to sum at a time.
 _STORED_BLOCK = 1 << 20
 #: Values of ``fastgd fit --missing`` -> those of ``fastgd predict --missing``.
@@ -65,15 +70,30 @@ class ScoredRows(NamedTuple):
 
 def score_model(model: LinearRegression | LogisticRegression, data: PreparedData, rows: ScoredRows) -> Scores:
     """Score a fitted model on some rows."""
-    fitted, X = Labelled(data.y, data.weights), as_coded(rows.X, data.coding)
+    fitted = Labelled(data.y, data.weights)
     if data.task == "linear":
+        X = as_coded(rows.X, data.coding)
         constant = float(np.average(fitted.y, weights=fitted.weights))
         scores = regression_scores(rows.labelled, model.predict(X))
         return Scores(scores, regression_baseline(rows.labelled, fitted), constant)
     classes = model.classes_
-    scores = classification_scores(rows.labelled, classes, model.predict_log_proba(X))
+    scores = classification_scores(rows.labelled, classes, _log_probabilities(model, rows.X, data))
     largest = classes.tolist()[int(class_shares(fitted, classes).argmax())]
     return Scores(scores, classification_baseline(rows.labelled, fitted, classes), largest)
+
+
+def _log_probabilities(
+    model: LinearRegression | LogisticRegression, X: NDArray[Any] | csr_matrix, data: PreparedData
+) -> NDArray[Any]:
+    """Return logarithms of probabilities, (n, C), in a file if they are large."""
+    parts = (
+        model.predict_log_proba(as_coded(X[part], data.coding)) for part in blocks_of(X.shape[0], _NUMBERS, X.shape[1])
+    )
+    first = next(parts)
+    store = RowStore(first.shape[1], first.dtype, _MOST_BYTES)
+    for part in itertools.chain([first], parts):
+        store.append(part)
+    return store.finish()
 
 
 def regression_scores(rows: Labelled, predicted: NDArray[Any]) -> dict[str, float]:
@@ -105,12 +125,16 @@ def classification_scores(rows: Labelled, classes: NDArray[Any], log_probabiliti
     """
     y, weights = rows
     codes = np.searchsorted(classes, y)
-    right = log_probabilities.argmax(axis=1) == codes
-    own = log_probabilities[np.arange(len(codes)), codes]
+    right, own = np.empty(len(codes), bool), np.empty(len(codes), log_probabilities.dtype)
+    for part in blocks_of(len(codes), _NUMBERS, len(classes)):
+        right[part] = log_probabilities[part].argmax(axis=1) == codes[part]
+        own[part] = np.take_along_axis(log_probabilities[part], codes[part, None], axis=1)[:, 0]
     # The difference of two logarithms ranks rows whose probability rounds to 1.
-    scores = [log_probabilities[:, 1] - log_probabilities[:, 0]] if len(classes) == 2 else list(log_probabilities.T)
-    numbers = [1] if len(classes) == 2 else range(len(classes))
-    areas = [_area(score, codes == c, weights) for c, score in zip(numbers, scores, strict=True)]
+    areas = (
+        [_area(log_probabilities[:, 1] - log_probabilities[:, 0], codes == 1, weights)]
+        if len(classes) == 2
+        else [_area(log_probabilities[:, c], codes == c, weights) for c in range(len(classes))]
+    )
     defined = [area for area in areas if not math.isnan(area)]
     return {
         "accuracy": _mean(right, weights),
@@ -227,6 +251,7 @@ def match_test_rows(table: Table, data: PreparedData, columns: ModelColumns, opt
     where = f"--test {options.test}"
     find_column(table, data.target, where)
     try:
+        columns.load(table, data.target, data.weight)
         X, usable = columns.take(table, _MISSING[options.missing])
     except InputError as error:
         raise InputError(f"{where}: {str(error).replace('--missing empty', '--missing drop')}") from error

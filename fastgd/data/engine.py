@@ -5,6 +5,7 @@ DuckDB is installed by the extra ``fastgd[cli]`` and imported when the first tab
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -327,18 +328,35 @@ class TypedTable(EngineTable):
         return f"CASE WHEN isnan({column}) THEN NULL ELSE regexp_replace(CAST({column} AS VARCHAR), '\\.0$', '') END"
 
 
-def write_columns(columns: Mapping[str, NDArray[Any]], path: Path, format: str) -> None:
-    """Write columns of one length into a file of format csv, tsv or parquet; NaN and None become empty fields."""
-    connection = connect()
-    connection.register("columns", {f"c{j}": column for j, column in enumerate(columns.values())})
+def write_columns(blocks: Iterator[Mapping[str, NDArray[Any]]], path: Path, format: str) -> None:
+    """Write blocks of columns into a file of format csv, tsv or parquet; masked values and NaN become empty fields."""
+    pa, connection = load_pyarrow(), connect()
+    first = next(blocks)
+    schema = pa.schema([(f"c{j}", _arrow_type(column.dtype)) for j, column in enumerate(first.values())])
+
+    def batch(block: Mapping[str, NDArray[Any]]) -> pyarrow.RecordBatch:
+        masks = [column.mask if isinstance(column, np.ma.MaskedArray) else None for column in block.values()]
+        arrays = [
+            pa.array(np.ma.getdata(column), kind, mask=mask)
+            for column, kind, mask in zip(block.values(), schema.types, masks, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    reader = pa.RecordBatchReader.from_batches(schema, map(batch, itertools.chain([first], blocks)))
+    connection.register("columns", reader)
     values = [
         f"CASE WHEN isnan(c{j}) THEN NULL ELSE c{j} END" if column.dtype.kind == "f" else f"c{j}"
-        for j, column in enumerate(columns.values())
+        for j, column in enumerate(first.values())
     ]
-    selected = ", ".join(f"{value} AS {identifier(name)}" for value, name in zip(values, columns, strict=True))
+    selected = ", ".join(f"{value} AS {identifier(name)}" for value, name in zip(values, first, strict=True))
     options = {"csv": "FORMAT csv", "tsv": r"FORMAT csv, DELIMITER '\t'", "parquet": "FORMAT parquet"}[format]
     options += ", USE_TMP_FILE false"
     connection.execute(f"COPY (SELECT {selected} FROM columns) TO {quoted(str(path))} ({options})")
+
+
+def _arrow_type(dtype: np.dtype[Any]) -> Any:
+    pa = load_pyarrow()
+    return pa.string() if dtype.kind in "OU" else pa.from_numpy_dtype(dtype)
 
 
 def identifier(name: str) -> str:

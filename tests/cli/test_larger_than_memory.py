@@ -1,6 +1,9 @@
 """Files larger than the memory limit: decoded to temporary files, with the results of tables in memory."""
 
+import io
+
 import numpy as np
+import polars as pl
 import pytest
 
 from fastgd import memory
@@ -105,6 +108,34 @@ def test_labels_of_many_numbers_take_no_text(tmp_path, monkeypatch, values, expe
     else:
         np.testing.assert_array_equal(labels, expected)
         assert read_table(path).text("y").values[:3] == values[:3]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
+def test_predictions_are_written_block_by_block(call, table_csv, small_limit, monkeypatch, suffix):
+    words = ["--target", "t", "--missing", "drop", "--one-hot", "k", "--drop", "y", "--save", "t.model", "--quiet"]
+    call("fit", table_csv, *words)
+    found = []
+    for numbers, limit in ((1 << 20, "1GB"), (400, "2000B")):
+        monkeypatch.setattr("fastgd.cli.predict._BLOCK_NUMBERS", numbers)
+        call(
+            "predict",
+            "t.model",
+            table_csv,
+            "--missing",
+            "empty",
+            "--probabilities",
+            "-o",
+            f"p{suffix}",
+            "--memory-limit",
+            limit,
+        )
+        found.append((table_csv.parent / f"p{suffix}").read_bytes())
+    if suffix == ".parquet":  # which may be cut into other row groups
+        tables = [pl.read_parquet(io.BytesIO(each)) for each in found]
+        assert tables[0].equals(tables[1])
+        assert tables[0]["prediction"].null_count() > 0
+    else:
+        assert found[0] == found[1]
 
 
 def test_limits_that_cannot_be_used(call, table_csv):

@@ -161,13 +161,14 @@ def test_an_ascii_terminal_gets_ascii(call, tmp_path, monkeypatch):
     assert {entry["name"] for entry in facts["coefficients"]} == {"größe", "b"}
 
 
-def test_text_is_escaped_for_ascii_and_data_are_not(monkeypatch):
+def test_text_is_escaped_for_ascii_and_data_are_not(monkeypatch, tmp_path):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
     output.prepare_streams()
     assert not output.takes_unicode()
     output.print_text("größe")
-    output.print_data("größe\n".encode())
+    (tmp_path / "t.csv").write_bytes("größe\n".encode())
+    output.print_file(tmp_path / "t.csv")
     assert stream.buffer.getvalue() == b"gr\\xf6\\xdfe\n" + "größe\n".encode()
 
 
