@@ -170,8 +170,8 @@ def _with_missing(coded: CsrMatrix, coding: Coding, gaps: Mapping[int, NDArray[n
     return matrix + csr_matrix((np.full(rows.size, np.nan, matrix.dtype), (rows, columns)), matrix.shape)
 
 
-def as_coded(X: Matrix, coding: Coding | None) -> Any:
-    """Return rows for an estimator whose columns have a coding; as they are if it has none."""
+def as_coded(X: Any, coding: Coding | None) -> Any:
+    """Return rows for an estimator whose columns have a coding; as they are, also a source, if it has none."""
     if coding is None:
         return X
     return CodedRows(CsrMatrix.of(X, "X") if issparse(X) else X, coding)

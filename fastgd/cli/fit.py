@@ -83,7 +83,7 @@ def _fitted(data: PreparedData, options: FitOptions) -> Model:
     is_recorded = options.checkpoint is not None or options.resume is not None
     try:
         signals.allow_seconds(_SECONDS_TO_SAVE if is_recorded else 0.0)
-        model.fit(as_coded(data.X, data.coding), data.y, sample_weight=data.weights, **options.checkpoints())
+        model.fit(as_coded(data.X, data.coding), data.y, sample_weight=data.weights, **options.fit_arguments())
         signals.allow_seconds(0.0)
     except KeyboardInterrupt:
         if is_recorded:

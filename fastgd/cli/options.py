@@ -136,7 +136,7 @@ class _Keeping:
     """Options for where decoded rows are kept."""
 
     memory_limit: str | None
-    cache: Literal["auto", "memory", "disk"]
+    cache: str
 
     def matrix_bytes(self) -> int:
         """Return the most bytes of a matrix in memory."""
@@ -188,12 +188,16 @@ class FitOptions(_Querying, _Keeping):
     thousands: str = _thousands()
     null: list[str] | None = _null()
     memory_limit: str | None = _memory_limit()
-    cache: Literal["auto", "memory", "disk"] = _cache()
+    cache: Literal["auto", "memory", "disk", "none"] = _option(
+        "Where decoded rows are kept: auto takes memory up to --memory-limit, then the disk; none reads SOURCE in every"
+        " pass.",
+        default="auto",
+    )
     dtype: Literal["auto", "float32", "float64"] = _option(
         "Precision; auto takes float32 where it holds the values exactly.", default="auto"
     )
     holdout: float | None = _option(
-        "Share of the rows to score on, not to fit, per class.", "SHARE", shown="0.2; 0 with --test"
+        "Share of the rows to score on, not to fit, per class.", "SHARE", shown="0.2; 0 with --test or --cache none"
     )
     test: Path | None = _option("Score on the rows of another file, and hold out none.", "FILE")
     weight: str | None = _option(
@@ -291,7 +295,7 @@ class FitOptions(_Querying, _Keeping):
     def holdout_share(self) -> float:
         """The share of the rows that the score is computed on; 0 with a test file."""
         if self.holdout is None:
-            return 0.2 if self.test is None else 0.0
+            return 0.2 if self.test is None and self.cache != "none" else 0.0
         return self.holdout
 
     def rate(self) -> float | Literal["auto"]:
@@ -379,9 +383,11 @@ class FitOptions(_Querying, _Keeping):
             if self.checkpoint == self.save:
                 raise InputError(f"--save and --checkpoint both name {self.save}: give them different names")
 
-    def checkpoints(self) -> dict[str, Any]:
-        """Return the arguments of `fit` for checkpoints."""
-        return {"checkpoint": self.checkpoint, "checkpoint_every": self.checkpoint_every, "resume": self.resume}
+    def fit_arguments(self) -> dict[str, Any]:
+        """Return the arguments of `fit` for checkpoints and for a source that is read in every pass."""
+        found: dict[str, Any] = {"checkpoint": self.checkpoint, "resume": self.resume}
+        found["checkpoint_every"] = self.checkpoint_every
+        return found | ({"cache": None, "memory_limit": self.memory_limit} if self.cache == "none" else {})
 
     def _check_validation(self) -> None:
         share = self.validation_fraction

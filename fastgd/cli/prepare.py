@@ -17,8 +17,10 @@ from fastgd.cli.columns import ChosenColumns, choose_columns, counted
 from fastgd.cli.errors import InputError
 from fastgd.cli.options import FitOptions, Missing
 from fastgd.cli.output import listed, plural
+from fastgd.cli.streamed import SelectedSource, check_streamed, read_in_every_pass
 from fastgd.cli.target import describe_labels, number_classes, read_target
 from fastgd.data import ReadOptions
+from fastgd.data.engine import EngineTable
 from fastgd.data.files import read_given
 from fastgd.data.table import Rows, Table, array_table, missing_labels, take_labels
 from fastgd.holdout import held_out_rows
@@ -40,8 +42,8 @@ class PreparedData:
     reason: str
     names: list[str]
     """The columns of `X`."""
-    X: NDArray[Any] | csr_matrix
-    """Shape (n, d), CSR or in C order, float32 or float64."""
+    X: NDArray[Any] | csr_matrix | SelectedSource
+    """Shape (n, d), CSR or in C order, float32 or float64; or a source that is read in every pass."""
     y: NDArray[Any]
     """Shape (n,)."""
     X_held: NDArray[Any] | csr_matrix
@@ -83,7 +85,7 @@ def prepare(options: FitOptions) -> PreparedData:
         reading, roles = options.reading, {"target": options.target, "weight": options.weight}
         table = read_given(options.source, options.sql, reading, memory, **roles)
         source = options.sql or ", ".join(options.source or ())
-    data = _prepare(table, source, options)
+    data = (_prepare_streamed if options.cache == "none" else _prepare)(table, source, options)
     data.seconds_reading = time.perf_counter() - started
     return data
 
@@ -154,6 +156,41 @@ def _prepare(source_table: Table, source: str, options: FitOptions) -> PreparedD
         reading=options.reading,
         warnings=chosen.warnings,
         notes=[*chosen.notes, *describe_labels(usable_labels, target), *notes],
+    )
+
+
+def _prepare_streamed(table: Table, source: str, options: FitOptions) -> PreparedData:
+    """Read target and weights alone; the fit reads the predictors in every pass."""
+    check_streamed(options)
+    if isinstance(table, EngineTable):
+        table.leaves_predictors = True
+    chosen = choose_columns(table, options)
+    labels = table.labels(chosen.target)
+    weights = None if chosen.weight is None else read_weights(table, chosen.weight)
+    if missing_labels(labels).any() or (weights is not None and not (weights > 0).all()):
+        raise InputError(
+            "--cache none keeps no rows, but some have no target, no weight or weight 0: leave them out of the source,"
+            " or use --cache disk with --missing drop"
+        )
+    y, task, reason = read_target(labels, chosen.target, options.task)
+    return PreparedData(
+        source=source,
+        n_rows_read=table.n_rows,
+        n_columns_read=len(table.names),
+        target=chosen.target,
+        task=task,
+        reason=reason,
+        names=chosen.names,
+        X=read_in_every_pass(options, chosen.names, table.n_rows),
+        y=y,
+        X_held=np.empty((0, len(chosen.names))),
+        y_held=y[:0],
+        weight=chosen.weight,
+        weights=weights,
+        dropped=chosen.dropped,
+        reading=options.reading,
+        warnings=chosen.warnings,
+        notes=[*chosen.notes, *describe_labels(labels, chosen.target), "rows are read from the source in every pass"],
     )
 
 

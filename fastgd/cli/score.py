@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ from fastgd.cli.model_columns import ModelColumns
 from fastgd.cli.options import FitOptions, PredictMissing
 from fastgd.cli.output import plural
 from fastgd.cli.prepare import PreparedData, read_weights
+from fastgd.cli.streamed import SelectedSource
 from fastgd.cli.target import number_classes
 from fastgd.data.files import read_table
 from fastgd.data.store import RowStore
@@ -61,7 +63,7 @@ class Scores(NamedTuple):
 class ScoredRows(NamedTuple):
     """Rows to score on."""
 
-    X: NDArray[Any] | csr_matrix
+    X: NDArray[Any] | csr_matrix | SelectedSource
     """Shape (n, d), with the columns of the fit."""
     labelled: Labelled
     notes: list[str]
@@ -72,9 +74,11 @@ def score_model(model: LinearRegression | LogisticRegression, data: PreparedData
     """Score a fitted model on some rows."""
     fitted = Labelled(data.y, data.weights)
     if data.task == "linear":
-        X = as_coded(rows.X, data.coding)
         constant = float(np.average(fitted.y, weights=fitted.weights))
-        scores = regression_scores(rows.labelled, model.predict(X))
+        predicted = model.predict(as_coded(rows.X, data.coding))
+        if isinstance(rows.X, SelectedSource):
+            predicted = np.concatenate(list(predicted))
+        scores = regression_scores(rows.labelled, predicted)
         return Scores(scores, regression_baseline(rows.labelled, fitted), constant)
     classes = model.classes_
     scores = classification_scores(rows.labelled, classes, _log_probabilities(model, rows.X, data))
@@ -83,12 +87,14 @@ def score_model(model: LinearRegression | LogisticRegression, data: PreparedData
 
 
 def _log_probabilities(
-    model: LinearRegression | LogisticRegression, X: NDArray[Any] | csr_matrix, data: PreparedData
+    model: LogisticRegression, X: NDArray[Any] | csr_matrix | SelectedSource, data: PreparedData
 ) -> NDArray[Any]:
     """Return logarithms of probabilities, (n, C), in a file if they are large."""
-    parts = (
-        model.predict_log_proba(as_coded(X[part], data.coding)) for part in blocks_of(X.shape[0], _NUMBERS, X.shape[1])
-    )
+    if isinstance(X, SelectedSource):
+        parts = iter(model.predict_log_proba(X))
+    else:
+        slices = blocks_of(X.shape[0], _NUMBERS, X.shape[1])
+        parts = (model.predict_log_proba(as_coded(X[part], data.coding)) for part in slices)
     first = next(parts)
     store = RowStore(first.shape[1], first.dtype, _MOST_BYTES)
     for part in itertools.chain([first], parts):
@@ -162,22 +168,28 @@ class ColumnMoments(NamedTuple):
     scales: Vector
 
 
-def column_moments(X: NDArray[Any] | csr_matrix, weights: Vector | None = None) -> ColumnMoments:
+def column_moments(X: NDArray[Any] | csr_matrix | SelectedSource, weights: Vector | None = None) -> ColumnMoments:
     """Return the moments of the columns of X, summed in float64 by blocks of rows."""
     if issparse(X):
         return _sparse_moments(X, weights)
-    near = X[:_BLOCK].mean(axis=0, dtype=np.float64)  # near enough to the mean to keep the squares from cancelling
+    near, end = None, 0
     total = np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
-    for start in range(0, len(X), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        block = X[rows] - near
-        each = np.ones(len(block)) if weights is None else weights[rows]
+    for values in X.row_blocks() if isinstance(X, SelectedSource) else _row_blocks(X):
+        if near is None:  # near enough to the mean to keep the squares from cancelling
+            near = values.mean(axis=0, dtype=np.float64)
+        start, end = end, end + len(values)
+        block = values - near
+        each = np.ones(len(block)) if weights is None else weights[start:end]
         total += each @ block
         squares += each @ np.square(block)
-    weight = len(X) if weights is None else weights.sum()
+    weight = X.shape[0] if weights is None else weights.sum()
     offset = total / weight
     return ColumnMoments(near + offset, np.sqrt(np.maximum(squares / weight - np.square(offset), 0.0)))
+
+
+def _row_blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    return (X[start : start + _BLOCK] for start in range(0, len(X), _BLOCK))
 
 
 def _sparse_moments(X: csr_matrix, weights: Vector | None) -> ColumnMoments:

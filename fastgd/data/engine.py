@@ -60,6 +60,8 @@ class EngineTable(Table, ABC):
         self._workspace = workspace
         self._connection = connect()
         self._matrix_names: tuple[str, ...] = ()
+        #: Whether predictors are not read, for fits that read the source themselves.
+        self.leaves_predictors = False
         self._texts: dict[str, TextColumn] = {}
         # Labels that are numbers with too many values for classes, and those that were found to be text after all.
         self._numeric_labels: dict[str, NDArray[np.float64]] = {}
@@ -124,6 +126,7 @@ class EngineTable(Table, ABC):
         weights: Sequence[str] = (),
     ) -> None:
         """See `Table.load`."""
+        numbers = () if self.leaves_predictors else numbers
         labels = [name for name in labels if name not in self._numeric_labels]
         spelt = self._spelt_labels(labels)
         single = self._unread([*weights, *(name for name in labels if name not in spelt)])

@@ -174,3 +174,24 @@ def test_a_checkpoint_repeats_the_fit(call, table_csv):
     call(*words, "--checkpoint", "t.ck", "--alpha", "1").check_refusal("t.ck")
     call(*words, "--resume", "no.ck").check_refusal("--resume no.ck")
     call(*words, "--checkpoint-every", "5").check_refusal("--checkpoint-every needs")
+
+
+def test_rows_may_be_read_in_every_pass(call, tmp_path):
+    random = np.random.default_rng(4)
+    X = random.normal(size=(ROWS, 3))
+    label = np.where(X.sum(axis=1) + random.normal(size=ROWS) > 0, "yes", "no")
+    lines = [f"{a},{b},{c},{w},{t}" for (a, b, c), w, t in zip(X, random.integers(1, 4, ROWS), label, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,w,t", *lines]))
+    for words in (
+        ["t.csv", "--target", "t", "--weight", "w"],
+        ["--sql", "SELECT a, b, c FROM 't.csv'", "--target", "c"],
+    ):
+        kept = call("fit", *words, "--holdout", "0", "--json").facts()
+        read = call("fit", *words, "--cache", "none", "--json", "--save", "t.model").facts()
+        assert coefficients(read) == coefficients(kept)
+        assert read["fit"]["cache"] == "none"
+        assert coefficients(read, "per_sd") == pytest.approx(coefficients(kept, "per_sd"), rel=1e-12)
+        assert read["score"] == pytest.approx(kept["score"], rel=1e-9)
+        assert call("predict", "t.model", "t.csv").returncode == 0
+    for option in (["--holdout", "0.5"], ["--missing", "drop"], ["--one-hot", "a"], ["--dtype", "float32"]):
+        call("fit", "t.csv", "--target", "t", "--cache", "none", *option).check_refusal(option[0])
