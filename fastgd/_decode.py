@@ -235,11 +235,19 @@ class FirstPass:
         return _Block(numbers, factors, {name: self._target(block, name) for name in self._numeric}, weights)
 
     def _target(self, block: RowBlock, name: str) -> NDArray[Any]:
-        column, dtype = block.column(name), self._source.dtypes[name]
-        values: NDArray[Any] = column if isinstance(column, np.ndarray) else column.to_numpy(zero_copy_only=False)
+        """Return a copy: a view would keep the whole block in memory, and generators may use their arrays again."""
+        dtype = self._source.dtypes[name]
+        if dtype.kind == "f":
+            # Decimals become numbers.
+            values = np.empty((block.rows, 1))
+            block.numbers([name], values)
+            values = values[:, 0]
+        else:
+            column = block.column(name)
+            values = column if isinstance(column, np.ndarray) else column.to_numpy(zero_copy_only=False)
         if values.dtype.kind == "O" or (values.dtype.kind == "f" and not np.isfinite(values).all()):
             raise TableError(f"{block.place}: target {name!r} has missing or infinite values: leave out those rows")
-        return values.astype(dtype, copy=False)
+        return values.astype(dtype)
 
     def _append(self, block: _Block) -> None:
         if self._keeps:

@@ -139,7 +139,8 @@ def _blocks(part: _Part, title: str, names: Sequence[str]) -> Iterator[RowBlock]
         first = 0
         for block in SparseSource([part.rows]).blocks(()) if part.rows.shape[0] else ():
             labels = {name: column[first : first + block.rows] for name, column in columns.items()}
-            yield SparseBlock(block.matrix, block.positions, title, labels)
+            # A copy, since the generator may use its arrays again.
+            yield SparseBlock(block.matrix.copy(), block.positions, title, labels)
             first += block.rows
     elif isinstance(part.rows, np.ndarray):
         positions = {name: j for j, name in enumerate(part.dtypes) if name != TARGET or not columns}

@@ -1,6 +1,7 @@
 """Fits and predictions from sources of rows, against those from arrays and frames in memory."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scipy.sparse import random_array
+from scipy.sparse import csr_array, random_array
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 import fastgd
@@ -312,3 +313,33 @@ def test_mini_batches_of_rows_on_the_disk_beyond_memory_come_part_by_part(tmp_pa
     assert np.any(part_by_part.coef_ != in_memory)
     np.testing.assert_allclose(part_by_part.coef_, in_memory, atol=0.2)
     assert (part_by_part.fit_report_["cache"], part_by_part.fit_report_["scans"]) == ("disk", 1.0)
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+@pytest.mark.parametrize("kind", ["array", "pair", "csr"])
+def test_generators_may_use_their_arrays_again(kind: str, cache: Any) -> None:
+    X = np.random.default_rng(0).standard_normal((900, 4))
+    y = X @ np.arange(4.0)
+
+    def parts() -> Any:
+        rows, labels = np.empty((300, 5)), np.empty(300)
+        matrix = csr_array(X[:300])
+        for start in range(0, 900, 300):
+            part = slice(start, start + 300)
+            rows[:, :4], rows[:, 4], labels[:] = X[part], y[part], y[part]
+            matrix.data[:] = X[part].ravel()
+            yield {"array": rows, "pair": (rows[:, :4], labels), "csr": (matrix, labels)}[kind]
+
+    of_parts = LinearRegression().fit(parts, target="column_5" if kind == "array" else None, cache=cache)
+    in_memory = LinearRegression().fit(csr_array(X) if kind == "csr" else X, y)
+    np.testing.assert_array_equal(of_parts.coef_, in_memory.coef_)
+
+
+def test_decimals_as_features_targets_and_weights(tmp_path: Path) -> None:
+    frame = (_frame()[["x0", "x1", "y", "weight"]] * 100).round().astype(int)
+    table = pa.table({name: [Decimal(value).scaleb(-2) for value in frame[name].tolist()] for name in frame})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=700)
+    of_file = LinearRegression().fit(tmp_path / "rows.parquet", target="y", sample_weight="weight")
+    numbers = frame.to_numpy() / 100
+    of_array = LinearRegression().fit(numbers[:, :2].copy(), numbers[:, 2], numbers[:, 3])
+    np.testing.assert_array_equal(of_file.coef_, of_array.coef_)
