@@ -160,6 +160,8 @@ class FirstPass:
     def _keeps_rows(self) -> bool:
         """Whether rows are decoded once; raise for a source that has to be."""
         cache, source, columns = self._keeping.cache, self._source, self._columns
+        if not columns.features:
+            return False
         if columns.categories or source.is_sparse:
             if cache is None:
                 kind = f"categories in {columns.categories[0]!r}" if columns.categories else "sparse rows"
@@ -229,6 +231,9 @@ class FirstPass:
             block.numbers([columns.weight], weights)
             check_block(weights, [columns.weight], block.place)
             weights = weights[:, 0]
+            if weights.size and weights.min() < 0:
+                least = f"column {columns.weight!r} of weights holds {weights.min():g}"
+                raise TableError(f"{block.place}: {least}: weights must be at least 0")
         factors = {name: _factor(block.column(name)) for name in self._codes}
         for name, factor in factors.items():
             refuse_missing_categories(factor, name, block.place)

@@ -25,7 +25,7 @@ from fastgd.blas import restores_process
 from fastgd.callbacks import EpochState, check_callbacks
 from fastgd.history import printed
 from fastgd.optimizers import BY_NAME, FullBatch, Optimizer
-from fastgd.parameters import is_one_of, replacements
+from fastgd.parameters import is_one_of, replacements, shown
 from fastgd.schedules import as_schedule
 from fastgd.suggestions import ESTIMATORS, Checked
 from fastgd.threads import get_num_threads
@@ -488,6 +488,8 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
             return read_matrix(self, X, reset=True), y, sample_weight
         from fastgd._ingest import SourceOptions, read_source
 
+        if isinstance(extras.X_val, str | Path):
+            raise ValueError(f"X_val must be rows in memory, got {shown(extras.X_val)}: read them from the file first")
         weight = sample_weight if isinstance(sample_weight, str) else None
         options = SourceOptions(
             extras.target, weight, self.categorical, extras.cache, extras.memory_limit, self.n_threads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,6 +22,7 @@ from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.csr.store import CsrStore
 from fastgd.backends.gpu_arrays import GpuArray
 from fastgd.backends.stream.reader import read_ahead
+from fastgd.data.files import load_npy
 from fastgd.data.rows import RowBlock, RowSource
 from fastgd.data.store import CACHES, Cache, RowStore
 from fastgd.memory import read_memory_limit
@@ -73,13 +74,22 @@ def read_source(estimator: ModelParameters, source: RowSource, options: SourceOp
     y: targets beside the source, which may be a source of their own; None for columns of the source.
     """
     columns = _choose_columns(source, options, y is not None)
+    y = _vector_in_file(y)
+    of_y = None if y is None else source_of(y, "y")
     found = _read_all(source, columns, options)
     estimator.n_features_in_ = len(columns.features)
     estimator.feature_names_in_ = np.array(columns.features, object)
-    of_y = None if y is None else source_of(y)
     targets = _targets(columns, found) if y is None else y if of_y is None else read_targets(of_y)
     matrix = _coded(estimator, columns, found, options)._replace(source=_describe(source, columns, len(found.X)))
     return SourceRows(matrix, targets, found.weights)
+
+
+def _vector_in_file(y: Any) -> Any:
+    """Return the array of a .npy file with one dimension, and anything else as it is."""
+    if isinstance(y, str | Path) and Path(y).suffix == ".npy" and Path(y).is_file():
+        array = load_npy(Path(y), str(y))
+        return array.view(np.ndarray) if array.ndim == 1 else y
+    return y
 
 
 def _describe(source: RowSource, columns: Columns, rows: int) -> str:
@@ -153,9 +163,13 @@ def _choose_columns(source: RowSource, options: SourceOptions, has_y: bool) -> C
     """Choose the columns; a ValueError for names that the source does not have."""
     targets = _target_names(source, options.target, has_y)
     weight = options.weight
-    for name in targets:
+    for k, name in enumerate(targets):
         _check_names(source, {"target": name})
+        if name in targets[:k]:
+            raise ValueError(f"target names {name!r} twice: name each column once")
     _check_names(source, {"sample_weight": weight})
+    if weight is not None and weight in targets:
+        raise ValueError(f"sample_weight names {weight!r}, which is the target: name another column")
     features = tuple(name for name in source.names if name not in (*targets, weight))
     if not features:
         raise ValueError(f"{source.name} has no column besides target and weights: predictors are needed")
@@ -173,7 +187,7 @@ def _check_names(source: RowSource, named: Mapping[str, str | None]) -> None:
             raise ValueError(f"{argument} names {shown(name)}, which is not a column of {source.name}{hint}")
 
 
-def _target_names(source: RowSource, target: str | Sequence[str] | None, has_y: bool) -> tuple[str, ...]:
+def _target_names(source: RowSource, target: Any, has_y: bool) -> tuple[str, ...]:
     if has_y:
         if target is not None:
             raise ValueError(f"give either y or target={shown(target)}, not both")
@@ -182,7 +196,12 @@ def _target_names(source: RowSource, target: str | Sequence[str] | None, has_y: 
         if source.default_target is None:
             raise ValueError(f"target must name the column of {source.name} to predict: one of {_listed(source.names)}")
         return (source.default_target,)
-    return (target,) if isinstance(target, str) else tuple(target)
+    if isinstance(target, str):
+        return (target,)
+    names = tuple(target) if isinstance(target, Iterable) else ()
+    if not names:
+        raise ValueError(f"target must name a column of {source.name}, or be a list of names, got {shown(target)}")
+    return names
 
 
 def _category_names(source: RowSource, features: Sequence[str], categorical: Any) -> tuple[str, ...]:

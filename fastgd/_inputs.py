@@ -502,8 +502,8 @@ def squares_are_finite(data: Data | CsrMatrix) -> bool:
     return math.isfinite(largest * largest * (len(data) if isinstance(data, CsrMatrix) else data.n))
 
 
-def source_of(X: Any) -> RowSource | None:
-    """Return the source of rows that X stands for, such as a path; None for rows in memory."""
+def source_of(X: Any, name: str = "X") -> RowSource | None:
+    """Return the source of rows that X stands for, such as a path; None for rows in memory. name: of the argument."""
     if isinstance(X, np.ndarray) or hasattr(X, "dtype") or frame_of(X) is not None:
         return None
     if isinstance(X, list | tuple) and isinstance(next(iter(X), None), list | tuple | Real | None):
@@ -514,8 +514,10 @@ def source_of(X: Any) -> RowSource | None:
     try:
         return as_source(X)
     except FileNotFoundError as error:
+        column = f", or target={shown(X)} if it is a column of X" if name == "y" else ""
         raise FileNotFoundError(
-            f"X={shown(X)} names no file: give rows, or the path of a file or folder, or a pattern ({error})"
+            f"{name}={shown(X)} names no file: give rows, or the path of a file or folder, or a pattern{column} "
+            f"({error})"
         ) from error
 
 

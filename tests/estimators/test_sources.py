@@ -88,10 +88,11 @@ def test_several_targets(tmp_path: Path) -> None:
     np.testing.assert_array_equal(of_file.coef_, of_array.coef_)
 
 
-def test_rows_and_targets_from_two_sources(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_rows_and_targets_from_two_sources(tmp_path: Path, ndim: int) -> None:
     frame = _frame()
     np.save(tmp_path / "X.npy", _array(frame))
-    np.save(tmp_path / "y.npy", frame[["y"]].to_numpy())
+    np.save(tmp_path / "y.npy", frame["y" if ndim == 1 else ["y"]].to_numpy())
     of_files = LinearRegression().fit(tmp_path / "X.npy", tmp_path / "y.npy")
     of_array = LinearRegression().fit(_array(frame), frame["y"].to_numpy())
     np.testing.assert_array_equal(of_files.coef_, of_array.coef_)
@@ -167,8 +168,14 @@ def test_wrong_arguments_name_the_remedy(tmp_path: Path) -> None:
         ({"target": "y", "memory_limit": "lots"}, "memory_limit must be a number of bytes"),
         ({"target": "y", "cache": None}, "cache=None cannot be used with categories in 'label'"),
         ({"target": "y", "y": np.zeros(N)}, "give either y or target"),
+        ({"target": 3}, "target must name a column of .*, or be a list of names, got 3"),
+        ({"target": []}, r"target must name .*a list of names, got \[\]"),
+        ({"target": ["y", "y"]}, "target names 'y' twice"),
+        ({"target": "y", "sample_weight": "y"}, "sample_weight names 'y', which is the target"),
+        ({"target": "y", "X_val": str(path), "y_val": "y"}, "X_val must be rows in memory"),
+        ({"y": "y"}, "y='y' names no file: give rows, .* or target='y' if it is a column of X"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
             model.fit(path, **options)
     with pytest.raises(ValueError, match="target is for X that is read from a source"):
         model.fit(np.zeros((3, 1)), target="y")
@@ -201,6 +208,7 @@ def test_libsvm_text_has_the_bits_of_a_sparse_matrix(tmp_path: Path, cache: Any)
     of_matrix = LogisticRegression().fit(X, y)
     np.testing.assert_array_equal(of_file.coef_, of_matrix.coef_)
     np.testing.assert_array_equal(np.concatenate(list(of_file.predict(tmp_path / "rows.svm"))), of_matrix.predict(X))
+    assert of_file.score(tmp_path / "rows.svm", "label") == of_matrix.score(X, y)
 
 
 def test_sparse_matrices_one_after_another() -> None:
@@ -333,6 +341,13 @@ def test_generators_may_use_their_arrays_again(kind: str, cache: Any) -> None:
     of_parts = LinearRegression().fit(parts, target="column_5" if kind == "array" else None, cache=cache)
     in_memory = LinearRegression().fit(csr_array(X) if kind == "csr" else X, y)
     np.testing.assert_array_equal(of_parts.coef_, in_memory.coef_)
+
+
+def test_a_negative_weight_is_named_by_file_row_group_and_column(tmp_path: Path) -> None:
+    frame = _frame()[[*NAMES, "weight", "y"]]
+    frame.loc[1500, "weight"] = -1.0
+    with pytest.raises(TableError, match=r"rows\.parquet, row group 2: column .weight. of weights holds -1"):
+        LinearRegression().fit(_write(frame, tmp_path), target="y", sample_weight="weight")
 
 
 def test_decimals_as_features_targets_and_weights(tmp_path: Path) -> None:
