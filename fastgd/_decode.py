@@ -126,20 +126,22 @@ class FirstPass:
         found = saved.load(self._on_threads)
         if found is None:
             with saved.create() as folder:
-                self._make_stores(folder)
-                _, scans = self._read()
-                for store in self._stores.values():
-                    store.finish()
-                saved.finish(
-                    folder,
-                    {
-                        "values": {name: codes.values for name, codes in self._codes.items()},
-                        "ordered": {name: codes.declares_order for name, codes in self._codes.items()},
-                    },
-                )
-            found = saved.load(lambda count, work: None)
+                if folder is not None:
+                    scans = self._write(saved, folder)
+            found = saved.load(self._on_threads if folder is None else lambda count, work: None)
             assert found is not None
         return self._restored(found, scans)
+
+    def _write(self, saved: SavedRows, folder: Path) -> float:
+        """Read the source into the arrays of a folder; return how often it was read."""
+        self._make_stores(folder)
+        _, scans = self._read()
+        for store in self._stores.values():
+            store.finish()
+        values = {name: codes.values for name, codes in self._codes.items()}
+        ordered = {name: codes.declares_order for name, codes in self._codes.items()}
+        saved.finish(folder, {"values": values, "ordered": ordered})
+        return scans
 
     def _key(self) -> dict[str, Any]:
         columns = self._columns

@@ -7,7 +7,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,13 +78,16 @@ class SavedRows:
         return SavedArrays(arrays, manifest["facts"])
 
     @contextmanager
-    def create(self) -> Iterator[Path]:
+    def create(self) -> Iterator[Path | None]:
         """Give an empty folder to write the arrays to, as NAME.npy; `finish` makes it the folder.
 
-        It is removed unless it was finished. One process writes at a time; others wait.
+        It is removed unless it was finished. One process writes at a time; others wait, and get None if the folder is
+        there by then.
         """
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self._folder}.lock"):
+        with self._locked():
+            if self._holds_files():
+                yield None
+                return
             temporary = self._folder.with_name(f"{self._folder.name}.unfinished")
             # Left by a process that was killed: nothing else writes there under the lock.
             shutil.rmtree(temporary, ignore_errors=True)
@@ -96,6 +99,22 @@ class SavedRows:
                 shutil.rmtree(temporary, ignore_errors=True)
                 unfinished.discard(str(temporary))
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(f"{self._folder}.lock")
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise TableError(
+                f"cache={str(self._folder)!r} cannot be written ({error.strerror or error}): give a path in a folder "
+                "that can be written"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
     def finish(self, temporary: Path, facts: Mapping[str, Any]) -> None:
         """Write the manifest with checksums of all arrays, and give the folder its name."""
         files = {path.stem: {"checksums": _checksums(path)} for path in sorted(temporary.glob("*.npy"))}
@@ -105,12 +124,28 @@ class SavedRows:
         for each in temporary.iterdir():
             with each.open("rb+") as file:
                 os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            self._folder.rmdir()  # an empty one that was given
         os.replace(temporary, self._folder)
+
+    def _holds_files(self) -> bool:
+        """Whether the folder exists and is not empty; a TableError if it is not a folder."""
+        try:
+            return any(self._folder.iterdir())
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            raise TableError(f"cache={str(self._folder)!r} is not a folder: give the path of one") from None
 
     def _read_manifest(self) -> dict[str, Any] | None:
         path = self._folder / _MANIFEST
-        if not self._folder.exists():
+        if not self._holds_files():
             return None
+        if not path.exists():
+            raise TableError(
+                f"cache={str(self._folder)!r} holds other files than decoded rows, or lacks {_MANIFEST}: "
+                "give another path"
+            )
         try:
             manifest: dict[str, Any] = json.loads(path.read_text())
             version, key = manifest["version"], manifest["key"]

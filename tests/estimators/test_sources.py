@@ -1,6 +1,8 @@
 """Fits and predictions from sources of rows, against those from arrays and frames in memory."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from fastgd import LinearRegression, LogisticRegression
 from fastgd import _data as data
 from fastgd import _decode as decode
 from fastgd import _ingest as ingest
-from fastgd.data import store
+from fastgd.data import saved, store
 from fastgd.exceptions import CheckpointError, TableError
 
 N, D = 3001, 5
@@ -270,8 +272,43 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"is damaged: numbers\.npy has other contents"):
         LinearRegression().fit(path, target="y", cache=folder)
     (folder / "manifest.json").unlink()
-    with pytest.raises(TableError, match=r"is damaged: manifest\.json cannot be read"):
+    with pytest.raises(TableError, match=r"holds other files than decoded rows, or lacks manifest\.json: give another"):
         LinearRegression().fit(path, target="y", cache=folder)
+
+
+def test_paths_that_cannot_be_a_folder_of_rows_are_named(tmp_path: Path) -> None:
+    path = _write(_frame()[[*NAMES, "y"]], tmp_path)
+    with pytest.raises(TableError, match=r"cache='.*rows\.parquet' is not a folder"):
+        LinearRegression().fit(path, target="y", cache=path)
+    with pytest.raises(TableError, match=r"cache='.*rows\.parquet/new' (cannot be written|is not a folder)"):
+        LinearRegression().fit(path, target="y", cache=path / "new")
+    with pytest.raises(TableError, match="holds other files than decoded rows"):
+        LinearRegression().fit(path, target="y", cache=tmp_path)
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    path, folder = _write(_frame()[[*NAMES, "y"]], tmp_path), tmp_path / "cache"
+    folder.mkdir()
+    scans = [LinearRegression().fit(path, target="y", cache=folder).fit_report_["scans"] for _ in range(2)]
+    assert scans == [1.0, 0.0]
+
+
+def test_fits_at_once_with_one_folder_read_the_source_once(tmp_path: Path, monkeypatch: Any) -> None:
+    path, folder = _write(_frame()[[*NAMES, "y"]], tmp_path), tmp_path / "cache"
+    both_found_none, load = threading.Barrier(2), saved.SavedRows.load
+
+    def load_together(self: Any, each: Any) -> Any:
+        found = load(self, each)
+        if found is None:
+            both_found_none.wait(60.0)
+        return found
+
+    monkeypatch.setattr(saved.SavedRows, "load", load_together)
+    with ThreadPoolExecutor(2) as pool:
+        fits = [pool.submit(LinearRegression().fit, path, target="y", cache=folder) for _ in range(2)]
+        first, second = (fit.result() for fit in fits)
+    assert sorted((first.fit_report_["scans"], second.fit_report_["scans"])) == [0.0, 1.0]
+    np.testing.assert_array_equal(first.coef_, second.coef_)
 
 
 def test_a_first_pass_that_fails_leaves_no_folder(tmp_path: Path) -> None:
