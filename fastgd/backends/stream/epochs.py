@@ -62,6 +62,9 @@ class StreamEpochs:
             before = loop.run(epoch, 0, stop - at, rates[at - first : stop - first], rule, before)
             at = stop
         assert before is not None
+        if last * size >= self._data.n:
+            # To the end of the source, which must not have more rows than before.
+            next(self._windows, None)
         self._data.count_rows(min(last * size, self._data.n) - first * size)
         self._position = (epoch, last)
         return before
@@ -81,6 +84,9 @@ class StreamEpochs:
         held, seen = 0, 0
         X, numbers = np.empty((min(capacity, n), d), self._matrix.dtype), np.empty(min(capacity, n), np.int64)
         for start, rows, block in self._matrix.blocks(self._order(epoch)):
+            self._matrix.count_scan(rows)
+            if (seen := seen + rows) > n:
+                break
             at = 0
             while at < rows:
                 count = min(rows - at, len(X) - held)
@@ -90,8 +96,7 @@ class StreamEpochs:
                 if held == len(X):
                     yield _Rows(X, numbers)
                     held = 0
-            seen += rows
-        self._matrix.count_scan(seen)
+        self._matrix.check_rows(seen)
         if held:
             yield _Rows(X[:held], numbers[:held])
 

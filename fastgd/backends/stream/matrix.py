@@ -82,9 +82,13 @@ class StreamMatrix:
             yield window
         self.count_scan(end)
         self._check = None
-        if end != len(self):
+        self.check_rows(end)
+
+    def check_rows(self, rows: int) -> None:
+        """Raise a TableError unless a pass over all rows has read as many as the first one."""
+        if rows != len(self):
             raise TableError(
-                f"{self.source.name} has {'more' if end > len(self) else 'fewer'} than the {len(self):,} rows of its "
+                f"{self.source.name} has {'more' if rows > len(self) else 'fewer'} than the {len(self):,} rows of its "
                 "first pass: it must not change during a fit"
             )
 
@@ -104,12 +108,16 @@ class StreamMatrix:
         if starts is not None:
             found = np.searchsorted(starts, rows, side="right") - 1
             parts = np.unique(found).tolist()
+        last = end = 0
         for start, count, X in self.blocks(parts):
-            first, last = np.searchsorted(rows, (start, start + count))
+            first, last = np.searchsorted(rows, (start, end := start + count))
             np.take(X, rows[first:last] - start, axis=0, out=out[first:last], mode="clip")
             self.count_scan(count)
-            if last == len(rows):
+            # After the last row the source ends, or has more rows than before.
+            if last == len(rows) and end != len(self):
                 break
+        if last < len(rows) or end > len(self):
+            self.check_rows(end)
         return out
 
     def blocks(self, parts: Sequence[int] | None) -> Iterator[Converted[NDArray[Any]]]:

@@ -102,11 +102,26 @@ def test_a_source_without_parts_gives_the_bits_of_one_with_parts() -> None:
 
 def test_a_source_that_changes_its_length_raises() -> None:
     X, _, _ = _rows("float32")
-    source = Pieces(X, (9000,), 777)
-    stream = StreamMatrix(source, source.names, N + 1, X.dtype, 2, 1 << 26)
-    with pytest.raises(TableError, match="has fewer than the 30,012 rows of its first pass"):
-        for _ in stream.windows(256):
-            pass
+    source = Pieces(X, (), 777, with_parts=False)
+    for n, message in ((N + 1, "fewer than the 30,012"), (N - 1, "more than the 30,010")):
+        stream = StreamMatrix(source, source.names, n, X.dtype, 2, 1 << 26)
+        with pytest.raises(TableError, match=f"has {message} rows of its first pass"):
+            for _ in stream.windows(256):
+                pass
+        with pytest.raises(TableError, match=f"has {message} rows of its first pass"):
+            stream.take(np.arange(n))
+        rule = LogisticRegression(optimizer="adam", batch_size=1000, max_iter=1, n_threads=2, tol=0.0)
+        with pytest.raises(TableError, match=f"has {message} rows of its first pass"):
+            _fit(rule, stream, np.arange(n) % 2 > 0)
+
+
+def test_epochs_count_as_scans_of_the_source() -> None:
+    X, y, _ = _rows("float32")
+    model = LogisticRegression(optimizer="adam", batch_size=1000, max_iter=1, n_threads=2, tol=0.0)
+    one, four = _stream(X, (9000,), 777), _stream(X, (9000,), 777)
+    _fit(model, one, y > 0)
+    _fit(model.set_params(max_iter=4), four, y > 0)
+    assert round(four.scans - one.scans, 6) == 3.0
 
 
 def test_numbers_that_are_not_finite_are_named_by_their_column() -> None:
