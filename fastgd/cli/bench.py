@@ -25,7 +25,7 @@ from fastgd.cli.output import print_text, whole_file
 from fastgd.cli.progress import progress
 from fastgd.cli.target import number_classes, read_target
 from fastgd.data import ReadOptions
-from fastgd.data.files import read_table
+from fastgd.data.files import read_given
 from fastgd.data.sparse import SparseTable
 from fastgd.data.table import take_labels
 
@@ -60,7 +60,7 @@ def bench(options: BenchOptions) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     devices, missing = usable_devices(options)
     with progress() as show:
-        show("reading" if options.source else "making data")
+        show("reading" if options.source or options.sql else "making data")
         data, origin = bench_data(options)
         stored = f", {data.numbers:,} non-zeros" if data.is_sparse else ""
         label = f"{data.problem.kind}, {data.problem.size}{stored}, {data.nbytes / 1e6:,.0f} MB, {origin}"
@@ -113,8 +113,8 @@ def bench_data(options: BenchOptions) -> tuple[Data, str]:
     InputError, TableError, OSError
         If the file cannot be used.
     """
-    if options.source is not None:
-        return _read(options, options.source)
+    if options.source is not None or options.sql is not None:
+        return _read(options)
     classes, dtype = options.classes or 2, np.dtype(options.dtype or "float32")
     task = "softmax" if classes > 2 else options.task or "logistic"
     n, d = options.rows or 1_000_000, options.cols or 100
@@ -122,8 +122,9 @@ def bench_data(options: BenchOptions) -> tuple[Data, str]:
     return problem.make(), f"generated with seed {options.seed}"
 
 
-def _read(options: BenchOptions, source: Path) -> tuple[Data, str]:
-    table = read_table(source, target=options.target, memory=options.matrix_bytes())
+def _read(options: BenchOptions) -> tuple[Data, str]:
+    files = None if options.source is None else [options.source]
+    table = read_given(files, options.sql, ReadOptions(), options.matrix_bytes(), target=options.target)
     attach_files(table, options.target, None, ReadOptions())
     if isinstance(table, SparseTable):
         check_sparse_target(table, options.target)
@@ -147,7 +148,7 @@ def _read(options: BenchOptions, source: Path) -> tuple[Data, str]:
     classes = 2 if task == "linear" else int(y.max()) + 1
     problem = Problem("softmax" if classes > 2 else task, X.shape[0], X.shape[1], dtype.str[1:], classes=classes)
     left_out = f", {int((~rows).sum()):,} rows with missing values left out" if not rows.all() else ""
-    return Data(problem, X, y, np.zeros((problem.outputs, problem.d))), f"{source}{left_out}"
+    return Data(problem, X, y, np.zeros((problem.outputs, problem.d))), f"{options.sql or options.source}{left_out}"
 
 
 def page(report: Report) -> str:

@@ -513,6 +513,7 @@ class BenchOptions(_Keeping):
         "FILE",
         default=None,
     )
+    sql: str | None = _sql()
     target: str | None = _option("The column of FILE to predict, or a file of targets as in fit.", "COL|FILE")
     device: str = _option(
         "Where to run: cpu, cuda, or both; auto takes all that there are.", "D,D|auto", default="auto"
@@ -539,9 +540,12 @@ class BenchOptions(_Keeping):
         self.devices()
         made = {"--rows": self.rows, "--cols": self.cols, "--classes": self.classes}
         given = [option for option, value in made.items() if value is not None]
-        if self.source is not None and given:
+        if self.source is not None and self.sql is not None:
+            raise InputError("--sql and FILE both name the rows: leave out FILE, and name files in the query")
+        has_rows = self.source is not None or self.sql is not None
+        if has_rows and given:
             raise InputError(f"{', '.join(given)}: a FILE has its own; leave them out, or leave the FILE out")
-        if self.source is None and self.target is not None:
+        if not has_rows and self.target is not None:
             raise InputError("--target needs a FILE: fastgd bench FILE --target COLUMN")
         if self.task == "linear" and self.classes is not None:
             raise InputError("--classes needs --task logistic: a linear regression has none")

@@ -195,3 +195,11 @@ def test_rows_may_be_read_in_every_pass(call, tmp_path):
         assert call("predict", "t.model", "t.csv").returncode == 0
     for option in (["--holdout", "0.5"], ["--missing", "drop"], ["--one-hot", "a"], ["--dtype", "float32"]):
         call("fit", "t.csv", "--target", "t", "--cache", "none", *option).check_refusal(option[0])
+
+
+def test_bench_measures_the_rows_of_a_query(call, small_limit, table_csv):
+    words = ["--target", "c", "--device", "cpu", "--memory-limit", "2000B", "--tol", "1"]
+    done = call("bench", "--sql", "SELECT a, c FROM 't.csv'", *words)
+    assert done.returncode == 0, done.stderr
+    assert "3,000 x 1" in done.stdout
+    call("bench", table_csv, "--sql", "SELECT 1").check_refusal("leave out FILE")
