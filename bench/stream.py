@@ -75,7 +75,7 @@ _TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 #: Epochs of a setting of SGD and of the best one, and the part of F above its best that it may be stopped at.
 _TRIAL_EPOCHS, _MOST_EPOCHS, _LEAST_PROGRESS = 2, 8, 1e-5
 #: Solvers of dask-ml, and the part of the rows that it can race on.
-_DASK_SOLVERS, _DASK_PART = ("newton", "lbfgs", "admm"), 4
+_DASK_SOLVERS, _DASK_PART = ("newton", "lbfgs", "admm"), 20
 _CLOCKS = ("seconds", "processor_seconds")
 
 
