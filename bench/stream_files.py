@@ -101,15 +101,16 @@ def excess(path: Path, theta: Floats, alpha: float) -> Excess:
 
 
 def _sums(path: Path, theta: Floats, alpha: float) -> tuple[float, Floats, Floats]:
-    """Return F with its gradient (d + 1,) and Hessian, in float64."""
+    """Return F with its gradient (d + 1,) in float64, and its Hessian from products in float32."""
     d, loss, n = len(theta) - 1, LOSSES["logistic"], 0
     value, gradient, hessian = 0.0, np.zeros(d + 1), np.zeros((d + 1, d + 1))
     for rows in batches(path):
-        X = np.column_stack([rows.X.astype(np.float64), np.ones(len(rows.y))])
-        z, y = (X @ theta)[:, None], 2.0 * rows.y[:, None] - 1.0
+        X = np.column_stack([rows.X, np.ones(len(rows.y), np.float32)])
+        exact = X.astype(np.float64)
+        z, y = (exact @ theta)[:, None], 2.0 * rows.y[:, None] - 1.0
         value += loss.value(z, y).sum()
-        gradient += loss.slope(z, y)[:, 0] @ X
-        hessian += (X * loss.curve(z, np.ones_like(z))).T @ X
+        gradient += loss.slope(z, y)[:, 0] @ exact
+        hessian += (X * loss.curve(z, np.ones_like(z)).astype(np.float32)).T @ X
         n += len(X)
     ridge = np.append(np.full(d, alpha), 0.0)
     return value / n + 0.5 * theta @ (ridge * theta), gradient / n + ridge * theta, hessian / n + np.diag(ridge)
