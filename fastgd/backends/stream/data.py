@@ -57,7 +57,8 @@ class StreamData(CpuRows):
     def _data_of(self, X: NDArray[Any]) -> records.Data:
         """Return the rows of the current window as kernels take them."""
         weights = np.ones(1, X.dtype) if self._s is None else self._s[self._window]
-        y = self._y[:, self._window]
+        # Targets of another layout would compile kernels again.
+        y = np.ascontiguousarray(self._y[:, self._window])
         return records.Data(read_only(X), read_only(y), read_only(weights), 0 if self._s is None else 1)
 
     @property
