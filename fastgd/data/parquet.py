@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a column that are read from the file at a time.
 READ_BYTES = 1 << 17
-#: Blocks that are decoded at a time: each call for a column costs as much as some thousand numbers.
-_BATCH_BLOCKS = 4
+#: Blocks that are decoded at a time: each call for a column costs as much as some thousand numbers, each block memory.
+_BATCH_BLOCKS = 2
 
 
 class _File(NamedTuple):
