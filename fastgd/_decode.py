@@ -236,7 +236,7 @@ class FirstPass:
             if weights.size and weights.min() < 0:
                 least = f"column {columns.weight!r} of weights holds {weights.min():g}"
                 raise TableError(f"{block.place}: {least}: weights must be at least 0")
-        factors = {name: _factor(block.column(name)) for name in self._codes}
+        factors = {name: _factor(block.column(name), name) for name in self._codes}
         for name, factor in factors.items():
             refuse_missing_categories(factor, name, block.place)
         return _Block(numbers, factors, {name: self._target(block, name) for name in self._numeric}, weights)
@@ -299,16 +299,30 @@ class FirstPass:
         return DecodedRows(X, factors, targets, arrays.get(_WEIGHTS), "disk", scans)
 
 
-def _factor(column: Any) -> Factor:
+def _factor(column: Any, name: str) -> Factor:
     """Return a column of a block as codes of its values."""
-    if isinstance(column, np.ndarray):
+    if isinstance(column, np.ndarray) and column.dtype.kind != "O":
         values, codes = np.unique(column, return_inverse=True)
         return Factor(codes, values.tolist())
     import pyarrow
 
-    frame = frame_of(pyarrow.table({"": column}))
+    frame = frame_of(pyarrow.table({name: _arrow_of(column, name)}))
     assert frame is not None
     return frame.factor(0)
+
+
+def _arrow_of(column: Any, name: str) -> Any:
+    """Return a column as an Arrow array; a ValueError for objects of several types."""
+    import pyarrow
+
+    if not isinstance(column, np.ndarray):
+        return column
+    try:
+        return pyarrow.array(column, from_pandas=True)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+        raise ValueError(
+            f"column {name!r} holds objects that are not all of one type ({error}): make them text"
+        ) from error
 
 
 def check_block(rows: NDArray[Any] | CsrMatrix, names: Sequence[str], place: str) -> None:

@@ -140,6 +140,11 @@ class ArrowFrame:
         arrow, column = self._arrow, self._given.column(j)
         if arrow.types.is_string_view(column.type):
             column = column.cast(arrow.large_string())
+        if arrow.types.is_nested(column.type):
+            raise ValueError(
+                f"column {self.names[j]!r} holds {column.type}, neither numbers nor text: make columns of its parts, "
+                "or leave it out"
+            )
         if not arrow.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         whole = column.unify_dictionaries().combine_chunks()

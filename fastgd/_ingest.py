@@ -17,7 +17,7 @@ from fastgd._decode import Columns, DecodedRows, FirstPass, Keeping, check_block
 from fastgd._frames import Factor
 from fastgd._inputs import Matrix, read_rows, source_of
 from fastgd._model import ModelParameters
-from fastgd.arrays import blocks_of
+from fastgd.arrays import blocks_of, float_type
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.csr.store import CsrStore
 from fastgd.backends.gpu_arrays import GpuArray
@@ -30,8 +30,6 @@ from fastgd.parameters import shown
 from fastgd.suggestions import did_you_mean
 from fastgd.threads import get_num_threads
 
-#: Types of numbers that float32 holds exactly.
-_FLOAT32_KINDS = {"f2", "f4", "i1", "u1", "i2", "u2", "b1"}
 #: Numbers of rows whose categories are coded at a time.
 _CODED_NUMBERS = 1 << 21
 
@@ -174,8 +172,7 @@ def _choose_columns(source: RowSource, options: SourceOptions, has_y: bool) -> C
     if not features:
         raise ValueError(f"{source.name} has no column besides target and weights: predictors are needed")
     categories = _category_names(source, features, options.categorical)
-    kinds = {f"{source.dtypes[name].kind}{source.dtypes[name].itemsize}" for name in features if name not in categories}
-    dtype = np.dtype(np.float32 if kinds and kinds <= _FLOAT32_KINDS else np.float64)
+    dtype = _dtype_of(source, [name for name in features if name not in categories])
     return Columns(features, categories, targets, weight, dtype, isinstance(options.target, str) or len(targets) == 1)
 
 
@@ -220,9 +217,8 @@ def _category_names(source: RowSource, features: Sequence[str], categorical: Any
 
 
 def _dtype_of(source: RowSource, names: Sequence[str]) -> np.dtype[Any]:
-    """Return the smaller of float32 and float64 that holds the numbers of columns as exactly as the source."""
-    kinds = {f"{source.dtypes[name].kind}{source.dtypes[name].itemsize}" for name in names}
-    return np.dtype(np.float32 if kinds and kinds <= _FLOAT32_KINDS else np.float64)
+    """Return the type of rows of these columns, by default float64."""
+    return float_type(source.dtypes[name] for name in names) if names else np.dtype(np.float64)
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

@@ -1,7 +1,7 @@
 """Arrays as the whole package names and passes them: below everything, so that any module may use it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ Array = NDArray[np.float64]
 
 #: The rounding of each dtype of data.
 EPS = {kind: float(np.finfo(kind).eps) for kind in ("f4", "f8")}
+#: Types of numbers that float32 holds exactly.
+_FLOAT32_KINDS = {"f2", "f4", "i1", "u1", "i2", "u2", "b1"}
 #: Most numbers whose dot product BLAS computes on one thread.
 _FEW = 1 << 13
 
@@ -21,6 +23,12 @@ def all_finite(array: NDArray[Any]) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.vdot(array, array) if array.size <= _FEW else np.sum(array)
     return math.isfinite(total) or bool(np.isfinite(array).all())
+
+
+def float_type(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
+    """Return float32 if it holds the numbers of all these types exactly, else float64."""
+    exact = all(f"{dtype.kind}{dtype.itemsize}" in _FLOAT32_KINDS for dtype in dtypes)
+    return np.dtype(np.float32 if exact else np.float64)
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd.arrays import float_type
 from fastgd.data.blocks import ArrowBlock, load_pyarrow
 from fastgd.data.query import map_ahead
 from fastgd.data.store import RowStore
-from fastgd.data.table import FLOAT32_KINDS
 from fastgd.data.text_column import MISSING, TextColumn
 
 if TYPE_CHECKING:
@@ -233,9 +233,3 @@ def _reads(parse: Callable[[str], float], text: str) -> bool:
         return parse(text) == float(text)
     except ValueError:
         return False
-
-
-def float_type(dtypes: Any) -> np.dtype[Any]:
-    """Return float32 if it holds the numbers of all these types, else float64."""
-    exact = all(f"{dtype.kind}{dtype.itemsize}" in FLOAT32_KINDS for dtype in dtypes)
-    return np.dtype(np.float32 if exact else np.float64)

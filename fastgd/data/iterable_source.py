@@ -46,7 +46,7 @@ class IterableSource:
         self.name = "the callable" if callable(given) else "the iterator"
         self._token = uuid.uuid4().hex
         self._factory = given if callable(given) else None
-        items = iter(given() if callable(given) else given)
+        items = self._called() if callable(given) else given
         first = next(items, None)
         if first is None:
             raise TableError(f"{self.name} gives no rows")
@@ -81,11 +81,21 @@ class IterableSource:
 
     def _items(self) -> Iterator[Any]:
         if self._factory is not None:
-            return iter(self._factory())
+            return self._called()
         items, self._unread = self._unread, None
         if items is None:
             raise refuse_second_pass(self.name)
         return items
+
+    def _called(self) -> Iterator[Any]:
+        """Return a new iterator."""
+        assert self._factory is not None
+        given = self._factory()
+        if not isinstance(given, Iterable):
+            raise TableError(
+                f"{self.name} returned {type(given).__name__}: it must return an iterator over parts of rows"
+            )
+        return iter(given)
 
     def _part(self, item: Any, k: int) -> _Part:
         rows, target = item if isinstance(item, tuple) and len(item) == 2 else (item, None)

@@ -50,7 +50,6 @@ def as_source(given: Any, options: ReadOptions | None = None) -> RowSource | Non
     Examples
     --------
     >>> import numpy as np
-    from scipy.sparse import issparse
     >>> from fastgd.data import as_source
     >>> source = as_source([np.eye(2), np.ones((3, 2))])
     >>> source.names, source.n_rows

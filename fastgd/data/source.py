@@ -112,9 +112,11 @@ class FileStamp(NamedTuple):
                 " the fit has ended"
             ) from error
         if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
+            change = f"it had {self.size:,} bytes and has {found.st_size:,}"
+            if found.st_size == self.size:
+                change = f"it was written again, with as many bytes ({self.size:,})"
             raise TableError(
-                f"{self.name} has changed since it was opened: it had {self.size:,} bytes and has {found.st_size:,};"
-                " open the source again when the file is complete"
+                f"{self.name} has changed since it was opened: {change}; open the source again when it is complete"
             )
 
 

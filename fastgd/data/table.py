@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastgd.arrays import float_type
 from fastgd.data.query import map_ahead
 from fastgd.data.store import RowStore
 from fastgd.data.text_column import TextColumn, encode
@@ -26,7 +27,6 @@ _BLOCK_ROWS = 4096
 _GROUP_COLUMNS = 16
 #: Rows that are written to a file at a time.
 _STORED_ROWS = 1 << 15
-FLOAT32_KINDS = {"f2", "f4", "i1", "u1", "i2", "u2", "b1"}
 _KINDS = {"f": "numbers", "i": "numbers", "u": "numbers", "b": "numbers", "U": "text", "O": "text", "M": "dates"}
 
 
@@ -211,8 +211,7 @@ class Table:
 
     def dtype(self, names: Sequence[str]) -> np.dtype[Any]:
         """Return the smaller of float32 and float64 that holds the numbers of `names` as exactly as the source."""
-        exact = all(f"{dtype.kind}{dtype.itemsize}" in FLOAT32_KINDS for dtype in self.source_dtypes(names))
-        return np.dtype(np.float32 if exact else np.float64)
+        return float_type(self.source_dtypes(names))
 
     def take(
         self, names: Sequence[str], parts: Sequence[Rows], dtype: DTypeLike, *, last: bool = False

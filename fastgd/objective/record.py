@@ -263,10 +263,6 @@ def _steps(array: NDArray[Any]) -> list[int]:
     return [stride // array.itemsize for stride in array.strides]
 
 
-def _layout(array: Array) -> list[Any]:
-    return [array.shape, _steps(array)]
-
-
 def _laid_out(array: Array, steps: list[int]) -> Array:
     """Return a copy of an array with steps in memory."""
     if min(steps, default=0) < 0 or not array.size:

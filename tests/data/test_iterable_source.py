@@ -100,6 +100,11 @@ def test_a_callable_that_gives_other_rows_is_noticed():
         read_numbers(source)
 
 
+def test_a_callable_must_return_an_iterator():
+    with pytest.raises(TableError, match="the callable returned int: it must return an iterator"):
+        as_source(lambda: 3)
+
+
 def test_errors_of_the_callable_are_its_own():
     def parts():
         yield X

@@ -380,6 +380,16 @@ def test_generators_may_use_their_arrays_again(kind: str, cache: Any) -> None:
     np.testing.assert_array_equal(of_parts.coef_, in_memory.coef_)
 
 
+def test_columns_that_hold_neither_numbers_nor_text_are_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [[1.0, 2.0]] * 9, "x": range(9), "y": range(9)}), tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match=r"column 'a' holds list<.*>, neither numbers nor text"):
+        LinearRegression().fit(tmp_path / "rows.parquet", target="y")
+    for other, message in ((None, r"column 'target' .* missing"), (3.5, r"column 'target' holds objects .*one type")):
+        y = np.array(["a", other, "b"], object)
+        with pytest.raises(ValueError, match=message):
+            LogisticRegression().fit(iter([(np.eye(3), y)]))
+
+
 def test_a_negative_weight_is_named_by_file_row_group_and_column(tmp_path: Path) -> None:
     frame = _frame()[[*NAMES, "weight", "y"]]
     frame.loc[1500, "weight"] = -1.0
