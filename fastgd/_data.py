@@ -42,6 +42,8 @@ from fastgd.threads import by_blocks
 Rows = Columns
 #: Numbers of X that are gathered at a time to validate on held-out rows.
 _BLOCK_NUMBERS = 1 << 20
+#: Rows of a stream that its fingerprint reads.
+_FIRST_ROWS = 1 << 12
 
 
 class Coefficients(NamedTuple):
@@ -450,7 +452,9 @@ def _fingerprints(
 def _fingerprint(X: Rows | None, n_threads: int) -> str:
     if X is None:
         return "none"
-    assert not isinstance(X, StreamMatrix)
+    if isinstance(X, StreamMatrix):
+        # All rows would take a scan; targets and weights are compared as a whole.
+        return f"{len(X)} rows, {fingerprint(X.take(np.arange(min(len(X), _FIRST_ROWS))))}"
     if isinstance(X, CsrMatrix):
         return " ".join(fingerprint(part, n_threads) for part in (X.data, X.indices, X.indptr))
     if isinstance(X, GpuArray):

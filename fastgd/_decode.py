@@ -122,6 +122,11 @@ class FirstPass:
             self._make_stores(None)
             rows, scans = self._read()
             return self._decoded({name: store.finish() for name, store in self._stores.items()}, rows, scans)
+        if not self._source.fingerprint():
+            raise ValueError(
+                f"cache={str(cache)!r} is for files, whose changes are noticed later, and not for rows of "
+                f"{self._source.name}: use cache='disk', or write the rows to a Parquet file"
+            )
         saved, scans = SavedRows(cache, self._key()), 0.0
         found = saved.load(self._on_threads)
         if found is None:

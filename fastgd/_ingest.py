@@ -91,9 +91,12 @@ def _vector_in_file(y: Any) -> Any:
 
 
 def _describe(source: RowSource, columns: Columns, rows: int) -> str:
-    """Return a text that changes with the contents and the predictors of a source."""
+    """Return a text that changes with the contents and the predictors of a source; "" if it does not know them."""
+    contents = source.fingerprint()
+    if not contents:
+        return ""
     names = hashlib.blake2b("\0".join(columns.features).encode(), digest_size=8).hexdigest()
-    return f"{columns.dtype.str[1:]} {rows}x{len(columns.features)} {names} {source.fingerprint()}"
+    return f"{columns.dtype.str[1:]} {rows}x{len(columns.features)} {names} {contents}"
 
 
 def _read_all(source: RowSource, columns: Columns, options: SourceOptions) -> DecodedRows:

@@ -113,7 +113,7 @@ class Matrix(NamedTuple):
     converted_bytes: size of the copy that this took, 0 where the user's memory is used. names: of the columns, if any.
     cache: where rows of a source are kept, "memory" or "disk", "none" if they are read in every pass; "" for other X.
     scans: times that the source was read so far. source: a text that changes with the contents and columns of the
-    source, "" for other X.
+    source, "" for other X and for sources that do not know them.
     """
 
     array: NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix

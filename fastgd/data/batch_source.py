@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -60,7 +59,6 @@ class BatchSource:
         if len(self.names) < len(schema.names) and repeated is not None:
             raise TableError(f"{name} has several columns named {repeated!r}: rename them")
         self.nbytes = sum(stamp.size for stamp in stamps) if stamps else None
-        self._token = uuid.uuid4().hex
         # Rows of the first whole pass.
         self._counted: int | None = None
 
@@ -84,8 +82,8 @@ class BatchSource:
         self._counted = done
 
     def fingerprint(self) -> str:
-        """See `RowSource.fingerprint`; it differs for every object, since its rows cannot be known without a pass."""
-        return self._token
+        """See `RowSource.fingerprint`; rows are not known without a pass."""
+        return ""
 
     def _batches(self, names: Sequence[str], rows: int) -> Generator[pyarrow.RecordBatch, None, None]:
         """Yield batches; raise errors of their library as `TableError`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -44,7 +43,6 @@ class IterableSource:
 
     def __init__(self, given: Callable[[], Iterable[Any]] | Iterator[Any]) -> None:
         self.name = "the callable" if callable(given) else "the iterator"
-        self._token = uuid.uuid4().hex
         self._factory = given if callable(given) else None
         items = self._called() if callable(given) else given
         first = next(items, None)
@@ -76,8 +74,8 @@ class IterableSource:
         self._counted = done
 
     def fingerprint(self) -> str:
-        """See `RowSource.fingerprint`; it differs for every object."""
-        return self._token
+        """See `RowSource.fingerprint`; rows are not known without a pass."""
+        return ""
 
     def _items(self) -> Iterator[Any]:
         if self._factory is not None:

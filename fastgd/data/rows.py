@@ -87,4 +87,7 @@ class RowSource(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """Return a text that changes with the contents, by names, sizes and times of files or bytes of arrays."""
+        """Return a text that changes with the contents, by names, sizes and times of files or bytes of arrays.
+
+        It is empty if the contents are not known without a pass.
+        """

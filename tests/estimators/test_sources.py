@@ -348,6 +348,29 @@ def test_a_fit_from_a_source_continues_from_its_checkpoint(tmp_path: Path, optim
         model.fit(path, **fitting)
 
 
+@pytest.mark.parametrize("cache", ["memory", None])
+def test_a_fit_of_a_generator_continues_from_its_checkpoint(tmp_path: Path, cache: Any) -> None:
+    frame = _frame()
+
+    def parts(shift: float = 0.0) -> Any:
+        for start in range(0, N, 1000):
+            part = frame[start : start + 1000]
+            yield _array(part) + np.float32(shift), part["label"].to_numpy(str)
+
+    model = LogisticRegression(optimizer="adam", batch_size=50, max_iter=4, tol=0.0, random_state=0)
+    whole = LogisticRegression(**model.get_params()).fit(parts, cache=cache)
+    fitting: Any = {"cache": cache, "checkpoint": tmp_path / "fit.ckpt", "checkpoint_every": 0}
+    model.fit(parts, callbacks=lambda state: state.epoch == 2, **fitting)
+    model.fit(lambda: parts(), **fitting)
+    np.testing.assert_array_equal(model.coef_, whole.coef_)
+    with pytest.raises(CheckpointError, match=r"is a checkpoint of another fit \(X="):
+        model.fit(lambda: parts(1.0), **fitting)
+    with pytest.raises(
+        ValueError, match=r"cache='.*' is for files.* and not for rows of the callable: use cache='disk'"
+    ):
+        model.fit(parts, cache=tmp_path / "cache")
+
+
 def test_mini_batches_of_rows_on_the_disk_beyond_memory_come_part_by_part(tmp_path: Path, monkeypatch: Any) -> None:
     path = _write(_frame()[[*NAMES, "label"]], tmp_path)
     model = LogisticRegression(optimizer="adam", max_iter=3, random_state=0, tol=0.0, n_threads=2)
