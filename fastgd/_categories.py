@@ -256,13 +256,29 @@ def learn_levels(factor: Factor, column: str, *, keeps_declared: bool, is_automa
     if is_automatic and len(values) > max(_MOST_LEVELS, _LEVELS_SHARE * rows):
         raise ValueError(
             f"column {column!r} holds {len(values):,} different values in {rows:,} rows, and each would take a column: "
-            f"leave it out, or name it in categorical=[{column!r}, ...] to use it"
+            f"leave it out, or name it in categorical=[{column!r}, ...] to use it{_text_among_numbers(values)}"
         )
     levels = [value.item() if isinstance(value, np.generic) else value for value in values]
     kind = _check_levels(levels, column)
     if not factor.declares_order:
         levels.sort(key=level_order if kind == "text" else None)
     return tuple(levels)
+
+
+def _text_among_numbers(values: Sequence[Any]) -> str:
+    """Return a hint at the first text, if most values are numbers that were written as text."""
+    texts = [value for value in values if not _is_number_as_text(value)]
+    if not texts or 2 * len(texts) > len(values):
+        return ""
+    return f"; most values are numbers, but not {texts[0]!r}: correct it, or leave out its rows"
+
+
+def _is_number_as_text(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return isinstance(value, str)
 
 
 def refuse_missing_categories(factor: Factor, column: str, name: str) -> None:

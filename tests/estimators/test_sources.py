@@ -413,6 +413,14 @@ def test_columns_that_hold_neither_numbers_nor_text_are_named(tmp_path: Path) ->
             LogisticRegression().fit(iter([(np.eye(3), y)]))
 
 
+def test_text_among_numbers_is_named(tmp_path: Path) -> None:
+    frame = _frame()[["x0", "x1", "y"]].astype(object)
+    frame.loc[1500, "x1"] = "oops"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(ValueError, match=r"column 'x1' holds 3,001 different values.* are numbers, but not 'oops'"):
+        LinearRegression().fit(tmp_path / "rows.csv", target="y")
+
+
 def test_a_negative_weight_is_named_by_file_row_group_and_column(tmp_path: Path) -> None:
     frame = _frame()[[*NAMES, "weight", "y"]]
     frame.loc[1500, "weight"] = -1.0
