@@ -37,6 +37,8 @@ class ArrowBlock:
 
     def numbers(self, names: Sequence[str], out: NDArray[Any]) -> None:
         """See `RowBlock.numbers`."""
+        if not names:
+            return
         batch = self.batch.select(list(names))
         if all(str(field.type) == _ARROW_FLOATS[out.dtype.char] for field in batch.schema):
             # Nothing has to be cast: Arrow copies the columns together, with fewer calls.

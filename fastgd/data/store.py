@@ -39,7 +39,7 @@ class RowStore:
     def __init__(self, width: int | None, dtype: Any, memory: int, path: Path | None = None) -> None:
         self._shape = () if width is None else (width,)
         self.dtype = np.dtype(dtype)
-        self._memory = 0 if path is not None else memory
+        self._memory = memory
         self._blocks: list[NDArray[Any]] = []
         self._file: IO[bytes] | None = None
         self._path = path and path.with_name(f"{path.name}.npy")
@@ -58,7 +58,7 @@ class RowStore:
     def append(self, rows: NDArray[Any]) -> None:
         """Append rows, which the store may keep; an OSError if the disk is full."""
         self.rows += len(rows)
-        if self._file is None and self.nbytes > self._memory:
+        if self._file is None and (self._path is not None or self.nbytes > self._memory):
             self._file = self._open()
             for block in self._blocks:
                 self._write(self._file, block)

@@ -413,6 +413,17 @@ def test_columns_that_hold_neither_numbers_nor_text_are_named(tmp_path: Path) ->
             LogisticRegression().fit(iter([(np.eye(3), y)]))
 
 
+@pytest.mark.parametrize("cache", ["memory", "disk", "folder"])
+def test_categories_without_numbers_have_the_bits_of_a_frame(tmp_path: Path, cache: Any) -> None:
+    frame = _with_categories(3)[["place", "y"]]
+    options: Any = {"target": "y", "cache": tmp_path / "rows" if cache == "folder" else cache}
+    of_file = LinearRegression().fit(_write(frame, tmp_path), **options)
+    of_frame = LinearRegression().fit(frame.drop(columns="y"), frame["y"])
+    np.testing.assert_array_equal(of_file.coef_, of_frame.coef_)
+    predicted = np.concatenate(list(of_file.predict(tmp_path / "rows.parquet")))
+    np.testing.assert_array_equal(predicted, of_frame.predict(frame.drop(columns="y")))
+
+
 def test_text_among_numbers_is_named(tmp_path: Path) -> None:
     frame = _frame()[["x0", "x1", "y"]].astype(object)
     frame.loc[1500, "x1"] = "oops"
