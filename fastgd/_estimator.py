@@ -476,6 +476,8 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
             matrix, y, sample_weight = self._read_rows_to_fit(X, y, sample_weight, extras)
             validation, start = self._validation_rows(extras, matrix), self._start(extras, before)
             data = load(config, matrix, y, sample_weight, start, validation)
+            # Those of a source would be kept beside their working copies.
+            del y, sample_weight
             with printed(config.verbose):
                 data = data if checkpoint is None else checkpoint.record(config, data)
                 return self._store(run_fit(config, data, callbacks, hasattr(self, "coef_"), timer))
