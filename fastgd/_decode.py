@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,8 @@ logger = logging.getLogger("fastgd")
 #: Parts of the memory limit that decoded rows in memory, and other columns, may take; and that blocks wait in.
 _ROWS_SHARE, _COLUMN_SHARE, _QUEUE_SHARE = 2, 8, 4
 _UNLIMITED = 1 << 62
+#: Bytes of the entry of a value among the codes of a column, beside the value.
+_VALUE_BYTES = 100
 #: Names of the arrays of predictors, targets and weights.
 _NUMBERS, _WEIGHTS = "numbers", "weights"
 
@@ -83,10 +86,12 @@ class _Block(NamedTuple):
 
 
 class _Codes:
-    """Numbers of the values of a column in the order of their first rows."""
+    """Numbers of the values of a column in the order of their first rows; memory: most bytes that the values take."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, memory: int) -> None:
+        self._name, self._memory = name, memory
         self._numbers: dict[Any, int] = {}
+        self._bytes = 0
         self.declares_order = False
 
     @property
@@ -98,7 +103,14 @@ class _Codes:
         """Return the codes of a block by the numbers of all blocks."""
         numbers = self._numbers
         for value in factor.values:
-            numbers.setdefault(value, len(numbers))
+            if value not in numbers:
+                numbers[value] = len(numbers)
+                self._bytes += _VALUE_BYTES + sys.getsizeof(value)
+        if self._bytes > self._memory:
+            raise TableError(
+                f"column {self._name!r} holds more than {len(numbers) - 1:,} different values, which take more than "
+                "memory_limit: leave it out, for example by fastgd.data.scan_sql, or raise the limit"
+            )
         self.declares_order = factor.declares_order
         codes: NDArray[np.int32] = np.array([*(numbers[value] for value in factor.values), -1], np.int32)[factor.codes]
         return codes
@@ -111,7 +123,8 @@ class FirstPass:
         self._source, self._columns, self._keeping = source, columns, keeping
         self._keeps = self._keeps_rows()
         texts = [name for name in columns.targets if source.dtypes[name].kind == "O"]
-        self._codes = {name: _Codes() for name in (*columns.categories, *texts)}
+        memory = _UNLIMITED if keeping.cache == "memory" else keeping.memory_limit
+        self._codes = {name: _Codes(name, memory) for name in (*columns.categories, *texts)}
         self._numeric = [name for name in columns.targets if name not in texts]
         self._stores: dict[str, RowStore | CsrStore] = {}
 

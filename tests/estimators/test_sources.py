@@ -424,6 +424,14 @@ def test_categories_without_numbers_have_the_bits_of_a_frame(tmp_path: Path, cac
     np.testing.assert_array_equal(predicted, of_frame.predict(frame.drop(columns="y")))
 
 
+def test_values_of_text_beyond_the_memory_limit_end_the_first_pass(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(decode, "_VALUE_BYTES", 1 << 20)
+    path, read = _write(_with_categories(100), tmp_path), {"target": "y", "memory_limit": "64MiB"}
+    with pytest.raises(TableError, match=r"column 'place' holds more than 99 different values.*memory_limit: leave it"):
+        LinearRegression().fit(path, **read)
+    LinearRegression().fit(path, cache="memory", **read)
+
+
 def test_text_among_numbers_is_named(tmp_path: Path) -> None:
     frame = _frame()[["x0", "x1", "y"]].astype(object)
     frame.loc[1500, "x1"] = "oops"
