@@ -163,8 +163,9 @@ class FirstPass:
 
     def _key(self) -> dict[str, Any]:
         columns = self._columns
-        of_use = {"features": columns.features, "categories": columns.categories, "targets": columns.targets}
-        return {"source": self._source.fingerprint(), "columns": of_use | {"weight": columns.weight}}
+        # The columns that a message names first.
+        of_use = {"targets": columns.targets, "weight": columns.weight, "categories": columns.categories}
+        return {"source": self._source.fingerprint(), "columns": {**of_use, "features": columns.features}}
 
     def _on_threads(self, count: int, work: Callable[[int], None]) -> None:
         threads.run(count, self._keeping.n_threads, lambda slot, number: work(number))

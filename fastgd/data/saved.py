@@ -156,11 +156,12 @@ class SavedRows:
                 f"cache={str(self._folder)!r} is of version {version}, and this release writes version {VERSION}: "
                 "delete the folder, or give another"
             )
-        for name, value in self._key.items():
-            if key.get(name) != json.loads(json.dumps(value)):
+        now = json.loads(json.dumps(self._key))
+        for name, value in now.items():
+            if key.get(name) != value:
                 raise TableError(
-                    f"cache={str(self._folder)!r} holds rows of another {name}: {_short(key.get(name))} in place of "
-                    f"{_short(value)}; delete the folder, or give another"
+                    f"cache={str(self._folder)!r} holds rows of {_difference(name, key.get(name), value)}; delete the "
+                    "folder, or give another"
                 )
         return manifest
 
@@ -180,6 +181,14 @@ def _checksums(path: Path) -> list[int]:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     flat = array.reshape(-1).view(np.uint8)
     return [zlib.crc32(flat[start : start + _PIECE_BYTES]) for start in range(0, flat.size, _PIECE_BYTES)]
+
+
+def _difference(name: str, there: Any, here: Any) -> str:
+    """Return a text for a difference of keys: the first of dictionaries, but not that of fingerprints."""
+    if not (isinstance(there, dict) and isinstance(here, dict)):
+        return f"another {name}, or it has changed since"
+    part = next(part for part in here if there.get(part) != here[part])
+    return f"other {name} ({part}: {_short(there.get(part))} there, {_short(here[part])} here)"
 
 
 def _short(value: Any) -> str:

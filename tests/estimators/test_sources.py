@@ -257,10 +257,10 @@ def test_a_folder_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_rows_or_columns_is_refused(tmp_path: Path) -> None:
     path, folder = _kept(tmp_path)
-    with pytest.raises(TableError, match="holds rows of another columns"):
+    with pytest.raises(TableError, match=r"of other columns \(targets: \['y'\] there, \['x0'\] here\); delete"):
         LinearRegression().fit(path, target="x0", cache=folder)
     _write(_frame(1)[[*NAMES, "y"]], tmp_path)
-    with pytest.raises(TableError, match="holds rows of another source"):
+    with pytest.raises(TableError, match="holds rows of another source, or it has changed since; delete the folder"):
         LinearRegression().fit(path, target="y", cache=folder)
 
 
