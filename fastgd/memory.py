@@ -1,9 +1,9 @@
 """Available memory, where the system reports it."""
 
 import re
+from operator import index
 from pathlib import Path
-
-import numpy as np
+from typing import SupportsIndex
 
 #: Files with the system's memory, and with the limit and the use of the control group.
 _SYSTEM, _LIMIT, _USED = "/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"
@@ -43,7 +43,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 _LEAST = 64 << 20
 
 
-def read_memory_limit(given: int | np.integer | str | None) -> int:
+def read_memory_limit(given: SupportsIndex | str | None) -> int:
     """Return a limit of memory in bytes, given as a number or as text such as "300MB"; by default a share of memory.
 
     Raises
@@ -59,7 +59,7 @@ def read_memory_limit(given: int | np.integer | str | None) -> int:
         unit = found[2].upper() if found else "?"
         size = float(found[1]) * _UNITS[unit] if found and unit in _UNITS else None
     else:
-        size = int(given) if isinstance(given, int | np.integer) and not isinstance(given, bool) else None
+        size = index(given) if hasattr(given, "__index__") and not isinstance(given, bool) else None
     if size is None or size < _LEAST:
         raise ValueError(
             f"memory_limit must be a number of bytes of at least {_LEAST:,}, or text such as '300MB', got {given!r}"
