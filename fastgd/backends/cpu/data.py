@@ -11,6 +11,7 @@ from fastgd import threads
 from fastgd.arrays import Array, read_only
 from fastgd.backends.cpu.epochs import CpuEpochs, coordinates_of
 from fastgd.backends.cpu.least_squares import CpuLeastSquares
+from fastgd.backends.cpu.nodes import LEVELS
 from fastgd.backends.design import HostDesign
 from fastgd.backends.weights import WeightedRows
 from fastgd.kernels import records
@@ -23,8 +24,6 @@ from fastgd.objective.dataset import EpochProblem, Piece, Runs, Sums, Transferre
 from fastgd.objective.rule_state import RuleState
 from fastgd.optimizers import KernelRule, Recipe
 
-#: Most open nodes of the tree of sums.
-LEVELS = 48
 #: Bytes of rows below which threads cost more than they save: to wake one can take as long as to read them.
 _FEW_BYTES = 1 << 21
 

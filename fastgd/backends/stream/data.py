@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd import threads
 from fastgd.arrays import Array, read_only
-from fastgd.backends.cpu.data import LEVELS, CpuData, CpuRows
+from fastgd.backends.cpu.data import CpuData, CpuRows
 from fastgd.backends.cpu.least_squares import CpuLeastSquares
+from fastgd.backends.cpu.nodes import LEVELS, Node, NodeTree, sum_runs
 from fastgd.backends.stream.epochs import StreamEpochs
 from fastgd.backends.stream.matrix import StreamMatrix
-from fastgd.backends.stream.nodes import NodeTree, aligned_runs
 from fastgd.backends.stream.sample import StreamSample
 from fastgd.kernels import records
 from fastgd.objective.coordinates import Scaling
@@ -53,6 +52,10 @@ class StreamData(CpuRows):
         #: Rows that passes and epochs have read so far, and those that samples have.
         self.rows_read = self.rows_sampled = 0
         self.transferred = Transferred()
+        #: Number of the first block, and whether the last one is the end, where these rows are a part of others.
+        self.first_block, self.is_end = 0, True
+        #: Nodes of the last sums.
+        self.nodes: list[Node] = []
 
     def _data_of(self, X: NDArray[Any]) -> records.Data:
         """Return the rows of the current window as kernels take them."""
@@ -83,27 +86,16 @@ class StreamData(CpuRows):
 
     def _reduce(self, kernel: Any, combine: Any, size: int) -> Array:
         """Call the kernel for runs of blocks in each window and combine their nodes."""
-        tree = NodeTree(combine, size)
-        stacks: dict[int, Array] = {}
+        tree = NodeTree(combine, size, self.first_block)
+        stacks = {0: np.empty((LEVELS, size))}
         for window in self.windows(records.BLOCK_ROWS):
-            first = window.start // records.BLOCK_ROWS
-            runs = aligned_runs(first, -(-window.stop // records.BLOCK_ROWS), _RUN_BLOCKS)
-            nodes = np.empty((len(runs), size))
-
-            def work(
-                slot: int, number: int, runs: list[tuple[int, int]] = runs, nodes: Array = nodes, first: int = first
-            ) -> None:
-                if slot not in stacks:
-                    stacks[slot] = np.empty((LEVELS, size))
-                begin, level = runs[number]
-                begin -= first
-                last = min(begin + (1 << level), -(-self.data.y.shape[1] // records.BLOCK_ROWS))
-                kernel(begin, last, records.BLOCK_ROWS, stacks[slot], nodes[number], slot)
-
-            threads.run(len(runs), self._threads, work)
-            for (_, level), node in zip(runs, nodes, strict=True):
-                tree.push(node, level)
+            first, count = window.start // records.BLOCK_ROWS, -(-(window.stop - window.start) // records.BLOCK_ROWS)
+            for node in sum_runs(kernel, (self.first_block + first, count, _RUN_BLOCKS), self._threads, stacks):
+                tree.push(node)
+        if self.is_end:
+            tree.close()
         self.count_rows(self.n)
+        self.nodes = tree.nodes
         return tree.total()
 
     def rows_on_host(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Piece:
