@@ -21,7 +21,6 @@ from fastgd.backends.cpu.epochs import parts_of
 from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.gpu_arrays import GpuArray, gpu_array
 from fastgd.backends.select import FEW_PASSES, MANY_PASSES, Columns, Device, Work, compile_seconds
-from fastgd.backends.stream.data import StreamData
 from fastgd.backends.stream.matrix import StreamMatrix
 from fastgd.data.array_source import ArraysSource
 from fastgd.fingerprint import fingerprint
@@ -491,8 +490,8 @@ def _gather(data: Data, s: NDArray[Any] | None, held: NDArray[np.int64]) -> Call
     s (n,): their own weights, which are 0 in `data`; None where all rows weigh the same.
     """
     weights = None if s is None else weights_as(s[held], np.dtype(data.dtype))
-    if isinstance(data, StreamData):
-        # One pass over all rows, since parts of the source hold rows of either kind.
+    if hasattr(data, "reweighted"):
+        # One pass over all rows, since parts of a source and partitions hold rows of either kind.
         chosen = np.zeros(data.n, data.dtype)
         chosen[held] = 1.0 if weights is None else weights
         return lambda: [data.reweighted(chosen)]

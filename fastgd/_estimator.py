@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _get_feature_names, _num_samples, check_is_fitted
 
+from fastgd._collections import active_client, as_collection
 from fastgd._inputs import Matrix, check_no_source, host_array, read_matrix, read_rows, read_validation_rows, source_of
 from fastgd._model import ModelParameters
 from fastgd._namespaces import coefficients, fitted_array, with_numpy_attributes
@@ -315,7 +316,18 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         return super().set_params(**replacements(self, params))
 
     def _of_margins(self, X: Any, answer: Callable[[Array], _T]) -> _T | Iterator[_T]:
-        """Return an answer from the margins (n, K) of rows; for a source an iterator of answers, one per block."""
+        """Return an answer from the margins (n, K) of rows.
+
+        It is an iterator of answers, one per block, for a source, and lazy for a collection of Dask.
+        """
+        collection = as_collection(X)
+        if collection is not None:
+            from fastgd._dask import lazily
+
+            check_is_fitted(self)
+            like: Any = answer(np.zeros((0, len(coefficients(self)[1]))))
+            lazy: _T = lazily(collection, lambda rows: answer(self._margins(rows)), like)
+            return lazy
         source = source_of(X)
         return answer(self._margins(X)) if source is None else self._of_blocks(source, answer)
 
@@ -331,6 +343,12 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
 
     def _to_score(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Any, Any]:
         """Return margins, targets and weights of rows; of a source, y and sample_weight may be names of columns."""
+        collection = as_collection(X)
+        if collection is not None:
+            from fastgd._dask import columns_of
+
+            lazy: Any = self._of_margins(collection, lambda part: part)
+            return lazy.compute(), *columns_of(collection, y, sample_weight)
         source = source_of(X)
         if source is None:
             return self._margins(X), host_array(y), host_array(sample_weight)
@@ -484,6 +502,12 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
 
     def _read_rows_to_fit(self, X: Any, y: Any, sample_weight: Any, extras: FitExtras) -> tuple[Matrix, Any, Any]:
         """Return X, targets and weights, from a source or as given."""
+        collection = as_collection(X)
+        if collection is not None:
+            from fastgd._dask import read_collection
+
+            check_no_source(X, None, extras.cache, extras.memory_limit)
+            return read_collection(self, collection, y, sample_weight, extras.target)
         source = source_of(X)
         if source is None:
             check_no_source(X, extras.target, extras.cache, extras.memory_limit)
@@ -496,6 +520,12 @@ class LinearModel(Checked, CallbackSupportMixin, ModelParameters):
         options = SourceOptions(
             extras.target, weight, self.categorical, extras.cache, extras.memory_limit, self.n_threads
         )
+        if extras.cache == "auto" and active_client() is not None:
+            from fastgd._dask import is_for_workers, read_files
+
+            if is_for_workers(X, source):
+                rows: Any = read_files(self, X, source, options, y)
+                return rows.matrix, rows.y, sample_weight if weight is None else rows.sample_weight
         rows = read_source(self, source, options, y)
         return rows.matrix, rows.y, sample_weight if weight is None else rows.sample_weight
 

@@ -413,7 +413,7 @@ def read_validation_rows(
     if isinstance(like, CsrMatrix):
         assert isinstance(checked, CsrMatrix)
         return checked.astype(like.dtype)
-    by_rows = isinstance(like, StreamMatrix) or like.flags.c_contiguous
+    by_rows = not hasattr(like, "flags") or like.flags.c_contiguous
     return np.ascontiguousarray(checked) if by_rows else np.asfortranarray(checked)
 
 

@@ -59,7 +59,8 @@ class FitReport(DataReport, TimeReport):
     bytes_converted : int
         Bytes of the converted copy of X; 0 if X was used in place. Row pointers of 32 bits are converted alone.
     bytes_transferred : int
-        Bytes of X, targets and weights copied to or from the GPU; 0 on the CPU.
+        Bytes of X, targets and weights copied to or from the GPU; on a cluster those of arrays between the client and
+        the workers. 0 on the CPU of this machine.
     seconds_total, seconds_compile, seconds_transfer, seconds_compute : float
         Time of the whole fit; of compiling kernels and loading cached ones, in this process; of waiting for copies to
         or from the GPU; the rest.
@@ -232,7 +233,8 @@ def _memory(report: FitReport) -> str:
     parts = [f"{passes}, {_size(report['bytes_read'])} read"]
     parts += [f"{_size(report['bytes_converted'])} converted" if report["bytes_converted"] else "no copy of X"]
     parts += [_reading(report)] if report.get("cache") else []
-    parts += [f"{_size(report['bytes_transferred'])} to and from the GPU"] if report["bytes_transferred"] else []
+    where = "the GPU" if report["device"] == "cuda" else "workers"
+    parts += [f"{_size(report['bytes_transferred'])} to and from {where}"] if report["bytes_transferred"] else []
     return "; ".join(parts)
 
 

@@ -144,6 +144,17 @@ class DeviceError(RuntimeError):
     """
 
 
+class ClusterError(RuntimeError):
+    """A Dask cluster cannot be used, or was lost; the message says what to do.
+
+    Examples
+    --------
+    >>> from fastgd.exceptions import ClusterError
+    >>> issubclass(ClusterError, RuntimeError)
+    True
+    """
+
+
 def _level_of_caller() -> int:
     """Return the stack level, seen from a caller that warns, of the code that called the package."""
     frame, level = _sys._getframe(1), 1

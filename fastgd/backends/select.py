@@ -75,8 +75,8 @@ class Device(NamedTuple):
     reason: str
 
 
-#: X as it came: an array on the host or on the GPU, sparse, or read from a source in every pass.
-Columns = NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix
+#: X as it came: an array on the host or on the GPU, sparse, read from a source in every pass, or on a cluster.
+Columns = NDArray[Any] | GpuArray | CsrMatrix | StreamMatrix | Any
 
 
 def choose(asked: str, X: Columns, work: Work) -> Device:
@@ -109,12 +109,21 @@ def choose(asked: str, X: Columns, work: Work) -> Device:
         return _choose_for_sparse(asked)
     if isinstance(X, StreamMatrix):
         return _choose_for_stream(asked)
+    if is_on_cluster(X):
+        # A worker without a GPU raises where one is asked for.
+        return Device("cuda" if asked == "cuda" else "cpu", f"device={asked!r}: rows are on the workers of a cluster")
     if asked == "cuda":
         require_cuda()
     if asked != "auto":
         return Device(asked, f"device={asked!r}")
     name, because = _automatic(X, work)
     return Device(name, f"device='auto': {because}")
+
+
+def is_on_cluster(X: Any) -> bool:
+    """Whether rows are on a Dask cluster, whose module is loaded then."""
+    loaded = sys.modules.get("fastgd.backends.dask.matrix")
+    return loaded is not None and isinstance(X, loaded.DaskMatrix)
 
 
 def _choose_for_sparse(asked: str) -> Device:
@@ -207,6 +216,11 @@ def place(X: Columns, y: NDArray[Any], s: NDArray[Any] | None, device: str, n_th
     device : {"cpu", "cuda"}
     n_threads : int
     """
+    if is_on_cluster(X):
+        from fastgd.backends.dask.data import DaskData
+
+        on_workers: Any = X
+        return DaskData(on_workers, y, s, device, n_threads)
     if device == "cpu":
         assert not isinstance(X, GpuArray)
         if isinstance(X, StreamMatrix):

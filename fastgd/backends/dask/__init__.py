@@ -1,0 +1,1 @@
+"""Data sets whose rows are partitions on the workers of a Dask cluster."""
