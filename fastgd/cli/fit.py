@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastgd.cli import errors, signals
 from fastgd.cli.categories import as_coded
+from fastgd.cli.cluster import connected, spread
 from fastgd.cli.model_columns import ModelColumns
 from fastgd.cli.options import FitOptions
 from fastgd.cli.output import print_text, whole_file, written
@@ -21,7 +22,7 @@ from fastgd.cli.prepare import PreparedData, prepare
 from fastgd.cli.progress import progress
 from fastgd.cli.report import Coefficients, FitResult, command_line, summarize_history, to_json
 from fastgd.cli.score import Labelled, ScoredRows, column_moments, match_test_rows, read_test, score_model
-from fastgd.exceptions import DeviceError, DivergenceError
+from fastgd.exceptions import ClusterError, DeviceError, DivergenceError
 
 if TYPE_CHECKING:
     from fastgd import LinearRegression, LogisticRegression
@@ -83,13 +84,15 @@ def _fitted(data: PreparedData, options: FitOptions) -> Model:
     is_recorded = options.checkpoint is not None or options.resume is not None
     try:
         signals.allow_seconds(_SECONDS_TO_SAVE if is_recorded else 0.0)
-        model.fit(as_coded(data.X, data.coding), data.y, sample_weight=data.weights, **options.fit_arguments())
+        with connected(options.workers, options.scheduler) as is_cluster:
+            X = spread(data.X) if is_cluster else as_coded(data.X, data.coding)
+            model.fit(X, data.y, sample_weight=data.weights, **options.fit_arguments())
         signals.allow_seconds(0.0)
     except KeyboardInterrupt:
         if is_recorded:
             _save_interrupted(model, data, options)
         raise
-    except (ValueError, DivergenceError, DeviceError) as error:
+    except (ValueError, ClusterError, DivergenceError, DeviceError) as error:
         raise errors.InputError(_in_users_terms(str(error), data.names)) from error
     finally:
         checkpoint = options.checkpoint or options.resume

@@ -257,6 +257,8 @@ class FitOptions(_Querying, _Keeping):
     )
     checkpoint_every: float | None = _option("Seconds from one checkpoint to the next.", "S", shown="60")
     resume: Path | None = _option("Continue from a checkpoint, which must exist.", "FILE")
+    workers: int | None = _option("Fit on so many workers of Dask, which are started here.", "N", min=1)
+    scheduler: str | None = _option("Fit on the workers of a scheduler of Dask that runs.", "ADDRESS")
     save: Path | None = _option("Save the model, for 'fastgd predict'.", "MODEL")
     plot: Path | None = _option("Draw loss and learning rate by epoch: .png, .svg or .pdf.", "FILE")
     report: Path | None = _option("Write the result with pictures as one page of HTML: .html.", "FILE")
@@ -274,6 +276,7 @@ class FitOptions(_Querying, _Keeping):
         check_marks(self.reading)
         self._check_query(self.source)
         self._check_checkpoints()
+        self._check_cluster()
         if (
             not self.source
             and self.sql is None
@@ -382,6 +385,16 @@ class FitOptions(_Querying, _Keeping):
             check_output(self.checkpoint, "--checkpoint")
             if self.checkpoint == self.save:
                 raise InputError(f"--save and --checkpoint both name {self.save}: give them different names")
+
+    def _check_cluster(self) -> None:
+        if self.workers is not None and self.scheduler is not None:
+            raise InputError("--workers starts a cluster here and --scheduler uses another: leave out one of them")
+        option = "--workers" if self.scheduler is None else "--scheduler"
+        if self.workers is None and self.scheduler is None:
+            return
+        if self.one_hot or self.cache == "none":
+            other = "--one-hot" if self.one_hot else "--cache none"
+            raise InputError(f"{option} does not go with {other}: leave out one of them, or fit a collection in Python")
 
     def fit_arguments(self) -> dict[str, Any]:
         """Return the arguments of `fit` for checkpoints and for a source that is read in every pass."""
