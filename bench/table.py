@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.cases import CASES, SPARSE_CASES, STREAM_CASES
+from bench.cases import CASES, CLUSTER_CASES, SPARSE_CASES, STREAM_CASES
 from fastgd.bench.result import RESULTS, Finding, quantity, read
 
 #: The page that holds the tables.
@@ -21,6 +21,7 @@ PAGE = RESULTS.parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 SPARSE_BEGIN, SPARSE_END = "<!-- sparse:begin -->", "<!-- sparse:end -->"
 STREAM_BEGIN, STREAM_END = "<!-- stream:begin -->", "<!-- stream:end -->"
+CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster:begin -->", "<!-- cluster:end -->"
 PASSES_BEGIN, PASSES_END = "<!-- passes:begin -->", "<!-- passes:end -->"
 GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
 _HEAD = ("| what | fastgd | compared with | |", "|---|---|---|---|")
@@ -180,6 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
         wanted = replaced(wanted, sparse, SPARSE_BEGIN, SPARSE_END)
         stream = part_table(options.results, STREAM_CASES, "bench.stream")
         wanted = replaced(wanted, stream, STREAM_BEGIN, STREAM_END)
+        cluster = part_table(options.results, CLUSTER_CASES, "bench.cluster")
+        wanted = replaced(wanted, cluster, CLUSTER_BEGIN, CLUSTER_END)
         wanted = replaced(wanted, passes_table(options.results / "real.json"), PASSES_BEGIN, PASSES_END)
         wanted = replaced(wanted, gpu_table(options.results / "gpu.json"), GPU_BEGIN, GPU_END)
     except (OSError, ValueError) as error:

@@ -28,6 +28,10 @@ STREAM_CASES = (
 )
 
 
+#: Cases of `bench.cluster`, in the order in which they run and are shown.
+CLUSTER_CASES = ("cluster_workers", "cluster_bytes", "cluster_model", "cluster_rival")
+
+
 def load(name: str) -> Callable[[bool], Result]:
     """Return the function that runs a case; the libraries that it needs are imported here."""
     module = CASES[name]
