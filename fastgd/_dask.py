@@ -18,9 +18,7 @@ from fastgd._frames import frame_of
 from fastgd._ingest import SourceOptions, SourceRows, read_source
 from fastgd._inputs import Matrix
 from fastgd._model import ModelParameters
-from fastgd._values import refuse_not_finite
 from fastgd.arrays import float_type
-from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.stream.matrix import StreamMatrix
 from fastgd.data.parquet import ParquetSource
 from fastgd.data.rows import RowSource
@@ -132,10 +130,11 @@ def _spread_files(matrix: Matrix, X: Any, memory_limit: int) -> Matrix:
     client, stream = active_client(), matrix.array
     assert isinstance(stream, StreamMatrix)
     assert stream.source.starts is not None
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = sorted(client.nthreads())
     if not workers:
         raise ClusterError(_NO_WORKER)
-    memory = sum(found["memory_limit"] or _UNLIMITED for found in workers.values())
+    known = client.scheduler_info(n_workers=-1)["workers"]
+    memory = sum(known.get(worker, {}).get("memory_limit") or _UNLIMITED for worker in workers)
     is_kept = stream.nbytes <= _MEMORY_SHARE * memory
     starts = stream.source.starts
     count = min(len(starts) - 1, _PARTS * len(workers))
@@ -146,8 +145,7 @@ def _spread_files(matrix: Matrix, X: Any, memory_limit: int) -> Matrix:
     parts = [
         FilePart(paths, stream.names, first, last, is_kept, memory_limit) for first, last in pairwise(bounds.tolist())
     ]
-    names = sorted(workers)
-    homes = [names[k * len(names) // len(parts)] for k in range(len(parts))]
+    homes = [workers[k * len(workers) // len(parts)] for k in range(len(parts))]
     rows = np.diff(starts[bounds]).tolist()
     logger.info("%s: %d rows in %d parts, which workers read", stream.source.name, len(stream), len(parts))
     array: Any = DaskMatrix(Cluster(client), parts, rows, stream.shape[1], stream.dtype, False, homes)
@@ -198,7 +196,7 @@ def _start(client: Any, collection: Any, partitions: Sequence[Any]) -> list[Any]
     """Compute partitions: consecutive ones on one worker, unless they are on workers already."""
     from distributed import futures_of
 
-    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+    workers = sorted(client.nthreads())
     if not workers:
         raise ClusterError(_NO_WORKER)
     if futures_of(collection):
@@ -217,8 +215,10 @@ def _of_array(client: Any, X: Any) -> _Chunks:
     if X.dtype.kind not in "fiub":
         raise ValueError(f"X is a dask array of {X.dtype}: convert it to numbers, X.astype('float64')")
     dtype = float_type([X.dtype])
-    found = _start(client, X, X.to_delayed().ravel().tolist())
-    return _converted(client, found, (), dtype, issparse(X._meta), X.shape[1])
+    found, sparse = _start(client, X, X.to_delayed().ravel().tolist()), issparse(X._meta)
+    if any(np.isnan(X.chunks[0])):
+        return _converted(client, found, (), dtype, sparse, X.shape[1])
+    return _Chunks(found, list(X.chunks[0]), X.shape[1], dtype, sparse, ())
 
 
 def _of_frame(client: Any, estimator: ModelParameters, X: Any) -> _Chunks:
@@ -307,14 +307,14 @@ def _converted(
 ) -> _Chunks:
     """Convert partitions to arrays or CSR of a dtype on their workers, and count their rows."""
     numbers = range(len(partitions))
-    options: Any = {"names": names, "dtype": dtype, "is_sparse": is_sparse, "pure": False}
+    options: Any = {"dtype": dtype, "is_sparse": is_sparse, "pure": False}
     made = client.map(_convert, partitions, numbers, **options)
     rows = client.gather(client.map(_count_rows, made, pure=False))
     return _Chunks(list(made), rows, d, dtype, is_sparse, names)
 
 
-def _convert(partition: Any, number: int, names: Sequence[str], dtype: np.dtype[Any], is_sparse: bool) -> Any:
-    """Return a partition as numbers; a ValueError names the partition and a column of numbers that are not finite."""
+def _convert(partition: Any, number: int, dtype: np.dtype[Any], is_sparse: bool) -> Any:
+    """Return a partition as numbers; a ValueError names one that holds others."""
     if issparse(partition):
         rows: Any = partition.tocsr().astype(dtype) if is_sparse else partition.toarray().astype(dtype, copy=False)
     else:
@@ -322,10 +322,6 @@ def _convert(partition: Any, number: int, names: Sequence[str], dtype: np.dtype[
             rows = np.ascontiguousarray(partition, dtype)
         except (TypeError, ValueError) as error:
             raise ValueError(f"partition {number} of X holds values that are not numbers: {error}") from error
-    values = rows.data if issparse(rows) else rows
-    with np.errstate(over="ignore", invalid="ignore"):
-        if not np.isfinite(np.sum(values)):
-            refuse_not_finite(CsrMatrix.of(rows, "X") if issparse(rows) else rows, names, f"partition {number} of X")
     return rows
 
 

@@ -442,6 +442,8 @@ def check_finite(data: Data, names: Sequence[str], finite: bool) -> None:
     """Raise a ValueError for NaN, infinity or squares that overflow, unless the first pass found all sums `finite`."""
     if finite:
         return
+    if hasattr(data, "refuse_not_finite"):
+        data.refuse_not_finite(names)
     refuse_not_finite(data, names)
     refuse_overflow(data, names)
 

@@ -53,7 +53,7 @@ def spread(X: Any) -> Any:
     from distributed import default_client
 
     client = default_client()
-    count = _PARTITIONS * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    count = _PARTITIONS * max(1, len(client.nthreads()))
     n, d = X.shape
     rows = max(_BLOCK_ROWS, -(-n // count // _BLOCK_ROWS) * _BLOCK_ROWS)
     # Slices travel in the graph, so that Dask repeats partitions of workers that are lost.

@@ -1,6 +1,6 @@
 """A data set on a Dask cluster: sums over partitions, which workers compute and the client combines in order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -25,7 +25,11 @@ from fastgd.losses import CoupledLoss, Loss
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import Design, EpochProblem, Line, Piece, Quadratic, Runs, SparsePiece, Sums
 from fastgd.objective.rule_state import RuleState
+from fastgd.objective.sampling import spread_runs
 from fastgd.optimizers import KernelRule, Recipe
+
+#: Most bytes of samples that are fetched together.
+_SAMPLE_BYTES = 1 << 27
 
 
 class DaskData(WeightedRows):
@@ -53,6 +57,8 @@ class DaskData(WeightedRows):
         self.targets, self.is_sparse = y.shape[0], X.is_sparse
         self.dtype = "f4" if X.dtype == np.float32 else "f8"
         self.nbytes = X.nbytes
+        #: Numbers of rows that were fetched, and the rows.
+        self._held: tuple[NDArray[np.int64], Any] = np.zeros(0, np.int64), np.empty((0, self.d))
         #: A reader of few sparse rows.
         self.rows: Any = _FewRows(self)
         #: Rows that passes and epochs have read so far, and those that samples have.
@@ -153,6 +159,18 @@ class DaskData(WeightedRows):
         its = slice(start, stop)
         return self._take(np.arange(start, stop)), self._y[:, its], None if self._s is None else self._s[its]
 
+    def expect_samples(self, sizes: Callable[[], Sequence[int]]) -> None:
+        """Fetch the rows of samples of these sizes together, if they are few."""
+        row_bytes = self.nbytes // self.n
+        rows = [spread_runs(self.n, row_bytes, size).rows for size in sizes()]
+        if rows and not self.is_sparse and sum(map(len, rows)) * row_bytes <= _SAMPLE_BYTES:
+            wanted = np.unique(np.concatenate(rows))
+            self._held = wanted, self._fetch(wanted)
+
+    def refuse_not_finite(self, names: Sequence[str]) -> None:
+        """Raise a ValueError that names a partition and a column with NaN or infinity, if there is any."""
+        self._matrix.cluster.map_parts(remote.refuse_not_finite, self.parts, tuple(names))
+
     def sample(self, runs: Runs) -> Any:
         """Return a copy of a sample of the rows on the client."""
         rows = runs.rows
@@ -171,6 +189,11 @@ class DaskData(WeightedRows):
 
     def _take(self, rows: NDArray[np.int64]) -> Any:
         """Return rows with these ascending indices."""
+        numbers, X = self._held
+        at = np.minimum(np.searchsorted(numbers, rows), max(len(numbers) - 1, 0))
+        return X[at] if len(numbers) and np.array_equal(numbers[at], rows) else self._fetch(rows)
+
+    def _fetch(self, rows: NDArray[np.int64]) -> Any:
         cluster, pieces = self._matrix.cluster, []
         for part, its in zip(self.parts, self.ranges, strict=True):
             first, last = np.searchsorted(rows, (its.start, its.stop))
@@ -183,6 +206,7 @@ class DaskData(WeightedRows):
     def _with_parts(self, parts: Sequence[Future], y: NDArray[Any], s: NDArray[Any] | None, d: int) -> "DaskData":
         made = object.__new__(DaskData)
         made.__dict__.update(self.__dict__, parts=list(parts), _y=y, _s=s, d=d, rows_read=0, rows_sampled=0)
+        made._held = np.zeros(0, np.int64), np.empty((0, d))
         for name in ("weight", "effective_rows"):
             made.__dict__.pop(name, None)
         made.nbytes = self.n * d * self._matrix.dtype.itemsize

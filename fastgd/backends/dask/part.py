@@ -229,6 +229,26 @@ _SUMS: dict[str, Callable[..., Any]] = {
 }
 
 
+def refuse_not_finite(part: Part, names: Sequence[str]) -> None:
+    """Raise a ValueError that names the partition and a column with NaN or infinity, if there is any."""
+    rows: Any = part.rows
+    for window in rows.windows(1):
+        X, start = rows.rows if hasattr(rows, "rows") else rows.data.X, window.start
+        values = X.data if isinstance(X, CsrMatrix) else X
+        if np.isfinite(values).all():
+            continue
+        if isinstance(X, CsrMatrix):
+            at = int(np.flatnonzero(~np.isfinite(values))[0])
+            row, column = int(np.searchsorted(X.indptr, at, side="right")) - 1, int(X.indices[at])
+        else:
+            row, column = (int(found[0]) for found in np.nonzero(~np.isfinite(X)))
+        name = f"column {names[column]!r}" if names else f"column {column}"
+        raise ValueError(
+            f"partition {part.place.number} of X contains NaN or infinity: {name} in its row {start + row:,}; leave "
+            "out those rows or fill in values"
+        )
+
+
 def triangle(part: Part, scaling: Scaling, intercept: bool) -> Array:
     """Return the upper triangle of a partition's rows (1, x~, y)."""
     found: Array = part.rows.least_squares(scaling, intercept).triangle()
