@@ -60,7 +60,7 @@ _LARGE = Problem("logistic", 20_000_000, 100)
 _RACE = Problem("logistic", 2_000_000, 100, condition=1.0)
 _TEXT = Problem("logistic", 12_500_000, 20)
 #: Epochs of about a second on one thread, and how many of them.
-_EPOCHS, _EPOCHS_RUN, _EPOCHS_BATCH = Problem("logistic", 4_000_000, 100), 8, 32
+_EPOCHS, _EPOCHS_RUN, _EPOCHS_BATCH = Problem("logistic", 4_000_000, 100), 10, 8
 #: The penalty of all logistic fits: the default of fastgd and of SGDClassifier.
 _ALPHA = 1e-4
 #: Bytes that wait in a queue by default, as a fit has it.
