@@ -37,6 +37,13 @@ class Cluster:
         with self._explained():
             return self._client.submit(function, *args, pure=False, **options)
 
+    def homes(self, chunks: Sequence[Any]) -> list[str | None]:
+        """Return the worker of each partition that is there, None for others: tasks must not move them."""
+        futures = [chunk for chunk in chunks if isinstance(chunk, Future)]
+        with self._explained():
+            found = self._client.who_has(futures) if futures else {}
+        return [min(found.get(getattr(chunk, "key", None)) or (None,)) for chunk in chunks]
+
     def map_groups(self, function: Callable[..., Any], args: Sequence[Any], parts: Sequence[Future]) -> list[Any]:
         """Return function(*args, *parts) for the partitions of each worker, those of a worker in their order.
 

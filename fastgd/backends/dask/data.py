@@ -66,12 +66,13 @@ class DaskData(WeightedRows):
         self.transferred = X.cluster.transferred
         aligned = not X.is_sparse and not np.any(X.starts[:-1] % records.BLOCK_ROWS)
         self.parts: list[Future] = []
+        homes = X.homes or X.cluster.homes(X.chunks)
         for number, (chunk, rows) in enumerate(zip(X.chunks, self.ranges, strict=True)):
             block = int(rows.start) // records.BLOCK_ROWS if aligned else None
             place = remote.Place(number, block, rows.stop == self.n)
             weights = None if s is None else s[rows]
-            args = (np.ascontiguousarray(y[:, rows]), weights, X.dtype, place, (device, None))
-            where = {"workers": [X.homes[number]], "allow_other_workers": True} if X.homes else {}
+            args = (_compact(y[:, rows]), weights, X.dtype, place, (device, None))
+            where = {"workers": [homes[number]], "allow_other_workers": True} if homes[number] else {}
             self.parts.append(X.cluster.submit(remote.make_part, chunk, *args, **where))
 
     @property
@@ -263,6 +264,13 @@ class DaskData(WeightedRows):
     def epochs(self, loss: str, problem: EpochProblem) -> DaskEpochs:
         """Return a mini-batch loop over this data set."""
         return DaskEpochs(self, loss, problem)
+
+
+def _compact(y: NDArray[Any]) -> NDArray[Any]:
+    """Return labels in a byte each, which travel in a quarter of the time; other targets as they are."""
+    with np.errstate(invalid="ignore"):
+        small = y.astype(np.int8)
+    return small if np.array_equal(small, y) else np.ascontiguousarray(y)
 
 
 class _FewRows:

@@ -120,7 +120,7 @@ def make_part(
         X = CsrMatrix.of(X, "X").astype(dtype)
     elif not isinstance(X, StreamMatrix):
         X = np.ascontiguousarray(X, dtype)
-    return _placed(X, y, s, place, (device, n_threads))
+    return _placed(X, y.astype(dtype, copy=False), s, place, (device, n_threads))
 
 
 def _placed(X: Any, y: NDArray[Any], s: NDArray[Any] | None, place: Place, options: tuple[str, int]) -> Part:
