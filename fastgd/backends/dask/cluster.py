@@ -134,6 +134,8 @@ def _size(values: Any) -> int:
     """Return about the bytes of arguments or results on the wire."""
     if hasattr(values, "nbytes"):
         return int(values.nbytes)
+    if isinstance(values, dict):
+        values = list(values.values())
     if isinstance(values, list | tuple):
         return sum(map(_size, values))
     if hasattr(values, "indptr"):

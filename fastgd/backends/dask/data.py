@@ -195,14 +195,15 @@ class DaskData(WeightedRows):
         return X[at] if len(numbers) and np.array_equal(numbers[at], rows) else self._fetch(rows)
 
     def _fetch(self, rows: NDArray[np.int64]) -> Any:
-        cluster, pieces = self._matrix.cluster, []
-        for part, its in zip(self.parts, self.ranges, strict=True):
+        wanted: dict[int, NDArray[np.int64]] = {}
+        for number, its in enumerate(self.ranges):
             first, last = np.searchsorted(rows, (its.start, its.stop))
             if first < last:
-                pieces.append(cluster.submit(remote.take, part, rows[first:last] - its.start))
-        found = cluster.gather(pieces)
-        cluster.count(rows.nbytes, found)
-        return vstack(found, format="csr") if self.is_sparse else np.concatenate(found)
+                wanted[number] = rows[first:last] - its.start
+        groups = self._matrix.cluster.map_groups(remote.take, (wanted,), self.parts)
+        found = dict(pair for group in groups for pair in group)
+        pieces = [found[number] for number in wanted]
+        return vstack(pieces, format="csr") if self.is_sparse else np.concatenate(pieces)
 
     def _with_parts(self, parts: Sequence[Future], y: NDArray[Any], s: NDArray[Any] | None, d: int) -> "DaskData":
         made = object.__new__(DaskData)

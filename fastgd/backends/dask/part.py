@@ -1,6 +1,6 @@
 """The work on a worker: sums over its partitions. Functions of this module travel by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -260,10 +260,15 @@ def squared_norms(part: Part, scaling: Scaling) -> Array:
     return part.rows.squared_norms(scaling)
 
 
-def take(part: Part, rows: NDArray[np.int64]) -> Any:
-    """Return a copy of some rows of a partition: an array, or a matrix of scipy.sparse."""
-    found: Any = part.rows.part(rows)
-    return found.rows.to_scipy() if found.is_sparse else found.rows
+def take(wanted: Mapping[int, NDArray[np.int64]], *parts: Part) -> list[tuple[int, Any]]:
+    """Return copies of some rows of partitions by their numbers: arrays, or matrices of scipy.sparse."""
+    found = []
+    for part in parts:
+        rows = wanted.get(part.place.number)
+        if rows is not None:
+            copy: Any = part.rows.part(rows)
+            found.append((part.place.number, copy.rows.to_scipy() if copy.is_sparse else copy.rows))
+    return found
 
 
 def gradient_of_rows(batch: tuple[int, int, int, int, bool], args: Sequence[Any], *parts: Part) -> tuple[Array, int]:
