@@ -257,7 +257,8 @@ def _run_controlled(
         schedule.begin(epoch * loop.batches, epoch)
         try:
             done = loop.run(epoch, schedule)
-            loss = control.end(done.loss)
+            # Few batches of an epoch that a callback or the time cuts do not show whether its rate is too large.
+            loss = done.loss if monitor.is_cut else control.end(done.loss)
         except RunDiverged:
             loss = control.end(math.inf)
         rate = float(schedule.rates(0, 1)[0])

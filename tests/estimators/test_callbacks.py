@@ -5,6 +5,7 @@ import pytest
 
 import fastgd
 from fastgd import LinearRegression, LogisticRegression, reference
+from fastgd._config import FitConfig
 from fastgd.backends.cpu.data import CpuData
 from fastgd.callbacks import Iterates
 from fastgd.optimizers import SAGA, GradientDescent, Momentum
@@ -265,7 +266,11 @@ def test_fewer_states_and_the_end_of_a_fit_between_epochs():
     np.testing.assert_allclose(every.coef[:, 0], path[[0, 4, 7, 11, 14]], rtol=1e-10)
 
 
-def test_an_error_between_epochs_is_raised_and_leaves_a_usable_model():
+@pytest.mark.parametrize("seed", [756443316, 0])
+def test_an_error_within_an_epoch_is_raised_and_leaves_a_usable_model(seed, monkeypatch):
+    """Also where the loss of the first batch, of the first seed, is far above that of all rows."""
+    monkeypatch.setattr(FitConfig, "draw_seed", lambda config: seed)
+
     def fail(state):
         raise KeyError("step")
 
