@@ -242,6 +242,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows: to see that all works")
     parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
     options = parser.parse_args(arguments)
+    unknown = set(options.case) - set(CASES)
+    if unknown:
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
     succeeded = True
     for case in options.case or CLUSTER_CASES:

@@ -11,6 +11,8 @@ from bench.chart import CHART
 from bench.chart import results as results_of_races
 from bench.table import (
     BEGIN,
+    CLUSTER_BEGIN,
+    CLUSTER_END,
     END,
     GPU_BEGIN,
     GPU_END,
@@ -35,7 +37,12 @@ FINDINGS = [
     Finding("First fit", 1.234, "s", "its imports", at_most=10.0),
     Finding("Detail", 1.0, "s", in_table=False),
 ]
-_PARTS = ((PASSES_BEGIN, PASSES_END), (SPARSE_BEGIN, SPARSE_END), (STREAM_BEGIN, STREAM_END))
+_PARTS = (
+    (PASSES_BEGIN, PASSES_END),
+    (SPARSE_BEGIN, SPARSE_END),
+    (STREAM_BEGIN, STREAM_END),
+    (CLUSTER_BEGIN, CLUSTER_END),
+)
 _EMPTY = f"{GPU_BEGIN}\n{GPU_END}\nend\n" + "".join(f"{begin}\n{end}\n" for begin, end in _PARTS)
 
 

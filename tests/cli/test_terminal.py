@@ -386,7 +386,7 @@ def test_a_closed_pipe_is_not_an_error(command, environment):
 
 @pytest.mark.parametrize(
     ("words", "found"),
-    [("fastgd wa", "warmup"), ("fastgd fit --sch", "--schedule"), ("fastgd fit --task lo", "logistic")],
+    [("fastgd wa", "warmup"), ("fastgd fit --early", "--early-stopping"), ("fastgd fit --task lo", "logistic")],
 )
 def test_shells_complete_commands_options_and_values(call, monkeypatch, capfd, words, found):
     monkeypatch.setenv("_FASTGD_COMPLETE", "complete_bash")
