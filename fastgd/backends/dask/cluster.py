@@ -17,6 +17,10 @@ from fastgd.objective.dataset import Transferred
 _OVERHEAD = 1 << 10
 
 
+#: Stands for the worker of a partition that was lost and is computed again.
+_NOWHERE = ""
+
+
 class Cluster:
     """The workers of a client.
 
@@ -51,7 +55,8 @@ class Cluster:
         the work, which Dask repeats.
         """
         groups = self._group(parts)
-        found = self._call(function, args, {worker: [parts[k].key for k in its] for worker, its in groups.items()})
+        keys = {worker: [parts[k].key for k in its] for worker, its in groups.items()}
+        found = None if _NOWHERE in groups else self._call(function, args, keys)
         if found is None:
             self._known = ()
             groups = self._group(parts)
@@ -100,7 +105,7 @@ class Cluster:
                 holders = self._client.who_has(list(parts))
             groups: dict[str, list[int]] = {}
             for number, part in enumerate(parts):
-                groups.setdefault(min(holders.get(part.key) or ("",)), []).append(number)
+                groups.setdefault(min(holders.get(part.key) or (_NOWHERE,)), []).append(number)
             self._groups, self._known = groups, known
         return self._groups
 
