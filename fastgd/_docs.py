@@ -128,7 +128,7 @@ X : array-like or sparse matrix of shape (n, d)
 """
 
 _SOURCE = """
-    A source is read block by block, whatever its size: a path, a pattern such as "part-*.parquet", a folder, or a list
+    A source is read block by block, whatever its size: a path, a pattern like ``part-*.parquet``, a folder, or a list
     of these; `fastgd.data` lists more. All its columns but targets and weights are predictors. While a client of
     `dask.distributed` is active, arrays and frames of Dask, whose rows stay on its workers; files of Parquet are then
     read by the workers, unless `cache` is given.

@@ -5,6 +5,7 @@ DuckDB is installed by the extra ``fastgd[cli]`` and imported when the first tab
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -386,10 +387,12 @@ def _share_read(connection: duckdb.DuckDBPyConnection) -> float:
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Open a database in memory that reads files and nothing else: no network, no extension, no progress bar."""
-    connection = load_duckdb().connect()
-    connection.execute(
-        "SET enable_progress_bar=false; SET autoinstall_known_extensions=false; SET autoload_known_extensions=false"
-    )
+    duckdb = load_duckdb()
+    connection = duckdb.connect()
+    # In a notebook without ipywidgets there is no bar, and the setting is an error.
+    with contextlib.suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar=false")
+    connection.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
     return connection
 
 
