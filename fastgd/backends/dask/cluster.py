@@ -102,6 +102,7 @@ class Cluster:
                 failed = next((part for part in parts if part.status == "error"), None)
                 if failed is not None:
                     failed.result()
+                self._client.run_on_scheduler(_free, [part.key for part in parts])
                 holders = self._client.who_has(list(parts))
             groups: dict[str, list[int]] = {}
             for number, part in enumerate(parts):
@@ -120,6 +121,19 @@ class Cluster:
                 f"the connection to Dask's scheduler was lost ({type(error).__name__}: {error}): start a cluster and "
                 "fit again, with the same checkpoint if there was one"
             ) from error
+
+
+def _free(keys: Sequence[Any], dask_scheduler: Any = None) -> None:
+    """Let tasks and those they depend on run anywhere from now on: Dask forgets tasks for a worker that is lost."""
+    tasks = [dask_scheduler.tasks[key] for key in keys if key in dask_scheduler.tasks]
+    seen = set(tasks)
+    while tasks:
+        task = tasks.pop()
+        if task.loose_restrictions:
+            task.worker_restrictions = None
+        more = task.dependencies - seen
+        seen |= more
+        tasks += more
 
 
 #: Errors of calls of workers that are lost, or have lost a partition.
