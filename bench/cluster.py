@@ -3,13 +3,11 @@
 Workers are processes of one thread on this machine; data are in their memory before the clock starts.
 """
 
-import argparse
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -18,12 +16,12 @@ import psutil
 from dask.distributed import Client, LocalCluster, wait
 
 from bench.cases import CLUSTER_CASES
-from bench.run import run_case
+from bench.run import run_named
 from fastgd import LogisticRegression
 from fastgd._dask import read_collection
 from fastgd.backends.dask.data import DaskData
 from fastgd.bench.problems import Problem
-from fastgd.bench.result import RESULTS, Finding, Result
+from fastgd.bench.result import Finding, Result
 from fastgd.bench.timing import ratios
 
 _QUICK_PART, _ROUNDS = 10, 5
@@ -237,19 +235,7 @@ CASES: dict[str, Callable[[bool], Result]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases named on the command line, or all; return 1 if one of them failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cluster", description=__doc__)
-    parser.add_argument("case", nargs="*", help=f"of these: {', '.join(CASES)}")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows: to see that all works")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
-    options = parser.parse_args(arguments)
-    unknown = set(options.case) - set(CASES)
-    if unknown:
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
-    succeeded = True
-    for case in options.case or CLUSTER_CASES:
-        succeeded &= run_case(case, CASES[case], options.quick, folder)
-    return int(not succeeded)
+    return run_named("bench.cluster", __doc__, {case: CASES[case] for case in CLUSTER_CASES}, arguments)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import argparse
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from bench import datasets
 from bench.cases import CASES, load
 from fastgd.bench.result import RESULTS, Result, write
 
@@ -46,6 +47,35 @@ def run_case(case: str, run: Callable[[bool], Result], quick: bool, folder: Path
     print(f"\n{case}: {time.perf_counter() - start:.0f} s, written to {path}")
     print("\n".join(result.lines), flush=True)
     return True
+
+
+def run_named(
+    module: str,
+    description: str | None,
+    cases: Mapping[str, Callable[[bool], Result]],
+    arguments: list[str] | None,
+    on_files: Collection[str] = (),
+) -> int:
+    """Run the cases of a module that the command line names, or all; return 1 if one of them failed.
+
+    on_files: those whose data are in the folder that `bench.datasets.folder` names; they are skipped without it.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("case", nargs="*", help=f"of these: {', '.join(cases)}")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows: to see that all works")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
+    options = parser.parse_args(arguments)
+    unknown = set(options.case) - set(cases)
+    if unknown:
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
+    folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
+    succeeded = True
+    for case in options.case or cases:
+        if case in on_files and not datasets.folder().is_dir():
+            print(f"{case}: skipped, there is no folder {datasets.folder()}; set FASTGD_BENCH_DATA")
+        else:
+            succeeded &= run_case(case, cases[case], options.quick, folder)
+    return int(not succeeded)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,12 @@ Run races on one core (taskset -c 0) to give all libraries one thread: seconds a
 processes add little. Passes on two threads, in sparse_loops, are timed by the clock and need two idle cores.
 """
 
-import argparse
 import functools
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +24,13 @@ from bench.cases import SPARSE_CASES
 from bench.cases.loops import check, expected_epoch, probe_point, rounds_of
 from bench.contest import Contest
 from bench.report import report
-from bench.run import run_case
+from bench.run import run_named
 from fastgd import LinearRegression
 from fastgd.bench import ours, rivals
 from fastgd.bench.objective import Objective
 from fastgd.bench.ours import EpochPlan, thread_words
 from fastgd.bench.problems import Data, Problem
-from fastgd.bench.result import RESULTS, Finding, Result
+from fastgd.bench.result import Finding, Result
 from fastgd.bench.rivals import with_sklearn
 from fastgd.bench.timing import Job, alternate, processor_seconds
 from fastgd.bench.yardstick import measure_shares
@@ -250,22 +248,7 @@ _ON_FILES = ("sparse_a9a", "sparse_retail", "sparse_flights")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases named on the command line, or all; return 1 if one of them failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.sparse", description=__doc__)
-    parser.add_argument("case", nargs="*", help=f"of these: {', '.join(CASES)}")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, few rounds: to see that all works")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
-    options = parser.parse_args(arguments)
-    unknown = set(options.case) - set(CASES)
-    if unknown:
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
-    succeeded = True
-    for case in options.case or SPARSE_CASES:
-        if case in _ON_FILES and not datasets.folder().is_dir():
-            print(f"{case}: skipped, there is no folder {datasets.folder()}; set FASTGD_BENCH_DATA")
-        else:
-            succeeded &= run_case(case, CASES[case], options.quick, folder)
-    return int(not succeeded)
+    return run_named("bench.sparse", __doc__, {case: CASES[case] for case in SPARSE_CASES}, arguments, _ON_FILES)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ that all sides find them in the system's cache if memory has room. Seconds are t
 of the processor are recorded beside them.
 """
 
-import argparse
 import contextlib
 import itertools
 import sys
@@ -28,7 +27,7 @@ from sklearn.linear_model import SGDClassifier
 from bench import datasets
 from bench.cases import STREAM_CASES
 from bench.optimum import find_optimum
-from bench.run import run_case
+from bench.run import run_named
 from bench.stream_files import (
     GROUP_ROWS,
     Usage,
@@ -47,7 +46,7 @@ from fastgd.bench.machine import cores
 from fastgd.bench.objective import Floats, Objective
 from fastgd.bench.ours import NAME, full_pass
 from fastgd.bench.problems import Problem
-from fastgd.bench.result import RESULTS, Finding, Result
+from fastgd.bench.result import Finding, Result
 from fastgd.bench.rivals.estimators import theta_of
 from fastgd.bench.timing import alternate, fastest, ratios
 from fastgd.data import as_source
@@ -432,22 +431,9 @@ CASES: dict[str, Callable[[bool], Result]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases named on the command line, or all; return 1 if one of them failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.stream", description=__doc__)
-    parser.add_argument("case", nargs="*", help=f"of these: {', '.join(CASES)}")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows: to see that all works")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: bench/results, quick ones in quick/)")
-    options = parser.parse_args(arguments)
-    unknown = set(options.case) - set(CASES)
-    if unknown:
-        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    folder = options.out or (RESULTS / "quick" if options.quick else RESULTS)
-    succeeded = True
-    for case in options.case or STREAM_CASES:
-        if case == "stream_flights" and not datasets.folder().is_dir():
-            print(f"{case}: skipped, there is no folder {datasets.folder()}; set FASTGD_BENCH_DATA")
-        else:
-            succeeded &= run_case(case, CASES[case], options.quick, folder)
-    return int(not succeeded)
+    return run_named(
+        "bench.stream", __doc__, {case: CASES[case] for case in STREAM_CASES}, arguments, ("stream_flights",)
+    )
 
 
 if __name__ == "__main__":
