@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.data.blocks import ArrowBlock, dtype_of, load_pyarrow, refuse_parts, rows_per_block, split_batch
+from fastgd.data.blocks import (
+    ArrowBlock,
+    check_count,
+    dtype_of,
+    load_pyarrow,
+    refuse_parts,
+    rows_per_block,
+    split_batch,
+)
 from fastgd.data.engine import connect, identifier, load_duckdb
 from fastgd.data.parquet import READ_BYTES
 from fastgd.data.rows import RowSource
@@ -74,11 +82,7 @@ class BatchSource:
                     yield ArrowBlock(piece, f"{self.name}, rows {done:,} to {done + piece.num_rows - 1:,}")
                     done += piece.num_rows
         self._check_files()
-        if self._counted not in (None, done):
-            raise TableError(
-                f"{self.name} gave {done:,} rows, but {self._counted:,} in an earlier pass: every pass must give the"
-                " same rows in the same order"
-            )
+        check_count(self.name, self._counted, done)
         self._counted = done
 
     def fingerprint(self) -> str:

@@ -202,3 +202,12 @@ def load_pyarrow() -> ModuleType:
             "reading data block by block needs pyarrow: pip install '.[stream]' in the checkout"
         ) from error
     return pyarrow
+
+
+def check_count(name: str, before: int | None, rows: int) -> None:
+    """Raise a `TableError` if a pass has given another number of rows than an earlier one."""
+    if before not in (None, rows):
+        raise TableError(
+            f"{name} gave {rows:,} rows, but {before:,} in an earlier pass: every pass must give the same rows in the"
+            " same order"
+        )

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from fastgd.data.batch_source import refuse_second_pass
-from fastgd.data.blocks import ArrayBlock, ArrowBlock, dtype_of, load_pyarrow, refuse_parts, rows_per_block, split_batch
+from fastgd.data.blocks import (
+    ArrayBlock,
+    ArrowBlock,
+    check_count,
+    dtype_of,
+    load_pyarrow,
+    refuse_parts,
+    rows_per_block,
+    split_batch,
+)
 from fastgd.data.rows import RowBlock
 from fastgd.data.sparse_source import SparseBlock, SparseSource
 from fastgd.exceptions import TableError
@@ -66,11 +75,7 @@ class IterableSource:
             for block in _blocks(part, f"part {k} of {self.name}", names):
                 yield block
                 done += block.rows
-        if self._counted not in (None, done):
-            raise TableError(
-                f"{self.name} gave {done:,} rows, but {self._counted:,} in an earlier pass: every pass must give the"
-                " same rows in the same order"
-            )
+        check_count(self.name, self._counted, done)
         self._counted = done
 
     def fingerprint(self) -> str:
