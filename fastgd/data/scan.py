@@ -57,7 +57,8 @@ def as_source(given: Any, options: ReadOptions | None = None) -> RowSource | Non
     >>> as_source(np.eye(2)) is None
     True
     """
-    if isinstance(given, RowSource):
+    # Only then all attributes are looked up: a LazyFrame of polars warns of some.
+    if hasattr(given, "blocks") and isinstance(given, RowSource):
         return given
     if isinstance(given, str | Path):
         return scan_files([given], options)

@@ -52,6 +52,19 @@ MADE = {
 }
 
 
+class Reluctant:
+    """An object without blocks, whose other attributes warn as a LazyFrame's `dtypes` does."""
+
+    def _warn(self):
+        raise AssertionError("looked up")
+
+    name = names = dtypes = n_rows = nbytes = starts = is_sparse = default_target = fingerprint = property(_warn)
+
+
+def test_attributes_of_other_objects_are_not_looked_up():
+    assert as_source(Reluctant()) is None
+
+
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=lazy if kind == "lazy" else ()) for kind in MADE])
 def test_rows_are_those_of_the_frame(path, kind):
     source = MADE[kind](path)
