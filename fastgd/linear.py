@@ -12,9 +12,10 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from fastgd._docs import document
-from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
+from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream, quiet
 from fastgd._namespaces import in_namespace_of_X
 from fastgd._targets import check_targets, check_weights, r2
+from fastgd._tasks import supports_callbacks
 from fastgd.blas import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
 

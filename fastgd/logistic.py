@@ -12,10 +12,11 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 
 from fastgd._docs import document
-from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream, quiet, supports_callbacks
+from fastgd._estimator import FitExtras, LinearModel, all_or_nothing, can_stream, quiet
 from fastgd._labels import class_numbers
 from fastgd._namespaces import fitted_array, in_namespace_of_X
 from fastgd._targets import check_weights
+from fastgd._tasks import supports_callbacks
 from fastgd.arrays import Array
 from fastgd.blas import restores_process
 from fastgd.optimizers import Optimizer, OptimizerName
