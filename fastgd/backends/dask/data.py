@@ -18,18 +18,14 @@ from fastgd.backends.csr.matrix import CsrMatrix
 from fastgd.backends.dask import part as remote
 from fastgd.backends.dask.epochs import DaskEpochs
 from fastgd.backends.dask.matrix import DaskMatrix
-from fastgd.backends.stream.sample import StreamSample
+from fastgd.backends.stream.sample import HeldRows, StreamSample, rows_of_samples
 from fastgd.backends.weights import WeightedRows
 from fastgd.kernels import records
 from fastgd.losses import CoupledLoss, Loss
 from fastgd.objective.coordinates import Moments, Scaling
 from fastgd.objective.dataset import Design, EpochProblem, Line, Piece, Quadratic, Runs, SparsePiece, Sums
 from fastgd.objective.rule_state import RuleState
-from fastgd.objective.sampling import spread_runs
 from fastgd.optimizers import KernelRule, Recipe
-
-#: Most bytes of samples that are fetched together.
-_SAMPLE_BYTES = 1 << 27
 
 
 class DaskData(WeightedRows):
@@ -57,8 +53,8 @@ class DaskData(WeightedRows):
         self.targets, self.is_sparse = y.shape[0], X.is_sparse
         self.dtype = "f4" if X.dtype == np.float32 else "f8"
         self.nbytes = X.nbytes
-        #: Numbers of rows that were fetched, and the rows.
-        self._held: tuple[NDArray[np.int64], Any] = np.zeros(0, np.int64), np.empty((0, self.d))
+        #: Rows that were fetched for samples.
+        self._held: HeldRows | None = None
         #: A reader of few sparse rows.
         self.rows: Any = _FewRows(self)
         #: Rows that passes and epochs have read so far, and those that samples have.
@@ -162,11 +158,8 @@ class DaskData(WeightedRows):
 
     def expect_samples(self, sizes: Callable[[], Sequence[int]]) -> None:
         """Fetch the rows of samples of these sizes together, if they are few."""
-        row_bytes = self.nbytes // self.n
-        rows = [spread_runs(self.n, row_bytes, size).rows for size in sizes()]
-        if rows and not self.is_sparse and sum(map(len, rows)) * row_bytes <= _SAMPLE_BYTES:
-            wanted = np.unique(np.concatenate(rows))
-            self._held = wanted, self._fetch(wanted)
+        rows = None if self.is_sparse else rows_of_samples(self.n, self.nbytes // self.n, sizes())
+        self._held = None if rows is None else HeldRows(rows, self._fetch(rows))
 
     def refuse_not_finite(self, names: Sequence[str]) -> None:
         """Raise a ValueError that names a partition and a column with NaN or infinity, if there is any."""
@@ -190,9 +183,8 @@ class DaskData(WeightedRows):
 
     def _take(self, rows: NDArray[np.int64]) -> Any:
         """Return rows with these ascending indices."""
-        numbers, X = self._held
-        at = np.minimum(np.searchsorted(numbers, rows), max(len(numbers) - 1, 0))
-        return X[at] if len(numbers) and np.array_equal(numbers[at], rows) else self._fetch(rows)
+        held = None if self._held is None else self._held.take(rows)
+        return self._fetch(rows) if held is None else held
 
     def _fetch(self, rows: NDArray[np.int64]) -> Any:
         wanted: dict[int, NDArray[np.int64]] = {}
@@ -208,7 +200,7 @@ class DaskData(WeightedRows):
     def _with_parts(self, parts: Sequence[Future], y: NDArray[Any], s: NDArray[Any] | None, d: int) -> "DaskData":
         made = object.__new__(DaskData)
         made.__dict__.update(self.__dict__, parts=list(parts), _y=y, _s=s, d=d, rows_read=0, rows_sampled=0)
-        made._held = np.zeros(0, np.int64), np.empty((0, d))
+        made._held = None
         for name in ("weight", "effective_rows"):
             made.__dict__.pop(name, None)
         made.nbytes = self.n * d * self._matrix.dtype.itemsize

@@ -12,16 +12,13 @@ from fastgd.backends.cpu.least_squares import CpuLeastSquares
 from fastgd.backends.cpu.nodes import LEVELS, Node, NodeTree, sum_runs
 from fastgd.backends.stream.epochs import StreamEpochs
 from fastgd.backends.stream.matrix import StreamMatrix
-from fastgd.backends.stream.sample import StreamSample
+from fastgd.backends.stream.sample import HeldRows, StreamSample, rows_of_samples
 from fastgd.kernels import records
 from fastgd.objective.coordinates import Scaling
 from fastgd.objective.dataset import EpochProblem, Piece, Runs, Transferred
 from fastgd.objective.rule_state import RuleState
-from fastgd.objective.sampling import spread_runs
 from fastgd.optimizers import KernelRule, Recipe
 
-#: Most bytes of samples that are read together.
-_SAMPLE_BYTES = 1 << 27
 #: Blocks of rows per call of a kernel, a power of two.
 _RUN_BLOCKS = 8
 
@@ -54,6 +51,8 @@ class StreamData(CpuRows):
         self.transferred = Transferred()
         #: Number of the first block, and whether the last one is the end, where these rows are a part of others.
         self.first_block, self.is_end = 0, True
+        #: Rows that were read for samples.
+        self._held: HeldRows | None = None
         #: Nodes of the last sums.
         self.nodes: list[Node] = []
 
@@ -109,10 +108,12 @@ class StreamData(CpuRows):
 
     def expect_samples(self, sizes: Callable[[], Sequence[int]]) -> None:
         """Read the rows of samples of these sizes together, in one scan, if they are few."""
-        row_bytes = self.nbytes // self.n
-        rows = [spread_runs(self.n, row_bytes, size).rows for size in sizes()]
-        if rows and sum(map(len, rows)) * row_bytes <= _SAMPLE_BYTES:
-            self._matrix.hold(np.unique(np.concatenate(rows)))
+        rows = rows_of_samples(self.n, self.nbytes // self.n, sizes())
+        self._held = None if rows is None else HeldRows(rows, self._matrix.take(rows))
+
+    def _take(self, rows: NDArray[Any]) -> NDArray[Any]:
+        held = None if self._held is None else self._held.take(rows)
+        return self._matrix.take(rows) if held is None else held
 
     def sample(self, runs: Runs) -> "StreamSample":
         """Return a copy of a sample of the rows."""
@@ -127,7 +128,7 @@ class StreamData(CpuRows):
 
     def part(self, rows: NDArray[Any], weights: NDArray[Any] | None = None) -> CpuData:
         """Return a copy of rows with these weights or none. A scan at most."""
-        return CpuData(self._matrix.take(rows), np.ascontiguousarray(self._y[:, rows]), weights, self.n_threads)
+        return CpuData(self._take(rows), np.ascontiguousarray(self._y[:, rows]), weights, self.n_threads)
 
     def reweighted(self, weights: NDArray[Any]) -> "StreamData":
         """Return the same rows with other weights (n,), of the dtype of X."""

@@ -49,8 +49,6 @@ class StreamMatrix:
         self.n_threads, self._check = n_threads, check
         # A thread has one block at hand, and the source another.
         self._blocks = max(2, memory_limit // BLOCK_BYTES // 2)
-        #: Numbers of rows that are kept, and the rows.
-        self._held = np.zeros(0, np.int64), np.empty((0, len(self.names)), self.dtype)
         #: Passes over all rows of the source so far, parts of passes included.
         self.scans = 0.0
 
@@ -92,17 +90,8 @@ class StreamMatrix:
                 "first pass: it must not change during a fit"
             )
 
-    def hold(self, rows: NDArray[np.int64]) -> None:
-        """Read the rows with these ascending indices and keep them for `take`."""
-        self._held = rows, self._read(rows)
-
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return a copy of the rows with these ascending indices; reads the parts that hold them, unless kept."""
-        numbers, X = self._held
-        at = np.minimum(np.searchsorted(numbers, rows), max(len(numbers) - 1, 0))
-        return X[at] if len(numbers) and np.array_equal(numbers[at], rows) else self._read(rows)
-
-    def _read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return a copy of the rows with these ascending indices; reads the parts that hold them."""
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         starts, parts = self.source.starts, None
         if starts is not None:
